@@ -1,0 +1,123 @@
+# qkengine: `make` builds ./qkengine for the CPU. `make help` lists the rest.
+#
+# Objects of a variant live in build/<variant>/, so switching CUDA=1 or SAN=1 never needs a clean.
+# Override OPT, not CFLAGS.
+
+MAKEFLAGS += -r
+CC ?= cc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+PREFIX ?= /usr/local
+VARIANT := $(if $(filter 1,$(CUDA)),cuda,cpu)$(if $(filter 1,$(SAN)),-san)
+B := build/$(VARIANT)
+
+OPT ?= -O2 -g
+WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wpointer-arith
+# -ffp-contract=off: a*b+c is never fused unless the source says fmaf. Never fast-math.
+CFLAGS = $(OPT) -std=c11 -D_GNU_SOURCE -I. $(WARN) -fno-math-errno -ffp-contract=off -fopenmp \
+         -MMD -MP $(DEFINES)
+LDLIBS := -lyaml -lzstd -lsnappy -lz -llz4 -lbrotlidec -lpcre2-8 -lutf8proc -lcurl -lcrypto -lm \
+          -ldl -lpthread
+ifeq ($(SAN),1)
+OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
+endif
+ifeq ($(CUDA),1)
+DEFINES += -DQK_CUDA
+endif
+
+MAIN := engine/main.c
+SRC := $(filter-out $(MAIN),$(wildcard engine/*.c engine/*/*.c kernels/*.c kernels/ref/*.c \
+         kernels/cpu/*.c formats/*.c formats/*/*.c sampler/*.c hub/*.c))
+OBJ := $(SRC:%.c=$(B)/%.o)
+
+# kernels/cpu/isa/*.c hold the inner loops. They are compiled once per instruction set, and
+# kernels/cpu/dispatch.c picks one at run time.
+ISA_SRC := $(wildcard kernels/cpu/isa/*.c)
+ISAS := portable
+ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
+ISAS += avx2 avx512 avx512bf16
+DEFINES += -DQK_X86
+endif
+ISA_FLAGS_portable   :=
+ISA_FLAGS_avx2       := -mavx2 -mfma -mf16c
+ISA_FLAGS_avx512     := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq
+ISA_FLAGS_avx512bf16 := $(ISA_FLAGS_avx512) -mavx512bf16
+ISA_OBJ := $(foreach i,$(ISAS),$(ISA_SRC:%.c=$(B)/%.$(i).o))
+
+LIB := $(B)/libqkengine.a
+TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
+
+.PHONY: all test unit demo check format install clean help bench fuzz
+all: qkengine
+
+qkengine: $(B)/qkengine
+	@ln -sf $< $@
+
+$(B)/qkengine: $(B)/$(MAIN:.c=.o) $(LIB)
+	@echo '  LINK    $@'
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+$(LIB): $(OBJ) $(ISA_OBJ)
+	@rm -f $@ && ar rcs $@ $^
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo '  CC      $<'
+	@$(CC) $(CFLAGS) -c -o $@ $<
+
+define isa_rule
+$(B)/kernels/cpu/isa/%.$(1).o: kernels/cpu/isa/%.c
+	@mkdir -p $$(@D)
+	@echo '  CC      $$< ($(1))'
+	@$$(CC) $$(CFLAGS) -O3 $$(ISA_FLAGS_$(1)) -DQK_ISA=$(1) -DQK_ISA_$(1) -c -o $$@ $$<
+endef
+$(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
+
+$(B)/tests/%: $(B)/tests/%.o $(LIB)
+	@echo '  LINK    $@'
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+# All C tests, built and run; tests/run.sh (make test) adds the goldens and the Python readers.
+unit: $(TESTS)
+	@tests/run_unit.sh $(B) $(TESTS)
+
+test:
+	@tests/run.sh
+
+demo:
+	@tests/tools/deps.sh build && $(MAKE) --no-print-directory qkengine && tests/demo/run.sh
+
+check:
+	@tests/check_layers.sh && tests/check_style.sh
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+bench: qkengine
+	@tests/bench/run.sh
+
+fuzz: ; @tests/fuzz/run.sh $(T)
+
+install: qkengine
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(B)/qkengine $(DESTDIR)$(PREFIX)/bin/qkengine
+
+clean:
+	rm -rf build qkengine
+
+help:
+	@printf '%s\n' 'make           ./qkengine for the CPU' \
+	  'make CUDA=1    the same with the CUDA backend' \
+	  'make SAN=1     with the address and undefined-behaviour sanitizers' \
+	  'make demo      run it on a tiny checkpoint and a few texts of this repository' \
+	  'make test      every test; installs what it needs' \
+	  'make unit      only the C tests' \
+	  'make check     include arrows, formatting, size limits' \
+	  'make bench     speed and memory against transformers' \
+	  'make fuzz T=60 fuzz every parser for T seconds each' \
+	  'make install PREFIX=/usr/local'
+
+-include $(OBJ:.o=.d) $(ISA_OBJ:.o=.d) $(B)/$(MAIN:.c=.d) $(TESTS:=.d)
+.SECONDARY:
+.DELETE_ON_ERROR:

@@ -1,0 +1,65 @@
+/* Errors of the outside world: files, configurations, checkpoints, networks.
+ *
+ * A function that can fail because of what it was given returns qk_status and fills a qk_error:
+ * one message that names the thing (path, key, line, offset) and one hint that says what to do.
+ * Our own mistakes are different: QK_ASSERT and qk_fatal abort loudly, and ops return void.
+ *
+ * next: engine/base/mem.h */
+#pragma once
+
+#include <stdarg.h>
+
+typedef enum qk_status {
+    QK_OK = 0,
+    QK_ERR_USAGE,       /* the command line is wrong                            exit status 2 */
+    QK_ERR_CONFIG,      /* a configuration value is wrong                       exit status 1 */
+    QK_ERR_NOTFOUND,    /* a file, column, tensor or key is absent              exit status 1 */
+    QK_ERR_FORMAT,      /* bytes that do not follow their format                exit status 1 */
+    QK_ERR_UNSUPPORTED, /* well-formed, but not handled here                 exit status 1 */
+    QK_ERR_DATA,        /* values that cannot be right (NaN weights, bad ids)   exit status 1 */
+    QK_ERR_DIFFERS,     /* a comparison found differences                       exit status 1 */
+    QK_ERR_IO,          /* the system refused: permission, a read error         exit status 1 */
+    QK_ERR_RESUME,      /* stopped, and the same command goes on: signal, disk full, network  3 */
+} qk_status;
+
+typedef struct qk_error {
+    qk_status status;
+    char message[1024]; /* what is wrong and where, one line */
+    char hint[512];     /* what to do about it; may be empty */
+} qk_error;
+
+/* Fills *err and returns status, so that callers write `return qk_fail(...)`. hint may be NULL.
+ * err may be NULL where the caller only wants the status. */
+qk_status qk_fail(qk_error *err, qk_status status, const char *hint, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Puts "prefix: " before the message of an error that is already set; returns its status. */
+qk_status qk_error_prefix(qk_error *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The status and wording for a failed system call, read from errno: a full disk (ENOSPC, EDQUOT)
+ * becomes QK_ERR_RESUME, an absent file QK_ERR_NOTFOUND, the rest QK_ERR_IO.
+ * action is a verb phrase: "cannot write". */
+qk_status qk_fail_errno(qk_error *err, const char *action, const char *path);
+
+/* 0 success, 1 bad input, 2 usage, 3 can be resumed. */
+int qk_exit_status(qk_status status);
+
+/* Prints a message with its place in the source and aborts. For our own mistakes only. */
+_Noreturn void qk_fatal_at(const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#define qk_fatal(...) qk_fatal_at(__FILE__, __LINE__, __VA_ARGS__)
+
+/* Stays on in every build. */
+#define QK_ASSERT(condition)                                                                       \
+    do {                                                                                           \
+        if (!(condition)) qk_fatal("assertion failed: %s", #condition);                            \
+    } while (0)
+
+/* Returns from the current function when `call` fails. */
+#define QK_TRY(call)                                                                               \
+    do {                                                                                           \
+        qk_status qk_try_status_ = (call);                                                         \
+        if (qk_try_status_ != QK_OK) return qk_try_status_;                                        \
+    } while (0)

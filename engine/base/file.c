@@ -1,0 +1,232 @@
+/* See file.h. */
+#include "engine/base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool qk_is_dir(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool qk_is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+int64_t qk_file_size(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? (int64_t)st.st_size : -1;
+}
+
+char *qk_path_join(const char *folder, const char *name)
+{
+    if (name[0] == '/' || !folder[0]) return qk_strdup(name);
+    size_t n = strlen(folder);
+    while (n > 1 && folder[n - 1] == '/') n--;
+    return qk_strf("%.*s%s%s", (int)n, folder, folder[n - 1] == '/' ? "" : "/", name);
+}
+
+const char *qk_path_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+qk_status qk_make_dirs(const char *path, qk_error *err)
+{
+    char *copy = qk_strdup(path);
+    for (char *p = copy + 1;; p++) {
+        if (*p != '/' && *p) continue;
+        char kept = *p;
+        *p = 0;
+        if (mkdir(copy, 0777) != 0 && !qk_is_dir(copy)) {
+            if (errno == EEXIST) errno = ENOTDIR; /* a file is in the way */
+            qk_status s = qk_fail_errno(err, "cannot make the folder", copy);
+            free(copy);
+            return s;
+        }
+        *p = kept;
+        if (!kept) break;
+    }
+    free(copy);
+    return QK_OK;
+}
+
+qk_status qk_sync_dir(const char *path, qk_error *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return qk_fail_errno(err, "cannot open the folder", path);
+    int rc = fsync(fd);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    /* Some network file systems cannot sync a folder; the data itself is safe there. */
+    if (rc != 0 && errno != EINVAL && errno != ENOTSUP)
+        return qk_fail_errno(err, "cannot flush the folder", path);
+    return QK_OK;
+}
+
+qk_status qk_remove_file(const char *path, qk_error *err)
+{
+    if (unlink(path) == 0 || errno == ENOENT) return QK_OK;
+    return qk_fail_errno(err, "cannot remove", path);
+}
+
+void qk_names_add(qk_names *names, const char *name)
+{
+    QK_GROW(names->items, names->count, names->capacity);
+    names->items[names->count++] = qk_strdup(name);
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+qk_status qk_list_dir(const char *path, qk_names *out, qk_error *err)
+{
+    *out = (qk_names){0};
+    DIR *dir = opendir(path);
+    if (!dir) return qk_fail_errno(err, "cannot list the folder", path);
+    for (struct dirent *entry; (entry = readdir(dir));)
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+            qk_names_add(out, entry->d_name);
+    closedir(dir);
+    if (out->count) qsort(out->items, out->count, sizeof *out->items, by_bytes);
+    return QK_OK;
+}
+
+void qk_names_free(qk_names *names)
+{
+    for (size_t i = 0; i < names->count; i++) free(names->items[i]);
+    free(names->items);
+    *names = (qk_names){0};
+}
+
+static qk_status open_regular(const char *path, int *fd, size_t *size, qk_error *err)
+{
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0) return qk_fail_errno(err, "cannot open", path);
+    struct stat st;
+    if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        *size = (size_t)st.st_size;
+        return QK_OK;
+    }
+    close(*fd);
+    return qk_fail(err, QK_ERR_IO, "give the path of a file", "%s: not a regular file", path);
+}
+
+qk_status qk_map_open(qk_map *map, const char *path, qk_error *err)
+{
+    *map = (qk_map){0};
+    int fd;
+    size_t size = 0;
+    QK_TRY(open_regular(path, &fd, &size, err));
+    void *p = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
+    close(fd);
+    if (p == MAP_FAILED) return qk_fail_errno(err, "cannot map", path);
+    map->data = p;
+    map->size = size;
+    return QK_OK;
+}
+
+void qk_map_close(qk_map *map)
+{
+    if (map->data) munmap((void *)map->data, map->size);
+    *map = (qk_map){0};
+}
+
+qk_status qk_read_file(qk_buf *out, const char *path, size_t limit, qk_error *err)
+{
+    *out = (qk_buf){0};
+    qk_map map;
+    QK_TRY(qk_map_open(&map, path, err));
+    if (map.size > limit) {
+        size_t size = map.size;
+        qk_map_close(&map);
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: %zu bytes, more than the limit of %zu", path,
+                       size, limit);
+    }
+    qk_buf_add(out, map.data, map.size);
+    qk_buf_str(out);
+    qk_map_close(&map);
+    return QK_OK;
+}
+
+qk_status qk_writer_open(qk_writer *w, const char *path, qk_error *err)
+{
+    *w = (qk_writer){.path = qk_strdup(path), .tmp = qk_strf("%s.tmp", path)};
+    w->file = fopen(w->tmp, "wbe");
+    if (w->file) return QK_OK;
+    qk_status s = qk_fail_errno(err, "cannot write", w->tmp);
+    qk_writer_abort(w);
+    return s;
+}
+
+void qk_writer_add(qk_writer *w, const void *bytes, size_t n)
+{
+    w->offset += n;
+    if (w->error || !n) return;
+    errno = 0;
+    if (fwrite(bytes, 1, n, w->file) != n) w->error = errno ? errno : EIO;
+}
+
+static void writer_free(qk_writer *w)
+{
+    free(w->path);
+    free(w->tmp);
+    *w = (qk_writer){0};
+}
+
+static qk_status sync_parent(const char *path, qk_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder =
+        slash ? qk_strf("%.*s", (int)(slash == path ? 1 : slash - path), path) : qk_strdup(".");
+    qk_status s = qk_sync_dir(folder, err);
+    free(folder);
+    return s;
+}
+
+qk_status qk_writer_commit(qk_writer *w, qk_error *err)
+{
+    if (!w->error && fflush(w->file) != 0) w->error = errno;
+    if (!w->error && fsync(fileno(w->file)) != 0) w->error = errno;
+    if (fclose(w->file) != 0 && !w->error) w->error = errno;
+    w->file = NULL;
+    if (!w->error && rename(w->tmp, w->path) != 0) w->error = errno;
+    if (w->error) {
+        errno = w->error;
+        qk_status s = qk_fail_errno(err, "cannot write", w->path);
+        qk_writer_abort(w);
+        return s;
+    }
+    qk_status s = sync_parent(w->path, err);
+    writer_free(w);
+    return s;
+}
+
+void qk_writer_abort(qk_writer *w)
+{
+    if (w->file) fclose(w->file);
+    if (w->tmp) unlink(w->tmp);
+    writer_free(w);
+}
+
+qk_status qk_write_file(const char *path, const void *bytes, size_t n, qk_error *err)
+{
+    qk_writer w;
+    QK_TRY(qk_writer_open(&w, path, err));
+    qk_writer_add(&w, bytes, n);
+    return qk_writer_commit(&w, err);
+}

@@ -1,0 +1,63 @@
+/* Files: mapping, reading whole, writing under a temporary name and renaming, listing.
+ *
+ * Nothing half-written ever has a final name: qk_writer writes `path.tmp`, and qk_writer_commit
+ * flushes it to the disk, renames it and flushes the folder. Errors of writes are sticky: callers
+ * write freely and look once, at commit.
+ *
+ * next: engine/base/log.h */
+#pragma once
+
+#include <stdio.h>
+
+#include "engine/base/mem.h"
+
+bool qk_is_dir(const char *path);
+bool qk_is_file(const char *path);
+/* Size in bytes, or -1 when there is no such file. */
+int64_t qk_file_size(const char *path);
+
+/* "a/b" from "a" and "b"; the caller frees. An absolute b stays as it is. */
+char *qk_path_join(const char *folder, const char *name);
+/* What follows the last '/', borrowed from path. */
+const char *qk_path_name(const char *path);
+
+/* Makes a folder and its parents; an existing one is fine. */
+qk_status qk_make_dirs(const char *path, qk_error *err);
+/* fsync of a folder, so that renames inside it survive a power cut. */
+qk_status qk_sync_dir(const char *path, qk_error *err);
+/* Removes a file; an absent one is fine. */
+qk_status qk_remove_file(const char *path, qk_error *err);
+
+/* Names in a folder without "." and "..", in byte order. qk_names_free frees. */
+typedef struct qk_names {
+    char **items;
+    size_t count, capacity;
+} qk_names;
+qk_status qk_list_dir(const char *path, qk_names *out, qk_error *err);
+void qk_names_add(qk_names *names, const char *name); /* copies */
+void qk_names_free(qk_names *names);
+
+/* A read-only mapping of a whole file. An empty file maps to size 0. */
+typedef struct qk_map {
+    const uint8_t *data;
+    size_t size; /* bytes */
+} qk_map;
+qk_status qk_map_open(qk_map *map, const char *path, qk_error *err);
+void qk_map_close(qk_map *map);
+
+/* The whole file in memory, NUL-terminated behind its size; refuses more than `limit` bytes. */
+qk_status qk_read_file(qk_buf *out, const char *path, size_t limit, qk_error *err);
+/* Writes a whole file under its final name: tmp, fsync, rename. */
+qk_status qk_write_file(const char *path, const void *bytes, size_t n, qk_error *err);
+
+/* Buffered writing under `path.tmp`. Zero-initialised means closed. */
+typedef struct qk_writer {
+    FILE *file;
+    char *path, *tmp;
+    uint64_t offset; /* bytes written so far */
+    int error;       /* first errno of a failed write, 0 while all is well */
+} qk_writer;
+qk_status qk_writer_open(qk_writer *w, const char *path, qk_error *err);
+void qk_writer_add(qk_writer *w, const void *bytes, size_t n); /* sticky errors */
+qk_status qk_writer_commit(qk_writer *w, qk_error *err);       /* closes in any case */
+void qk_writer_abort(qk_writer *w);                            /* removes the temporary file */

@@ -1,0 +1,145 @@
+/* See log.h. */
+#include "engine/base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+static bool quiet_mode;
+static bool line_is_open; /* a progress line stands on the terminal without its newline */
+static double last_progress;
+
+static bool on_terminal(void)
+{
+    return isatty(STDERR_FILENO) == 1;
+}
+
+static bool colours(void)
+{
+    const char *no_color = getenv("NO_COLOR");
+    return on_terminal() && !(no_color && *no_color);
+}
+
+static void close_line(void)
+{
+    if (line_is_open) fputs("\r\033[K", stderr);
+    line_is_open = false;
+}
+
+static void print_line(const char *colour, const char *label, const char *format, va_list args)
+{
+    close_line();
+    bool paint = colours() && *colour;
+    fprintf(stderr, "qkengine: %s%s%s", paint ? colour : "", label, paint ? "\033[0m" : "");
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+}
+
+void qk_log_quiet(bool quiet)
+{
+    quiet_mode = quiet;
+}
+bool qk_log_is_quiet(void)
+{
+    return quiet_mode;
+}
+
+void qk_info(const char *format, ...)
+{
+    if (quiet_mode) return;
+    va_list args;
+    va_start(args, format);
+    print_line("", "", format, args);
+    va_end(args);
+}
+
+void qk_warn(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_line("\033[33m", "warning: ", format, args);
+    va_end(args);
+}
+
+static void error_line(const char *colour, const char *label, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_line(colour, label, format, args);
+    va_end(args);
+}
+
+void qk_print_error(const qk_error *err)
+{
+    error_line("\033[31m", "error: ", "%s", err->message);
+    if (err->hint[0]) error_line("", "  ", "%s", err->hint);
+}
+
+double qk_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void qk_progress(bool done, const char *format, ...)
+{
+    if (quiet_mode) return;
+    double now = qk_now(), wait = on_terminal() ? 0.1 : 5.0;
+    if (!done && now - last_progress < wait) return;
+    last_progress = now;
+    va_list args;
+    va_start(args, format);
+    if (on_terminal()) {
+        fputs("\r\033[K", stderr);
+        vfprintf(stderr, format, args);
+        if (done) fputc('\n', stderr);
+        line_is_open = !done;
+        fflush(stderr);
+    } else {
+        print_line("", "", format, args);
+    }
+    va_end(args);
+}
+
+static char *rotating(void)
+{
+    static _Thread_local char slots[8][32];
+    static _Thread_local unsigned next;
+    return slots[next++ & 7];
+}
+
+static const char *scaled(double value, double base, const char *const *units)
+{
+    int i = 0;
+    while (value >= base && units[i + 1]) value /= base, i++;
+    char *text = rotating();
+    snprintf(text, 32, i && value < 100 ? "%.1f%s" : "%.0f%s", value, units[i]);
+    return text;
+}
+
+const char *qk_human_bytes(double bytes)
+{
+    static const char *const units[] = {" B", " kB", " MB", " GB", " TB", " PB", NULL};
+    return scaled(bytes, 1000, units);
+}
+
+const char *qk_human_count(double count)
+{
+    static const char *const units[] = {"", " k", " M", " G", " T", " P", " E", NULL};
+    return scaled(count, 1000, units);
+}
+
+const char *qk_human_seconds(double seconds)
+{
+    char *text = rotating();
+    long s = seconds > 0 && seconds < 1e9 ? (long)(seconds + 0.5) : 0;
+    if (s >= 3600)
+        snprintf(text, 32, "%ldh%02ldm", s / 3600, s / 60 % 60);
+    else if (s >= 60)
+        snprintf(text, 32, "%ldm%02lds", s / 60, s % 60);
+    else
+        snprintf(text, 32, seconds < 10 ? "%.1fs" : "%.0fs", seconds);
+    return text;
+}

@@ -1,0 +1,30 @@
+/* What a person sees on stderr: messages, progress, and the clock behind both.
+ *
+ * On a terminal, progress is one line that is redrawn; elsewhere a plain line every few seconds.
+ * Colours only on a terminal and never when NO_COLOR is set (no-color.org). */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/error.h"
+
+void qk_log_quiet(bool quiet); /* true: only warnings and errors */
+bool qk_log_is_quiet(void);
+void qk_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void qk_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* "qkengine: error: message" and, when there is one, a line with the hint. */
+void qk_print_error(const qk_error *err);
+
+/* Seconds on a clock that never goes back. */
+double qk_now(void);
+
+/* Redraws the progress line (at most ten times a second) or prints one every `5` seconds.
+ * A finished line (done = true) always ends with a newline on a terminal. */
+void qk_progress(bool done, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* "1.5 GB", "3.2 M", "2h05m": for people. Each returns a string in a small rotating buffer, valid
+ * until the eighth later call in the same thread. */
+const char *qk_human_bytes(double bytes);
+const char *qk_human_count(double count);
+const char *qk_human_seconds(double seconds);

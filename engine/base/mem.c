@@ -1,0 +1,202 @@
+/* See mem.h. */
+#include "engine/base/mem.h"
+
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t bytes_or_die(size_t count, size_t size)
+{
+    size_t bytes;
+    if (!qk_mul(count, size, &bytes)) qk_fatal("allocation of %zu x %zu bytes", count, size);
+    return bytes ? bytes : 1;
+}
+
+void *qk_alloc(size_t count, size_t size)
+{
+    size_t bytes = bytes_or_die(count, size);
+    void *p = malloc(bytes);
+    if (!p) qk_fatal("out of memory: %zu bytes", bytes);
+    return p;
+}
+
+void *qk_zalloc(size_t count, size_t size)
+{
+    void *p = calloc(count ? count : 1, size ? size : 1);
+    if (!p) qk_fatal("out of memory: %zu x %zu bytes", count, size);
+    return p;
+}
+
+void *qk_realloc(void *old, size_t count, size_t size)
+{
+    size_t bytes = bytes_or_die(count, size);
+    void *p = realloc(old, bytes);
+    if (!p) qk_fatal("out of memory: %zu bytes", bytes);
+    return p;
+}
+
+char *qk_strdup(const char *text)
+{
+    size_t n = strlen(text) + 1;
+    return memcpy(qk_alloc(n, 1), text, n);
+}
+
+static char *format_into(char *(*allocate)(void *, size_t), void *owner, const char *format,
+                         va_list args)
+{
+    va_list again;
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    QK_ASSERT(n >= 0);
+    char *text = allocate(owner, (size_t)n + 1);
+    vsnprintf(text, (size_t)n + 1, format, again);
+    va_end(again);
+    return text;
+}
+
+static char *heap_chars(void *owner, size_t n)
+{
+    (void)owner;
+    return qk_alloc(n, 1);
+}
+
+static char *arena_chars(void *owner, size_t n)
+{
+    return qk_arena_alloc(owner, n, 1);
+}
+
+char *qk_strf(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text = format_into(heap_chars, NULL, format, args);
+    va_end(args);
+    return text;
+}
+
+qk_status qk_try_alloc(void **out, size_t count, size_t size, const char *what, qk_error *err)
+{
+    *out = NULL;
+    size_t bytes;
+    if (!qk_mul(count, size, &bytes) || bytes > SIZE_MAX / 2)
+        return qk_fail(err, QK_ERR_DATA, NULL, "%s: %zu x %zu bytes do not fit in memory", what,
+                       count, size);
+    bytes = (bytes + 63) & ~(size_t)63;
+    void *p = aligned_alloc(64, bytes ? bytes : 64);
+    if (!p)
+        return qk_fail(err, QK_ERR_IO,
+                       "use a machine with more memory; `qkengine plan` sizes a run",
+                       "%s: out of memory (%.1f MB wanted)", what, (double)bytes / 1e6);
+    *out = p;
+    return QK_OK;
+}
+
+/* ---- arena ---- */
+
+struct qk_arena_block {
+    struct qk_arena_block *next;
+    alignas(16) uint8_t bytes[];
+};
+
+void *qk_arena_alloc(qk_arena *arena, size_t count, size_t size)
+{
+    size_t n = (bytes_or_die(count, size) + 15) & ~(size_t)15;
+    if (n > arena->room - arena->used) {
+        size_t room = arena->room ? 2 * arena->room : 4096;
+        if (room > (1u << 20)) room = 1u << 20;
+        if (room < n) room = n;
+        struct qk_arena_block *block = qk_alloc(sizeof *block + room, 1);
+        block->next = arena->head;
+        arena->head = block;
+        arena->used = 0;
+        arena->room = room;
+    }
+    void *p = arena->head->bytes + arena->used;
+    arena->used += n;
+    return memset(p, 0, n);
+}
+
+char *qk_arena_strndup(qk_arena *arena, const char *text, size_t length)
+{
+    char *copy = qk_arena_alloc(arena, length + 1, 1);
+    if (length) memcpy(copy, text, length);
+    return copy;
+}
+
+char *qk_arena_strf(qk_arena *arena, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text = format_into(arena_chars, arena, format, args);
+    va_end(args);
+    return text;
+}
+
+void qk_arena_free(qk_arena *arena)
+{
+    while (arena->head) {
+        struct qk_arena_block *next = arena->head->next;
+        free(arena->head);
+        arena->head = next;
+    }
+    *arena = (qk_arena){0};
+}
+
+/* ---- growable bytes ---- */
+
+void qk_buf_reserve(qk_buf *buf, size_t extra)
+{
+    size_t wanted;
+    if (!qk_add(buf->size, extra, &wanted)) qk_fatal("buffer of %zu + %zu bytes", buf->size, extra);
+    if (wanted <= buf->capacity) return;
+    size_t capacity = buf->capacity ? buf->capacity : 256;
+    while (capacity < wanted) capacity = capacity > SIZE_MAX / 2 ? wanted : 2 * capacity;
+    buf->data = qk_realloc(buf->data, capacity, 1);
+    buf->capacity = capacity;
+}
+
+void qk_buf_add(qk_buf *buf, const void *bytes, size_t n)
+{
+    if (!n) return;
+    qk_buf_reserve(buf, n);
+    memcpy(buf->data + buf->size, bytes, n);
+    buf->size += n;
+}
+
+void qk_buf_add_byte(qk_buf *buf, uint8_t byte)
+{
+    qk_buf_add(buf, &byte, 1);
+}
+
+void qk_buf_add_str(qk_buf *buf, const char *text)
+{
+    qk_buf_add(buf, text, strlen(text));
+}
+
+void qk_buf_addf(qk_buf *buf, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    QK_ASSERT(n >= 0);
+    qk_buf_reserve(buf, (size_t)n + 1);
+    vsnprintf((char *)buf->data + buf->size, (size_t)n + 1, format, again);
+    va_end(again);
+    buf->size += (size_t)n;
+}
+
+const char *qk_buf_str(qk_buf *buf)
+{
+    qk_buf_reserve(buf, 1);
+    buf->data[buf->size] = 0;
+    return (const char *)buf->data;
+}
+
+void qk_buf_free(qk_buf *buf)
+{
+    free(buf->data);
+    *buf = (qk_buf){0};
+}

@@ -1,0 +1,83 @@
+/* See text.h. UTF-8: RFC 3629; the table of well-formed sequences is Unicode's table 3-7. */
+#include "engine/base/text.h"
+
+#include <string.h>
+
+#include "engine/base/mem.h"
+
+/* Levenshtein distance with two rows. */
+static size_t edits(const char *a, const char *b)
+{
+    enum { LONGEST = 64 };
+    size_t n = strlen(a), m = strlen(b), row[LONGEST + 1];
+    if (n > LONGEST || m > LONGEST) return LONGEST;
+    for (size_t j = 0; j <= m; j++) row[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t up = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
+            if (up + 1 < best) best = up + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            row[j] = best;
+            diagonal = up;
+        }
+    }
+    return row[m];
+}
+
+const char *qk_nearest(const char *word, const char *const *candidates)
+{
+    const char *best = NULL;
+    size_t fewest = (strlen(word) + 1) / 2 + 1;
+    for (; *candidates; candidates++) {
+        size_t d = edits(word, *candidates);
+        if (d < fewest) fewest = d, best = *candidates;
+    }
+    return best;
+}
+
+size_t qk_utf8_decode(const uint8_t *s, size_t n, uint32_t *code_point)
+{
+    if (n == 0) return 0;
+    if (s[0] < 0x80) {
+        *code_point = s[0];
+        return 1;
+    }
+    size_t length = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
+    if (s[0] < 0xC2 || s[0] > 0xF4 || n < length) return 0;
+    uint32_t c = s[0] & (0xFFu >> (length + 1));
+    for (size_t i = 1; i < length; i++) {
+        if ((s[i] & 0xC0) != 0x80) return 0;
+        c = c << 6 | (s[i] & 0x3F);
+    }
+    static const uint32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
+    if (c < smallest[length] || c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF)) return 0;
+    *code_point = c;
+    return length;
+}
+
+size_t qk_utf8_encode(uint32_t c, uint8_t out[4])
+{
+    if (c < 0x80) {
+        out[0] = (uint8_t)c;
+        return 1;
+    }
+    size_t length = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = length - 1; i > 0; i--, c >>= 6) out[i] = (uint8_t)(0x80 | (c & 0x3F));
+    static const uint8_t lead[5] = {0, 0, 0xC0, 0xE0, 0xF0};
+    out[0] = (uint8_t)(lead[length] | c);
+    return length;
+}
+
+size_t qk_utf8_check(const uint8_t *text, size_t n)
+{
+    uint32_t c;
+    size_t i = 0;
+    while (i < n) {
+        size_t k = qk_utf8_decode(text + i, n - i, &c);
+        if (!k) return i;
+        i += k;
+    }
+    return n;
+}

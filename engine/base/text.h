@@ -1,0 +1,19 @@
+/* Small helpers on text: nearest known word for error messages, UTF-8. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The candidate with the fewest single-character edits from `word`, or NULL when even the best one
+ * changes more than half of it. Candidates end with NULL. */
+const char *qk_nearest(const char *word, const char *const *candidates);
+
+/* Decodes one code point of well-formed UTF-8 at text[0..n); returns its length in bytes (1..4), or
+ * 0 when the bytes are not UTF-8 (overlong forms, surrogates and values above U+10FFFF included).
+ */
+size_t qk_utf8_decode(const uint8_t *text, size_t n, uint32_t *code_point);
+/* Writes 1..4 bytes; returns how many. */
+size_t qk_utf8_encode(uint32_t code_point, uint8_t out[4]);
+/* Offset of the first byte that is not well-formed UTF-8, or n. */
+size_t qk_utf8_check(const uint8_t *text, size_t n);

@@ -1,0 +1,173 @@
+/* engine/base: errors, memory, files, text. */
+#include "tests/test.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "engine/base/dtype.h"
+#include "engine/base/file.h"
+#include "engine/base/log.h"
+#include "engine/base/text.h"
+
+static void test_error_statuses(void)
+{
+    qk_error err = {0};
+    errno = ENOSPC;
+    CHECK_INT(qk_fail_errno(&err, "cannot write", "x/y"), QK_ERR_RESUME);
+    CHECK_STR(err.message, "x/y: cannot write: the disk is full");
+    CHECK_INT(qk_exit_status(err.status), 3);
+    errno = ENOENT;
+    CHECK_INT(qk_exit_status(qk_fail_errno(&err, "cannot open", "x")), 1);
+    qk_fail(&err, QK_ERR_USAGE, "hint", "message %d", 7);
+    qk_error_prefix(&err, "file %s", "f");
+    CHECK_STR(err.message, "file f: message 7");
+    CHECK_STR(err.hint, "hint");
+    CHECK_INT(qk_exit_status(err.status), 2);
+}
+
+static void test_arena_and_buffer(void)
+{
+    qk_arena arena = {0};
+    for (size_t i = 1; i < 3000; i += 7) {
+        uint8_t *p = qk_arena_alloc(&arena, i, 3);
+        CHECK((uintptr_t)p % 16 == 0 && p[0] == 0 && p[3 * i - 1] == 0);
+        memset(p, 0xAA, 3 * i);
+    }
+    CHECK_STR(qk_arena_strf(&arena, "%s-%d", "a", 5), "a-5");
+    qk_arena_free(&arena);
+    qk_buf buf = {0};
+    for (int i = 0; i < 1000; i++) qk_buf_addf(&buf, "%d,", i);
+    CHECK_INT(buf.size, 3890);
+    CHECK(!strncmp(qk_buf_str(&buf), "0,1,2,", 6));
+    qk_buf_free(&buf);
+    void *p;
+    qk_error err;
+    CHECK_INT(qk_try_alloc(&p, SIZE_MAX, 8, "the test", &err), QK_ERR_DATA);
+    CHECK(p == NULL);
+}
+
+static void test_files(void)
+{
+    qk_error err;
+    char folder[] = "/tmp/qk_test_XXXXXX";
+    CHECK(mkdtemp(folder) != NULL);
+    char *deep = qk_path_join(folder, "a/b/c"), *path = qk_path_join(deep, "f");
+    CHECK_INT(qk_make_dirs(deep, &err), QK_OK);
+    CHECK_INT(qk_write_file(path, "hello", 5, &err), QK_OK);
+    CHECK_INT(qk_file_size(path), 5);
+    qk_buf buf;
+    CHECK_INT(qk_read_file(&buf, path, 100, &err), QK_OK);
+    CHECK_STR((char *)buf.data, "hello");
+    qk_buf_free(&buf);
+    CHECK_INT(qk_read_file(&buf, path, 4, &err), QK_ERR_FORMAT);
+
+    qk_writer w;
+    CHECK_INT(qk_writer_open(&w, path, &err), QK_OK);
+    qk_writer_add(&w, "broken", 6);
+    qk_writer_abort(&w); /* the old contents stay, no temporary file is left */
+    qk_names names;
+    CHECK_INT(qk_list_dir(deep, &names, &err), QK_OK);
+    CHECK_INT(names.count, 1);
+    CHECK_INT(qk_file_size(path), 5);
+    qk_names_free(&names);
+    CHECK_INT(qk_make_dirs(path, &err), QK_ERR_NOTFOUND); /* a file is in the way */
+    CHECK_INT(qk_map_open(&(qk_map){0}, deep, &err), QK_ERR_IO);
+    CHECK(strstr(err.message, "not a regular file") != NULL);
+
+    unlink(path);
+    rmdir(deep);
+    free(deep);
+    free(path);
+    char *b = qk_path_join(folder, "a/b"), *a = qk_path_join(folder, "a");
+    rmdir(b), rmdir(a), rmdir(folder);
+    free(a), free(b);
+}
+
+static void test_full_disk_is_resumable(void)
+{
+    qk_error err;
+    qk_writer w = {
+        .file = fopen("/dev/full", "wb"), .path = qk_strdup("out"), .tmp = qk_strdup("")};
+    CHECK(w.file != NULL);
+    char block[100000] = {0};
+    qk_writer_add(&w, block, sizeof block);
+    CHECK_INT(qk_writer_commit(&w, &err), QK_ERR_RESUME);
+    CHECK_STR(err.message, "out: cannot write: the disk is full");
+}
+
+static void test_utf8(void)
+{
+    static const struct {
+        const char *bytes;
+        size_t n, good; /* offset of the first bad byte */
+    } cases[] = {
+        {"abc", 3, 3},
+        {"\xC3\xA9", 2, 2},
+        {"\xC0\x80", 2, 0},
+        {"a\xE2\x82", 3, 1},
+        {"\xED\xA0\x80", 3, 0},
+        {"\xF0\x9F\x99\x82", 4, 4},
+        {"\xF4\x90\x80\x80", 4, 0},
+        {"\xE0\x9F\xBF", 3, 0},
+        {"\xF0\x8F\xBF\xBF", 4, 0},
+        {"\x80", 1, 0},
+        {"\xFF", 1, 0},
+        {"x\0y", 3, 3},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        CHECK_INT(qk_utf8_check((const uint8_t *)cases[i].bytes, cases[i].n), cases[i].good);
+    for (uint32_t c = 0; c < 0x110000; c += c == 0xD7FF ? 0x801 : 1) {
+        uint8_t out[4];
+        uint32_t back = 0;
+        size_t n = qk_utf8_encode(c, out);
+        if (qk_utf8_decode(out, n, &back) != n || back != c) {
+            CHECK_MSG(false, "U+%04X does not survive a round trip", c);
+            break;
+        }
+    }
+}
+
+static void test_nearest_word(void)
+{
+    static const char *const words[] = {"text_column", "id_column", "split", NULL};
+    CHECK_STR(qk_nearest("text_colum", words), "text_column");
+    CHECK_STR(qk_nearest("spilt", words), "split");
+    CHECK(qk_nearest("zzzzzzzz", words) == NULL);
+}
+
+static void test_dtypes(void)
+{
+    for (uint32_t h = 0; h < 0x10000; h++) {
+        float f = qk_bf16_to_f32((uint16_t)h);
+        if (isnan(f)) continue;
+        CHECK(qk_f32_to_bf16(f) == h);
+    }
+    CHECK_INT(qk_f32_to_bf16(1.00390625f), 0x3F80); /* a tie goes to the even neighbour */
+    CHECK_INT(qk_f32_to_bf16(1.01171875f), 0x3F82);
+    CHECK(isnan(qk_bf16_to_f32(qk_f32_to_bf16(NAN))));
+    CHECK_CLOSE(qk_f16_to_f32(0x3C00), 1.0, 0);
+    CHECK_CLOSE(qk_f16_to_f32(0xFBFF), -65504.0, 0);
+    CHECK_CLOSE(qk_f16_to_f32(0x0001), 0x1p-24, 0);
+    CHECK(isinf(qk_f16_to_f32(0x7C00)) && isnan(qk_f16_to_f32(0x7E00)));
+}
+
+static void test_human_numbers(void)
+{
+    CHECK_STR(qk_human_bytes(999), "999 B");
+    CHECK_STR(qk_human_bytes(1.5e9), "1.5 GB");
+    CHECK_STR(qk_human_seconds(7500), "2h05m");
+    CHECK_STR(qk_human_count(123456), "123 k");
+}
+
+int main(void)
+{
+    RUN(test_error_statuses);
+    RUN(test_arena_and_buffer);
+    RUN(test_files);
+    RUN(test_full_disk_is_resumable);
+    RUN(test_utf8);
+    RUN(test_nearest_word);
+    RUN(test_dtypes);
+    RUN(test_human_numbers);
+    return test_summary("base");
+}
