@@ -1,0 +1,180 @@
+/* The op table: everything a prefill needs from a processor. One forward pass (engine/forward.c)
+ * calls it; kernels/ref (double, naive: the ground truth), kernels/cpu and kernels/cuda fill it.
+ *
+ * Dimension letters, everywhere in this project:
+ *   T tokens   D hidden   H query heads   K key/value heads   d head_dim   F ffn   V vocabulary
+ *
+ * Number formats. `compute` is the format of the weights and of what is fed to a matrix product:
+ *   QK_F32   weights and activations float32
+ *   QK_BF16  weights bfloat16; the inputs of products, and q, k, v, are rounded to bfloat16
+ *   QK_F16   weights float16; activations stay float32 (nothing can overflow)
+ * Sums are always float32 or wider, and the residual stream x is always float32.
+ *
+ * Determinism. The result of a row depends on that row and, in attention, on its own sequence:
+ * never on T, on its neighbours in the batch or on the number of threads. Bits are equal.
+ *
+ * Ops are void: shapes are ours, so a wrong one is a bug and aborts. Opening, allocating and
+ * loading can fail because of the outside world and return a status.
+ *
+ * next: kernels/ref/ref.c, then kernels/cpu/ */
+#pragma once
+
+#include "engine/base/dtype.h"
+#include "engine/base/mem.h"
+
+/* A row-major matrix in the backend's memory, or a view into one. Plain data: only the backend may
+ * follow `data` (on a GPU it is a device pointer). */
+typedef struct qk_tensor {
+    void *data;
+    qk_dtype dtype;
+    size_t rows, cols;
+    size_t stride; /* elements from one row to the next, >= cols */
+} qk_tensor;
+
+/* Views: n rows from `first`; n columns from `first`. */
+static inline qk_tensor qk_rows(qk_tensor t, size_t first, size_t n)
+{
+    QK_ASSERT(first <= t.rows && n <= t.rows - first);
+    t.data = (char *)t.data + first * t.stride * qk_dtype_size(t.dtype);
+    t.rows = n;
+    return t;
+}
+
+static inline qk_tensor qk_cols(qk_tensor t, size_t first, size_t n)
+{
+    QK_ASSERT(first <= t.cols && n <= t.cols - first);
+    t.data = (char *)t.data + first * qk_dtype_size(t.dtype);
+    t.cols = n;
+    return t;
+}
+
+/* The weight of a linear layer, [out, in], in the backend's own layout. Opaque. */
+typedef struct qk_matrix qk_matrix;
+
+/* One open device: threads, scratch memory, streams. Opaque. */
+typedef struct qk_device qk_device;
+
+typedef struct qk_device_options {
+    qk_dtype compute;
+    int threads;     /* CPU threads; 0: all that the machine offers */
+    const char *isa; /* CPU: NULL for the best one, or "portable", "avx2", "avx512", "avx512bf16" */
+} qk_device_options;
+
+/* How a projection row is laid out: q heads, then k heads, then v heads, d numbers each. */
+typedef struct qk_heads {
+    int H, K, d;
+    bool has_v; /* false in the last captured layer, which computes q and k only */
+} qk_heads;
+
+static inline size_t qk_heads_width(qk_heads h)
+{
+    return (size_t)(h.H + h.K * (h.has_v ? 2 : 1)) * (size_t)h.d;
+}
+
+/* Rows that leave the device: for each head h and row r, out[(h * n_rows + r) * d ..] as float32.
+ * rows index the tokens of the packed batch; heads index query heads or key heads. All pointers are
+ * host memory; `out` is filled when sync() returns. */
+typedef struct qk_row_copy {
+    const int32_t *rows, *heads;
+    size_t n_rows, n_heads;
+    float *out; /* [n_heads, n_rows, d] */
+} qk_row_copy;
+
+/* What one layer gives away: lists of copies, from the queries and from the keys. */
+typedef struct qk_layer_capture {
+    const qk_row_copy *q, *k;
+    size_t n_q, n_k;
+} qk_layer_capture;
+
+/* What happens to a projection row between its matrix product and attention, in this order:
+ * RMS norm of each q head and each k head (when the weights are given), capture before RoPE,
+ * rotary embedding. */
+typedef struct qk_qkv_post {
+    qk_heads heads;
+    const float *q_norm, *k_norm; /* [d] device memory, or NULL */
+    float eps;
+    bool norm_plus_one;     /* the weight is stored as w - 1 */
+    const float *cos, *sin; /* [table rows, rotary / 2] device memory; NULL: no rotary embedding */
+    const int32_t *table_row;        /* [T] host memory: the table row of each token */
+    int rotary;                      /* how many of the d numbers turn, from the first; even */
+    bool interleaved;                /* pairs are (2i, 2i+1) instead of (i, i + rotary/2) */
+    const qk_layer_capture *capture; /* copies taken before RoPE, or NULL */
+} qk_qkv_post;
+
+typedef struct qk_attention {
+    qk_heads heads;
+    const int32_t *seq_start; /* [n_seq + 1] host memory: token offsets; sequences never mix */
+    int n_seq;
+    int window;     /* a query sees itself and the window - 1 keys before it; 0: all before it */
+    float scale;    /* multiplies q.k */
+    float soft_cap; /* c: scores become c * tanh(score / c); 0: none */
+    const qk_layer_capture *capture; /* copies of q and k as attention sees them, or NULL */
+} qk_attention;
+
+typedef enum qk_activation { QK_SILU, QK_GELU_TANH } qk_activation;
+
+typedef struct qk_backend {
+    const char *name; /* "cpu", "ref", "cuda" */
+
+    qk_status (*open)(const qk_device_options *options, qk_device **out, qk_error *err);
+    void (*close)(qk_device *dev); /* NULL-safe */
+    /* "AVX-512 BF16, 2 threads": for people. Owned by the device. */
+    const char *(*describe)(const qk_device *dev);
+
+    /* Memory. `what` names it in error messages. upload and download move rows * cols elements of
+     * the tensor's own dtype; upload converts from `dtype`, rounding to nearest. */
+    qk_status (*alloc)(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols, const char *what,
+                       qk_tensor *out, qk_error *err);
+    void (*free)(qk_device *dev, qk_tensor *t);
+    void (*upload)(qk_device *dev, qk_tensor t, const void *src, qk_dtype dtype);
+    void (*download)(qk_device *dev, void *dst, qk_tensor t);
+
+    /* Weights. A matrix [out, in] is made empty and filled in slices of whole output rows, so that
+     * q, k and v (or gate and up) share one. src: [rows, in] row-major, format src_dtype; it is
+     * converted to the compute format and may be unmapped afterwards. */
+    qk_status (*matrix_new)(qk_device *dev, size_t out, size_t in, const char *what, qk_matrix **m,
+                            qk_error *err);
+    void (*matrix_load)(qk_device *dev, qk_matrix *m, size_t first_out, size_t rows,
+                        const void *src, qk_dtype src_dtype);
+    void (*matrix_free)(qk_device *dev, qk_matrix *m); /* NULL-safe */
+
+    /* x[t, :] = scale * table[ids[t], :].  x [T, D] float32, table [V, D], ids [T] host memory. */
+    void (*embed)(qk_device *dev, qk_tensor x, qk_tensor table, const int32_t *ids, float scale);
+
+    /* y = x / sqrt(mean(x^2) + eps) * w, or * (1 + w).  x [T, D] float32, w [D] float32 device
+     * memory, y [T, D] float32 or bfloat16; y may be x. (Zhang and Sennrich, 2019) */
+    void (*rmsnorm)(qk_device *dev, qk_tensor y, qk_tensor x, const float *w, float eps,
+                    bool plus_one);
+
+    /* y = x W^T, or y += x W^T, plus bias[out] when given (float32 device memory).
+     * x [T, in] float32 (bfloat16 when compute is QK_BF16), y [T, out] float32. */
+    void (*matmul)(qk_device *dev, qk_tensor y, qk_tensor x, const qk_matrix *w, const float *bias,
+                   bool accumulate);
+
+    /* Norm, capture and RoPE of projection rows, see qk_qkv_post. in [T, heads_width] float32;
+     * out has the same shape and may be `in` when the formats agree; float32, or bfloat16 when
+     * compute is QK_BF16. Row 0 of `in` is token first_row of the batch that the capture lists and
+     * table_row index. The captured values are rounded to out's format. */
+    void (*qkv_post)(qk_device *dev, qk_tensor out, qk_tensor in, const qk_qkv_post *p,
+                     size_t first_row);
+
+    /* Causal softmax(scale * q k^T) v within each sequence. qkv [T, heads_width] as qkv_post wrote
+     * it, o [T, H*d] of the same dtype; o may be the q columns of qkv. Query head h reads key head
+     * h / (H/K). Online softmax (Milakov and Gimelshein, 2018; Dao et al., 2022): never T x T. */
+    void (*attention)(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attention *p);
+
+    /* Only the copies of an attention call: for a last layer that stops at q and k. */
+    void (*gather)(qk_device *dev, qk_tensor qkv, qk_heads heads, const qk_layer_capture *capture);
+
+    /* y = act(g[:, 0:F]) * g[:, F:2F].  g [T, 2F] float32, y [T, F] float32 or bfloat16. */
+    void (*glu)(qk_device *dev, qk_tensor y, qk_tensor g, qk_activation act);
+
+    void (*sync)(qk_device *dev); /* waits for all work and all copies */
+} qk_backend;
+
+/* NULL when this build has no such backend. */
+const qk_backend *qk_backend_find(const char *name);
+/* "cpu ref", for messages. */
+const char *qk_backend_names(void);
+
+extern const qk_backend qk_backend_ref, qk_backend_cpu;
