@@ -26,8 +26,11 @@ qk_status qk_error_prefix(qk_error *err, const char *format, ...)
     va_start(args, format);
     int n = vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof err->message)
-        snprintf(err->message + n, sizeof err->message - (size_t)n, ": %s", old);
+    if (n < 0 || (size_t)n + 3 > sizeof err->message) return err->status;
+    memcpy(err->message + n, ": ", 2);
+    size_t room = sizeof err->message - (size_t)n - 3, length = strnlen(old, room);
+    memcpy(err->message + n + 2, old, length);
+    err->message[(size_t)n + 2 + length] = 0;
     return err->status;
 }
 

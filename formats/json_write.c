@@ -1,0 +1,127 @@
+/* Writing JSON. See json.h. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/json.h"
+
+static void line_break(qk_json_out *o)
+{
+    if (o->compact) return;
+    qk_buf_add_byte(&o->buf, '\n');
+    for (int i = 0; i < o->depth; i++) qk_buf_add_str(&o->buf, "  ");
+}
+
+static void quoted(qk_buf *buf, const char *text, size_t length)
+{
+    qk_buf_add_byte(buf, '"');
+    for (size_t i = 0; i < length; i++) {
+        uint8_t c = (uint8_t)text[i];
+        if (c == '"' || c == '\\')
+            qk_buf_addf(buf, "\\%c", c);
+        else if (c == '\n')
+            qk_buf_add_str(buf, "\\n");
+        else if (c == '\t')
+            qk_buf_add_str(buf, "\\t");
+        else if (c < 0x20 || c == 0x7F)
+            qk_buf_addf(buf, "\\u%04x", c);
+        else
+            qk_buf_add_byte(buf, c);
+    }
+    qk_buf_add_byte(buf, '"');
+}
+
+static void item(qk_json_out *o, const char *key)
+{
+    if (o->depth) {
+        if (o->has_item[o->depth - 1]) qk_buf_add_str(&o->buf, o->compact ? ", " : ",");
+        o->has_item[o->depth - 1] = true;
+        line_break(o);
+    }
+    if (!key) return;
+    quoted(&o->buf, key, strlen(key));
+    qk_buf_add_str(&o->buf, ": ");
+}
+
+void qk_json_begin(qk_json_out *o, const char *key, char bracket)
+{
+    item(o, key);
+    QK_ASSERT(o->depth < QK_JSON_MAX_DEPTH);
+    qk_buf_add_byte(&o->buf, (uint8_t)bracket);
+    o->has_item[o->depth++] = false;
+}
+
+void qk_json_end(qk_json_out *o, char bracket)
+{
+    QK_ASSERT(o->depth > 0);
+    bool had_items = o->has_item[--o->depth];
+    if (had_items) line_break(o);
+    qk_buf_add_byte(&o->buf, (uint8_t)bracket);
+}
+
+void qk_json_add_strn(qk_json_out *o, const char *key, const char *text, size_t length)
+{
+    item(o, key);
+    quoted(&o->buf, text, length);
+}
+
+void qk_json_add_str(qk_json_out *o, const char *key, const char *text)
+{
+    if (text)
+        qk_json_add_strn(o, key, text, strlen(text));
+    else
+        qk_json_add_null(o, key);
+}
+
+void qk_json_add_int(qk_json_out *o, const char *key, int64_t value)
+{
+    item(o, key);
+    qk_buf_addf(&o->buf, "%lld", (long long)value);
+}
+
+void qk_json_add_num(qk_json_out *o, const char *key, double value)
+{
+    if (!isfinite(value)) {
+        qk_json_add_null(o, key);
+        return;
+    }
+    item(o, key);
+    char text[40];
+    for (int precision = 1; precision <= 17; precision++) {
+        snprintf(text, sizeof text, "%.*g", precision, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    qk_buf_add_str(&o->buf, text);
+}
+
+void qk_json_add_bool(qk_json_out *o, const char *key, bool value)
+{
+    item(o, key);
+    qk_buf_add_str(&o->buf, value ? "true" : "false");
+}
+
+void qk_json_add_null(qk_json_out *o, const char *key)
+{
+    item(o, key);
+    qk_buf_add_str(&o->buf, "null");
+}
+
+void qk_json_add_tree(qk_json_out *o, const char *key, const qk_json *v)
+{
+    switch (v->type) {
+    case QK_JSON_T_NULL: qk_json_add_null(o, key); return;
+    case QK_JSON_T_BOOL: qk_json_add_bool(o, key, v->boolean); return;
+    case QK_JSON_T_STRING: qk_json_add_strn(o, key, v->text, v->length); return;
+    case QK_JSON_T_NUMBER:
+        item(o, key);
+        qk_buf_add(&o->buf, v->text, v->length);
+        return;
+    case QK_JSON_T_ARRAY:
+    case QK_JSON_T_OBJECT: break;
+    }
+    bool object = v->type == QK_JSON_T_OBJECT;
+    qk_json_begin(o, key, object ? '{' : '[');
+    for (const qk_json *m = v->first; m; m = m->next) qk_json_add_tree(o, m->key, m);
+    qk_json_end(o, object ? '}' : ']');
+}
