@@ -1,0 +1,73 @@
+/* The run configuration: YAML in the reference's schema -> one struct.
+ *
+ * Every key is a row of a table in config.c (name, type, default, bounds), which also makes the
+ * error messages and README's reference. Scalars mean what PyYAML makes of them (YAML 1.1: `yes` is
+ * a boolean, `1e3` a string, `010` eight). Errors name file, line, column and the nearest known key.
+ *
+ * next: engine/plan.h */
+#pragma once
+
+#include "engine/base/mem.h"
+#include "engine/base/dtype.h"
+#include "formats/json.h"
+#include "sampler/positions.h"
+
+typedef struct qk_int_list {
+    int64_t *items; /* NULL and count 0: not restricted */
+    size_t count;
+} qk_int_list;
+
+typedef enum qk_layout { QK_LAYOUT_PREFIX, QK_LAYOUT_BRANCH } qk_layout;
+
+/* Strings are owned by `arena`; an absent optional one is NULL. */
+typedef struct qk_config {
+    struct {
+        const char *path, *name, *split; /* folder, file or Hub repository; config; "train[:5]" */
+        const char *text_column;
+        const char *id_column; /* NULL: the row number is the id */
+        int64_t max_samples;   /* -1: all */
+        bool streaming;
+    } dataset;
+    struct {
+        const char *name, *revision;
+        qk_dtype dtype;
+        const qk_json *overrides; /* model.config_overrides as a tree, or NULL */
+    } model;
+    struct {
+        const char *name;   /* NULL: the model's own */
+        int64_t max_length; /* tokens, special ones included; 0: no limit */
+    } tokenizer;
+    struct {
+        int64_t batch_size;  /* examples that are packed into one forward */
+        const char *backend; /* "cpu", "ref", ... */
+        int64_t threads;     /* 0: all */
+    } inference;
+    struct {
+        bool queries, keys;
+        qk_int_list layers, heads;
+        bool sample_heads; /* head_sampling was given */
+        int64_t head_count, head_seed;
+        bool full_attention_only, pre_rope, token_strings, per_head_masks;
+        qk_sampler sampler; /* with min_bucket_size and max_rows_per_batch */
+    } capture;
+    struct {
+        const char *data_root;   /* as written; relative to the working folder */
+        const char *hf_repo_id, *hf_branch;
+        bool is_private;
+        qk_layout layout;
+        bool plain_vectors; /* vector_encoding: plain instead of byte_stream_split */
+    } output;
+    qk_arena arena;
+} qk_config;
+
+/* Reads a file and then applies `settings`: "section.key=value" strings of --set, whose values are
+ * YAML too. On error *config needs no free. Keys that are read for compatibility but mean nothing
+ * here (device_map, readme_path, padding ...) are accepted; those that would change rows if ignored
+ * (padding_side: left) are refused. Warnings go to the log. */
+qk_status qk_config_load(qk_config *config, const char *path, const char *const *settings,
+                         size_t n_settings, qk_error *err);
+void qk_config_free(qk_config *config);
+
+/* The settings that decide what is written, as JSON members of the open object: what manifest.json
+ * records and a resumed run compares. Batch size, threads and backend are not among them. */
+void qk_config_write_json(const qk_config *config, qk_json_out *out);

@@ -1,0 +1,37 @@
+/* Text -> token ids, exactly as AutoTokenizer gives them (golden/tokenizers).
+ *
+ * A tokenizer is a folder's tokenizer.json (and the class name in tokenizer_config.json):
+ *   added tokens -> normalizer -> pre-tokenizer -> model (BPE) -> post-processor -> truncation
+ *
+ * next: engine/model.h */
+#pragma once
+
+#include "engine/base/mem.h"
+
+typedef struct qk_tokenizer qk_tokenizer; /* immutable after loading: threads may share one */
+
+/* Loads FOLDER/tokenizer.json. Parts that are not supported are refused by name. */
+qk_status qk_tokenizer_load(qk_tokenizer **out, const char *folder, qk_error *err);
+void qk_tokenizer_free(qk_tokenizer *tok); /* NULL-safe */
+
+/* Token ids of one text. Zero-initialise to create, reuse freely, qk_tokens_free to end. */
+typedef struct qk_tokens {
+    int32_t *ids;
+    size_t count, capacity;
+    bool truncated;
+    struct qk_token_scratch *scratch; /* working memory of one thread */
+} qk_tokens;
+
+/* Encodes UTF-8 text (malformed bytes are an error that names the offset) with special tokens, cut
+ * to max_length tokens the way the reference cuts (0: no limit). ids replace what was there. */
+qk_status qk_tokenizer_encode(const qk_tokenizer *tok, const char *text, size_t length,
+                              int64_t max_length, qk_tokens *out, qk_error *err);
+void qk_tokens_free(qk_tokens *tokens);
+
+/* One more than the largest id of vocabulary and added tokens. */
+size_t qk_tokenizer_vocab_size(const qk_tokenizer *tok);
+/* The vocabulary's own spelling of an id ("Ġthe", "▁the", "<0xE6>"), UTF-8, borrowed from tok and
+ * NUL-terminated; NULL when no token has this id. */
+const char *qk_tokenizer_piece(const qk_tokenizer *tok, int32_t id);
+/* "BPE, 49152 tokens, 48900 merges, 17 added": for people; owned by tok. */
+const char *qk_tokenizer_describe(const qk_tokenizer *tok);
