@@ -2,7 +2,8 @@
  *
  * Every key is a row of a table in config.c (name, type, default, bounds), which also makes the
  * error messages and README's reference. Scalars mean what PyYAML makes of them (YAML 1.1: `yes` is
- * a boolean, `1e3` a string, `010` eight). Errors name file, line, column and the nearest known key.
+ * a boolean, `1e3` a string, `010` eight). Errors name file, line, column and the nearest known
+ * key.
  *
  * next: engine/plan.h */
 #pragma once
@@ -51,7 +52,7 @@ typedef struct qk_config {
         qk_sampler sampler; /* with min_bucket_size and max_rows_per_batch */
     } capture;
     struct {
-        const char *data_root;   /* as written; relative to the working folder */
+        const char *data_root; /* as written; relative to the working folder */
         const char *hf_repo_id, *hf_branch;
         bool is_private;
         qk_layout layout;

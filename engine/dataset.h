@@ -12,9 +12,9 @@ typedef struct qk_dataset qk_dataset;
 
 /* One row. Pointers are valid until the next call on the same dataset. */
 typedef struct qk_example {
-    int64_t index;       /* row number in the selection, from 0 */
-    int64_t id;          /* the full 64-bit id that seeds the masks */
-    const char *text;    /* UTF-8, length bytes, not NUL-terminated */
+    int64_t index;    /* row number in the selection, from 0 */
+    int64_t id;       /* the full 64-bit id that seeds the masks */
+    const char *text; /* UTF-8, length bytes, not NUL-terminated */
     size_t length;
     const char *id_text; /* Python's str() of the id cell, or NULL without an id column */
 } qk_example;
