@@ -206,9 +206,10 @@ void qk_rope_frequencies(const qk_rope *r, int64_t length, float *f)
     int half = r->rotary / 2;
     double theta = r->theta;
     if (r->type == QK_ROPE_DYNAMIC) {
-        double n = fmax((double)length, r->max_position);
-        theta *= pow(r->factor * n / r->max_position - (r->factor - 1),
-                     (double)r->rotary / (r->rotary - 2));
+        float n = (float)fmax((double)length, r->max_position);
+        float grown = (float)r->factor * n / (float)r->max_position - (float)(r->factor - 1);
+        float raised = (float)pow(grown, (double)r->rotary / (r->rotary - 2));
+        theta = (float)theta * raised;
     }
     const double *own = (double)length > r->original ? r->long_factor : r->short_factor;
     for (int i = 0; i < half; i++) {
