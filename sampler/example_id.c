@@ -4,18 +4,8 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "sampler/blake2b.h"
-
-/* The low `bits` of a two's complement number; the conversion of C is only defined this way by the
- * compiler, a copy always. */
-static int64_t as_signed(uint64_t bits)
-{
-    int64_t value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
 
 int64_t qk_example_id_from_text(const void *utf8, size_t n)
 {
@@ -23,7 +13,7 @@ int64_t qk_example_id_from_text(const void *utf8, size_t n)
     qk_blake2b(digest, sizeof digest, utf8, n);
     uint64_t id = 0;
     for (int i = 0; i < 8; i++) id |= (uint64_t)digest[i] << (8 * i);
-    return as_signed(id);
+    return (int64_t)id; /* gcc and clang keep the bits */
 }
 
 int64_t qk_example_id_from_null(void)
@@ -56,8 +46,5 @@ qk_status qk_example_id_from_double(int64_t *out, double value, qk_error *err)
 
 int32_t qk_example_id_stored(int64_t id)
 {
-    uint32_t low = (uint32_t)(uint64_t)id;
-    int32_t stored;
-    memcpy(&stored, &low, sizeof stored);
-    return stored;
+    return (int32_t)(uint32_t)id;
 }

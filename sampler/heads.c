@@ -104,7 +104,7 @@ static void choose_listed(selection *s, const qk_head_choice *c)
     int32_t n_q = s->model->n_q_heads, n_k = s->model->n_k_heads;
     for (int32_t layer = 0; layer < s->model->n_layers; layer++) {
         if (!s->layers[layer]) continue;
-        /* Checked before: an entry is out of range only on a side that is not captured. */
+        /* check_heads saw to it that every entry exists on a captured side. */
         if (c->capture_queries) mark(s->q + (size_t)layer * (size_t)n_q, n_q, c->heads, c->n_heads);
         if (c->capture_keys) mark(s->k + (size_t)layer * (size_t)n_k, n_k, c->heads, c->n_heads);
     }

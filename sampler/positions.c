@@ -64,7 +64,7 @@ int32_t qk_sampler_bucket(const qk_sampler *s, int32_t position)
 {
     QK_ASSERT(position >= 0 && position < QK_SAMPLER_MAX_TOKENS);
     if (s->kind != QK_SAMPLE_LOG_UNIFORM)
-        return (int32_t)floorf((float)position / (float)s->min_bucket_size);
+        return (int32_t)((float)position / (float)s->min_bucket_size); /* floor: not negative */
     int32_t bucket = 31 - __builtin_clz((uint32_t)position + 1), lowest = lowest_log_bucket(s);
     if (bucket + 1 < LOG_BUCKETS && position >= LOG_FIRST[bucket + 1]) bucket++;
     return bucket > lowest ? bucket : lowest;

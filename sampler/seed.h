@@ -2,8 +2,8 @@
  *
  *   mix(v)        = SplitMix64's finaliser alone: mix(0) = 0, mix(1) = 6238072747940578789
  *   combine(s, v) = t ^ (t >> 32), where t = (s ^ v) * 0x9E3779B97F4A7C15
- *   a mask's seed = s = combine(s, mix(part)) over its parts, from 0x243F6A8885A308D3 (digits of pi)
- *   a row limit's = layer | head << 16 | kind << 32 | example id << 40
+ *   a mask's seed = s = combine(s, mix(part)) over its parts, from 0x243F6A8885A308D3 (digits of
+ * pi) a row limit's = layer | head << 16 | kind << 32 | example id << 40
  *
  * The example id is the full 64-bit one, not what is stored. torch uses the low 32 bits of a seed:
  * of a row limit's only layer and head remain.
