@@ -335,7 +335,7 @@ static void test_refusals(void)
 static void test_impossible_models(void)
 {
     static const int32_t shapes[][3] = {{0, 4, 2}, {2, 4, 3},    {2, 2, 4},   {2, 4, 0},
-                                        {2, 0, 0}, {4097, 4, 2}, {2, 8192, 1}};
+                                        {2, 0, 0}, {1025, 4, 2}, {2, 1025, 1}};
     qk_head_choice choice = {.capture_queries = true};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         qk_head_model model = {shapes[i][0], shapes[i][1], shapes[i][2], NULL};
