@@ -138,7 +138,7 @@ static file_rows draw_file(const run *r, int32_t layer, int32_t head, int32_t fi
                            qk_kind kind)
 {
     file_rows out = {0};
-    qk_rows rows = {0};
+    qk_sampled_rows rows = {0};
     for (size_t i = 0; i < r->n; i++) {
         qk_draw d = {.example_id = r->ids[i],
                      .layer = layer,
@@ -150,7 +150,7 @@ static file_rows draw_file(const run *r, int32_t layer, int32_t head, int32_t fi
         for (int32_t j = 0; j < rows.count; j++)
             add_row(&out, rows.buckets[j], r->ids[i], rows.positions[j], r->per_head);
     }
-    qk_rows_free(&rows);
+    qk_sampled_rows_free(&rows);
     return out;
 }
 
