@@ -6,6 +6,7 @@
  * next: engine/tokenizer.h */
 #pragma once
 
+#include "engine/base/file.h"
 #include "engine/config.h"
 
 typedef struct qk_dataset qk_dataset;
@@ -25,4 +26,6 @@ qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *e
 qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *err);
 /* Rows the selection will give, when known without reading everything (Parquet); else -1. */
 int64_t qk_dataset_rows(const qk_dataset *d);
+/* Paths of the files that the rows come from, in reading order; borrowed. */
+const qk_names *qk_dataset_files(const qk_dataset *d);
 void qk_dataset_close(qk_dataset *d); /* NULL-safe */
