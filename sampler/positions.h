@@ -1,0 +1,69 @@
+/* Which positions of an example are kept, in which bucket, in which order.
+ *
+ *   log_uniform  bucket b = max(ceil(log2 size), floor(log2(p + 1)));  keep when rand < rate / 2^b
+ *   uniform      bucket   = floor(p / size);                           keep when rand < rate / size
+ *   all          bucket   = floor(p / size);                           keep
+ *
+ * Arithmetic is float32, as in the reference, and shows: floor(log2(p + 1)) of 2097150 is 21.
+ * rand is torch.rand(n) from the seed of (example, layer, kind) or (example, layer, head, kind), so
+ * a mask never depends on what follows it. More than max_rows rows: the first max_rows of a random
+ * order remain, and stay in that order.
+ *
+ * next: sampler/heads.h */
+#pragma once
+
+#include "engine/base/error.h"
+#include "sampler/seed.h"
+
+/* Positions are below this; the reference's arithmetic is known up to here. */
+enum { QK_SAMPLER_MAX_TOKENS = 1 << 26 };
+
+typedef enum qk_sampler_kind {
+    QK_SAMPLE_LOG_UNIFORM,
+    QK_SAMPLE_UNIFORM,
+    QK_SAMPLE_ALL
+} qk_sampler_kind;
+
+/* capture.sampler and its neighbours in a configuration. */
+typedef struct qk_sampler {
+    qk_sampler_kind kind;
+    double base_rate;        /* rows wanted per bucket; not looked at by QK_SAMPLE_ALL */
+    int64_t min_bucket_size; /* positions; log_uniform rounds it up to a power of two */
+    int64_t max_rows;        /* per example, layer and kind; 0 or less: no limit */
+} qk_sampler;
+
+/* "log_uniform", "uniform" or "all", in small or capital letters. */
+qk_status qk_sampler_kind_parse(qk_sampler_kind *out, const char *name, qk_error *err);
+const char *qk_sampler_kind_name(qk_sampler_kind kind);
+/* Refuses a bucket size outside 1 .. 2^31 and a rate that would keep nothing (zero, negative, not a
+ * number). The functions below take a sampler that passed. */
+qk_status qk_sampler_check(const qk_sampler *sampler, qk_error *err);
+
+/* The bucket size in use: log_uniform's is the next power of two. */
+int64_t qk_sampler_bucket_size(const qk_sampler *sampler);
+/* 0 <= position < QK_SAMPLER_MAX_TOKENS. */
+int32_t qk_sampler_bucket(const qk_sampler *sampler, int32_t position);
+
+/* Rows of n tokens on average over examples, without drawing. With a row limit an upper bound of
+ * it. For QK_SAMPLE_ALL exact. */
+double qk_sampler_expected_rows(const qk_sampler *sampler, int32_t n_tokens);
+
+/* What is drawn: one example in one (layer, kind), or one head of it. */
+typedef struct qk_draw {
+    int64_t example_id; /* the full one (sampler/example_id.h) */
+    int32_t layer;
+    int32_t mask_head;  /* -1: the mask all heads of (layer, kind) share; else this head's own */
+    int32_t first_head; /* lowest captured head of (layer, kind), or mask_head: seeds the limit */
+    qk_kind kind;
+    int32_t n_tokens; /* 0 .. QK_SAMPLER_MAX_TOKENS */
+} qk_draw;
+
+/* The rows of a draw, in file order. Zero-initialise; a draw replaces what was there and keeps the
+ * memory. qk_rows_free frees. */
+typedef struct qk_rows {
+    int32_t *positions, *buckets; /* [count] */
+    int32_t count, capacity;
+} qk_rows;
+
+void qk_sampler_draw(const qk_sampler *sampler, const qk_draw *draw, qk_rows *rows);
+void qk_rows_free(qk_rows *rows);

@@ -1,0 +1,113 @@
+/* CPython's random.Random on top of MT19937. See python_random.h; next: sampler/heads.h */
+#include "sampler/python_random.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+
+qk_python_seed qk_python_seed_from_int(int64_t seed)
+{
+    uint64_t magnitude = seed < 0 ? 0 - (uint64_t)seed : (uint64_t)seed;
+    uint32_t high = (uint32_t)(magnitude >> 32);
+    return (qk_python_seed){.words = {(uint32_t)magnitude, high}, .count = high ? 2 : 1};
+}
+
+/* seed = seed * 10 + digit; false when it needs more words than there are. */
+static bool append_digit(qk_python_seed *seed, uint32_t digit)
+{
+    uint64_t carry = digit;
+    for (size_t i = 0; i < seed->count; i++) {
+        carry += (uint64_t)seed->words[i] * 10;
+        seed->words[i] = (uint32_t)carry;
+        carry >>= 32;
+    }
+    if (!carry) return true;
+    if (seed->count == QK_PYTHON_SEED_WORDS) return false;
+    seed->words[seed->count++] = (uint32_t)carry;
+    return true;
+}
+
+qk_status qk_python_seed_parse(qk_python_seed *out, const char *decimal, qk_error *err)
+{
+    *out = (qk_python_seed){.count = 1};
+    const char *digits = decimal + (*decimal == '-' || *decimal == '+');
+    size_t n = strspn(digits, "0123456789");
+    if (n == 0 || digits[n])
+        return qk_fail(err, QK_ERR_CONFIG, "write it in decimal digits: seed: 1234",
+                       "the seed \"%.80s\" is not an integer", decimal);
+    for (size_t i = 0; i < n; i++) {
+        if (!append_digit(out, (uint32_t)(digits[i] - '0')))
+            return qk_fail(err, QK_ERR_CONFIG, "use a seed below 2^1024",
+                           "the seed %.20s... has %zu digits, which is too many", decimal, n);
+    }
+    return QK_OK;
+}
+
+void qk_python_seed_apply(qk_mt19937 *g, const qk_python_seed *seed)
+{
+    QK_ASSERT(seed->count <= QK_PYTHON_SEED_WORDS);
+    qk_mt19937_seed_array(g, seed->words, seed->count);
+}
+
+uint32_t qk_python_getrandbits(qk_mt19937 *g, int bits)
+{
+    QK_ASSERT(bits >= 1 && bits <= 32);
+    return qk_mt19937_next(g) >> (32 - bits);
+}
+
+uint32_t qk_python_randbelow(qk_mt19937 *g, uint32_t n)
+{
+    QK_ASSERT(n >= 1);
+    int bits = 32 - __builtin_clz(n);
+    uint32_t r;
+    do r = qk_python_getrandbits(g, bits);
+    while (r >= n);
+    return r;
+}
+
+/* CPython weighs a list of n items against a set of `count`: a list up to this n. */
+static uint64_t pool_limit(uint32_t count)
+{
+    if (count <= 5) return 21;
+    uint64_t power = 1; /* 4 ** ceil(log(3 * count, 4)) */
+    while (power < 3 * (uint64_t)count) power *= 4;
+    return 21 + power;
+}
+
+/* Draws without repeats from a pool that shrinks: the last item fills the hole. */
+static void sample_pool(qk_mt19937 *g, uint32_t n, uint32_t count, uint32_t *out)
+{
+    uint32_t *pool = qk_alloc(n ? n : 1, sizeof *pool);
+    for (uint32_t i = 0; i < n; i++) pool[i] = i;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t j = qk_python_randbelow(g, n - i);
+        out[i] = pool[j];
+        pool[j] = pool[n - i - 1];
+    }
+    free(pool);
+}
+
+/* Draws again whatever was drawn before. */
+static void sample_set(qk_mt19937 *g, uint32_t n, uint32_t count, uint32_t *out)
+{
+    bool *taken = qk_zalloc(n, sizeof *taken);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t j;
+        do j = qk_python_randbelow(g, n);
+        while (taken[j]);
+        taken[j] = true;
+        out[i] = j;
+    }
+    free(taken);
+}
+
+void qk_python_sample(qk_mt19937 *g, uint32_t n, uint32_t count, uint32_t *out)
+{
+    QK_ASSERT(count <= n);
+    if (n <= pool_limit(count))
+        sample_pool(g, n, count, out);
+    else
+        sample_set(g, n, count, out);
+}

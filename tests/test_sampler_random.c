@@ -1,0 +1,220 @@
+/* sampler/mt19937, python_random, seed: words, shuffles, samples and seeds of the goldens. */
+#include "tests/test_sampler_vectors.h"
+
+#include "engine/base/error.h"
+#include "sampler/python_random.h"
+#include "sampler/seed.h"
+
+static void test_first_words_of_the_header(void)
+{
+    qk_mt19937 g;
+    qk_mt19937_seed(&g, 0);
+    CHECK_INT(qk_mt19937_next(&g), 2357136044);
+    CHECK_INT(qk_mt19937_next(&g), 2546248239);
+    CHECK_INT(qk_mt19937_next(&g), 3071714933);
+    qk_mt19937_seed(&g, 5489);
+    CHECK_INT(qk_mt19937_next(&g), 3499211612);
+    for (int i = 1; i < 9999; i++) qk_mt19937_next(&g);
+    CHECK_INT(qk_mt19937_next(&g), 4123659995); /* the 10000th, as the C++ standard requires */
+    const uint32_t key[] = {0x123, 0x234, 0x345, 0x456};
+    qk_mt19937_seed_array(&g, key, 4);
+    CHECK_INT(qk_mt19937_next(&g), 1067595299);
+    CHECK_INT(qk_mt19937_next(&g), 955945823);
+    CHECK_INT(qk_mt19937_next(&g), 477289528);
+}
+
+static void check_rand(const vectors *v)
+{
+    enum { N = 100001 };
+    qk_mt19937 g;
+    qk_mt19937_seed(&g, (uint32_t)field_uint(v, 1));
+    int64_t *values = malloc(N * sizeof *values);
+    for (int i = 0; i < N; i++) values[i] = qk_torch_rand24(&g);
+    check_hash(v, field(v, 2), values, N - 1);
+    CHECK_INT(values[N - 2], field_int(v, 3));
+    CHECK_INT(values[N - 1], field_int(v, 4));
+    size_t n;
+    int64_t *first = field_list(v, 5, &n);
+    CHECK_INT(n, 32);
+    CHECK(!memcmp(first, values, n * sizeof *values));
+    free(first);
+    free(values);
+}
+
+static int64_t *widen(const int32_t *items, size_t n)
+{
+    int64_t *wide = malloc((n + 1) * sizeof *wide);
+    for (size_t i = 0; i < n; i++) wide[i] = items[i];
+    return wide;
+}
+
+static int32_t *torch_randperm(uint64_t seed, size_t n, size_t keep)
+{
+    qk_mt19937 g;
+    qk_mt19937_seed(&g, (uint32_t)seed);
+    int32_t *items = malloc((n + 1) * sizeof *items);
+    for (size_t i = 0; i < n; i++) items[i] = (int32_t)i;
+    qk_torch_shuffle(&g, items, n, keep);
+    return items;
+}
+
+static void check_randperm(const vectors *v)
+{
+    uint64_t seed = field_uint(v, 1);
+    size_t n = (size_t)field_int(v, 2), n_first;
+    int32_t *items = torch_randperm(seed, n, n), *half = torch_randperm(seed, n, n / 2);
+    CHECK(!memcmp(items, half, n / 2 * sizeof *items)); /* a part is the part of the whole */
+    int64_t *wide = widen(items, n), *first = field_list(v, 4, &n_first);
+    check_hash(v, field(v, 3), wide, n);
+    CHECK(!memcmp(first, wide, n_first * sizeof *first));
+    free(items), free(half), free(wide), free(first);
+}
+
+static qk_mt19937 python_random(const vectors *v)
+{
+    qk_mt19937 g;
+    qk_error err;
+    qk_python_seed seed;
+    CHECK_INT(qk_python_seed_parse(&seed, field(v, 1), &err), QK_OK);
+    qk_python_seed_apply(&g, &seed);
+    return g;
+}
+
+static void check_getrandbits(const vectors *v)
+{
+    qk_mt19937 g = python_random(v);
+    size_t n;
+    int64_t *expected = field_list(v, 2, &n);
+    CHECK_INT(n, 8);
+    for (size_t i = 0; i < n; i++) CHECK_INT(qk_python_getrandbits(&g, 32), expected[i]);
+    free(expected);
+}
+
+static void check_randbelow(const vectors *v)
+{
+    qk_mt19937 g = python_random(v);
+    size_t n;
+    int64_t *expected = field_list(v, 3, &n);
+    CHECK_INT(n, 12);
+    for (size_t i = 0; i < n; i++)
+        CHECK_INT(qk_python_randbelow(&g, (uint32_t)field_int(v, 2)), expected[i]);
+    free(expected);
+}
+
+static void check_sample(const vectors *v)
+{
+    qk_mt19937 g = python_random(v);
+    uint32_t n = (uint32_t)field_int(v, 2), k = (uint32_t)field_int(v, 3);
+    uint32_t *picks = malloc((k + 1) * sizeof *picks);
+    qk_python_sample(&g, n, k, picks);
+    int64_t *wide = malloc((k + 1) * sizeof *wide);
+    for (uint32_t i = 0; i < k; i++) wide[i] = picks[i];
+    check_hash(v, field(v, 4), wide, k);
+    size_t n_first;
+    int64_t *first = field_list(v, 5, &n_first);
+    CHECK(!memcmp(first, wide, n_first * sizeof *first));
+    free(picks), free(wide), free(first);
+}
+
+static void check_seed(const vectors *v)
+{
+    int64_t id = field_int(v, 1);
+    if (vectors_is(v, "mix")) {
+        CHECK(qk_seed_mix((uint64_t)id) == field_uint(v, 2));
+    } else if (vectors_is(v, "combine")) {
+        CHECK(qk_seed_combine(field_uint(v, 1), field_uint(v, 2)) == field_uint(v, 3));
+    } else if (vectors_is(v, "shared")) {
+        qk_kind kind = (qk_kind)*field(v, 3);
+        CHECK(qk_seed_shared_mask(id, (int32_t)field_int(v, 2), kind) == field_uint(v, 4));
+    } else {
+        int32_t layer = (int32_t)field_int(v, 2), head = (int32_t)field_int(v, 3);
+        qk_kind kind = (qk_kind)*field(v, 4);
+        uint64_t seed = vectors_is(v, "head") ? qk_seed_head_mask(id, layer, head, kind)
+                                              : qk_seed_row_limit(id, layer, head, kind);
+        CHECK(seed == field_uint(v, 5));
+    }
+}
+
+static void test_goldens(void)
+{
+    static const struct {
+        const char *kind;
+        void (*check)(const vectors *);
+        long expected;
+    } kinds[] = {
+        {"rand", check_rand, 21},
+        {"randperm", check_randperm, 64},
+        {"getrandbits32", check_getrandbits, 33},
+        {"randbelow", check_randbelow, 330},
+        {"sample", check_sample, 192},
+        {"shared", check_seed, 240},
+        {"head", check_seed, 480},
+        {"limit", check_seed, 480},
+        {"mix", check_seed, 20},
+        {"combine", check_seed, 16},
+    };
+    enum { KINDS = sizeof kinds / sizeof *kinds };
+    long seen[KINDS] = {0}, known = 0;
+    vectors v = vectors_open("random.txt");
+    while (vectors_next(&v)) {
+        for (int i = 0; i < KINDS; i++) {
+            if (!vectors_is(&v, kinds[i].kind)) continue;
+            kinds[i].check(&v);
+            seen[i]++, known++;
+        }
+    }
+    CHECK_INT(known, v.records);
+    for (int i = 0; i < KINDS; i++)
+        CHECK_MSG(seen[i] == kinds[i].expected, "%ld records of %s", seen[i], kinds[i].kind);
+}
+
+static void test_seeds_of_any_size(void)
+{
+    qk_error err;
+    qk_python_seed a, b;
+    CHECK_INT(qk_python_seed_parse(&a, "-9223372036854775808", &err), QK_OK);
+    b = qk_python_seed_from_int(INT64_MIN);
+    CHECK(a.count == 2 && b.count == 2 && !memcmp(a.words, b.words, sizeof a.words));
+    CHECK(b.words[0] == 0 && b.words[1] == 0x80000000u);
+    CHECK_INT(qk_python_seed_from_int(0).count, 1);
+    CHECK_INT(qk_python_seed_from_int(-7).words[0], 7);
+    CHECK_INT(qk_python_seed_parse(&a, "+000000000000000000000000000004294967296", &err), QK_OK);
+    CHECK(a.count == 2 && a.words[0] == 0 && a.words[1] == 1);
+
+    char big[400];
+    memset(big, '9', sizeof big);
+    big[308] = 0; /* below 2^1024, about 1.8e308 */
+    CHECK_INT(qk_python_seed_parse(&a, big, &err), QK_OK);
+    CHECK_INT(a.count, 32);
+    big[308] = '9', big[309] = 0;
+    CHECK_INT(qk_python_seed_parse(&a, big, &err), QK_ERR_CONFIG);
+    CHECK_STR(err.message, "the seed 99999999999999999999... has 309 digits, which is too many");
+    CHECK_INT(qk_python_seed_parse(&a, "0x10", &err), QK_ERR_CONFIG);
+    CHECK_STR(err.message, "the seed \"0x10\" is not an integer");
+    CHECK_INT(qk_python_seed_parse(&a, "-", &err), QK_ERR_CONFIG);
+    CHECK_INT(qk_python_seed_parse(&a, "", &err), QK_ERR_CONFIG);
+}
+
+static void test_degenerate_draws(void)
+{
+    qk_mt19937 g;
+    qk_mt19937_seed(&g, 1);
+    uint32_t out = 77;
+    qk_python_sample(&g, 0, 0, &out);
+    qk_python_sample(&g, 5, 0, &out);
+    qk_torch_shuffle(&g, NULL, 0, 0);
+    int32_t one = 5;
+    qk_torch_shuffle(&g, &one, 1, 1);
+    CHECK(out == 77 && one == 5 && g.used == QK_MT_WORDS); /* nothing was drawn */
+    qk_python_sample(&g, 1, 1, &out);
+    CHECK_INT(out, 0);
+}
+
+int main(void)
+{
+    RUN(test_first_words_of_the_header);
+    RUN(test_goldens);
+    RUN(test_seeds_of_any_size);
+    RUN(test_degenerate_draws);
+    return test_summary("sampler_random");
+}
