@@ -549,6 +549,46 @@ static void test_reference(void)
     free(copy);
 }
 
+/* configs/sample.yaml says what every key is, and its values are the defaults. */
+static void test_sample(void)
+{
+    qk_config sample, minimal;
+    qk_error err = {0};
+    CHECK_MSG(qk_config_load(&sample, "configs/sample.yaml", NULL, 0, &err) == QK_OK, "%s",
+              err.message);
+    CHECK_INT(load_text(&minimal,
+                        "dataset: {path: data/texts}\nmodel: {name: models/tiny}\noutput:\n", NULL,
+                        &err),
+              QK_OK);
+    qk_json_out a = {0}, b = {0};
+    qk_json_begin(&a, NULL, '{');
+    qk_json_begin(&b, NULL, '{');
+    qk_config_write_json(&sample, &a);
+    qk_config_write_json(&minimal, &b);
+    CHECK_STR(qk_buf_str(&a.buf), qk_buf_str(&b.buf));
+    CHECK_STR(sample.output.data_root, minimal.output.data_root);
+    qk_config_free(&sample);
+    qk_config_free(&minimal);
+
+    qk_buf file, table = {0};
+    CHECK_INT(qk_read_file(&file, "configs/sample.yaml", 1 << 20, &err), QK_OK);
+    qk_config_reference(&table);
+    const char *row = qk_buf_str(&table);
+    while ((row = strstr(row, "\n| `"))) { /* | `section.key` | */
+        row += 4;
+        char *key = strndup(row, strcspn(row, "`"));
+        const char *name = strrchr(key, '.') + 1;
+        char *own = qk_strf("%s:", name);
+        CHECK_MSG(strstr(qk_buf_str(&file), own) || strstr(qk_buf_str(&file), key), "%s", key);
+        free(own);
+        free(key);
+    }
+    qk_buf_free(&a.buf);
+    qk_buf_free(&b.buf);
+    qk_buf_free(&file);
+    qk_buf_free(&table);
+}
+
 /* The corpus of bad configurations: what must be refused is, with a message that has its place. */
 static void test_corpus(void)
 {
@@ -655,6 +695,7 @@ int main(void)
     RUN(test_json);
     RUN(test_roots);
     RUN(test_reference);
+    RUN(test_sample);
     RUN(test_corpus);
     RUN(test_capture_cases);
     unlink(config_path);
