@@ -1,0 +1,86 @@
+/* The settings that decide what is written, as JSON. See config.h. */
+#include "engine/config.h"
+
+static void add_list(qk_json_out *out, const char *key, const qk_int_list *list)
+{
+    if (!list->count) {
+        qk_json_add_null(out, key);
+        return;
+    }
+    qk_json_begin(out, key, '[');
+    for (size_t i = 0; i < list->count; i++) qk_json_add_int(out, NULL, list->items[i]);
+    qk_json_end(out, ']');
+}
+
+/* null where the number stands for "no limit". */
+static void add_limit(qk_json_out *out, const char *key, int64_t value, int64_t least)
+{
+    if (value < least)
+        qk_json_add_null(out, key);
+    else
+        qk_json_add_int(out, key, value);
+}
+
+static void write_inputs(const qk_config *c, qk_json_out *out)
+{
+    qk_json_begin(out, "dataset", '{');
+    qk_json_add_str(out, "path", c->dataset.path);
+    qk_json_add_str(out, "name", c->dataset.name);
+    qk_json_add_str(out, "split", c->dataset.split);
+    qk_json_add_str(out, "text_column", c->dataset.text_column);
+    qk_json_add_str(out, "id_column", c->dataset.id_column);
+    add_limit(out, "max_samples", c->dataset.max_samples, 0);
+    qk_json_end(out, '}');
+    qk_json_begin(out, "model", '{');
+    qk_json_add_str(out, "name", c->model.name);
+    qk_json_add_str(out, "revision", c->model.revision);
+    qk_json_add_str(out, "dtype", qk_dtype_name(c->model.dtype));
+    if (c->model.overrides)
+        qk_json_add_tree(out, "config_overrides", c->model.overrides);
+    else
+        qk_json_add_null(out, "config_overrides");
+    qk_json_end(out, '}');
+    qk_json_begin(out, "tokenizer", '{');
+    qk_json_add_str(out, "name", c->tokenizer.name);
+    add_limit(out, "max_length", c->tokenizer.max_length, 1);
+    qk_json_end(out, '}');
+}
+
+static void write_capture(const qk_config *c, qk_json_out *out)
+{
+    qk_json_begin(out, "capture", '{');
+    qk_json_add_bool(out, "capture_queries", c->capture.queries);
+    qk_json_add_bool(out, "capture_keys", c->capture.keys);
+    add_list(out, "layers", &c->capture.layers);
+    add_list(out, "heads", &c->capture.heads);
+    if (c->capture.sample_heads) {
+        qk_json_begin(out, "head_sampling", '{');
+        qk_json_add_int(out, "count", c->capture.head_count);
+        qk_json_add_int(out, "seed", c->capture.head_seed);
+        qk_json_end(out, '}');
+    } else {
+        qk_json_add_null(out, "head_sampling");
+    }
+    qk_json_add_bool(out, "full_attention_only", c->capture.full_attention_only);
+    qk_json_begin(out, "sampler", '{');
+    qk_json_add_str(out, "type", qk_sampler_kind_name(c->capture.sampler.kind));
+    qk_json_add_num(out, "base_rate", c->capture.sampler.base_rate);
+    qk_json_end(out, '}');
+    qk_json_add_int(out, "min_bucket_size", c->capture.sampler.min_bucket_size);
+    add_limit(out, "max_rows_per_batch", c->capture.sampler.max_rows, 1);
+    qk_json_add_bool(out, "capture_pre_rope", c->capture.pre_rope);
+    qk_json_add_bool(out, "capture_token_strings", c->capture.token_strings);
+    qk_json_add_bool(out, "per_head_masks", c->capture.per_head_masks);
+    qk_json_end(out, '}');
+}
+
+void qk_config_write_json(const qk_config *c, qk_json_out *out)
+{
+    write_inputs(c, out);
+    write_capture(c, out);
+    qk_json_begin(out, "output", '{');
+    qk_json_add_str(out, "layout", c->output.layout == QK_LAYOUT_BRANCH ? "branch" : "prefix");
+    qk_json_add_str(out, "vector_encoding",
+                    c->output.plain_vectors ? "plain" : "byte_stream_split");
+    qk_json_end(out, '}');
+}
