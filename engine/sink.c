@@ -70,16 +70,16 @@ qk_status qk_unit_add_rows(qk_unit_writer *w, const qk_unit_rows *r, qk_error *e
         qk_writer_add(&w->file, columns[c], r->rows * 4);
         crc = crc_of(crc, columns[c], r->rows * 4);
     }
-    size_t bytes = (size_t)r->n_heads * r->rows * (size_t)w->d * sizeof(float);
-    qk_writer_add(&w->file, r->vectors, bytes);
-    crc = crc_of(crc, r->vectors, bytes);
-
     put_u32(&w->blocks, (uint32_t)r->layer);
     put_u32(&w->blocks, (uint32_t)r->kind);
     put_u32(&w->blocks, (uint32_t)r->n_heads);
-    put_u32(&w->blocks, crc);
     put_u64(&w->blocks, r->rows);
     put_u64(&w->blocks, offset);
+    put_u32(&w->blocks, crc);
+    size_t per_head = r->rows * (size_t)w->d;
+    for (int32_t h = 0; h < r->n_heads; h++)
+        put_u32(&w->blocks, crc_of(0, r->vectors + (size_t)h * per_head, per_head * 4));
+    qk_writer_add(&w->file, r->vectors, (size_t)r->n_heads * per_head * 4);
     qk_buf_add(&w->blocks, r->heads, (size_t)r->n_heads * 4);
     w->n_blocks++;
     if (!w->file.error) return QK_OK;
@@ -188,16 +188,19 @@ static void read_block(qk_unit *u, cursor *c, qk_unit_block *b, uint64_t data_en
     b->layer = (int32_t)get_u32(c);
     b->kind = (qk_kind)get_u32(c);
     b->n_heads = (int32_t)get_u32(c);
-    b->crc = get_u32(c);
     b->rows = get_u64(c);
     b->offset = get_u64(c);
-    if (b->n_heads < 0 || (size_t)b->n_heads > (size_t)(c->end - c->at) / 4 ||
+    if (b->n_heads < 0 || (size_t)b->n_heads > (size_t)(c->end - c->at) / 8 ||
         b->offset > data_end || b->rows > data_end / 16) {
         c->failed = true;
         return;
     }
-    int32_t *heads = qk_arena_alloc(&u->arena, (size_t)b->n_heads, 4);
-    memcpy(heads, take(c, (size_t)b->n_heads * 4), (size_t)b->n_heads * 4);
+    size_t n = (size_t)b->n_heads;
+    uint32_t *crc = qk_arena_alloc(&u->arena, n + 1, 4);
+    int32_t *heads = qk_arena_alloc(&u->arena, n, 4);
+    for (size_t i = 0; i <= n; i++) crc[i] = get_u32(c);
+    for (size_t i = 0; i < n; i++) heads[i] = (int32_t)get_u32(c);
+    b->crc = crc;
     b->heads = heads;
     u->rows += b->rows * (uint64_t)b->n_heads;
 }
@@ -276,15 +279,19 @@ void qk_unit_close(qk_unit *u)
     *u = (qk_unit){.fd = -1};
 }
 
-qk_status qk_unit_read(const qk_unit *u, const qk_unit_block *b, qk_buf *buf, qk_unit_rows *out,
-                       qk_error *err)
+static qk_status read_checked(const qk_unit *u, qk_buf *buf, size_t bytes, uint64_t offset,
+                              uint32_t crc, qk_error *err)
 {
-    size_t bytes, per_row = 16 + (size_t)b->n_heads * (size_t)u->d * sizeof(float);
-    if (!qk_mul(per_row, b->rows, &bytes)) return damaged(u->path, err);
     qk_buf_clear(buf);
     qk_buf_reserve(buf, bytes);
-    if (!read_at(u, buf->data, bytes, b->offset) || crc_of(0, buf->data, bytes) != b->crc)
-        return damaged(u->path, err);
+    if (read_at(u, buf->data, bytes, offset) && crc_of(0, buf->data, bytes) == crc) return QK_OK;
+    return damaged(u->path, err);
+}
+
+qk_status qk_unit_read_rows(const qk_unit *u, const qk_unit_block *b, qk_buf *buf,
+                            qk_unit_rows *out, qk_error *err)
+{
+    QK_TRY(read_checked(u, buf, 16 * b->rows, b->offset, b->crc[0], err));
     const int32_t *ints = (const int32_t *)buf->data;
     *out = (qk_unit_rows){
         .layer = b->layer,
@@ -296,7 +303,20 @@ qk_status qk_unit_read(const qk_unit *u, const qk_unit_block *b, qk_buf *buf, qk
         .positions = ints + b->rows,
         .buckets = ints + 2 * b->rows,
         .examples = ints + 3 * b->rows,
-        .vectors = (const float *)(ints + 4 * b->rows),
     };
+    for (size_t i = 0; i < b->rows; i++)
+        if (out->examples[i] < 0 || (size_t)out->examples[i] >= u->n_examples)
+            return damaged(u->path, err);
+    return QK_OK;
+}
+
+qk_status qk_unit_read_vectors(const qk_unit *u, const qk_unit_block *b, int32_t h, qk_buf *buf,
+                               const float **out, qk_error *err)
+{
+    size_t bytes;
+    if (!qk_mul(b->rows, (size_t)u->d * sizeof(float), &bytes)) return damaged(u->path, err);
+    QK_TRY(read_checked(u, buf, bytes, b->offset + 16 * b->rows + (uint64_t)h * bytes,
+                        b->crc[1 + h], err));
+    *out = (const float *)buf->data;
     return QK_OK;
 }

@@ -11,7 +11,8 @@
  *   footer     counts, examples with their ids, block index
  *   trailer    footer offset u64, footer bytes u64, CRC-32 of the footer u32, "QKUNIT01"
  *
- * Every block has a CRC-32 in the index. Which batch a block came from leaves no trace in what
+ * The index holds a CRC-32 of a block's integers and one of each head's vectors, so that a reader
+ * takes one head at a time. Which batch a block came from leaves no trace in what
  * engine/merge.c makes of it.
  *
  * next: engine/merge.h */
@@ -59,9 +60,9 @@ void qk_unit_abort(qk_unit_writer *w); /* NULL-safe; leaves no file */
 typedef struct qk_unit_block {
     int32_t layer;
     qk_kind kind;
-    const int32_t *heads; /* borrowed from the unit */
+    const int32_t *heads; /* [n_heads] ascending, borrowed from the unit */
+    const uint32_t *crc;  /* [1 + n_heads]: of the integers, then of each head's vectors */
     int32_t n_heads;
-    uint32_t crc;
     uint64_t rows, offset; /* offset: bytes from the start of the file */
 } qk_unit_block;
 
@@ -80,7 +81,9 @@ typedef struct qk_unit {
 /* Opens and checks the footer; damage is an error that names the file. */
 qk_status qk_unit_open(qk_unit *u, const char *path, qk_error *err);
 void qk_unit_close(qk_unit *u);
-/* Maps nothing, reads a block whole and checks its CRC. The arrays of *out point into buf, which
- * the caller owns and may reuse. */
-qk_status qk_unit_read(const qk_unit *u, const qk_unit_block *block, qk_buf *buf, qk_unit_rows *out,
-                       qk_error *err);
+/* Reads the integer columns of a block, or the vectors [rows, d] of its h-th head, and checks their
+ * CRC. The result lies in buf, which the caller owns and may reuse. */
+qk_status qk_unit_read_rows(const qk_unit *u, const qk_unit_block *block, qk_buf *buf,
+                            qk_unit_rows *out, qk_error *err);
+qk_status qk_unit_read_vectors(const qk_unit *u, const qk_unit_block *block, int32_t h, qk_buf *buf,
+                               const float **out, qk_error *err);
