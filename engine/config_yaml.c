@@ -87,6 +87,8 @@ static qk_status take_key(builder *b, level *map, qk_yaml *key, const yaml_mark_
     if (key->type != QK_YAML_STRING || memchr(key->text, 0, key->length))
         return fail_at(b, mark, "put it in quotes if it is meant to be a text",
                        "keys must be plain strings");
+    if (map->node->count == QK_YAML_MAX_KEYS)
+        return fail_at(b, mark, NULL, "too many keys in one map");
     if (qk_yaml_get(map->node, key->text))
         return qk_fail(b->err, QK_ERR_CONFIG, "keep one of them", "%s:%d:%d: '%s' is given twice",
                        b->name, key->line, key->column, key->text);

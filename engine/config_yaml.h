@@ -12,7 +12,12 @@
 
 #include "engine/base/mem.h"
 
-enum { QK_YAML_MAX_DEPTH = 64, QK_YAML_MAX_NODES = 20000, QK_YAML_MAX_BYTES = 1 << 20 };
+enum {
+    QK_YAML_MAX_DEPTH = 64,
+    QK_YAML_MAX_NODES = 200000, /* in all, copies of aliases included */
+    QK_YAML_MAX_KEYS = 10000,   /* in one map */
+    QK_YAML_MAX_BYTES = 1 << 22
+};
 
 typedef enum qk_yaml_type {
     QK_YAML_NULL,

@@ -1,9 +1,10 @@
 /* The dataset: an iterator over (text, example id) in the order of `datasets.load_dataset`.
  *
- * dataset.path is a file or a folder of Parquet, JSONL or text files. Memory is bounded by one
- * batch of rows, never by the file.
+ * dataset.path is a file or a folder of Parquet, JSON or text files; engine/dataset/folder.h says
+ * which files of a folder are which split, split.h how a split is cut. Memory is bounded by one row
+ * group of Parquet or one row of the others, never by the file.
  *
- * next: engine/tokenizer.h */
+ * next: engine/dataset/folder.h, engine/tokenizer.h */
 #pragma once
 
 #include "engine/base/file.h"
@@ -20,11 +21,14 @@ typedef struct qk_example {
     const char *id_text; /* Python's str() of the id cell, or NULL without an id column */
 } qk_example;
 
-/* Opens config->dataset: resolves files, split and slice; checks that the columns exist. */
+/* Opens config->dataset: resolves files, split and slice; checks that the columns exist. The
+ * configuration is borrowed for the life of the dataset. */
 qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *err);
-/* *more is false behind the last row. Errors name file and row. */
+/* *more is false behind the last row. Errors name file and row; a null text is one, and so is a
+ * selection without any row (unless max_samples is 0). */
 qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *err);
-/* Rows the selection will give, when known without reading everything (Parquet); else -1. */
+/* Rows the selection will give, when known without reading everything (Parquet, or a slice that had
+ * to be counted); else -1. */
 int64_t qk_dataset_rows(const qk_dataset *d);
 /* Paths of the files that the rows come from, in reading order; borrowed. */
 const qk_names *qk_dataset_files(const qk_dataset *d);

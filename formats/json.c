@@ -263,6 +263,16 @@ qk_json_event qk_json_next(qk_json_reader *r)
     return scalar(r);
 }
 
+qk_json_event qk_json_next_document(qk_json_reader *r)
+{
+    if (r->failed) return QK_JSON_ERROR;
+    QK_ASSERT(r->depth == 0);
+    skip_space(r);
+    r->done = r->at == r->end;
+    r->need_comma = r->after_key = false;
+    return qk_json_next(r);
+}
+
 bool qk_json_skip(qk_json_reader *r, qk_json_event first)
 {
     if (first == QK_JSON_ERROR) return false;

@@ -49,6 +49,9 @@ typedef struct qk_json_reader {
 void qk_json_open(qk_json_reader *r, const char *text, size_t size, const char *name,
                   qk_error *err);
 qk_json_event qk_json_next(qk_json_reader *r);
+/* For documents one after the other (JSON lines): begins the next one and returns its first event,
+ * or QK_JSON_DONE behind the last. White space between documents is optional. */
+qk_json_event qk_json_next_document(qk_json_reader *r);
 /* Passes over the rest of the value whose first event was just returned. false on error. */
 bool qk_json_skip(qk_json_reader *r, qk_json_event first);
 /* Fails the reader at its place: "name: byte 17 (line 2, column 5): message". */

@@ -220,6 +220,11 @@ static void test_bombs(void)
               err.message);
 
     qk_buf_clear(&text);
+    for (int i = 0; i <= QK_YAML_MAX_KEYS; i++) qk_buf_addf(&text, "k%d:\n", i);
+    CHECK(!parse(&arena, qk_buf_str(&text), &err));
+    CHECK_MSG(strstr(err.message, "t.yaml:10001:1: too many keys in one map"), "%s", err.message);
+
+    qk_buf_clear(&text);
     for (size_t i = 0; i < (size_t)QK_YAML_MAX_BYTES + 1; i++) qk_buf_add_byte(&text, '\n');
     CHECK(!parse(&arena, qk_buf_str(&text), &err));
     CHECK_MSG(strstr(err.message, "too many for a configuration"), "%s", err.message);

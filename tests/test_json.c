@@ -147,8 +147,34 @@ static void test_writer_round_trip(void)
     qk_arena_free(&arena);
 }
 
+/* JSON lines: one reader goes through many documents, and its places are those of the file. */
+static void test_documents(void)
+{
+    static const char text[] = "{\"a\": 1}\n\n [2] {}true\n{\"b\" 3}";
+    qk_json_reader r;
+    qk_error err;
+    qk_json_open(&r, text, sizeof text - 1, "t.jsonl", &err);
+    CHECK_INT(qk_json_next_document(&r), QK_JSON_OBJECT);
+    CHECK(qk_json_skip(&r, QK_JSON_OBJECT));
+    CHECK_INT(qk_json_next_document(&r), QK_JSON_ARRAY);
+    CHECK(qk_json_skip(&r, QK_JSON_ARRAY));
+    CHECK_INT(qk_json_next_document(&r), QK_JSON_OBJECT);
+    CHECK_INT(qk_json_next(&r), QK_JSON_OBJECT_END);
+    CHECK_INT(qk_json_next_document(&r), QK_JSON_TRUE);
+    CHECK_INT(qk_json_next_document(&r), QK_JSON_OBJECT);
+    CHECK_INT(qk_json_next(&r), QK_JSON_ERROR);
+    CHECK_MSG(strstr(err.message, "(line 4, column 6)"), "%s", err.message);
+    CHECK_INT(qk_json_next_document(&r), QK_JSON_ERROR);
+    qk_json_close(&r);
+    qk_json_open(&r, " \n", 2, "t.jsonl", &err);
+    CHECK_INT(qk_json_next_document(&r), QK_JSON_DONE);
+    CHECK_INT(qk_json_next_document(&r), QK_JSON_DONE);
+    qk_json_close(&r);
+}
+
 int main(void)
 {
+    RUN(test_documents);
     RUN(test_values);
     RUN(test_refused_text);
     RUN(test_deep_nesting_is_refused);

@@ -1,0 +1,270 @@
+/* See card.h. */
+#include "engine/dataset/card.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/config_yaml.h"
+#include "engine/dataset/glob.h"
+#include "engine/dataset/split.h"
+
+typedef struct card {
+    char *path; /* README.md, for messages */
+    const qk_listing *all;
+    qk_error *err;
+    qk_arena arena;
+    const qk_yaml *configs; /* a list, or NULL */
+} card;
+
+static qk_status fail(const card *c, const qk_yaml *at, const char *what)
+{
+    return qk_fail(c->err, QK_ERR_FORMAT,
+                   "see https://huggingface.co/docs/hub/datasets-manual-"
+                   "configuration",
+                   "%s: configs, line %d of the front matter: %s", c->path, at->line, what);
+}
+
+/* ---- reading the block ---- */
+
+/* A line at *s without its end; moves *s to the next. */
+static bool take_line(const char **s, const char *end, const char **line, size_t *length)
+{
+    if (*s == end) return false;
+    const char *newline = memchr(*s, '\n', (size_t)(end - *s));
+    *line = *s;
+    *length = (size_t)((newline ? newline : end) - *s);
+    *s = newline ? newline + 1 : end;
+    if (*length && (*line)[*length - 1] == '\r') --*length;
+    return true;
+}
+
+static bool is_rule(const char *line, size_t length)
+{
+    return length == 3 && !memcmp(line, "---", 3);
+}
+
+/* The text between the two rules; false when there is none. */
+static bool front_matter(const char *text, size_t size, const char **block, size_t *length)
+{
+    const char *s = text, *end = text + size, *line;
+    size_t n;
+    do {
+        if (!take_line(&s, end, &line, &n)) return false;
+    } while (n == 0);
+    if (!is_rule(line, n)) return false;
+    *block = s;
+    while (take_line(&s, end, &line, &n)) {
+        if (!is_rule(line, n)) continue;
+        *length = (size_t)(line - *block);
+        return true;
+    }
+    return false;
+}
+
+static qk_status parse_file(card *c, const char *name, bool whole, qk_yaml **out)
+{
+    char *path = qk_path_join(c->all->root, name);
+    qk_buf file = {0};
+    *out = NULL;
+    qk_status s = QK_OK;
+    if (qk_is_file(path)) s = qk_read_file(&file, path, QK_YAML_MAX_BYTES, c->err);
+    const char *text = (const char *)file.data;
+    size_t size = file.size;
+    if (s == QK_OK && file.data && (whole || front_matter(text, size, &text, &size)))
+        s = qk_yaml_parse(&c->arena, text, size, path, out, c->err);
+    if (s == QK_OK && *out && (*out)->type != QK_YAML_MAP && (*out)->type != QK_YAML_NULL)
+        s = qk_fail(c->err, QK_ERR_FORMAT, NULL, "%s: the front matter must be a map", path);
+    qk_buf_free(&file);
+    free(path);
+    return s;
+}
+
+static qk_status read_card(card *c)
+{
+    qk_yaml *block, *dot;
+    QK_TRY(parse_file(c, "README.md", false, &block));
+    QK_TRY(parse_file(c, ".huggingface.yaml", true, &dot));
+    const qk_yaml *configs = qk_yaml_get(dot, "configs");
+    if (!configs) configs = qk_yaml_get(block, "configs");
+    if (!configs || configs->type == QK_YAML_NULL) return QK_OK;
+    if (configs->type != QK_YAML_LIST) return fail(c, configs, "must be a list");
+    for (const qk_yaml *one = configs->first; one; one = one->next) {
+        const qk_yaml *name = qk_yaml_get(one, "config_name");
+        if (!name || name->type != QK_YAML_STRING)
+            return fail(c, one, "each must be a map with a text config_name");
+    }
+    if (configs->count) c->configs = configs;
+    return QK_OK;
+}
+
+/* ---- choosing ---- */
+
+static qk_status unknown_config(const card *c, const char *name)
+{
+    qk_buf list = {0};
+    for (const qk_yaml *one = c->configs->first; one; one = one->next)
+        qk_buf_addf(&list, "%s%s", one == c->configs->first ? "" : ", ",
+                    qk_yaml_get(one, "config_name")->text);
+    qk_status s = name ? qk_fail(c->err, QK_ERR_CONFIG, "set dataset.name to one of them",
+                                 "%s: there is no configuration '%s'; there are %s", c->all->root,
+                                 name, qk_buf_str(&list))
+                       : qk_fail(c->err, QK_ERR_CONFIG, "set dataset.name to one of them",
+                                 "%s: the dataset has several configurations: %s", c->all->root,
+                                 qk_buf_str(&list));
+    qk_buf_free(&list);
+    return s;
+}
+
+static bool is_flagged(const qk_yaml *config)
+{
+    const qk_yaml *flag = qk_yaml_get(config, "default");
+    return flag && flag->type == QK_YAML_BOOL && flag->boolean;
+}
+
+static bool is_called(const qk_yaml *config, const char *name)
+{
+    return !strcmp(qk_yaml_get(config, "config_name")->text, name);
+}
+
+/* Of two configs with one name the later counts. */
+static const qk_yaml *find_config(const qk_yaml *configs, const char *name)
+{
+    const qk_yaml *found = NULL;
+    for (const qk_yaml *one = configs->first; one; one = one->next)
+        if (is_called(one, name)) found = one;
+    return found;
+}
+
+static qk_status choose(const card *c, const char *name, const qk_yaml **out)
+{
+    const qk_yaml *flagged = NULL;
+    bool alone = true;
+    for (const qk_yaml *one = c->configs->first; one; one = one->next) {
+        if (is_flagged(one) && flagged &&
+            !is_called(one, qk_yaml_get(flagged, "config_name")->text))
+            return fail(c, one, "a second one is the default");
+        if (is_flagged(one)) flagged = one;
+        alone &= is_called(one, qk_yaml_get(c->configs->first, "config_name")->text);
+    }
+    *out = name ? find_config(c->configs, name) : find_config(c->configs, "default");
+    if (!name && !*out) *out = alone ? c->configs->last : flagged;
+    return *out ? QK_OK : unknown_config(c, name);
+}
+
+/* ---- files ---- */
+
+static bool leaves_folder(const char *pattern)
+{
+    if (*pattern == '/' || strstr(pattern, "://")) return true;
+    for (const char *p = pattern; *p; p += strcspn(p, "/"), p += *p == '/')
+        if (!strncmp(p, "..", 2) && (p[2] == '/' || !p[2])) return true;
+    return false;
+}
+
+static qk_status check_pattern(const card *c, const qk_yaml *pattern)
+{
+    if (pattern->type != QK_YAML_STRING) return fail(c, pattern, "a path must be a text");
+    if (leaves_folder(pattern->text))
+        return qk_fail(c->err, QK_ERR_UNSUPPORTED, "copy the files into the folder",
+                       "%s: data_files '%.200s' leaves the folder", c->path, pattern->text);
+    if (!qk_glob_is_valid(pattern->text))
+        return fail(c, pattern, "** can only be a whole part of a path");
+    return QK_OK;
+}
+
+/* A text or a list of texts. A file that is named but absent is an error, an empty pattern not. */
+static qk_status add_patterns(const card *c, const qk_listing *all, qk_data_split *split,
+                              const qk_yaml *value)
+{
+    const qk_yaml *one = value->type == QK_YAML_LIST ? value->first : value;
+    for (; one; one = value->type == QK_YAML_LIST ? one->next : NULL) {
+        QK_TRY(check_pattern(c, one));
+        const char *pattern = one->text + (strncmp(one->text, "./", 2) ? 0 : 2);
+        if (!qk_data_split_match(split, pattern, all) && !strpbrk(pattern, "*[]"))
+            return qk_fail(c->err, QK_ERR_NOTFOUND, NULL, "%s: there is no file %s, which %s names",
+                           all->root, pattern, c->path);
+    }
+    return QK_OK;
+}
+
+static qk_status add_split(const card *c, const qk_listing *all, qk_data_files *out,
+                           const qk_yaml *entry)
+{
+    const qk_yaml *split = qk_yaml_get(entry, "split"), *path = qk_yaml_get(entry, "path");
+    if (!split || !path || entry->count != 2)
+        return fail(c, entry, "data_files must hold texts, or maps of split and path");
+    if (split->type != QK_YAML_STRING || !qk_split_is_name(split->text, split->length))
+        return fail(c, split, "this cannot be the name of a split");
+    for (size_t i = 0; i < out->count; i++)
+        if (!strcmp(out->splits[i].name, split->text)) return fail(c, split, "a split given twice");
+    return add_patterns(c, all, qk_data_files_add(out, split->text, split->length), path);
+}
+
+static qk_status add_data_files(const card *c, const qk_listing *all, qk_data_files *out,
+                                const qk_yaml *value)
+{
+    if (value->type == QK_YAML_LIST && value->first && value->first->type == QK_YAML_MAP) {
+        for (const qk_yaml *entry = value->first; entry; entry = entry->next)
+            QK_TRY(add_split(c, all, out, entry));
+    } else if (value->type == QK_YAML_STRING || value->type == QK_YAML_LIST) {
+        QK_TRY(add_patterns(c, all, qk_data_files_add(out, "train", 5), value));
+    } else {
+        return fail(c, value, "data_files must be a text or a list");
+    }
+    for (size_t i = 0; i < out->count; i++)
+        if (out->splits[i].files.count) return QK_OK;
+    return fail(c, value, "no file matches data_files");
+}
+
+/* The files below all->root/dir, as a listing of their own. */
+static void narrow(const qk_listing *all, const char *dir, qk_listing *out)
+{
+    size_t n = strlen(dir);
+    while (n && dir[n - 1] == '/') n--;
+    for (size_t i = 0; i < all->files.count; i++) {
+        const char *file = all->files.items[i];
+        if (!strncmp(file, dir, n) && file[n] == '/') qk_names_add(&out->files, file + n + 1);
+    }
+}
+
+static qk_status use_config(const card *c, const qk_yaml *config, qk_data_files *out)
+{
+    static const char *const known[] = {"config_name", "data_files",  "data_dir",
+                                        "default",     "description", "version"};
+    for (const qk_yaml *m = config->first; m; m = m->next) {
+        bool found = false;
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            found |= !strcmp(m->key, known[i]);
+        if (!found)
+            return qk_fail(c->err, QK_ERR_UNSUPPORTED, NULL,
+                           "%s: the reader option '%.100s' of the configuration is not supported",
+                           c->path, m->key);
+    }
+    const qk_yaml *dir = qk_yaml_get(config, "data_dir");
+    const qk_yaml *data_files = qk_yaml_get(config, "data_files");
+    if (!dir && data_files) return add_data_files(c, c->all, out, data_files);
+    if (!dir) return qk_data_files_by_name(out, c->all, c->err);
+    QK_TRY(check_pattern(c, dir));
+    char *root = qk_path_join(c->all->root, dir->text);
+    qk_listing inside = {.root = root};
+    narrow(c->all, dir->text, &inside);
+    qk_status s = data_files ? add_data_files(c, &inside, out, data_files)
+                             : qk_data_files_by_name(out, &inside, c->err);
+    qk_names_free(&inside.files);
+    free(root);
+    return s;
+}
+
+qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *name, bool *done,
+                       qk_error *err)
+{
+    card c = {.path = qk_path_join(all->root, "README.md"), .all = all, .err = err};
+    const qk_yaml *config = NULL;
+    qk_status s = read_card(&c);
+    if (s == QK_OK && c.configs) s = choose(&c, name, &config);
+    if (s == QK_OK && config) s = use_config(&c, config, out);
+    *done = config != NULL;
+    qk_arena_free(&c.arena);
+    free(c.path);
+    return s;
+}

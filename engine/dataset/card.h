@@ -1,0 +1,23 @@
+/* The card of a dataset folder: `configs` in the YAML front matter of README.md.
+ *
+ *   ---
+ *   configs:
+ *   - config_name: en            chosen by dataset.name; else the only one, the one called default
+ *     default: true              or the one with this
+ *     data_files:                a pattern, a list of them, or a list of {split, path}
+ *     - {split: train, path: en/train-*.parquet}
+ *   - {config_name: fr, data_dir: fr}
+ *   ---
+ *
+ * The block is between the first line and the next line that is "---". Keys of .huggingface.yaml
+ * beside it win over those of the block. Patterns stay inside the folder (glob.h). Private to
+ * engine/dataset/.
+ *
+ * next: engine/dataset/glob.h */
+#pragma once
+
+#include "engine/dataset/folder.h"
+
+/* Fills `out` when the card has configs and sets *done; leaves both alone when it has none. */
+qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *name, bool *done,
+                       qk_error *err);

@@ -1,0 +1,20 @@
+/* From an id cell to the 64-bit example id and to Python's str() of the cell (sampler/example_id.h
+ * has the rule). Private to engine/dataset/.
+ *
+ * A dataset's id column has one type, that of its first file: ints of a later file whose first had
+ * strings are hashed as their digits, and strings of digits become ints the other way round.
+ *
+ * next: engine/dataset/split.h */
+#pragma once
+
+#include "engine/dataset/source.h"
+
+typedef struct qk_id {
+    int64_t id;
+    const char *text; /* str(cell); lives in `buf` */
+    qk_buf buf;
+} qk_id;
+
+/* `column` is the kind of the first file's ids (QK_CELL_NULL while unknown); the cell is of another
+ * file when it differs. Floats of 2^63 and more are refused. The caller frees id->buf. */
+qk_status qk_cell_to_id(const qk_cell *cell, qk_cell_kind column, qk_id *id, qk_error *err);

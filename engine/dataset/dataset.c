@@ -1,0 +1,249 @@
+/* The iterator: parts of the split expression -> files of each -> rows. See engine/dataset.h. */
+#include "engine/dataset.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/dataset/cell.h"
+#include "engine/dataset/folder.h"
+#include "engine/dataset/split.h"
+
+/* Rows [begin, end) of a split. */
+typedef struct range {
+    const qk_data_split *split;
+    const char *name; /* of the split, borrowed */
+    int64_t begin, end;
+    bool sliced;
+} range;
+
+struct qk_dataset {
+    const qk_config *config;
+    qk_data_files files;
+    range *ranges;
+    size_t n_ranges;
+    int64_t rows; /* of the selection; -1: not known */
+
+    size_t range, file;   /* where reading is */
+    qk_source *source;    /* of that file, or NULL before it */
+    int64_t row;          /* of the split that comes next */
+    int64_t index, given; /* rows given in all, and of this range */
+    qk_cell_kind id_kind; /* of the first file's ids; NULL until one is seen */
+    bool past_first_file;
+    qk_id id;
+};
+
+static qk_source_spec spec_of(const qk_dataset *d, const char *path)
+{
+    return (qk_source_spec){.format = d->files.format,
+                            .path = path,
+                            .text_column = d->config->dataset.text_column,
+                            .id_column = d->config->dataset.id_column,
+                            .id_may_be_missing = d->past_first_file};
+}
+
+/* ---- opening ---- */
+
+static qk_status count_split(const qk_dataset *d, const qk_data_split *split, int64_t *rows,
+                             qk_error *err)
+{
+    *rows = 0;
+    for (size_t i = 0; i < split->files.count; i++) {
+        qk_source_spec spec = spec_of(d, split->files.items[i]);
+        int64_t n;
+        spec.id_may_be_missing |= i > 0;
+        QK_TRY(qk_source_count(&n, &spec, err));
+        *rows += n;
+    }
+    return QK_OK;
+}
+
+static qk_status no_rows(const qk_dataset *d, const char *name, qk_error *err)
+{
+    return qk_fail(err, QK_ERR_DATA, "set dataset.split to rows that exist",
+                   "%s: the split '%s', as dataset.split '%.100s' cuts it, has no rows",
+                   d->config->dataset.path, name, d->config->dataset.split);
+}
+
+static qk_status add_range(qk_dataset *d, const qk_data_split *split, const qk_split_part *part,
+                           qk_error *err)
+{
+    int64_t rows = -1;
+    bool counted = d->files.format == QK_FORMAT_PARQUET; /* cheap: footers only */
+    if (counted || qk_split_needs_count(part)) QK_TRY(count_split(d, split, &rows, err));
+    range r = {.split = split, .name = split->name, .sliced = part->from.given || part->to.given};
+    qk_split_resolve(part, rows, &r.begin, &r.end);
+    if (r.begin >= r.end && (rows != 0 || r.sliced)) return no_rows(d, split->name, err);
+    d->ranges[d->n_ranges++] = r;
+    if (r.end == INT64_MAX || rows < 0) d->rows = -1;
+    if (d->rows >= 0) d->rows += r.end - r.begin;
+    return QK_OK;
+}
+
+static qk_status resolve_ranges(qk_dataset *d, const qk_split_parts *parts, qk_error *err)
+{
+    const qk_split_part *first = &parts->items[0];
+    bool all =
+        parts->count == 1 && !strcmp(first->name, "all") && !first->from.given && !first->to.given;
+    size_t n = all ? d->files.count : parts->count;
+    d->ranges = qk_zalloc(n, sizeof *d->ranges);
+    for (size_t i = 0; i < n; i++) {
+        const qk_split_part *part = all ? first : &parts->items[i];
+        const qk_data_split *split = &d->files.splits[all ? i : 0];
+        if (!all)
+            QK_TRY(qk_data_files_get(&d->files, d->config->dataset.path, part->name, &split, err));
+        QK_TRY(add_range(d, split, part, err));
+    }
+    int64_t most = d->config->dataset.max_samples;
+    if (most >= 0 && d->rows > most) d->rows = most;
+    return QK_OK;
+}
+
+/* Opens the first file, so that a wrong column is an error before anything else is done. */
+static qk_status open_first(qk_dataset *d, qk_error *err)
+{
+    const qk_names *files = &d->ranges[0].split->files;
+    if (!files->count) return QK_OK;
+    qk_source_spec spec = spec_of(d, files->items[0]);
+    return qk_source_open(&d->source, &spec, err);
+}
+
+static qk_status open_all(qk_dataset *d, qk_error *err)
+{
+    qk_split_parts parts;
+    QK_TRY(qk_split_parse(&parts, d->config->dataset.split, err));
+    qk_status s =
+        qk_data_files_find(&d->files, d->config->dataset.path, d->config->dataset.name, err);
+    if (s == QK_OK) s = resolve_ranges(d, &parts, err);
+    if (s == QK_OK) s = open_first(d, err);
+    qk_split_parts_free(&parts);
+    return s;
+}
+
+qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *err)
+{
+    qk_dataset *d = qk_zalloc(1, sizeof *d);
+    d->config = config;
+    qk_status s = open_all(d, err);
+    if (s != QK_OK) {
+        qk_dataset_close(d);
+        d = NULL;
+    }
+    *out = d;
+    return s;
+}
+
+int64_t qk_dataset_rows(const qk_dataset *d)
+{
+    return d->rows;
+}
+
+void qk_dataset_close(qk_dataset *d)
+{
+    if (!d) return;
+    qk_source_close(d->source);
+    qk_data_files_free(&d->files);
+    qk_buf_free(&d->id.buf);
+    free(d->ranges);
+    free(d);
+}
+
+/* ---- reading ---- */
+
+static void close_file(qk_dataset *d)
+{
+    qk_source_close(d->source);
+    d->source = NULL;
+    d->past_first_file = true;
+    d->file++;
+}
+
+static qk_status end_range(qk_dataset *d, qk_error *err)
+{
+    const range *r = &d->ranges[d->range];
+    if (d->source) close_file(d);
+    if (!d->given && r->sliced) return no_rows(d, r->name, err);
+    d->range++;
+    d->file = 0;
+    d->row = d->given = 0;
+    return QK_OK;
+}
+
+/* Stands the source of the current file on the first row that is wanted. */
+static qk_status enter_file(qk_dataset *d, qk_error *err)
+{
+    const range *r = &d->ranges[d->range];
+    if (!d->source) {
+        qk_source_spec spec = spec_of(d, r->split->files.items[d->file]);
+        QK_TRY(qk_source_open(&d->source, &spec, err));
+    }
+    if (d->source->at || d->row >= r->begin) return QK_OK;
+    QK_TRY(qk_source_skip(d->source, r->begin - d->row, err));
+    d->row += d->source->at;
+    return QK_OK;
+}
+
+static qk_status set_id(qk_dataset *d, const qk_cell *cell, qk_example *out, qk_error *err)
+{
+    if (!d->config->dataset.id_column) {
+        out->id = d->index;
+        out->id_text = NULL;
+        return QK_OK;
+    }
+    bool number = cell->kind == QK_CELL_INT || cell->kind == QK_CELL_UINT;
+    if (d->id_kind == QK_CELL_NULL && (number || cell->kind == QK_CELL_TEXT))
+        d->id_kind = number ? QK_CELL_INT : QK_CELL_TEXT;
+    qk_cell_kind column = d->past_first_file ? d->id_kind : QK_CELL_NULL;
+    if (qk_cell_to_id(cell, column, &d->id, err) != QK_OK)
+        return qk_error_prefix(err, "%s: row %lld (from 0)", d->source->spec.path,
+                               (long long)d->source->at - 1);
+    out->id = d->id.id;
+    out->id_text = d->id.text;
+    return QK_OK;
+}
+
+static qk_status give(qk_dataset *d, const qk_row *row, qk_example *out, qk_error *err)
+{
+    if (row->text.kind != QK_CELL_TEXT)
+        return qk_fail(err, QK_ERR_DATA, "leave such rows out, or give them an empty text",
+                       "%s: row %lld (from 0): '%s' is null", d->source->spec.path,
+                       (long long)d->source->at - 1, d->source->spec.text_column);
+    *out = (qk_example){.index = d->index, .text = row->text.text, .length = row->text.length};
+    QK_TRY(set_id(d, &row->id, out, err));
+    d->index++;
+    d->given++;
+    d->row++;
+    return QK_OK;
+}
+
+/* The end of the selection. A dataset without a row is a mistake somewhere. */
+static qk_status finish(const qk_dataset *d, qk_error *err)
+{
+    if (d->index || d->config->dataset.max_samples == 0) return QK_OK;
+    return qk_fail(err, QK_ERR_DATA, NULL, "%s: the split '%s' has no rows",
+                   d->config->dataset.path, d->config->dataset.split);
+}
+
+qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *err)
+{
+    *more = false;
+    int64_t most = d->config->dataset.max_samples;
+    for (;;) {
+        if (d->range == d->n_ranges || (most >= 0 && d->index >= most)) return finish(d, err);
+        const range *r = &d->ranges[d->range];
+        if (d->file == r->split->files.count || d->row >= r->end) {
+            QK_TRY(end_range(d, err));
+            continue;
+        }
+        QK_TRY(enter_file(d, err));
+        qk_row row;
+        QK_TRY(qk_source_next(d->source, &row, more, err));
+        if (!*more) {
+            close_file(d);
+            continue;
+        }
+        *more = false;
+        QK_TRY(give(d, &row, out, err));
+        *more = true;
+        return QK_OK;
+    }
+}

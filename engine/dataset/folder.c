@@ -1,0 +1,249 @@
+/* Files of a folder -> splits, by their names. See folder.h. */
+#include "engine/dataset/folder.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+#include "engine/dataset/card.h"
+#include "engine/dataset/format.h"
+#include "engine/dataset/glob.h"
+#include "engine/dataset/split.h"
+
+enum { MOST_FILES = 1000000, DEEPEST = 32 };
+
+#define FIVE_DIGITS "[0-9][0-9][0-9][0-9][0-9]"
+
+static const char *const words[3][6] = {
+    {"train", "train", "training", NULL},
+    {"validation", "validation", "valid", "dev", "val", NULL},
+    {"test", "test", "testing", "eval", "evaluation", NULL},
+};
+/* %s is a word; a class begins and ends with what delimits words. */
+#define DELIMITER "[-._ 0-9]"
+static const char *const folder_patterns[] = {"**/%s/**", "**/%s" DELIMITER "*/**",
+                                              "**/*" DELIMITER "%s/**",
+                                              "**/*" DELIMITER "%s" DELIMITER "*/**", NULL};
+static const char *const file_patterns[] = {"**/%s" DELIMITER "*",
+                                            "**/*" DELIMITER "%s" DELIMITER "*", NULL};
+
+/* ---- splits ---- */
+
+qk_data_split *qk_data_files_add(qk_data_files *files, const char *name, size_t length)
+{
+    QK_GROW(files->splits, files->count, files->capacity);
+    qk_data_split *split = &files->splits[files->count++];
+    *split = (qk_data_split){.name = qk_strf("%.*s", (int)length, name)};
+    return split;
+}
+
+void qk_data_files_free(qk_data_files *files)
+{
+    for (size_t i = 0; i < files->count; i++) {
+        free(files->splits[i].name);
+        qk_names_free(&files->splits[i].files);
+    }
+    free(files->splits);
+    *files = (qk_data_files){0};
+}
+
+qk_status qk_data_files_get(const qk_data_files *files, const char *path, const char *name,
+                            const qk_data_split **out, qk_error *err)
+{
+    qk_buf known = {0};
+    for (size_t i = 0; i < files->count; i++) {
+        *out = &files->splits[i];
+        if (!strcmp((*out)->name, name)) {
+            qk_buf_free(&known);
+            return QK_OK;
+        }
+        qk_buf_addf(&known, "%s%s", i ? ", " : "", (*out)->name);
+    }
+    qk_status s =
+        qk_fail(err, QK_ERR_CONFIG, "set dataset.split to one of them",
+                "%s: there is no split '%s'; the splits are %s", path, name, qk_buf_str(&known));
+    qk_buf_free(&known);
+    return s;
+}
+
+/* Files that belong to a dataset but hold no rows of it. */
+static bool is_ignored(const char *path, const char *pattern)
+{
+    static const char *const names[] = {"README.md",         "config.json",
+                                        "dataset_info.json", "dataset_infos.json",
+                                        "dataset_dict.json", "dummy_data.zip"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(qk_path_name(path), names[i]) && strcmp(qk_path_name(pattern), names[i]) != 0)
+            return true;
+    return false;
+}
+
+size_t qk_data_split_match(qk_data_split *split, const char *pattern, const qk_listing *all)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < all->files.count; i++) {
+        const char *file = all->files.items[i];
+        if (!qk_glob_match(pattern, file) || is_ignored(file, pattern)) continue;
+        char *path = qk_path_join(all->root, file);
+        qk_names_add(&split->files, path);
+        free(path);
+        found++;
+    }
+    return found;
+}
+
+/* ---- the rules ---- */
+
+/* The length of SPLIT in data/SPLIT-NNNNN-of-NNNNN*.*, or 0. */
+static size_t shard_split(const char *path)
+{
+    if (!qk_glob_match("data/*-" FIVE_DIGITS "-of-" FIVE_DIGITS "*.*", path)) return 0;
+    const char *name = path + 5;
+    for (size_t n = strlen(name); n > 0; n--)
+        if (qk_glob_match("-" FIVE_DIGITS "-of-" FIVE_DIGITS "*.*", name + n)) return n;
+    return 0;
+}
+
+static int split_rank(const char *name)
+{
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(name, words[i][0])) return i;
+    return 3;
+}
+
+static int by_rank_and_name(const void *a, const void *b)
+{
+    const qk_data_split *x = a, *y = b;
+    int rank = split_rank(x->name) - split_rank(y->name);
+    return rank ? rank : strcmp(x->name, y->name);
+}
+
+static qk_status find_shards(qk_data_files *files, const qk_listing *all, qk_error *err)
+{
+    for (size_t i = 0; i < all->files.count; i++) {
+        const char *path = all->files.items[i];
+        size_t n = shard_split(path), k = 0;
+        if (!n) continue;
+        if (!qk_split_is_name(path + 5, n))
+            return qk_fail(err, QK_ERR_FORMAT, "rename the file: letters, digits, '_' and '.'",
+                           "%s/%s: '%.*s' cannot be the name of a split", all->root, path, (int)n,
+                           path + 5);
+        while (k < files->count &&
+               (strlen(files->splits[k].name) != n || memcmp(files->splits[k].name, path + 5, n)))
+            k++;
+        qk_data_split *split =
+            k < files->count ? &files->splits[k] : qk_data_files_add(files, path + 5, n);
+        char *full = qk_path_join(all->root, path);
+        qk_names_add(&split->files, full);
+        free(full);
+    }
+    if (files->count) qsort(files->splits, files->count, sizeof *files->splits, by_rank_and_name);
+    return QK_OK;
+}
+
+/* Rule 2 or 3, by its patterns. */
+static void find_words(qk_data_files *files, const qk_listing *all, const char *const *patterns)
+{
+    for (int i = 0; i < 3; i++) {
+        qk_data_split *split = qk_data_files_add(files, words[i][0], strlen(words[i][0]));
+        for (const char *const *word = &words[i][1]; *word; word++)
+            for (const char *const *p = patterns; *p; p++) {
+                char pattern[128];
+                const char *at = strstr(*p, "%s");
+                snprintf(pattern, sizeof pattern, "%.*s%s%s", (int)(at - *p), *p, *word, at + 2);
+                qk_data_split_match(split, pattern, all);
+            }
+        if (split->files.count) continue;
+        free(split->name);
+        files->count--;
+    }
+}
+
+qk_status qk_data_files_by_name(qk_data_files *files, const qk_listing *all, qk_error *err)
+{
+    QK_TRY(find_shards(files, all, err));
+    if (!files->count) find_words(files, all, folder_patterns);
+    if (!files->count) find_words(files, all, file_patterns);
+    if (!files->count && !qk_data_split_match(qk_data_files_add(files, "train", 5), "**", all))
+        return qk_fail(err, QK_ERR_NOTFOUND, NULL, "%s: no data files", all->root);
+    return QK_OK;
+}
+
+/* ---- listing ---- */
+
+static qk_status list_below(qk_names *out, const char *root, const char *inside, int depth,
+                            qk_error *err)
+{
+    char *folder = qk_path_join(root, inside);
+    qk_names names = {0};
+    qk_status s = qk_list_dir(folder, &names, err);
+    for (size_t i = 0; i < names.count && s == QK_OK; i++) {
+        char *path = *inside ? qk_path_join(inside, names.items[i]) : qk_strdup(names.items[i]);
+        char *full = qk_path_join(root, path);
+        if (qk_is_file(full))
+            qk_names_add(out, path);
+        else if (qk_is_dir(full) && depth < DEEPEST)
+            s = list_below(out, root, path, depth + 1, err);
+        if (out->count > MOST_FILES)
+            s = qk_fail(err, QK_ERR_UNSUPPORTED, "name the folder of the data itself",
+                        "%s: more than %d files", root, MOST_FILES);
+        free(path);
+        free(full);
+    }
+    qk_names_free(&names);
+    free(folder);
+    return s;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static qk_status find_in_folder(qk_data_files *out, const qk_listing *all, const char *name,
+                                qk_error *err)
+{
+    bool done = false;
+    char *state = qk_path_join(all->root, "state.json");
+    bool saved = qk_is_file(state);
+    free(state);
+    if (saved)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, "export it with Dataset.to_parquet",
+                       "%s: this was written by save_to_disk; Arrow files are not read", all->root);
+    QK_TRY(qk_card_find(out, all, name, &done, err));
+    if (!done && name && strcmp(name, "default") != 0)
+        return qk_fail(err, QK_ERR_CONFIG, "remove dataset.name",
+                       "%s: there is no configuration '%s', only 'default'", all->root, name);
+    if (!done) QK_TRY(qk_data_files_by_name(out, all, err));
+    return qk_data_files_keep_one_format(out, all->root, err);
+}
+
+static qk_status find(qk_data_files *out, const char *path, const char *name, qk_error *err)
+{
+    if (qk_is_dir(path)) {
+        qk_listing all = {.root = path};
+        qk_status s = list_below(&all.files, path, "", 0, err);
+        if (all.files.count)
+            qsort(all.files.items, all.files.count, sizeof *all.files.items, by_bytes);
+        if (s == QK_OK) s = find_in_folder(out, &all, name, err);
+        qk_names_free(&all.files);
+        return s;
+    }
+    if (!qk_is_file(path))
+        return qk_fail(err, QK_ERR_NOTFOUND,
+                       "dataset.path is a file, a folder, or a Hub repository owner/name",
+                       "%s: there is no such file or folder", path);
+    if (name && strcmp(name, "default") != 0)
+        return qk_fail(err, QK_ERR_CONFIG, "remove dataset.name",
+                       "%s: a file has no configuration '%s'", path, name);
+    qk_names_add(&qk_data_files_add(out, "train", 5)->files, path);
+    return qk_data_files_keep_one_format(out, path, err);
+}
+
+qk_status qk_data_files_find(qk_data_files *out, const char *path, const char *name, qk_error *err)
+{
+    *out = (qk_data_files){0};
+    qk_status s = find(out, path, name, err);
+    if (s != QK_OK) qk_data_files_free(out);
+    return s;
+}

@@ -1,0 +1,50 @@
+/* Which files of a folder are which split, as `datasets` 4.4 decides it.
+ *
+ * Without `configs` in the card, the first of these rules that matches any file decides for all:
+ *   1  data/SPLIT-NNNNN-of-NNNNN*.*            names of the files' own making
+ *   2  a folder named by a split word          train training | validation valid dev val |
+ *   3  a file named by a split word            test testing eval evaluation
+ *   4  everything is train
+ * A word counts when '-', '.', '_', ' ', a digit or an end is on either side of it. Files are in
+ * code point order of their paths within each pattern; two patterns that match a file give it
+ * twice. Then the most frequent format among the names is kept and the rest dropped. Private to
+ * engine/dataset/.
+ *
+ * next: engine/dataset/card.h */
+#pragma once
+
+#include "engine/base/file.h"
+#include "engine/dataset/source.h"
+
+typedef struct qk_data_split {
+    char *name;     /* owned */
+    qk_names files; /* full paths */
+} qk_data_split;
+
+typedef struct qk_data_files {
+    qk_format format;
+    qk_data_split *splits; /* in the order of "all" */
+    size_t count, capacity;
+} qk_data_files;
+
+/* Resolves a file or folder. `name` is dataset.name or NULL. */
+qk_status qk_data_files_find(qk_data_files *out, const char *path, const char *name, qk_error *err);
+void qk_data_files_free(qk_data_files *files);
+/* The split called `name`; else QK_ERR_CONFIG with the names there are. */
+qk_status qk_data_files_get(const qk_data_files *files, const char *path, const char *name,
+                            const qk_data_split **out, qk_error *err);
+
+/* ---- for card.c ---- */
+
+/* What a folder holds. */
+typedef struct qk_listing {
+    const char *root; /* the folder */
+    qk_names files;   /* paths inside it, in code point order */
+} qk_listing;
+
+/* A new split at the end. */
+qk_data_split *qk_data_files_add(qk_data_files *files, const char *name, size_t length);
+/* Adds the files that match; returns how many. */
+size_t qk_data_split_match(qk_data_split *split, const char *pattern, const qk_listing *all);
+/* Rules 1 to 4. */
+qk_status qk_data_files_by_name(qk_data_files *files, const qk_listing *all, qk_error *err);

@@ -1,0 +1,109 @@
+/* See format.h. */
+#include "engine/dataset/format.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { COUNTED_FILES = 200, N_READ = 3 }; /* the first three kinds are qk_format */
+
+static const char *const kind_names[] = {"Parquet", "JSON", "text", "CSV", "Arrow", "zip", "XML"};
+
+static const struct extension {
+    const char *name;
+    int kind; /* of kind_names */
+    int rank; /* in a tie */
+} extensions[] = {
+    {"parquet", QK_FORMAT_PARQUET, 4},
+    {"geoparquet", QK_FORMAT_PARQUET, 0},
+    {"gpq", QK_FORMAT_PARQUET, 0},
+    {"jsonl", QK_FORMAT_JSON, 3},
+    {"json", QK_FORMAT_JSON, 2},
+    {"ndjson", QK_FORMAT_JSON, 0},
+    {"txt", QK_FORMAT_TEXT, 0},
+    {"csv", 3, 1},
+    {"tsv", 3, 0},
+    {"arrow", 4, 0},
+    {"zip", 5, 0},
+    {"xml", 6, 0},
+};
+enum { N_EXTENSIONS = sizeof extensions / sizeof *extensions };
+
+/* The next dotted part of a file name behind *at; NULL at the end. Sets its length. */
+static const char *next_part(const char *at, size_t *length)
+{
+    const char *dot = strchr(at, '.');
+    if (!dot) return NULL;
+    *length = strcspn(dot + 1, ".");
+    return dot + 1;
+}
+
+static int extension_of(const char *part, size_t length)
+{
+    for (int i = 0; i < N_EXTENSIONS; i++)
+        if (strlen(extensions[i].name) == length && !memcmp(extensions[i].name, part, length))
+            return i;
+    return -1;
+}
+
+static bool beats(int a, int b, const size_t *counts)
+{
+    if (counts[a] != counts[b]) return counts[a] > counts[b];
+    if (extensions[a].rank != extensions[b].rank) return extensions[a].rank > extensions[b].rank;
+    return strcmp(extensions[a].name, extensions[b].name) > 0;
+}
+
+/* The kind of a split's files, or -1. */
+static int infer(const qk_names *files)
+{
+    size_t counts[N_EXTENSIONS] = {0}, length;
+    for (size_t i = 0; i < files->count && i < COUNTED_FILES; i++)
+        for (const char *p = qk_path_name(files->items[i]); (p = next_part(p, &length));) {
+            int e = extension_of(p, length);
+            if (e >= 0) counts[e]++;
+        }
+    int best = 0;
+    for (int i = 1; i < N_EXTENSIONS; i++)
+        if (beats(i, best, counts)) best = i;
+    return counts[best] ? extensions[best].kind : -1;
+}
+
+static void drop_others(qk_names *files, int kind)
+{
+    size_t kept = 0, length;
+    for (size_t i = 0; i < files->count; i++) {
+        bool wanted = false;
+        for (const char *p = qk_path_name(files->items[i]); (p = next_part(p, &length));) {
+            int e = extension_of(p, length);
+            wanted |= e >= 0 && extensions[e].kind == kind;
+        }
+        if (wanted)
+            files->items[kept++] = files->items[i];
+        else
+            free(files->items[i]);
+    }
+    files->count = kept;
+}
+
+qk_status qk_data_files_keep_one_format(qk_data_files *files, const char *path, qk_error *err)
+{
+    static const char hint[] =
+        "convert it to Parquet (.parquet), JSON lines (.jsonl) or text (.txt)";
+    int kind = -1;
+    for (size_t i = 0; i < files->count; i++) {
+        int k = infer(&files->splits[i].files);
+        if (k >= 0 && kind >= 0 && k != kind)
+            return qk_fail(err, QK_ERR_FORMAT, "give all splits one format",
+                           "%s: one split is %s, another %s", path, kind_names[kind],
+                           kind_names[k]);
+        if (k >= 0) kind = k;
+    }
+    if (kind < 0)
+        return qk_fail(err, QK_ERR_NOTFOUND, hint,
+                       "%s: no data files (.parquet, .jsonl, .json or .txt)", path);
+    if (kind >= N_READ)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, hint, "%s: %s files are not supported", path,
+                       kind_names[kind]);
+    files->format = (qk_format)kind;
+    for (size_t i = 0; i < files->count; i++) drop_others(&files->splits[i].files, kind);
+    return QK_OK;
+}

@@ -1,0 +1,12 @@
+/* The format of a set of files from the dotted parts of their names ("a.jsonl.gz" counts for jsonl
+ * and gz). The most frequent one wins; a tie goes to parquet, jsonl, json, csv, then the last in
+ * the alphabet. Files without a part of that format are dropped. Private to engine/dataset/.
+ *
+ * next: engine/dataset/glob.h */
+#pragma once
+
+#include "engine/dataset/folder.h"
+
+/* Sets files->format and drops the files of others. Refuses formats that are not read, and splits
+ * of different formats. */
+qk_status qk_data_files_keep_one_format(qk_data_files *files, const char *path, qk_error *err);

@@ -1,0 +1,132 @@
+/* See pytime.h. */
+#include "engine/dataset/pytime.h"
+
+#include <stdio.h>
+
+static const int64_t day_us = INT64_C(86400000000);
+
+static int64_t floor_div(int64_t a, int64_t b)
+{
+    return a / b - (a % b < 0);
+}
+
+/* Years count from March, so that the leap day ends them. */
+static void civil(int64_t days, int64_t *year, int *month, int *day)
+{
+    days += 719468; /* from 0000-03-01 */
+    int64_t era = floor_div(days, 146097), d = days - era * 146097;
+    int64_t y = (d - d / 1460 + d / 36524 - d / 146096) / 365;
+    int64_t in_year = d - (365 * y + y / 4 - y / 100);
+    int64_t m = (5 * in_year + 2) / 153; /* 0 is March */
+    *day = (int)(in_year - (153 * m + 2) / 5 + 1);
+    *month = (int)(m < 10 ? m + 3 : m - 9);
+    *year = era * 400 + y + (m >= 10);
+}
+
+static int64_t days_of(int64_t year, int month, int day)
+{
+    year -= month <= 2;
+    int64_t era = floor_div(year, 400), y = year - era * 400;
+    int64_t in_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+    return era * 146097 + y * 365 + y / 4 - y / 100 + in_year - 719468;
+}
+
+bool qk_pytime_date(char out[QK_PYTIME_SIZE], int64_t days)
+{
+    int64_t year;
+    int month, day;
+    if (days < -719162 || days > 2932896) return false;
+    civil(days, &year, &month, &day);
+    snprintf(out, QK_PYTIME_SIZE, "%04d-%02d-%02d", (int)year, month, day);
+    return true;
+}
+
+bool qk_pytime_clock(char out[QK_PYTIME_SIZE], int64_t us)
+{
+    if (us < 0 || us >= day_us) return false;
+    int seconds = (int)(us / 1000000), fraction = (int)(us % 1000000);
+    int n = snprintf(out, QK_PYTIME_SIZE, "%02d:%02d:%02d", seconds / 3600, seconds / 60 % 60,
+                     seconds % 60);
+    if (fraction) snprintf(out + n, QK_PYTIME_SIZE - (size_t)n, ".%06d", fraction);
+    return true;
+}
+
+bool qk_pytime_stamp(char out[QK_PYTIME_SIZE], int64_t us, bool utc)
+{
+    char date[QK_PYTIME_SIZE], clock[QK_PYTIME_SIZE];
+    int64_t days = floor_div(us, day_us);
+    if (!qk_pytime_date(date, days) || !qk_pytime_clock(clock, us - days * day_us)) return false;
+    snprintf(out, QK_PYTIME_SIZE, "%.10s %.15s%s", date, clock, utc ? "+00:00" : "");
+    return true;
+}
+
+/* ---- reading ---- */
+
+typedef struct cursor {
+    const char *s, *end;
+} cursor;
+
+/* Exactly `digits` digits, at most `most`. */
+static bool number(cursor *c, int digits, int most, int *out)
+{
+    if (c->end - c->s < digits) return false;
+    *out = 0;
+    for (int i = 0; i < digits; i++, c->s++) {
+        if (*c->s < '0' || *c->s > '9') return false;
+        *out = *out * 10 + (*c->s - '0');
+    }
+    return *out <= most;
+}
+
+static bool take(cursor *c, char wanted)
+{
+    if (c->s == c->end || *c->s != wanted) return false;
+    c->s++;
+    return true;
+}
+
+static bool read_date(cursor *c, int64_t *days)
+{
+    int year, month, day;
+    if (!number(c, 4, 9999, &year) || !take(c, '-') || !number(c, 2, 12, &month) || !take(c, '-') ||
+        !number(c, 2, 31, &day) || year < 1 || month < 1 || day < 1)
+        return false;
+    int64_t y;
+    int m, d;
+    *days = days_of(year, month, day);
+    civil(*days, &y, &m, &d); /* 30 February comes back as 1 March */
+    return m == month;
+}
+
+static bool read_zone(cursor *c, int *seconds)
+{
+    int sign = take(c, '+') ? 1 : take(c, '-') ? -1 : 0, hours, minutes = 0;
+    *seconds = 0;
+    if (!sign) return take(c, 'Z') && c->s == c->end;
+    if (!number(c, 2, 23, &hours)) return false;
+    if (c->s < c->end) {
+        take(c, ':');
+        if (!number(c, 2, 59, &minutes)) return false;
+    }
+    *seconds = sign * (hours * 3600 + minutes * 60);
+    return c->s == c->end;
+}
+
+bool qk_pytime_parse(const char *text, size_t length, int64_t *seconds)
+{
+    cursor c = {text, text + length};
+    int64_t days;
+    int part[3] = {0, 0, 0}, zone = 0;
+    static const int most[3] = {23, 59, 59};
+    if (!read_date(&c, &days)) return false;
+    if (c.s < c.end) {
+        if (!take(&c, ' ') && !take(&c, 'T')) return false;
+        for (int i = 0; i < 3; i++) {
+            if (i && !take(&c, ':')) break;
+            if (!number(&c, 2, most[i], &part[i])) return false;
+        }
+        if (c.s < c.end && !read_zone(&c, &zone)) return false;
+    }
+    *seconds = days * 86400 + part[0] * 3600 + part[1] * 60 + part[2] - zone;
+    return true;
+}

@@ -1,0 +1,77 @@
+/* One file of rows, whatever its format. Private to engine/dataset/.
+ *
+ * A source gives (text, id) cells in file order. It holds a mapping of the file, or one row group,
+ * never a copy of the whole. parquet.c, jsonl.c and text.c each implement qk_source_type.
+ *
+ * next: engine/dataset/jsonl.c */
+#pragma once
+
+#include "engine/base/file.h"
+
+typedef enum qk_format { QK_FORMAT_PARQUET, QK_FORMAT_JSON, QK_FORMAT_TEXT } qk_format;
+
+typedef enum qk_cell_kind {
+    QK_CELL_NULL,
+    QK_CELL_INT,
+    QK_CELL_UINT, /* above int64 */
+    QK_CELL_BOOL, /* in integer */
+    QK_CELL_FLOAT,
+    QK_CELL_TEXT,  /* a string */
+    QK_CELL_OTHER, /* another type, as Python's str() of it in text */
+} qk_cell_kind;
+
+/* text is borrowed until the next row. */
+typedef struct qk_cell {
+    qk_cell_kind kind;
+    int64_t integer;
+    uint64_t natural;
+    double number;
+    const char *text; /* UTF-8, length bytes, no NUL behind it */
+    size_t length;
+} qk_cell;
+
+typedef struct qk_row {
+    qk_cell text, id; /* text is NULL or TEXT */
+} qk_row;
+
+typedef struct qk_source qk_source;
+
+typedef struct qk_source_type {
+    qk_status (*next)(qk_source *s, qk_row *row, bool *more, qk_error *err);
+    /* Passes over `rows` rows or all that are left; NULL: by reading them. */
+    qk_status (*skip)(qk_source *s, int64_t rows, qk_error *err);
+    void (*close)(qk_source *s); /* frees s */
+} qk_source_type;
+
+/* Names are borrowed for the life of the source. */
+typedef struct qk_source_spec {
+    qk_format format;
+    const char *path, *text_column;
+    const char *id_column;  /* NULL: ids are not read */
+    bool id_may_be_missing; /* a later shard without the id column has null ids */
+} qk_source_spec;
+
+/* What every source begins with. */
+struct qk_source {
+    const qk_source_type *type;
+    qk_source_spec spec;
+    int64_t rows; /* in the file; -1: only reading it all tells */
+    int64_t at;   /* rows given or passed over so far */
+};
+
+/* Opens a file and checks that the columns exist (in JSON: that some of the first rows have them).
+ */
+qk_status qk_source_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
+qk_status qk_source_next(qk_source *s, qk_row *row, bool *more, qk_error *err);
+qk_status qk_source_skip(qk_source *s, int64_t rows, qk_error *err);
+void qk_source_close(qk_source *s); /* NULL-safe */
+/* Rows of a file: from its footer, or by reading it. */
+qk_status qk_source_count(int64_t *rows, const qk_source_spec *spec, qk_error *err);
+
+/* For the implementations. */
+qk_status qk_parquet_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
+qk_status qk_jsonl_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
+qk_status qk_text_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
+/* QK_ERR_NOTFOUND: "path: there is no column 'text'; the columns are a, b". */
+qk_status qk_source_no_column(const char *path, const char *column, const qk_names *found,
+                              qk_error *err);
