@@ -1,0 +1,114 @@
+/* The CPU backend: its op table, device and memory. Fast paths are in matmul.c, attention.c,
+ * elementwise.c; their inner loops in isa/.
+ *
+ * next: kernels/cpu/isa/simd.h */
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/cpu.h"
+
+static qk_status cpu_open(const qk_device_options *options, qk_device **out, qk_error *err)
+{
+    const cpu_isa *isa = cpu_isa_find(options->isa);
+    if (!isa)
+        return qk_fail(err, QK_ERR_CONFIG, "leave it out to get the best one",
+                       "instruction set '%s': unknown, or this processor does not have it",
+                       options->isa);
+    qk_device *dev = qk_zalloc(1, sizeof *dev);
+    dev->isa = isa;
+    dev->compute = options->compute;
+    dev->threads = options->threads ? options->threads : omp_get_max_threads();
+    snprintf(dev->title, sizeof dev->title, "CPU, %s, %d thread%s", isa->title, dev->threads,
+             dev->threads == 1 ? "" : "s");
+    *out = dev;
+    return QK_OK;
+}
+
+static void cpu_close(qk_device *dev)
+{
+    if (!dev) return;
+    free(dev->packed);
+    free(dev->scratch);
+    free(dev);
+}
+
+static const char *cpu_describe(const qk_device *dev)
+{
+    return dev->title;
+}
+
+static qk_status cpu_alloc(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols,
+                           const char *what, qk_tensor *out, qk_error *err)
+{
+    (void)dev;
+    *out = (qk_tensor){NULL, dtype, rows, cols, cols};
+    size_t n;
+    if (!qk_mul(rows, cols, &n)) n = SIZE_MAX;
+    return qk_try_alloc(&out->data, n, qk_dtype_size(dtype), what, err);
+}
+
+static void cpu_free(qk_device *dev, qk_tensor *t)
+{
+    (void)dev;
+    free(t->data);
+    *t = (qk_tensor){0};
+}
+
+static void cpu_upload(qk_device *dev, qk_tensor t, const void *src, qk_dtype dtype)
+{
+#pragma omp parallel for schedule(static) num_threads(dev->threads)
+    for (size_t r = 0; r < t.rows; r++) {
+        size_t at = r * t.stride, from = r * t.cols;
+        if (dtype == t.dtype) {
+            size_t size = qk_dtype_size(dtype);
+            memcpy((char *)t.data + at * size, (const char *)src + from * size, t.cols * size);
+            continue;
+        }
+        for (size_t c = 0; c < t.cols; c++) {
+            float v = cpu_element(src, from + c, dtype);
+            if (t.dtype == QK_F32)
+                ((float *)t.data)[at + c] = v;
+            else
+                ((uint16_t *)t.data)[at + c] =
+                    t.dtype == QK_BF16 ? qk_f32_to_bf16(v) : qk_f32_to_f16(v);
+        }
+    }
+}
+
+static void cpu_download(qk_device *dev, void *dst, qk_tensor t)
+{
+    (void)dev;
+    size_t size = qk_dtype_size(t.dtype);
+    for (size_t r = 0; r < t.rows; r++)
+        memcpy((char *)dst + r * t.cols * size, (char *)t.data + r * t.stride * size,
+               t.cols * size);
+}
+
+static void cpu_sync(qk_device *dev)
+{
+    (void)dev;
+}
+
+const qk_backend qk_backend_cpu = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .describe = cpu_describe,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .upload = cpu_upload,
+    .download = cpu_download,
+    .matrix_new = cpu_matrix_new,
+    .matrix_load = cpu_matrix_load,
+    .matrix_free = cpu_matrix_free,
+    .embed = cpu_embed,
+    .rmsnorm = cpu_rmsnorm,
+    .matmul = cpu_matmul,
+    .qkv_post = cpu_qkv_post,
+    .attention = cpu_attention,
+    .gather = cpu_gather,
+    .glu = cpu_glu,
+    .sync = cpu_sync,
+};

@@ -1,0 +1,87 @@
+/* What the files of the CPU backend share: the device, the packed matrix, the table of inner loops.
+ *
+ * next: kernels/cpu/backend_cpu.c */
+#pragma once
+
+#include "kernels/backend.h"
+
+/* ---- inner loops, one table per instruction set (kernels/cpu/isa) ---- */
+
+/* A tile of a matrix product: y[m, n] for up to tile_rows x panel_cols outputs.
+ *   x  packed by pack_rows: [K, tile_rows] float32, or [K/2, tile_rows] pairs of bfloat16
+ *   w  one panel of a packed matrix (see qk_matrix)
+ * y = [y +] x w^T [+ bias]; the sum over k is one chain of fused multiply-adds in order. */
+typedef struct cpu_tile {
+    const void *x, *w;
+    size_t k; /* length of the sum */
+    float *y; /* [rows, cols], rows y_stride apart */
+    size_t y_stride;
+    size_t rows, cols; /* what is stored: <= tile_rows, <= panel_cols */
+    const float *bias; /* [cols] or NULL */
+    bool accumulate;
+} cpu_tile;
+
+/* One query tile of one key head in attention; see kernels/cpu/isa/attention.c. */
+typedef struct cpu_attention_tile {
+    qk_tensor o, qkv;
+    const qk_attention *p;
+    size_t seq_begin, first, rows; /* of the sequence; of the tile's queries, counted from it */
+    int kv_head;
+    float *scratch; /* cpu_isa.attention_scratch floats */
+} cpu_attention_tile;
+
+typedef struct cpu_isa {
+    const char *name, *title; /* "avx512", "AVX-512" */
+    size_t tile_rows, panel_cols;
+    void (*pack_rows)(void *out, qk_tensor x, size_t first, size_t rows, qk_dtype compute);
+    void (*tile)(const cpu_tile *t, qk_dtype compute);
+    void (*rmsnorm)(qk_tensor y, qk_tensor x, size_t row, const float *w, float eps, bool plus_one);
+    void (*glu)(qk_tensor y, qk_tensor g, size_t row, qk_activation act);
+    void (*norm_head)(float *head, size_t d, const float *w, float eps, bool plus_one);
+    void (*attention)(const cpu_attention_tile *t);
+    size_t (*attention_scratch)(qk_heads heads); /* floats */
+} cpu_isa;
+
+/* The best one of this processor, or the one called `name`; NULL when it cannot run here. */
+const cpu_isa *cpu_isa_find(const char *name);
+
+/* ---- device and matrices ---- */
+
+struct qk_device {
+    const cpu_isa *isa;
+    qk_dtype compute;
+    int threads;
+    char title[96];
+    void *packed; /* packed input rows of matmul; grows */
+    size_t packed_bytes;
+    float *scratch; /* of attention, one part per thread; grows */
+    size_t scratch_floats;
+};
+
+/* Panels of panel_cols outputs, each [K, panel_cols] in the compute format; with QK_BF16
+ * [K/2, panel_cols, 2], pairs of neighbouring k together. The last panel is padded with zeros, and
+ * so is an odd K. */
+struct qk_matrix {
+    size_t out, in, panel_cols, panel_bytes;
+    void *panels;
+};
+
+/* kernels/cpu/matrix.c, matmul.c, attention.c, elementwise.c: slots of the op table */
+qk_status cpu_matrix_new(qk_device *, size_t, size_t, const char *, qk_matrix **, qk_error *);
+void cpu_matrix_load(qk_device *, qk_matrix *, size_t, size_t, const void *, qk_dtype);
+void cpu_matrix_free(qk_device *, qk_matrix *);
+void cpu_matmul(qk_device *, qk_tensor, qk_tensor, const qk_matrix *, const float *, bool);
+void cpu_attention(qk_device *, qk_tensor, qk_tensor, const qk_attention *);
+void cpu_gather(qk_device *, qk_tensor, qk_heads, const qk_layer_capture *);
+void cpu_embed(qk_device *, qk_tensor, qk_tensor, const int32_t *, float);
+void cpu_rmsnorm(qk_device *, qk_tensor, qk_tensor, const float *, float, bool);
+void cpu_qkv_post(qk_device *, qk_tensor, qk_tensor, const qk_qkv_post *, size_t);
+void cpu_glu(qk_device *, qk_tensor, qk_tensor, qk_activation);
+
+/* Element i of an array of any format as float32. */
+static inline float cpu_element(const void *data, size_t i, qk_dtype dtype)
+{
+    if (dtype == QK_F32) return ((const float *)data)[i];
+    uint16_t h = ((const uint16_t *)data)[i];
+    return dtype == QK_BF16 ? qk_bf16_to_f32(h) : qk_f16_to_f32(h);
+}

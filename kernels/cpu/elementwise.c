@@ -1,0 +1,132 @@
+/* Ops that touch each row once: embedding, RMS norm, the step between projection and attention,
+ * gated activations. Bound by memory, so rows are simply spread over the threads.
+ *
+ * next: kernels/cpu/backend_cpu.c */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/cpu.h"
+
+/* A table wider than the compute format is rounded, as a model converted to it would be. */
+static float embedded(const qk_device *dev, qk_tensor table, size_t at)
+{
+    float e = cpu_element(table.data, at, table.dtype);
+    if (dev->compute == QK_BF16) return qk_bf16_to_f32(qk_f32_to_bf16(e));
+    return dev->compute == QK_F16 ? qk_f16_to_f32(qk_f32_to_f16(e)) : e;
+}
+
+void cpu_embed(qk_device *dev, qk_tensor x, qk_tensor table, const int32_t *ids, float scale)
+{
+#pragma omp parallel for schedule(static) num_threads(dev->threads)
+    for (size_t t = 0; t < x.rows; t++) {
+        QK_ASSERT(ids[t] >= 0 && (size_t)ids[t] < table.rows);
+        float *out = (float *)x.data + t * x.stride;
+        for (size_t c = 0; c < x.cols; c++)
+            out[c] = scale * embedded(dev, table, (size_t)ids[t] * table.stride + c);
+    }
+}
+
+void cpu_rmsnorm(qk_device *dev, qk_tensor y, qk_tensor x, const float *w, float eps, bool plus_one)
+{
+    QK_ASSERT(x.dtype == QK_F32 && y.dtype != QK_F16 && x.cols == y.cols);
+#pragma omp parallel for schedule(static) num_threads(dev->threads)
+    for (size_t t = 0; t < x.rows; t++) dev->isa->rmsnorm(y, x, t, w, eps, plus_one);
+}
+
+void cpu_glu(qk_device *dev, qk_tensor y, qk_tensor g, qk_activation act)
+{
+    QK_ASSERT(g.cols == 2 * y.cols && g.dtype == QK_F32 && y.dtype != QK_F16);
+#pragma omp parallel for schedule(static) num_threads(dev->threads)
+    for (size_t t = 0; t < y.rows; t++) dev->isa->glu(y, g, t, act);
+}
+
+/* ---- between projection and attention ---- */
+
+/* (a, b) -> (a cos - b sin, b cos + a sin) for each pair. */
+static void rotate(float *head, const float *c, const float *s, const qk_qkv_post *p)
+{
+    int half = p->rotary / 2;
+    for (int i = 0; i < half; i++) {
+        float *a = head + (p->interleaved ? 2 * i : i);
+        float *b = head + (p->interleaved ? 2 * i + 1 : i + half);
+        float x = *a, y = *b;
+        *a = x * c[i] - y * s[i];
+        *b = y * c[i] + x * s[i];
+    }
+}
+
+static void store_row(qk_tensor out, size_t t, const float *row)
+{
+    if (out.dtype == QK_F32) {
+        memcpy((float *)out.data + t * out.stride, row, out.cols * sizeof(float));
+        return;
+    }
+    uint16_t *to = (uint16_t *)out.data + t * out.stride;
+    for (size_t c = 0; c < out.cols; c++) to[c] = qk_f32_to_bf16(row[c]);
+}
+
+static float rounded(float value, qk_dtype dtype)
+{
+    return dtype == QK_BF16 ? qk_bf16_to_f32(qk_f32_to_bf16(value)) : value;
+}
+
+/* Where each row of this chunk goes in a copy's list: lists are short beside T, so a chunk looks
+ * through them once. */
+static void copy_chunk(const float *rows, size_t width, size_t n, size_t first_row,
+                       size_t first_col, size_t d, const qk_row_copy *c, qk_dtype dtype)
+{
+    for (size_t r = 0; r < c->n_rows; r++) {
+        size_t t = (size_t)c->rows[r];
+        if (t < first_row || t - first_row >= n) continue;
+        for (size_t h = 0; h < c->n_heads; h++) {
+            const float *from =
+                rows + (t - first_row) * width + first_col + (size_t)c->heads[h] * d;
+            float *out = c->out + (h * c->n_rows + r) * d;
+            for (size_t i = 0; i < d; i++) out[i] = rounded(from[i], dtype);
+        }
+    }
+}
+
+static void copy_all(const float *rows, size_t width, size_t n, size_t first_row,
+                     const qk_qkv_post *p, qk_dtype dtype)
+{
+    size_t d = (size_t)p->heads.d;
+    for (size_t i = 0; i < p->capture->n_q; i++)
+        copy_chunk(rows, width, n, first_row, 0, d, &p->capture->q[i], dtype);
+    for (size_t i = 0; i < p->capture->n_k; i++)
+        copy_chunk(rows, width, n, first_row, (size_t)p->heads.H * d, d, &p->capture->k[i], dtype);
+}
+
+void cpu_qkv_post(qk_device *dev, qk_tensor out, qk_tensor in, const qk_qkv_post *p,
+                  size_t first_row)
+{
+    size_t width = qk_heads_width(p->heads), d = (size_t)p->heads.d;
+    int rotated = p->heads.H + p->heads.K;
+    QK_ASSERT(in.cols == width && out.cols == width && in.dtype == QK_F32 && out.dtype != QK_F16);
+    float *rows = qk_alloc(in.rows * width, sizeof *rows);
+#pragma omp parallel num_threads(dev->threads)
+    {
+#pragma omp for schedule(static)
+        for (size_t t = 0; t < in.rows; t++) {
+            float *row = rows + t * width;
+            memcpy(row, (const float *)in.data + t * in.stride, width * sizeof *row);
+            for (int i = 0; i < rotated; i++) {
+                const float *w = i < p->heads.H ? p->q_norm : p->k_norm;
+                if (w) dev->isa->norm_head(row + (size_t)i * d, d, w, p->eps, p->norm_plus_one);
+            }
+        }
+#pragma omp single
+        if (p->capture) copy_all(rows, width, in.rows, first_row, p, out.dtype);
+#pragma omp for schedule(static)
+        for (size_t t = 0; t < in.rows; t++) {
+            float *row = rows + t * width;
+            size_t table =
+                p->cos ? (size_t)p->table_row[first_row + t] * (size_t)(p->rotary / 2) : 0;
+            for (int i = 0; i < rotated && p->cos; i++)
+                rotate(row + (size_t)i * d, p->cos + table, p->sin + table, p);
+            store_row(out, t, row);
+        }
+    }
+    free(rows);
+}

@@ -1,0 +1,22 @@
+/* The tile shape of this instruction set and what its files export. Private to kernels/cpu/isa. */
+#pragma once
+
+#include "kernels/cpu/isa/simd.h"
+
+#if defined(QK_ISA_avx512) || defined(QK_ISA_avx512bf16)
+enum { TILE_ROWS = 12, PANEL_VECTORS = 2 }; /* 24 registers of sums, 2 of w, 1 broadcast */
+#elif defined(QK_ISA_avx2)
+enum { TILE_ROWS = 6, PANEL_VECTORS = 1 }; /* 12 half registers of sums, 2 of w, 1 broadcast */
+#else
+enum { TILE_ROWS = 4, PANEL_VECTORS = 1 };
+#endif
+enum { PANEL_COLS = 16 * PANEL_VECTORS };
+
+void QK_NAME(cpu_gemm_tile)(const cpu_tile *t, qk_dtype compute);
+void QK_NAME(cpu_gemm_pack)(void *out, qk_tensor x, size_t first, size_t rows, qk_dtype compute);
+void QK_NAME(cpu_row_rmsnorm)(qk_tensor y, qk_tensor x, size_t row, const float *w, float eps,
+                              bool plus_one);
+void QK_NAME(cpu_row_glu)(qk_tensor y, qk_tensor g, size_t row, qk_activation act);
+void QK_NAME(cpu_norm_head)(float *head, size_t d, const float *w, float eps, bool plus_one);
+void QK_NAME(cpu_attention_tile_run)(const cpu_attention_tile *t);
+size_t QK_NAME(cpu_attention_floats)(qk_heads heads);

@@ -1,0 +1,73 @@
+/* Inner loops over one row: RMS norm, gated activations, the norm of a head.
+ *
+ * Sums run in 16 lanes, lane i taking elements i, i + 16, ..., folded at the end by v16_sum's fixed
+ * tree: the same bits in every instruction set, for any T.
+ *
+ * next: kernels/cpu/isa/attention.c */
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/isa/isa.h"
+
+/* 1 / sqrt(mean(x^2) + eps) */
+INLINE float inverse_rms(const float *x, size_t n, float eps)
+{
+    v16 sum = v16_zero();
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) sum = v16_fma(v16_load(x + i), v16_load(x + i), sum);
+    if (i < n) {
+        v16 tail = v16_load_n(x + i, n - i, 0);
+        sum = v16_fma(tail, tail, sum);
+    }
+    return 1 / sqrtf(v16_sum(sum) / (float)n + eps);
+}
+
+INLINE void store(qk_tensor t, size_t at, float value)
+{
+    if (t.dtype == QK_F32)
+        ((float *)t.data)[at] = value;
+    else
+        ((uint16_t *)t.data)[at] = qk_f32_to_bf16(value);
+}
+
+void QK_NAME(cpu_row_rmsnorm)(qk_tensor y, qk_tensor x, size_t row, const float *w, float eps,
+                              bool plus_one)
+{
+    const float *in = (const float *)x.data + row * x.stride;
+    float scale = inverse_rms(in, x.cols, eps), shift = plus_one ? 1 : 0;
+    size_t at = row * y.stride;
+    if (y.dtype == QK_F32) {
+        float *out = (float *)y.data + at;
+        for (size_t i = 0; i < x.cols; i++) out[i] = in[i] * scale * (w[i] + shift);
+    } else {
+        uint16_t *out = (uint16_t *)y.data + at;
+        for (size_t i = 0; i < x.cols; i++) out[i] = qk_f32_to_bf16(in[i] * scale * (w[i] + shift));
+    }
+}
+
+void QK_NAME(cpu_norm_head)(float *head, size_t d, const float *w, float eps, bool plus_one)
+{
+    float scale = inverse_rms(head, d, eps), shift = plus_one ? 1 : 0;
+    for (size_t i = 0; i < d; i++) head[i] = head[i] * scale * (w[i] + shift);
+}
+
+/* silu(x) = x / (1 + e^-x);  gelu(x) = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+INLINE v16 activate(v16 x, qk_activation act)
+{
+    if (act == QK_SILU) return v16_div(x, v16_add(v16_set1(1), v16_exp(v16_sub(v16_zero(), x))));
+    v16 cube = v16_mul(v16_mul(x, x), x);
+    v16 t = v16_tanh(v16_mul(v16_set1(0.7978845608f), v16_fma(cube, v16_set1(0.044715f), x)));
+    return v16_mul(v16_mul(v16_set1(0.5f), x), v16_add(v16_set1(1), t));
+}
+
+void QK_NAME(cpu_row_glu)(qk_tensor y, qk_tensor g, size_t row, qk_activation act)
+{
+    const float *gate = (const float *)g.data + row * g.stride, *up = gate + y.cols;
+    size_t at = row * y.stride, n = y.cols;
+    for (size_t i = 0; i < n; i += 16) {
+        size_t count = n - i < 16 ? n - i : 16;
+        v16 x = count == 16 ? v16_load(gate + i) : v16_load_n(gate + i, count, 0);
+        v16 u = count == 16 ? v16_load(up + i) : v16_load_n(up + i, count, 0);
+        float out[16];
+        v16_store(out, v16_mul(activate(x, act), u));
+        for (size_t j = 0; j < count; j++) store(y, at + i + j, out[j]);
+    }
+}

@@ -1,0 +1,387 @@
+/* v16: sixteen float32 lanes, the unit that every inner loop of the CPU backend is written in.
+ *
+ * One zmm register with AVX-512, two ymm with AVX2, an array elsewhere. All three give the same
+ * bits: every operation is exactly rounded (fma included: the portable one calls fmaf), sums use
+ * one fixed tree, and exp is a polynomial written in these operations. So a result never depends on
+ * the instruction set.
+ *
+ * Files in kernels/cpu/isa are compiled once per instruction set, with QK_ISA as its name.
+ *
+ * next: kernels/cpu/isa/gemm.c */
+#pragma once
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "engine/base/dtype.h"
+
+#define QK_JOIN_(a, b) a##_##b
+#define QK_JOIN(a, b) QK_JOIN_(a, b)
+/* The name of an exported symbol of this instruction set: QK_NAME(gemm) is gemm_avx2. */
+#define QK_NAME(name) QK_JOIN(name, QK_ISA)
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+#if defined(QK_ISA_avx512) || defined(QK_ISA_avx512bf16)
+
+#include <immintrin.h>
+
+typedef __m512 v16;
+typedef __m512i v16i; /* sixteen 32-bit lanes, or sixteen pairs of bfloat16, the even one below */
+
+INLINE v16 v16_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+INLINE void v16_store(float *p, v16 a)
+{
+    _mm512_storeu_ps(p, a);
+}
+INLINE v16 v16_set1(float a)
+{
+    return _mm512_set1_ps(a);
+}
+INLINE v16 v16_add(v16 a, v16 b)
+{
+    return _mm512_add_ps(a, b);
+}
+INLINE v16 v16_sub(v16 a, v16 b)
+{
+    return _mm512_sub_ps(a, b);
+}
+INLINE v16 v16_mul(v16 a, v16 b)
+{
+    return _mm512_mul_ps(a, b);
+}
+INLINE v16 v16_div(v16 a, v16 b)
+{
+    return _mm512_div_ps(a, b);
+}
+INLINE v16 v16_max(v16 a, v16 b)
+{
+    return _mm512_max_ps(a, b);
+}
+INLINE v16 v16_min(v16 a, v16 b)
+{
+    return _mm512_min_ps(a, b);
+}
+INLINE v16 v16_fma(v16 a, v16 b, v16 c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+} /* a b + c */
+INLINE v16 v16_round(v16 a)
+{
+    return _mm512_roundscale_ps(a, 8);
+} /* ties to even */
+/* a * 2^n; n holds whole numbers from -126 to 127. */
+INLINE v16 v16_scale2(v16 a, v16 n)
+{
+    __m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_mul_ps(a, _mm512_castsi512_ps(_mm512_slli_epi32(e, 23)));
+}
+/* value where x >= limit, else 0 (also where x is NaN). */
+INLINE v16 v16_keep_ge(v16 value, v16 x, v16 limit)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_GE_OQ), value);
+}
+INLINE v16 v16_from_bf16(const uint16_t *p)
+{
+    __m512i h = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(h, 16));
+}
+INLINE v16 v16_from_f16(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+INLINE v16i v16i_load(const uint32_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+INLINE v16i v16i_set1(uint32_t a)
+{
+    return _mm512_set1_epi32((int)a);
+}
+
+/* c + a b over one pair of bfloat16 per lane: the odd product is added first, then the even one,
+ * each with one rounding. That is what vdpbf16ps does, except that it takes subnormals for zero. */
+#ifdef QK_ISA_avx512bf16
+INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
+{
+    return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
+}
+#else
+INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
+{
+    __m512i high = _mm512_set1_epi32((int)0xFFFF0000);
+    v16 a1 = _mm512_castsi512_ps(_mm512_and_si512(a, high)),
+        b1 = _mm512_castsi512_ps(_mm512_and_si512(b, high)),
+        a0 = _mm512_castsi512_ps(_mm512_slli_epi32(a, 16)),
+        b0 = _mm512_castsi512_ps(_mm512_slli_epi32(b, 16));
+    return v16_fma(a0, b0, v16_fma(a1, b1, c));
+}
+#endif
+
+#elif defined(QK_ISA_avx2)
+
+#include <immintrin.h>
+
+typedef struct v16 {
+    __m256 a, b;
+} v16;
+typedef struct v16i {
+    __m256i a, b;
+} v16i;
+
+#define V16_2(op, x, y) ((v16){op((x).a, (y).a), op((x).b, (y).b)})
+INLINE v16 v16_load(const float *p)
+{
+    return (v16){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
+INLINE void v16_store(float *p, v16 x)
+{
+    _mm256_storeu_ps(p, x.a), _mm256_storeu_ps(p + 8, x.b);
+}
+INLINE v16 v16_set1(float x)
+{
+    return (v16){_mm256_set1_ps(x), _mm256_set1_ps(x)};
+}
+INLINE v16 v16_add(v16 x, v16 y)
+{
+    return V16_2(_mm256_add_ps, x, y);
+}
+INLINE v16 v16_sub(v16 x, v16 y)
+{
+    return V16_2(_mm256_sub_ps, x, y);
+}
+INLINE v16 v16_mul(v16 x, v16 y)
+{
+    return V16_2(_mm256_mul_ps, x, y);
+}
+INLINE v16 v16_div(v16 x, v16 y)
+{
+    return V16_2(_mm256_div_ps, x, y);
+}
+INLINE v16 v16_max(v16 x, v16 y)
+{
+    return V16_2(_mm256_max_ps, x, y);
+}
+INLINE v16 v16_min(v16 x, v16 y)
+{
+    return V16_2(_mm256_min_ps, x, y);
+}
+INLINE v16 v16_fma(v16 x, v16 y, v16 z)
+{
+    return (v16){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+INLINE v16 v16_round(v16 x)
+{
+    return (v16){_mm256_round_ps(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
+                 _mm256_round_ps(x.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+INLINE __m256 v8_scale2(__m256 a, __m256 n)
+{
+    __m256i e = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(e, 23)));
+}
+INLINE v16 v16_scale2(v16 x, v16 n)
+{
+    return V16_2(v8_scale2, x, n);
+}
+INLINE v16 v16_keep_ge(v16 value, v16 x, v16 limit)
+{
+    return (v16){_mm256_and_ps(value.a, _mm256_cmp_ps(x.a, limit.a, _CMP_GE_OQ)),
+                 _mm256_and_ps(value.b, _mm256_cmp_ps(x.b, limit.b, _CMP_GE_OQ))};
+}
+INLINE __m256 v8_from_bf16(const uint16_t *p)
+{
+    __m256i h = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(h, 16));
+}
+INLINE v16 v16_from_bf16(const uint16_t *p)
+{
+    return (v16){v8_from_bf16(p), v8_from_bf16(p + 8)};
+}
+INLINE v16 v16_from_f16(const uint16_t *p)
+{
+    return (v16){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),
+                 _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 8)))};
+}
+INLINE v16i v16i_load(const uint32_t *p)
+{
+    return (v16i){_mm256_loadu_si256((const __m256i *)p),
+                  _mm256_loadu_si256((const __m256i *)(p + 8))};
+}
+INLINE v16i v16i_set1(uint32_t x)
+{
+    return (v16i){_mm256_set1_epi32((int)x), _mm256_set1_epi32((int)x)};
+}
+INLINE __m256 v8_dot_bf16(__m256 c, __m256i a, __m256i b)
+{
+    __m256i high = _mm256_set1_epi32((int)0xFFFF0000);
+    __m256 odd = _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_and_si256(a, high)),
+                                 _mm256_castsi256_ps(_mm256_and_si256(b, high)), c);
+    return _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)),
+                           _mm256_castsi256_ps(_mm256_slli_epi32(b, 16)), odd);
+}
+INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
+{
+    return (v16){v8_dot_bf16(c.a, a.a, b.a), v8_dot_bf16(c.b, a.b, b.b)};
+}
+
+#else /* portable */
+
+typedef struct v16 {
+    float f[16];
+} v16;
+typedef struct v16i {
+    uint32_t u[16];
+} v16i;
+
+#define V16_EACH(expression)                                                                       \
+    v16 r;                                                                                         \
+    for (int i = 0; i < 16; i++) r.f[i] = (expression);                                            \
+    return r
+INLINE v16 v16_load(const float *p)
+{
+    V16_EACH(p[i]);
+}
+INLINE void v16_store(float *p, v16 x)
+{
+    memcpy(p, x.f, sizeof x.f);
+}
+INLINE v16 v16_set1(float x)
+{
+    V16_EACH(x);
+}
+INLINE v16 v16_add(v16 x, v16 y)
+{
+    V16_EACH(x.f[i] + y.f[i]);
+}
+INLINE v16 v16_sub(v16 x, v16 y)
+{
+    V16_EACH(x.f[i] - y.f[i]);
+}
+INLINE v16 v16_mul(v16 x, v16 y)
+{
+    V16_EACH(x.f[i] * y.f[i]);
+}
+INLINE v16 v16_div(v16 x, v16 y)
+{
+    V16_EACH(x.f[i] / y.f[i]);
+}
+/* As x86 does it: the second operand when either is NaN. */
+INLINE v16 v16_max(v16 x, v16 y)
+{
+    V16_EACH(x.f[i] > y.f[i] ? x.f[i] : y.f[i]);
+}
+INLINE v16 v16_min(v16 x, v16 y)
+{
+    V16_EACH(x.f[i] < y.f[i] ? x.f[i] : y.f[i]);
+}
+INLINE v16 v16_fma(v16 x, v16 y, v16 z)
+{
+    V16_EACH(fmaf(x.f[i], y.f[i], z.f[i]));
+}
+INLINE v16 v16_round(v16 x)
+{
+    V16_EACH(rintf(x.f[i]));
+}
+INLINE v16 v16_scale2(v16 x, v16 n)
+{
+    V16_EACH(x.f[i] * qk_bits_float((uint32_t)((int)n.f[i] + 127) << 23));
+}
+INLINE v16 v16_keep_ge(v16 value, v16 x, v16 limit)
+{
+    V16_EACH(x.f[i] >= limit.f[i] ? value.f[i] : 0);
+}
+INLINE v16 v16_from_bf16(const uint16_t *p)
+{
+    V16_EACH(qk_bf16_to_f32(p[i]));
+}
+INLINE v16 v16_from_f16(const uint16_t *p)
+{
+    V16_EACH(qk_f16_to_f32(p[i]));
+}
+INLINE v16i v16i_load(const uint32_t *p)
+{
+    v16i r;
+    memcpy(r.u, p, sizeof r.u);
+    return r;
+}
+INLINE v16i v16i_set1(uint32_t x)
+{
+    v16i r;
+    for (int i = 0; i < 16; i++) r.u[i] = x;
+    return r;
+}
+INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
+{
+    V16_EACH(
+        fmaf(qk_bits_float(a.u[i] << 16), qk_bits_float(b.u[i] << 16),
+             fmaf(qk_bits_float(a.u[i] & 0xFFFF0000), qk_bits_float(b.u[i] & 0xFFFF0000), c.f[i])));
+}
+
+#endif
+
+/* ---- the same for all ---- */
+
+INLINE v16 v16_zero(void)
+{
+    return v16_set1(0);
+}
+
+/* Up to 16 values; the missing lanes are `fill`. */
+INLINE v16 v16_load_n(const float *p, size_t n, float fill)
+{
+    float t[16];
+    for (size_t i = 0; i < 16; i++) t[i] = i < n ? p[i] : fill;
+    return v16_load(t);
+}
+
+/* Lanes fold 8 on 8, 4 on 4, 2 on 2, 1 on 1. */
+INLINE float v16_sum(v16 x)
+{
+    float t[16];
+    v16_store(t, x);
+    for (int n = 8; n; n /= 2)
+        for (int i = 0; i < n; i++) t[i] += t[i + n];
+    return t[0];
+}
+
+INLINE float v16_max_lane(v16 x)
+{
+    float t[16];
+    v16_store(t, x);
+    for (int n = 8; n; n /= 2)
+        for (int i = 0; i < n; i++) t[i] = t[i] > t[i + n] ? t[i] : t[i + n];
+    return t[0];
+}
+
+/* e^x within 2 ulp; 0 below -87.3 (minus infinity included), infinity-free up to 88.
+ *   x = n ln 2 + r, |r| <= ln 2 / 2;  e^x = 2^n p(r), p: the Taylor polynomial of degree 7 */
+INLINE v16 v16_exp(v16 x)
+{
+    v16 lowest = v16_set1(-87.3f);
+    v16 t = v16_min(v16_max(x, lowest), v16_set1(88.0f));
+    v16 n = v16_round(v16_mul(t, v16_set1(0x1.715476p+0f))); /* 1 / ln 2 */
+    v16 r = v16_fma(n, v16_set1(-0x1.62e4p-1f), t);          /* ln 2, upper bits */
+    r = v16_fma(n, v16_set1(-0x1.7f7d1cp-20f), r);           /* and the rest */
+    v16 p = v16_set1(1.0f / 5040);
+    p = v16_fma(p, r, v16_set1(1.0f / 720));
+    p = v16_fma(p, r, v16_set1(1.0f / 120));
+    p = v16_fma(p, r, v16_set1(1.0f / 24));
+    p = v16_fma(p, r, v16_set1(1.0f / 6));
+    p = v16_fma(p, r, v16_set1(0.5f));
+    p = v16_fma(p, r, v16_set1(1));
+    p = v16_fma(p, r, v16_set1(1));
+    return v16_keep_ge(v16_scale2(p, n), x, lowest);
+}
+
+/* tanh x = 1 - 2 / (e^2x + 1), within 1e-7 of the true value. */
+INLINE v16 v16_tanh(v16 x)
+{
+    v16 t = v16_min(v16_max(x, v16_set1(-20)), v16_set1(20));
+    v16 e = v16_add(v16_exp(v16_add(t, t)), v16_set1(1));
+    return v16_sub(v16_set1(1), v16_div(v16_set1(2), e));
+}
