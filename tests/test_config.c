@@ -299,7 +299,7 @@ static void test_refusals(void)
          ""},
         {"batch_size: 1", "backend: fast",
          "'inference.backend' must be one of auto, cpu, ref, cuda, not the text 'fast'", ""},
-        {"batch_size: 1", "threads: -1", "'inference.threads' must not be negative, not -1", ""},
+        {"batch_size: 1", "threads: -1", "'inference.threads' must not be negative, but is -1", ""},
         {"capture_queries: true", "capture_queries: \"true\"",
          "'capture.capture_queries' must be true or false, not the text 'true'",
          "write true or false without quotes"},

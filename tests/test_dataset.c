@@ -10,6 +10,7 @@
 #include "engine/dataset/cell.h"
 #include "engine/dataset/folder.h"
 #include "engine/dataset/source.h"
+#include "sampler/example_id.h"
 
 enum { QK_TEST_PARQUET = 0 };
 
@@ -259,6 +260,19 @@ static void test_cards(void)
     check_error(at("k2"), "train", NULL, "** can only be a whole part of a path");
     put_text("k2/README.md", "---\nconfigs: [\n---\n");
     check_error(at("k2"), "train", NULL, "k2/README.md:");
+    put_text("k3/a.jsonl", "{\"text\": \"a\", \"id\": 5}{\"text\": \"b\"}");
+    put_text("k3/README.md", "---\ndataset_info:\n- config_name: other\n- config_name: default\n"
+                             "  features:\n  - name: id\n    dtype: string\n---\n");
+    qk_config ids = config_of(at("k3"), "train", "id");
+    qk_error err;
+    qk_dataset *d;
+    qk_example e;
+    bool more;
+    CHECK_INT(qk_dataset_open(&d, &ids, &err), QK_OK);
+    CHECK_INT(qk_dataset_next(d, &e, &more, &err), QK_OK);
+    CHECK_STR(e.id_text, "5");
+    CHECK_INT(e.id, qk_example_id_from_text("5", 1));
+    qk_dataset_close(d);
     put_text("k2/README.md", "---\nlicense: mit\n---\n");
     check_rows(at("k2"), "train", NULL, "a=|");
 }

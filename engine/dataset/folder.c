@@ -201,7 +201,7 @@ static int by_bytes(const void *a, const void *b)
 }
 
 static qk_status find_in_folder(qk_data_files *out, const qk_listing *all, const char *name,
-                                qk_error *err)
+                                const char *id_column, qk_error *err)
 {
     bool done = false;
     char *state = qk_path_join(all->root, "state.json");
@@ -210,7 +210,7 @@ static qk_status find_in_folder(qk_data_files *out, const qk_listing *all, const
     if (saved)
         return qk_fail(err, QK_ERR_UNSUPPORTED, "export it with Dataset.to_parquet",
                        "%s: this was written by save_to_disk; Arrow files are not read", all->root);
-    QK_TRY(qk_card_find(out, all, name, &done, err));
+    QK_TRY(qk_card_find(out, all, name, id_column, &done, err));
     if (!done && name && strcmp(name, "default") != 0)
         return qk_fail(err, QK_ERR_CONFIG, "remove dataset.name",
                        "%s: there is no configuration '%s', only 'default'", all->root, name);
@@ -218,14 +218,15 @@ static qk_status find_in_folder(qk_data_files *out, const qk_listing *all, const
     return qk_data_files_keep_one_format(out, all->root, err);
 }
 
-static qk_status find(qk_data_files *out, const char *path, const char *name, qk_error *err)
+static qk_status find(qk_data_files *out, const char *path, const char *name, const char *id_column,
+                      qk_error *err)
 {
     if (qk_is_dir(path)) {
         qk_listing all = {.root = path};
         qk_status s = list_below(&all.files, path, "", 0, err);
         if (all.files.count)
             qsort(all.files.items, all.files.count, sizeof *all.files.items, by_bytes);
-        if (s == QK_OK) s = find_in_folder(out, &all, name, err);
+        if (s == QK_OK) s = find_in_folder(out, &all, name, id_column, err);
         qk_names_free(&all.files);
         return s;
     }
@@ -240,10 +241,11 @@ static qk_status find(qk_data_files *out, const char *path, const char *name, qk
     return qk_data_files_keep_one_format(out, path, err);
 }
 
-qk_status qk_data_files_find(qk_data_files *out, const char *path, const char *name, qk_error *err)
+qk_status qk_data_files_find(qk_data_files *out, const char *path, const char *name,
+                             const char *id_column, qk_error *err)
 {
     *out = (qk_data_files){0};
-    qk_status s = find(out, path, name, err);
+    qk_status s = find(out, path, name, id_column, err);
     if (s != QK_OK) qk_data_files_free(out);
     return s;
 }
