@@ -456,6 +456,42 @@ static char *inputs(const char *name)
     return path;
 }
 
+/* A few files of the corpus that are part of this repository. */
+static void test_samples(void)
+{
+    static const struct {
+        const char *name;
+        qk_format format;
+        bool has_ids;
+    } samples[] = {
+        {"escapes.jsonl", QK_FORMAT_JSON, true},
+        {"ids_bool.jsonl", QK_FORMAT_JSON, true},
+        {"ids_date_like.jsonl", QK_FORMAT_JSON, true},
+        {"ids_extreme.jsonl", QK_FORMAT_JSON, true},
+        {"ids_float.jsonl", QK_FORMAT_JSON, true},
+        {"ids_int_and_float.jsonl", QK_FORMAT_JSON, true},
+        {"missing_keys.jsonl", QK_FORMAT_JSON, true},
+        {"bom.jsonl", QK_FORMAT_JSON, true},
+        {"pretty_objects.json", QK_FORMAT_JSON, true},
+        {"strings.json", QK_FORMAT_JSON, false},
+        {"lines_mixed.txt", QK_FORMAT_TEXT, false},
+    };
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
+        answers a;
+        char *file = qk_strf("tests/data/dataset/%s", samples[i].name);
+        char *rows = qk_strf("%s.rows", file);
+        CHECK_MSG(load_answers(&a, rows) && a.count, "%s", rows);
+        qk_source_spec spec = {.format = samples[i].format,
+                               .path = file,
+                               .text_column = "text",
+                               .id_column = samples[i].has_ids ? "id" : NULL};
+        CHECK_MSG(read_source(&spec, &a) == ROWS, "%s: %s", file, why);
+        free_answers(&a);
+        free(file);
+        free(rows);
+    }
+}
+
 static void test_corpus_files(void)
 {
     char *manifest_path = inputs("manifest.json");
@@ -591,6 +627,7 @@ int main(void)
     RUN(test_ids);
     RUN(test_folders);
     RUN(test_cards);
+    RUN(test_samples);
     RUN(test_corpus_files);
     RUN(test_corpus_folders);
     RUN(test_corpus_bad);
