@@ -205,6 +205,9 @@ static void test_folders(void)
     put_text("d3/part/0.txt", "zero\n");
     put_text("d3/notes.md", "no\n");
     check_rows(at("d3"), "train", NULL, "ten=|two=|zero=|");
+    CHECK_INT(symlink(".", at("d3/loop")), 0);
+    CHECK_INT(symlink("../a.txt", at("d3/z.txt")), 0);
+    check_rows(at("d3"), "train[3:5]", NULL, "one=|two=|");
     put_text("d4/a.csv", "text\nx\n");
     check_error(at("d4"), "train", NULL, "CSV files are not supported");
     put_text("d5/a.md", "x");

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "engine/base/text.h"
 #include "engine/dataset/card.h"
@@ -171,6 +172,13 @@ qk_status qk_data_files_by_name(qk_data_files *files, const qk_listing *all, qk_
 
 /* ---- listing ---- */
 
+/* Not a link to a folder: those may lead in circles. Links to files are followed. */
+static bool is_own_folder(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static qk_status list_below(qk_names *out, const char *root, const char *inside, int depth,
                             qk_error *err)
 {
@@ -182,7 +190,7 @@ static qk_status list_below(qk_names *out, const char *root, const char *inside,
         char *full = qk_path_join(root, path);
         if (qk_is_file(full))
             qk_names_add(out, path);
-        else if (qk_is_dir(full) && depth < DEEPEST)
+        else if (is_own_folder(full) && depth < DEEPEST)
             s = list_below(out, root, path, depth + 1, err);
         if (out->count > MOST_FILES)
             s = qk_fail(err, QK_ERR_UNSUPPORTED, "name the folder of the data itself",
