@@ -7,6 +7,7 @@
  * next: engine/dataset/folder.h, engine/tokenizer.h */
 #pragma once
 
+#include "engine/base/file.h"
 #include "engine/config.h"
 
 typedef struct qk_dataset qk_dataset;
@@ -29,4 +30,6 @@ qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *
 /* Rows the selection will give, when known without reading everything (Parquet, or a slice that had
  * to be counted); else -1. */
 int64_t qk_dataset_rows(const qk_dataset *d);
+/* Paths of the files that the rows come from, in reading order; borrowed. */
+const qk_names *qk_dataset_files(const qk_dataset *d);
 void qk_dataset_close(qk_dataset *d); /* NULL-safe */

@@ -1,1 +1,12 @@
-int main(void) { return 2; }
+/* The program: a table of commands. What a command does is in engine/commands/. */
+#include "engine/commands/cli.h"
+
+static const qk_command *const commands[] = {
+    &qk_command_run,    &qk_command_plan,     &qk_command_inspect,  &qk_command_diff,
+    &qk_command_verify, &qk_command_tokenize, &qk_command_families, NULL,
+};
+
+int main(int argc, char **argv)
+{
+    return qk_cli_main(commands, argc - 1, argv + 1);
+}

@@ -17,6 +17,7 @@ static const qk_backend *const backends[] = {
 
 const qk_backend *qk_backend_find(const char *name)
 {
+    if (!strcmp(name, "auto")) return backends[0];
     for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
         if (!strcmp(backends[i]->name, name)) return backends[i];
     return NULL;

@@ -172,7 +172,7 @@ typedef struct qk_backend {
     void (*sync)(qk_device *dev); /* waits for all work and all copies */
 } qk_backend;
 
-/* NULL when this build has no such backend. */
+/* NULL when this build has no such backend. "auto" is the fastest one this build has. */
 const qk_backend *qk_backend_find(const char *name);
 /* "cpu ref", for messages. */
 const char *qk_backend_names(void);

@@ -130,13 +130,9 @@ static void choose_sampled(selection *s, const qk_head_choice *c)
     uint32_t *candidates = list_candidates(s, &n);
     uint32_t wanted = c->sample_count < n ? (uint32_t)c->sample_count : n;
     uint32_t *picks = qk_alloc(n, sizeof *picks);
-    if (wanted == n) {
-        for (uint32_t i = 0; i < n; i++) picks[i] = i;
-    } else {
-        qk_mt19937 g;
-        qk_python_seed_apply(&g, &c->sample_seed);
-        qk_python_sample(&g, n, wanted, picks);
-    }
+    qk_mt19937 g;
+    qk_python_seed_apply(&g, &c->sample_seed);
+    qk_python_sample(&g, n, wanted, picks); /* of all n: some order of all */
     for (uint32_t i = 0; i < wanted; i++) {
         uint32_t chosen = candidates[picks[i]], layer = chosen / n_q, head = chosen % n_q;
         s->q[chosen] = true;

@@ -107,7 +107,7 @@ double qk_sampler_expected_rows(const qk_sampler *s, int32_t n_tokens)
     return s->max_rows > 0 ? fmin(rows, (double)s->max_rows) : rows;
 }
 
-static void reserve(qk_rows *rows, int32_t extra)
+static void reserve(qk_sampled_rows *rows, int32_t extra)
 {
     if (extra <= rows->capacity - rows->count) return;
     int32_t capacity = rows->count + (extra > rows->count ? extra : rows->count);
@@ -117,7 +117,7 @@ static void reserve(qk_rows *rows, int32_t extra)
 }
 
 /* Draws for a segment, a block of the generator's words at a time. */
-static void draw_segment(qk_mt19937 *g, segment part, qk_rows *rows)
+static void draw_segment(qk_mt19937 *g, segment part, qk_sampled_rows *rows)
 {
     for (int32_t p = part.first; p < part.end;) {
         if (g->used == QK_MT_WORDS) qk_mt19937_refill(g);
@@ -136,7 +136,7 @@ static void draw_segment(qk_mt19937 *g, segment part, qk_rows *rows)
     }
 }
 
-static void draw_mask(const qk_sampler *s, const qk_draw *d, qk_rows *rows)
+static void draw_mask(const qk_sampler *s, const qk_draw *d, qk_sampled_rows *rows)
 {
     qk_mt19937 g;
     uint64_t seed = d->mask_head < 0
@@ -150,7 +150,7 @@ static void draw_mask(const qk_sampler *s, const qk_draw *d, qk_rows *rows)
     }
 }
 
-void qk_sampler_draw(const qk_sampler *s, const qk_draw *d, qk_rows *rows)
+void qk_sampler_draw(const qk_sampler *s, const qk_draw *d, qk_sampled_rows *rows)
 {
     QK_ASSERT(d->n_tokens >= 0 && d->n_tokens <= QK_SAMPLER_MAX_TOKENS);
     rows->count = 0;
@@ -172,9 +172,9 @@ void qk_sampler_draw(const qk_sampler *s, const qk_draw *d, qk_rows *rows)
         rows->buckets[i] = qk_sampler_bucket(s, rows->positions[i]);
 }
 
-void qk_rows_free(qk_rows *rows)
+void qk_sampled_rows_free(qk_sampled_rows *rows)
 {
     free(rows->positions);
     free(rows->buckets);
-    *rows = (qk_rows){0};
+    *rows = (qk_sampled_rows){0};
 }

@@ -59,11 +59,11 @@ typedef struct qk_draw {
 } qk_draw;
 
 /* The rows of a draw, in file order. Zero-initialise; a draw replaces what was there and keeps the
- * memory. qk_rows_free frees. */
-typedef struct qk_rows {
+ * memory. qk_sampled_rows_free frees. */
+typedef struct qk_sampled_rows {
     int32_t *positions, *buckets; /* [count] */
     int32_t count, capacity;
-} qk_rows;
+} qk_sampled_rows;
 
-void qk_sampler_draw(const qk_sampler *sampler, const qk_draw *draw, qk_rows *rows);
-void qk_rows_free(qk_rows *rows);
+void qk_sampler_draw(const qk_sampler *sampler, const qk_draw *draw, qk_sampled_rows *rows);
+void qk_sampled_rows_free(qk_sampled_rows *rows);

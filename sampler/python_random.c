@@ -48,7 +48,7 @@ qk_status qk_python_seed_parse(qk_python_seed *out, const char *decimal, qk_erro
 void qk_python_seed_apply(qk_mt19937 *g, const qk_python_seed *seed)
 {
     QK_ASSERT(seed->count <= QK_PYTHON_SEED_WORDS);
-    qk_mt19937_seed_array(g, seed->words, seed->count);
+    qk_mt19937_seed_array(g, seed->words, seed->count ? seed->count : 1);
 }
 
 uint32_t qk_python_getrandbits(qk_mt19937 *g, int bits)

@@ -12,7 +12,7 @@
 
 enum { QK_PYTHON_SEED_WORDS = 32 };
 
-/* |seed| in 32-bit words, low word first, without leading zero words; {.count = 1} is zero. */
+/* |seed| in 32-bit words, low word first, without leading zero words. Zero-initialised it is 0. */
 typedef struct qk_python_seed {
     uint32_t words[QK_PYTHON_SEED_WORDS];
     size_t count;

@@ -148,6 +148,16 @@ static void test_dtypes(void)
     CHECK_CLOSE(qk_f16_to_f32(0x3C00), 1.0, 0);
     CHECK_CLOSE(qk_f16_to_f32(0xFBFF), -65504.0, 0);
     CHECK_CLOSE(qk_f16_to_f32(0x0001), 0x1p-24, 0);
+    for (uint32_t h = 0; h < 0x10000; h++) {
+        float f = qk_f16_to_f32((uint16_t)h);
+        if (!isnan(f)) CHECK(qk_f32_to_f16(f) == h);
+    }
+    CHECK_INT(qk_f32_to_f16(65519.0f), 0x7BFF);
+    CHECK_INT(qk_f32_to_f16(65520.0f), 0x7C00);
+    CHECK_INT(qk_f32_to_f16(0x1.8p-25f), 1);
+    CHECK_INT(qk_f32_to_f16(0x1p-25f), 0); /* ties go to even */
+    CHECK_INT(qk_f32_to_f16(0x1.002p0f), 0x3C00);
+    CHECK_INT(qk_f32_to_f16(0x1.006p0f), 0x3C02);
     CHECK(isinf(qk_f16_to_f32(0x7C00)) && isnan(qk_f16_to_f32(0x7E00)));
 }
 

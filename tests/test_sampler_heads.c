@@ -138,7 +138,7 @@ static file_rows draw_file(const run *r, int32_t layer, int32_t head, int32_t fi
                            qk_kind kind)
 {
     file_rows out = {0};
-    qk_rows rows = {0};
+    qk_sampled_rows rows = {0};
     for (size_t i = 0; i < r->n; i++) {
         qk_draw d = {.example_id = r->ids[i],
                      .layer = layer,
@@ -150,7 +150,7 @@ static file_rows draw_file(const run *r, int32_t layer, int32_t head, int32_t fi
         for (int32_t j = 0; j < rows.count; j++)
             add_row(&out, rows.buckets[j], r->ids[i], rows.positions[j], r->per_head);
     }
-    qk_rows_free(&rows);
+    qk_sampled_rows_free(&rows);
     return out;
 }
 
@@ -335,7 +335,7 @@ static void test_refusals(void)
 static void test_impossible_models(void)
 {
     static const int32_t shapes[][3] = {{0, 4, 2}, {2, 4, 3},    {2, 2, 4},   {2, 4, 0},
-                                        {2, 0, 0}, {4097, 4, 2}, {2, 8192, 1}};
+                                        {2, 0, 0}, {1025, 4, 2}, {2, 1025, 1}};
     qk_head_choice choice = {.capture_queries = true};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         qk_head_model model = {shapes[i][0], shapes[i][1], shapes[i][2], NULL};

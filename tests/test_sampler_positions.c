@@ -127,7 +127,7 @@ static void test_buckets(void)
 }
 
 /* The mask of a "mask" or "every_length" line for n tokens. */
-static void draw_line(const vectors *v, int32_t n_tokens, qk_rows *rows)
+static void draw_line(const vectors *v, int32_t n_tokens, qk_sampled_rows *rows)
 {
     qk_sampler s = sampler_of(field(v, 1), field_int(v, 2), field(v, 3));
     qk_draw d = {.layer = (int32_t)field_int(v, 4),
@@ -140,7 +140,7 @@ static void draw_line(const vectors *v, int32_t n_tokens, qk_rows *rows)
         CHECK_INT(rows->buckets[i], qk_sampler_bucket(&s, rows->positions[i]));
 }
 
-static void check_mask_hash(const vectors *v, const char *expected, const qk_rows *rows)
+static void check_mask_hash(const vectors *v, const char *expected, const qk_sampled_rows *rows)
 {
     int64_t *wide = malloc(((size_t)rows->count + 1) * sizeof *wide);
     for (int32_t i = 0; i < rows->count; i++) wide[i] = rows->positions[i];
@@ -149,7 +149,7 @@ static void check_mask_hash(const vectors *v, const char *expected, const qk_row
 }
 
 static void check_mask(const vectors *v, const int64_t *lengths, size_t n_lengths,
-                       const int64_t *hashed, size_t n_hashed, qk_rows *rows)
+                       const int64_t *hashed, size_t n_hashed, qk_sampled_rows *rows)
 {
     size_t n, n_first;
     int64_t *counts = field_list(v, 8, &n), *first = field_list(v, 10, &n_first);
@@ -167,7 +167,7 @@ static void check_mask(const vectors *v, const int64_t *lengths, size_t n_length
     free(counts), free(first);
 }
 
-static void check_every_length(const vectors *v, qk_rows *rows)
+static void check_every_length(const vectors *v, qk_sampled_rows *rows)
 {
     enum { N = 20000 };
     int64_t *counts = malloc(N * sizeof *counts);
@@ -191,7 +191,7 @@ static void check_every_length(const vectors *v, qk_rows *rows)
     free(counts), free(kept);
 }
 
-static bool is_kept(const qk_rows *rows, int64_t position)
+static bool is_kept(const qk_sampled_rows *rows, int64_t position)
 {
     for (int32_t i = 0; i < rows->count; i++)
         if (rows->positions[i] == position) return true;
@@ -199,7 +199,7 @@ static bool is_kept(const qk_rows *rows, int64_t position)
 }
 
 /* A rate whose limit is the drawn value exactly, or just beside it. */
-static void check_threshold(const vectors *v, qk_rows *rows)
+static void check_threshold(const vectors *v, qk_sampled_rows *rows)
 {
     int64_t index = field_int(v, 4);
     qk_draw d = {.example_id = field_int(v, 1),
@@ -224,7 +224,7 @@ static void test_masks(void)
 {
     size_t n_lengths = 0, n_hashed = 0, masks = 0, thresholds = 0, every = 0;
     int64_t *lengths = NULL, *hashed = NULL;
-    qk_rows rows = {0};
+    qk_sampled_rows rows = {0};
     vectors v = vectors_open("masks.txt");
     while (vectors_next(&v)) {
         if (vectors_is(&v, "lengths")) lengths = field_list(&v, 1, &n_lengths);
@@ -240,12 +240,12 @@ static void test_masks(void)
     CHECK_INT(n_hashed, 4);
     CHECK_INT(every, 1);
     CHECK_INT(thresholds, 48);
-    qk_rows_free(&rows);
+    qk_sampled_rows_free(&rows);
     free(lengths), free(hashed);
 }
 
 /* One case of max_rows.json: its chunk lines follow in the order the rows come out. */
-static void check_limit_case(vectors *v, qk_rows *rows)
+static void check_limit_case(vectors *v, qk_sampled_rows *rows)
 {
     qk_sampler s = sampler_of(field(v, 1), field_int(v, 2), field(v, 3));
     s.max_rows = field_int(v, 4);
@@ -285,7 +285,7 @@ static void check_limit_case(vectors *v, qk_rows *rows)
 static void test_row_limits(void)
 {
     int cases = 0;
-    qk_rows rows = {0};
+    qk_sampled_rows rows = {0};
     vectors v = vectors_open("limits.txt");
     while (vectors_next(&v)) {
         CHECK(vectors_is(&v, "case")); /* a chunk here was not drawn */
@@ -293,12 +293,12 @@ static void test_row_limits(void)
         cases++;
     }
     CHECK_INT(cases, 11);
-    qk_rows_free(&rows);
+    qk_sampled_rows_free(&rows);
 }
 
 static void test_no_tokens_and_one(void)
 {
-    qk_rows rows = {0};
+    qk_sampled_rows rows = {0};
     for (int kind = QK_SAMPLE_LOG_UNIFORM; kind <= QK_SAMPLE_ALL; kind++) {
         qk_sampler s = {.kind = (qk_sampler_kind)kind, .base_rate = INFINITY, .min_bucket_size = 1};
         qk_draw d = {.mask_head = -1, .kind = QK_KIND_Q};
@@ -310,13 +310,13 @@ static void test_no_tokens_and_one(void)
         CHECK(rows.count == 1 && rows.positions[0] == 0 && rows.buckets[0] == 0);
         CHECK_CLOSE(qk_sampler_expected_rows(&s, 1), 1, 0);
     }
-    qk_rows_free(&rows);
+    qk_sampled_rows_free(&rows);
 }
 
 /* Rates and sizes far outside what anyone wants still keep everything, or almost nothing. */
 static void test_extreme_rates(void)
 {
-    qk_rows rows = {0};
+    qk_sampled_rows rows = {0};
     qk_error err;
     const double rates[] = {1e-300, 1e-9, 0x1p31, 1e39, 1e308, INFINITY};
     for (int i = 0; i < 6; i++) {
@@ -329,14 +329,14 @@ static void test_extreme_rates(void)
             CHECK_INT(qk_sampler_bucket(&s, 4999), kind == QK_SAMPLE_UNIFORM ? 0 : 31);
         }
     }
-    qk_rows_free(&rows);
+    qk_sampled_rows_free(&rows);
 }
 
 /* Across positions where a segment ends inside a block of 624 words, and past the quirks. */
 static void test_long_context_against_the_plain_rule(void)
 {
     enum { N = 4200000 };
-    qk_rows rows = {0};
+    qk_sampled_rows rows = {0};
     qk_sampler s = sampler_of("log_uniform", 128, "300.7");
     qk_draw d = {.example_id = -5, .layer = 3, .mask_head = -1, .kind = QK_KIND_K, .n_tokens = N};
     qk_sampler_draw(&s, &d, &rows);
@@ -352,7 +352,7 @@ static void test_long_context_against_the_plain_rule(void)
     }
     CHECK_INT(next, rows.count);
     CHECK_CLOSE(rows.count, qk_sampler_expected_rows(&s, N), 4 * sqrt(rows.count));
-    qk_rows_free(&rows);
+    qk_sampled_rows_free(&rows);
 }
 
 static void test_expected_rows(void)
@@ -370,7 +370,7 @@ static void test_expected_rows(void)
 /* The mean over examples comes out as expected: the draws and the plan agree. */
 static void test_expected_rows_on_average(void)
 {
-    qk_rows rows = {0};
+    qk_sampled_rows rows = {0};
     qk_sampler s = sampler_of("log_uniform", 64, "10");
     double total = 0;
     for (int64_t id = 0; id < 2000; id++) {
@@ -380,7 +380,7 @@ static void test_expected_rows_on_average(void)
     }
     double expected = qk_sampler_expected_rows(&s, 3000);
     CHECK_CLOSE(total / 2000, expected, 4 * sqrt(expected / 2000));
-    qk_rows_free(&rows);
+    qk_sampled_rows_free(&rows);
 }
 
 static void test_settings(void)

@@ -181,6 +181,10 @@ static void test_seeds_of_any_size(void)
     CHECK_INT(qk_python_seed_parse(&a, "+000000000000000000000000000004294967296", &err), QK_OK);
     CHECK(a.count == 2 && a.words[0] == 0 && a.words[1] == 1);
 
+    qk_mt19937 g; /* random.Random(0).getrandbits(32) */
+    qk_python_seed_apply(&g, &(qk_python_seed){0});
+    CHECK_INT(qk_python_getrandbits(&g, 32), 3626764237);
+
     char big[400];
     memset(big, '9', sizeof big);
     big[308] = 0; /* below 2^1024, about 1.8e308 */

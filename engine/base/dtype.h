@@ -54,3 +54,16 @@ static inline float qk_f16_to_f32(uint16_t h)
     float tiny = (float)mantissa * 0x1p-24f; /* subnormal: mantissa * 2^-24, exact */
     return sign ? -tiny : tiny;
 }
+
+static inline uint16_t qk_f32_to_f16(float f)
+{
+    uint32_t u = qk_float_bits(f), sign = u >> 16 & 0x8000, size = u & 0x7FFFFFFF;
+    if (size > 0x7F800000) return (uint16_t)(sign | 0x7E00); /* NaN */
+    if (size >= 0x477FF000)
+        return (uint16_t)(sign | 0x7C00); /* 65520 and above round to infinity */
+    if (size < 0x38800000) { /* below 2^-14: a multiple of 2^-24, rounded by the addition */
+        float aligned = qk_bits_float(size) + 0.5f;
+        return (uint16_t)(sign | (qk_float_bits(aligned) - qk_float_bits(0.5f)));
+    }
+    return (uint16_t)(sign | ((size - 0x38000000 + 0xFFF + (size >> 13 & 1)) >> 13));
+}

@@ -146,6 +146,13 @@ void qk_map_close(qk_map *map)
     *map = (qk_map){0};
 }
 
+void qk_map_forget(const void *data, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data;
+    uintptr_t first = (begin + page - 1) / page * page, last = (begin + bytes) / page * page;
+    if (first < last) madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
 qk_status qk_read_file(qk_buf *out, const char *path, size_t limit, qk_error *err)
 {
     *out = (qk_buf){0};

@@ -44,6 +44,8 @@ typedef struct qk_map {
 } qk_map;
 qk_status qk_map_open(qk_map *map, const char *path, qk_error *err);
 void qk_map_close(qk_map *map);
+/* Gives the pages of a part of a mapping back to the system; reading it again works, from disk. */
+void qk_map_forget(const void *data, size_t bytes);
 
 /* The whole file in memory, NUL-terminated behind its size; refuses more than `limit` bytes. */
 qk_status qk_read_file(qk_buf *out, const char *path, size_t limit, qk_error *err);

@@ -1,0 +1,36 @@
+/* Which rows of which heads leave the forward pass, and their way into a work unit.
+ *
+ * Before a batch runs, the sampler draws positions for every (example, layer, kind); the hooks hand
+ * the resulting row lists to the forward pass layer by layer, and write each layer's rows into the
+ * unit as soon as they have arrived. Memory: the rows of one layer of one batch.
+ *
+ * next: engine/sink.h */
+#pragma once
+
+#include "engine/forward.h"
+#include "engine/sink.h"
+#include "sampler/heads.h"
+#include "sampler/positions.h"
+
+typedef struct qk_capture_plan {
+    const qk_head_plan *heads;
+    qk_sampler sampler;
+    bool queries, keys;
+    bool per_head_masks;
+    bool pre_rope;
+    int d;
+} qk_capture_plan;
+
+typedef struct qk_capture qk_capture;
+
+qk_capture *qk_capture_new(const qk_capture_plan *plan);
+void qk_capture_free(qk_capture *c); /* NULL-safe */
+
+/* Aims the next forward pass: its batch, the full id and the ordinal in the unit of each sequence,
+ * and the unit that receives the rows. All borrowed until that pass has ended. */
+void qk_capture_aim(qk_capture *c, const qk_batch *batch, const int64_t *ids,
+                    const int32_t *ordinals, qk_unit_writer *unit);
+/* The hooks for qk_forward_run. */
+qk_capture_hooks qk_capture_hooks_of(qk_capture *c);
+/* Rows handed to units so far, over all files. */
+uint64_t qk_capture_rows(const qk_capture *c);

@@ -1,0 +1,101 @@
+/* qkengine plan CONFIG: what a run would do, before any weights are read. */
+#include "engine/plan.h"
+
+#include <stdio.h>
+
+#include "engine/base/log.h"
+#include "engine/commands/cli.h"
+
+static void print_json(const qk_plan *p, const qk_estimate *e)
+{
+    qk_json_out o = {0};
+    qk_json_begin(&o, NULL, '{');
+    qk_json_add_str(&o, "model", p->config->model.name);
+    qk_json_add_int(&o, "layers", p->spec.layers);
+    qk_json_add_int(&o, "last_layer", p->heads.last_layer);
+    qk_json_add_int(&o, "head_dim", p->spec.d);
+    qk_json_add_int(&o, "query_heads", p->heads.n_q);
+    qk_json_add_int(&o, "key_heads", p->heads.n_k);
+    qk_json_add_str(&o, "split", p->split);
+    qk_json_add_int(&o, "examples", e->examples);
+    qk_json_add_int(&o, "examples_looked_at", e->looked_at);
+    qk_json_add_num(&o, "tokens", e->tokens);
+    qk_json_add_num(&o, "mean_tokens", e->mean_tokens);
+    qk_json_add_num(&o, "longest_tokens", e->longest_tokens);
+    qk_json_add_num(&o, "files", e->files);
+    qk_json_add_num(&o, "rows", e->rows);
+    qk_json_add_num(&o, "bytes", e->bytes);
+    qk_json_add_num(&o, "flops", e->flops);
+    qk_json_add_int(&o, "weight_bytes", (int64_t)e->weight_bytes);
+    qk_json_add_int(&o, "activation_bytes", (int64_t)e->activation_bytes);
+    qk_json_add_int(&o, "capture_bytes", (int64_t)e->capture_bytes);
+    qk_json_end(&o, '}');
+    puts(qk_buf_str(&o.buf));
+    qk_buf_free(&o.buf);
+}
+
+static void print_table(const qk_plan *p, const qk_estimate *e)
+{
+    const qk_config *c = p->config;
+    printf("model      %s (%s), %s\n", c->model.name, p->spec.family->model_type,
+           qk_dtype_name(c->model.dtype));
+    printf("runs       layers 0 to %d of %d; the last one only as far as q and k\n",
+           p->heads.last_layer, p->spec.layers);
+    printf("captures   %d query and %d key heads in %d layers, %s, %s RoPE\n", p->heads.n_q,
+           p->heads.n_k, p->heads.n_layers, qk_sampler_kind_name(c->capture.sampler.kind),
+           c->capture.pre_rope ? "before" : "after");
+    printf("dataset    %lld examples, %.1f tokens each", (long long)e->examples, e->mean_tokens);
+    if (e->looked_at < e->examples) printf(" (mean of the first %lld)", (long long)e->looked_at);
+    printf(", %s tokens\n", qk_human_count(e->tokens));
+    printf("writes     %.0f files, about %s rows, %s before compression\n", e->files,
+           qk_human_count(e->rows), qk_human_bytes(e->bytes));
+    printf("to         %s, split %s\n", p->split_folder, p->split);
+    printf("computes   %sFLOP\n", qk_human_count(e->flops));
+    printf("memory     %s: weights %s, activations %s, captured rows %s\n",
+           qk_human_bytes((double)(e->weight_bytes + e->activation_bytes + e->capture_bytes)),
+           qk_human_bytes((double)e->weight_bytes), qk_human_bytes((double)e->activation_bytes),
+           qk_human_bytes((double)e->capture_bytes));
+}
+
+static qk_status show(const qk_args *args, const qk_config *config, qk_error *err)
+{
+    int64_t look;
+    QK_TRY(qk_value_int(args, "look", 256, 1, &look, err));
+    qk_plan plan;
+    QK_TRY(qk_plan_make(&plan, config, err));
+    qk_estimate estimate;
+    qk_status s = qk_plan_estimate(&plan, look, &estimate, err);
+    if (s == QK_OK && qk_has(args, "json")) print_json(&plan, &estimate);
+    if (s == QK_OK && !qk_has(args, "json")) print_table(&plan, &estimate);
+    qk_plan_free(&plan);
+    return s;
+}
+
+static qk_status run(const qk_args *args, qk_error *err)
+{
+    const char *const *settings;
+    size_t n = qk_values(args, "set", &settings);
+    qk_config config;
+    QK_TRY(qk_config_load(&config, qk_arg(args, 0), settings, n, err));
+    qk_status s = show(args, &config, err);
+    qk_config_free(&config);
+    return s;
+}
+
+static const qk_option options[] = {
+    {"set", "KEY=VALUE", "change one key of the configuration; may be repeated"},
+    {"look", "N", "tokenize the first N examples for the estimates (256)"},
+    {"json", NULL, "for programs, on standard output"},
+    {NULL, NULL, NULL},
+};
+
+const qk_command qk_command_plan = {
+    .name = "plan",
+    .arguments = "CONFIG.yaml",
+    .summary = "show what a run would do: rows, files, bytes, FLOPs, peak memory",
+    .details = "Reads config.json, the tokenizer and the dataset, but no weights.",
+    .options = options,
+    .least = 1,
+    .most = 1,
+    .run = run,
+};

@@ -1,0 +1,143 @@
+/* qkengine verify MODEL GOLDEN: how far the forward pass is from stored true values. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/file.h"
+#include "engine/base/log.h"
+#include "engine/commands/cli.h"
+#include "engine/commands/device_options.h"
+#include "engine/verify.h"
+#include "formats/safetensors.h"
+
+/* The largest number under "bf16_error" of the meta.json beside a golden: how far the same forward
+ * in bfloat16 is from float32 in transformers. 0 when there is none. */
+static double stated_bf16_error(const char *golden)
+{
+    const char *slash = strrchr(golden, '/');
+    char *meta = qk_strf("%.*smeta.json", slash ? (int)(slash + 1 - golden) : 0, golden);
+    qk_arena arena = {0};
+    const qk_json *root = NULL;
+    double largest = 0;
+    if (qk_is_file(meta) && qk_json_parse_file(&arena, meta, 1 << 24, &root, NULL) == QK_OK) {
+        const qk_json *errors = qk_json_get(root, "bf16_error");
+        for (const qk_json *layer = errors ? errors->first : NULL; layer; layer = layer->next)
+            for (const qk_json *e = layer->first; e; e = e->next)
+                if (e->number > largest) largest = e->number;
+    }
+    qk_arena_free(&arena);
+    free(meta);
+    return largest;
+}
+
+/* What golden/README.md allows: 2e-6 relative RMS per layer in float32; in 16 bits what the same
+ * rounding costs transformers. */
+static double allowed(const qk_verification *v, qk_dtype compute, const char *golden)
+{
+    if (compute == QK_F32) return 2e-6 * v->layers;
+    double stated = stated_bf16_error(golden);
+    return stated > 0 ? stated : 3e-2;
+}
+
+static void print_json(const qk_verification *v, double tolerance, bool passed)
+{
+    qk_json_out o = {0};
+    qk_json_begin(&o, NULL, '{');
+    qk_json_add_bool(&o, "passed", passed);
+    qk_json_add_num(&o, "tolerance", tolerance);
+    qk_json_add_bool(&o, "same_bits", v->same_bits);
+    qk_json_add_str(&o, "device", v->device);
+    qk_json_add_int(&o, "tokens", v->tokens);
+    qk_json_add_num(&o, "seconds", v->seconds);
+    qk_json_begin(&o, "tensors", '{');
+    for (size_t i = 0; i < v->count; i++) {
+        qk_json_begin(&o, v->items[i].name, '{');
+        qk_json_add_num(&o, "rms", v->items[i].rms_error);
+        qk_json_add_num(&o, "max", v->items[i].max_error);
+        qk_json_end(&o, '}');
+    }
+    qk_json_end(&o, '}');
+    qk_json_end(&o, '}');
+    puts(qk_buf_str(&o.buf));
+    qk_buf_free(&o.buf);
+}
+
+static void print_table(const qk_verification *v, double tolerance, bool passed)
+{
+    printf("%-14s %12s %12s\n", "tensor", "RMS error", "largest");
+    for (size_t i = 0; i < v->count; i++)
+        printf("%-14s %12.3e %12.3e%s\n", v->items[i].name, v->items[i].rms_error,
+               v->items[i].max_error, v->items[i].rms_error <= tolerance ? "" : "  <- too far");
+    printf("\nerrors are relative to the RMS of the golden tensor; allowed RMS error %.3e\n",
+           tolerance);
+    printf("alone, together and in reverse order: %s\n",
+           v->same_bits ? "the same bits" : "DIFFERENT BITS");
+    printf("%lld tokens in %.3f s, %s\n%s\n", (long long)v->tokens, v->seconds, v->device,
+           passed ? "passed" : "FAILED");
+}
+
+static qk_status dump(const qk_verification *v, const char *path, qk_error *err)
+{
+    qk_st_out_tensor *out = qk_zalloc(v->count, sizeof *out);
+    for (size_t i = 0; i < v->count; i++) {
+        out[i] = (qk_st_out_tensor){.name = v->items[i].name,
+                                    .dtype = "F32",
+                                    .n_dims = v->items[i].n_dims,
+                                    .data = v->items[i].data};
+        memcpy(out[i].shape, v->items[i].shape, sizeof out[i].shape);
+    }
+    qk_status s = qk_safetensors_write(path, out, v->count, err);
+    free(out);
+    return s;
+}
+
+static qk_status report(const qk_args *args, const qk_verification *v, qk_dtype compute,
+                        qk_error *err)
+{
+    const char *path = qk_value(args, "dump", NULL);
+    if (path) QK_TRY(dump(v, path, err));
+    double tolerance;
+    QK_TRY(qk_value_num(args, "tolerance", allowed(v, compute, qk_arg(args, 1)), &tolerance, err));
+    bool passed = v->same_bits;
+    for (size_t i = 0; i < v->count; i++) passed &= v->items[i].rms_error <= tolerance;
+    if (qk_has(args, "json"))
+        print_json(v, tolerance, passed);
+    else
+        print_table(v, tolerance, passed);
+    if (passed) return QK_OK;
+    return qk_fail(err, QK_ERR_DIFFERS, NULL, "%s: the forward pass is not within bounds",
+                   qk_arg(args, 1));
+}
+
+static qk_status run(const qk_args *args, qk_error *err)
+{
+    const qk_backend *backend;
+    qk_device_options device;
+    QK_TRY(qk_device_options_read(args, &backend, &device, err));
+    qk_verification v;
+    QK_TRY(qk_verify(&v, qk_arg(args, 0), qk_arg(args, 1), backend, &device, err));
+    qk_status s = report(args, &v, device.compute, err);
+    qk_verification_free(&v);
+    return s;
+}
+
+static const qk_option options[] = {
+    QK_DEVICE_OPTIONS,
+    {"tolerance", "X", "allowed relative RMS error instead of the standard one"},
+    {"dump", "FILE", "write the computed tensors under the golden's names"},
+    {"json", NULL, "machine-readable result on standard output"},
+    {NULL, NULL, NULL},
+};
+
+const qk_command qk_command_verify = {
+    .name = "verify",
+    .arguments = "MODEL GOLDEN.safetensors",
+    .summary = "compare the forward pass with stored true queries and keys",
+    .details =
+        "MODEL is a folder with config.json and safetensors. Every sequence of the golden runs\n"
+        "alone, in one batch and in a reversed batch; all three must give the same bits.",
+    .options = options,
+    .least = 2,
+    .most = 2,
+    .run = run,
+};

@@ -1,0 +1,41 @@
+/* Which full ids stand behind a stored 32-bit id.
+ *
+ * Different 64-bit ids may share their low 32 bits. Rows store only those, so a file keeps the full
+ * ids of such rows in its metadata ("shared ids"); all others follow from examples.parquet.
+ *
+ * Memory: 16 bytes for each distinct id. next: engine/merge.c */
+#pragma once
+
+#include "engine/base/mem.h"
+
+typedef struct qk_id_book {
+    int64_t *ids; /* open addressing by the stored id; several full ids may be neighbours */
+    bool *used;
+    size_t count, capacity;
+} qk_id_book;
+
+void qk_id_book_add(qk_id_book *book, int64_t id);
+/* How many different full ids share this stored id; *id is one of them when there is any. */
+int qk_id_book_find(const qk_id_book *book, int32_t stored, int64_t *id);
+void qk_id_book_free(qk_id_book *book);
+
+/* ---- shared ids of one file: runs of rows ---- */
+
+typedef struct qk_id_run {
+    uint64_t first, rows;
+    int64_t id;
+} qk_id_run;
+
+typedef struct qk_id_runs {
+    qk_id_run *items;
+    size_t count, capacity;
+} qk_id_runs;
+
+/* Row numbers must grow. */
+void qk_id_runs_add(qk_id_runs *runs, uint64_t row, int64_t id);
+/* The full id of a row, when the runs have it. */
+bool qk_id_runs_find(const qk_id_runs *runs, uint64_t row, int64_t *id);
+/* The metadata's text, or NULL without runs; the caller frees. */
+char *qk_id_runs_write(const qk_id_runs *runs);
+qk_status qk_id_runs_read(qk_id_runs *runs, const char *text, const char *path, qk_error *err);
+void qk_id_runs_free(qk_id_runs *runs);

@@ -1,0 +1,24 @@
+/* Units, in order -> one Parquet file per (layer, head, kind), with everything around them.
+ *
+ * Rows keep the order of the dataset; within an example the sampler's. Layout `prefix`: rows that
+ * final/ already has stay in front, and a row is kept once per (full example id, position) and
+ * file. Layout `branch`: rows as they come.
+ *
+ * Memory: one row group for each file that is open, and files are written in groups that fit a
+ * budget; every unit is read once per group, never the whole dataset.
+ *
+ * next: engine/commit.h, engine/card.h */
+#pragma once
+
+#include "engine/staging.h"
+#include "engine/tokenizer.h"
+
+typedef struct qk_merge_result {
+    uint64_t rows, rows_added, files;
+} qk_merge_result;
+
+/* Writes staging/merged/ from units 0 .. units-1 and moves it into final/. old: the manifest that
+ * final/ has now, or NULL. tokenizer spells token_str. */
+qk_status qk_merge(const qk_plan *plan, const qk_staging *staging, const qk_identity *id,
+                   const qk_json *old, int64_t units, const qk_tokenizer *tokenizer,
+                   qk_merge_result *result, qk_error *err);

@@ -1,0 +1,31 @@
+/* What a merge leaves beside the data: numbers for manifest.json and README.md.
+ * Private to merge*.c. */
+#pragma once
+
+#include "engine/card.h"
+#include "engine/manifest.h"
+
+typedef struct qk_merge_report {
+    const qk_plan *plan;
+    qk_unit_totals *units; /* [units] */
+    int64_t examples, tokens;
+    uint64_t rows;
+    qk_card_file *files;      /* of this split first; after find_others of all splits */
+    qk_manifest_file *sizes;  /* [n_files], of this split's files */
+    size_t n_files, capacity; /* of this split */
+    qk_card_file *others;
+    size_t n_others, others_capacity;
+    qk_card_split *splits; /* all, this one first */
+    size_t n_splits, splits_capacity;
+    qk_arena arena;
+} qk_merge_report;
+
+/* A finished file of this run. name lives in the arena. */
+void qk_merge_report_add(qk_merge_report *r, const char *name, int layer, int head, qk_kind kind,
+                         uint64_t rows, uint64_t bytes);
+/* Files that final/ has and this run did not write: other heads of this split, and other splits. */
+qk_status qk_merge_report_find_others(qk_merge_report *r, qk_error *err);
+void qk_merge_report_manifest(qk_merge_report *r, const qk_identity *id, const qk_json *old,
+                              size_t n_units, qk_buf *out);
+void qk_merge_report_card(qk_merge_report *r, const qk_identity *id, qk_buf *out);
+void qk_merge_report_free(qk_merge_report *r);

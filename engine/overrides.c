@@ -1,0 +1,130 @@
+/* See overrides.h. */
+#include "engine/overrides.h"
+
+#include <string.h>
+
+static qk_json *copy_node(qk_arena *arena, const qk_json *v)
+{
+    qk_json *copy = qk_arena_alloc(arena, 1, sizeof *copy);
+    *copy = *v;
+    copy->first = copy->next = NULL;
+    qk_json **tail = &copy->first;
+    for (const qk_json *m = v->first; m; m = m->next) {
+        *tail = copy_node(arena, m);
+        tail = &(*tail)->next;
+    }
+    return copy;
+}
+
+static qk_json *new_object(qk_arena *arena)
+{
+    qk_json *v = qk_arena_alloc(arena, 1, sizeof *v);
+    v->type = QK_JSON_T_OBJECT;
+    return v;
+}
+
+static qk_json *detach(qk_json *object, const char *key)
+{
+    for (qk_json **link = &object->first; *link; link = &(*link)->next)
+        if (!strcmp((*link)->key, key)) {
+            qk_json *found = *link;
+            *link = found->next;
+            found->next = NULL;
+            object->count--;
+            return found;
+        }
+    return NULL;
+}
+
+/* Replaces or appends; value must belong to nobody. */
+static void set(qk_json *object, const char *key, qk_json *value)
+{
+    value->key = key;
+    value->key_length = strlen(key);
+    for (qk_json **link = &object->first;; link = &(*link)->next) {
+        if (!*link) {
+            *link = value;
+            value->next = NULL;
+            object->count++;
+            return;
+        }
+        if (!strcmp((*link)->key, key)) {
+            value->next = (*link)->next;
+            *link = value;
+            return;
+        }
+    }
+}
+
+static void merge_into(qk_arena *arena, qk_json *target, const qk_json *changes)
+{
+    for (const qk_json *m = changes->first; m; m = m->next) {
+        qk_json *old = (qk_json *)qk_json_get(target, m->key);
+        if (old && old->type == QK_JSON_T_OBJECT && m->type == QK_JSON_T_OBJECT)
+            merge_into(arena, old, m);
+        else
+            set(target, m->key, copy_node(arena, m));
+    }
+}
+
+static bool is_null(const qk_json *v)
+{
+    return !v || v->type == QK_JSON_T_NULL;
+}
+
+/* Moves the older RoPE keys of one object into its rope_parameters. */
+static qk_status fold_rope(qk_arena *arena, qk_json *config, const char *where, qk_error *err)
+{
+    qk_json *scaling = detach(config, "rope_scaling");
+    qk_json *parameters = (qk_json *)qk_json_get(config, "rope_parameters");
+    const qk_json *objects[] = {scaling, parameters};
+    for (int i = 0; i < 2; i++)
+        if (!is_null(objects[i]) && objects[i]->type != QK_JSON_T_OBJECT)
+            return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: '%s' is %s, not an object", where,
+                           i ? "rope_parameters" : "rope_scaling", qk_json_type_name(objects[i]));
+    if (is_null(parameters)) set(config, "rope_parameters", parameters = new_object(arena));
+    if (!is_null(scaling)) merge_into(arena, parameters, scaling);
+    qk_json *type = detach(parameters, "type");
+    if (type && !qk_json_get(parameters, "rope_type")) set(parameters, "rope_type", type);
+    static const char *const moved[] = {"rope_theta", "partial_rotary_factor"};
+    for (int i = 0; i < 2; i++) {
+        qk_json *v = detach(config, moved[i]);
+        if (!is_null(v) && !qk_json_get(parameters, moved[i])) set(parameters, moved[i], v);
+    }
+    return QK_OK;
+}
+
+/* Scaling keys without a type say nothing about how to scale. */
+static qk_status check_typed(const qk_json *config, const char *where, qk_error *err)
+{
+    const qk_json *p = qk_json_get(config, "rope_parameters");
+    const qk_json *type = qk_json_get(p, "rope_type");
+    if (qk_json_get(p, "factor") && (!type || qk_json_is_string(type, "default")))
+        return qk_fail(err, QK_ERR_CONFIG, "add rope_type: yarn (or linear, dynamic, llama3)",
+                       "%s: rope_scaling has a factor but no rope_type: it would have no effect",
+                       where);
+    return QK_OK;
+}
+
+qk_status qk_config_merge(qk_arena *arena, const qk_json *config, const qk_json *overrides,
+                          const char *where, const qk_json **out, qk_error *err)
+{
+    qk_json *merged = copy_node(arena, config);
+    QK_TRY(fold_rope(arena, merged, where, err));
+    if (!is_null(overrides)) {
+        const qk_json *scaling = qk_json_get(overrides, "rope_scaling");
+        if (scaling && scaling->type == QK_JSON_T_NULL) {
+            qk_json *theta =
+                detach((qk_json *)qk_json_get(merged, "rope_parameters"), "rope_theta");
+            qk_json *bare = new_object(arena);
+            if (theta) set(bare, "rope_theta", theta);
+            set(merged, "rope_parameters", bare);
+        }
+        qk_json *changes = copy_node(arena, overrides);
+        QK_TRY(fold_rope(arena, changes, "model.config_overrides", err));
+        merge_into(arena, merged, changes);
+    }
+    QK_TRY(check_typed(merged, where, err));
+    *out = merged;
+    return QK_OK;
+}

@@ -1,0 +1,15 @@
+/* config.json and model.config_overrides -> the configuration that the model runs with.
+ *
+ * Objects merge key by key, anything else replaces. Before that, the two spellings of RoPE keys
+ * become one: `rope_theta`, `partial_rotary_factor` and `rope_scaling` (with "type" or "rope_type")
+ * move into `rope_parameters`, in the file and in the overrides, so that a YaRN override never
+ * loses rope_theta. `rope_scaling: null` in the overrides takes scaling away.
+ *
+ * next: engine/families/family.h */
+#pragma once
+
+#include "formats/json.h"
+
+/* *out is a new tree in the arena; config and overrides (may be NULL) stay as they are. */
+qk_status qk_config_merge(qk_arena *arena, const qk_json *config, const qk_json *overrides,
+                          const char *where, const qk_json **out, qk_error *err);

@@ -1,0 +1,57 @@
+/* See pairset.h. Open addressing with linear probing. */
+#include "engine/pairset.h"
+
+#include <stdlib.h>
+
+#include "sampler/seed.h"
+
+/* The slot of a pair, or the free one where it belongs. */
+static size_t slot_of(const qk_pairset *set, int64_t id, int32_t position)
+{
+    uint64_t hash = qk_seed_mix((uint64_t)id ^ qk_seed_mix((uint64_t)position + 1));
+    size_t i = hash & (set->capacity - 1);
+    while (set->slots[i].position >= 0 &&
+           (set->slots[i].id != id || set->slots[i].position != position))
+        i = (i + 1) & (set->capacity - 1);
+    return i;
+}
+
+static void grow(qk_pairset *set)
+{
+    qk_pairset bigger = {.capacity = set->capacity ? 2 * set->capacity : 1024, .count = set->count};
+    bigger.slots = qk_alloc(bigger.capacity, sizeof *bigger.slots);
+    for (size_t i = 0; i < bigger.capacity; i++) bigger.slots[i].position = -1;
+    for (size_t i = 0; i < set->capacity; i++) {
+        struct qk_pair p = set->slots[i];
+        if (p.position >= 0) bigger.slots[slot_of(&bigger, p.id, (int32_t)p.position)] = p;
+    }
+    free(set->slots);
+    *set = bigger;
+}
+
+bool qk_pairset_has(const qk_pairset *set, int64_t id, int32_t position)
+{
+    return set->capacity && set->slots[slot_of(set, id, position)].position >= 0;
+}
+
+bool qk_pairset_add(qk_pairset *set, int64_t id, int32_t position)
+{
+    if (3 * (set->count + 1) > 2 * set->capacity) grow(set);
+    size_t i = slot_of(set, id, position);
+    if (set->slots[i].position >= 0) return false;
+    set->slots[i] = (struct qk_pair){id, position};
+    set->count++;
+    return true;
+}
+
+void qk_pairset_clear(qk_pairset *set)
+{
+    set->count = 0;
+    for (size_t i = 0; i < set->capacity; i++) set->slots[i].position = -1;
+}
+
+void qk_pairset_free(qk_pairset *set)
+{
+    free(set->slots);
+    *set = (qk_pairset){0};
+}

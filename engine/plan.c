@@ -1,0 +1,189 @@
+/* See plan.h. */
+#include "engine/plan.h"
+
+#include <string.h>
+#include <utf8proc.h>
+
+#include "engine/base/file.h"
+#include "engine/base/text.h"
+#include "engine/dataset.h"
+#include "engine/forward.h"
+#include "engine/tokenizer.h"
+
+/* A unit of about this many tokens is lost at most when a machine dies. */
+enum { UNIT_TOKENS = 131072, MOST_UNIT_EXAMPLES = 64, UNIT_EXAMPLES_UNLIMITED = 16 };
+
+const char *qk_file_name(qk_arena *arena, int layer, int head, qk_kind kind)
+{
+    return qk_arena_strf(arena, "l%02dh%02d%c", layer, head, (char)kind);
+}
+
+static bool is_word(uint32_t c)
+{
+    if (c == '_') return true;
+    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+    return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO) ||
+           (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO);
+}
+
+const char *qk_split_name(qk_arena *arena, const char *name)
+{
+    const uint8_t *s = (const uint8_t *)name;
+    size_t n = strlen(name), at = 0;
+    char *out = qk_arena_alloc(arena, n + 1, 1);
+    for (size_t i = 0; i < n;) {
+        uint32_t c = 0;
+        size_t length = qk_utf8_decode(s + i, n - i, &c);
+        if (length && is_word(c)) {
+            memcpy(out + at, s + i, length);
+            at += length;
+        } else {
+            out[at++] = '_';
+        }
+        i += length ? length : 1;
+    }
+    return out;
+}
+
+static int unit_examples(int64_t max_length)
+{
+    if (max_length <= 0) return UNIT_EXAMPLES_UNLIMITED;
+    int64_t n = UNIT_TOKENS / max_length;
+    return n < 1 ? 1 : n > MOST_UNIT_EXAMPLES ? MOST_UNIT_EXAMPLES : (int)n;
+}
+
+static qk_status local_folder(const char *key, const char *name, qk_error *err)
+{
+    if (qk_is_dir(name)) return QK_OK;
+    return qk_fail(
+        err, QK_ERR_NOTFOUND,
+        "give the folder of a downloaded model; this version does not download from the Hub",
+        "%s: there is no folder '%s'", key, name);
+}
+
+static qk_status choose_heads(qk_plan *plan, qk_error *err)
+{
+    const qk_config *c = plan->config;
+    bool *sliding = qk_arena_alloc(&plan->arena, (size_t)plan->spec.layers, sizeof *sliding);
+    for (int l = 0; l < plan->spec.layers; l++) sliding[l] = plan->spec.window[l] > 0;
+    qk_head_model model = {plan->spec.layers, plan->spec.H, plan->spec.K, sliding};
+    qk_head_choice choice = {
+        .layers = c->capture.layers.items,
+        .n_layers = c->capture.layers.count,
+        .heads = c->capture.heads.items,
+        .n_heads = c->capture.heads.count,
+        .capture_queries = c->capture.queries,
+        .capture_keys = c->capture.keys,
+        .full_attention_only = c->capture.full_attention_only,
+        .sample = c->capture.sample_heads,
+        .sample_count = c->capture.head_count,
+        .sample_seed = qk_python_seed_from_int(c->capture.head_seed),
+    };
+    return qk_head_plan_make(&plan->heads, &model, &choice, err);
+}
+
+static qk_status make(qk_plan *plan, qk_error *err)
+{
+    const qk_config *c = plan->config;
+    plan->model_folder = c->model.name;
+    plan->tokenizer_folder = c->tokenizer.name ? c->tokenizer.name : c->model.name;
+    QK_TRY(local_folder("model.name", plan->model_folder, err));
+    QK_TRY(local_folder("tokenizer.name", plan->tokenizer_folder, err));
+    QK_TRY(qk_spec_read(&plan->spec, plan->model_folder, c->model.overrides, &plan->arena, err));
+    QK_TRY(choose_heads(plan, err));
+    bool prefix = c->output.layout == QK_LAYOUT_PREFIX;
+    plan->split = prefix ? qk_split_name(&plan->arena, c->model.name) : "train";
+    plan->unit_examples = unit_examples(c->tokenizer.max_length);
+    const char *root = c->output.data_root;
+    plan->staging = qk_arena_strf(&plan->arena, "%s/staging", root);
+    plan->final = qk_arena_strf(&plan->arena, "%s/final", root);
+    plan->split_folder =
+        prefix ? qk_arena_strf(&plan->arena, "%s/%s", plan->final, plan->split) : plan->final;
+    return QK_OK;
+}
+
+qk_status qk_plan_make(qk_plan *plan, const qk_config *config, qk_error *err)
+{
+    *plan = (qk_plan){.config = config};
+    qk_status s = make(plan, err);
+    if (s != QK_OK) qk_plan_free(plan);
+    return s;
+}
+
+void qk_plan_free(qk_plan *plan)
+{
+    qk_head_plan_free(&plan->heads);
+    qk_arena_free(&plan->arena);
+    *plan = (qk_plan){0};
+}
+
+/* ---- estimate ---- */
+
+typedef struct means {
+    double tokens, rows, flops, longest;
+    int64_t n;
+} means;
+
+static void look_at(const qk_plan *plan, int32_t tokens, means *m)
+{
+    m->n++;
+    m->tokens += tokens;
+    if (tokens > m->longest) m->longest = tokens;
+    m->rows += qk_sampler_expected_rows(&plan->config->capture.sampler, tokens);
+    m->flops += qk_forward_flops(&plan->spec, plan->heads.last_layer, tokens);
+}
+
+/* Tokenizes the first `look` examples and counts the rest. */
+static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int64_t *examples,
+                               qk_error *err)
+{
+    qk_tokenizer *tok = NULL;
+    qk_dataset *data = NULL;
+    qk_tokens tokens = {0};
+    qk_example e;
+    bool more = true;
+    *examples = 0;
+    qk_status s = qk_tokenizer_load(&tok, plan->tokenizer_folder, err);
+    if (s == QK_OK) s = qk_dataset_open(&data, plan->config, err);
+    while (s == QK_OK && more) {
+        s = qk_dataset_next(data, &e, &more, err);
+        if (s != QK_OK || !more) break;
+        ++*examples;
+        if (m->n < look) {
+            s = qk_tokenizer_encode(tok, e.text, e.length, plan->config->tokenizer.max_length,
+                                    &tokens, err);
+            if (s == QK_OK) look_at(plan, (int32_t)tokens.count, m);
+        } else if (qk_dataset_rows(data) >= 0) {
+            *examples = qk_dataset_rows(data);
+            break;
+        }
+    }
+    qk_tokens_free(&tokens);
+    qk_dataset_close(data);
+    qk_tokenizer_free(tok);
+    return s;
+}
+
+qk_status qk_plan_estimate(const qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err)
+{
+    means m = {0};
+    *out = (qk_estimate){0};
+    QK_TRY(read_examples(plan, look, &m, &out->examples, err));
+    const qk_spec *s = &plan->spec;
+    double n = m.n ? (double)m.n : 1, scale = (double)out->examples / n;
+    out->looked_at = m.n;
+    out->mean_tokens = m.tokens / n;
+    out->longest_tokens = m.longest;
+    out->files = plan->heads.n_q + plan->heads.n_k;
+    out->rows = m.rows * scale * out->files;
+    out->bytes = out->rows * (4.0 * s->d + 16);
+    out->tokens = m.tokens * scale;
+    out->flops = m.flops * scale;
+    qk_dtype compute = plan->config->model.dtype;
+    uint64_t batch = (uint64_t)(m.longest * (double)plan->config->inference.batch_size);
+    out->weight_bytes = qk_model_weight_bytes(s, compute, plan->heads.last_layer);
+    out->activation_bytes = qk_forward_bytes(s, compute, batch);
+    double rows_per_batch = m.rows / n * (double)plan->config->inference.batch_size;
+    out->capture_bytes = (uint64_t)(rows_per_batch * (s->H + s->K) * 4.0 * s->d);
+    return QK_OK;
+}

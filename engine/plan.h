@@ -1,0 +1,42 @@
+/* What a run will do, worked out before any weight is read: model, heads, units, folders.
+ *
+ * next: engine/dataset.h */
+#pragma once
+
+#include "engine/config.h"
+#include "engine/families/family.h"
+#include "sampler/heads.h"
+
+typedef struct qk_plan {
+    const qk_config *config; /* borrowed */
+    qk_spec spec;
+    qk_head_plan heads;
+    const char *model_folder, *tokenizer_folder;
+    const char *split;   /* the model's name with every non-word character as '_', or "train" */
+    int unit_examples;   /* examples of a work unit: depends on the configuration alone */
+    const char *staging; /* data_root/staging: work in progress */
+    const char *final;   /* data_root/final: exactly what is pushed */
+    const char *split_folder; /* final/<split> in prefix layout, final in branch layout */
+    qk_arena arena;
+} qk_plan;
+
+qk_status qk_plan_make(qk_plan *plan, const qk_config *config, qk_error *err);
+void qk_plan_free(qk_plan *plan);
+
+/* "l00h03q" */
+const char *qk_file_name(qk_arena *arena, int layer, int head, qk_kind kind);
+/* Non-word characters (all but Unicode letters, digits and '_') become '_'. */
+const char *qk_split_name(qk_arena *arena, const char *model_name);
+
+/* Sizes of a run, from the plan and a look at the first examples. */
+typedef struct qk_estimate {
+    int64_t examples;  /* of the dataset; -1: unknown */
+    int64_t looked_at; /* how many were tokenized to get the means */
+    double mean_tokens, longest_tokens;
+    double rows, files, bytes; /* of the final dataset, before compression */
+    double tokens, flops;
+    uint64_t weight_bytes, activation_bytes, capture_bytes; /* peak memory is their sum */
+} qk_estimate;
+
+/* Tokenizes up to `look` examples. */
+qk_status qk_plan_estimate(const qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err);

@@ -1,0 +1,53 @@
+/* See sha256.h. */
+#include "engine/sha256.h"
+
+#include <openssl/evp.h>
+
+void qk_sha256(const void *bytes, size_t n, uint8_t out[32])
+{
+    unsigned length;
+    if (!EVP_Digest(bytes, n, out, &length, EVP_sha256(), NULL)) qk_fatal("SHA-256 failed");
+}
+
+void qk_sha256_hex(const uint8_t digest[32], char out[65])
+{
+    for (int i = 0; i < 32; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* In pieces whose pages are given back, so that hashing a checkpoint costs no memory. */
+static qk_status file_digest(const char *path, char hex[65], qk_error *err)
+{
+    enum { PIECE = 16 << 20 };
+    qk_map map;
+    QK_TRY(qk_map_open(&map, path, err));
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    uint8_t digest[32];
+    bool ok = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL);
+    for (size_t at = 0; ok && at < map.size; at += PIECE) {
+        size_t n = map.size - at < PIECE ? map.size - at : PIECE;
+        ok = EVP_DigestUpdate(md, map.data + at, n);
+        qk_map_forget(map.data + at, n);
+    }
+    if (!ok || !EVP_DigestFinal_ex(md, digest, NULL)) qk_fatal("SHA-256 failed");
+    EVP_MD_CTX_free(md);
+    qk_map_close(&map);
+    qk_sha256_hex(digest, hex);
+    return QK_OK;
+}
+
+qk_status qk_sha256_files(const qk_names *paths, char (*hex)[65], qk_error *err)
+{
+    qk_status result = QK_OK;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (size_t i = 0; i < paths->count; i++) {
+        qk_error own = {0};
+        qk_status s = file_digest(paths->items[i], hex[i], &own);
+        if (s == QK_OK) continue;
+#pragma omp critical
+        {
+            result = s;
+            *err = own;
+        }
+    }
+    return result;
+}

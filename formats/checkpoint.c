@@ -1,0 +1,164 @@
+/* A model folder as one set of tensors: a single file, or an index and its shards.
+ * See safetensors.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/json.h"
+#include "formats/safetensors_file.h"
+
+enum { INDEX_LIMIT = 256 * 1000 * 1000 };
+
+static int by_name(const void *a, const void *b)
+{
+    const qk_st_tensor *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+static qk_status add_file(qk_checkpoint *c, qk_st_list *list, const char *path, qk_error *err)
+{
+    c->maps = qk_realloc(c->maps, c->files.count + 1, sizeof *c->maps);
+    QK_TRY(qk_map_open(&c->maps[c->files.count], path, err));
+    qk_names_add(&c->files, path);
+    size_t i = c->files.count - 1;
+    return qk_st_read_file(&c->maps[i], c->files.items[i], &c->arena, list, err);
+}
+
+/* A shard's name is a file name in the same folder, nothing else. */
+static qk_status check_shard_name(const qk_json *v, const char *index, qk_error *err)
+{
+    if (v->type != QK_JSON_T_STRING)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: weight_map '%.200s' is %s, not a file name",
+                       index, v->key, qk_json_type_name(v));
+    if (!v->length || strlen(v->text) != v->length)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: shard name '%.200s' is not a file", index,
+                       v->text);
+    if (strchr(v->text, '/') || !strcmp(v->text, "..") || !strcmp(v->text, "."))
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: shard name '%.200s' leaves the folder", index,
+                       v->text);
+    return QK_OK;
+}
+
+static qk_status add_shard(qk_checkpoint *c, qk_st_list *list, const char *folder, const char *name,
+                           const char *index, qk_error *err)
+{
+    char *path = qk_path_join(folder, name);
+    qk_status s = QK_OK;
+    bool known = false;
+    for (size_t i = 0; i < c->files.count; i++) known |= !strcmp(c->files.items[i], path);
+    if (!known && !qk_is_file(path))
+        s = qk_fail(err, QK_ERR_NOTFOUND, "download the whole model again",
+                    "%s: shard '%s' not found in the folder", index, name);
+    else if (!known)
+        s = add_file(c, list, path, err);
+    free(path);
+    return s;
+}
+
+/* Each name of the map must be in the shard that the map says. */
+static qk_status check_map(const qk_checkpoint *c, const qk_json *map, const char *index,
+                           qk_error *err)
+{
+    for (const qk_json *v = map->first; v; v = v->next) {
+        const qk_st_tensor *t = qk_checkpoint_find(c, v->key);
+        if (!t || strcmp(qk_path_name(t->file), v->text))
+            return qk_fail(err, QK_ERR_FORMAT, "download the whole model again",
+                           "%s: tensor '%.200s' is missing from its shard '%.200s'", index, v->key,
+                           v->text);
+    }
+    return QK_OK;
+}
+
+static qk_status sort_and_check(qk_checkpoint *c, const qk_st_list *list, qk_error *err)
+{
+    c->tensors = list->items;
+    c->count = list->count;
+    if (c->count) qsort(c->tensors, c->count, sizeof *c->tensors, by_name);
+    for (size_t i = 1; i < c->count; i++)
+        if (!strcmp(c->tensors[i - 1].name, c->tensors[i].name))
+            return qk_fail(err, QK_ERR_FORMAT, "keep one of the two",
+                           "tensor '%.200s' lies in two shards: %s and %s", c->tensors[i].name,
+                           c->tensors[i - 1].file, c->tensors[i].file);
+    return QK_OK;
+}
+
+static qk_status open_index(qk_checkpoint *c, const char *folder, const char *index, qk_error *err)
+{
+    const qk_json *root;
+    QK_TRY(qk_json_parse_file(&c->arena, index, INDEX_LIMIT, &root, err));
+    const qk_json *map = qk_json_get(root, "weight_map");
+    if (!map || map->type != QK_JSON_T_OBJECT)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the index has no weight_map", index);
+    qk_st_list list = {0};
+    qk_status s = QK_OK;
+    for (const qk_json *v = map->first; v && s == QK_OK; v = v->next) {
+        s = check_shard_name(v, index, err);
+        if (s == QK_OK) s = add_shard(c, &list, folder, v->text, index, err);
+    }
+    if (s != QK_OK) {
+        free(list.items);
+        return s;
+    }
+    QK_TRY(sort_and_check(c, &list, err));
+    return check_map(c, map, index, err);
+}
+
+static qk_status open_single(qk_checkpoint *c, const char *path, qk_error *err)
+{
+    qk_st_list list = {0};
+    qk_status s = add_file(c, &list, path, err);
+    if (s == QK_OK) return sort_and_check(c, &list, err);
+    free(list.items);
+    return s;
+}
+
+static qk_status no_weights(const char *folder, qk_error *err)
+{
+    char *pickle = qk_path_join(folder, "pytorch_model.bin");
+    char *shards = qk_path_join(folder, "pytorch_model.bin.index.json");
+    bool has_pickle = qk_is_file(pickle) || qk_is_file(shards);
+    free(pickle);
+    free(shards);
+    if (has_pickle)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, "convert the checkpoint to safetensors",
+                       "%s: pytorch_model.bin is not supported: safetensors needed", folder);
+    return qk_fail(err, QK_ERR_NOTFOUND, "give the folder of a downloaded model",
+                   "%s: no model.safetensors and no model.safetensors.index.json in the folder",
+                   folder);
+}
+
+static qk_status open_folder(qk_checkpoint *c, const char *folder, qk_error *err)
+{
+    char *index = qk_path_join(folder, "model.safetensors.index.json");
+    char *single = qk_path_join(folder, "model.safetensors");
+    /* transformers prefers the single file when both are there. */
+    qk_status s = qk_is_file(single)  ? open_single(c, single, err)
+                  : qk_is_file(index) ? open_index(c, folder, index, err)
+                                      : no_weights(folder, err);
+    free(index);
+    free(single);
+    return s;
+}
+
+qk_status qk_checkpoint_open(qk_checkpoint *c, const char *path, qk_error *err)
+{
+    *c = (qk_checkpoint){0};
+    qk_status s = qk_is_dir(path) ? open_folder(c, path, err) : open_single(c, path, err);
+    if (s != QK_OK) qk_checkpoint_close(c);
+    return s;
+}
+
+void qk_checkpoint_close(qk_checkpoint *c)
+{
+    for (size_t i = 0; i < c->files.count; i++) qk_map_close(&c->maps[i]);
+    free(c->maps);
+    qk_names_free(&c->files);
+    free(c->tensors);
+    qk_arena_free(&c->arena);
+    *c = (qk_checkpoint){0};
+}
+
+const qk_st_tensor *qk_checkpoint_find(const qk_checkpoint *c, const char *name)
+{
+    qk_st_tensor key = {.name = name};
+    return c->count ? bsearch(&key, c->tensors, c->count, sizeof *c->tensors, by_name) : NULL;
+}

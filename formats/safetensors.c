@@ -1,0 +1,266 @@
+/* One safetensors file: parsing and validation of its header, and writing. See safetensors.h. */
+#include "formats/safetensors.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/json.h"
+#include "formats/safetensors_file.h"
+
+/* The format's own limit on the header. */
+enum { HEADER_LIMIT = 100 * 1000 * 1000 };
+
+static const struct {
+    const char *name;
+    size_t bits;
+} dtypes[] = {
+    {"BOOL", 8}, {"U8", 8},   {"I8", 8},   {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},
+    {"I16", 16}, {"U16", 16}, {"F16", 16}, {"BF16", 16},   {"I32", 32},    {"U32", 32},
+    {"F32", 32}, {"F64", 64}, {"I64", 64}, {"U64", 64},    {"C64", 64},
+};
+
+static size_t dtype_bits(const char *name)
+{
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
+        if (!strcmp(dtypes[i].name, name)) return dtypes[i].bits;
+    return 0;
+}
+
+bool qk_st_float_dtype(const qk_st_tensor *t, qk_dtype *out)
+{
+    if (!strcmp(t->dtype, "F32")) return *out = QK_F32, true;
+    if (!strcmp(t->dtype, "F16")) return *out = QK_F16, true;
+    if (!strcmp(t->dtype, "BF16")) return *out = QK_BF16, true;
+    return false;
+}
+
+const char *qk_st_shape_text(qk_arena *arena, const size_t *shape, int n_dims)
+{
+    const char *text = "[";
+    for (int i = 0; i < n_dims; i++)
+        text = qk_arena_strf(arena, "%s%s%zu", text, i ? ", " : "", shape[i]);
+    return qk_arena_strf(arena, "%s]", text);
+}
+
+/* One tensor while its file is read. */
+typedef struct entry {
+    qk_st_tensor tensor;
+    size_t begin, end;
+} entry;
+
+typedef struct header_reader {
+    const char *path;
+    qk_arena *arena;
+    qk_error *err;
+    size_t data_size; /* bytes behind the header */
+} header_reader;
+
+__attribute__((format(printf, 3, 4))) static qk_status bad(const header_reader *h, const char *name,
+                                                           const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char what[256];
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    return qk_fail(h->err, QK_ERR_FORMAT, "the file is damaged: download it again",
+                   "%s: tensor '%.200s' %s", h->path, name, what);
+}
+
+static qk_status read_shape(const header_reader *h, const qk_json *shape, entry *e)
+{
+    const char *name = e->tensor.name;
+    if (!shape) return bad(h, name, "has no shape");
+    if (shape->type != QK_JSON_T_ARRAY) return bad(h, name, "has a shape that is not a list");
+    if (shape->count > QK_MAX_DIMS) return bad(h, name, "has %zu dimensions", shape->count);
+    for (const qk_json *d = shape->first; d; d = d->next) {
+        if (d->type != QK_JSON_T_NUMBER || !d->is_integer)
+            return bad(h, name, "has dimensions that are not integers in range");
+        if (d->integer < 0) return bad(h, name, "has a negative dimension");
+        e->tensor.shape[e->tensor.n_dims++] = (size_t)d->integer;
+    }
+    return QK_OK;
+}
+
+static qk_status read_offsets(const header_reader *h, const qk_json *offsets, entry *e)
+{
+    const char *name = e->tensor.name;
+    if (!offsets) return bad(h, name, "has no data_offsets");
+    if (offsets->type != QK_JSON_T_ARRAY || offsets->count != 2)
+        return bad(h, name, "needs two numbers as data_offsets");
+    const qk_json *a = offsets->first, *b = a->next;
+    if (a->type != QK_JSON_T_NUMBER || b->type != QK_JSON_T_NUMBER ||
+        !strpbrk(a->text, "0123456789") || strpbrk(a->text, ".eE") || strpbrk(b->text, ".eE"))
+        return bad(h, name, "has data_offsets that are not integers");
+    if (a->number < 0 || b->number < 0) return bad(h, name, "has a negative offset");
+    if (!a->is_integer || !b->is_integer || (uint64_t)b->integer > h->data_size ||
+        (uint64_t)a->integer > h->data_size)
+        return bad(h, name, "ends past the file");
+    if (a->integer > b->integer) return bad(h, name, "ends before it begins");
+    e->begin = (size_t)a->integer;
+    e->end = (size_t)b->integer;
+    return QK_OK;
+}
+
+static qk_status read_entry(const header_reader *h, const qk_json *v, entry *e)
+{
+    *e = (entry){.tensor = {.name = v->key, .file = h->path}};
+    const char *name = v->key;
+    if (v->type != QK_JSON_T_OBJECT) return bad(h, name, "is not an object");
+    const qk_json *dtype = qk_json_get(v, "dtype");
+    if (!dtype) return bad(h, name, "has no dtype");
+    if (dtype->type != QK_JSON_T_STRING) return bad(h, name, "has a dtype that is not a string");
+    size_t bits = dtype_bits(dtype->text);
+    if (!bits) return bad(h, name, "has the unknown dtype '%.40s'", dtype->text);
+    e->tensor.dtype = dtype->text;
+    QK_TRY(read_shape(h, qk_json_get(v, "shape"), e));
+    QK_TRY(read_offsets(h, qk_json_get(v, "data_offsets"), e));
+
+    size_t bytes = bits / 8;
+    for (int i = 0; i < e->tensor.n_dims; i++)
+        if (!qk_mul(bytes, e->tensor.shape[i], &bytes))
+            return bad(h, name, "has a shape that overflows");
+    if (bytes != e->end - e->begin)
+        return bad(h, name, "needs %zu bytes and has %zu", bytes, e->end - e->begin);
+    e->tensor.bytes = bytes;
+    return QK_OK;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const entry *x = a, *y = b;
+    if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
+    return x->end < y->end ? -1 : x->end > y->end;
+}
+
+/* Tensors must cover the data from end to end. */
+static qk_status check_cover(const header_reader *h, entry *entries, size_t n)
+{
+    if (n) qsort(entries, n, sizeof *entries, by_offset);
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (entries[i].begin < at)
+            return bad(h, entries[i].tensor.name, "and tensor '%.100s' overlap",
+                       entries[i - 1].tensor.name);
+        if (entries[i].begin > at)
+            return bad(h, entries[i].tensor.name, "has a gap of %zu bytes before it",
+                       entries[i].begin - at);
+        at = entries[i].end;
+    }
+    if (at == h->data_size) return QK_OK;
+    return qk_fail(h->err, QK_ERR_FORMAT, "the file is damaged: download it again",
+                   "%s: %zu bytes at its end belong to no tensor", h->path, h->data_size - at);
+}
+
+static qk_status check_metadata(const header_reader *h, const qk_json *m)
+{
+    if (m->type != QK_JSON_T_OBJECT)
+        return qk_fail(h->err, QK_ERR_FORMAT, NULL, "%s: __metadata__ is not an object", h->path);
+    for (const qk_json *v = m->first; v; v = v->next)
+        if (v->type != QK_JSON_T_STRING)
+            return qk_fail(h->err, QK_ERR_FORMAT, NULL, "%s: __metadata__ '%.100s' is not a string",
+                           h->path, v->key);
+    return QK_OK;
+}
+
+static qk_status find_header(const qk_map *map, const char *path, size_t *length, qk_error *err)
+{
+    static const char pointer[] = "version https://git-lfs";
+    if (map->size >= sizeof pointer - 1 && !memcmp(map->data, pointer, sizeof pointer - 1))
+        return qk_fail(err, QK_ERR_FORMAT, "fetch the real file: git lfs pull",
+                       "%s: this is a Git LFS pointer, not the file it stands for", path);
+    if (map->size < 8)
+        return qk_fail(err, QK_ERR_FORMAT, "download it again", "%s: file of %zu bytes: too short",
+                       path, map->size);
+    uint64_t n = 0;
+    for (int i = 7; i >= 0; i--) n = n << 8 | map->data[i];
+    if (n > map->size - 8)
+        return qk_fail(err, QK_ERR_FORMAT, "the file is cut off or no safetensors file",
+                       "%s: the header length (%llu bytes) runs past the file (%zu bytes)", path,
+                       (unsigned long long)n, map->size);
+    if (n == 0) return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the header is empty", path);
+    if (n > HEADER_LIMIT)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: a header of %llu bytes is over the limit",
+                       path, (unsigned long long)n);
+    *length = (size_t)n;
+    return QK_OK;
+}
+
+static qk_status read_entries(header_reader *h, const qk_json *root, const uint8_t *data,
+                              qk_st_list *out)
+{
+    entry *entries = qk_alloc(root->count, sizeof *entries);
+    size_t n = 0;
+    qk_status s = QK_OK;
+    for (const qk_json *v = root->first; v && s == QK_OK; v = v->next)
+        s = strcmp(v->key, "__metadata__") ? read_entry(h, v, &entries[n++]) : check_metadata(h, v);
+    if (s == QK_OK) s = check_cover(h, entries, n);
+    for (size_t i = 0; i < n && s == QK_OK; i++) {
+        entries[i].tensor.data = data + entries[i].begin;
+        QK_GROW(out->items, out->count, out->capacity);
+        out->items[out->count++] = entries[i].tensor;
+    }
+    free(entries);
+    return s;
+}
+
+qk_status qk_st_read_file(const qk_map *map, const char *path, qk_arena *arena, qk_st_list *out,
+                          qk_error *err)
+{
+    size_t length;
+    QK_TRY(find_header(map, path, &length, err));
+    header_reader h = {
+        .path = path, .arena = arena, .err = err, .data_size = map->size - 8 - length};
+    const qk_json *root;
+    qk_status s = qk_json_parse(arena, (const char *)map->data + 8, length, path, &root, err);
+    if (s != QK_OK) return qk_error_prefix(err, "safetensors header");
+    if (root->type != QK_JSON_T_OBJECT)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the header is not a JSON object", path);
+    return read_entries(&h, root, map->data + 8 + length, out);
+}
+
+/* ---- writing ---- */
+
+static size_t out_bytes(const qk_st_out_tensor *t)
+{
+    size_t bytes = dtype_bits(t->dtype) / 8;
+    for (int d = 0; d < t->n_dims; d++) QK_ASSERT(qk_mul(bytes, t->shape[d], &bytes));
+    return bytes;
+}
+
+qk_status qk_safetensors_write(const char *path, const qk_st_out_tensor *tensors, size_t count,
+                               qk_error *err)
+{
+    qk_json_out o = {.compact = true};
+    size_t offset = 0;
+    qk_json_begin(&o, NULL, '{');
+    for (size_t i = 0; i < count; i++) {
+        qk_json_begin(&o, tensors[i].name, '{');
+        qk_json_add_str(&o, "dtype", tensors[i].dtype);
+        qk_json_begin(&o, "shape", '[');
+        for (int d = 0; d < tensors[i].n_dims; d++)
+            qk_json_add_int(&o, NULL, (int64_t)tensors[i].shape[d]);
+        qk_json_end(&o, ']');
+        qk_json_begin(&o, "data_offsets", '[');
+        qk_json_add_int(&o, NULL, (int64_t)offset);
+        qk_json_add_int(&o, NULL, (int64_t)(offset += out_bytes(&tensors[i])));
+        qk_json_end(&o, ']');
+        qk_json_end(&o, '}');
+    }
+    qk_json_end(&o, '}');
+    while (o.buf.size % 8) qk_buf_add_byte(&o.buf, ' '); /* the data starts aligned */
+
+    qk_writer w;
+    qk_status s = qk_writer_open(&w, path, err);
+    if (s == QK_OK) {
+        uint8_t length[8];
+        for (int i = 0; i < 8; i++) length[i] = (uint8_t)(o.buf.size >> 8 * i);
+        qk_writer_add(&w, length, 8);
+        qk_writer_add(&w, o.buf.data, o.buf.size);
+        for (size_t i = 0; i < count; i++)
+            qk_writer_add(&w, tensors[i].data, out_bytes(&tensors[i]));
+        s = qk_writer_commit(&w, err);
+    }
+    qk_buf_free(&o.buf);
+    return s;
+}

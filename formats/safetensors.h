@@ -1,0 +1,59 @@
+/* safetensors: named tensors in one file, or spread over shards that an index lists.
+ *
+ *   8 bytes   header length n, little-endian
+ *   n bytes   JSON: {"name": {"dtype": "BF16", "shape": [..], "data_offsets": [begin, end]}, ...,
+ *                    "__metadata__": {"key": "value"}}
+ *   the rest  the data; offsets count from here; tensors cover it without gaps or overlaps
+ *
+ * A folder holds model.safetensors, or model.safetensors.index.json whose "weight_map" says which
+ * shard has each tensor. Files are mapped, so tensors are borrowed and cost memory only when read.
+ * Source: the README of the safetensors library ("Format").
+ *
+ * next: engine/model.h */
+#pragma once
+
+#include "engine/base/dtype.h"
+#include "engine/base/file.h"
+
+enum { QK_MAX_DIMS = 8 };
+
+typedef struct qk_st_tensor {
+    const char *name;  /* NUL-terminated, owned by the checkpoint */
+    const char *dtype; /* as written: "F32", "BF16", "I64", ... */
+    int n_dims;
+    size_t shape[QK_MAX_DIMS];
+    const void *data; /* borrowed from the mapping; may be unaligned */
+    size_t bytes;
+    const char *file; /* path of the file, owned by the checkpoint */
+} qk_st_tensor;
+
+typedef struct qk_checkpoint {
+    qk_st_tensor *tensors; /* sorted by name */
+    size_t count;
+    qk_names files; /* paths of the files opened */
+    qk_map *maps;   /* one per file */
+    qk_arena arena;
+} qk_checkpoint;
+
+/* Opens one .safetensors file, or a model folder (single file or index with shards). Everything is
+ * validated before it returns; messages name file and tensor. */
+qk_status qk_checkpoint_open(qk_checkpoint *c, const char *path, qk_error *err);
+void qk_checkpoint_close(qk_checkpoint *c);
+
+/* NULL when there is none. */
+const qk_st_tensor *qk_checkpoint_find(const qk_checkpoint *c, const char *name);
+/* Number format of a tensor that the engine computes with; false for others (I64, F8_E4M3 ...). */
+bool qk_st_float_dtype(const qk_st_tensor *t, qk_dtype *out);
+/* "[576, 1536]", in the arena. */
+const char *qk_st_shape_text(qk_arena *arena, const size_t *shape, int n_dims);
+
+/* Writing: tensors of float32 or int64, streamed in the order they were declared. */
+typedef struct qk_st_out_tensor {
+    const char *name;
+    const char *dtype; /* "F32" or "I64" */
+    int n_dims;
+    size_t shape[QK_MAX_DIMS];
+    const void *data; /* borrowed until qk_safetensors_write returns */
+} qk_st_out_tensor;
+qk_status qk_safetensors_write(const char *path, const qk_st_out_tensor *tensors, size_t count,
+                               qk_error *err);

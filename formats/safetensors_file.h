@@ -1,0 +1,13 @@
+/* Between safetensors.c (one file) and checkpoint.c (a folder of them). */
+#pragma once
+
+#include "formats/safetensors.h"
+
+typedef struct qk_st_list {
+    qk_st_tensor *items;
+    size_t count, capacity;
+} qk_st_list;
+
+/* Appends the tensors of one mapped file; names live in the arena, path is borrowed. */
+qk_status qk_st_read_file(const qk_map *map, const char *path, qk_arena *arena, qk_st_list *out,
+                          qk_error *err);

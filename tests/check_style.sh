@@ -1,0 +1,23 @@
+#!/bin/sh
+# Formatting, and the caps on size: files 700 lines (kernels 450), functions 100 lines.
+rc=0
+if command -v clang-format >/dev/null 2>&1; then
+    for f in $(git ls-files '*.c' '*.h' | grep -v unicode_tables); do
+        clang-format --dry-run --Werror "$f" >/dev/null 2>&1 || { echo "$f: not formatted; run 'make format'"; rc=1; }
+    done
+else
+    echo "SKIPPED formatting: clang-format is not installed"
+fi
+for f in $(git ls-files '*.c' '*.h' '*.cu' '*.cuh' | grep -v unicode_tables); do
+    cap=700
+    case "$f" in kernels/*) cap=450 ;; tests/*) cap=900 ;; esac
+    lines=$(wc -l <"$f")
+    [ "$lines" -le $cap ] || { echo "$f: $lines lines, the cap is $cap"; rc=1; }
+done
+# A function ends at a closing brace in the first column.
+long=$(git ls-files '*.c' | grep -v '^tests/' | xargs awk '
+    /^[a-zA-Z_].*\(/ && !/;$/ { name = $0; start = FNR }
+    /^}/ && start { if (FNR - start > 100) print FILENAME ": " FNR - start " lines: " name; start = 0 }')
+[ -z "$long" ] || { echo "functions over 100 lines:"; echo "$long"; rc=1; }
+[ $rc = 0 ] && echo "style: formatted, within the caps"
+exit $rc

@@ -1,0 +1,63 @@
+"""Shared by the end-to-end tests: a counting runner, a run of qkengine, digests of a folder."""
+import hashlib
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import traceback
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CASE = ROOT / "tests/data/capture/case1_llama_log_uniform"
+
+
+def engine(args, cwd, **more):
+    """Runs ./qkengine; returns the finished process with text output."""
+    return subprocess.run([str(ROOT / "qkengine"), *map(str, args)], cwd=cwd, capture_output=True, text=True, **more)
+
+
+def make_workspace(folder, case=CASE):
+    """A folder with the case's model, dataset and config.yaml, as copies that a test may damage."""
+    shutil.copytree(case / "model", folder / "model")
+    shutil.copytree(case / "dataset", folder / "dataset")
+    shutil.copy(case / "config.yaml", folder / "config.yaml")
+    return folder
+
+
+def run(cwd, *settings, config="config.yaml", **more):
+    args = ["run", config, "--quiet"]
+    for s in settings:
+        args += ["--set", s]
+    return engine(args, cwd, **more)
+
+
+def digest(folder):
+    """{relative path: SHA-256} of every file."""
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def write_jsonl(path, rows):
+    path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
+
+
+def main(title, tests):
+    """Calls each test with a fresh temporary folder; prints counts; returns the exit status."""
+    import tempfile
+    passed = failed = skipped = 0
+    for test in tests:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                said = test(pathlib.Path(folder))
+                if isinstance(said, str) and said.startswith("SKIPPED"):
+                    print(f"{said}: {test.__name__}")
+                    skipped += 1
+                else:
+                    passed += 1
+                    print(f"ok   {test.__name__}" + (f": {said}" if said else ""))
+            except Exception:
+                failed += 1
+                print(f"FAIL {test.__name__}")
+                traceback.print_exc(file=sys.stdout)
+    print(f"{title}: {passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""The final folder has the same bytes for any batch size, thread count, crash history, and twice.
+
+usage: same_bytes.py [SEED]
+"""
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+from common import ROOT, digest, engine, main, make_workspace, run, write_jsonl
+
+SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+LAYOUTS = {"branch": [], "prefix": ["capture.per_head_masks=true"]}
+
+
+def long_dataset(folder, n=150):
+    """Enough short texts for several work units."""
+    rng = random.Random(5)
+    words = (ROOT / "tests/demo/texts.jsonl").read_text(encoding="utf-8").split()
+    rows = [{"id": f"doc-{i % (n - 7)}", "text": " ".join(rng.choices(words, k=rng.randint(0, 60)))} for i in range(n)]
+    write_jsonl(folder / "data.jsonl", rows)
+    return ["dataset.path=data.jsonl", "output.data_root=out"]
+
+
+def settings(folder, layout, *more):
+    return [*long_dataset(folder), f"output.layout={layout}", *LAYOUTS[layout], *more]
+
+
+def finish(folder, *args):
+    done = run(folder, *args)
+    assert done.returncode == 0, done.stderr
+    return digest(folder / "out" / "final")
+
+
+def fresh(folder, name):
+    (folder / name).mkdir()
+    return make_workspace(folder / name)
+
+
+def check_same(reference, other, what):
+    changed = sorted(k for k in reference.keys() | other.keys() if reference.get(k) != other.get(k))
+    assert not changed, f"{what}: {len(changed)} files differ, first {changed[:3]}"
+
+
+def batch_sizes_and_threads(folder):
+    for layout in LAYOUTS:
+        reference = None
+        for batch, threads in ((1, 1), (2, 2), (8, 1), (8, 2), (3, 2)):
+            work = fresh(folder, f"{layout}-{batch}-{threads}")
+            got = finish(work, *settings(work, layout, f"inference.batch_size={batch}", f"inference.threads={threads}"))
+            reference = reference or got
+            check_same(reference, got, f"{layout}, batch_size {batch}, {threads} threads")
+    return f"{len(reference)} files, 5 settings, 2 layouts"
+
+
+def running_twice(folder):
+    for layout in LAYOUTS:
+        work = fresh(folder, layout)
+        first = finish(work, *settings(work, layout))
+        check_same(first, finish(work, *settings(work, layout)), "second run")
+        assert not list((work / "out/staging").glob("unit*")), "units are left over"
+
+
+def killed_and_resumed(folder):
+    rng, kills, resumed = random.Random(SEED), 0, 0
+    for layout in LAYOUTS:
+        work = fresh(folder, layout + "-reference")
+        begin = time.time()
+        reference = finish(work, *settings(work, layout))
+        seconds = time.time() - begin
+        work = fresh(folder, layout + "-killed")
+        args = [str(ROOT / "qkengine"), "run", "config.yaml", "--quiet"]
+        for s in settings(work, layout):
+            args += ["--set", s]
+        for _ in range(5):
+            process = subprocess.Popen(args, cwd=work, stderr=subprocess.DEVNULL)
+            time.sleep(rng.uniform(0.05, 1.0) * seconds)
+            process.send_signal(signal.SIGKILL)
+            kills += process.wait() == -signal.SIGKILL
+            resumed += any((work / "out/staging").glob("unit-*.qku")) if (work / "out/staging").exists() else 0
+            final = work / "out/final"
+            if final.exists():
+                # Whatever stands under a final name is whole.
+                for path, sha in digest(final).items():
+                    assert reference.get(path) == sha or not (work / "out/final/manifest.json").exists(), path
+        check_same(reference, finish(work, *settings(work, layout)), "after kills")
+    assert kills >= 2, f"only {kills} runs were alive when they were killed"
+    return f"{kills} kills, {resumed} of them with finished units to resume from"
+
+
+def stopped_by_a_signal(folder):
+    work = fresh(folder, "work")
+    args = ["run", "config.yaml", "--quiet"]
+    for s in settings(work, "branch", "inference.batch_size=1", "inference.threads=1"):
+        args += ["--set", s]
+    process = subprocess.Popen([str(ROOT / "qkengine"), *args], cwd=work, stderr=subprocess.PIPE, text=True)
+    while not list(work.glob("out/staging/unit-*")) and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    if process.returncode == 0:
+        return "SKIPPED: the run ended before the signal"
+    assert process.returncode == 3, (process.returncode, err)
+    assert "run the same command again" in err, err
+    reference = fresh(folder, "reference")
+    check_same(finish(reference, *settings(reference, "branch")), finish(work, *settings(work, "branch")), "after SIGTERM")
+
+
+def two_runs_at_once_are_refused(folder):
+    work = fresh(folder, "work")
+    (work / "out/staging").mkdir(parents=True)
+    lock = os.open(work / "out/staging/lock", os.O_RDWR | os.O_CREAT)
+    import fcntl
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    done = run(work, "output.data_root=out")
+    assert done.returncode == 1 and "another run is working here" in done.stderr, done.stderr
+
+
+def other_settings_are_refused(folder):
+    work = fresh(folder, "work")
+    finish(work, *settings(work, "branch"))
+    before = digest(work / "out/final")
+    done = run(work, *settings(work, "branch", "capture.sampler.base_rate=2.5"))
+    assert done.returncode == 1, done.stderr
+    assert "base_rate: 8" in done.stderr and "2.5" in done.stderr, done.stderr
+    assert digest(work / "out/final") == before
+
+
+def plan_says_what_run_writes(folder):
+    import json
+    work = fresh(folder, "work")
+    args = [x for s in settings(work, "branch", "capture.sampler.type=all") for x in ("--set", s)]
+    plan = json.loads(engine(["plan", "config.yaml", "--json", *args], work).stdout)
+    done = engine(["run", "config.yaml", "--quiet", "--json", *args], work)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert plan["files"] == result["files"] == 24, (plan, result)
+    assert plan["examples"] == result["examples"] == 150, (plan, result)
+    assert plan["rows"] == result["rows"], (plan, result)
+
+
+if __name__ == "__main__":
+    sys.exit(main("same bytes", [batch_sizes_and_threads, running_twice, killed_and_resumed, stopped_by_a_signal,
+                                 two_runs_at_once_are_refused, other_settings_are_refused, plan_says_what_run_writes]))

@@ -1,0 +1,54 @@
+#!/bin/sh
+# make test: everything. Installs what it needs when it may, else prints the command that does.
+# Each suite has a time budget; the last line counts all tests.
+cd "$(dirname "$0")/.." || exit 1
+tests/tools/deps.sh test || exit 1
+make -j"$(nproc 2>/dev/null || echo 2)" qkengine || exit 1
+
+shared=${QK_SHARED:-$(cd .. && pwd)/shared}
+[ -d "$shared/golden" ] || echo "SKIPPED: no goldens at $shared/golden; the copies in tests/data are used"
+export QK_SHARED="$shared"
+golden() { if [ -d "$shared/golden/$1" ]; then echo "$shared/golden/$1"; else echo "tests/data/$1"; fi; }
+
+venv=build/venv
+if [ ! -x $venv/bin/python ] || ! cmp -s tests/interop/requirements.txt $venv/requirements.txt; then
+    echo "== Python readers from PyPI =="
+    python3 -m venv $venv && $venv/bin/pip install -q --disable-pip-version-check -r tests/interop/requirements.txt &&
+        cp tests/interop/requirements.txt $venv/requirements.txt || { rm -rf $venv; echo "SKIPPED: PyPI cannot be reached; no Python readers"; }
+fi
+
+passed=0 failed=0 skipped=0
+suite() {
+    name=$1 budget=$2; shift 2
+    echo "== $name =="
+    log=build/suite.log
+    timeout "$budget" "$@" >$log 2>&1; rc=$?
+    [ $rc = 0 ] && grep -E 'SKIPPED|^[a-z].*: [0-9]+ passed|^ok ' $log || cat $log
+    [ $rc = 124 ] && echo "$name: stopped after $budget seconds"
+    counts=$(sed -n 's/.*: \([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' $log | tail -n 1)
+    [ -n "$counts" ] || { [ $rc = 0 ] && counts="1 0 0" || counts="0 1 0"; }
+    set -- $counts
+    [ $rc = 0 ] || [ "$2" != 0 ] || set -- "$1" 1 "$3"
+    passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+}
+
+suite "layers" 60 tests/check_layers.sh
+suite "style" 120 tests/check_style.sh
+suite "unit tests" 600 make -s unit
+suite "unit tests with sanitizers" 1200 make -s unit SAN=1
+if [ -x $venv/bin/python ]; then
+    py="$venv/bin/python"
+    suite "forward goldens" 300 $py tests/interop/forward_golden.py "$(golden forward)"
+    suite "capture goldens" 300 $py tests/interop/capture_golden.py ./qkengine "$(golden capture)"
+    suite "readers" 300 $py tests/interop/load.py
+    suite "same bytes" 300 $py tests/interop/same_bytes.py
+    suite "bad input" 300 $py tests/interop/bad_input.py
+    for extra in tests/interop/parquet_interop.py tests/interop/real_model.py; do
+        [ -f $extra ] && suite "$(basename $extra .py)" 600 $py $extra
+    done
+else
+    echo "SKIPPED: all suites that need Python readers"
+    skipped=$((skipped + 5))
+fi
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -1,0 +1,164 @@
+/* formats/safetensors: round trip, shards, and headers that must be refused. */
+#include "tests/test.h"
+
+#include <unistd.h>
+
+#include "formats/json.h"
+#include "formats/safetensors.h"
+
+static char folder[64];
+
+static char *in_folder(const char *name)
+{
+    return qk_path_join(folder, name);
+}
+
+static void write_raw(const char *name, const char *header, size_t data_bytes)
+{
+    size_t n = strlen(header);
+    uint8_t *bytes = calloc(1, 8 + n + data_bytes);
+    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(n >> 8 * i);
+    memcpy(bytes + 8, header, n);
+    for (size_t i = 0; i < data_bytes; i++) bytes[8 + n + i] = (uint8_t)i;
+    char *path = in_folder(name);
+    CHECK_INT(qk_write_file(path, bytes, 8 + n + data_bytes, NULL), QK_OK);
+    free(path);
+    free(bytes);
+}
+
+static void test_round_trip(void)
+{
+    float a[6] = {1, 2, 3, 4, 5, 6};
+    int64_t b[2] = {-1, 1LL << 40};
+    qk_st_out_tensor out[] = {{"b", "I64", 1, {2}, b}, {"a", "F32", 2, {2, 3}, a}};
+    char *path = in_folder("round.safetensors");
+    qk_error err;
+    CHECK_INT(qk_safetensors_write(path, out, 2, &err), QK_OK);
+    qk_checkpoint c;
+    CHECK_INT(qk_checkpoint_open(&c, path, &err), QK_OK);
+    CHECK_INT(c.count, 2);
+    const qk_st_tensor *t = qk_checkpoint_find(&c, "a");
+    CHECK(t && t->n_dims == 2 && t->shape[1] == 3 && !memcmp(t->data, a, sizeof a));
+    t = qk_checkpoint_find(&c, "b");
+    CHECK(t && t->bytes == 16 && !memcmp(t->data, b, sizeof b));
+    CHECK(qk_checkpoint_find(&c, "c") == NULL);
+    qk_checkpoint_close(&c);
+    free(path);
+}
+
+static void test_refused_headers(void)
+{
+    static const struct {
+        const char *header;
+        size_t data;
+        const char *say;
+    } cases[] = {
+        {"[]", 0, "not a JSON object"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4,
+         "ends past the file"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 9,
+         "1 bytes at its end belong to no tensor"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8,
+         "needs 12 bytes and has 8"},
+        {"{\"a\":{\"dtype\":\"F99\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8,
+         "unknown dtype 'F99'"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", 8,
+         "negative dimension"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4],\"data_offsets\":[0,8]}}",
+         8, "overflows"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
+         "\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}",
+         8, "\"a\" is given twice"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
+         "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
+         12, "overlap"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "a gap of 4 bytes"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_raw("bad.safetensors", cases[i].header, cases[i].data);
+        char *path = in_folder("bad.safetensors");
+        qk_checkpoint c;
+        qk_error err = {0};
+        CHECK_MSG(qk_checkpoint_open(&c, path, &err) != QK_OK, "case %zu", i);
+        CHECK_MSG(strstr(err.message, cases[i].say), "case %zu: %s", i, err.message);
+        CHECK_MSG(strstr(err.message, "bad.safetensors"), "case %zu: %s", i, err.message);
+        free(path);
+    }
+}
+
+/* A file that was cut anywhere is refused, and nothing reads past its end. */
+static void test_truncation(void)
+{
+    char *whole = in_folder("round.safetensors"), *cut = in_folder("cut.safetensors");
+    qk_buf bytes;
+    CHECK_INT(qk_read_file(&bytes, whole, 1 << 20, NULL), QK_OK);
+    for (size_t n = 0; n < bytes.size; n++) {
+        CHECK_INT(qk_write_file(cut, bytes.data, n, NULL), QK_OK);
+        qk_checkpoint c;
+        CHECK_MSG(qk_checkpoint_open(&c, cut, NULL) != QK_OK, "%zu of %zu bytes", n, bytes.size);
+    }
+    qk_buf_free(&bytes);
+    free(whole);
+    free(cut);
+}
+
+/* The corpus of damaged files: each must be refused or accepted as its manifest says. */
+static void corpus(const char *prefix)
+{
+    char *manifest = test_golden("inputs/bad/manifest.json");
+    if (!manifest) SKIP("no ../shared/golden beside this checkout");
+    qk_arena arena = {0};
+    const qk_json *root = NULL;
+    CHECK_INT(qk_json_parse_file(&arena, manifest, 1 << 24, &root, NULL), QK_OK);
+    char *base = qk_strf("%.*s", (int)(strlen(manifest) - strlen("manifest.json")), manifest);
+    int seen = 0;
+    for (const qk_json *e = root ? root->first : NULL; e; e = e->next) {
+        if (strncmp(e->key, prefix, strlen(prefix))) continue;
+        const qk_json *must = qk_json_get(e, "must");
+        /* These two need the model's configuration to be noticed; test_model looks at them. */
+        if (strstr(e->key, "/tensor_missing") || strstr(e->key, "/tensor_shape")) continue;
+        char *path = qk_path_join(base, e->key);
+        qk_checkpoint c;
+        qk_error err = {0};
+        bool ok = qk_checkpoint_open(&c, path, &err) == QK_OK;
+        if (ok) qk_checkpoint_close(&c);
+        if (qk_json_is_string(must, "accept")) CHECK_MSG(ok, "%s: %s", e->key, err.message);
+        if (qk_json_is_string(must, "refuse")) CHECK_MSG(!ok, "%s was accepted", e->key);
+        if (!ok)
+            CHECK_MSG(strstr(err.message, qk_path_name(e->key)), "%s: %s", e->key, err.message);
+        seen++;
+        free(path);
+    }
+    CHECK_MSG(seen >= 15, "%d cases seen", seen);
+    free(base);
+    free(manifest);
+    qk_arena_free(&arena);
+}
+
+static void test_corpus_of_files(void)
+{
+    corpus("safetensors/");
+}
+static void test_corpus_of_folders(void)
+{
+    corpus("checkpoint/");
+}
+
+int main(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/qk_st_XXXXXX");
+    if (!mkdtemp(folder)) return 1;
+    RUN(test_round_trip);
+    RUN(test_refused_headers);
+    RUN(test_truncation);
+    RUN(test_corpus_of_files);
+    RUN(test_corpus_of_folders);
+    static const char *const left[] = {"round.safetensors", "bad.safetensors", "cut.safetensors"};
+    for (size_t i = 0; i < 3; i++) {
+        char *path = in_folder(left[i]);
+        unlink(path);
+        free(path);
+    }
+    rmdir(folder);
+    return test_summary("safetensors");
+}

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Installs what is missing, or prints the one command that does.
+# usage: deps.sh build    libraries and compiler
+#        deps.sh test     also what the tests need
+packages="gcc make pkg-config libyaml-dev libzstd-dev libsnappy-dev zlib1g-dev liblz4-dev libbrotli-dev libpcre2-dev libutf8proc-dev libcurl4-openssl-dev libssl-dev"
+[ "$1" = test ] && packages="$packages python3 python3-venv clang-format bible-kjv bible-kjv-text"
+
+missing=""
+if command -v dpkg-query >/dev/null 2>&1; then
+    for p in $packages; do
+        dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
+    done
+    [ -z "$missing" ] && exit 0
+    if [ "$(id -u)" = 0 ]; then
+        echo "installing:$missing"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null
+        exit
+    fi
+    echo "Some packages are missing. Install them with:"
+    echo "  sudo apt-get install$missing"
+    exit 1
+fi
+for library in yaml-0.1 libzstd snappy zlib liblz4 libbrotlidec libpcre2-8 libutf8proc libcurl libcrypto; do
+    pkg-config --exists "$library" 2>/dev/null || missing="$missing $library"
+done
+[ -z "$missing" ] && exit 0
+echo "These libraries were not found by pkg-config:$missing"
+echo "Install their development packages with your system's package manager; Debian calls them:"
+echo "  $packages"
+exit 1
