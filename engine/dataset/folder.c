@@ -38,12 +38,15 @@ qk_data_split *qk_data_files_add(qk_data_files *files, const char *name, size_t 
     return split;
 }
 
+void qk_data_split_free(qk_data_split *split)
+{
+    free(split->name);
+    qk_names_free(&split->files);
+}
+
 void qk_data_files_free(qk_data_files *files)
 {
-    for (size_t i = 0; i < files->count; i++) {
-        free(files->splits[i].name);
-        qk_names_free(&files->splits[i].files);
-    }
+    for (size_t i = 0; i < files->count; i++) qk_data_split_free(&files->splits[i]);
     free(files->splits);
     *files = (qk_data_files){0};
 }

@@ -36,6 +36,8 @@ void qk_data_files_free(qk_data_files *files);
 qk_status qk_data_files_get(const qk_data_files *files, const char *path, const char *name,
                             const qk_data_split **out, qk_error *err);
 
+void qk_data_split_free(qk_data_split *split);
+
 /* ---- for card.c ---- */
 
 /* What a folder holds. */
