@@ -131,7 +131,7 @@ const qk_config_key qk_config_keys[] = {
     INT("capture.head_sampling", "seed", capture.head_seed, "0", INT64_MIN, INT64_MAX, 0,
         "seed of that draw"),
     CHOICE("capture.sampler", "type", samplers, AT(capture.sampler.kind), "log_uniform",
-           "which positions: alike many per power of two, alike many everywhere, or every one"),
+           "which positions: equally many per power of two, equally many everywhere, or every one"),
     MAY("capture.sampler", "base_rate", number, capture.sampler.base_rate, "1.0",
         "rows wanted per bucket, above 0"),
 

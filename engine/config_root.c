@@ -57,10 +57,10 @@ const char *qk_config_root_problem(const char *path)
     const char *problem = NULL;
     if (!strcmp(root, "/"))
         problem = "the root folder";
-    else if (home && !strcmp(root, home))
-        problem = "the home folder";
     else if (strcmp(root, here) != 0 && contains(root, here))
         problem = "above the working folder";
+    else if (home && !strcmp(root, home))
+        problem = "the home folder";
     else if (home && contains(root, home))
         problem = "above the home folder";
     free(root);

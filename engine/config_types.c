@@ -143,8 +143,10 @@ static qk_status read_int(const qk_config_reader *r, const qk_config_key *key, c
                               (long long)key->most);
     QK_TRY(refuse_odd_base(r, key, v));
     if (v->integer < key->least)
-        return qk_config_fail(r, key, v, NULL, "must %s, not %s",
-                              key->least > 0 ? "be positive" : "not be negative", v->text);
+        return qk_config_fail(r, key, v, NULL,
+                              key->least > 0 ? "must be positive, not %s"
+                                             : "must not be negative, but is %s",
+                              v->text);
     *out = v->integer;
     return QK_OK;
 }

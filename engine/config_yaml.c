@@ -82,6 +82,16 @@ void qk_yaml_put(qk_yaml *map, const char *key, qk_yaml *value)
     append(map, value);
 }
 
+/* "capture.sampler." for a key in there: the names of the open maps. */
+static const char *parents(const builder *b)
+{
+    const char *path = "";
+    for (int i = 1; i < b->depth; i++)
+        if (b->stack[i].node->key)
+            path = qk_arena_strf(b->arena, "%s%s.", path, b->stack[i].node->key);
+    return path;
+}
+
 static qk_status take_key(builder *b, level *map, qk_yaml *key, const yaml_mark_t *mark)
 {
     if (key->type != QK_YAML_STRING || memchr(key->text, 0, key->length))
@@ -90,8 +100,8 @@ static qk_status take_key(builder *b, level *map, qk_yaml *key, const yaml_mark_
     if (map->node->count == QK_YAML_MAX_KEYS)
         return fail_at(b, mark, NULL, "too many keys in one map");
     if (qk_yaml_get(map->node, key->text))
-        return qk_fail(b->err, QK_ERR_CONFIG, "keep one of them", "%s:%d:%d: '%s' is given twice",
-                       b->name, key->line, key->column, key->text);
+        return qk_fail(b->err, QK_ERR_CONFIG, "keep one of them", "%s:%d:%d: '%s%s' is given twice",
+                       b->name, key->line, key->column, parents(b), key->text);
     map->key = key;
     return QK_OK;
 }

@@ -10,6 +10,7 @@
 #include "engine/dataset/cell.h"
 #include "engine/dataset/folder.h"
 #include "engine/dataset/source.h"
+#include "sampler/example_id.h"
 
 enum { QK_TEST_PARQUET = 0 };
 
@@ -204,6 +205,9 @@ static void test_folders(void)
     put_text("d3/part/0.txt", "zero\n");
     put_text("d3/notes.md", "no\n");
     check_rows(at("d3"), "train", NULL, "ten=|two=|zero=|");
+    CHECK_INT(symlink(".", at("d3/loop")), 0);
+    CHECK_INT(symlink("../a.txt", at("d3/z.txt")), 0);
+    check_rows(at("d3"), "train[3:5]", NULL, "one=|two=|");
     put_text("d4/a.csv", "text\nx\n");
     check_error(at("d4"), "train", NULL, "CSV files are not supported");
     put_text("d5/a.md", "x");
@@ -259,6 +263,19 @@ static void test_cards(void)
     check_error(at("k2"), "train", NULL, "** can only be a whole part of a path");
     put_text("k2/README.md", "---\nconfigs: [\n---\n");
     check_error(at("k2"), "train", NULL, "k2/README.md:");
+    put_text("k3/a.jsonl", "{\"text\": \"a\", \"id\": 5}{\"text\": \"b\"}");
+    put_text("k3/README.md", "---\ndataset_info:\n- config_name: other\n- config_name: default\n"
+                             "  features:\n  - name: id\n    dtype: string\n---\n");
+    qk_config ids = config_of(at("k3"), "train", "id");
+    qk_error err;
+    qk_dataset *d;
+    qk_example e;
+    bool more;
+    CHECK_INT(qk_dataset_open(&d, &ids, &err), QK_OK);
+    CHECK_INT(qk_dataset_next(d, &e, &more, &err), QK_OK);
+    CHECK_STR(e.id_text, "5");
+    CHECK_INT(e.id, qk_example_id_from_text("5", 1));
+    qk_dataset_close(d);
     put_text("k2/README.md", "---\nlicense: mit\n---\n");
     check_rows(at("k2"), "train", NULL, "a=|");
 }
@@ -442,6 +459,42 @@ static char *inputs(const char *name)
     return path;
 }
 
+/* A few files of the corpus that are part of this repository. */
+static void test_samples(void)
+{
+    static const struct {
+        const char *name;
+        qk_format format;
+        bool has_ids;
+    } samples[] = {
+        {"escapes.jsonl", QK_FORMAT_JSON, true},
+        {"ids_bool.jsonl", QK_FORMAT_JSON, true},
+        {"ids_date_like.jsonl", QK_FORMAT_JSON, true},
+        {"ids_extreme.jsonl", QK_FORMAT_JSON, true},
+        {"ids_float.jsonl", QK_FORMAT_JSON, true},
+        {"ids_int_and_float.jsonl", QK_FORMAT_JSON, true},
+        {"missing_keys.jsonl", QK_FORMAT_JSON, true},
+        {"bom.jsonl", QK_FORMAT_JSON, true},
+        {"pretty_objects.json", QK_FORMAT_JSON, true},
+        {"strings.json", QK_FORMAT_JSON, false},
+        {"lines_mixed.txt", QK_FORMAT_TEXT, false},
+    };
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
+        answers a;
+        char *file = qk_strf("tests/data/dataset/%s", samples[i].name);
+        char *rows = qk_strf("%s.rows", file);
+        CHECK_MSG(load_answers(&a, rows) && a.count, "%s", rows);
+        qk_source_spec spec = {.format = samples[i].format,
+                               .path = file,
+                               .text_column = "text",
+                               .id_column = samples[i].has_ids ? "id" : NULL};
+        CHECK_MSG(read_source(&spec, &a) == ROWS, "%s: %s", file, why);
+        free_answers(&a);
+        free(file);
+        free(rows);
+    }
+}
+
 static void test_corpus_files(void)
 {
     char *manifest_path = inputs("manifest.json");
@@ -577,6 +630,7 @@ int main(void)
     RUN(test_ids);
     RUN(test_folders);
     RUN(test_cards);
+    RUN(test_samples);
     RUN(test_corpus_files);
     RUN(test_corpus_folders);
     RUN(test_corpus_bad);

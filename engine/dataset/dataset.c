@@ -27,7 +27,7 @@ struct qk_dataset {
     qk_source *source;    /* of that file, or NULL before it */
     int64_t row;          /* of the split that comes next */
     int64_t index, given; /* rows given in all, and of this range */
-    qk_cell_kind id_kind; /* of the first file's ids; NULL until one is seen */
+    qk_cell_kind id_kind; /* of the card's or else of the first file's ids; NULL until known */
     bool past_first_file;
     qk_id id;
 };
@@ -111,8 +111,9 @@ static qk_status open_all(qk_dataset *d, qk_error *err)
 {
     qk_split_parts parts;
     QK_TRY(qk_split_parse(&parts, d->config->dataset.split, err));
-    qk_status s =
-        qk_data_files_find(&d->files, d->config->dataset.path, d->config->dataset.name, err);
+    qk_status s = qk_data_files_find(&d->files, d->config->dataset.path, d->config->dataset.name,
+                                     d->config->dataset.id_column, err);
+    d->id_kind = d->files.id_kind;
     if (s == QK_OK) s = resolve_ranges(d, &parts, err);
     if (s == QK_OK) s = open_first(d, err);
     qk_split_parts_free(&parts);
@@ -192,7 +193,7 @@ static qk_status set_id(qk_dataset *d, const qk_cell *cell, qk_example *out, qk_
     bool number = cell->kind == QK_CELL_INT || cell->kind == QK_CELL_UINT;
     if (d->id_kind == QK_CELL_NULL && (number || cell->kind == QK_CELL_TEXT))
         d->id_kind = number ? QK_CELL_INT : QK_CELL_TEXT;
-    qk_cell_kind column = d->past_first_file ? d->id_kind : QK_CELL_NULL;
+    qk_cell_kind column = d->past_first_file ? d->id_kind : d->files.id_kind;
     if (qk_cell_to_id(cell, column, &d->id, err) != QK_OK)
         return qk_error_prefix(err, "%s: row %lld (from 0)", d->source->spec.path,
                                (long long)d->source->at - 1);
