@@ -48,7 +48,7 @@ ISA_OBJ := $(foreach i,$(ISAS),$(ISA_SRC:%.c=$(B)/%.$(i).o))
 LIB := $(B)/libqkengine.a
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
-.PHONY: all test unit demo check format install clean help bench fuzz
+.PHONY: all test unit demo check format install clean help bench fuzz print-libs
 all: qkengine
 
 qkengine: $(B)/qkengine
@@ -98,6 +98,8 @@ bench: qkengine
 	@tests/bench/run.sh
 
 fuzz: ; @tests/fuzz/run.sh $(T)
+
+print-libs: ; @echo $(LDLIBS)
 
 install: qkengine
 	install -d $(DESTDIR)$(PREFIX)/bin
