@@ -6,7 +6,7 @@
 #include "engine/base/file.h"
 #include "engine/base/text.h"
 #include "engine/config.h"
-#include "engine/config_root.h"
+#include "engine/config/root.h"
 
 static const char base[] = "dataset:\n" /* line 1 */
                            "  path: data/corpus\n"

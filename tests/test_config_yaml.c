@@ -1,8 +1,8 @@
-/* engine/config_yaml: scalars as PyYAML makes them, trees with places, and broken text. */
+/* engine/config/yaml: scalars as PyYAML makes them, trees with places, and broken text. */
 #include "tests/test.h"
 
 #include "engine/base/file.h"
-#include "engine/config_yaml.h"
+#include "engine/config/yaml.h"
 #include "formats/json.h"
 #include "sampler/float_repr.h"
 

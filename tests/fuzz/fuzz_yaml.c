@@ -1,7 +1,7 @@
-/* engine/config_yaml: any bytes as a configuration file. */
+/* engine/config/yaml: any bytes as a configuration file. */
 #include "tests/fuzz/fuzz.h"
 
-#include "engine/config_yaml.h"
+#include "engine/config/yaml.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,12 +1,12 @@
 /* The table of configuration keys: name, type, bounds, default and meaning, each said once. The
  * loader reads values by it, error messages quote it, and README's reference is printed from it.
- * Private to engine/config*.c.
+ * Private to engine/config/.
  *
- * next: engine/config_keys.c */
+ * next: engine/config/keys.c */
 #pragma once
 
 #include "engine/config.h"
-#include "engine/config_yaml.h"
+#include "engine/config/yaml.h"
 
 /* What the keys fill: the configuration, and what config.c turns into parts of it at the end. */
 typedef struct qk_config_draft {

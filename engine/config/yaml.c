@@ -1,11 +1,11 @@
-/* libyaml's events -> a tree. See config_yaml.h; messages on broken syntax are in
- * config_yaml_fail.c. */
+/* libyaml's events -> a tree. See config/yaml.h; messages on broken syntax are in
+ * config/yaml_fail.c. */
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
-#include "engine/config_yaml.h"
-#include "engine/config_yaml_fail.h"
+#include "engine/config/yaml.h"
+#include "engine/config/yaml_fail.h"
 
 typedef struct anchor {
     const char *name;

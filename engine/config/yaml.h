@@ -1,13 +1,13 @@
 /* YAML text -> a tree whose nodes know their place, with the scalars of PyYAML.
  *
- * libyaml does the syntax (its event API); what a plain scalar means is decided by config_scalar.c
+ * libyaml does the syntax (its event API); what a plain scalar means is decided by config/scalar.c
  * with PyYAML's patterns (YAML 1.1): `yes` is a boolean, `1e3` a string, `1.0e+3` a number, `010`
  * eight, `1:30` ninety, `2024-05-06` a date. Quoted and block scalars are strings.
  *
  * Stricter than PyYAML: one document, no key twice, keys are strings, no tags, no merge keys. An
  * alias is a copy of what it stands for, and copies are counted. Only UTF-8 is read.
  *
- * next: engine/config_keys.h */
+ * next: engine/config/keys.h */
 #pragma once
 
 #include "engine/base/mem.h"

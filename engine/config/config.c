@@ -6,7 +6,7 @@
 #include "engine/base/file.h"
 #include "engine/base/log.h"
 #include "engine/base/text.h"
-#include "engine/config_keys.h"
+#include "engine/config/keys.h"
 
 /* "captures" and "did you mean 'capture'?"; the hint lives in the arena. */
 static const char *did_you_mean(const qk_config_reader *r, const char *word, const char *section)

@@ -1,6 +1,6 @@
-/* See config_root.h. Paths are compared after "." and ".." are taken out and, as far as folders
+/* See config/root.h. Paths are compared after "." and ".." are taken out and, as far as folders
  * exist, after links are followed. */
-#include "engine/config_root.h"
+#include "engine/config/root.h"
 
 #include <limits.h>
 #include <stdbool.h>

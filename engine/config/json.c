@@ -1,4 +1,4 @@
-/* model.config_overrides: YAML -> the JSON tree that config.json is, too. See config_keys.h.
+/* model.config_overrides: YAML -> the JSON tree that config.json is, too. See config/keys.h.
  *
  * Numbers keep their value exactly: an integer its decimal digits, a float the fewest digits that
  * read back as the same double, with a point or an exponent so that it stays a float. */
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/config_keys.h"
+#include "engine/config/keys.h"
 
 static const char *float_text(qk_arena *arena, double value)
 {

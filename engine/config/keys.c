@@ -1,7 +1,7 @@
 /* The keys. A row is section, name, type, where it goes, default, and what it means to a person.
  * The reference's defaults are used where its documents or its runs show them (sampler, padding);
- * the others are ours. See config_keys.h. */
-#include "engine/config_keys.h"
+ * the others are ours. See config/keys.h. */
+#include "engine/config/keys.h"
 
 #include <stdint.h>
 #include <string.h>

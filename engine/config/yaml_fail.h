@@ -1,6 +1,6 @@
-/* What is wrong with text that is not YAML, in words that help. Private to config_yaml.c.
+/* What is wrong with text that is not YAML, in words that help. Private to config/yaml.c.
  *
- * next: engine/config_scalar.c */
+ * next: engine/config/scalar.c */
 #pragma once
 
 #include <stddef.h>

@@ -1,7 +1,7 @@
-/* See config_yaml_fail.h. libyaml's own words are kept where they are clear; four slips that people
+/* See config/yaml_fail.h. libyaml's own words are kept where they are clear; four slips that people
  * make all the time (a tab, a missing space behind ':', a crooked indentation, an open bracket) get
  * their own. */
-#include "engine/config_yaml_fail.h"
+#include "engine/config/yaml_fail.h"
 
 #include <stdbool.h>
 #include <string.h>

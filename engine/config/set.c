@@ -1,9 +1,9 @@
 /* --set section.key=value: puts a value, itself YAML, into the tree of the file before it is read.
  * A path that has no maps yet gets them, so "capture.sampler.type=all" works on any file. Whether
- * the key exists is checked with the rest. See config_keys.h. */
+ * the key exists is checked with the rest. See config/keys.h. */
 #include <string.h>
 
-#include "engine/config_keys.h"
+#include "engine/config/keys.h"
 
 static void mark(qk_yaml *v, const char *setting)
 {

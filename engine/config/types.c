@@ -1,8 +1,8 @@
 /* Values of the configuration: what each type accepts, and what it says otherwise.
  *
  * A value that YAML reads as something else than its writer meant (1e-3 is a text, 010 is eight, a
- * commit of digits a number) is refused with the spelling that works. See config_keys.h. */
-#include "engine/config_keys.h"
+ * commit of digits a number) is refused with the spelling that works. See config/keys.h. */
+#include "engine/config/keys.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include <strings.h>
 
 #include "engine/base/log.h"
-#include "engine/config_root.h"
+#include "engine/config/root.h"
 
 const char *qk_config_place(const qk_config_reader *r, const qk_yaml *value)
 {

@@ -1,4 +1,4 @@
-/* output.data_root must be a folder of its own. Private to engine/config*.c. */
+/* output.data_root must be a folder of its own. Private to engine/config/. */
 #pragma once
 
 /* What is wrong with `path` as the folder for results: "the root folder", "above the working
