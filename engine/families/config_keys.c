@@ -1,5 +1,5 @@
-/* See config/keys.h. */
-#include "engine/families/config/keys.h"
+/* See config_keys.h. */
+#include "engine/families/config_keys.h"
 
 #include <math.h>
 

@@ -2,7 +2,7 @@
  * and sliding windows on some layers when the configuration asks for them. */
 #include "engine/families/family.h"
 
-#include "engine/families/config/keys.h"
+#include "engine/families/config_keys.h"
 
 static const qk_weight_names names = {
     .embed = "model.embed_tokens.weight",

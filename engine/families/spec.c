@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "engine/base/file.h"
-#include "engine/families/config/keys.h"
+#include "engine/families/config_keys.h"
 #include "engine/families/family.h"
 #include "engine/overrides.h"
 
