@@ -1,10 +1,16 @@
 /* See parquet_decode.h. Source: parquet-format, Encodings.md and Compression.md. */
 #include "formats/parquet_decode.h"
 
+#include <brotli/decode.h>
+#include <lz4.h>
 #include <snappy-c.h>
+#include <limits.h>
 #include <string.h>
 #include <zlib.h>
 #include <zstd.h>
+
+/* What one page of shared prefixes may unfold to. */
+enum { MOST_DELTA_BYTES = 1 << 30 };
 
 static bool varint(const uint8_t **at, const uint8_t *end, uint64_t *out)
 {
@@ -113,6 +119,46 @@ bool qk_pq_decode_delta(const uint8_t **at, const uint8_t *end, size_t n, int64_
     return true;
 }
 
+/* ---- DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY ---- */
+
+bool qk_pq_decode_delta_length(const uint8_t **at, const uint8_t *end, size_t n, int64_t *lengths,
+                               qk_pq_bytes *out)
+{
+    if (!qk_pq_decode_delta(at, end, n, lengths)) return false;
+    for (size_t i = 0; i < n; i++) {
+        if (lengths[i] < 0 || lengths[i] > end - *at) return false;
+        out[i] = (qk_pq_bytes){*at, (size_t)lengths[i]};
+        *at += lengths[i];
+    }
+    return true;
+}
+
+bool qk_pq_decode_delta_bytes(const uint8_t **at, const uint8_t *end, size_t n, int64_t *lengths,
+                              qk_buf *text, qk_pq_bytes *out)
+{
+    int64_t *prefixes = lengths + n;
+    if (!qk_pq_decode_delta(at, end, n, prefixes) ||
+        !qk_pq_decode_delta_length(at, end, n, lengths, out))
+        return false;
+    size_t total = 0, before = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t size;
+        if (prefixes[i] < 0 || (size_t)prefixes[i] > before) return false;
+        size = (size_t)prefixes[i] + out[i].size;
+        if (!qk_add(total, size, &total) || total > MOST_DELTA_BYTES) return false;
+        before = size;
+    }
+    qk_buf_clear(text);
+    qk_buf_reserve(text, total + 1); /* so that it does not move below */
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *start = text->data + text->size;
+        qk_buf_add(text, i ? out[i - 1].data : start, (size_t)prefixes[i]);
+        qk_buf_add(text, out[i].data, out[i].size);
+        out[i] = (qk_pq_bytes){start, (size_t)prefixes[i] + out[i].size};
+    }
+    return true;
+}
+
 /* ---- PLAIN and BYTE_STREAM_SPLIT ---- */
 
 size_t qk_pq_slot_size(qk_pq_type type)
@@ -194,7 +240,8 @@ bool qk_pq_decompress(int codec, const uint8_t *in, size_t in_size, uint8_t *out
                       bool *known)
 {
     size_t size = out_size;
-    *known = true;
+    *known = codec == 0 || codec == 1 || codec == 2 || codec == 4 || codec == 6 || codec == 7;
+    if (*known && !in_size && !out_size) return true; /* a v2 page of nulls only */
     switch (codec) {
     case 0:
         if (in_size != out_size) return false;
@@ -204,7 +251,14 @@ bool qk_pq_decompress(int codec, const uint8_t *in, size_t in_size, uint8_t *out
         return snappy_uncompress((const char *)in, in_size, (char *)out, &size) == SNAPPY_OK &&
                size == out_size;
     case 2: return gunzip(in, in_size, out, out_size);
+    case 4:
+        return BrotliDecoderDecompress(in_size, in, &size, out) == BROTLI_DECODER_RESULT_SUCCESS &&
+               size == out_size;
     case 6: return ZSTD_decompress(out, out_size, in, in_size) == out_size;
-    default: *known = false; return false;
+    case 7:
+        return in_size <= INT_MAX && out_size <= INT_MAX &&
+               LZ4_decompress_safe((const char *)in, (char *)out, (int)in_size, (int)out_size) ==
+                   (int)out_size;
+    default: return false;
     }
 }

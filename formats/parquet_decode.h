@@ -12,6 +12,14 @@ bool qk_pq_decode_hybrid(const uint8_t **at, const uint8_t *end, int width, uint
 /* DELTA_BINARY_PACKED: exactly n values. */
 bool qk_pq_decode_delta(const uint8_t **at, const uint8_t *end, size_t n, int64_t *out);
 
+/* Strings as all lengths, then all bytes; out points into the input. lengths: room for n. */
+bool qk_pq_decode_delta_length(const uint8_t **at, const uint8_t *end, size_t n, int64_t *lengths,
+                               qk_pq_bytes *out);
+/* Strings as lengths shared with the one before, then suffixes as above; out points into `text`,
+ * which is filled. lengths: room for 2 n. */
+bool qk_pq_decode_delta_bytes(const uint8_t **at, const uint8_t *end, size_t n, int64_t *lengths,
+                              qk_buf *text, qk_pq_bytes *out);
+
 /* n values of a type into slots: uint8_t, int32_t, int64_t, float, double or qk_pq_bytes (which
  * point into the input). */
 bool qk_pq_decode_plain(const uint8_t **at, const uint8_t *end, const qk_pq_leaf *leaf, size_t n,

@@ -346,9 +346,15 @@ void qk_pq_close(qk_pq_file *f)
 
 int qk_pq_find(const qk_pq_file *f, const char *name)
 {
-    for (size_t i = 0; i < f->n_leaves; i++)
-        if (!strcmp(f->leaves[i].path, name)) return (int)i;
-    return -1;
+    int top = -1, nested = -1;
+    for (size_t i = 0; i < f->n_leaves; i++) {
+        const qk_pq_leaf *l = &f->leaves[i];
+        if (l->path == l->top && !strcmp(l->top, name))
+            top = top == -1 ? (int)i : -2;
+        else if (nested < 0 && !strcmp(l->path, name))
+            nested = (int)i;
+    }
+    return top == -1 ? nested : top;
 }
 
 const char *qk_pq_metadata(const qk_pq_file *f, const char *key)

@@ -9,20 +9,15 @@
 #include "formats/thrift_read.h"
 
 enum { PAGE_DATA = 0, PAGE_INDEX = 1, PAGE_DICTIONARY = 2, PAGE_DATA_V2 = 3 };
-enum {
-    E_PLAIN = 0,
-    E_PLAIN_DICTIONARY = 2,
-    E_RLE = 3,
-    E_DELTA = 5,
-    E_RLE_DICTIONARY = 8,
-    E_SPLIT = 9
-};
+enum { E_PLAIN = 0, E_PLAIN_DICTIONARY = 2, E_RLE = 3, E_DELTA = 5, E_DELTA_LENGTH = 6 };
+enum { E_DELTA_BYTES = 7, E_RLE_DICTIONARY = 8, E_SPLIT = 9 };
 
 /* Larger pages are refused before memory is taken. */
 enum { MOST_PAGE_BYTES = 1 << 30 };
 
 typedef struct page_header {
     int64_t type, uncompressed, compressed, values, encoding, rep_bytes, def_bytes;
+    int64_t def_encoding, rep_encoding; /* of v1 levels */
     uint32_t crc;
     bool has_crc, is_compressed;
 } page_header;
@@ -38,7 +33,7 @@ struct qk_pq_cursor {
     size_t dictionary_count;
     bool has_dictionary;
     /* the open page */
-    qk_buf def, rep, dense, slots, valid, numbers;
+    qk_buf def, rep, dense, slots, valid, numbers, text;
     size_t values, next_value; /* levels, and how many were handed out */
     size_t next_dense;         /* for lists */
 };
@@ -61,8 +56,8 @@ qk_status qk_pq_cursor_open(qk_pq_cursor **out, const qk_pq_file *f, size_t leaf
 void qk_pq_cursor_close(qk_pq_cursor *c)
 {
     if (!c) return;
-    qk_buf *const all[] = {&c->page,  &c->dictionary_page, &c->dictionary, &c->def,    &c->rep,
-                           &c->dense, &c->slots,           &c->valid,      &c->numbers};
+    qk_buf *const all[] = {&c->page,  &c->dictionary_page, &c->dictionary, &c->def,     &c->rep,
+                           &c->dense, &c->slots,           &c->valid,      &c->numbers, &c->text};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) qk_buf_free(all[i]);
     free(c);
 }
@@ -95,6 +90,10 @@ static void read_data_header(qk_thrift_in *t, page_header *h, bool v2)
             h->values = qk_thrift_int(t, type);
         else if (id == (v2 ? 4 : 2))
             h->encoding = qk_thrift_int(t, type);
+        else if (!v2 && id == 3)
+            h->def_encoding = qk_thrift_int(t, type);
+        else if (!v2 && id == 4)
+            h->rep_encoding = qk_thrift_int(t, type);
         else if (v2 && id == 5)
             h->def_bytes = qk_thrift_int(t, type);
         else if (v2 && id == 6)
@@ -110,7 +109,14 @@ static bool read_header(qk_pq_cursor *c, page_header *h)
 {
     qk_thrift_in t = {c->at, c->end, 0, false};
     *h = (page_header){
-        .type = -1, .uncompressed = -1, .compressed = -1, .values = -1, .is_compressed = true};
+        .type = -1,
+        .uncompressed = -1,
+        .compressed = -1,
+        .values = -1,
+        .def_encoding = E_RLE,
+        .rep_encoding = E_RLE,
+        .is_compressed = true,
+    };
     int last = 0, id, type;
     while (qk_thrift_field(&t, &last, &id, &type)) {
         switch (id) {
@@ -228,6 +234,15 @@ static bool delta_values(qk_pq_cursor *c, const uint8_t **at, const uint8_t *end
     return c->leaf->type == QK_PQ_T_INT32 || c->leaf->type == QK_PQ_T_INT64;
 }
 
+static bool delta_strings(qk_pq_cursor *c, const uint8_t **at, const uint8_t *end, int64_t encoding,
+                          size_t n, void *out)
+{
+    int64_t *lengths = space(&c->numbers, 2 * n, 8);
+    if (c->leaf->type != QK_PQ_T_BYTES) return false;
+    if (encoding == E_DELTA_LENGTH) return qk_pq_decode_delta_length(at, end, n, lengths, out);
+    return qk_pq_decode_delta_bytes(at, end, n, lengths, &c->text, out);
+}
+
 static bool rle_booleans(qk_pq_cursor *c, const uint8_t **at, const uint8_t *end, size_t n,
                          uint8_t *out)
 {
@@ -251,6 +266,8 @@ static qk_status decode_values(qk_pq_cursor *c, const uint8_t *at, const uint8_t
     case E_RLE_DICTIONARY: ok = copy_from_dictionary(c, &at, end, n, out); break;
     case E_DELTA: ok = delta_values(c, &at, end, n, out); break;
     case E_RLE: ok = rle_booleans(c, &at, end, n, out); break;
+    case E_DELTA_LENGTH:
+    case E_DELTA_BYTES: ok = delta_strings(c, &at, end, encoding, n, out); break;
     case E_SPLIT: ok = size <= 8 && size > 1 && qk_pq_decode_split(&at, end, size, n, out); break;
     default: {
         const char *name = qk_pq_encoding_name((int)encoding);
@@ -283,6 +300,9 @@ static qk_status read_data(qk_pq_cursor *c, const page_header *h, int codec, qk_
     bool v2 = h->type == PAGE_DATA_V2;
     if (h->values < 0 || h->values > c->chunk_values)
         return bad(c, err, "more values than the chunk has");
+    if ((c->leaf->max_def && h->def_encoding != E_RLE) ||
+        (c->leaf->max_rep && h->rep_encoding != E_RLE))
+        return bad(c, err, "levels of an unknown encoding");
     QK_TRY(read_body(c, h, codec, &c->page, err));
     size_t n = (size_t)h->values, present = 0;
     const uint8_t *at = c->page.data, *end = at + c->page.size;
@@ -307,6 +327,11 @@ static qk_status open_chunk(qk_pq_cursor *c, qk_error *err)
                         : k->data_offset;
     int64_t size = (int64_t)c->f->map.size, rows = c->f->groups[c->group].rows;
     c->group++;
+    if (!k->values &&
+        (!rows || c->leaf->max_rep)) { /* nothing is stored, whatever the offsets say */
+        c->chunk_values = 0;
+        return QK_OK;
+    }
     if (begin < 4 || begin > size || k->compressed < 0 || k->compressed > size - begin ||
         k->values < 0)
         return bad(c, err, "a column chunk outside the file");

@@ -2,9 +2,9 @@
  *
  * A file is mapped; its footer is checked when it is opened; a cursor walks one leaf column through
  * all row groups and holds one page. Other columns are never touched. Read: data pages v1 and v2;
- * PLAIN, dictionaries, RLE booleans, DELTA_BINARY_PACKED, BYTE_STREAM_SPLIT; uncompressed, snappy,
- * gzip, zstd; CRCs when present. The rest is refused by name.
- * Source: apache/parquet-format, README.md, Encodings.md, parquet.thrift.
+ * every encoding of the format; uncompressed, snappy, gzip, brotli, zstd, lz4_raw; CRCs when
+ * present. Nested columns, lzo and the older lz4 are refused by name. Source:
+ * apache/parquet-format, README.md, Encodings.md, parquet.thrift.
  *
  * next: formats/parquet_meta.c */
 #pragma once
@@ -72,7 +72,8 @@ typedef struct qk_pq_file {
 
 qk_status qk_pq_open(qk_pq_file **out, const char *path, qk_error *err);
 void qk_pq_close(qk_pq_file *f); /* NULL-safe */
-/* Index of the leaf whose path is `name`, or -1. */
+/* Index of the leaf whose path is `name`, or -1; a top-level column of exactly this name wins over
+ * a path into a struct. -2: two top-level columns have this name. */
 int qk_pq_find(const qk_pq_file *f, const char *name);
 const char *qk_pq_metadata(const qk_pq_file *f, const char *key); /* NULL: absent */
 const char *qk_pq_type_name(qk_pq_type type);

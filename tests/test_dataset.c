@@ -12,7 +12,7 @@
 #include "engine/dataset/source.h"
 #include "sampler/example_id.h"
 
-enum { QK_TEST_PARQUET = 0 };
+enum { QK_TEST_PARQUET = 1 };
 
 static char folder[] = "/tmp/qk_test_dataset_XXXXXX";
 
@@ -426,6 +426,8 @@ static bool has_part(const char *name, const char *part)
 /* Not read yet: these must be refused whatever the corpus expects. */
 static bool is_unsupported(const char *path)
 {
+    /* Decimals as ids: Python's str() of them is not written yet. */
+    if (strstr(path, "id_decimal") || strstr(path, "duckdb_nested")) return true;
     return has_part(path, ".csv") || has_part(path, ".tsv") || has_part(path, ".gz") ||
            has_part(path, ".zst");
 }
