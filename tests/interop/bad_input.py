@@ -116,7 +116,7 @@ def null_text(folder):
 
 def damaged_jsonl(folder):
     make_workspace(folder)
-    (folder / "d.jsonl").write_text('{"id": 1, "text": "fine"}\n{"id": 2, "text": \n')
+    (folder / "d.jsonl").write_text('{"id": 1, "text": "fine"}\n{"id": 2, "text": }\n')
     expect(folder, run(folder, OUT, "dataset.path=d.jsonl"), 1, "d.jsonl", "line 2")
 
 
