@@ -230,7 +230,6 @@ static void test_capture(void)
 {
     qk_buf data;
     CHECK(qk_read_file(&data, "tests/data/tokenizer/capture.jsonl", 1 << 20, NULL) == QK_OK);
-    qk_json_reader r;
     qk_error err = {0};
     int examples = 0;
     char *at = (char *)data.data, *end = at + data.size, *stop;
@@ -257,7 +256,87 @@ static void test_capture(void)
     }
     CHECK_INT(examples, 18);
     qk_buf_free(&data);
-    (void)r;
+}
+
+/* ---- tiny tokenizers, one feature each ---- */
+
+/* Those that use what is not supported, and a part of the message that says so. */
+static const struct {
+    const char *name, *say;
+} refused[] = {
+    {"added_token_flags", "normalizer: type \"Lowercase\""},
+    {"bpe_continuing_subword_prefix", "model.continuing_subword_prefix: only null"},
+    {"bpe_end_of_word_suffix", "model.end_of_word_suffix: only null"},
+    {"class_metaspace_without_config_json", "tokenizer_class: \"LlamaTokenizer\""},
+    {"class_metaspace_without_config_json_not_legacy", "tokenizer_class: \"LlamaTokenizer\""},
+    {"norm_lowercase", "normalizer: type \"Lowercase\""},
+    {"norm_nfd", "normalizer: type \"NFD\""},
+    {"norm_nfkc", "normalizer: type \"NFKC\""},
+    {"norm_nfkd", "normalizer: type \"NFKD\""},
+    {"norm_nmt_nfkc_lowercase", "normalizer.normalizers[0]: type \"Nmt\""},
+    {"norm_replace_regex", "normalizer: a pattern that is not a String"},
+    {"norm_strip", "normalizer: type \"Strip\""},
+    {"norm_strip_accents", "normalizer.normalizers[0]: type \"NFD\""},
+    {"norm_strip_left", "normalizer: type \"Strip\""},
+    {"post_roberta", "post_processor: type \"RobertaProcessing\""},
+    {"punctuation_digits_sequence", "pre_tokenizer.pretokenizers[0]: type \"Punctuation\""},
+    {"punctuation_isolated", "pre_tokenizer.pretokenizers[0]: type \"Punctuation\""},
+    {"unigram_byte_fallback", "model.type: \"Unigram\""},
+    {"unigram_unk", "model.type: \"Unigram\""},
+    {"whitespace", "pre_tokenizer.pretokenizers[0]: type \"Whitespace\""},
+};
+
+static const char *refusal(const char *name)
+{
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (!strcmp(refused[i].name, name)) return refused[i].say;
+    return NULL;
+}
+
+/* true when the case was encoded, all of it. */
+static bool check_tiny(const char *root, const char *name)
+{
+    char *folder = qk_path_join(root, name), *path = qk_path_join(folder, "golden.jsonl");
+    const char *say = refusal(name);
+    qk_tokenizer *tok;
+    qk_error err = {0};
+    qk_buf lines = {0};
+    tally sum = {0};
+    qk_status s = qk_tokenizer_load(&tok, folder, &err);
+    CHECK_MSG((s != QK_OK) == (say != NULL), "%s: %s", name, err.message);
+    if (say && s != QK_OK) {
+        CHECK_INT(s, QK_ERR_UNSUPPORTED);
+        CHECK_MSG(strstr(err.message, say), "%s: \"%s\" is not in: %s", name, say, err.message);
+    }
+    CHECK(qk_read_file(&lines, path, 1 << 24, NULL) == QK_OK);
+    if (tok) {
+        compare_lines(name, tok, lines.data, lines.size, &sum);
+        CHECK_MSG(sum.lines >= 40 && sum.ids == sum.lines, "%s: %d of %d", name, sum.ids,
+                  sum.lines);
+        CHECK_MSG(sum.tokens == sum.lines && sum.cut == sum.with_cut, "%s", name);
+    }
+    bool exact = tok && sum.ids == sum.lines;
+    qk_buf_free(&lines);
+    qk_tokenizer_free(tok);
+    free(path);
+    free(folder);
+    return exact;
+}
+
+static void test_tiny(void)
+{
+    char *root = test_golden("tokenizers/tiny");
+    if (!root) SKIP("the tiny tokenizers are not here");
+    qk_names names = {0};
+    CHECK(qk_list_dir(root, &names, NULL) == QK_OK);
+    int exact = 0;
+    for (size_t i = 0; i < names.count; i++) exact += check_tiny(root, names.items[i]);
+    printf("  tiny: %zu cases, %d exact, %zu refused\n", names.count, exact,
+           sizeof refused / sizeof *refused);
+    CHECK_INT(names.count, 77);
+    CHECK_INT(exact, 57);
+    qk_names_free(&names);
+    free(root);
 }
 
 int main(void)
@@ -265,6 +344,7 @@ int main(void)
     snprintf(temp, sizeof temp, "/tmp/qk_tokenizer_XXXXXX");
     if (!mkdtemp(temp)) return 1;
     RUN(test_capture);
+    RUN(test_tiny);
     RUN(test_smollm2);
     RUN(test_llama3_1);
     RUN(test_qwen3);

@@ -50,6 +50,49 @@ static const qk_merge *find_merge(const qk_bpe *bpe, int32_t left, int32_t right
     return m->pair == UINT64_MAX ? NULL : m;
 }
 
+static const char SPACE[] = "\xE2\x96\x81"; /* U+2581 */
+
+/* By id: bytes "<0x..>" and the unknown token. The caller frees. */
+static bool *find_stand_ins(const qk_bpe *bpe)
+{
+    bool *out = qk_zalloc(bpe->vocab.size, sizeof *out);
+    for (int b = 0; b < 256; b++)
+        if (bpe->byte_ids[b] >= 0) out[bpe->byte_ids[b]] = true;
+    if (bpe->unk >= 0) out[bpe->unk] = true;
+    return out;
+}
+
+/* No merge may cross a cut, so every character must leave a symbol that ends in its last byte:
+ * none is dropped (there is an unknown token), and stand-ins for characters never merge. */
+static void find_cuts(qk_bpe *bpe)
+{
+    bpe->cuts = !bpe->ignore_merges && bpe->unk >= 0 && qk_vocab_find(&bpe->vocab, SPACE, 3) >= 0;
+    bool *stand_in = find_stand_ins(bpe);
+    for (size_t i = 0; bpe->cuts && i < bpe->merge_slots; i++) {
+        const qk_merge *m = &bpe->merges[i];
+        if (m->pair == UINT64_MAX) continue;
+        if (stand_in[m->pair >> 32] || stand_in[(uint32_t)m->pair]) bpe->cuts = false;
+        size_t length;
+        const char *text = qk_vocab_text(&bpe->vocab, m->joined, &length);
+        const char *at = text, *end = text + length;
+        while ((at = memmem(at, (size_t)(end - at), SPACE, 3))) {
+            if (at > text) bpe->glued[(uint8_t)at[-1]] = true;
+            at += 3;
+        }
+    }
+    free(stand_in);
+}
+
+size_t qk_bpe_next_cut(const qk_bpe *bpe, const uint8_t *piece, size_t length)
+{
+    if (!bpe->cuts) return length;
+    for (size_t i = 1; i + 2 < length; i++)
+        if (piece[i] == 0xE2 && piece[i + 1] == 0x96 && piece[i + 2] == 0x81 &&
+            !bpe->glued[piece[i - 1]])
+            return i;
+    return length;
+}
+
 void qk_bpe_finish(qk_bpe *bpe)
 {
     for (unsigned b = 0; b < 256; b++) {
@@ -61,6 +104,7 @@ void qk_bpe_finish(qk_bpe *bpe)
         uint8_t utf8[4];
         bpe->near_ids[c] = qk_vocab_find(&bpe->vocab, utf8, qk_utf8_encode(c, utf8));
     }
+    find_cuts(bpe);
 }
 
 void qk_bpe_free(qk_bpe *bpe)

@@ -28,6 +28,8 @@ typedef struct qk_bpe {
     bool fuse_unk, byte_fallback, ignore_merges;
     int32_t byte_ids[256];         /* "<0x00>".."<0xFF>", -1 where absent */
     int32_t near_ids[QK_BPE_NEAR]; /* of single characters below U+0400, -1 where absent */
+    bool cuts;                     /* qk_bpe_next_cut may cut */
+    bool glued[256];               /* last bytes of characters that some token has before U+2581 */
 } qk_bpe;
 
 /* Rank is the place in the file; a pair given again moves to the later rank. */
@@ -35,6 +37,10 @@ void qk_bpe_add_merge(qk_bpe *bpe, int32_t left, int32_t right, int32_t joined, 
 /* Fills the id tables when the vocabulary is complete. */
 void qk_bpe_finish(qk_bpe *bpe);
 void qk_bpe_free(qk_bpe *bpe);
+/* Where the first part of a piece ends, such that its parts encode to the same tokens as the whole:
+ * before a U+2581 ("▁", a space) that no merge joins to the character in front of it. Models
+ * without pre-tokenizer get whole texts as one piece; this makes words of them again. */
+size_t qk_bpe_next_cut(const qk_bpe *bpe, const uint8_t *piece, size_t length);
 
 /* Working memory of one thread. Zero-initialise to create. */
 typedef struct qk_symbol {

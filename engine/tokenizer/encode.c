@@ -88,7 +88,7 @@ static void run_bpe(encoder *e, const uint8_t *piece, size_t length)
         if (s->bpe.symbols[i].id >= 0) push_ids(e->out, &s->bpe.symbols[i].id, 1);
 }
 
-static void encode_piece(encoder *e, const uint8_t *piece, size_t length)
+static void encode_word(encoder *e, const uint8_t *piece, size_t length)
 {
     if (length > CACHE_KEY) {
         run_bpe(e, piece, length);
@@ -109,12 +109,23 @@ static void encode_piece(encoder *e, const uint8_t *piece, size_t length)
     word->count = (uint8_t)count;
 }
 
-/* ---- stretches ---- */
-
 static bool is_full(const encoder *e)
 {
     return e->out->count > e->most;
 }
+
+static void encode_piece(encoder *e, const uint8_t *piece, size_t length)
+{
+    while (length && !is_full(e)) {
+        size_t part =
+            e->tok->pretokenizer.byte_level ? length : qk_bpe_next_cut(&e->tok->bpe, piece, length);
+        encode_word(e, piece, part);
+        piece += part;
+        length -= part;
+    }
+}
+
+/* ---- stretches ---- */
 
 /* Normalised text without added tokens. */
 static qk_status encode_words(encoder *e, const uint8_t *text, size_t length, bool at_start)
