@@ -29,6 +29,9 @@ endif
 MAIN := engine/main.c
 SRC := $(filter-out $(MAIN),$(wildcard engine/*.c engine/*/*.c kernels/*.c kernels/ref/*.c \
          kernels/cpu/*.c formats/*.c formats/*/*.c sampler/*.c hub/*.c))
+ifeq ($(CUDA),1)
+SRC += $(wildcard kernels/cuda/*.c)
+endif
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 # kernels/cpu/isa/*.c hold the inner loops. They are compiled once per instruction set, and
@@ -110,7 +113,7 @@ clean:
 
 help:
 	@printf '%s\n' 'make           ./qkengine for the CPU' \
-	  'make CUDA=1    the same with the CUDA backend' \
+	  'make CUDA=1    the same with the CUDA backend in the table (its kernels are not written yet)' \
 	  'make SAN=1     with the address and undefined-behaviour sanitizers' \
 	  'make demo      run it on a tiny checkpoint and a few texts of this repository' \
 	  'make test      every test; installs what it needs' \

@@ -16,7 +16,8 @@ static void read_column(const qk_pq_file *f, size_t leaf)
     size_t n = 1;
     if (qk_pq_cursor_open(&c, f, leaf, NULL) != QK_OK) return;
     if (f->leaves[leaf].max_rep)
-        while (n && qk_pq_next_floats(c, 4, 1000, &floats, &n, NULL) == QK_OK) {}
+        while (n && qk_pq_next_floats(c, 4, 1000, &floats, &n, NULL) == QK_OK) {
+        }
     else
         do {
             if (qk_pq_next(c, 1000, &batch, NULL) != QK_OK) break;

@@ -7,4 +7,7 @@ const qk_backend *qk_backend_find(const char *name)
     return &qk_backend_ref;
 }
 
-const char *qk_backend_names(void) { return "ref"; }
+const char *qk_backend_names(void)
+{
+    return "ref";
+}
