@@ -21,7 +21,10 @@ LDLIBS := -lyaml -lzstd -lsnappy -lz -llz4 -lbrotlidec -lpcre2-8 -lutf8proc -lcu
           -ldl -lpthread
 ifeq ($(SAN),1)
 OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
+# The undefined-behaviour checks multiply the unrolled inner loops until gcc takes minutes.
+ISA_OPT := -fno-sanitize=undefined -fno-var-tracking
 endif
+ISA_OPT ?= -O3
 ifeq ($(CUDA),1)
 DEFINES += -DQK_CUDA
 endif
@@ -73,7 +76,7 @@ define isa_rule
 $(B)/kernels/cpu/isa/%.$(1).o: kernels/cpu/isa/%.c
 	@mkdir -p $$(@D)
 	@echo '  CC      $$< ($(1))'
-	@$$(CC) $$(CFLAGS) -O3 $$(ISA_FLAGS_$(1)) -DQK_ISA=$(1) -DQK_ISA_$(1) -c -o $$@ $$<
+	@$$(CC) $$(CFLAGS) $$(ISA_OPT) $$(ISA_FLAGS_$(1)) -DQK_ISA=$(1) -DQK_ISA_$(1) -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 
