@@ -2,8 +2,6 @@
  * files and texts that must be refused. */
 #include "tests/test.h"
 
-#include <dirent.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -294,7 +292,7 @@ static const char *refusal(const char *name)
 }
 
 /* true when the case was encoded, all of it. */
-static bool check_tiny(const char *root, const char *name)
+static bool check_tiny(const char *root, const char *name, int least)
 {
     char *folder = qk_path_join(root, name), *path = qk_path_join(folder, "golden.jsonl");
     const char *say = refusal(name);
@@ -311,7 +309,7 @@ static bool check_tiny(const char *root, const char *name)
     CHECK(qk_read_file(&lines, path, 1 << 24, NULL) == QK_OK);
     if (tok) {
         compare_lines(name, tok, lines.data, lines.size, &sum);
-        CHECK_MSG(sum.lines >= 40 && sum.ids == sum.lines, "%s: %d of %d", name, sum.ids,
+        CHECK_MSG(sum.lines >= least && sum.ids == sum.lines, "%s: %d of %d", name, sum.ids,
                   sum.lines);
         CHECK_MSG(sum.tokens == sum.lines && sum.cut == sum.with_cut, "%s", name);
     }
@@ -330,7 +328,7 @@ static void test_tiny(void)
     qk_names names = {0};
     CHECK(qk_list_dir(root, &names, NULL) == QK_OK);
     int exact = 0;
-    for (size_t i = 0; i < names.count; i++) exact += check_tiny(root, names.items[i]);
+    for (size_t i = 0; i < names.count; i++) exact += check_tiny(root, names.items[i], 40);
     printf("  tiny: %zu cases, %d exact, %zu refused\n", names.count, exact,
            sizeof refused / sizeof *refused);
     CHECK_INT(names.count, 77);
@@ -339,11 +337,73 @@ static void test_tiny(void)
     free(root);
 }
 
+/* The same from files that are always here. */
+static void test_committed(void)
+{
+    CHECK(check_tiny("tests/data/tokenizer", "bpe_fallback_merges_strings", 27));
+    CHECK(check_tiny("tests/data/tokenizer", "split_o200k", 24));
+}
+
+/* ---- limits ---- */
+
+/* The reference's own call with several limits; what its attention mask hides is padding. */
+static bool same_unmasked(const qk_tokens *t, const qk_json *ids, const qk_json *mask)
+{
+    size_t n = 0;
+    for (const qk_json *id = ids->first, *m = mask->first; id; id = id->next, m = m->next)
+        if (m->integer && (n >= t->count || t->ids[n++] != id->integer)) return false;
+    return n == t->count;
+}
+
+static int compare_batches(const qk_tokenizer *tok, const qk_json *batch)
+{
+    qk_tokens t = {0};
+    int texts = 0;
+    const qk_json *calls = qk_json_get(batch, "calls"), *list = qk_json_get(batch, "texts");
+    for (const qk_json *call = calls->first; call; call = call->next) {
+        int64_t limit = qk_json_get(call, "max_length")->integer;
+        const qk_json *ids = qk_json_get(call, "input_ids")->first;
+        const qk_json *mask = qk_json_get(call, "attention_mask")->first;
+        for (const qk_json *text = list->first; text; text = text->next, texts++) {
+            CHECK(qk_tokenizer_encode(tok, text->text, text->length, limit, &t, NULL) == QK_OK);
+            CHECK_MSG(same_unmasked(&t, ids, mask), "limit %d, \"%s\"", (int)limit, text->text);
+            ids = ids->next;
+            mask = mask->next;
+        }
+    }
+    qk_tokens_free(&t);
+    return texts;
+}
+
+static void test_limits(void)
+{
+    static const char *const models[][2] = {
+        {"smollm2", "llama"}, {"qwen3", "qwen3"}, {"llama2", "mistral"}};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char relative[128];
+        snprintf(relative, sizeof relative, "tokenizers/%s.batch.json", models[i][0]);
+        char *path = test_golden(relative);
+        if (!path || !unpack_real(models[i][0], models[i][1])) SKIP("no batch goldens");
+        qk_arena arena = {0};
+        const qk_json *batch;
+        qk_tokenizer *tok;
+        CHECK(qk_json_parse_file(&arena, path, 1 << 24, &batch, NULL) == QK_OK);
+        CHECK(qk_tokenizer_load(&tok, temp, NULL) == QK_OK);
+        if (tok) CHECK(compare_batches(tok, batch) >= 16);
+        qk_tokenizer_free(tok);
+        qk_arena_free(&arena);
+        clear_temp();
+        free(path);
+    }
+}
+
 int main(void)
 {
     snprintf(temp, sizeof temp, "/tmp/qk_tokenizer_XXXXXX");
     if (!mkdtemp(temp)) return 1;
     RUN(test_capture);
+    RUN(test_committed);
+    RUN(test_limits);
     RUN(test_tiny);
     RUN(test_smollm2);
     RUN(test_llama3_1);

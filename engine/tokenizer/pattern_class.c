@@ -12,7 +12,7 @@ bool qk_regex_refuse(qk_regex_text *t, const char *what)
     if (t->status == QK_OK)
         t->status = qk_fail(t->err, QK_ERR_UNSUPPORTED,
                             "open an issue with this tokenizer.json, or tokenize elsewhere",
-                            "%s: regex byte %zu: %s is not supported", t->where,
+                            "%s: regex byte %zu: not supported: %s", t->where,
                             (size_t)(t->at - t->begin), what);
     return false;
 }

@@ -13,7 +13,7 @@ typedef struct qk_regex_text {
     qk_status status;
 } qk_regex_text;
 
-/* "WHERE: regex byte 17: WHAT is not supported"; returns false. */
+/* "WHERE: regex byte 17: not supported: WHAT"; returns false. */
 bool qk_regex_refuse(qk_regex_text *t, const char *what);
 /* A literal character or an escape at t->at. *literal becomes the character when it is one and 0
  * when it is a class (which then has its cases, where they matter). */
