@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "interop"))
 from common import ROOT, engine, write_jsonl  # noqa: E402
 
 MODEL = ROOT / "build/smollm2"
-CASES = [(512, 24), (4096, 4)]   # tokens of a document, documents of a run
+CASES = [(512, 16), (4096, 3)]   # tokens of a document, documents of a run
 
 TORCH = """
 import sys, time, torch
