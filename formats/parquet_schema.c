@@ -81,6 +81,14 @@ static void read_logical(qk_thrift *t, qk_pq_logical *l)
     }
 }
 
+static const char *read_name(qk_thrift *t, const qk_thrift_field *f, qk_arena *arena)
+{
+    size_t n;
+    const uint8_t *bytes = qk_thrift_binary(t, f, "a column's name", &n);
+    if (n && memchr(bytes, 0, n)) qk_thrift_fail(t, "a column name holds a NUL byte");
+    return qk_arena_strndup(arena, bytes ? (const char *)bytes : "", n);
+}
+
 void qk_pq_node_read(qk_thrift *t, qk_pq_node *node, qk_arena *arena)
 {
     qk_thrift_field f = {0};
@@ -89,7 +97,7 @@ void qk_pq_node_read(qk_thrift *t, qk_pq_node *node, qk_arena *arena)
         case 1: node->physical = qk_thrift_i32(t, &f, "a column's type"); break;
         case 2: node->fixed_length = qk_thrift_i32(t, &f, "type_length"); break;
         case 3: node->repetition = qk_thrift_i32(t, &f, "repetition_type"); break;
-        case 4: node->name = qk_pq_string(t, &f, "a column's name", arena); break;
+        case 4: node->name = read_name(t, &f, arena); break;
         case 5: node->children = qk_thrift_i32(t, &f, "num_children"); break;
         case 6: node->converted = qk_thrift_i32(t, &f, "converted_type"); break;
         case 7: node->scale = qk_thrift_i32(t, &f, "scale"); break;
