@@ -15,11 +15,9 @@ static uint64_t unpack(const uint8_t *bytes, size_t n, uint64_t index, int width
         word >>= shift;
         if (shift) word |= (uint64_t)bytes[at + 8] << (64 - shift);
     } else {
-        for (size_t i = 0; i < 9 && at + i < n; i++) {
-            int place = (int)(8 * i) - shift;
-            word |=
-                place < 0 ? (uint64_t)bytes[at + i] >> -place : (uint64_t)bytes[at + i] << place;
-        }
+        for (size_t i = 0; i < 8 && at + i < n; i++) word |= (uint64_t)bytes[at + i] << (8 * i);
+        word >>= shift;
+        if (shift && at + 8 < n) word |= (uint64_t)bytes[at + 8] << (64 - shift);
     }
     return width == 64 ? word : word & ((1ull << width) - 1);
 }
