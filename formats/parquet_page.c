@@ -4,11 +4,14 @@
 #include <stdlib.h>
 #include <zlib.h>
 
+enum { SPARE_BELOW = 64 << 20 };
+
 qk_status qk_pq_room_for(qk_pq_room *room, size_t bytes, const char *what, qk_error *err)
 {
     if (bytes <= room->capacity) return QK_OK;
     free(room->data);
     *room = (qk_pq_room){0};
+    if (bytes < SPARE_BELOW) bytes += bytes / 4; /* the pages of a column differ a little */
     QK_TRY(qk_try_alloc(&room->data, bytes, 1, what, err));
     room->capacity = bytes;
     return QK_OK;
@@ -24,6 +27,16 @@ static void read_data_header(qk_thrift *t, qk_pq_page *p)
         case 2: p->encoding = qk_thrift_i32(t, &f, "a page's encoding"); break;
         case 3: p->definition_encoding = qk_thrift_i32(t, &f, "a level encoding"); break;
         case 4: p->repetition_encoding = qk_thrift_i32(t, &f, "a level encoding"); break;
+        default: qk_thrift_skip(t, &f);
+        }
+}
+
+static void read_dictionary_header(qk_thrift *t, qk_pq_page *p)
+{
+    qk_thrift_field f = {0};
+    while (qk_thrift_next(t, &f)) switch (f.id) {
+        case 1: p->values = qk_thrift_i32(t, &f, "a dictionary's num_values"); break;
+        case 2: p->encoding = qk_thrift_i32(t, &f, "a dictionary's encoding"); break;
         default: qk_thrift_skip(t, &f);
         }
 }
@@ -55,8 +68,10 @@ static void read_type_header(qk_thrift *t, const qk_thrift_field *f, qk_pq_page 
     p->has_header = true;
     if (p->type == QK_PQ_PAGE_DATA_V2)
         read_v2_header(t, p);
+    else if (p->type == QK_PQ_PAGE_DICTIONARY)
+        read_dictionary_header(t, p);
     else
-        read_data_header(t, p); /* a dictionary's begins the same */
+        read_data_header(t, p);
 }
 
 static qk_status check_page(const qk_pq_page *p, size_t left, qk_error *err)

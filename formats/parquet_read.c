@@ -46,7 +46,7 @@ static qk_status find_footer(const char *path, const qk_map *map, size_t *at, si
 qk_status qk_pq_open(qk_pq_file **out, const char *path, qk_error *err)
 {
     qk_map map;
-    size_t n;
+    size_t n = 0;
     *out = NULL;
     QK_TRY(qk_map_open(&map, path, err));
     qk_pq_file *f = qk_zalloc(1, sizeof *f);
