@@ -7,6 +7,7 @@
 #include <snappy-c.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 static const char *const names[] = {"none",   "snappy", "gzip", "LZO",
                                     "brotli", "lz4",    "zstd", "lz4_raw"};
@@ -113,6 +114,8 @@ static qk_status expand_brotli(const uint8_t *in, size_t n, uint8_t *out, size_t
 static qk_status expand_zstd(const uint8_t *in, size_t n, uint8_t *out, size_t plain, qk_error *err)
 {
     size_t size = ZSTD_decompress(out, plain, in, n);
+    if (ZSTD_getErrorCode(size) == ZSTD_error_dstSize_tooSmall)
+        return bad(err, QK_CODEC_ZSTD, "the page expands to more than its header says");
     if (ZSTD_isError(size)) return bad(err, QK_CODEC_ZSTD, ZSTD_getErrorName(size));
     return size == plain ? QK_OK : other_size(err, QK_CODEC_ZSTD, size, plain);
 }

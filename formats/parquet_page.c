@@ -182,8 +182,8 @@ static qk_status expand(int codec, const uint8_t *in, size_t n, size_t plain, qk
     }
     if (plain > qk_codec_most(codec, n))
         return qk_fail(err, QK_ERR_FORMAT, NULL,
-                       "a page of %zu bytes cannot expand to %zu (%s makes at most %zu of them)", n,
-                       plain, qk_codec_name(codec), qk_codec_most(codec, n));
+                       "a page of %zu bytes cannot expand to %zu (the limit is %zu with %s)", n,
+                       plain, qk_codec_most(codec, n), qk_codec_name(codec));
     QK_TRY(qk_pq_room_for(room, plain + 1, "a page", err));
     QK_TRY(qk_codec_expand(codec, in, n, room->data, plain, err));
     *out = (qk_pq_part){room->data, plain};

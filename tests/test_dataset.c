@@ -11,7 +11,7 @@
 #include "engine/dataset/folder.h"
 #include "engine/dataset/source.h"
 
-enum { QK_TEST_PARQUET = 0 };
+enum { QK_TEST_PARQUET = 1 };
 
 static char folder[] = "/tmp/qk_test_dataset_XXXXXX";
 

@@ -1,8 +1,182 @@
-/* Parquet rows. See source.h. */
+/* Parquet rows: a column of strings and one of ids, read side by side. See source.h.
+ *
+ * The text column is a string, or bytes that are UTF-8 (old Impala and Hive did not say which). It
+ * may be inside structs: "doc.text", unless a column at the top is called just that. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+#include "engine/dataset/parquet_id.h"
 #include "engine/dataset/source.h"
+
+enum { BATCH_ROWS = 1024 };
+
+typedef struct column {
+    const qk_pq_leaf *leaf;
+    qk_pq_cursor *cursor; /* NULL: every value is null */
+    qk_pq_batch batch;
+    size_t at; /* rows of the batch given */
+} column;
+
+typedef struct parquet_source {
+    qk_source base;
+    qk_pq_file *file;
+    column text, id;
+    qk_buf id_text;
+} parquet_source;
+
+/* ---- opening ---- */
+
+/* A struct, a list, or nothing is called so: says which. */
+static qk_status no_such_leaf(const qk_pq_file *f, const char *name, qk_error *err)
+{
+    size_t n = strlen(name);
+    qk_names found = {0};
+    for (size_t i = 0; i < qk_pq_n_columns(f); i++) {
+        const qk_pq_leaf *leaf = qk_pq_column(f, i);
+        bool inside = leaf->depth > 1 && !strncmp(leaf->name, name, n) && leaf->name[n] == '.';
+        if (inside) qk_names_free(&found);
+        if (inside)
+            return qk_fail(err, QK_ERR_NOTFOUND, "name one of its fields",
+                           "%s: the column '%s' is %s, which holds '%s'", qk_pq_path(f), name,
+                           leaf->max_repetition ? "repeated (a list)" : "a struct", leaf->name);
+        if (!found.count || strcmp(found.items[found.count - 1], leaf->path[0]) != 0)
+            qk_names_add(&found, leaf->path[0]);
+    }
+    qk_status s = qk_source_no_column(qk_pq_path(f), name, &found, err);
+    qk_names_free(&found);
+    return s;
+}
+
+static qk_status open_column(column *c, const qk_pq_file *f, const char *name, qk_error *err)
+{
+    int at = qk_pq_find(f, name);
+    if (at == -1) return no_such_leaf(f, name, err);
+    if (at < 0)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: two columns are named '%s'", qk_pq_path(f),
+                       name);
+    c->leaf = qk_pq_column(f, (size_t)at);
+    return qk_pq_cursor_open(&c->cursor, f, at, err);
+}
+
+static qk_status check_text(const qk_pq_file *f, const qk_pq_leaf *leaf, qk_error *err)
+{
+    char logical[40];
+    qk_pq_kind kind = leaf->logical.kind;
+    if (leaf->max_repetition)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, NULL,
+                       "%s: the column '%s' is repeated (a list), not one string a row",
+                       qk_pq_path(f), leaf->name);
+    if (leaf->physical == QK_PQ_BYTE_ARRAY &&
+        (kind == QK_PQ_KIND_STRING || kind == QK_PQ_KIND_NONE || kind == QK_PQ_KIND_ENUM ||
+         kind == QK_PQ_KIND_JSON))
+        return QK_OK;
+    return qk_fail(err, QK_ERR_UNSUPPORTED, "set dataset.text_column to a column of strings",
+                   "%s: the column '%s' is %s%s%s, not a string", qk_pq_path(f), leaf->name,
+                   qk_pq_physical_name((int)leaf->physical), kind ? " " : "",
+                   qk_pq_logical_name(&leaf->logical, logical));
+}
+
+static bool id_is_absent(const qk_source_spec *spec, const qk_pq_file *f)
+{
+    return !spec->id_column || (spec->id_may_be_missing && qk_pq_find(f, spec->id_column) == -1);
+}
+
+static qk_status open_columns(parquet_source *s, qk_error *err)
+{
+    const qk_source_spec *spec = &s->base.spec;
+    QK_TRY(open_column(&s->text, s->file, spec->text_column, err));
+    QK_TRY(check_text(s->file, s->text.leaf, err));
+    if (id_is_absent(spec, s->file)) return QK_OK;
+    QK_TRY(open_column(&s->id, s->file, spec->id_column, err));
+    if (qk_parquet_id_check(s->id.leaf, err) == QK_OK) return QK_OK;
+    return qk_error_prefix(err, "%s", spec->path);
+}
+
+/* ---- rows ---- */
+
+/* Makes c->at the slot of the next row; *more is false at the end. */
+static qk_status advance(column *c, bool *more, qk_error *err)
+{
+    if (c->at == c->batch.n) {
+        c->at = 0;
+        QK_TRY(qk_pq_next(c->cursor, BATCH_ROWS, &c->batch, err));
+    }
+    *more = c->batch.n > 0;
+    return QK_OK;
+}
+
+static qk_status set_text(parquet_source *s, qk_cell *cell, qk_error *err)
+{
+    column *c = &s->text;
+    const qk_pq_bytes *b = (const qk_pq_bytes *)c->batch.values + c->at;
+    if (!c->batch.valid[c->at++]) return QK_OK;
+    *cell = (qk_cell){.kind = QK_CELL_TEXT, .text = (const char *)b->data, .length = b->n};
+    if (!b->n) cell->text = "";
+    if (qk_utf8_check(b->data, b->n) == b->n) return QK_OK;
+    return qk_fail(err, QK_ERR_FORMAT, "texts must be UTF-8", "'%s' is not valid UTF-8",
+                   c->leaf->name);
+}
+
+static qk_status set_row(parquet_source *s, qk_row *row, qk_error *err)
+{
+    QK_TRY(set_text(s, &row->text, err));
+    if (!s->id.cursor) return QK_OK;
+    return qk_parquet_id(&row->id, s->id.leaf, &s->id.batch, s->id.at++, &s->id_text, err);
+}
+
+static qk_status parquet_next(qk_source *base, qk_row *row, bool *more, qk_error *err)
+{
+    parquet_source *s = (parquet_source *)base;
+    QK_TRY(advance(&s->text, more, err));
+    if (*more && s->id.cursor) QK_TRY(advance(&s->id, more, err));
+    if (!*more || set_row(s, row, err) == QK_OK) return QK_OK;
+    return qk_error_prefix(err, "%s: row %lld (from 0)", base->spec.path, (long long)base->at);
+}
+
+static qk_status skip_column(column *c, uint64_t rows, qk_error *err)
+{
+    size_t here = c->batch.n - c->at;
+    if (here > rows) here = (size_t)rows;
+    c->at += here;
+    return rows > here && c->cursor ? qk_pq_skip(c->cursor, rows - here, err) : QK_OK;
+}
+
+static qk_status parquet_skip(qk_source *base, int64_t rows, qk_error *err)
+{
+    parquet_source *s = (parquet_source *)base;
+    if (rows > base->rows - base->at) rows = base->rows - base->at;
+    if (rows <= 0) return QK_OK;
+    QK_TRY(skip_column(&s->text, (uint64_t)rows, err));
+    QK_TRY(skip_column(&s->id, (uint64_t)rows, err));
+    base->at += rows;
+    return QK_OK;
+}
+
+static void parquet_close(qk_source *base)
+{
+    parquet_source *s = (parquet_source *)base;
+    qk_pq_cursor_close(s->text.cursor);
+    qk_pq_cursor_close(s->id.cursor);
+    qk_pq_close(s->file);
+    qk_buf_free(&s->id_text);
+    free(s);
+}
+
+static const qk_source_type parquet_type = {parquet_next, parquet_skip, parquet_close};
 
 qk_status qk_parquet_open(qk_source **out, const qk_source_spec *spec, qk_error *err)
 {
-    *out = NULL;
-    return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: Parquet files are not read yet", spec->path);
+    qk_pq_file *file;
+    QK_TRY(qk_pq_open(&file, spec->path, err));
+    parquet_source *s = qk_zalloc(1, sizeof *s);
+    s->base = (qk_source){.type = &parquet_type, .spec = *spec, .rows = (int64_t)qk_pq_rows(file)};
+    s->file = file;
+    qk_status status = open_columns(s, err);
+    if (status != QK_OK) {
+        parquet_close(&s->base);
+        return status;
+    }
+    *out = &s->base;
+    return QK_OK;
 }
