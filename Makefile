@@ -21,7 +21,10 @@ LDLIBS := -lyaml -lzstd -lsnappy -lz -llz4 -lbrotlidec -lpcre2-8 -lutf8proc -lcu
           -ldl -lpthread
 ifeq ($(SAN),1)
 OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
+# The undefined-behaviour checks multiply the unrolled inner loops until gcc takes minutes.
+ISA_OPT := -fno-sanitize=undefined -fno-var-tracking
 endif
+ISA_OPT ?= -O3
 ifeq ($(CUDA),1)
 DEFINES += -DQK_CUDA
 endif
@@ -29,6 +32,9 @@ endif
 MAIN := engine/main.c
 SRC := $(filter-out $(MAIN),$(wildcard engine/*.c engine/*/*.c kernels/*.c kernels/ref/*.c \
          kernels/cpu/*.c formats/*.c formats/*/*.c sampler/*.c hub/*.c))
+ifeq ($(CUDA),1)
+SRC += $(wildcard kernels/cuda/*.c)
+endif
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 # kernels/cpu/isa/*.c hold the inner loops. They are compiled once per instruction set, and
@@ -48,7 +54,7 @@ ISA_OBJ := $(foreach i,$(ISAS),$(ISA_SRC:%.c=$(B)/%.$(i).o))
 LIB := $(B)/libqkengine.a
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
-.PHONY: all test unit demo check format install clean help bench fuzz
+.PHONY: all test unit demo check format install clean help bench fuzz print-libs
 all: qkengine
 
 qkengine: $(B)/qkengine
@@ -70,7 +76,7 @@ define isa_rule
 $(B)/kernels/cpu/isa/%.$(1).o: kernels/cpu/isa/%.c
 	@mkdir -p $$(@D)
 	@echo '  CC      $$< ($(1))'
-	@$$(CC) $$(CFLAGS) -O3 $$(ISA_FLAGS_$(1)) -DQK_ISA=$(1) -DQK_ISA_$(1) -c -o $$@ $$<
+	@$$(CC) $$(CFLAGS) $$(ISA_OPT) $$(ISA_FLAGS_$(1)) -DQK_ISA=$(1) -DQK_ISA_$(1) -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 
@@ -99,6 +105,8 @@ bench: qkengine
 
 fuzz: ; @tests/fuzz/run.sh $(T)
 
+print-libs: ; @echo $(LDLIBS)
+
 install: qkengine
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(B)/qkengine $(DESTDIR)$(PREFIX)/bin/qkengine
@@ -108,7 +116,7 @@ clean:
 
 help:
 	@printf '%s\n' 'make           ./qkengine for the CPU' \
-	  'make CUDA=1    the same with the CUDA backend' \
+	  'make CUDA=1    the same with the CUDA backend in the table (its kernels are not written yet)' \
 	  'make SAN=1     with the address and undefined-behaviour sanitizers' \
 	  'make demo      run it on a tiny checkpoint and a few texts of this repository' \
 	  'make test      every test; installs what it needs' \

@@ -1,11 +1,11 @@
 /* The run configuration: YAML in the reference's schema -> one struct.
  *
- * Every key is a row of a table in config_keys.c (name, type, default, bounds), which also makes
+ * Every key is a row of a table in config/keys.c (name, type, default, bounds), which also makes
  * the error messages and README's reference. Scalars mean what PyYAML makes of them (YAML 1.1:
  * `yes` is a boolean, `1e3` a string, `010` eight). Errors name file, line, column and the nearest
  * known key.
  *
- * next: engine/config_yaml.h, engine/plan.h */
+ * next: engine/config/yaml.h, engine/plan.h */
 #pragma once
 
 #include "engine/base/mem.h"

@@ -242,13 +242,14 @@ static qk_status write_report(merger *m, const qk_identity *id, const qk_json *o
 {
     QK_TRY(qk_merge_report_find_others(&m->report, m->err));
     qk_buf text = {0};
+    qk_merge_report_card(&m->report, id, &text);
+    QK_TRY(write_text(m, "README.md", &text));
+    /* The manifest is moved last: with it in place, all that it lists is. */
     qk_merge_report_manifest(&m->report, id, old, (size_t)m->units, &text);
     char *relative = qk_strf("%smanifest.json", m->below);
     qk_status s = write_text(m, relative, &text);
     free(relative);
-    if (s != QK_OK) return s;
-    qk_merge_report_card(&m->report, id, &text);
-    return write_text(m, "README.md", &text);
+    return s;
 }
 
 static qk_status merge(merger *m, const qk_identity *id, const qk_json *old)

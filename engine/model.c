@@ -192,6 +192,15 @@ void qk_model_free(qk_model *m)
     *m = (qk_model){0};
 }
 
+/* The table keeps the checkpoint's own format, as far as config.json says which one that is. */
+static uint64_t embedding_size(const qk_spec *s, qk_dtype compute)
+{
+    const qk_json *v = qk_json_get(s->config, "torch_dtype");
+    if (!v) v = qk_json_get(s->config, "dtype");
+    if (qk_json_is_string(v, "bfloat16") || qk_json_is_string(v, "float16")) return 2;
+    return qk_json_is_string(v, "float32") ? 4 : qk_dtype_size(compute);
+}
+
 uint64_t qk_model_weight_bytes(const qk_spec *s, qk_dtype compute, int last_layer)
 {
     uint64_t D = (uint64_t)s->D, q = (uint64_t)s->H * (uint64_t)s->d,
@@ -199,5 +208,5 @@ uint64_t qk_model_weight_bytes(const qk_spec *s, qk_dtype compute, int last_laye
     uint64_t whole = D * (q + 2 * k) + q * D + 3 * D * F, projections = D * (q + k);
     uint64_t layers = (uint64_t)(last_layer < 0 ? s->layers : last_layer);
     uint64_t matrices = layers * whole + (last_layer < 0 ? 0 : projections);
-    return (matrices + (uint64_t)s->V * D) * qk_dtype_size(compute);
+    return matrices * qk_dtype_size(compute) + (uint64_t)s->V * D * embedding_size(s, compute);
 }

@@ -9,6 +9,7 @@
 #include "engine/capture.h"
 #include "engine/commit.h"
 #include "engine/dataset.h"
+#include "engine/diff.h"
 #include "engine/interrupt.h"
 #include "engine/merge.h"
 #include "engine/sha256.h"
@@ -286,11 +287,26 @@ static void prepare_capture(runner *r)
     r->example_ids = qk_alloc(n, sizeof *r->example_ids);
 }
 
+/* Data files without a manifest are somebody else's: they are not overwritten. */
+static qk_status refuse_foreign_files(runner *r)
+{
+    qk_names files = {0};
+    if (!qk_is_dir(r->plan.final)) return QK_OK;
+    qk_error ignored;
+    qk_status found = qk_find_data_files(r->plan.final, &files, &ignored);
+    qk_names_free(&files);
+    if (found != QK_OK) return QK_OK;
+    return qk_fail(r->err, QK_ERR_CONFIG, "choose another output.data_root, or move the files away",
+                   "%s: holds data files but no manifest.json: another program wrote them",
+                   r->plan.final);
+}
+
 /* In branch layout final/ belongs to one run. */
 static qk_status check_final(runner *r)
 {
     QK_TRY(qk_manifest_read(r->plan.split_folder, &r->arena, &r->old_manifest, r->err));
-    if (r->config->output.layout == QK_LAYOUT_PREFIX || !r->old_manifest) return QK_OK;
+    if (r->config->output.layout == QK_LAYOUT_PREFIX) return QK_OK;
+    if (!r->old_manifest) return refuse_foreign_files(r);
     const qk_json *runs = qk_json_get(r->old_manifest, "runs");
     const qk_json *then = runs && runs->first ? qk_json_get(runs->first, "identity") : NULL;
     const char *difference = qk_identity_difference(then, r->identity.tree, &r->arena);

@@ -10,7 +10,7 @@
 #endif
 
 #ifdef QK_CUDA
-#define BACKENDS "cpu and cuda"
+#define BACKENDS "cpu, and a place for cuda"
 #else
 #define BACKENDS "cpu"
 #endif

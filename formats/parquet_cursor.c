@@ -11,7 +11,7 @@ qk_status qk_pq_cursor_fail(const qk_pq_cursor *c, qk_error *err)
     if (err && err->status == QK_ERR_FORMAT && !err->hint[0])
         snprintf(err->hint, sizeof err->hint, "the file is damaged; fetch it again");
     return qk_error_prefix(err, "%s: row group %zu, column '%s', byte %zu", c->file->path,
-                           c->next_group - 1, c->leaf->name,
+                           c->next_group - 1, c->leaf->path,
                            (size_t)(c->page_at - c->file->map.data));
 }
 
@@ -26,19 +26,19 @@ static qk_status check_offsets(const qk_pq_file *f, const qk_pq_chunk *k, qk_err
     if (begin < 4)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the page offset %lld is inside the magic bytes",
                        (long long)begin);
-    if (k->packed_bytes < 0)
+    if (k->compressed < 0)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the size of the column chunk is negative");
-    if (begin > limit || k->packed_bytes > limit - begin)
+    if (begin > limit || k->compressed > limit - begin)
         return qk_fail(err, QK_ERR_FORMAT, NULL,
                        "the column chunk, %lld bytes at %lld, runs into the footer at %lld",
-                       (long long)k->packed_bytes, (long long)begin, (long long)limit);
+                       (long long)k->compressed, (long long)begin, (long long)limit);
     return QK_OK;
 }
 
 static qk_status check_chunk(const qk_pq_file *f, const qk_pq_leaf *leaf, const qk_pq_group *g,
                              const qk_pq_chunk *k, qk_error *err)
 {
-    const char *type = qk_pq_physical_name(k->physical);
+    const char *type = qk_pq_type_name(k->type);
     if (k->is_encrypted) return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "the column is encrypted");
     if (!k->has_metadata)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk has no metadata");
@@ -46,35 +46,35 @@ static qk_status check_chunk(const qk_pq_file *f, const qk_pq_leaf *leaf, const 
         return qk_fail(err, QK_ERR_UNSUPPORTED, NULL,
                        "the column chunk is in another file ('%s'), which is not supported",
                        k->file);
-    if (k->physical != (int32_t)leaf->physical)
+    if (k->type != (int32_t)leaf->type)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk says %s, the schema %s",
-                       type ? type : "no known type", qk_pq_physical_name((int)leaf->physical));
-    if (strcmp(k->path, leaf->name) != 0)
+                       type ? type : "no known type", qk_pq_type_name((int)leaf->type));
+    if (strcmp(k->path, leaf->path) != 0)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk is that of '%s'", k->path);
     QK_TRY(qk_codec_check(k->codec, err));
     if (k->values < 0)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk has a negative value count");
-    if (leaf->max_repetition ? k->values < g->rows : k->values != g->rows)
+    if (leaf->max_rep ? k->values < g->rows : k->values != g->rows)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk has %lld values for %lld rows",
                        (long long)k->values, (long long)g->rows);
     return check_offsets(f, k, err);
 }
 
-qk_status qk_pq_cursor_open(qk_pq_cursor **out, const qk_pq_file *f, int column, qk_error *err)
+qk_status qk_pq_cursor_open(qk_pq_cursor **out, const qk_pq_file *f, size_t index, qk_error *err)
 {
     *out = NULL;
-    QK_ASSERT(column >= 0 && (size_t)column < f->meta.n_leaves);
-    const qk_pq_leaf *leaf = &f->meta.leaves[column];
-    for (size_t i = 0; i < f->meta.n_groups; i++) {
-        const qk_pq_group *g = &f->meta.groups[i];
-        if (g->rows == 0 || check_chunk(f, leaf, g, &g->chunks[column], err) == QK_OK) continue;
-        return qk_error_prefix(err, "%s: row group %zu, column '%s'", f->path, i, leaf->name);
+    QK_ASSERT(index < f->n_leaves);
+    const qk_pq_leaf *leaf = &f->leaves[index];
+    for (size_t i = 0; i < f->n_groups; i++) {
+        const qk_pq_group *g = &f->groups[i];
+        if (g->rows == 0 || check_chunk(f, leaf, g, &g->chunks[index], err) == QK_OK) continue;
+        return qk_error_prefix(err, "%s: row group %zu, column '%s'", f->path, i, leaf->path);
     }
     qk_pq_cursor *c = qk_zalloc(1, sizeof *c);
     c->file = f;
     c->leaf = leaf;
-    c->column = (size_t)column;
-    if (leaf->max_repetition) {
+    c->column = index;
+    if (leaf->max_rep) {
         c->repetitions = qk_alloc(QK_PQ_PIECE, sizeof *c->repetitions);
         c->definitions = qk_alloc(QK_PQ_PIECE, sizeof *c->definitions);
         c->elements = qk_alloc(QK_PQ_PIECE, sizeof *c->elements);
@@ -103,15 +103,15 @@ void qk_pq_cursor_close(qk_pq_cursor *c)
 /* Row groups without rows need not have pages. */
 static bool next_group(qk_pq_cursor *c)
 {
-    const qk_pq_meta *meta = &c->file->meta;
-    while (c->next_group < meta->n_groups && !meta->groups[c->next_group].rows) c->next_group++;
-    if (c->next_group == meta->n_groups) return false;
-    const qk_pq_group *g = &meta->groups[c->next_group++];
+    const qk_pq_file *f = c->file;
+    while (c->next_group < f->n_groups && !f->groups[c->next_group].rows) c->next_group++;
+    if (c->next_group == f->n_groups) return false;
+    const qk_pq_group *g = &f->groups[c->next_group++];
     const qk_pq_chunk *k = &g->chunks[c->column];
     int64_t begin = k->data_offset;
     if (k->dictionary_offset > 0 && k->dictionary_offset < begin) begin = k->dictionary_offset;
     c->begin = c->at = c->page_at = c->file->map.data + begin;
-    c->end = c->begin + k->packed_bytes;
+    c->end = c->begin + k->compressed;
     c->chunk_left = k->values;
     c->rows_left = g->rows;
     qk_pq_dictionary_free(&c->dictionary);
@@ -134,16 +134,16 @@ static qk_status load_page(qk_pq_cursor *c, const qk_pq_page *page, const uint8_
 {
     qk_pq_page_parts parts;
     uint64_t values = (uint64_t)page->values;
-    if (page->type == QK_PQ_PAGE_DATA_V2 && !c->leaf->max_repetition && page->rows != page->values)
+    if (page->type == QK_PQ_PAGE_DATA_V2 && !c->leaf->max_rep && page->rows != page->values)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the page has %d rows of %d values", page->rows,
                        page->values);
     QK_TRY(qk_pq_page_expand(page, packed, codec, c->leaf, &c->page_room, &parts, err));
     QK_TRY(qk_pq_decoder_open(&c->decoder, c->leaf, page->encoding, parts.values.data,
                               parts.values.n, values, &c->dictionary, err));
     qk_pq_rle_open(&c->repetition, parts.repetition.data, parts.repetition.n,
-                   qk_pq_level_width(c->leaf->max_repetition));
+                   qk_pq_level_width(c->leaf->max_rep));
     qk_pq_rle_open(&c->definition, parts.definition.data, parts.definition.n,
-                   qk_pq_level_width(c->leaf->max_definition));
+                   qk_pq_level_width(c->leaf->max_def));
     c->page_left = values;
     return QK_OK;
 }
@@ -153,7 +153,7 @@ static qk_status take_page(qk_pq_cursor *c, uint64_t *skip, qk_error *err)
 {
     qk_pq_page page;
     size_t header;
-    const qk_pq_chunk *k = &c->file->meta.groups[c->next_group - 1].chunks[c->column];
+    const qk_pq_chunk *k = &c->file->groups[c->next_group - 1].chunks[c->column];
     c->page_at = c->at;
     if (c->at == c->end)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column ends after %lld of %lld values",
@@ -169,7 +169,7 @@ static qk_status take_page(qk_pq_cursor *c, uint64_t *skip, qk_error *err)
                        (long long)c->chunk_left);
     c->chunk_left -= page.values;
     if (page.values == 0) return QK_OK;
-    if (skip && !c->leaf->max_repetition && (uint64_t)page.values <= *skip) {
+    if (skip && !c->leaf->max_rep && (uint64_t)page.values <= *skip) {
         *skip -= (uint64_t)page.values;
         return QK_OK;
     }
@@ -201,7 +201,7 @@ qk_status qk_pq_cursor_page(qk_pq_cursor *c, uint64_t *skip, bool *more, qk_erro
 static qk_status read_valid(qk_pq_cursor *c, uint8_t *valid, size_t n, size_t *present,
                             qk_error *err)
 {
-    uint32_t levels[1024], most = (uint32_t)c->leaf->max_definition;
+    uint32_t levels[1024], most = (uint32_t)c->leaf->max_def;
     *present = n;
     memset(valid, 1, n);
     if (most == 0) return QK_OK;
@@ -236,7 +236,7 @@ static void spread(uint8_t *values, const uint8_t *valid, size_t n, size_t prese
 static qk_status read_rows(qk_pq_cursor *c, uint8_t *values, uint8_t *valid, size_t n,
                            qk_error *err)
 {
-    size_t present, size = qk_pq_value_size(c->leaf->physical);
+    size_t present, size = qk_pq_value_size(c->leaf->type);
     QK_TRY(read_valid(c, valid, n, &present, err));
     QK_TRY(qk_pq_decoder_read(&c->decoder, values, present, err));
     spread(values, valid, n, present, size);
@@ -252,24 +252,24 @@ static size_t smallest(uint64_t a, uint64_t b, uint64_t c)
 
 static bool is_flat(const qk_pq_cursor *c, qk_error *err)
 {
-    if (!c->leaf->max_repetition) return true;
+    if (!c->leaf->max_rep) return true;
     qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: the column '%s' is repeated (a list)",
-            c->file->path, c->leaf->name);
+            c->file->path, c->leaf->path);
     return false;
 }
 
 static qk_status make_room(qk_pq_cursor *c, size_t rows, qk_error *err)
 {
-    size_t size = qk_pq_value_size(c->leaf->physical);
+    size_t size = qk_pq_value_size(c->leaf->type);
     QK_TRY(qk_pq_room_for(&c->values, rows * size, "a batch of values", err));
     return qk_pq_room_for(&c->valid, rows, "a batch of values", err);
 }
 
 qk_status qk_pq_next(qk_pq_cursor *c, size_t most, qk_pq_batch *batch, qk_error *err)
 {
-    size_t n = 0, size = qk_pq_value_size(c->leaf->physical);
+    size_t n = 0, size = qk_pq_value_size(c->leaf->type);
     bool more = true, borrows = size == sizeof(qk_pq_bytes); /* from the page */
-    *batch = (qk_pq_batch){.physical = c->leaf->physical};
+    *batch = (qk_pq_batch){.type = c->leaf->type};
     if (!is_flat(c, err)) return QK_ERR_UNSUPPORTED;
     most = smallest(most ? most : 1, MOST_ROWS, MOST_ROWS);
     QK_TRY(make_room(c, most, err));
@@ -288,20 +288,21 @@ qk_status qk_pq_next(qk_pq_cursor *c, size_t most, qk_pq_batch *batch, qk_error 
     return QK_OK;
 }
 
-qk_status qk_pq_skip(qk_pq_cursor *c, uint64_t rows, qk_error *err)
+qk_status qk_pq_skip(qk_pq_cursor *c, int64_t rows, qk_error *err)
 {
-    if (c->leaf->max_repetition) return qk_pq_skip_lists(c, rows, err);
+    uint64_t left = rows > 0 ? (uint64_t)rows : 0;
+    if (c->leaf->max_rep) return qk_pq_skip_lists(c, left, err);
     QK_TRY(make_room(c, MOST_ROWS, err));
-    for (bool more = true; rows > 0 && more;) {
+    for (bool more = true; left > 0 && more;) {
         if (c->page_left == 0) {
-            QK_TRY(qk_pq_cursor_page(c, &rows, &more, err));
+            QK_TRY(qk_pq_cursor_page(c, &left, &more, err));
             continue;
         }
-        size_t take = smallest(rows, c->page_left, c->decoder.most);
+        size_t take = smallest(left, c->page_left, c->decoder.most);
         take = smallest(take, MOST_ROWS, MOST_ROWS);
         if (read_rows(c, c->values.data, c->valid.data, take, err) != QK_OK)
             return qk_pq_cursor_fail(c, err);
-        rows -= take;
+        left -= take;
     }
     return QK_OK;
 }

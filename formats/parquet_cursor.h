@@ -1,17 +1,10 @@
-/* Inside of the Parquet reader: the file and the cursor. See parquet_read.h.
+/* Inside of the Parquet reader: the cursor. See parquet_read.h.
  *
  * next: formats/parquet_cursor.c, then parquet_list.c */
 #pragma once
 
 #include "formats/parquet_page.h"
 #include "formats/parquet_read.h"
-
-struct qk_pq_file {
-    char *path;
-    qk_map map;
-    size_t footer_at; /* offset of the footer: chunks end before it */
-    qk_pq_meta meta;
-};
 
 enum { QK_PQ_PIECE = 4096 }; /* elements of lists decoded at once */
 

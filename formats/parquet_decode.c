@@ -10,14 +10,14 @@ enum { PIECE = 1024 };
  * give take about this much. */
 static const size_t most_text = (size_t)8 << 20;
 
-size_t qk_pq_value_size(qk_pq_physical physical)
+size_t qk_pq_value_size(qk_pq_type type)
 {
-    switch (physical) {
-    case QK_PQ_BOOLEAN: return 1;
-    case QK_PQ_INT32:
-    case QK_PQ_FLOAT: return 4;
-    case QK_PQ_INT64:
-    case QK_PQ_DOUBLE: return 8;
+    switch (type) {
+    case QK_PQ_T_BOOLEAN: return 1;
+    case QK_PQ_T_INT32:
+    case QK_PQ_T_FLOAT: return 4;
+    case QK_PQ_T_INT64:
+    case QK_PQ_T_DOUBLE: return 8;
     default: return sizeof(qk_pq_bytes);
     }
 }
@@ -26,9 +26,9 @@ size_t qk_pq_value_size(qk_pq_physical physical)
 static size_t width_on_disk(const qk_pq_leaf *leaf)
 {
     if (leaf->fixed_length) return (size_t)leaf->fixed_length;
-    return leaf->physical == QK_PQ_BOOLEAN || leaf->physical == QK_PQ_BYTE_ARRAY
+    return leaf->type == QK_PQ_T_BOOLEAN || leaf->type == QK_PQ_T_BYTES
                ? 0
-               : qk_pq_value_size(leaf->physical);
+               : qk_pq_value_size(leaf->type);
 }
 
 static qk_status too_few(qk_error *err)
@@ -48,31 +48,30 @@ static uint32_t little_endian(const uint8_t *p)
 
 /* ---- which encoding fits which type ---- */
 
-static bool fits(qk_pq_encoding encoding, qk_pq_physical physical)
+static bool fits(qk_pq_encoding encoding, qk_pq_type type)
 {
     switch (encoding) {
-    case QK_PQ_PLAIN: return true;
-    case QK_PQ_PLAIN_DICTIONARY:
-    case QK_PQ_RLE_DICTIONARY:
-    case QK_PQ_BYTE_STREAM_SPLIT:
-        return physical != QK_PQ_BOOLEAN &&
-               (encoding != QK_PQ_BYTE_STREAM_SPLIT ||
-                (physical != QK_PQ_BYTE_ARRAY && physical != QK_PQ_INT96));
-    case QK_PQ_RLE: return physical == QK_PQ_BOOLEAN;
-    case QK_PQ_DELTA_BINARY_PACKED: return physical == QK_PQ_INT32 || physical == QK_PQ_INT64;
-    case QK_PQ_DELTA_LENGTH_BYTE_ARRAY: return physical == QK_PQ_BYTE_ARRAY;
-    case QK_PQ_DELTA_BYTE_ARRAY: return physical == QK_PQ_BYTE_ARRAY || physical == QK_PQ_FIXED;
+    case QK_PQ_E_PLAIN: return true;
+    case QK_PQ_E_PLAIN_DICTIONARY:
+    case QK_PQ_E_RLE_DICTIONARY:
+    case QK_PQ_E_BYTE_STREAM_SPLIT:
+        return type != QK_PQ_T_BOOLEAN && (encoding != QK_PQ_E_BYTE_STREAM_SPLIT ||
+                                           (type != QK_PQ_T_BYTES && type != QK_PQ_T_INT96));
+    case QK_PQ_E_RLE: return type == QK_PQ_T_BOOLEAN;
+    case QK_PQ_E_DELTA_BINARY_PACKED: return type == QK_PQ_T_INT32 || type == QK_PQ_T_INT64;
+    case QK_PQ_E_DELTA_LENGTH_BYTE_ARRAY: return type == QK_PQ_T_BYTES;
+    case QK_PQ_E_DELTA_BYTE_ARRAY: return type == QK_PQ_T_BYTES || type == QK_PQ_T_FIXED;
     default: return false;
     }
 }
 
-static qk_status check_encoding(int encoding, qk_pq_physical physical, qk_error *err)
+static qk_status check_encoding(int encoding, qk_pq_type type, qk_error *err)
 {
     const char *name = qk_pq_encoding_name(encoding);
     if (!name) return qk_fail(err, QK_ERR_FORMAT, NULL, "unknown encoding %d", encoding);
-    if (!fits((qk_pq_encoding)encoding, physical))
+    if (!fits((qk_pq_encoding)encoding, type))
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the encoding %s does not fit %s", name,
-                       qk_pq_physical_name((int)physical));
+                       qk_pq_type_name((int)type));
     return QK_OK;
 }
 
@@ -164,7 +163,7 @@ static qk_status open_split(qk_pq_decoder *d, qk_error *err)
                        left(d), width);
     d->stride = left(d) / width;
     size_t bytes = most_text / width;
-    d->most = d->leaf->physical != QK_PQ_FIXED ? SIZE_MAX : bytes ? bytes : 1;
+    d->most = d->leaf->type != QK_PQ_T_FIXED ? SIZE_MAX : bytes ? bytes : 1;
     return QK_OK;
 }
 
@@ -172,7 +171,7 @@ qk_status qk_pq_decoder_open(qk_pq_decoder *d, const qk_pq_leaf *leaf, int encod
                              const uint8_t *bytes, size_t n, uint64_t values,
                              const qk_pq_dictionary *dictionary, qk_error *err)
 {
-    QK_TRY(check_encoding(encoding, leaf->physical, err));
+    QK_TRY(check_encoding(encoding, leaf->type, err));
     d->leaf = leaf;
     d->encoding = (qk_pq_encoding)encoding;
     d->dictionary = dictionary;
@@ -180,13 +179,13 @@ qk_status qk_pq_decoder_open(qk_pq_decoder *d, const qk_pq_leaf *leaf, int encod
     d->taken = 0;
     d->most = SIZE_MAX;
     switch (d->encoding) {
-    case QK_PQ_PLAIN_DICTIONARY:
-    case QK_PQ_RLE_DICTIONARY: return open_indices(d, err);
-    case QK_PQ_RLE: return open_booleans(d, err);
-    case QK_PQ_DELTA_BINARY_PACKED:
-    case QK_PQ_DELTA_LENGTH_BYTE_ARRAY: return open_lengths(d, &d->numbers, values, err);
-    case QK_PQ_DELTA_BYTE_ARRAY: return open_strings(d, values, err);
-    case QK_PQ_BYTE_STREAM_SPLIT: return open_split(d, err);
+    case QK_PQ_E_PLAIN_DICTIONARY:
+    case QK_PQ_E_RLE_DICTIONARY: return open_indices(d, err);
+    case QK_PQ_E_RLE: return open_booleans(d, err);
+    case QK_PQ_E_DELTA_BINARY_PACKED:
+    case QK_PQ_E_DELTA_LENGTH_BYTE_ARRAY: return open_lengths(d, &d->numbers, values, err);
+    case QK_PQ_E_DELTA_BYTE_ARRAY: return open_strings(d, values, err);
+    case QK_PQ_E_BYTE_STREAM_SPLIT: return open_split(d, err);
     default: return QK_OK;
     }
 }
@@ -219,14 +218,13 @@ static qk_status read_plain_booleans(qk_pq_decoder *d, uint8_t *out, size_t n, q
 
 static qk_status read_plain(qk_pq_decoder *d, void *out, size_t n, qk_error *err)
 {
-    if (d->leaf->physical == QK_PQ_BYTE_ARRAY) return read_plain_strings(d, out, n, err);
-    if (d->leaf->physical == QK_PQ_BOOLEAN) return read_plain_booleans(d, out, n, err);
+    if (d->leaf->type == QK_PQ_T_BYTES) return read_plain_strings(d, out, n, err);
+    if (d->leaf->type == QK_PQ_T_BOOLEAN) return read_plain_booleans(d, out, n, err);
     size_t width = width_on_disk(d->leaf);
     if (n > left(d) / width) return too_few(err);
     if (d->leaf->fixed_length) {
         qk_pq_bytes *values = out;
-        for (size_t i = 0; i < n; i++)
-            values[i] = (qk_pq_bytes){d->at + i * width, (uint32_t)width};
+        for (size_t i = 0; i < n; i++) values[i] = (qk_pq_bytes){d->at + i * width, width};
     } else {
         memcpy(out, d->at, n * width);
     }
@@ -237,7 +235,7 @@ static qk_status read_plain(qk_pq_decoder *d, void *out, size_t n, qk_error *err
 static qk_status read_indices(qk_pq_decoder *d, uint8_t *out, size_t n, qk_error *err)
 {
     uint32_t indices[PIECE];
-    const size_t size = qk_pq_value_size(d->leaf->physical), count = d->dictionary->count;
+    const size_t size = qk_pq_value_size(d->leaf->type), count = d->dictionary->count;
     while (n > 0) {
         size_t piece = n < PIECE ? n : PIECE;
         if (!qk_pq_rle_read(&d->rle, indices, piece)) return too_few(err);
@@ -267,7 +265,7 @@ static qk_status read_rle_booleans(qk_pq_decoder *d, uint8_t *out, size_t n, qk_
 static qk_status read_deltas(qk_pq_decoder *d, void *out, size_t n, qk_error *err)
 {
     int64_t piece[PIECE];
-    if (d->leaf->physical == QK_PQ_INT64) return qk_pq_delta_read(&d->numbers, out, n, err);
+    if (d->leaf->type == QK_PQ_T_INT64) return qk_pq_delta_read(&d->numbers, out, n, err);
     int32_t *values = out;
     for (size_t k; n > 0; values += k, n -= k) {
         k = n < PIECE ? n : PIECE;
@@ -289,7 +287,7 @@ static qk_status read_delta_lengths(qk_pq_decoder *d, qk_pq_bytes *out, size_t n
                                (long long)lengths[i]);
             if ((uint64_t)lengths[i] > left(d) || lengths[i] > UINT32_MAX)
                 return qk_fail(err, QK_ERR_FORMAT, NULL, "the strings are longer than the page");
-            out[i] = (qk_pq_bytes){d->at, (uint32_t)lengths[i]};
+            out[i] = (qk_pq_bytes){d->at, (size_t)lengths[i]};
             d->at += lengths[i];
         }
     }
@@ -308,13 +306,13 @@ static qk_status read_shared_strings(qk_pq_decoder *d, qk_pq_bytes *out, size_t 
         qk_buf_add(&d->last, d->at, (size_t)rest);
         d->at += rest;
         qk_buf_add(&d->text, d->last.data, d->last.size);
-        out[i].n = (uint32_t)d->last.size;
-        if (d->leaf->fixed_length && out[i].n != (uint32_t)d->leaf->fixed_length)
-            return qk_fail(err, QK_ERR_FORMAT, NULL, "a value of %u bytes, not %d", out[i].n,
+        out[i].size = d->last.size;
+        if (d->leaf->fixed_length && out[i].size != (size_t)d->leaf->fixed_length)
+            return qk_fail(err, QK_ERR_FORMAT, NULL, "a value of %zu bytes, not %d", out[i].size,
                            d->leaf->fixed_length);
     }
     const uint8_t *at = d->text.data; /* which moves no more */
-    for (size_t i = 0; i < n; at += out[i++].n) out[i].data = at;
+    for (size_t i = 0; i < n; at += out[i++].size) out[i].data = at;
     return QK_OK;
 }
 
@@ -330,7 +328,7 @@ static qk_status read_split(qk_pq_decoder *d, uint8_t *out, size_t n, qk_error *
         qk_buf_clear(&d->text);
         qk_buf_reserve(&d->text, n * width);
         to = d->text.data;
-        for (size_t i = 0; i < n; i++) values[i] = (qk_pq_bytes){to + i * width, (uint32_t)width};
+        for (size_t i = 0; i < n; i++) values[i] = (qk_pq_bytes){to + i * width, width};
     }
     for (size_t byte = 0; byte < width; byte++, from += d->stride)
         for (size_t i = 0; i < n; i++) to[i * width + byte] = from[i];
@@ -341,13 +339,13 @@ qk_status qk_pq_decoder_read(qk_pq_decoder *d, void *out, size_t n, qk_error *er
 {
     QK_ASSERT(n <= d->most);
     switch (d->encoding) {
-    case QK_PQ_PLAIN_DICTIONARY:
-    case QK_PQ_RLE_DICTIONARY: return read_indices(d, out, n, err);
-    case QK_PQ_RLE: return read_rle_booleans(d, out, n, err);
-    case QK_PQ_DELTA_BINARY_PACKED: return read_deltas(d, out, n, err);
-    case QK_PQ_DELTA_LENGTH_BYTE_ARRAY: return read_delta_lengths(d, out, n, err);
-    case QK_PQ_DELTA_BYTE_ARRAY: return read_shared_strings(d, out, n, err);
-    case QK_PQ_BYTE_STREAM_SPLIT: return read_split(d, out, n, err);
+    case QK_PQ_E_PLAIN_DICTIONARY:
+    case QK_PQ_E_RLE_DICTIONARY: return read_indices(d, out, n, err);
+    case QK_PQ_E_RLE: return read_rle_booleans(d, out, n, err);
+    case QK_PQ_E_DELTA_BINARY_PACKED: return read_deltas(d, out, n, err);
+    case QK_PQ_E_DELTA_LENGTH_BYTE_ARRAY: return read_delta_lengths(d, out, n, err);
+    case QK_PQ_E_DELTA_BYTE_ARRAY: return read_shared_strings(d, out, n, err);
+    case QK_PQ_E_BYTE_STREAM_SPLIT: return read_split(d, out, n, err);
     default: return read_plain(d, out, n, err);
     }
 }
@@ -366,11 +364,11 @@ qk_status qk_pq_dictionary_read(qk_pq_dictionary *dictionary, const qk_pq_leaf *
     qk_pq_decoder d = {0};
     void *values;
     size_t least = width_on_disk(leaf) ? width_on_disk(leaf) : 4; /* bytes of an entry */
-    if (leaf->physical == QK_PQ_BOOLEAN)
+    if (leaf->type == QK_PQ_T_BOOLEAN)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "a dictionary of booleans");
     if (count > n / least) return too_few(err);
-    QK_TRY(qk_pq_decoder_open(&d, leaf, QK_PQ_PLAIN, bytes, n, count, NULL, err));
-    QK_TRY(qk_try_alloc(&values, count + 1, qk_pq_value_size(leaf->physical), "a dictionary", err));
+    QK_TRY(qk_pq_decoder_open(&d, leaf, QK_PQ_E_PLAIN, bytes, n, count, NULL, err));
+    QK_TRY(qk_try_alloc(&values, count + 1, qk_pq_value_size(leaf->type), "a dictionary", err));
     qk_status status = qk_pq_decoder_read(&d, values, count, err);
     if (status != QK_OK) {
         free(values);

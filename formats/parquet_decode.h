@@ -17,7 +17,7 @@
 #include "formats/parquet_meta.h"
 
 /* Bytes that a decoder gives for a value: 1 (bool), 4, 8, or a qk_pq_bytes. */
-size_t qk_pq_value_size(qk_pq_physical physical);
+size_t qk_pq_value_size(qk_pq_type type);
 
 /* The entries of a dictionary page; strings point into its bytes. */
 typedef struct qk_pq_dictionary {

@@ -22,7 +22,7 @@ static qk_status read_levels(qk_pq_rle *r, uint32_t *out, size_t n, uint32_t mos
 
 static qk_status fill_piece(qk_pq_cursor *c, qk_error *err)
 {
-    const uint32_t most = (uint32_t)c->leaf->max_definition;
+    const uint32_t most = (uint32_t)c->leaf->max_def;
     size_t n = c->page_left < QK_PQ_PIECE ? (size_t)c->page_left : QK_PQ_PIECE, present = 0;
     QK_TRY(read_levels(&c->repetition, c->repetitions, n, 1, err));
     QK_TRY(read_levels(&c->definition, c->definitions, n, most, err));
@@ -69,8 +69,8 @@ static qk_status begin_row(qk_pq_cursor *c, uint64_t *skip, bool *more, qk_error
 /* One row into out[size], or past it when out is NULL. */
 static qk_status read_row(qk_pq_cursor *c, float *out, size_t size, uint8_t *valid, qk_error *err)
 {
-    const uint32_t present = (uint32_t)c->leaf->max_definition;
-    const uint32_t in_list = (uint32_t)c->leaf->list_definition;
+    const uint32_t present = (uint32_t)c->leaf->max_def;
+    const uint32_t in_list = (uint32_t)c->leaf->list_def;
     uint32_t level = c->definitions[c->piece_at];
     uint64_t n = 0;
     *valid = level + 1 >= in_list;
@@ -100,9 +100,9 @@ static qk_status read_row(qk_pq_cursor *c, float *out, size_t size, uint8_t *val
 
 static qk_status check_list(const qk_pq_cursor *c, qk_error *err)
 {
-    if (c->leaf->physical == QK_PQ_FLOAT && c->leaf->max_repetition == 1) return QK_OK;
+    if (c->leaf->type == QK_PQ_T_FLOAT && c->leaf->max_rep == 1) return QK_OK;
     return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: the column '%s' is no list of 32-bit floats",
-                   c->file->path, c->leaf->name);
+                   c->file->path, c->leaf->path);
 }
 
 qk_status qk_pq_next_floats(qk_pq_cursor *c, size_t list_size, size_t most, qk_pq_batch *batch,
@@ -110,7 +110,7 @@ qk_status qk_pq_next_floats(qk_pq_cursor *c, size_t list_size, size_t most, qk_p
 {
     size_t n = 0, bytes, room = most_floats / (list_size ? list_size : 1);
     bool more = true;
-    *batch = (qk_pq_batch){.physical = QK_PQ_FLOAT};
+    *batch = (qk_pq_batch){.type = QK_PQ_T_FLOAT};
     QK_TRY(check_list(c, err));
     if (most > room) most = room;
     if (most == 0) most = 1;

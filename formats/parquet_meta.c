@@ -3,11 +3,11 @@
 
 #include <stdlib.h>
 
-const char *qk_pq_physical_name(int physical)
+const char *qk_pq_type_name(int type)
 {
     static const char *const names[] = {"BOOLEAN", "INT32",  "INT64",      "INT96",
                                         "FLOAT",   "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"};
-    return physical >= 0 && physical <= QK_PQ_FIXED ? names[physical] : NULL;
+    return type >= 0 && type <= QK_PQ_T_FIXED ? names[type] : NULL;
 }
 
 const char *qk_pq_encoding_name(int encoding)
@@ -22,19 +22,19 @@ const char *qk_pq_encoding_name(int encoding)
                                         "DELTA_BYTE_ARRAY",
                                         "RLE_DICTIONARY",
                                         "BYTE_STREAM_SPLIT"};
-    return encoding >= 0 && encoding <= QK_PQ_BYTE_STREAM_SPLIT ? names[encoding] : NULL;
+    return encoding >= 0 && encoding <= QK_PQ_E_BYTE_STREAM_SPLIT ? names[encoding] : NULL;
 }
 
-const char *qk_pq_string(qk_thrift *t, const qk_thrift_field *field, const char *name,
+const char *qk_pq_string(qk_thrift_in *t, const qk_thrift_field *field, const char *name,
                          qk_arena *arena)
 {
     size_t n;
-    const uint8_t *bytes = qk_thrift_binary(t, field, name, &n);
+    const uint8_t *bytes = qk_thrift_read_binary(t, field, name, &n);
     return qk_arena_strndup(arena, bytes ? (const char *)bytes : "", n);
 }
 
 /* min_value and max_value; the deprecated min and max are not, as their order is unclear. */
-static void read_statistics(qk_thrift *t, qk_pq_statistics *s)
+static void read_statistics(qk_thrift_in *t, qk_pq_statistics *s)
 {
     qk_thrift_field f = {0};
     bool has_min = false, has_max = false;
@@ -43,14 +43,14 @@ static void read_statistics(qk_thrift *t, qk_pq_statistics *s)
         const uint8_t *bytes;
         switch (f.id) {
         case 3:
-            s->nulls = qk_thrift_i64(t, &f, "null_count");
+            s->nulls = qk_thrift_read_i64(t, &f, "null_count");
             s->has_nulls = true;
             break;
         case 5:
         case 6:
-            bytes = qk_thrift_binary(t, &f, "a statistic", &n);
-            *(f.id == 5 ? &s->max : &s->min) = (qk_pq_bytes){bytes, (uint32_t)n};
-            *(f.id == 5 ? &has_max : &has_min) = n <= UINT32_MAX;
+            bytes = qk_thrift_read_binary(t, &f, "a statistic", &n);
+            *(f.id == 5 ? &s->max : &s->min) = (qk_pq_bytes){bytes, n};
+            *(f.id == 5 ? &has_max : &has_min) = true;
             break;
         default: qk_thrift_skip(t, &f);
         }
@@ -58,24 +58,25 @@ static void read_statistics(qk_thrift *t, qk_pq_statistics *s)
     s->has_min_max = has_min && has_max;
 }
 
-static void read_encodings(qk_thrift *t, const qk_thrift_field *f, qk_pq_chunk *c)
+static void read_encodings(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_chunk *c)
 {
     qk_thrift_field element;
-    size_t n = qk_thrift_list(t, f, QK_THRIFT_I32, "encodings", &element);
+    size_t n = qk_thrift_read_list(t, f, QK_THRIFT_T_I32, "encodings", &element);
     while (n-- > 0 && !t->problem[0]) {
-        int32_t encoding = qk_thrift_i32(t, &element, "an encoding");
-        if (c->n_encodings < QK_PQ_MAX_ENCODINGS) c->encodings[c->n_encodings++] = encoding;
+        int32_t encoding = qk_thrift_read_i32(t, &element, "an encoding");
+        if (encoding >= 0 && encoding < 32) c->encodings |= 1u << encoding;
     }
 }
 
-static const char *read_path(qk_thrift *t, const qk_thrift_field *f, qk_arena *arena)
+static const char *read_path(qk_thrift_in *t, const qk_thrift_field *f, qk_arena *arena)
 {
     qk_thrift_field element;
     qk_buf path = {0};
-    size_t n = qk_thrift_list(t, f, QK_THRIFT_BINARY, "path_in_schema", &element);
+    size_t n = qk_thrift_read_list(t, f, QK_THRIFT_T_BINARY, "path_in_schema", &element);
     for (size_t i = 0; i < n && !t->problem[0]; i++) {
         size_t length;
-        const uint8_t *part = qk_thrift_binary(t, &element, "a part of path_in_schema", &length);
+        const uint8_t *part =
+            qk_thrift_read_binary(t, &element, "a part of path_in_schema", &length);
         if (i) qk_buf_add_byte(&path, '.');
         qk_buf_add(&path, part, length);
     }
@@ -84,35 +85,35 @@ static const char *read_path(qk_thrift *t, const qk_thrift_field *f, qk_arena *a
     return text;
 }
 
-static void read_chunk_metadata(qk_thrift *t, qk_pq_chunk *c, qk_arena *arena)
+static void read_chunk_metadata(qk_thrift_in *t, qk_pq_chunk *c, qk_arena *arena)
 {
     qk_thrift_field f = {0};
     c->has_metadata = true;
     while (qk_thrift_next(t, &f)) switch (f.id) {
-        case 1: c->physical = qk_thrift_i32(t, &f, "a column's type"); break;
+        case 1: c->type = qk_thrift_read_i32(t, &f, "a column's type"); break;
         case 2: read_encodings(t, &f, c); break;
         case 3: c->path = read_path(t, &f, arena); break;
-        case 4: c->codec = qk_thrift_i32(t, &f, "a column's codec"); break;
-        case 5: c->values = qk_thrift_i64(t, &f, "a column's num_values"); break;
-        case 6: c->plain_bytes = qk_thrift_i64(t, &f, "total_uncompressed_size"); break;
-        case 7: c->packed_bytes = qk_thrift_i64(t, &f, "total_compressed_size"); break;
-        case 9: c->data_offset = qk_thrift_i64(t, &f, "data_page_offset"); break;
-        case 11: c->dictionary_offset = qk_thrift_i64(t, &f, "dictionary_page_offset"); break;
+        case 4: c->codec = qk_thrift_read_i32(t, &f, "a column's codec"); break;
+        case 5: c->values = qk_thrift_read_i64(t, &f, "a column's num_values"); break;
+        case 6: c->uncompressed = qk_thrift_read_i64(t, &f, "total_uncompressed_size"); break;
+        case 7: c->compressed = qk_thrift_read_i64(t, &f, "total_compressed_size"); break;
+        case 9: c->data_offset = qk_thrift_read_i64(t, &f, "data_page_offset"); break;
+        case 11: c->dictionary_offset = qk_thrift_read_i64(t, &f, "dictionary_page_offset"); break;
         case 12:
-            if (qk_thrift_struct(t, &f, "statistics")) read_statistics(t, &c->statistics);
+            if (qk_thrift_read_struct(t, &f, "statistics")) read_statistics(t, &c->statistics);
             break;
         default: qk_thrift_skip(t, &f);
         }
 }
 
-static void read_chunk(qk_thrift *t, qk_pq_chunk *c, qk_arena *arena)
+static void read_chunk(qk_thrift_in *t, qk_pq_chunk *c, qk_arena *arena)
 {
     qk_thrift_field f = {0};
     *c = (qk_pq_chunk){.path = ""};
     while (qk_thrift_next(t, &f)) switch (f.id) {
         case 1: c->file = qk_pq_string(t, &f, "a column's file_path", arena); break;
         case 3:
-            if (qk_thrift_struct(t, &f, "meta_data")) read_chunk_metadata(t, c, arena);
+            if (qk_thrift_read_struct(t, &f, "meta_data")) read_chunk_metadata(t, c, arena);
             break;
         case 8:
             c->is_encrypted = true;
@@ -122,24 +123,24 @@ static void read_chunk(qk_thrift *t, qk_pq_chunk *c, qk_arena *arena)
         }
 }
 
-static void read_group(qk_thrift *t, qk_pq_meta *meta, size_t index)
+static void read_group(qk_thrift_in *t, qk_pq_file *file, size_t index)
 {
     qk_thrift_field f = {0}, element;
-    qk_pq_group *g = &meta->groups[index];
+    qk_pq_group *g = &file->groups[index];
     bool has_rows = false, has_columns = false;
     while (qk_thrift_next(t, &f)) {
         if (f.id == 1) {
-            size_t n = qk_thrift_list(t, &f, QK_THRIFT_STRUCT, "columns", &element);
-            if (n != meta->n_leaves && !t->problem[0])
+            size_t n = qk_thrift_read_list(t, &f, QK_THRIFT_T_STRUCT, "columns", &element);
+            if (n != file->n_leaves && !t->problem[0])
                 qk_thrift_fail(t, "row group %zu has %zu column chunks for %zu columns", index, n,
-                               meta->n_leaves);
+                               file->n_leaves);
             if (t->problem[0]) return;
-            g->chunks = qk_arena_alloc(&meta->arena, n, sizeof *g->chunks);
+            g->chunks = qk_arena_alloc(&file->arena, n, sizeof *g->chunks);
             for (size_t i = 0; i < n && !t->problem[0]; i++)
-                read_chunk(t, &g->chunks[i], &meta->arena);
+                read_chunk(t, &g->chunks[i], &file->arena);
             has_columns = true;
         } else if (f.id == 3) {
-            g->rows = qk_thrift_i64(t, &f, "a row group's num_rows");
+            g->rows = qk_thrift_read_i64(t, &f, "a row group's num_rows");
             has_rows = true;
         } else {
             qk_thrift_skip(t, &f);
@@ -150,17 +151,17 @@ static void read_group(qk_thrift *t, qk_pq_meta *meta, size_t index)
     if (g->rows < 0) qk_thrift_fail(t, "row group %zu has a negative row count", index);
 }
 
-static void read_groups(qk_thrift *t, const qk_thrift_field *f, qk_pq_meta *meta)
+static void read_groups(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_file *file)
 {
     qk_thrift_field element;
-    size_t n = qk_thrift_list(t, f, QK_THRIFT_STRUCT, "row_groups", &element);
-    if (meta->groups) qk_thrift_fail(t, "the footer has two lists of row groups");
-    meta->groups = qk_arena_alloc(&meta->arena, n + 1, sizeof *meta->groups);
-    for (; meta->n_groups < n && !t->problem[0]; meta->n_groups++)
-        read_group(t, meta, meta->n_groups);
+    size_t n = qk_thrift_read_list(t, f, QK_THRIFT_T_STRUCT, "row_groups", &element);
+    if (file->groups) qk_thrift_fail(t, "the footer has two lists of row groups");
+    file->groups = qk_arena_alloc(&file->arena, n + 1, sizeof *file->groups);
+    for (; file->n_groups < n && !t->problem[0]; file->n_groups++)
+        read_group(t, file, file->n_groups);
 }
 
-static void read_pair(qk_thrift *t, qk_pq_pair *pair, qk_arena *arena)
+static void read_pair(qk_thrift_in *t, qk_pq_pair *pair, qk_arena *arena)
 {
     qk_thrift_field f = {0};
     *pair = (qk_pq_pair){"", ""};
@@ -171,81 +172,73 @@ static void read_pair(qk_thrift *t, qk_pq_pair *pair, qk_arena *arena)
         }
 }
 
-static void read_pairs(qk_thrift *t, const qk_thrift_field *f, qk_pq_meta *meta)
+static void read_pairs(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_file *file)
 {
     qk_thrift_field element;
-    size_t n = qk_thrift_list(t, f, QK_THRIFT_STRUCT, "key_value_metadata", &element);
-    if (meta->pairs) qk_thrift_fail(t, "the footer has two lists of metadata");
-    meta->pairs = qk_arena_alloc(&meta->arena, n + 1, sizeof *meta->pairs);
-    for (; meta->n_pairs < n && !t->problem[0]; meta->n_pairs++)
-        read_pair(t, &meta->pairs[meta->n_pairs], &meta->arena);
+    size_t n = qk_thrift_read_list(t, f, QK_THRIFT_T_STRUCT, "key_value_metadata", &element);
+    if (file->metadata) qk_thrift_fail(t, "the footer has two lists of metadata");
+    file->metadata = qk_arena_alloc(&file->arena, n + 1, sizeof *file->metadata);
+    for (; file->n_metadata < n && !t->problem[0]; file->n_metadata++)
+        read_pair(t, &file->metadata[file->n_metadata], &file->arena);
 }
 
 /* The schema, which stands before the row groups. */
-static qk_status read_schema(qk_thrift *t, const qk_thrift_field *f, qk_pq_meta *meta,
-                             const char *path, qk_error *err)
+static qk_status read_schema(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_file *file,
+                             qk_error *err)
 {
     qk_thrift_field element;
     qk_pq_node *nodes = NULL;
-    size_t n = qk_thrift_list(t, f, QK_THRIFT_STRUCT, "the schema", &element);
+    size_t n = qk_thrift_read_list(t, f, QK_THRIFT_T_STRUCT, "the schema", &element);
     size_t count = 0, capacity = 0;
-    if (meta->leaves) qk_thrift_fail(t, "the footer has two schemas");
+    if (file->leaves) qk_thrift_fail(t, "the footer has two schemas");
     while (count < n && !t->problem[0]) {
         QK_GROW(nodes, count, capacity);
-        qk_pq_node_read(t, &nodes[count++], &meta->arena);
+        qk_pq_node_read(t, &nodes[count++], &file->arena);
     }
-    qk_status status = t->problem[0] ? QK_OK : qk_pq_schema_leaves(meta, nodes, count, path, err);
+    qk_status status = t->problem[0] ? QK_OK : qk_pq_schema_leaves(file, nodes, count, err);
     free(nodes);
     return status;
 }
 
-static qk_status check_rows(const qk_pq_meta *meta, const char *path, qk_error *err)
+static qk_status check_rows(const qk_pq_file *f, qk_error *err)
 {
     int64_t rows = 0;
-    if (meta->rows < 0)
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the footer has a negative row count", path);
-    if (!meta->groups && meta->rows)
+    if (f->rows < 0)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the footer has a negative row count",
+                       f->path);
+    if (!f->groups && f->rows)
         return qk_fail(err, QK_ERR_FORMAT, NULL,
-                       "%s: the footer has no row groups, though num_rows is %lld", path,
-                       (long long)meta->rows);
-    for (size_t i = 0; i < meta->n_groups; i++)
-        if (__builtin_add_overflow(rows, meta->groups[i].rows, &rows))
-            rows = -1, i = meta->n_groups;
-    if (rows != meta->rows)
+                       "%s: the footer has no row groups, though num_rows is %lld", f->path,
+                       (long long)f->rows);
+    for (size_t i = 0; i < f->n_groups && rows >= 0; i++)
+        if (__builtin_add_overflow(rows, f->groups[i].rows, &rows)) rows = -1;
+    if (rows != f->rows)
         return qk_fail(err, QK_ERR_FORMAT, NULL,
-                       "%s: the footer's num_rows is %lld, but its row groups have %lld", path,
-                       (long long)meta->rows, (long long)rows);
+                       "%s: the footer's num_rows is %lld, but its row groups have %lld", f->path,
+                       (long long)f->rows, (long long)rows);
     return QK_OK;
 }
 
-qk_status qk_pq_meta_read(qk_pq_meta *meta, const uint8_t *footer, size_t n, uint64_t offset,
-                          const char *path, qk_error *err)
+qk_status qk_pq_footer_read(qk_pq_file *file, size_t n, qk_error *err)
 {
-    qk_thrift t;
+    qk_thrift_in t;
     qk_thrift_field f = {0};
-    *meta = (qk_pq_meta){.created_by = ""};
-    qk_thrift_open(&t, footer, n);
+    qk_thrift_open(&t, file->map.data + file->footer_at, n);
     while (qk_thrift_next(&t, &f)) switch (f.id) {
-        case 2: QK_TRY(read_schema(&t, &f, meta, path, err)); break;
-        case 3: meta->rows = qk_thrift_i64(&t, &f, "num_rows"); break;
+        case 2: QK_TRY(read_schema(&t, &f, file, err)); break;
+        case 3: file->rows = qk_thrift_read_i64(&t, &f, "num_rows"); break;
         case 4:
-            if (!meta->leaves) qk_thrift_fail(&t, "the footer has no schema before its row groups");
-            read_groups(&t, &f, meta);
+            if (!file->leaves) qk_thrift_fail(&t, "the footer has no schema before its row groups");
+            read_groups(&t, &f, file);
             break;
-        case 5: read_pairs(&t, &f, meta); break;
-        case 6: meta->created_by = qk_pq_string(&t, &f, "created_by", &meta->arena); break;
+        case 5: read_pairs(&t, &f, file); break;
+        case 6: file->created_by = qk_pq_string(&t, &f, "created_by", &file->arena); break;
         default: qk_thrift_skip(&t, &f);
         }
-    if (!t.problem[0] && !meta->leaves) qk_thrift_fail(&t, "the footer has no schema");
+    if (!t.problem[0] && !file->leaves) qk_thrift_fail(&t, "the footer has no schema");
     if (t.problem[0])
         return qk_fail(err, QK_ERR_FORMAT, "the file is damaged; fetch it again",
-                       "%s: footer, byte %llu: %s", path,
-                       (unsigned long long)(offset + (uint64_t)(t.problem_at - footer)), t.problem);
-    return check_rows(meta, path, err);
-}
-
-void qk_pq_meta_free(qk_pq_meta *meta)
-{
-    qk_arena_free(&meta->arena);
-    *meta = (qk_pq_meta){0};
+                       "%s: footer, byte %zu: %s", file->path,
+                       (size_t)(t.problem_at - file->map.data), t.problem);
+    return check_rows(file, err);
 }

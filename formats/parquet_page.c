@@ -19,52 +19,56 @@ qk_status qk_pq_room_for(qk_pq_room *room, size_t bytes, const char *what, qk_er
 
 /* ---- headers ---- */
 
-static void read_data_header(qk_thrift *t, qk_pq_page *p)
+static void read_data_header(qk_thrift_in *t, qk_pq_page *p)
 {
     qk_thrift_field f = {0};
     while (qk_thrift_next(t, &f)) switch (f.id) {
-        case 1: p->values = qk_thrift_i32(t, &f, "a page's num_values"); break;
-        case 2: p->encoding = qk_thrift_i32(t, &f, "a page's encoding"); break;
-        case 3: p->definition_encoding = qk_thrift_i32(t, &f, "a level encoding"); break;
-        case 4: p->repetition_encoding = qk_thrift_i32(t, &f, "a level encoding"); break;
+        case 1: p->values = qk_thrift_read_i32(t, &f, "a page's num_values"); break;
+        case 2: p->encoding = qk_thrift_read_i32(t, &f, "a page's encoding"); break;
+        case 3: p->definition_encoding = qk_thrift_read_i32(t, &f, "a level encoding"); break;
+        case 4: p->repetition_encoding = qk_thrift_read_i32(t, &f, "a level encoding"); break;
         default: qk_thrift_skip(t, &f);
         }
 }
 
-static void read_dictionary_header(qk_thrift *t, qk_pq_page *p)
+static void read_dictionary_header(qk_thrift_in *t, qk_pq_page *p)
 {
     qk_thrift_field f = {0};
     while (qk_thrift_next(t, &f)) switch (f.id) {
-        case 1: p->values = qk_thrift_i32(t, &f, "a dictionary's num_values"); break;
-        case 2: p->encoding = qk_thrift_i32(t, &f, "a dictionary's encoding"); break;
+        case 1: p->values = qk_thrift_read_i32(t, &f, "a dictionary's num_values"); break;
+        case 2: p->encoding = qk_thrift_read_i32(t, &f, "a dictionary's encoding"); break;
         default: qk_thrift_skip(t, &f);
         }
 }
 
-static void read_v2_header(qk_thrift *t, qk_pq_page *p)
+static void read_v2_header(qk_thrift_in *t, qk_pq_page *p)
 {
     qk_thrift_field f = {0};
     p->is_packed = true;
     while (qk_thrift_next(t, &f)) switch (f.id) {
-        case 1: p->values = qk_thrift_i32(t, &f, "a page's num_values"); break;
-        case 3: p->rows = qk_thrift_i32(t, &f, "a page's num_rows"); break;
-        case 4: p->encoding = qk_thrift_i32(t, &f, "a page's encoding"); break;
-        case 5: p->definition_bytes = qk_thrift_i32(t, &f, "definition_levels_byte_length"); break;
-        case 6: p->repetition_bytes = qk_thrift_i32(t, &f, "repetition_levels_byte_length"); break;
-        case 7: p->is_packed = qk_thrift_bool(t, &f, "is_compressed"); break;
+        case 1: p->values = qk_thrift_read_i32(t, &f, "a page's num_values"); break;
+        case 3: p->rows = qk_thrift_read_i32(t, &f, "a page's num_rows"); break;
+        case 4: p->encoding = qk_thrift_read_i32(t, &f, "a page's encoding"); break;
+        case 5:
+            p->definition_bytes = qk_thrift_read_i32(t, &f, "definition_levels_byte_length");
+            break;
+        case 6:
+            p->repetition_bytes = qk_thrift_read_i32(t, &f, "repetition_levels_byte_length");
+            break;
+        case 7: p->is_packed = qk_thrift_read_bool(t, &f, "is_compressed"); break;
         default: qk_thrift_skip(t, &f);
         }
 }
 
 /* The struct of field 5 (v1), 7 (dictionary) or 8 (v2), if it is the one of the page's type. */
-static void read_type_header(qk_thrift *t, const qk_thrift_field *f, qk_pq_page *p)
+static void read_type_header(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_page *p)
 {
     static const int16_t fields[] = {5, 6, 7, 8};
     if (p->type < 0 || p->type > 3 || fields[p->type] != f->id) {
         qk_thrift_skip(t, f);
         return;
     }
-    if (!qk_thrift_struct(t, f, "a page header")) return;
+    if (!qk_thrift_read_struct(t, f, "a page header")) return;
     p->has_header = true;
     if (p->type == QK_PQ_PAGE_DATA_V2)
         read_v2_header(t, p);
@@ -90,8 +94,8 @@ static qk_status check_page(const qk_pq_page *p, size_t left, qk_error *err)
                        p->type);
     if (p->values < 0)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the page header has a negative value count");
-    if (p->type == QK_PQ_PAGE_DICTIONARY && p->encoding != QK_PQ_PLAIN &&
-        p->encoding != QK_PQ_PLAIN_DICTIONARY)
+    if (p->type == QK_PQ_PAGE_DICTIONARY && p->encoding != QK_PQ_E_PLAIN &&
+        p->encoding != QK_PQ_E_PLAIN_DICTIONARY)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "a dictionary page with encoding %d", p->encoding);
     if (p->type == QK_PQ_PAGE_DATA_V2 &&
         (p->definition_bytes < 0 || p->repetition_bytes < 0 ||
@@ -104,17 +108,17 @@ static qk_status check_page(const qk_pq_page *p, size_t left, qk_error *err)
 qk_status qk_pq_page_read(qk_pq_page *p, const uint8_t *bytes, size_t n, size_t *header_bytes,
                           qk_error *err)
 {
-    qk_thrift t;
+    qk_thrift_in t;
     qk_thrift_field f = {0};
     *p = (qk_pq_page){.type = -1, .plain_bytes = -1, .packed_bytes = -1};
     qk_thrift_open(&t, bytes, n);
     while (qk_thrift_next(&t, &f)) switch (f.id) {
-        case 1: p->type = qk_thrift_i32(&t, &f, "a page's type"); break;
-        case 2: p->plain_bytes = qk_thrift_i32(&t, &f, "uncompressed_page_size"); break;
-        case 3: p->packed_bytes = qk_thrift_i32(&t, &f, "compressed_page_size"); break;
+        case 1: p->type = qk_thrift_read_i32(&t, &f, "a page's type"); break;
+        case 2: p->plain_bytes = qk_thrift_read_i32(&t, &f, "uncompressed_page_size"); break;
+        case 3: p->packed_bytes = qk_thrift_read_i32(&t, &f, "compressed_page_size"); break;
         case 4:
             p->has_crc = true;
-            p->crc = (uint32_t)qk_thrift_i32(&t, &f, "a page's crc");
+            p->crc = (uint32_t)qk_thrift_read_i32(&t, &f, "a page's crc");
             break;
         case 5:
         case 7:
@@ -142,10 +146,10 @@ static qk_status take_levels(qk_pq_part *rest, qk_pq_part *levels, int most, int
 {
     *levels = (qk_pq_part){rest->data, 0};
     if (most == 0) return QK_OK;
-    if (encoding == QK_PQ_BIT_PACKED)
+    if (encoding == QK_PQ_E_BIT_PACKED)
         return qk_fail(err, QK_ERR_UNSUPPORTED, "write the file again with a newer program",
                        "levels in the deprecated encoding BIT_PACKED are not supported");
-    if (encoding != QK_PQ_RLE)
+    if (encoding != QK_PQ_E_RLE)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "unknown level encoding %d", encoding);
     if (rest->n < 4) return qk_fail(err, QK_ERR_FORMAT, NULL, "the page is too short for levels");
     const uint8_t *p = rest->data;
@@ -206,8 +210,8 @@ qk_status qk_pq_page_expand(const qk_pq_page *p, const uint8_t *packed, int code
     }
     QK_TRY(expand(codec, packed, n, plain, room, &parts->values, err));
     if (p->type == QK_PQ_PAGE_DICTIONARY) return QK_OK;
-    QK_TRY(take_levels(&parts->values, &parts->repetition, leaf->max_repetition,
-                       p->repetition_encoding, err));
-    return take_levels(&parts->values, &parts->definition, leaf->max_definition,
-                       p->definition_encoding, err);
+    QK_TRY(take_levels(&parts->values, &parts->repetition, leaf->max_rep, p->repetition_encoding,
+                       err));
+    return take_levels(&parts->values, &parts->definition, leaf->max_def, p->definition_encoding,
+                       err);
 }

@@ -1,5 +1,5 @@
 /* Opening a Parquet file and finding its columns. See parquet_read.h. */
-#include "formats/parquet_cursor.h"
+#include "formats/parquet_read.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -53,8 +53,7 @@ qk_status qk_pq_open(qk_pq_file **out, const char *path, qk_error *err)
     f->map = map;
     f->path = qk_strdup(path);
     qk_status status = find_footer(path, &map, &f->footer_at, &n, err);
-    if (status == QK_OK)
-        status = qk_pq_meta_read(&f->meta, map.data + f->footer_at, n, f->footer_at, path, err);
+    if (status == QK_OK) status = qk_pq_footer_read(f, n, err);
     if (status != QK_OK) {
         qk_pq_close(f);
         return status;
@@ -66,51 +65,26 @@ qk_status qk_pq_open(qk_pq_file **out, const char *path, qk_error *err)
 void qk_pq_close(qk_pq_file *f)
 {
     if (!f) return;
-    qk_pq_meta_free(&f->meta);
+    qk_arena_free(&f->arena);
     qk_map_close(&f->map);
     free(f->path);
     free(f);
 }
 
-const qk_pq_meta *qk_pq_footer(const qk_pq_file *f)
-{
-    return &f->meta;
-}
-
-const char *qk_pq_path(const qk_pq_file *f)
-{
-    return f->path;
-}
-
-uint64_t qk_pq_rows(const qk_pq_file *f)
-{
-    return (uint64_t)f->meta.rows;
-}
-
 const char *qk_pq_metadata(const qk_pq_file *f, const char *key)
 {
-    for (size_t i = 0; i < f->meta.n_pairs; i++)
-        if (!strcmp(f->meta.pairs[i].key, key)) return f->meta.pairs[i].value;
+    for (size_t i = 0; i < f->n_metadata; i++)
+        if (!strcmp(f->metadata[i].key, key)) return f->metadata[i].value;
     return NULL;
-}
-
-size_t qk_pq_n_columns(const qk_pq_file *f)
-{
-    return f->meta.n_leaves;
-}
-
-const qk_pq_leaf *qk_pq_column(const qk_pq_file *f, size_t i)
-{
-    return &f->meta.leaves[i];
 }
 
 int qk_pq_find(const qk_pq_file *f, const char *name)
 {
-    for (int nested = 0; nested < 2; nested++) {
+    for (int top = 1; top >= 0; top--) {
         int found = -1;
-        for (size_t i = 0; i < f->meta.n_leaves; i++) {
-            const qk_pq_leaf *leaf = &f->meta.leaves[i];
-            if ((leaf->depth > 1) != nested || strcmp(leaf->name, name) != 0) continue;
+        for (size_t i = 0; i < f->n_leaves; i++) {
+            const qk_pq_leaf *leaf = &f->leaves[i];
+            if (leaf->is_top != top || strcmp(leaf->path, name) != 0) continue;
             found = found == -1 ? (int)i : -2;
         }
         if (found != -1) return found;
@@ -118,12 +92,11 @@ int qk_pq_find(const qk_pq_file *f, const char *name)
     return -1;
 }
 
-int64_t qk_pq_list_size(const qk_pq_file *f, size_t column)
+int64_t qk_pq_list_size(const qk_pq_file *f, size_t leaf)
 {
     int64_t values = 0;
-    if (!f->meta.rows || f->meta.leaves[column].max_repetition != 1) return -1;
-    for (size_t i = 0; i < f->meta.n_groups; i++)
-        if (__builtin_add_overflow(values, f->meta.groups[i].chunks[column].values, &values))
-            return -1;
-    return values > 0 && values % f->meta.rows == 0 ? values / f->meta.rows : -1;
+    if (!f->rows || f->leaves[leaf].max_rep != 1) return -1;
+    for (size_t i = 0; i < f->n_groups; i++)
+        if (__builtin_add_overflow(values, f->groups[i].chunks[leaf].values, &values)) return -1;
+    return values > 0 && values % f->rows == 0 ? values / f->rows : -1;
 }

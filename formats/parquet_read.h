@@ -1,7 +1,7 @@
 /* Reading Parquet files: columns of any flat type, inside structs too, and lists of float.
  *
  *   qk_pq_file *f;   qk_pq_open(&f, "data.parquet", &err)
- *   qk_pq_cursor *c; qk_pq_cursor_open(&c, f, qk_pq_find(f, "text"), &err)
+ *   qk_pq_cursor *c; qk_pq_cursor_open(&c, f, (size_t)qk_pq_find(f, "text"), &err)
  *   do qk_pq_next(c, 1000, &batch, &err) ... while (batch.n)
  *
  * The file is mapped and one page at a time is expanded, so memory is bounded by a page and its
@@ -15,37 +15,29 @@
 
 #include "formats/parquet_meta.h"
 
-typedef struct qk_pq_file qk_pq_file;
 typedef struct qk_pq_cursor qk_pq_cursor;
 
 /* Reads and checks the footer. */
 qk_status qk_pq_open(qk_pq_file **out, const char *path, qk_error *err);
 void qk_pq_close(qk_pq_file *f); /* NULL-safe; close its cursors first */
 
-/* Schema, row groups, chunks with their statistics; borrowed. */
-const qk_pq_meta *qk_pq_footer(const qk_pq_file *f);
-const char *qk_pq_path(const qk_pq_file *f);
-uint64_t qk_pq_rows(const qk_pq_file *f);
 /* A value of the key-value metadata, or NULL. */
 const char *qk_pq_metadata(const qk_pq_file *f, const char *key);
-size_t qk_pq_n_columns(const qk_pq_file *f);
-const qk_pq_leaf *qk_pq_column(const qk_pq_file *f, size_t i);
-
-/* Index of the column with this name: a top-level column exactly so called, else the dotted path of
- * one inside structs. -1: there is none; -2: there are two. */
+/* Index of the leaf with this path: a top-level column exactly so called, else the dotted path of
+ * one inside structs or lists. -1: there is none; -2: there are two. */
 int qk_pq_find(const qk_pq_file *f, const char *name);
 /* Elements in each list of a list column, if the footer tells that they may all have the same
  * number: values / rows when that is whole; else -1. */
-int64_t qk_pq_list_size(const qk_pq_file *f, size_t column);
+int64_t qk_pq_list_size(const qk_pq_file *f, size_t leaf);
 
 /* A cursor is at the first row. */
-qk_status qk_pq_cursor_open(qk_pq_cursor **out, const qk_pq_file *f, int column, qk_error *err);
+qk_status qk_pq_cursor_open(qk_pq_cursor **out, const qk_pq_file *f, size_t leaf, qk_error *err);
 void qk_pq_cursor_close(qk_pq_cursor *c); /* NULL-safe */
 
 /* Rows of a column, in memory of the cursor that the next call uses again. */
 typedef struct qk_pq_batch {
     size_t n;
-    qk_pq_physical physical;
+    qk_pq_type type;
     /* [n] of uint8_t (BOOLEAN), int32_t, int64_t, float, double, or qk_pq_bytes (BYTE_ARRAY, FIXED,
      * INT96); zero where null. From qk_pq_next_floats: float [n, list size]. */
     const void *values;
@@ -60,4 +52,4 @@ qk_status qk_pq_next(qk_pq_cursor *c, size_t most, qk_pq_batch *batch, qk_error 
 qk_status qk_pq_next_floats(qk_pq_cursor *c, size_t list_size, size_t most, qk_pq_batch *batch,
                             qk_error *err);
 /* Passes over `rows` rows, or all that are left; row groups and pages in between are not read. */
-qk_status qk_pq_skip(qk_pq_cursor *c, uint64_t rows, qk_error *err);
+qk_status qk_pq_skip(qk_pq_cursor *c, int64_t rows, qk_error *err);

@@ -207,7 +207,7 @@ static qk_status read_entries(header_reader *h, const qk_json *root, const uint8
 qk_status qk_st_read_file(const qk_map *map, const char *path, qk_arena *arena, qk_st_list *out,
                           qk_error *err)
 {
-    size_t length;
+    size_t length = 0;
     QK_TRY(find_header(map, path, &length, err));
     header_reader h = {
         .path = path, .arena = arena, .err = err, .data_size = map->size - 8 - length};

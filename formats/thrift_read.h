@@ -18,27 +18,27 @@
 #include <stdint.h>
 
 enum {
-    QK_THRIFT_STOP = 0,
-    QK_THRIFT_TRUE = 1,
-    QK_THRIFT_FALSE = 2,
-    QK_THRIFT_BYTE = 3,
-    QK_THRIFT_I16 = 4,
-    QK_THRIFT_I32 = 5,
-    QK_THRIFT_I64 = 6,
-    QK_THRIFT_DOUBLE = 7,
-    QK_THRIFT_BINARY = 8,
-    QK_THRIFT_LIST = 9,
-    QK_THRIFT_SET = 10,
-    QK_THRIFT_MAP = 11,
-    QK_THRIFT_STRUCT = 12,
-    QK_THRIFT_UUID = 13,
+    QK_THRIFT_T_STOP = 0,
+    QK_THRIFT_T_TRUE = 1,
+    QK_THRIFT_T_FALSE = 2,
+    QK_THRIFT_T_BYTE = 3,
+    QK_THRIFT_T_I16 = 4,
+    QK_THRIFT_T_I32 = 5,
+    QK_THRIFT_T_I64 = 6,
+    QK_THRIFT_T_DOUBLE = 7,
+    QK_THRIFT_T_BINARY = 8,
+    QK_THRIFT_T_LIST = 9,
+    QK_THRIFT_T_SET = 10,
+    QK_THRIFT_T_MAP = 11,
+    QK_THRIFT_T_STRUCT = 12,
+    QK_THRIFT_T_UUID = 13,
 };
 
-typedef struct qk_thrift {
+typedef struct qk_thrift_in {
     const uint8_t *at, *end;
     char problem[160];         /* empty while all is well */
     const uint8_t *problem_at; /* where it was found */
-} qk_thrift;
+} qk_thrift_in;
 
 /* A field of a struct; zero-initialise before the first. */
 typedef struct qk_thrift_field {
@@ -46,26 +46,26 @@ typedef struct qk_thrift_field {
     uint8_t type;
 } qk_thrift_field;
 
-void qk_thrift_open(qk_thrift *t, const uint8_t *bytes, size_t n);
+void qk_thrift_open(qk_thrift_in *t, const uint8_t *bytes, size_t n);
 /* Notes a problem (the first one counts). */
-void qk_thrift_fail(qk_thrift *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void qk_thrift_fail(qk_thrift_in *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Goes to the next field of the current struct; false behind the last, and after an error. The
  * value must then be read or skipped. Entering a struct is calling this with a fresh field. */
-bool qk_thrift_next(qk_thrift *t, qk_thrift_field *field);
-void qk_thrift_skip(qk_thrift *t, const qk_thrift_field *field);
+bool qk_thrift_next(qk_thrift_in *t, qk_thrift_field *field);
+void qk_thrift_skip(qk_thrift_in *t, const qk_thrift_field *field);
 
 /* Values of a field. `name` is for the message when the type on the wire is another. */
-bool qk_thrift_bool(qk_thrift *t, const qk_thrift_field *field, const char *name);
-int8_t qk_thrift_byte(qk_thrift *t, const qk_thrift_field *field, const char *name);
-int32_t qk_thrift_i32(qk_thrift *t, const qk_thrift_field *field, const char *name);
-int64_t qk_thrift_i64(qk_thrift *t, const qk_thrift_field *field, const char *name);
+bool qk_thrift_read_bool(qk_thrift_in *t, const qk_thrift_field *field, const char *name);
+int8_t qk_thrift_read_byte(qk_thrift_in *t, const qk_thrift_field *field, const char *name);
+int32_t qk_thrift_read_i32(qk_thrift_in *t, const qk_thrift_field *field, const char *name);
+int64_t qk_thrift_read_i64(qk_thrift_in *t, const qk_thrift_field *field, const char *name);
 /* Borrowed from the input. */
-const uint8_t *qk_thrift_binary(qk_thrift *t, const qk_thrift_field *field, const char *name,
-                                size_t *length);
+const uint8_t *qk_thrift_read_binary(qk_thrift_in *t, const qk_thrift_field *field,
+                                     const char *name, size_t *length);
 /* Checks that a struct follows; its fields are read with a fresh field. */
-bool qk_thrift_struct(qk_thrift *t, const qk_thrift_field *field, const char *name);
+bool qk_thrift_read_struct(qk_thrift_in *t, const qk_thrift_field *field, const char *name);
 /* Number of elements of a list of `type`, never more than bytes are left. Each element is then read
  * with the field `*element`. */
-size_t qk_thrift_list(qk_thrift *t, const qk_thrift_field *field, uint8_t type, const char *name,
-                      qk_thrift_field *element);
+size_t qk_thrift_read_list(qk_thrift_in *t, const qk_thrift_field *field, uint8_t type,
+                           const char *name, qk_thrift_field *element);

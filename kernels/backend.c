@@ -7,12 +7,13 @@
 extern const qk_backend qk_backend_cuda;
 #endif
 
+/* The first one is what "auto" means. */
 static const qk_backend *const backends[] = {
+    &qk_backend_cpu,
+    &qk_backend_ref,
 #ifdef QK_CUDA
     &qk_backend_cuda,
 #endif
-    &qk_backend_cpu,
-    &qk_backend_ref,
 };
 
 const qk_backend *qk_backend_find(const char *name)

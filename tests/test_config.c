@@ -6,7 +6,7 @@
 #include "engine/base/file.h"
 #include "engine/base/text.h"
 #include "engine/config.h"
-#include "engine/config_root.h"
+#include "engine/config/root.h"
 
 static const char base[] = "dataset:\n" /* line 1 */
                            "  path: data/corpus\n"
@@ -299,7 +299,7 @@ static void test_refusals(void)
          ""},
         {"batch_size: 1", "backend: fast",
          "'inference.backend' must be one of auto, cpu, ref, cuda, not the text 'fast'", ""},
-        {"batch_size: 1", "threads: -1", "'inference.threads' must not be negative, not -1", ""},
+        {"batch_size: 1", "threads: -1", "'inference.threads' must not be negative, but is -1", ""},
         {"capture_queries: true", "capture_queries: \"true\"",
          "'capture.capture_queries' must be true or false, not the text 'true'",
          "write true or false without quotes"},
@@ -589,6 +589,24 @@ static void test_sample(void)
     qk_buf_free(&table);
 }
 
+/* README's reference is the table, word for word. */
+static void test_readme(void)
+{
+    qk_buf readme, table = {0};
+    qk_error err;
+    CHECK_INT(qk_read_file(&readme, "README.md", 1 << 20, &err), QK_OK);
+    qk_config_reference(&table);
+    const char *begin = strstr(qk_buf_str(&readme), "<!-- config reference: begin");
+    const char *end = begin ? strstr(begin, "<!-- config reference: end -->") : NULL;
+    CHECK(begin && end);
+    begin = end ? strchr(begin, '\n') + 1 : "";
+    bool same =
+        end && (size_t)(end - begin) == table.size && !memcmp(begin, table.data, table.size);
+    CHECK_MSG(same, "put this between the marks of README.md:\n%s", qk_buf_str(&table));
+    qk_buf_free(&readme);
+    qk_buf_free(&table);
+}
+
 /* The corpus of bad configurations: what must be refused is, with a message that has its place. */
 static void test_corpus(void)
 {
@@ -696,6 +714,7 @@ int main(void)
     RUN(test_roots);
     RUN(test_reference);
     RUN(test_sample);
+    RUN(test_readme);
     RUN(test_corpus);
     RUN(test_capture_cases);
     unlink(config_path);

@@ -1,8 +1,8 @@
-/* engine/config_yaml: scalars as PyYAML makes them, trees with places, and broken text. */
+/* engine/config/yaml: scalars as PyYAML makes them, trees with places, and broken text. */
 #include "tests/test.h"
 
 #include "engine/base/file.h"
-#include "engine/config_yaml.h"
+#include "engine/config/yaml.h"
 #include "formats/json.h"
 #include "sampler/float_repr.h"
 
@@ -162,6 +162,7 @@ static void test_refused_text(void)
         {"a: \"b\n", "not YAML: while scanning a quoted scalar"},
         {"a: 1\n---\nb: 2\n", "t.yaml:2:1: more than one document"},
         {"a: 1\nb: 2\na: 3\n", "t.yaml:3:1: 'a' is given twice"},
+        {"a:\n  b: {c: 1, c: 2}\n", "t.yaml:2:13: 'a.b.c' is given twice"},
         {"1: 2\n", "t.yaml:1:1: keys must be plain strings"},
         {"yes: 2\n", "keys must be plain strings"},
         {"~: 2\n", "keys must be plain strings"},

@@ -22,29 +22,29 @@ static char scratch[] = "/tmp/qk_test_parquet_XXXXXX";
 
 static bool is_text(const qk_pq_leaf *leaf)
 {
-    return leaf->physical == QK_PQ_BYTE_ARRAY && leaf->logical.kind == QK_PQ_KIND_STRING;
+    return leaf->type == QK_PQ_T_BYTES && leaf->logical.meaning == QK_PQ_M_STRING;
 }
 
 static void add_value(qk_json_out *o, const qk_pq_leaf *leaf, const qk_pq_batch *b, size_t i)
 {
     const qk_pq_bytes *bytes = (const qk_pq_bytes *)b->values + i;
-    double number = b->physical == QK_PQ_FLOAT    ? (double)((const float *)b->values)[i]
-                    : b->physical == QK_PQ_DOUBLE ? ((const double *)b->values)[i]
-                                                  : 0;
-    switch (b->physical) {
-    case QK_PQ_BOOLEAN: qk_json_add_bool(o, NULL, ((const uint8_t *)b->values)[i]); return;
-    case QK_PQ_INT32: qk_json_add_int(o, NULL, ((const int32_t *)b->values)[i]); return;
-    case QK_PQ_INT64: qk_json_add_int(o, NULL, ((const int64_t *)b->values)[i]); return;
-    case QK_PQ_FLOAT:
-    case QK_PQ_DOUBLE: qk_buf_addf(&o->buf, "{\"float\": \"%a\"}", number); return;
+    double number = b->type == QK_PQ_T_FLOAT    ? (double)((const float *)b->values)[i]
+                    : b->type == QK_PQ_T_DOUBLE ? ((const double *)b->values)[i]
+                                                : 0;
+    switch (b->type) {
+    case QK_PQ_T_BOOLEAN: qk_json_add_bool(o, NULL, ((const uint8_t *)b->values)[i]); return;
+    case QK_PQ_T_INT32: qk_json_add_int(o, NULL, ((const int32_t *)b->values)[i]); return;
+    case QK_PQ_T_INT64: qk_json_add_int(o, NULL, ((const int64_t *)b->values)[i]); return;
+    case QK_PQ_T_FLOAT:
+    case QK_PQ_T_DOUBLE: qk_buf_addf(&o->buf, "{\"float\": \"%a\"}", number); return;
     default: break;
     }
     if (is_text(leaf)) {
-        qk_json_add_strn(o, NULL, (const char *)bytes->data, bytes->n);
+        qk_json_add_strn(o, NULL, (const char *)bytes->data, bytes->size);
         return;
     }
     qk_buf_add_str(&o->buf, "{\"hex\": \"");
-    for (size_t k = 0; k < bytes->n; k++) qk_buf_addf(&o->buf, "%02x", bytes->data[k]);
+    for (size_t k = 0; k < bytes->size; k++) qk_buf_addf(&o->buf, "%02x", bytes->data[k]);
     qk_buf_add_str(&o->buf, "\"}");
 }
 
@@ -83,11 +83,11 @@ static qk_status dump(const char *path, const char *column, size_t most, uint64_
     int at = qk_pq_find(f, column);
     qk_status s =
         at < 0 ? qk_fail(err, QK_ERR_NOTFOUND, NULL, "%s: no column '%s' (%d)", path, column, at)
-               : qk_pq_cursor_open(&c, f, at, err);
-    if (s == QK_OK && skip) s = qk_pq_skip(c, skip, err);
+               : qk_pq_cursor_open(&c, f, (size_t)at, err);
+    if (s == QK_OK && skip) s = qk_pq_skip(c, (int64_t)skip, err);
     while (s == QK_OK && b.n) {
         s = next(c, list_size, most, &b, err);
-        if (s == QK_OK) print_batch(qk_pq_column(f, (size_t)at), &b, list_size);
+        if (s == QK_OK) print_batch(&f->leaves[at], &b, list_size);
     }
     qk_pq_cursor_close(c);
     qk_pq_close(f);
@@ -121,7 +121,7 @@ static bool row_is_null(const char *column, int i)
 
 static bool bytes_are(const qk_pq_bytes *b, const void *expected, size_t n)
 {
-    return b->n == n && !memcmp(b->data, expected, n);
+    return b->size == n && !memcmp(b->data, expected, n);
 }
 
 static bool text_is_right(const qk_pq_bytes *b, int i)
@@ -159,8 +159,9 @@ static int check_column(const qk_pq_file *f, const char *column, size_t most, in
     qk_pq_batch b = {.n = 1};
     size_t list = !strcmp(column, "vector.list.element") ? 3 : 0;
     int i = skip;
-    CHECK_MSG(qk_pq_cursor_open(&c, f, qk_pq_find(f, column), &err) == QK_OK, "%s", err.message);
-    CHECK(qk_pq_skip(c, (uint64_t)skip, &err) == QK_OK);
+    CHECK_MSG(qk_pq_cursor_open(&c, f, (size_t)qk_pq_find(f, column), &err) == QK_OK, "%s",
+              err.message);
+    CHECK(qk_pq_skip(c, skip, &err) == QK_OK);
     while (b.n) {
         qk_status s = next(c, list, most, &b, &err);
         CHECK_MSG(s == QK_OK, "%s", err.message);
@@ -169,7 +170,7 @@ static int check_column(const qk_pq_file *f, const char *column, size_t most, in
         for (size_t k = 0; k < b.n; k++, i++) {
             bool null = row_is_null(column, i);
             if (b.valid[k] == !null && (null || value_is_right(column, &b, k, i))) continue;
-            printf("  %s: %s row %d differs\n", qk_pq_path(f), column, i);
+            printf("  %s: %s row %d differs\n", f->path, column, i);
             i = -1, b.n = 0;
         }
     }
@@ -189,7 +190,7 @@ static void check_file(const char *name, const char *const *columns)
         for (size_t b = 0; b < 3; b++)
             for (size_t s = 0; s < sizeof skips / sizeof *skips; s++)
                 CHECK_INT(check_column(f, *columns, batches[b], skips[s]), ROWS);
-    if (f) CHECK_INT(qk_pq_rows(f), ROWS);
+    if (f) CHECK_INT(f->rows, ROWS);
     qk_pq_close(f);
     free(path);
 }
@@ -215,12 +216,12 @@ static void check_leaf(const qk_pq_file *f, const char *name, const char *physic
     int at = qk_pq_find(f, name);
     CHECK_MSG(at >= 0, "%s", name);
     if (at < 0) return;
-    const qk_pq_leaf *leaf = qk_pq_column(f, (size_t)at);
-    CHECK_STR(leaf->name, name);
-    CHECK_STR(qk_pq_physical_name((int)leaf->physical), physical);
+    const qk_pq_leaf *leaf = &f->leaves[at];
+    CHECK_STR(leaf->path, name);
+    CHECK_STR(qk_pq_type_name((int)leaf->type), physical);
     CHECK_STR(qk_pq_logical_name(&leaf->logical, text), logical);
-    CHECK_INT(leaf->max_definition, definition);
-    CHECK_INT(leaf->max_repetition, repetition);
+    CHECK_INT(leaf->max_def, definition);
+    CHECK_INT(leaf->max_rep, repetition);
 }
 
 static void test_footer(void)
@@ -228,7 +229,7 @@ static void test_footer(void)
     qk_pq_file *f;
     qk_error err = {0};
     CHECK_INT(qk_pq_open(&f, "tests/data/parquet/v1.parquet", &err), QK_OK);
-    CHECK_INT(qk_pq_n_columns(f), 14);
+    CHECK_INT(f->n_leaves, 14);
     check_leaf(f, "i32", "INT32", "", 1, 0);
     check_leaf(f, "text", "BYTE_ARRAY", "string", 1, 0);
     check_leaf(f, "fixed", "FIXED_LEN_BYTE_ARRAY", "", 1, 0);
@@ -237,28 +238,29 @@ static void test_footer(void)
     check_leaf(f, "u8", "INT32", "uint8", 1, 0);
     check_leaf(f, "money", "FIXED_LEN_BYTE_ARRAY", "decimal(7, 2)", 1, 0);
     check_leaf(f, "when", "INT64", "timestamp[us, UTC]", 1, 0);
-    CHECK_INT(qk_pq_column(f, 6)->fixed_length, 4);
+    CHECK_INT(f->leaves[6].fixed_length, 4);
     CHECK_INT(qk_pq_find(f, "in"), -1);
     CHECK_INT(qk_pq_find(f, "Text"), -1);
     CHECK(qk_pq_metadata(f, "ARROW:schema") != NULL);
     CHECK(qk_pq_metadata(f, "arrow:schema") == NULL);
-    const qk_pq_meta *meta = qk_pq_footer(f);
-    CHECK(!strncmp(meta->created_by, "parquet-cpp-arrow version ", 26));
-    CHECK_INT(meta->n_groups, 3);
-    CHECK_INT(meta->groups[0].rows, 15);
-    CHECK_INT(meta->groups[2].rows, 10);
-    const qk_pq_chunk *k = &meta->groups[0].chunks[0];
+    CHECK(!strncmp(f->created_by, "parquet-cpp-arrow version ", 26));
+    CHECK_INT(f->n_groups, 3);
+    CHECK_INT(f->groups[0].rows, 15);
+    CHECK_INT(f->groups[2].rows, 10);
+    const qk_pq_chunk *k = &f->groups[0].chunks[0];
     int32_t least, most;
     CHECK_INT(k->codec, QK_CODEC_SNAPPY);
     CHECK_INT(k->values, 15);
-    CHECK(k->n_encodings >= 2 && k->packed_bytes > 0 && k->plain_bytes > 0);
-    CHECK(k->statistics.has_min_max && k->statistics.has_nulls && k->statistics.min.n == 4);
+    CHECK(k->encodings ==
+              (1u << QK_PQ_E_PLAIN | 1u << QK_PQ_E_RLE | 1u << QK_PQ_E_RLE_DICTIONARY) &&
+          k->compressed > 0 && k->uncompressed > 0);
+    CHECK(k->statistics.has_min_max && k->statistics.has_nulls && k->statistics.min.size == 4);
     memcpy(&least, k->statistics.min.data, 4);
     memcpy(&most, k->statistics.max.data, 4);
     CHECK_INT(least, -500);
     CHECK_INT(most, 447);
     CHECK_INT(k->statistics.nulls, 0);
-    CHECK_INT(meta->groups[0].chunks[1].statistics.nulls, 4);
+    CHECK_INT(f->groups[0].chunks[1].statistics.nulls, 4);
     CHECK_INT(qk_pq_list_size(f, 0), -1);
     qk_pq_close(f);
     qk_pq_close(NULL);
@@ -272,7 +274,7 @@ static void test_lists(void)
     qk_pq_batch b;
     qk_error err = {0};
     CHECK_INT(qk_pq_open(&f, "tests/data/parquet/v1.parquet", &err), QK_OK);
-    int vector = qk_pq_find(f, "vector.list.element");
+    size_t vector = (size_t)qk_pq_find(f, "vector.list.element");
     CHECK_INT(qk_pq_cursor_open(&c, f, vector, &err), QK_OK);
     CHECK_INT(qk_pq_next(c, 10, &b, &err), QK_ERR_UNSUPPORTED);
     CHECK_STR(err.message, "tests/data/parquet/v1.parquet: the column 'vector.list.element' is "
@@ -282,7 +284,7 @@ static void test_lists(void)
                   strstr(err.message, ": a list of 3 elements, not 4"),
               "%s", err.message);
     qk_pq_cursor_close(c);
-    CHECK_INT(qk_pq_cursor_open(&c, f, qk_pq_find(f, "f32"), &err), QK_OK);
+    CHECK_INT(qk_pq_cursor_open(&c, f, (size_t)qk_pq_find(f, "f32"), &err), QK_OK);
     CHECK_INT(qk_pq_next_floats(c, 3, 10, &b, &err), QK_ERR_UNSUPPORTED);
     qk_pq_cursor_close(c);
     qk_pq_close(f);
@@ -342,17 +344,17 @@ static void test_thrift(void)
     /* {1: i32 -3, 2: true, 9: list<i32> [1, 2], 300: "ab"} */
     static const uint8_t bytes[] = {0x15, 0x05, 0x11, 0x79, 0x25, 0x02, 0x04,
                                     0x08, 0xD8, 0x04, 0x02, 'a',  'b',  0x00};
-    qk_thrift t;
+    qk_thrift_in t;
     qk_thrift_field f = {0}, e;
     size_t n;
     qk_thrift_open(&t, bytes, sizeof bytes);
-    CHECK(qk_thrift_next(&t, &f) && f.id == 1 && qk_thrift_i32(&t, &f, "a") == -3);
-    CHECK(qk_thrift_next(&t, &f) && f.id == 2 && qk_thrift_bool(&t, &f, "b"));
+    CHECK(qk_thrift_next(&t, &f) && f.id == 1 && qk_thrift_read_i32(&t, &f, "a") == -3);
+    CHECK(qk_thrift_next(&t, &f) && f.id == 2 && qk_thrift_read_bool(&t, &f, "b"));
     CHECK(qk_thrift_next(&t, &f) && f.id == 9);
-    CHECK_INT(qk_thrift_list(&t, &f, QK_THRIFT_I32, "c", &e), 2);
-    CHECK(qk_thrift_i32(&t, &e, "c") == 1 && qk_thrift_i32(&t, &e, "c") == 2);
+    CHECK_INT(qk_thrift_read_list(&t, &f, QK_THRIFT_T_I32, "c", &e), 2);
+    CHECK(qk_thrift_read_i32(&t, &e, "c") == 1 && qk_thrift_read_i32(&t, &e, "c") == 2);
     CHECK(qk_thrift_next(&t, &f) && f.id == 300);
-    CHECK(qk_thrift_binary(&t, &f, "d", &n) == bytes + 11 && n == 2);
+    CHECK(qk_thrift_read_binary(&t, &f, "d", &n) == bytes + 11 && n == 2);
     CHECK(!qk_thrift_next(&t, &f) && !t.problem[0] && t.at == t.end);
     qk_thrift_open(&t, bytes, sizeof bytes);
     f = (qk_thrift_field){0};
@@ -360,7 +362,7 @@ static void test_thrift(void)
     CHECK(!t.problem[0] && t.at == t.end);
     qk_thrift_open(&t, bytes, sizeof bytes);
     f = (qk_thrift_field){0};
-    CHECK(qk_thrift_next(&t, &f) && qk_thrift_i64(&t, &f, "num_rows") == 0);
+    CHECK(qk_thrift_next(&t, &f) && qk_thrift_read_i64(&t, &f, "num_rows") == 0);
     CHECK_STR(t.problem, "num_rows has the wrong thrift type 5");
     CHECK(!qk_thrift_next(&t, &f));
 }
@@ -400,11 +402,11 @@ static qk_status read_everything(const char *path, qk_error *err)
 {
     qk_pq_file *f;
     qk_status all = qk_pq_open(&f, path, err);
-    for (size_t i = 0; all == QK_OK && i < qk_pq_n_columns(f); i++) {
+    for (size_t i = 0; all == QK_OK && i < f->n_leaves; i++) {
         qk_pq_cursor *c;
         qk_pq_batch b = {.n = 1};
-        bool list = qk_pq_column(f, i)->max_repetition > 0;
-        qk_status s = qk_pq_cursor_open(&c, f, (int)i, err);
+        bool list = f->leaves[i].max_rep > 0;
+        qk_status s = qk_pq_cursor_open(&c, f, i, err);
         if (s == QK_OK && i % 3 == 1) s = qk_pq_skip(c, 17, err);
         for (size_t rows = 0; s == QK_OK && b.n && rows < 100000; rows += b.n)
             s = next(c, list ? 3 : 0, 1000, &b, err);
@@ -557,15 +559,15 @@ static int read_corpus_file(const char *path, const char *column, const char *id
     qk_pq_batch b = {.n = 1};
     if (qk_pq_open(&f, path, err) != QK_OK) return 0;
     int at = qk_pq_find(f, column), id_at = id ? qk_pq_find(f, id) : -1, result = 1;
-    if (id_at >= 0 && !qk_pq_column(f, (size_t)id_at)->max_repetition) {
-        if (qk_pq_cursor_open(&c, f, id_at, err) != QK_OK) result = 0;
+    if (id_at >= 0 && !f->leaves[id_at].max_rep) {
+        if (qk_pq_cursor_open(&c, f, (size_t)id_at, err) != QK_OK) result = 0;
         while (result && b.n) result = qk_pq_next(c, 7, &b, err) == QK_OK;
         qk_pq_cursor_close(c);
         c = NULL;
     }
     if (at < 0) qk_fail(err, QK_ERR_NOTFOUND, NULL, "%s: no column '%s'", path, column);
-    if (at < 0 || !result || qk_pq_cursor_open(&c, f, at, err) != QK_OK) result = 0;
-    if (result && qk_pq_column(f, (size_t)at)->physical != QK_PQ_BYTE_ARRAY)
+    if (at < 0 || !result || qk_pq_cursor_open(&c, f, (size_t)at, err) != QK_OK) result = 0;
+    if (result && f->leaves[at].type != QK_PQ_T_BYTES)
         result = (qk_fail(err, QK_ERR_DATA, NULL, "%s: no texts", path), 0);
     if (expected && qk_read_file(&want, expected, 1 << 26, err) != QK_OK) result = -1;
     const char *line = (const char *)want.data, *end = line + want.size;

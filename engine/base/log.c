@@ -87,6 +87,7 @@ void qk_progress(bool done, const char *format, ...)
 {
     if (quiet_mode) return;
     double now = qk_now(), wait = on_terminal() ? 0.1 : 5.0;
+    if (!last_progress && !on_terminal()) last_progress = now; /* short work needs no line */
     if (!done && now - last_progress < wait) return;
     last_progress = now;
     va_list args;

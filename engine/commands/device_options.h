@@ -4,13 +4,14 @@
 #include "engine/commands/cli.h"
 #include "kernels/backend.h"
 
+/* Rows of a command's option table. */
+/* clang-format off */
 #define QK_DEVICE_OPTIONS                                                                          \
     {"backend", "NAME", "cpu (default), or ref: naive, in double precision"},                      \
-        {"dtype", "NAME", "float32 (default), bfloat16 or float16"},                               \
-        {"threads", "N", "CPU threads; default: all"},                                             \
-    {                                                                                              \
-        "isa", "NAME", "portable, avx2, avx512 or avx512bf16; default: the best this CPU has"      \
-    }
+    {"dtype", "NAME", "float32 (default), bfloat16 or float16"},                                   \
+    {"threads", "N", "CPU threads; default: all"},                                                 \
+    {"isa", "NAME", "portable, avx2, avx512 or avx512bf16; default: the best this CPU has"}
+/* clang-format on */
 
 qk_status qk_device_options_read(const qk_args *args, const qk_backend **backend,
                                  qk_device_options *options, qk_error *err);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/config_yaml.h"
+#include "engine/config/yaml.h"
 #include "engine/dataset/glob.h"
 #include "engine/dataset/split.h"
 
@@ -14,6 +14,7 @@ typedef struct card {
     qk_error *err;
     qk_arena arena;
     const qk_yaml *configs; /* a list, or NULL */
+    const qk_yaml *info;    /* dataset_info: a map, a list of them, or NULL */
 } card;
 
 static qk_status fail(const card *c, const qk_yaml *at, const char *what)
@@ -86,6 +87,8 @@ static qk_status read_card(card *c)
     QK_TRY(parse_file(c, ".huggingface.yaml", true, &dot));
     const qk_yaml *configs = qk_yaml_get(dot, "configs");
     if (!configs) configs = qk_yaml_get(block, "configs");
+    c->info = qk_yaml_get(dot, "dataset_info");
+    if (!c->info) c->info = qk_yaml_get(block, "dataset_info");
     if (!configs || configs->type == QK_YAML_NULL) return QK_OK;
     if (configs->type != QK_YAML_LIST) return fail(c, configs, "must be a list");
     for (const qk_yaml *one = configs->first; one; one = one->next) {
@@ -255,14 +258,45 @@ static qk_status use_config(const card *c, const qk_yaml *config, qk_data_files 
     return s;
 }
 
-qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *name, bool *done,
-                       qk_error *err)
+/* ---- types ---- */
+
+static bool text_is(const qk_yaml *value, const char *text)
+{
+    return value && value->type == QK_YAML_STRING && !strcmp(value->text, text);
+}
+
+/* dataset_info of the configuration: the map itself, or the one of a list that has its name. */
+static const qk_yaml *find_info(const card *c, const char *config_name)
+{
+    if (!c->info || c->info->type != QK_YAML_LIST) return c->info;
+    for (const qk_yaml *one = c->info->first; one; one = one->next)
+        if (text_is(qk_yaml_get(one, "config_name"), config_name)) return one;
+    return NULL;
+}
+
+static qk_cell_kind id_kind(const card *c, const qk_yaml *config, const char *id_column)
+{
+    const char *name = config ? qk_yaml_get(config, "config_name")->text : "default";
+    const qk_yaml *features = qk_yaml_get(find_info(c, name), "features");
+    if (!id_column || !features || features->type != QK_YAML_LIST) return QK_CELL_NULL;
+    for (const qk_yaml *one = features->first; one; one = one->next) {
+        const qk_yaml *type = qk_yaml_get(one, "dtype");
+        if (!text_is(qk_yaml_get(one, "name"), id_column) || !type) continue;
+        if (text_is(type, "string") || text_is(type, "large_string")) return QK_CELL_TEXT;
+        if (type->type == QK_YAML_STRING && strstr(type->text, "int")) return QK_CELL_INT;
+    }
+    return QK_CELL_NULL;
+}
+
+qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *name,
+                       const char *id_column, bool *done, qk_error *err)
 {
     card c = {.path = qk_path_join(all->root, "README.md"), .all = all, .err = err};
     const qk_yaml *config = NULL;
     qk_status s = read_card(&c);
     if (s == QK_OK && c.configs) s = choose(&c, name, &config);
     if (s == QK_OK && config) s = use_config(&c, config, out);
+    if (s == QK_OK) out->id_kind = id_kind(&c, config, id_column);
     *done = config != NULL;
     qk_arena_free(&c.arena);
     free(c.path);

@@ -10,7 +10,8 @@
  *   ---
  *
  * The block is between the first line and the next line that is "---". Keys of .huggingface.yaml
- * beside it win over those of the block. Patterns stay inside the folder (glob.h). Private to
+ * beside it win over those of the block. Patterns stay inside the folder (glob.h). The types that
+ * `dataset_info` gives to columns are cast to; here that matters for ids. Private to
  * engine/dataset/.
  *
  * next: engine/dataset/glob.h */
@@ -18,6 +19,7 @@
 
 #include "engine/dataset/folder.h"
 
-/* Fills `out` when the card has configs and sets *done; leaves both alone when it has none. */
-qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *name, bool *done,
-                       qk_error *err);
+/* Fills `out` when the card has configs and sets *done; adds no split when it has none. Sets
+ * out->id_kind in any case. */
+qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *name,
+                       const char *id_column, bool *done, qk_error *err);

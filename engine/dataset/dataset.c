@@ -27,7 +27,8 @@ struct qk_dataset {
     qk_source *source;    /* of that file, or NULL before it */
     int64_t row;          /* of the split that comes next */
     int64_t index, given; /* rows given in all, and of this range */
-    qk_cell_kind id_kind; /* of the first file's ids; NULL until one is seen */
+    qk_names paths;       /* of the files of all ranges, each once */
+    qk_cell_kind id_kind; /* of the card's or else of the first file's ids; NULL until known */
     bool past_first_file;
     qk_id id;
 };
@@ -107,13 +108,27 @@ static qk_status open_first(qk_dataset *d, qk_error *err)
     return qk_source_open(&d->source, &spec, err);
 }
 
+static void list_paths(qk_dataset *d)
+{
+    for (size_t r = 0; r < d->n_ranges; r++)
+        for (size_t i = 0; i < d->ranges[r].split->files.count; i++) {
+            const char *path = d->ranges[r].split->files.items[i];
+            bool known = false;
+            for (size_t k = 0; k < d->paths.count && !known; k++)
+                known = !strcmp(d->paths.items[k], path);
+            if (!known) qk_names_add(&d->paths, path);
+        }
+}
+
 static qk_status open_all(qk_dataset *d, qk_error *err)
 {
     qk_split_parts parts;
     QK_TRY(qk_split_parse(&parts, d->config->dataset.split, err));
-    qk_status s =
-        qk_data_files_find(&d->files, d->config->dataset.path, d->config->dataset.name, err);
+    qk_status s = qk_data_files_find(&d->files, d->config->dataset.path, d->config->dataset.name,
+                                     d->config->dataset.id_column, err);
+    d->id_kind = d->files.id_kind;
     if (s == QK_OK) s = resolve_ranges(d, &parts, err);
+    if (s == QK_OK) list_paths(d);
     if (s == QK_OK) s = open_first(d, err);
     qk_split_parts_free(&parts);
     return s;
@@ -132,6 +147,11 @@ qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *e
     return s;
 }
 
+const qk_names *qk_dataset_files(const qk_dataset *d)
+{
+    return &d->paths;
+}
+
 int64_t qk_dataset_rows(const qk_dataset *d)
 {
     return d->rows;
@@ -141,6 +161,7 @@ void qk_dataset_close(qk_dataset *d)
 {
     if (!d) return;
     qk_source_close(d->source);
+    qk_names_free(&d->paths);
     qk_data_files_free(&d->files);
     qk_buf_free(&d->id.buf);
     free(d->ranges);
@@ -192,7 +213,7 @@ static qk_status set_id(qk_dataset *d, const qk_cell *cell, qk_example *out, qk_
     bool number = cell->kind == QK_CELL_INT || cell->kind == QK_CELL_UINT;
     if (d->id_kind == QK_CELL_NULL && (number || cell->kind == QK_CELL_TEXT))
         d->id_kind = number ? QK_CELL_INT : QK_CELL_TEXT;
-    qk_cell_kind column = d->past_first_file ? d->id_kind : QK_CELL_NULL;
+    qk_cell_kind column = d->past_first_file ? d->id_kind : d->files.id_kind;
     if (qk_cell_to_id(cell, column, &d->id, err) != QK_OK)
         return qk_error_prefix(err, "%s: row %lld (from 0)", d->source->spec.path,
                                (long long)d->source->at - 1);

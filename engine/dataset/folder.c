@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "engine/base/text.h"
 #include "engine/dataset/card.h"
@@ -37,12 +38,15 @@ qk_data_split *qk_data_files_add(qk_data_files *files, const char *name, size_t 
     return split;
 }
 
+void qk_data_split_free(qk_data_split *split)
+{
+    free(split->name);
+    qk_names_free(&split->files);
+}
+
 void qk_data_files_free(qk_data_files *files)
 {
-    for (size_t i = 0; i < files->count; i++) {
-        free(files->splits[i].name);
-        qk_names_free(&files->splits[i].files);
-    }
+    for (size_t i = 0; i < files->count; i++) qk_data_split_free(&files->splits[i]);
     free(files->splits);
     *files = (qk_data_files){0};
 }
@@ -171,6 +175,13 @@ qk_status qk_data_files_by_name(qk_data_files *files, const qk_listing *all, qk_
 
 /* ---- listing ---- */
 
+/* Not a link to a folder: those may lead in circles. Links to files are followed. */
+static bool is_own_folder(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static qk_status list_below(qk_names *out, const char *root, const char *inside, int depth,
                             qk_error *err)
 {
@@ -182,7 +193,7 @@ static qk_status list_below(qk_names *out, const char *root, const char *inside,
         char *full = qk_path_join(root, path);
         if (qk_is_file(full))
             qk_names_add(out, path);
-        else if (qk_is_dir(full) && depth < DEEPEST)
+        else if (is_own_folder(full) && depth < DEEPEST)
             s = list_below(out, root, path, depth + 1, err);
         if (out->count > MOST_FILES)
             s = qk_fail(err, QK_ERR_UNSUPPORTED, "name the folder of the data itself",
@@ -201,7 +212,7 @@ static int by_bytes(const void *a, const void *b)
 }
 
 static qk_status find_in_folder(qk_data_files *out, const qk_listing *all, const char *name,
-                                qk_error *err)
+                                const char *id_column, qk_error *err)
 {
     bool done = false;
     char *state = qk_path_join(all->root, "state.json");
@@ -210,7 +221,7 @@ static qk_status find_in_folder(qk_data_files *out, const qk_listing *all, const
     if (saved)
         return qk_fail(err, QK_ERR_UNSUPPORTED, "export it with Dataset.to_parquet",
                        "%s: this was written by save_to_disk; Arrow files are not read", all->root);
-    QK_TRY(qk_card_find(out, all, name, &done, err));
+    QK_TRY(qk_card_find(out, all, name, id_column, &done, err));
     if (!done && name && strcmp(name, "default") != 0)
         return qk_fail(err, QK_ERR_CONFIG, "remove dataset.name",
                        "%s: there is no configuration '%s', only 'default'", all->root, name);
@@ -218,14 +229,15 @@ static qk_status find_in_folder(qk_data_files *out, const qk_listing *all, const
     return qk_data_files_keep_one_format(out, all->root, err);
 }
 
-static qk_status find(qk_data_files *out, const char *path, const char *name, qk_error *err)
+static qk_status find(qk_data_files *out, const char *path, const char *name, const char *id_column,
+                      qk_error *err)
 {
     if (qk_is_dir(path)) {
         qk_listing all = {.root = path};
         qk_status s = list_below(&all.files, path, "", 0, err);
         if (all.files.count)
             qsort(all.files.items, all.files.count, sizeof *all.files.items, by_bytes);
-        if (s == QK_OK) s = find_in_folder(out, &all, name, err);
+        if (s == QK_OK) s = find_in_folder(out, &all, name, id_column, err);
         qk_names_free(&all.files);
         return s;
     }
@@ -240,10 +252,11 @@ static qk_status find(qk_data_files *out, const char *path, const char *name, qk
     return qk_data_files_keep_one_format(out, path, err);
 }
 
-qk_status qk_data_files_find(qk_data_files *out, const char *path, const char *name, qk_error *err)
+qk_status qk_data_files_find(qk_data_files *out, const char *path, const char *name,
+                             const char *id_column, qk_error *err)
 {
     *out = (qk_data_files){0};
-    qk_status s = find(out, path, name, err);
+    qk_status s = find(out, path, name, id_column, err);
     if (s != QK_OK) qk_data_files_free(out);
     return s;
 }

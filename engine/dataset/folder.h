@@ -25,14 +25,18 @@ typedef struct qk_data_files {
     qk_format format;
     qk_data_split *splits; /* in the order of "all" */
     size_t count, capacity;
+    qk_cell_kind id_kind; /* what the card says of the id column: TEXT, INT, or NULL (nothing) */
 } qk_data_files;
 
-/* Resolves a file or folder. `name` is dataset.name or NULL. */
-qk_status qk_data_files_find(qk_data_files *out, const char *path, const char *name, qk_error *err);
+/* Resolves a file or folder. `name` is dataset.name or NULL, `id_column` may be NULL. */
+qk_status qk_data_files_find(qk_data_files *out, const char *path, const char *name,
+                             const char *id_column, qk_error *err);
 void qk_data_files_free(qk_data_files *files);
 /* The split called `name`; else QK_ERR_CONFIG with the names there are. */
 qk_status qk_data_files_get(const qk_data_files *files, const char *path, const char *name,
                             const qk_data_split **out, qk_error *err);
+
+void qk_data_split_free(qk_data_split *split);
 
 /* ---- for card.c ---- */
 

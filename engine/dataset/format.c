@@ -104,6 +104,15 @@ qk_status qk_data_files_keep_one_format(qk_data_files *files, const char *path, 
         return qk_fail(err, QK_ERR_UNSUPPORTED, hint, "%s: %s files are not supported", path,
                        kind_names[kind]);
     files->format = (qk_format)kind;
-    for (size_t i = 0; i < files->count; i++) drop_others(&files->splits[i].files, kind);
+    size_t kept = 0;
+    for (size_t i = 0; i < files->count; i++) {
+        qk_data_split split = files->splits[i];
+        drop_others(&split.files, kind);
+        if (split.files.count)
+            files->splits[kept++] = split;
+        else
+            qk_data_split_free(&split);
+    }
+    files->count = kept;
     return QK_OK;
 }

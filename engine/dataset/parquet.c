@@ -27,23 +27,29 @@ typedef struct parquet_source {
 
 /* ---- opening ---- */
 
-/* A struct, a list, or nothing is called so: says which. */
+/* A struct or a list may be called so; else the columns there are. */
 static qk_status no_such_leaf(const qk_pq_file *f, const char *name, qk_error *err)
 {
     size_t n = strlen(name);
     qk_names found = {0};
-    for (size_t i = 0; i < qk_pq_n_columns(f); i++) {
-        const qk_pq_leaf *leaf = qk_pq_column(f, i);
-        bool inside = leaf->depth > 1 && !strncmp(leaf->name, name, n) && leaf->name[n] == '.';
-        if (inside) qk_names_free(&found);
-        if (inside)
-            return qk_fail(err, QK_ERR_NOTFOUND, "name one of its fields",
-                           "%s: the column '%s' is %s, which holds '%s'", qk_pq_path(f), name,
-                           leaf->max_repetition ? "repeated (a list)" : "a struct", leaf->name);
-        if (!found.count || strcmp(found.items[found.count - 1], leaf->path[0]) != 0)
-            qk_names_add(&found, leaf->path[0]);
+    for (size_t i = 0; i < f->n_leaves; i++) {
+        const qk_pq_leaf *leaf = &f->leaves[i];
+        const char *known = leaf->max_rep ? leaf->top : leaf->path;
+        bool inside = !leaf->is_top && !strncmp(leaf->path, name, n) && leaf->path[n] == '.';
+        if (inside) {
+            qk_names_free(&found);
+            return leaf->max_rep
+                       ? qk_fail(err, QK_ERR_UNSUPPORTED, NULL,
+                                 "%s: the column '%s' is repeated (a list), not one value a row",
+                                 f->path, name)
+                       : qk_fail(err, QK_ERR_NOTFOUND, "name one of its fields",
+                                 "%s: the column '%s' is a struct, which holds '%s'", f->path, name,
+                                 leaf->path);
+        }
+        if (!found.count || strcmp(found.items[found.count - 1], known) != 0)
+            qk_names_add(&found, known);
     }
-    qk_status s = qk_source_no_column(qk_pq_path(f), name, &found, err);
+    qk_status s = qk_source_no_column(f->path, name, &found, err);
     qk_names_free(&found);
     return s;
 }
@@ -53,27 +59,26 @@ static qk_status open_column(column *c, const qk_pq_file *f, const char *name, q
     int at = qk_pq_find(f, name);
     if (at == -1) return no_such_leaf(f, name, err);
     if (at < 0)
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: two columns are named '%s'", qk_pq_path(f),
-                       name);
-    c->leaf = qk_pq_column(f, (size_t)at);
-    return qk_pq_cursor_open(&c->cursor, f, at, err);
+        return qk_fail(err, QK_ERR_FORMAT, "rename one of them", "%s: two columns are named '%s'",
+                       f->path, name);
+    c->leaf = &f->leaves[at];
+    return qk_pq_cursor_open(&c->cursor, f, (size_t)at, err);
 }
 
 static qk_status check_text(const qk_pq_file *f, const qk_pq_leaf *leaf, qk_error *err)
 {
     char logical[40];
-    qk_pq_kind kind = leaf->logical.kind;
-    if (leaf->max_repetition)
+    qk_pq_meaning meaning = leaf->logical.meaning;
+    if (leaf->max_rep)
         return qk_fail(err, QK_ERR_UNSUPPORTED, NULL,
-                       "%s: the column '%s' is repeated (a list), not one string a row",
-                       qk_pq_path(f), leaf->name);
-    if (leaf->physical == QK_PQ_BYTE_ARRAY &&
-        (kind == QK_PQ_KIND_STRING || kind == QK_PQ_KIND_NONE || kind == QK_PQ_KIND_ENUM ||
-         kind == QK_PQ_KIND_JSON))
+                       "%s: the column '%s' is repeated (a list), not one string a row", f->path,
+                       leaf->path);
+    if (leaf->type == QK_PQ_T_BYTES && (meaning == QK_PQ_M_STRING || meaning == QK_PQ_M_NONE ||
+                                        meaning == QK_PQ_M_ENUM || meaning == QK_PQ_M_JSON))
         return QK_OK;
     return qk_fail(err, QK_ERR_UNSUPPORTED, "set dataset.text_column to a column of strings",
-                   "%s: the column '%s' is %s%s%s, not a string", qk_pq_path(f), leaf->name,
-                   qk_pq_physical_name((int)leaf->physical), kind ? " " : "",
+                   "%s: the column '%s' is %s%s%s, not a string", f->path, leaf->path,
+                   qk_pq_type_name((int)leaf->type), meaning ? " " : "",
                    qk_pq_logical_name(&leaf->logical, logical));
 }
 
@@ -111,11 +116,11 @@ static qk_status set_text(parquet_source *s, qk_cell *cell, qk_error *err)
     column *c = &s->text;
     const qk_pq_bytes *b = (const qk_pq_bytes *)c->batch.values + c->at;
     if (!c->batch.valid[c->at++]) return QK_OK;
-    *cell = (qk_cell){.kind = QK_CELL_TEXT, .text = (const char *)b->data, .length = b->n};
-    if (!b->n) cell->text = "";
-    if (qk_utf8_check(b->data, b->n) == b->n) return QK_OK;
+    *cell = (qk_cell){.kind = QK_CELL_TEXT, .text = (const char *)b->data, .length = b->size};
+    if (!b->size) cell->text = "";
+    if (qk_utf8_check(b->data, b->size) == b->size) return QK_OK;
     return qk_fail(err, QK_ERR_FORMAT, "texts must be UTF-8", "'%s' is not valid UTF-8",
-                   c->leaf->name);
+                   c->leaf->path);
 }
 
 static qk_status set_row(parquet_source *s, qk_row *row, qk_error *err)
@@ -134,11 +139,10 @@ static qk_status parquet_next(qk_source *base, qk_row *row, bool *more, qk_error
     return qk_error_prefix(err, "%s: row %lld (from 0)", base->spec.path, (long long)base->at);
 }
 
-static qk_status skip_column(column *c, uint64_t rows, qk_error *err)
+static qk_status skip_column(column *c, int64_t rows, qk_error *err)
 {
-    size_t here = c->batch.n - c->at;
-    if (here > rows) here = (size_t)rows;
-    c->at += here;
+    int64_t ready = (int64_t)(c->batch.n - c->at), here = rows < ready ? rows : ready;
+    c->at += (size_t)here;
     return rows > here && c->cursor ? qk_pq_skip(c->cursor, rows - here, err) : QK_OK;
 }
 
@@ -147,8 +151,8 @@ static qk_status parquet_skip(qk_source *base, int64_t rows, qk_error *err)
     parquet_source *s = (parquet_source *)base;
     if (rows > base->rows - base->at) rows = base->rows - base->at;
     if (rows <= 0) return QK_OK;
-    QK_TRY(skip_column(&s->text, (uint64_t)rows, err));
-    QK_TRY(skip_column(&s->id, (uint64_t)rows, err));
+    QK_TRY(skip_column(&s->text, rows, err));
+    QK_TRY(skip_column(&s->id, rows, err));
     base->at += rows;
     return QK_OK;
 }
@@ -170,7 +174,7 @@ qk_status qk_parquet_open(qk_source **out, const qk_source_spec *spec, qk_error 
     qk_pq_file *file;
     QK_TRY(qk_pq_open(&file, spec->path, err));
     parquet_source *s = qk_zalloc(1, sizeof *s);
-    s->base = (qk_source){.type = &parquet_type, .spec = *spec, .rows = (int64_t)qk_pq_rows(file)};
+    s->base = (qk_source){.type = &parquet_type, .spec = *spec, .rows = file->rows};
     s->file = file;
     qk_status status = open_columns(s, err);
     if (status != QK_OK) {

@@ -13,11 +13,11 @@ enum { MOST_DECIMAL_BYTES = 32, MOST_SCALE = 76, MOST_DIGITS = 78, UUID_BYTES = 
 
 static void add_bytes(qk_buf *out, const qk_pq_bytes *b)
 {
-    bool apostrophe = b->n && memchr(b->data, '\'', b->n),
-         quote = b->n && memchr(b->data, '"', b->n);
+    bool apostrophe = b->size && memchr(b->data, '\'', b->size),
+         quote = b->size && memchr(b->data, '"', b->size);
     char delimiter = apostrophe && !quote ? '"' : '\'';
     qk_buf_addf(out, "b%c", delimiter);
-    for (uint32_t i = 0; i < b->n; i++) {
+    for (size_t i = 0; i < b->size; i++) {
         uint8_t c = b->data[i];
         if (c == delimiter || c == '\\')
             qk_buf_addf(out, "\\%c", c);
@@ -33,7 +33,7 @@ static void add_bytes(qk_buf *out, const qk_pq_bytes *b)
 
 static void add_uuid(qk_buf *out, const qk_pq_bytes *b)
 {
-    for (uint32_t i = 0; i < b->n; i++)
+    for (size_t i = 0; i < b->size; i++)
         qk_buf_addf(out, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", b->data[i]);
 }
 
@@ -148,7 +148,7 @@ static qk_status add_date(qk_buf *out, int64_t days, qk_error *err)
 /* INT96: nanoseconds of the day, then the Julian day, in which 1970-01-01 is 2440588. */
 static qk_status add_int96(qk_buf *out, const uint8_t *bytes, qk_error *err)
 {
-    static const qk_pq_logical logical = {.kind = QK_PQ_KIND_TIMESTAMP, .unit = 9};
+    static const qk_pq_logical logical = {.meaning = QK_PQ_M_TIMESTAMP, .unit = 9};
     int64_t ns, stamp;
     int32_t day;
     memcpy(&ns, bytes, 8);
@@ -165,41 +165,41 @@ static qk_status refuse(const qk_pq_leaf *leaf, qk_error *err)
 {
     char name[40];
     return qk_fail(err, QK_ERR_UNSUPPORTED, "use a column of integers or strings",
-                   "the column '%s' is %s%s%s, which cannot be an id", leaf->name,
-                   qk_pq_physical_name((int)leaf->physical), leaf->logical.kind ? " " : "",
+                   "the column '%s' is %s%s%s, which cannot be an id", leaf->path,
+                   qk_pq_type_name((int)leaf->type), leaf->logical.meaning ? " " : "",
                    qk_pq_logical_name(&leaf->logical, name));
 }
 
 static bool is_integer(const qk_pq_leaf *leaf)
 {
-    return leaf->physical == QK_PQ_INT32 || leaf->physical == QK_PQ_INT64;
+    return leaf->type == QK_PQ_T_INT32 || leaf->type == QK_PQ_T_INT64;
 }
 
 qk_status qk_parquet_id_check(const qk_pq_leaf *leaf, qk_error *err)
 {
     const qk_pq_logical *l = &leaf->logical;
-    bool bytes = leaf->physical == QK_PQ_BYTE_ARRAY || leaf->physical == QK_PQ_FIXED, fits = true;
-    if (leaf->max_repetition)
+    bool bytes = leaf->type == QK_PQ_T_BYTES || leaf->type == QK_PQ_T_FIXED, fits = true;
+    if (leaf->max_rep)
         return qk_fail(err, QK_ERR_UNSUPPORTED, "use a column of integers or strings",
-                       "the column '%s' is repeated (a list), which cannot be an id", leaf->name);
-    switch (l->kind) {
-    case QK_PQ_KIND_NONE:
-    case QK_PQ_KIND_NULL: break;
-    case QK_PQ_KIND_STRING:
-    case QK_PQ_KIND_ENUM:
-    case QK_PQ_KIND_JSON:
-    case QK_PQ_KIND_BSON: fits = leaf->physical == QK_PQ_BYTE_ARRAY; break;
-    case QK_PQ_KIND_DECIMAL:
+                       "the column '%s' is repeated (a list), which cannot be an id", leaf->path);
+    switch (l->meaning) {
+    case QK_PQ_M_NONE:
+    case QK_PQ_M_NULL: break;
+    case QK_PQ_M_STRING:
+    case QK_PQ_M_ENUM:
+    case QK_PQ_M_JSON:
+    case QK_PQ_M_BSON: fits = leaf->type == QK_PQ_T_BYTES; break;
+    case QK_PQ_M_DECIMAL:
         fits = (is_integer(leaf) || bytes) && l->scale >= 0 && l->scale <= MOST_SCALE &&
                leaf->fixed_length <= MOST_DECIMAL_BYTES;
         break;
-    case QK_PQ_KIND_DATE: fits = leaf->physical == QK_PQ_INT32; break;
-    case QK_PQ_KIND_TIME:
-    case QK_PQ_KIND_TIMESTAMP: fits = is_integer(leaf) && l->unit; break;
-    case QK_PQ_KIND_INT: fits = is_integer(leaf); break;
-    case QK_PQ_KIND_FLOAT16: fits = leaf->physical == QK_PQ_FIXED && leaf->fixed_length == 2; break;
-    case QK_PQ_KIND_UUID:
-        fits = leaf->physical == QK_PQ_FIXED && leaf->fixed_length == UUID_BYTES;
+    case QK_PQ_M_DATE: fits = leaf->type == QK_PQ_T_INT32; break;
+    case QK_PQ_M_TIME:
+    case QK_PQ_M_TIMESTAMP: fits = is_integer(leaf) && l->unit; break;
+    case QK_PQ_M_INT: fits = is_integer(leaf); break;
+    case QK_PQ_M_FLOAT16: fits = leaf->type == QK_PQ_T_FIXED && leaf->fixed_length == 2; break;
+    case QK_PQ_M_UUID:
+        fits = leaf->type == QK_PQ_T_FIXED && leaf->fixed_length == UUID_BYTES;
         break;
     default: fits = false;
     }
@@ -208,8 +208,8 @@ qk_status qk_parquet_id_check(const qk_pq_leaf *leaf, qk_error *err)
 
 static void set_integer(qk_cell *cell, const qk_pq_leaf *leaf, int64_t value)
 {
-    bool is_unsigned = leaf->logical.kind == QK_PQ_KIND_INT && !leaf->logical.is_signed;
-    if (is_unsigned && leaf->physical == QK_PQ_INT32) value = (uint32_t)value;
+    bool is_unsigned = leaf->logical.meaning == QK_PQ_M_INT && !leaf->logical.is_signed;
+    if (is_unsigned && leaf->type == QK_PQ_T_INT32) value = (uint32_t)value;
     cell->kind = is_unsigned && value < 0 ? QK_CELL_UINT : QK_CELL_INT;
     cell->integer = value;
     cell->natural = (uint64_t)value;
@@ -219,11 +219,11 @@ static qk_status from_integer(qk_cell *cell, const qk_pq_leaf *leaf, int64_t val
                               qk_error *err)
 {
     const qk_pq_logical *l = &leaf->logical;
-    switch (l->kind) {
-    case QK_PQ_KIND_DATE: return add_date(text, value, err);
-    case QK_PQ_KIND_TIME: return add_clock(text, value, l, err);
-    case QK_PQ_KIND_TIMESTAMP: return add_stamp(text, value, l, err);
-    case QK_PQ_KIND_DECIMAL: add_int_decimal(text, value, l->scale); return QK_OK;
+    switch (l->meaning) {
+    case QK_PQ_M_DATE: return add_date(text, value, err);
+    case QK_PQ_M_TIME: return add_clock(text, value, l, err);
+    case QK_PQ_M_TIMESTAMP: return add_stamp(text, value, l, err);
+    case QK_PQ_M_DECIMAL: add_int_decimal(text, value, l->scale); return QK_OK;
     default: set_integer(cell, leaf, value); return QK_OK;
     }
 }
@@ -232,24 +232,24 @@ static qk_status from_bytes(qk_cell *cell, const qk_pq_leaf *leaf, const qk_pq_b
                             qk_buf *text, qk_error *err)
 {
     uint16_t half;
-    switch (leaf->logical.kind) {
-    case QK_PQ_KIND_STRING:
-    case QK_PQ_KIND_JSON:
-        *cell = (qk_cell){.kind = QK_CELL_TEXT, .text = (const char *)b->data, .length = b->n};
-        if (qk_utf8_check(b->data, b->n) == b->n) return QK_OK;
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "'%s' is not valid UTF-8", leaf->name);
-    case QK_PQ_KIND_DECIMAL:
-        if (b->n > MOST_DECIMAL_BYTES)
-            return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "a decimal of %u bytes", b->n);
-        add_decimal(text, b->data, b->n, leaf->logical.scale);
+    switch (leaf->logical.meaning) {
+    case QK_PQ_M_STRING:
+    case QK_PQ_M_JSON:
+        *cell = (qk_cell){.kind = QK_CELL_TEXT, .text = (const char *)b->data, .length = b->size};
+        if (qk_utf8_check(b->data, b->size) == b->size) return QK_OK;
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "'%s' is not valid UTF-8", leaf->path);
+    case QK_PQ_M_DECIMAL:
+        if (b->size > MOST_DECIMAL_BYTES)
+            return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "a decimal of %zu bytes", b->size);
+        add_decimal(text, b->data, b->size, leaf->logical.scale);
         return QK_OK;
-    case QK_PQ_KIND_UUID: add_uuid(text, b); return QK_OK;
-    case QK_PQ_KIND_FLOAT16:
+    case QK_PQ_M_UUID: add_uuid(text, b); return QK_OK;
+    case QK_PQ_M_FLOAT16:
         memcpy(&half, b->data, 2);
         *cell = (qk_cell){.kind = QK_CELL_FLOAT, .number = (double)qk_f16_to_f32(half)};
         return QK_OK;
     default:
-        if (leaf->physical == QK_PQ_INT96) return add_int96(text, b->data, err);
+        if (leaf->type == QK_PQ_T_INT96) return add_int96(text, b->data, err);
         add_bytes(text, b);
         return QK_OK;
     }
@@ -264,16 +264,20 @@ qk_status qk_parquet_id(qk_cell *cell, const qk_pq_leaf *leaf, const qk_pq_batch
     if (!batch->valid[i]) return QK_OK;
     qk_buf_clear(text);
     cell->kind = QK_CELL_OTHER;
-    switch (leaf->physical) {
-    case QK_PQ_BOOLEAN:
+    switch (leaf->type) {
+    case QK_PQ_T_BOOLEAN:
         *cell = (qk_cell){.kind = QK_CELL_BOOL, .integer = ((const uint8_t *)v)[i]};
         break;
-    case QK_PQ_INT32: status = from_integer(cell, leaf, ((const int32_t *)v)[i], text, err); break;
-    case QK_PQ_INT64: status = from_integer(cell, leaf, ((const int64_t *)v)[i], text, err); break;
-    case QK_PQ_FLOAT:
+    case QK_PQ_T_INT32:
+        status = from_integer(cell, leaf, ((const int32_t *)v)[i], text, err);
+        break;
+    case QK_PQ_T_INT64:
+        status = from_integer(cell, leaf, ((const int64_t *)v)[i], text, err);
+        break;
+    case QK_PQ_T_FLOAT:
         *cell = (qk_cell){.kind = QK_CELL_FLOAT, .number = (double)((const float *)v)[i]};
         break;
-    case QK_PQ_DOUBLE:
+    case QK_PQ_T_DOUBLE:
         *cell = (qk_cell){.kind = QK_CELL_FLOAT, .number = ((const double *)v)[i]};
         break;
     default: status = from_bytes(cell, leaf, (const qk_pq_bytes *)v + i, text, err);

@@ -116,7 +116,7 @@ def null_text(folder):
 
 def damaged_jsonl(folder):
     make_workspace(folder)
-    (folder / "d.jsonl").write_text('{"id": 1, "text": "fine"}\n{"id": 2, "text": \n')
+    (folder / "d.jsonl").write_text('{"id": 1, "text": "fine"}\n{"id": 2, "text": }\n')
     expect(folder, run(folder, OUT, "dataset.path=d.jsonl"), 1, "d.jsonl", "line 2")
 
 
@@ -193,6 +193,17 @@ def unwritable_output(folder):
     expect(folder, run(folder, "output.data_root=locked/out"), 1, "locked/out", "Permission denied")
 
 
+def foreign_files_are_kept(folder):
+    """Files that another program wrote into final/ are not overwritten."""
+    make_workspace(folder)
+    assert run(folder, OUT, "output.layout=branch").returncode == 0
+    (folder / "out/final/manifest.json").unlink()
+    before = digest(folder / "out/final")
+    done = run(folder, OUT, "output.layout=branch")
+    assert done.returncode == 1 and "another program wrote them" in done.stderr, done.stderr
+    assert digest(folder / "out/final") == before
+
+
 def damaged_unit(folder):
     """A unit that rotted in staging is named, and removing it heals the run."""
     make_workspace(folder)
@@ -242,4 +253,4 @@ if __name__ == "__main__":
         missing_config, wrong_usage, wrong_yaml_type, unknown_key, unknown_setting, layer_out_of_range, head_out_of_range,
         text_column_absent, id_column_absent, dataset_absent, split_absent, null_text, damaged_jsonl, model_absent,
         unknown_model_type, truncated_safetensors, nan_in_weights, vocabulary_mismatch, weights_of_another_shape,
-        unsupported_tokenizer, unwritable_output, damaged_unit, full_disk]))
+        unsupported_tokenizer, unwritable_output, foreign_files_are_kept, damaged_unit, full_disk]))

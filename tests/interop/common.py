@@ -1,12 +1,14 @@
 """Shared by the end-to-end tests: a counting runner, a run of qkengine, digests of a folder."""
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import traceback
 
+os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"   # before `datasets` is imported
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CASE = ROOT / "tests/data/capture/case1_llama_log_uniform"
 

@@ -2,13 +2,12 @@
 """What readers see: datasets.load_dataset, pyarrow's schema and statistics, DuckDB."""
 import sys
 
+from common import ROOT, engine, main, make_workspace, run, write_jsonl  # first: it silences progress bars
+
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import load_dataset
-
-from common import ROOT, engine, main, make_workspace, run, write_jsonl
 
 SCHEMA = pa.schema([("bucket", pa.int32()), ("example_id", pa.int32()), ("position", pa.int32()),
                     ("vector", pa.list_(pa.field("element", pa.float32()), 16)), ("sliding_window", pa.int32()),

@@ -105,7 +105,7 @@ def run_over_english_text(folder):
     meta = [pq.read_metadata(p).num_rows for p in final.glob("l*/data.parquet")]
     assert sum(meta) == result["rows"] and min(meta) > 0
     data = load_dataset(str(final), "layer17_q", split="train", cache_dir=str(folder / "cache"))
-    count = duckdb.sql(f"select count(*) from read_parquet('{final}/l17*q/data.parquet')").fetchone()[0]
+    count = duckdb.sql(f"select count(*) from read_parquet('{final}/l17*q/data.parquet')").fetchall()[0][0]
     assert len(data) == count and len(data[0]["vector"]) == 64
     return (f"{result['examples']} documents, {result['tokens']} tokens, {result['rows']} rows in {result['files']} files, "
             f"{result['tokens'] / result['seconds_forward']:.0f} tokens/s in bfloat16")

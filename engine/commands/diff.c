@@ -1,0 +1,93 @@
+/* qkengine diff A B: two datasets, see engine/diff.h. */
+#include "engine/diff.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "engine/commands/cli.h"
+#include "formats/json.h"
+
+static bool differs(const qk_file_diff *f, double tolerance)
+{
+    return f->only_a || f->only_b || f->buckets || !(f->rms <= tolerance);
+}
+
+static void print_json(const qk_diff *d, double tolerance)
+{
+    qk_json_out o = {0};
+    qk_json_begin(&o, NULL, '{');
+    qk_json_add_bool(&o, "same", !differs(&d->total, tolerance));
+    qk_json_add_num(&o, "tolerance", tolerance);
+    qk_json_begin(&o, "files", '{');
+    for (size_t i = 0; i < d->count; i++) {
+        const qk_file_diff *f = &d->files[i];
+        qk_json_begin(&o, f->name, '{');
+        qk_json_add_bool(&o, "in_a", f->in_a);
+        qk_json_add_bool(&o, "in_b", f->in_b);
+        qk_json_add_int(&o, "rows_in_both", (int64_t)f->both);
+        qk_json_add_int(&o, "rows_only_in_a", (int64_t)f->only_a);
+        qk_json_add_int(&o, "rows_only_in_b", (int64_t)f->only_b);
+        qk_json_add_int(&o, "buckets_that_differ", (int64_t)f->buckets);
+        qk_json_add_num(&o, "rms", f->rms);
+        qk_json_add_num(&o, "largest", f->largest);
+        qk_json_end(&o, '}');
+    }
+    qk_json_end(&o, '}');
+    qk_json_end(&o, '}');
+    puts(qk_buf_str(&o.buf));
+    qk_buf_free(&o.buf);
+}
+
+static void print_table(const qk_diff *d, double tolerance, const char *a, const char *b)
+{
+    const qk_file_diff *t = &d->total;
+    size_t different = 0;
+    for (size_t i = 0; i < d->count; i++) {
+        const qk_file_diff *f = &d->files[i];
+        if (!differs(f, tolerance)) continue;
+        if (!different++)
+            printf("%-24s %10s %10s %10s %10s %10s\n", "file", "in both", "only in A", "only in B",
+                   "RMS", "largest");
+        printf("%-24s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10.2e %10.2e\n", f->name, f->both,
+               f->only_a, f->only_b, f->rms, f->largest);
+    }
+    printf("A %s\nB %s\n%zu files, %zu of them different: %" PRIu64 " rows in both, %" PRIu64
+           " only in A, %" PRIu64 " only in B, %" PRIu64
+           " with other buckets; vectors at most %.2e RMS "
+           "apart (allowed %.2e)\n",
+           a, b, d->count, different, t->both, t->only_a, t->only_b, t->buckets, t->rms, tolerance);
+}
+
+static qk_status run(const qk_args *args, qk_error *err)
+{
+    double tolerance;
+    QK_TRY(qk_value_num(args, "tolerance", 0, &tolerance, err));
+    qk_diff d;
+    QK_TRY(qk_diff_make(&d, qk_arg(args, 0), qk_arg(args, 1), err));
+    if (qk_has(args, "json"))
+        print_json(&d, tolerance);
+    else
+        print_table(&d, tolerance, qk_arg(args, 0), qk_arg(args, 1));
+    bool different = differs(&d.total, tolerance);
+    qk_diff_free(&d);
+    /* The table said it all: no message, only the status. */
+    return different ? qk_fail(err, QK_ERR_DIFFERS, NULL, "%s", "") : QK_OK;
+}
+
+static const qk_option options[] = {
+    {"tolerance", "X", "allowed relative RMS difference of the vectors of a file (0)"},
+    {"json", NULL, "every file, for programs"},
+    {NULL, NULL, NULL},
+};
+
+const qk_command qk_command_diff = {
+    .name = "diff",
+    .arguments = "A B",
+    .summary = "compare two datasets: rows on one side only, distance of vectors",
+    .details = "A and B are final/ folders. Rows are paired by file, example_id and position.\n"
+               "Exit status 1 when they differ beyond the tolerance.",
+    .options = options,
+    .least = 2,
+    .most = 2,
+    .run = run,
+};

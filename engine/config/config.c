@@ -1,0 +1,207 @@
+/* Loading: file -> tree -> settings of --set on top -> table of keys -> struct. See config.h. */
+#include "engine/config.h"
+
+#include <string.h>
+
+#include "engine/base/file.h"
+#include "engine/base/log.h"
+#include "engine/base/text.h"
+#include "engine/config/keys.h"
+
+/* "captures" and "did you mean 'capture'?"; the hint lives in the arena. */
+static const char *did_you_mean(const qk_config_reader *r, const char *word, const char *section)
+{
+    const char *known[64];
+    size_t n = 0;
+    if (section) {
+        for (size_t i = 0; i < qk_config_n_keys; i++)
+            if (!strcmp(qk_config_keys[i].section, section)) known[n++] = qk_config_keys[i].name;
+        size_t prefix = strlen(section);
+        for (const qk_config_section *s = qk_config_sections; s->name; s++)
+            if (!strncmp(s->name, section, prefix) && s->name[prefix] == '.')
+                known[n++] = s->name + prefix + 1;
+    } else {
+        for (const qk_config_section *s = qk_config_sections; s->name; s++)
+            if (!strchr(s->name, '.')) known[n++] = s->name;
+    }
+    known[n] = NULL;
+    const char *nearest = qk_nearest(word, known);
+    return nearest ? qk_arena_strf(r->arena, "did you mean '%s'?", nearest) : NULL;
+}
+
+static bool is_section(const char *parent, const char *name)
+{
+    for (const qk_config_section *s = qk_config_sections; s->name; s++) {
+        const char *dot = strchr(s->name, '.');
+        if (!parent && !dot && !strcmp(s->name, name)) return true;
+        if (parent && dot && !strncmp(s->name, parent, (size_t)(dot - s->name)) &&
+            !parent[dot - s->name] && !strcmp(dot + 1, name))
+            return true;
+    }
+    return false;
+}
+
+static bool is_key(const char *section, const char *name)
+{
+    for (size_t i = 0; i < qk_config_n_keys; i++)
+        if (!strcmp(qk_config_keys[i].section, section) && !strcmp(qk_config_keys[i].name, name))
+            return true;
+    return false;
+}
+
+/* Where a key itself stands. */
+static const char *key_place(const qk_config_reader *r, const qk_yaml *member)
+{
+    if (member->setting) return member->setting;
+    return qk_arena_strf(r->arena, "%s:%d:%d", r->path, member->key_line, member->key_column);
+}
+
+static qk_status check_sections(const qk_config_reader *r, const qk_yaml *root)
+{
+    for (const qk_yaml *m = root->first; m; m = m->next)
+        if (!is_section(NULL, m->key))
+            return qk_fail(r->err, qk_config_blame(m), did_you_mean(r, m->key, NULL),
+                           "%s: unknown section '%.100s'", key_place(r, m), m->key);
+    for (const qk_config_section *s = qk_config_sections; s->name; s++)
+        if (s->required && !qk_yaml_get(root, s->name))
+            return qk_fail(r->err, QK_ERR_CONFIG, NULL, "%s: section '%s' is missing", r->path,
+                           s->name);
+    return QK_OK;
+}
+
+static qk_status check_keys(const qk_config_reader *r, const qk_config_section *section,
+                            const qk_yaml *map)
+{
+    for (const qk_yaml *m = map->first; m; m = m->next) {
+        if (is_key(section->name, m->key) || is_section(section->name, m->key)) continue;
+        const char *hint = did_you_mean(r, m->key, section->name);
+        if (!section->open || m->setting)
+            return qk_fail(r->err, qk_config_blame(m), hint, "%s: unknown key '%s.%.100s'",
+                           key_place(r, m), section->name, m->key);
+        qk_warn("%s: unknown key '%s.%.100s' is ignored%s%s", key_place(r, m), section->name,
+                m->key, hint ? "; " : "", hint ? hint : "");
+    }
+    return QK_OK;
+}
+
+static qk_status read_key(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *map,
+                          qk_config_draft *draft)
+{
+    const qk_yaml *value = qk_yaml_get(map, key->name);
+    void *field = (char *)draft + key->at;
+    bool null = value && value->type == QK_YAML_NULL;
+    if (key->required) {
+        if (value) return key->type->read(r, key, value, field);
+        return qk_fail(r->err, QK_ERR_CONFIG, NULL, "%s: '%s.%s' is missing", r->path, key->section,
+                       key->name);
+    }
+    /* null reads as "not set", but for a switch that is on by default it could mean either way. */
+    if (null && key->type == &qk_config_bool && !strcmp(key->fallback, "true"))
+        return key->type->read(r, key, value, field);
+    if (value && !null) return key->type->read(r, key, value, field);
+    qk_yaml fallback = {.plain = true, .text = key->fallback};
+    if (!key->fallback) return key->type->read(r, key, NULL, field);
+    fallback.length = strlen(key->fallback);
+    QK_ASSERT(qk_yaml_resolve(&fallback));
+    return key->type->read(r, key, &fallback, field);
+}
+
+/* The map of a section or part of one ("capture.sampler"); NULL when it is absent or null. */
+static qk_status find_section(const qk_config_reader *r, const qk_yaml *root,
+                              const qk_config_section *section, const qk_yaml **out)
+{
+    const char *dot = strchr(section->name, '.');
+    const qk_yaml *map;
+    if (dot) {
+        const char *parent =
+            qk_arena_strndup(r->arena, section->name, (size_t)(dot - section->name));
+        map = qk_yaml_get(qk_yaml_get(root, parent), dot + 1);
+    } else {
+        map = qk_yaml_get(root, section->name);
+    }
+    *out = map && map->type == QK_YAML_NULL ? NULL : map;
+    if (!*out || map->type == QK_YAML_MAP) return QK_OK;
+    return qk_fail(r->err, qk_config_blame(map), "write its keys below it, indented",
+                   "%s: '%s' must be a map", qk_config_place(r, map), section->name);
+}
+
+static qk_status read_sections(const qk_config_reader *r, const qk_yaml *root,
+                               qk_config_draft *draft)
+{
+    for (const qk_config_section *s = qk_config_sections; s->name; s++) {
+        const qk_yaml *map;
+        QK_TRY(find_section(r, root, s, &map));
+        if (map) QK_TRY(check_keys(r, s, map));
+        if (!strcmp(s->name, "capture.head_sampling")) {
+            draft->config.capture.sample_heads = map != NULL;
+            if (!map) continue;
+        }
+        for (size_t i = 0; i < qk_config_n_keys; i++)
+            if (!strcmp(qk_config_keys[i].section, s->name))
+                QK_TRY(read_key(r, &qk_config_keys[i], map, draft));
+    }
+    return QK_OK;
+}
+
+/* What follows from several keys together. */
+static qk_status settle(const qk_config_reader *r, qk_config_draft *draft)
+{
+    qk_config *c = &draft->config;
+    if (!c->capture.queries && !c->capture.keys)
+        return qk_fail(r->err, QK_ERR_CONFIG,
+                       "set capture.capture_queries or capture.capture_keys to true",
+                       "%s: nothing to capture: both queries and keys are off", r->path);
+    if (draft->autocast > QK_F32 && draft->autocast != (int)c->model.dtype) {
+        qk_warn("%s: inference.autocast_dtype: computing in %s, not in model.dtype %s", r->path,
+                qk_dtype_name((qk_dtype)draft->autocast), qk_dtype_name(c->model.dtype));
+        c->model.dtype = (qk_dtype)draft->autocast;
+    }
+    c->inference.backend = qk_config_backends[draft->backend].word;
+    c->output.plain_vectors = draft->encoding == 1;
+    c->output.layout = draft->layout >= 0    ? (qk_layout)draft->layout
+                       : c->output.hf_branch ? QK_LAYOUT_BRANCH
+                                             : QK_LAYOUT_PREFIX;
+    return QK_OK;
+}
+
+static qk_status load(qk_config_draft *draft, const char *path, const char *const *settings,
+                      size_t n_settings, qk_error *err)
+{
+    qk_arena *arena = &draft->config.arena;
+    const qk_config_reader r = {path, arena, err};
+    qk_buf file;
+    qk_yaml *root;
+    QK_TRY(qk_read_file(&file, path, QK_YAML_MAX_BYTES, err));
+    qk_status s = qk_yaml_parse(arena, (const char *)file.data, file.size, path, &root, err);
+    qk_buf_free(&file);
+    QK_TRY(s);
+    if (!root || root->type == QK_YAML_NULL)
+        return qk_fail(err, QK_ERR_CONFIG, "start from configs/sample.yaml",
+                       "%s: the configuration is empty", path);
+    if (root->type != QK_YAML_MAP)
+        return qk_fail(err, QK_ERR_CONFIG, "start from configs/sample.yaml",
+                       "%s:%d:%d: the top level must be a map of sections", path, root->line,
+                       root->column);
+    for (size_t i = 0; i < n_settings; i++)
+        QK_TRY(qk_config_apply_setting(arena, root, settings[i], err));
+    QK_TRY(check_sections(&r, root));
+    QK_TRY(read_sections(&r, root, draft));
+    return settle(&r, draft);
+}
+
+qk_status qk_config_load(qk_config *config, const char *path, const char *const *settings,
+                         size_t n_settings, qk_error *err)
+{
+    qk_config_draft draft = {0};
+    qk_status s = load(&draft, path, settings, n_settings, err);
+    if (s != QK_OK) qk_arena_free(&draft.config.arena);
+    *config = draft.config;
+    return s;
+}
+
+void qk_config_free(qk_config *config)
+{
+    if (!config) return;
+    qk_arena_free(&config->arena);
+    *config = (qk_config){0};
+}

@@ -1,0 +1,293 @@
+/* Values of the configuration: what each type accepts, and what it says otherwise.
+ *
+ * A value that YAML reads as something else than its writer meant (1e-3 is a text, 010 is eight, a
+ * commit of digits a number) is refused with the spelling that works. See config/keys.h. */
+#include "engine/config/keys.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "engine/base/log.h"
+#include "engine/config/root.h"
+
+const char *qk_config_place(const qk_config_reader *r, const qk_yaml *value)
+{
+    if (value && value->setting) return value->setting;
+    if (!value) return r->path;
+    return qk_arena_strf(r->arena, "%s:%d:%d", r->path, value->line, value->column);
+}
+
+qk_status qk_config_blame(const qk_yaml *value)
+{
+    return value && value->setting ? QK_ERR_USAGE : QK_ERR_CONFIG;
+}
+
+qk_status qk_config_fail(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *value,
+                         const char *hint, const char *format, ...)
+{
+    char what[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    return qk_fail(r->err, qk_config_blame(value), hint, "%s: '%s.%s' %s",
+                   qk_config_place(r, value), key->section, key->name, what);
+}
+
+/* "the text 'all'", "the number 1.5", "a list": for messages. */
+static const char *describe(const qk_config_reader *r, const qk_yaml *v)
+{
+    switch (v->type) {
+    case QK_YAML_NULL: return "null";
+    case QK_YAML_LIST: return "a list";
+    case QK_YAML_MAP: return "a map";
+    case QK_YAML_BOOL: return qk_arena_strf(r->arena, "the boolean %.60s", v->text);
+    case QK_YAML_INT:
+    case QK_YAML_FLOAT: return qk_arena_strf(r->arena, "the number %.60s", v->text);
+    case QK_YAML_DATE: return qk_arena_strf(r->arena, "the date %.60s", v->text);
+    case QK_YAML_STRING: break;
+    }
+    return qk_arena_strf(r->arena, "the text '%.60s'", v->text);
+}
+
+static qk_status wrong_type(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                            const char *hint)
+{
+    return qk_config_fail(r, key, v, hint, "must be %s, not %s", key->type->name, describe(r, v));
+}
+
+/* ---- texts ---- */
+
+static qk_status read_text(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                           void *field)
+{
+    const char **out = field;
+    *out = NULL;
+    if (!v) return QK_OK;
+    bool scalar = v->type != QK_YAML_NULL && v->type != QK_YAML_LIST && v->type != QK_YAML_MAP;
+    if (v->type != QK_YAML_STRING)
+        return wrong_type(r, key, v,
+                          scalar ? qk_arena_strf(r->arena, "put it in quotes: \"%s\"", v->text)
+                                 : NULL);
+    if (memchr(v->text, 0, v->length)) return qk_config_fail(r, key, v, NULL, "holds a NUL");
+    if (v->length) *out = v->text;
+    return QK_OK;
+}
+
+/* A text that cannot be empty. */
+static qk_status read_string(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                             void *field)
+{
+    QK_TRY(read_text(r, key, v, field));
+    return *(const char **)field ? QK_OK : qk_config_fail(r, key, v, NULL, "is empty");
+}
+
+static qk_status read_folder(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                             void *field)
+{
+    QK_TRY(read_string(r, key, v, field));
+    const char *wrong = qk_config_root_problem(*(const char **)field);
+    return wrong ? qk_config_fail(r, key, v, "name a folder of its own for the results",
+                                  "must not be %s", wrong)
+                 : QK_OK;
+}
+
+/* ---- numbers ---- */
+
+/* How YAML 1.1 wants the number that a text looks like, or NULL: 1e-3 -> 1.0e-3. */
+static const char *number_spelling(const qk_config_reader *r, const qk_yaml *v)
+{
+    char *end;
+    if (v->type != QK_YAML_STRING || !v->length || v->length > 60) return NULL;
+    double value = strtod(v->text, &end);
+    if (*end || !isfinite(value)) return NULL;
+    if (!v->plain) return qk_arena_strf(r->arena, "write %s without quotes", v->text);
+    size_t digits = strcspn(v->text, "eE");
+    if (!v->text[digits]) return NULL;
+    bool has_point = memchr(v->text, '.', digits) != NULL;
+    const char *exponent = v->text + digits + 1;
+    bool has_sign = *exponent == '-' || *exponent == '+';
+    return qk_arena_strf(r->arena, "YAML reads %s as a text; write %.*s%se%s%s", v->text,
+                         (int)digits, v->text, has_point ? "" : ".0", has_sign ? "" : "+",
+                         exponent);
+}
+
+/* Forms that YAML 1.1 gives a meaning which hardly anyone intends. */
+static qk_status refuse_odd_base(const qk_config_reader *r, const qk_config_key *key,
+                                 const qk_yaml *v)
+{
+    const char *s = v->text + (*v->text == '-' || *v->text == '+');
+    if (strchr(s, ':'))
+        return qk_config_fail(r, key, v, "write it in decimal",
+                              "is %s, which YAML reads in sixties as %lld", v->text,
+                              (long long)v->integer);
+    if (s[0] != '0' || s[1] < '0' || s[1] > '9') return QK_OK;
+    while (*s == '0' && s[1]) s++;
+    return qk_config_fail(
+        r, key, v, qk_arena_strf(r->arena, "write %s without the leading zero", s),
+        "is %s, which YAML reads in octal as %lld", v->text, (long long)v->integer);
+}
+
+static qk_status read_int(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                          void *field)
+{
+    int64_t *out = field;
+    *out = key->absent;
+    if (!v) return QK_OK;
+    if (v->type != QK_YAML_INT) return wrong_type(r, key, v, number_spelling(r, v));
+    if (!v->fits || v->integer > key->most)
+        return qk_config_fail(r, key, v, NULL, "is out of range: %.40s is more than %lld", v->text,
+                              (long long)key->most);
+    QK_TRY(refuse_odd_base(r, key, v));
+    if (v->integer < key->least)
+        return qk_config_fail(r, key, v, NULL,
+                              key->least > 0 ? "must be positive, not %s"
+                                             : "must not be negative, but is %s",
+                              v->text);
+    *out = v->integer;
+    return QK_OK;
+}
+
+static qk_status read_number(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                             void *field)
+{
+    bool number = v->type == QK_YAML_INT || v->type == QK_YAML_FLOAT;
+    if (!number) return wrong_type(r, key, v, number_spelling(r, v));
+    if (!isfinite(v->number) || !(v->number > 0))
+        return wrong_type(r, key, v, "to keep every position, use the sampler type all");
+    *(double *)field = v->number;
+    return QK_OK;
+}
+
+static qk_status read_bool(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                           void *field)
+{
+    if (v->type != QK_YAML_BOOL) return wrong_type(r, key, v, "write true or false without quotes");
+    *(bool *)field = v->boolean;
+    return QK_OK;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Numbers from 0, stored ascending and once each. */
+static qk_status read_ints(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                           void *field)
+{
+    qk_int_list *out = field;
+    *out = (qk_int_list){0};
+    if (!v) return QK_OK;
+    if (v->type != QK_YAML_LIST)
+        return wrong_type(r, key, v, "write [0, 1, 2]; null stands for all");
+    int64_t *items = qk_arena_alloc(r->arena, v->count, sizeof *items);
+    size_t n = 0;
+    for (const qk_yaml *item = v->first; item; item = item->next) {
+        if (item->type != QK_YAML_INT) return wrong_type(r, key, item, NULL);
+        if (!item->fits || item->integer < 0 || item->integer > INT32_MAX)
+            return qk_config_fail(r, key, item, "layers and heads are counted from 0",
+                                  "holds %.40s, which is no number of a %.*s", item->text,
+                                  (int)strlen(key->name) - 1, key->name);
+        items[n++] = item->integer;
+    }
+    if (n) qsort(items, n, sizeof *items, by_value);
+    for (size_t i = 0; i < n; i++) {
+        if (out->count && items[out->count - 1] == items[i])
+            qk_warn("%s: '%s.%s' holds %lld twice", qk_config_place(r, v), key->section, key->name,
+                    (long long)items[i]);
+        else
+            items[out->count++] = items[i];
+    }
+    if (out->count) out->items = items;
+    return QK_OK;
+}
+
+/* ---- words ---- */
+
+static qk_status unknown_word(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v)
+{
+    qk_buf list = {0};
+    for (const qk_config_word *w = key->words; w->word; w++) {
+        bool synonym = false;
+        for (const qk_config_word *u = key->words; u < w; u++) synonym |= u->value == w->value;
+        if (!synonym) qk_buf_addf(&list, "%s%s", w == key->words ? "" : ", ", w->word);
+    }
+    qk_status s = qk_config_fail(r, key, v, NULL, "must be one of %s, not %s", qk_buf_str(&list),
+                                 describe(r, v));
+    qk_buf_free(&list);
+    return s;
+}
+
+static qk_status read_choice(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                             void *field)
+{
+    int value = (int)key->absent;
+    if (v) {
+        const qk_config_word *w = key->words;
+        if (v->type != QK_YAML_STRING) return unknown_word(r, key, v);
+        while (w->word && strcasecmp(w->word, v->text) != 0) w++;
+        if (!w->word) return unknown_word(r, key, v);
+        value = w->value;
+    }
+    memcpy(field, &value, sizeof value);
+    return QK_OK;
+}
+
+/* ---- trees, and what has no effect ---- */
+
+static qk_status read_tree(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                           void *field)
+{
+    const qk_json **out = field;
+    *out = NULL;
+    if (!v) return QK_OK;
+    if (v->type != QK_YAML_MAP) return wrong_type(r, key, v, NULL);
+    return qk_config_to_json(r, key, v, out);
+}
+
+static qk_status read_ignored(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                              void *field)
+{
+    (void)r, (void)key, (void)v, (void)field;
+    return QK_OK;
+}
+
+static qk_status read_remote_code(const qk_config_reader *r, const qk_config_key *key,
+                                  const qk_yaml *v, void *field)
+{
+    (void)field;
+    bool asked = false;
+    if (v) QK_TRY(read_bool(r, key, v, &asked));
+    if (asked)
+        qk_warn("%s: '%s.%s' has no effect: code of a checkpoint is never run",
+                qk_config_place(r, v), key->section, key->name);
+    return QK_OK;
+}
+
+static qk_status read_padding_side(const qk_config_reader *r, const qk_config_key *key,
+                                   const qk_yaml *v, void *field)
+{
+    (void)field;
+    if (!v || (v->type == QK_YAML_STRING && !strcmp(v->text, "right"))) return QK_OK;
+    return qk_config_fail(r, key, v, "remove the key",
+                          "must be right, not %s: padding on the left would move every position",
+                          describe(r, v));
+}
+
+const qk_config_type qk_config_string = {"a string", read_string};
+const qk_config_type qk_config_text = {"a string", read_text};
+const qk_config_type qk_config_folder = {"a string", read_folder};
+const qk_config_type qk_config_bool = {"true or false", read_bool};
+const qk_config_type qk_config_int = {"an integer", read_int};
+const qk_config_type qk_config_number = {"a number above 0", read_number};
+const qk_config_type qk_config_ints = {"a list of integers", read_ints};
+const qk_config_type qk_config_choice = {"a word", read_choice};
+const qk_config_type qk_config_tree = {"a map", read_tree};
+const qk_config_type qk_config_ignored = {"anything", read_ignored};
+const qk_config_type qk_config_remote_code = {"true or false", read_remote_code};
+const qk_config_type qk_config_padding_side = {"a string", read_padding_side};

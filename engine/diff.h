@@ -1,0 +1,33 @@
+/* Two datasets side by side: rows on one side only, and how far vectors are apart.
+ *
+ * Files are paired by their path below the folders (l00h00q/data.parquet, or <split>/...). Rows are
+ * paired by (example_id, position); of several with the same pair the first with the first, and so
+ * on. Order does not count. Memory: the rows of one file of each side.
+ *
+ * next: engine/commands/diff.c */
+#pragma once
+
+#include "engine/base/file.h"
+
+typedef struct qk_file_diff {
+    const char *name; /* "l00h00q", "model/l00h00q" */
+    bool in_a, in_b;
+    uint64_t both, only_a, only_b; /* rows */
+    uint64_t buckets;              /* rows in both whose bucket differs */
+    double rms;                    /* of the difference / RMS of a's vectors */
+    double largest;                /* largest difference of two numbers */
+} qk_file_diff;
+
+typedef struct qk_diff {
+    qk_file_diff *files; /* in name order */
+    size_t count;
+    qk_file_diff total; /* rms and largest: of the worst file */
+    qk_arena arena;
+} qk_diff;
+
+/* a and b: dataset folders (final/). */
+qk_status qk_diff_make(qk_diff *d, const char *a, const char *b, qk_error *err);
+void qk_diff_free(qk_diff *d);
+
+/* Data files below a dataset folder: "l00h00q" or "split/l00h00q", in name order. */
+qk_status qk_find_data_files(const char *folder, qk_names *out, qk_error *err);

@@ -1,0 +1,34 @@
+/* What a loaded tokenizer consists of; shared by loading and encoding.
+ *
+ * next: engine/tokenizer/load.c, engine/tokenizer/encode.c */
+#pragma once
+
+#include "engine/tokenizer.h"
+#include "engine/tokenizer/added.h"
+#include "engine/tokenizer/bpe.h"
+#include "engine/tokenizer/normalize.h"
+#include "engine/tokenizer/pretokenize.h"
+
+/* Ids around those of the text (TemplateProcessing). */
+typedef struct qk_id_list {
+    int32_t *items;
+    size_t count, capacity;
+} qk_id_list;
+
+struct qk_tokenizer {
+    qk_arena arena;      /* strings of the parts below */
+    qk_added added;      /* matched in the raw text */
+    qk_added normalized; /* matched in what is left, after normalising */
+    qk_vocab added_ids;  /* both kinds by content; they hide tokens of the model */
+    qk_normalizer normalizer;
+    qk_pretokenizer pretokenizer;
+    qk_bpe bpe;
+    qk_id_list before, behind;
+    const char **pieces; /* by id; NULL: no such token */
+    size_t size;
+    char *description;
+    uint64_t serial; /* tells tokenizers apart in scratch memory */
+};
+
+/* GPT-2's spelling of bytes: each becomes one visible character below U+0400. Appends. */
+void qk_byte_level_spell(const uint8_t *bytes, size_t n, qk_buf *out);

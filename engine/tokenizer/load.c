@@ -1,0 +1,208 @@
+/* Loading tokenizer.json. See load.h. */
+#include "engine/tokenizer/load.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/file.h"
+
+enum { MAX_FILE = 1 << 29 };
+
+qk_status qk_loader_refuse(qk_loader *l, const char *where, const char *format, ...)
+{
+    char what[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    return qk_fail(l->err, QK_ERR_UNSUPPORTED,
+                   "qkengine tokenizes exactly as the reference or not at all", "%s: %s: %s",
+                   l->path, where, what);
+}
+
+qk_status qk_loader_bool(qk_loader *l, const qk_json *object, const char *where, const char *key,
+                         bool required, bool *out)
+{
+    const qk_json *v = qk_json_get(object, key);
+    if (v && v->type == QK_JSON_T_BOOL) {
+        *out = v->boolean;
+        return QK_OK;
+    }
+    if (!required && (!v || v->type == QK_JSON_T_NULL)) return QK_OK;
+    return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: %s.%s: true or false expected, found %s",
+                   l->path, where, key, qk_json_type_name(v));
+}
+
+qk_status qk_loader_string(qk_loader *l, const qk_json *object, const char *where, const char *key,
+                           const char **out, size_t *length)
+{
+    const qk_json *v = qk_json_get(object, key);
+    *out = NULL;
+    *length = 0;
+    if (!v || v->type == QK_JSON_T_NULL) return QK_OK;
+    if (v->type != QK_JSON_T_STRING)
+        return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: %s.%s: a string expected, found %s",
+                       l->path, where, key, qk_json_type_name(v));
+    *out = qk_arena_strndup(&l->tok->arena, v->text, v->length);
+    *length = v->length;
+    return QK_OK;
+}
+
+/* ---- parts of the text ---- */
+
+static int name_index(const qk_json_reader *r, const char *const *names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (strlen(names[i]) == r->length && !memcmp(names[i], r->text, r->length)) return i;
+    return -1;
+}
+
+static qk_status read_members(qk_json_reader *r, const char *const *names, qk_span *spans,
+                              int count)
+{
+    qk_json_event e = qk_json_next(r);
+    if (e == QK_JSON_ERROR) return r->err->status;
+    if (e != QK_JSON_OBJECT) return qk_json_fail(r, "an object is expected here");
+    while ((e = qk_json_next(r)) == QK_JSON_KEY) {
+        int i = name_index(r, names, count);
+        if (i >= 0 && spans[i].end) return qk_json_fail(r, "\"%s\" is given twice", names[i]);
+        e = qk_json_next(r);
+        size_t begin = r->offset;
+        if (!qk_json_skip(r, e)) return r->err->status;
+        if (i >= 0) spans[i] = (qk_span){begin, (size_t)(r->at - r->begin)};
+    }
+    return e == QK_JSON_ERROR ? r->err->status : QK_OK;
+}
+
+qk_status qk_loader_members(qk_loader *l, size_t from, const char *const *names, qk_span *spans,
+                            int count)
+{
+    qk_json_reader r;
+    qk_json_open(&r, l->text, l->size, l->path, l->err);
+    r.at += from;
+    qk_status s = read_members(&r, names, spans, count);
+    if (s == QK_OK && !from && qk_json_next(&r) != QK_JSON_DONE) s = l->err->status;
+    qk_json_close(&r);
+    return s;
+}
+
+qk_status qk_loader_tree(qk_loader *l, qk_span span, const qk_json **out)
+{
+    *out = NULL;
+    if (span.begin == span.end) return QK_OK;
+    return qk_json_parse(&l->arena, l->text + span.begin, span.end - span.begin, l->path, out,
+                         l->err);
+}
+
+/* ---- the whole ---- */
+
+static void finish(qk_loader *l)
+{
+    static atomic_uint_fast64_t serial;
+    qk_tokenizer *tok = l->tok;
+    const qk_vocab *model = &tok->bpe.vocab, *added = &tok->added_ids;
+    tok->serial = atomic_fetch_add(&serial, 1) + 1;
+    tok->size = model->size > added->size ? model->size : added->size;
+    tok->pieces = qk_zalloc(tok->size, sizeof *tok->pieces);
+    for (size_t id = 0; id < tok->size; id++) {
+        tok->pieces[id] = qk_vocab_text(added, (int64_t)id, NULL);
+        if (!tok->pieces[id]) tok->pieces[id] = qk_vocab_text(model, (int64_t)id, NULL);
+    }
+    tok->description = qk_strf("BPE, %zu tokens, %zu merges, %zu added", model->count,
+                               tok->bpe.merge_count, added->count);
+}
+
+static qk_status load_parts(qk_loader *l)
+{
+    enum { ADDED, NORMALIZER, PRETOKENIZER, POST, MODEL, PARTS };
+    static const char *const names[PARTS] = {"added_tokens", "normalizer", "pre_tokenizer",
+                                             "post_processor", "model"};
+    qk_span spans[PARTS] = {0};
+    const qk_json *trees[MODEL];
+    QK_TRY(qk_loader_members(l, 0, names, spans, PARTS));
+    if (!spans[MODEL].end)
+        return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: there is no \"model\"", l->path);
+    for (int i = 0; i < MODEL; i++) QK_TRY(qk_loader_tree(l, spans[i], &trees[i]));
+    QK_TRY(qk_load_model(l, spans[MODEL]));
+    bool done = false;
+    QK_TRY(qk_apply_class(l, trees[PRETOKENIZER], &done));
+    if (!done) {
+        QK_TRY(qk_load_normalizer(l, trees[NORMALIZER]));
+        QK_TRY(qk_load_pretokenizer(l, trees[PRETOKENIZER]));
+    }
+    QK_TRY(qk_load_added(l, trees[ADDED]));
+    QK_TRY(qk_check_special_tokens(l));
+    return qk_load_post_processor(l, trees[POST]);
+}
+
+static qk_status load_file(qk_loader *l)
+{
+    qk_map map;
+    QK_TRY(qk_map_open(&map, l->path, l->err));
+    qk_status s;
+    if (map.size > MAX_FILE) {
+        s = qk_fail(l->err, QK_ERR_UNSUPPORTED, NULL, "%s: %zu bytes; at most 512 MiB are read",
+                    l->path, map.size);
+    } else {
+        l->text = (const char *)map.data;
+        l->size = map.size;
+        s = load_parts(l);
+    }
+    qk_map_close(&map);
+    return s;
+}
+
+qk_status qk_tokenizer_load(qk_tokenizer **out, const char *folder, qk_error *err)
+{
+    qk_error ignored;
+    *out = NULL;
+    char *path = qk_path_join(folder, "tokenizer.json");
+    qk_loader l = {.tok = qk_zalloc(1, sizeof *l.tok),
+                   .folder = folder,
+                   .path = path,
+                   .err = err ? err : &ignored};
+    qk_status s = load_file(&l);
+    if (s == QK_OK) {
+        finish(&l);
+        *out = l.tok;
+    } else {
+        qk_tokenizer_free(l.tok);
+    }
+    qk_arena_free(&l.arena);
+    free(path);
+    return s;
+}
+
+void qk_tokenizer_free(qk_tokenizer *tok)
+{
+    if (!tok) return;
+    qk_added_free(&tok->added);
+    qk_added_free(&tok->normalized);
+    qk_vocab_free(&tok->added_ids);
+    qk_normalizer_free(&tok->normalizer);
+    qk_pretokenizer_free(&tok->pretokenizer);
+    qk_bpe_free(&tok->bpe);
+    free(tok->before.items);
+    free(tok->behind.items);
+    free(tok->pieces);
+    free(tok->description);
+    qk_arena_free(&tok->arena);
+    free(tok);
+}
+
+size_t qk_tokenizer_vocab_size(const qk_tokenizer *tok)
+{
+    return tok->size;
+}
+
+const char *qk_tokenizer_piece(const qk_tokenizer *tok, int32_t id)
+{
+    return id >= 0 && (size_t)id < tok->size ? tok->pieces[id] : NULL;
+}
+
+const char *qk_tokenizer_describe(const qk_tokenizer *tok)
+{
+    return tok->description;
+}

@@ -1,0 +1,59 @@
+/* Loading: what the files of the loader share.
+ *
+ *   load.c        the file, its parts, the result     load_model.c  vocabulary and merges
+ *   load_steps.c  normalizer and pre-tokenizer        load_added.c  added tokens, templates
+ *   class_rules.c what the class named in tokenizer_config.json puts in their place
+ *
+ * next: engine/tokenizer/load.c */
+#pragma once
+
+#include "engine/tokenizer/internal.h"
+#include "formats/json.h"
+
+typedef struct qk_loader {
+    qk_tokenizer *tok;
+    const char *folder;
+    const char *path; /* of tokenizer.json */
+    const char *text;
+    size_t size; /* bytes */
+    qk_error *err;
+    qk_arena arena; /* trees; dies with the loader */
+} qk_loader;
+
+/* A value inside the text: [begin, end), or nothing (begin == end). */
+typedef struct qk_span {
+    size_t begin, end;
+} qk_span;
+
+/* Finds the members of an object at `from`: spans[i] becomes the value of names[i]. A key that is
+ * given twice is refused. */
+qk_status qk_loader_members(qk_loader *l, size_t from, const char *const *names, qk_span *spans,
+                            int count);
+/* A small value as a tree; NULL for an empty span. */
+qk_status qk_loader_tree(qk_loader *l, qk_span span, const qk_json **out);
+/* Fails with "PATH: where: message" and the hint for things that are not supported. */
+qk_status qk_loader_refuse(qk_loader *l, const char *where, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* A true or false member. required = false: an absent or null one leaves *out. */
+qk_status qk_loader_bool(qk_loader *l, const qk_json *object, const char *where, const char *key,
+                         bool required, bool *out);
+/* A string member, copied into the tokenizer's arena; absent or null: NULL. */
+qk_status qk_loader_string(qk_loader *l, const qk_json *object, const char *where, const char *key,
+                           const char **out, size_t *length);
+
+qk_status qk_load_model(qk_loader *l, qk_span model);
+qk_status qk_load_normalizer(qk_loader *l, const qk_json *node);
+qk_status qk_load_pretokenizer(qk_loader *l, const qk_json *node);
+qk_status qk_load_added(qk_loader *l, const qk_json *node);
+qk_status qk_load_post_processor(qk_loader *l, const qk_json *node);
+
+/* Appends a Split on this regex that isolates its matches. */
+qk_status qk_add_regex_split(qk_loader *l, const char *where, const char *regex);
+/* Reads tokenizer_config.json and config.json; when the class named there rules, builds its
+ * normalizer and pre-tokenizer instead of the file's and sets *done. */
+qk_status qk_apply_class(qk_loader *l, const qk_json *pretokenizer, bool *done);
+/* Checks what tokenizer_config.json says of special tokens against tokenizer.json. */
+qk_status qk_check_special_tokens(qk_loader *l);
+
+#define QK_GPT2_REGEX                                                                              \
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"

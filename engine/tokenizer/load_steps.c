@@ -1,0 +1,217 @@
+/* The steps of a text: "normalizer" and "pre_tokenizer". See load.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+#include "engine/tokenizer/load.h"
+
+enum { MAX_NESTING = 8, WHERE = 256 };
+
+static const char *type_of(const qk_json *node)
+{
+    const qk_json *type = qk_json_get(node, "type");
+    return type && type->type == QK_JSON_T_STRING ? type->text : "";
+}
+
+static qk_status too_many(qk_loader *l, const char *where)
+{
+    return qk_loader_refuse(l, where, "more than %d steps", QK_MAX_STEPS);
+}
+
+/* Calls `load` for each member of the list called key. */
+static qk_status load_list(qk_loader *l, const qk_json *node, const char *where, const char *key,
+                           int depth,
+                           qk_status (*load)(qk_loader *, const qk_json *, const char *, int))
+{
+    const qk_json *list = qk_json_get(node, key);
+    if (!list || list->type != QK_JSON_T_ARRAY)
+        return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: %s.%s: an array expected, found %s",
+                       l->path, where, key, qk_json_type_name(list));
+    if (depth >= MAX_NESTING) return qk_loader_refuse(l, where, "Sequences nested too deep");
+    size_t i = 0;
+    for (const qk_json *item = list->first; item; item = item->next, i++) {
+        char name[WHERE];
+        snprintf(name, sizeof name, "%.200s.%s[%zu]", where, key, i);
+        QK_TRY(load(l, item, name, depth + 1));
+    }
+    return QK_OK;
+}
+
+/* ---- normalizer ---- */
+
+static qk_status load_replace(qk_loader *l, const qk_json *node, const char *where)
+{
+    qk_norm_step step = {.kind = QK_NORM_REPLACE};
+    const qk_json *pattern = qk_json_get(node, "pattern");
+    if (!qk_json_get(pattern, "String"))
+        return qk_loader_refuse(l, where, "a pattern that is not a String is not supported");
+    QK_TRY(qk_loader_string(l, pattern, where, "String", &step.from, &step.from_length));
+    QK_TRY(qk_loader_string(l, node, where, "content", &step.to, &step.to_length));
+    if (!step.from || !step.from_length)
+        return qk_loader_refuse(l, where, "an empty pattern is not supported");
+    if (!step.to) return qk_loader_refuse(l, where, "there is no \"content\"");
+    return qk_normalizer_add(&l->tok->normalizer, step) ? QK_OK : too_many(l, where);
+}
+
+static qk_status load_normalizer(qk_loader *l, const qk_json *node, const char *where, int depth)
+{
+    const char *type = type_of(node);
+    qk_norm_step step = {0};
+    if (!strcmp(type, "Sequence"))
+        return load_list(l, node, where, "normalizers", depth, load_normalizer);
+    if (!strcmp(type, "Replace")) return load_replace(l, node, where);
+    if (!strcmp(type, "Prepend")) {
+        step.kind = QK_NORM_PREPEND;
+        QK_TRY(qk_loader_string(l, node, where, "prepend", &step.to, &step.to_length));
+        if (!step.to) return qk_loader_refuse(l, where, "there is no \"prepend\"");
+    } else if (!strcmp(type, "NFC")) {
+        step.kind = QK_NORM_NFC;
+    } else {
+        return qk_loader_refuse(l, where, "type \"%.40s\" is not supported", type);
+    }
+    return qk_normalizer_add(&l->tok->normalizer, step) ? QK_OK : too_many(l, where);
+}
+
+qk_status qk_load_normalizer(qk_loader *l, const qk_json *node)
+{
+    if (!node || node->type == QK_JSON_T_NULL) return QK_OK;
+    return load_normalizer(l, node, "normalizer", 0);
+}
+
+/* ---- pre-tokenizer ---- */
+
+static qk_status add_split(qk_loader *l, const char *where, qk_pre_step step)
+{
+    return qk_pretokenizer_add(&l->tok->pretokenizer, step) ? QK_OK : too_many(l, where);
+}
+
+static qk_status compile(qk_loader *l, const char *where, const qk_json *text, bool is_regex,
+                         qk_pattern **out)
+{
+    char name[WHERE + 512];
+    snprintf(name, sizeof name, "%.500s: %.250s", l->path, where);
+    if (is_regex) return qk_pattern_compile(out, text->text, text->length, name, l->err);
+    return qk_pattern_compile_text(out, text->text, text->length, name, l->err);
+}
+
+qk_status qk_add_regex_split(qk_loader *l, const char *where, const char *regex)
+{
+    qk_json text = {.type = QK_JSON_T_STRING, .text = regex, .length = strlen(regex)};
+    qk_pre_step step = {.kind = QK_PRE_SPLIT};
+    QK_TRY(compile(l, where, &text, true, &step.pattern));
+    return add_split(l, where, step);
+}
+
+static qk_status read_behavior(qk_loader *l, const qk_json *node, const char *where,
+                               qk_split_behavior *out)
+{
+    static const char *const names[] = {[QK_SPLIT_ISOLATED] = "Isolated",
+                                        [QK_SPLIT_REMOVED] = "Removed",
+                                        [QK_SPLIT_MERGED_WITH_PREVIOUS] = "MergedWithPrevious",
+                                        [QK_SPLIT_MERGED_WITH_NEXT] = "MergedWithNext",
+                                        [QK_SPLIT_CONTIGUOUS] = "Contiguous"};
+    const qk_json *behavior = qk_json_get(node, "behavior");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (qk_json_is_string(behavior, names[i])) {
+            *out = (qk_split_behavior)i;
+            return QK_OK;
+        }
+    return qk_loader_refuse(l, where, "this \"behavior\" is not supported");
+}
+
+static qk_status load_split(qk_loader *l, const qk_json *node, const char *where)
+{
+    qk_pre_step step = {.kind = QK_PRE_SPLIT};
+    QK_TRY(read_behavior(l, node, where, &step.behavior));
+    QK_TRY(qk_loader_bool(l, node, where, "invert", true, &step.invert));
+    const qk_json *pattern = qk_json_get(node, "pattern");
+    const qk_json *regex = qk_json_get(pattern, "Regex"), *text = qk_json_get(pattern, "String");
+    const qk_json *chosen = regex ? regex : text;
+    if (!chosen || chosen->type != QK_JSON_T_STRING)
+        return qk_loader_refuse(l, where, "\"pattern\" is neither a Regex nor a String");
+    QK_TRY(compile(l, where, chosen, regex != NULL, &step.pattern));
+    return add_split(l, where, step);
+}
+
+static qk_status load_digits(qk_loader *l, const qk_json *node, const char *where)
+{
+    static const qk_json digit = {.type = QK_JSON_T_STRING, .text = "\\p{N}", .length = 5};
+    bool individual = false;
+    QK_TRY(qk_loader_bool(l, node, where, "individual_digits", true, &individual));
+    qk_pre_step step = {.kind = QK_PRE_SPLIT,
+                        .behavior = individual ? QK_SPLIT_ISOLATED : QK_SPLIT_CONTIGUOUS};
+    QK_TRY(compile(l, where, &digit, true, &step.pattern));
+    return add_split(l, where, step);
+}
+
+static qk_status load_byte_level(qk_loader *l, const qk_json *node, const char *where)
+{
+    bool prefix = true, use_regex = true;
+    QK_TRY(qk_loader_bool(l, node, where, "add_prefix_space", true, &prefix));
+    QK_TRY(qk_loader_bool(l, node, where, "use_regex", false, &use_regex));
+    if (prefix) QK_TRY(add_split(l, where, (qk_pre_step){.kind = QK_PRE_PREFIX}));
+    if (use_regex) QK_TRY(qk_add_regex_split(l, where, QK_GPT2_REGEX));
+    l->tok->pretokenizer.byte_level = true;
+    return QK_OK;
+}
+
+static qk_status read_scheme(qk_loader *l, const qk_json *node, const char *where, qk_prepend *out)
+{
+    static const char *const names[] = {
+        [QK_PREPEND_NEVER] = "never", [QK_PREPEND_FIRST] = "first", [QK_PREPEND_ALWAYS] = "always"};
+    const qk_json *scheme = qk_json_get(node, "prepend_scheme");
+    bool add = true;
+    QK_TRY(qk_loader_bool(l, node, where, "add_prefix_space", false, &add));
+    *out = QK_PREPEND_ALWAYS;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (qk_json_is_string(scheme, names[i])) {
+            *out = (qk_prepend)i;
+            if (add || *out == QK_PREPEND_NEVER) return QK_OK;
+        }
+    if (!scheme && add) return QK_OK;
+    return qk_loader_refuse(l, where, "this \"prepend_scheme\" is not supported");
+}
+
+static qk_status load_metaspace(qk_loader *l, const qk_json *node, const char *where)
+{
+    qk_pre_step step = {.kind = QK_PRE_METASPACE}, split = {.kind = QK_PRE_SPLIT};
+    const qk_json *text = qk_json_get(node, "replacement");
+    uint32_t code;
+    if (!text || text->type != QK_JSON_T_STRING || !text->length || text->length > 4 ||
+        qk_utf8_decode((const uint8_t *)text->text, text->length, &code) != text->length || !code)
+        return qk_loader_refuse(l, where, "\"replacement\" is not one character");
+    memcpy(step.replacement, text->text, text->length);
+    bool cut = true;
+    QK_TRY(read_scheme(l, node, where, &step.prepend));
+    QK_TRY(qk_loader_bool(l, node, where, "split", false, &cut));
+    QK_TRY(add_split(l, where, step));
+    if (!cut) return QK_OK;
+    split.behavior = QK_SPLIT_MERGED_WITH_NEXT;
+    QK_TRY(compile(l, where, text, false, &split.pattern));
+    return add_split(l, where, split);
+}
+
+static qk_status load_pretokenizer(qk_loader *l, const qk_json *node, const char *where, int depth)
+{
+    static const struct {
+        const char *type;
+        qk_status (*load)(qk_loader *, const qk_json *, const char *);
+    } kinds[] = {{"Split", load_split},
+                 {"Digits", load_digits},
+                 {"ByteLevel", load_byte_level},
+                 {"Metaspace", load_metaspace}};
+    const char *type = type_of(node);
+    if (!strcmp(type, "Sequence"))
+        return load_list(l, node, where, "pretokenizers", depth, load_pretokenizer);
+    if (l->tok->pretokenizer.byte_level)
+        return qk_loader_refuse(l, where, "a step behind ByteLevel is not supported");
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (!strcmp(type, kinds[i].type)) return kinds[i].load(l, node, where);
+    return qk_loader_refuse(l, where, "type \"%.40s\" is not supported", type);
+}
+
+qk_status qk_load_pretokenizer(qk_loader *l, const qk_json *node)
+{
+    if (!node || node->type == QK_JSON_T_NULL) return QK_OK;
+    return load_pretokenizer(l, node, "pre_tokenizer", 0);
+}

@@ -1,0 +1,305 @@
+/* Patterns: kinds of characters, the PCRE2 program, matching. See pattern.h. */
+#include "engine/tokenizer/pattern.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+#include "engine/tokenizer/pattern_parse.h"
+
+enum { MAX_REGEX = 1 << 14, MAX_KINDS = 255, JIT_STACK = 16 << 20 };
+
+struct qk_pattern {
+    pcre2_code *code;
+    bool single; /* the whole pattern is one character of `members` */
+    bool members[256];
+    uint8_t kinds[QK_MAX_CODE_POINT + 1]; /* of every code point */
+};
+
+struct qk_pcre {
+    pcre2_match_context *context;
+    pcre2_jit_stack *stack;
+    pcre2_match_data *data;
+};
+
+/* ---- kinds ---- */
+
+typedef struct signature {
+    uint64_t bits[QK_PATTERN_SETS / 64]; /* bit n: member of sets[n] */
+} signature;
+
+typedef struct kind_table {
+    signature items[MAX_KINDS];
+    int count;
+} kind_table;
+
+static int by_value(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Every code point at which membership in some set may change, sorted; ends with 0x110000. */
+static uint32_t *find_edges(const qk_pattern_program *program, size_t *count)
+{
+    size_t room = 2, n = 0;
+    for (int s = 0; s < program->count; s++) room += 2 * program->sets[s].count;
+    uint32_t *edges = qk_alloc(room, sizeof *edges);
+    edges[n++] = 0;
+    edges[n++] = QK_MAX_CODE_POINT + 1;
+    for (int s = 0; s < program->count; s++)
+        for (size_t i = 0; i < program->sets[s].count; i++) {
+            edges[n++] = program->sets[s].items[i].lo;
+            edges[n++] = program->sets[s].items[i].hi + 1;
+        }
+    qsort(edges, n, sizeof *edges, by_value);
+    *count = n;
+    return edges;
+}
+
+/* The kind with this signature, added when it is new; -1 when there are too many. */
+static int kind_of(kind_table *table, const signature *sig)
+{
+    for (int k = 0; k < table->count; k++)
+        if (!memcmp(&table->items[k], sig, sizeof *sig)) return k;
+    if (table->count == MAX_KINDS) return -1;
+    table->items[table->count] = *sig;
+    return table->count++;
+}
+
+static bool assign_kinds(qk_pattern *p, const qk_pattern_program *program, kind_table *table)
+{
+    size_t count;
+    uint32_t *edges = find_edges(program, &count);
+    bool ok = true;
+    for (size_t i = 0; ok && i + 1 < count; i++) {
+        if (edges[i] == edges[i + 1]) continue;
+        signature sig = {0};
+        for (int s = 0; s < program->count; s++)
+            if (qk_charset_has(&program->sets[s], edges[i]))
+                sig.bits[s / 64] |= (uint64_t)1 << s % 64;
+        int kind = kind_of(table, &sig);
+        ok = kind >= 0;
+        if (ok) memset(p->kinds + edges[i], kind, edges[i + 1] - edges[i]);
+    }
+    free(edges);
+    return ok;
+}
+
+/* ---- the byte regex ---- */
+
+static bool in_set(const kind_table *table, int kind, int set)
+{
+    return table->items[kind].bits[set / 64] >> set % 64 & 1;
+}
+
+/* [\x00\x03-\x07], or (?!) for the empty set. */
+static void write_set(qk_buf *out, const kind_table *table, int set)
+{
+    size_t begin = out->size;
+    qk_buf_add_byte(out, '[');
+    for (int k = 0; k < table->count; k++) {
+        if (!in_set(table, k, set)) continue;
+        int last = k;
+        while (last + 1 < table->count && in_set(table, last + 1, set)) last++;
+        qk_buf_addf(out, last == k ? "\\x%02x" : "\\x%02x-\\x%02x", k, last);
+        k = last;
+    }
+    if (out->size == begin + 1) {
+        out->size = begin;
+        qk_buf_add_str(out, "(?!)");
+    } else {
+        qk_buf_add_byte(out, ']');
+    }
+}
+
+static qk_status compile_code(qk_pattern *p, const qk_pattern_program *program,
+                              const kind_table *table, const char *where, qk_error *err)
+{
+    qk_buf text = {0};
+    for (size_t i = 0; i < program->code.size; i++)
+        if (program->code.data[i] < 0x80)
+            qk_buf_add_byte(&text, program->code.data[i]);
+        else
+            write_set(&text, table, program->code.data[i] - 0x80);
+    int number;
+    PCRE2_SIZE offset;
+    p->code = pcre2_compile(text.data, text.size, 0, &number, &offset, NULL);
+    qk_buf_free(&text);
+    if (!p->code) {
+        char why[128];
+        pcre2_get_error_message(number, (PCRE2_UCHAR *)why, sizeof why);
+        return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: regex is not supported: %s", where, why);
+    }
+    pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE); /* without it, matching is slow but the same */
+    return QK_OK;
+}
+
+static qk_status compile_program(qk_pattern **out, const qk_pattern_program *program,
+                                 const char *where, qk_error *err)
+{
+    if (!program->code.size)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: the pattern is empty", where);
+    qk_pattern *p = qk_zalloc(1, sizeof *p);
+    kind_table table = {0};
+    qk_status s;
+    if (!assign_kinds(p, program, &table))
+        s = qk_fail(err, QK_ERR_UNSUPPORTED, NULL,
+                    "%s: regex tells more than %d kinds of characters apart", where, MAX_KINDS);
+    else
+        s = compile_code(p, program, &table, where, err);
+    if (s != QK_OK) {
+        qk_pattern_free(p);
+        return s;
+    }
+    p->single = program->code.size == 1 && program->code.data[0] >= 0x80;
+    for (int k = 0; p->single && k < table.count; k++) p->members[k] = in_set(&table, k, 0);
+    *out = p;
+    return QK_OK;
+}
+
+static qk_status check_length(size_t length, const char *where, qk_error *err)
+{
+    if (length <= MAX_REGEX) return QK_OK;
+    return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: a pattern of %zu bytes; at most %d work",
+                   where, length, MAX_REGEX);
+}
+
+qk_status qk_pattern_compile(qk_pattern **out, const char *regex, size_t length, const char *where,
+                             qk_error *err)
+{
+    QK_TRY(check_length(length, where, err));
+    qk_pattern_program program;
+    qk_status s = qk_pattern_parse(&program, regex, length, where, err);
+    if (s == QK_OK) s = compile_program(out, &program, where, err);
+    qk_pattern_program_free(&program);
+    return s;
+}
+
+qk_status qk_pattern_compile_text(qk_pattern **out, const char *text, size_t length,
+                                  const char *where, qk_error *err)
+{
+    QK_TRY(check_length(length, where, err));
+    qk_pattern_program program = {0};
+    qk_status s = QK_OK;
+    for (size_t i = 0; s == QK_OK && i < length;) {
+        uint32_t code;
+        i += qk_utf8_decode((const uint8_t *)text + i, length - i, &code);
+        qk_charset set = {0};
+        qk_charset_add(&set, code, code);
+        if (!qk_pattern_add_set(&program, &set)) {
+            qk_charset_free(&set);
+            s = qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: more than %d different characters",
+                        where, QK_PATTERN_SETS);
+        }
+    }
+    if (s == QK_OK) s = compile_program(out, &program, where, err);
+    qk_pattern_program_free(&program);
+    return s;
+}
+
+void qk_pattern_free(qk_pattern *pattern)
+{
+    if (!pattern) return;
+    pcre2_code_free(pattern->code);
+    free(pattern);
+}
+
+/* ---- matching ---- */
+
+static void make_pcre(qk_match_memory *memory)
+{
+    struct qk_pcre *pcre = qk_zalloc(1, sizeof *pcre);
+    pcre->context = pcre2_match_context_create(NULL);
+    pcre->data = pcre2_match_data_create(1, NULL);
+    pcre->stack = pcre2_jit_stack_create(32 << 10, JIT_STACK, NULL);
+    if (!pcre->context || !pcre->data) qk_fatal("out of memory for a PCRE2 match");
+    if (pcre->stack) pcre2_jit_stack_assign(pcre->context, NULL, pcre->stack);
+    memory->pcre = pcre;
+}
+
+void qk_match_memory_free(qk_match_memory *memory)
+{
+    qk_buf_free(&memory->kinds);
+    if (memory->pcre) {
+        pcre2_jit_stack_free(memory->pcre->stack);
+        pcre2_match_data_free(memory->pcre->data);
+        pcre2_match_context_free(memory->pcre->context);
+        free(memory->pcre);
+    }
+    *memory = (qk_match_memory){0};
+}
+
+void qk_matcher_begin(qk_matcher *m, const qk_pattern *pattern, qk_match_memory *memory,
+                      const uint8_t *text, size_t bytes)
+{
+    if (!memory->pcre) make_pcre(memory);
+    *m = (qk_matcher){
+        .pattern = pattern, .memory = memory, .text = text, .bytes = bytes, .last_end = SIZE_MAX};
+    qk_buf_clear(&memory->kinds);
+    qk_buf_reserve(&memory->kinds, bytes + 1);
+    uint8_t *out = memory->kinds.data;
+    for (size_t i = 0; i < bytes;) {
+        uint32_t code = text[i];
+        size_t step = 1;
+        if (code >= 0x80) step = qk_utf8_decode(text + i, bytes - i, &code);
+        QK_ASSERT(step > 0);
+        *out++ = pattern->kinds[code];
+        i += step;
+    }
+    m->count = (size_t)(out - memory->kinds.data);
+}
+
+/* Byte offset of a character at or behind the last one asked for. */
+static size_t byte_of(qk_matcher *m, size_t character)
+{
+    if (m->count == m->bytes) return character;
+    size_t i = m->at_byte;
+    for (size_t n = character - m->at; n > 0; n--) {
+        uint8_t lead = m->text[i];
+        i += lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    }
+    m->at = character;
+    return m->at_byte = i;
+}
+
+/* The next match in characters; the return value is qk_matcher_next's. */
+static int find(qk_matcher *m, size_t *start, size_t *end)
+{
+    const uint8_t *kinds = m->memory->kinds.data;
+    if (m->pattern->single) {
+        size_t i = m->from;
+        while (i < m->count && !m->pattern->members[kinds[i]]) i++;
+        *start = i;
+        *end = i + 1;
+        return i < m->count;
+    }
+    struct qk_pcre *pcre = m->memory->pcre;
+    int rc = pcre2_match(m->pattern->code, kinds, m->count, m->from, 0, pcre->data, pcre->context);
+    if (rc == PCRE2_ERROR_NOMATCH) return 0;
+    if (rc < 0) return -1;
+    PCRE2_SIZE *offsets = pcre2_get_ovector_pointer(pcre->data);
+    *start = offsets[0];
+    *end = offsets[1];
+    return 1;
+}
+
+int qk_matcher_next(qk_matcher *m, size_t *start, size_t *end)
+{
+    while (m->from <= m->count) {
+        size_t s, e;
+        int rc = find(m, &s, &e);
+        if (rc != 1) return rc;
+        if (s == e && e == m->last_end) {
+            m->from++;
+            continue;
+        }
+        m->from = m->last_end = e;
+        *start = byte_of(m, s);
+        *end = byte_of(m, e);
+        return 1;
+    }
+    return 0;
+}

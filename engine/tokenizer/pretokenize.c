@@ -1,0 +1,175 @@
+/* Pre-tokenizers. See pretokenize.h. */
+#include "engine/tokenizer/pretokenize.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool qk_pretokenizer_add(qk_pretokenizer *pre, qk_pre_step step)
+{
+    if (pre->count == QK_MAX_STEPS) {
+        qk_pattern_free(step.pattern);
+        return false;
+    }
+    pre->steps[pre->count++] = step;
+    return true;
+}
+
+void qk_pretokenizer_free(qk_pretokenizer *pre)
+{
+    for (int i = 0; i < pre->count; i++) qk_pattern_free(pre->steps[i].pattern);
+    *pre = (qk_pretokenizer){0};
+}
+
+void qk_pre_memory_free(qk_pre_memory *m)
+{
+    free(m->pieces.items);
+    free(m->spare.items);
+    free(m->cuts);
+    qk_buf_free(&m->a);
+    qk_buf_free(&m->b);
+    qk_match_memory_free(&m->match);
+    *m = (qk_pre_memory){0};
+}
+
+static void add_piece(qk_piece_list *list, uint32_t start, uint32_t end)
+{
+    if (start == end) return;
+    QK_GROW(list->items, list->count, list->capacity);
+    list->items[list->count++] = (qk_piece){start, end};
+}
+
+/* ---- Split ---- */
+
+static void add_cut(qk_pre_memory *m, size_t start, size_t end, bool match)
+{
+    QK_GROW(m->cuts, m->cut_count, m->cut_capacity);
+    m->cuts[m->cut_count++] = (struct qk_cut){{(uint32_t)start, (uint32_t)end}, match};
+}
+
+/* Matches and the text between them, in order. */
+static bool find_cuts(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece)
+{
+    const uint8_t *text = m->text + piece.start;
+    size_t length = piece.end - piece.start, done = 0, start, end;
+    m->cut_count = 0;
+    qk_matcher matcher;
+    qk_matcher_begin(&matcher, step->pattern, &m->match, text, length);
+    int rc;
+    while ((rc = qk_matcher_next(&matcher, &start, &end)) == 1) {
+        if (start > done) add_cut(m, piece.start + done, piece.start + start, step->invert);
+        add_cut(m, piece.start + start, piece.start + end, !step->invert);
+        done = end;
+    }
+    if (done < length) add_cut(m, piece.start + done, piece.end, step->invert);
+    return rc == 0;
+}
+
+/* Joins each match with its neighbour. Going backwards, "next" is "previous". */
+static void join_matches(qk_pre_memory *m, bool with_next)
+{
+    size_t n = m->cut_count, kept = 0;
+    bool previous = false;
+    for (size_t k = 0; k < n; k++) {
+        struct qk_cut cut = m->cuts[with_next ? n - 1 - k : k];
+        struct qk_cut *last = !kept ? NULL : &m->cuts[with_next ? n - kept : kept - 1];
+        bool join = cut.match && !previous && last;
+        previous = cut.match;
+        if (join && with_next)
+            last->piece.start = cut.piece.start;
+        else if (join)
+            last->piece.end = cut.piece.end;
+        else {
+            kept++;
+            m->cuts[with_next ? n - kept : kept - 1] = cut;
+        }
+    }
+    if (with_next && kept) memmove(m->cuts, m->cuts + n - kept, kept * sizeof *m->cuts);
+    m->cut_count = kept;
+}
+
+static void join_runs(qk_pre_memory *m)
+{
+    size_t kept = 0;
+    for (size_t k = 0; k < m->cut_count; k++) {
+        if (kept && m->cuts[kept - 1].match == m->cuts[k].match)
+            m->cuts[kept - 1].piece.end = m->cuts[k].piece.end;
+        else
+            m->cuts[kept++] = m->cuts[k];
+    }
+    m->cut_count = kept;
+}
+
+static bool split_piece(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece)
+{
+    if (!find_cuts(step, m, piece)) return false;
+    if (step->behavior == QK_SPLIT_MERGED_WITH_PREVIOUS) join_matches(m, false);
+    if (step->behavior == QK_SPLIT_MERGED_WITH_NEXT) join_matches(m, true);
+    if (step->behavior == QK_SPLIT_CONTIGUOUS) join_runs(m);
+    for (size_t i = 0; i < m->cut_count; i++)
+        if (!(step->behavior == QK_SPLIT_REMOVED && m->cuts[i].match))
+            add_piece(&m->spare, m->cuts[i].piece.start, m->cuts[i].piece.end);
+    return true;
+}
+
+/* ---- steps that change the text ---- */
+
+static void add_prefixed(qk_buf *out, const uint8_t *text, size_t length)
+{
+    if (text[0] != ' ') qk_buf_add_byte(out, ' ');
+    qk_buf_add(out, text, length);
+}
+
+static void add_metaspaced(const qk_pre_step *step, qk_buf *out, const uint8_t *text, size_t length,
+                           bool first)
+{
+    size_t n = strlen(step->replacement);
+    bool begins = text[0] == ' ' || (length >= n && memcmp(text, step->replacement, n) == 0);
+    bool prepend =
+        step->prepend == QK_PREPEND_ALWAYS || (step->prepend == QK_PREPEND_FIRST && first);
+    if (prepend && !begins) qk_buf_add(out, step->replacement, n);
+    for (size_t i = 0; i < length; i++)
+        if (text[i] == ' ')
+            qk_buf_add(out, step->replacement, n);
+        else
+            qk_buf_add_byte(out, text[i]);
+}
+
+static qk_status rewrite(const qk_pre_step *step, qk_pre_memory *m, bool at_start, qk_error *err)
+{
+    qk_buf *out = m->text == m->a.data ? &m->b : &m->a;
+    qk_buf_clear(out);
+    for (size_t i = 0; i < m->pieces.count; i++) {
+        qk_piece p = m->pieces.items[i];
+        size_t start = out->size;
+        if (step->kind == QK_PRE_PREFIX)
+            add_prefixed(out, m->text + p.start, p.end - p.start);
+        else
+            add_metaspaced(step, out, m->text + p.start, p.end - p.start, at_start && !p.start);
+        if (out->size > (size_t)4 * QK_MAX_TEXT - 1)
+            return qk_fail(err, QK_ERR_DATA, "split the text", "the text is too long");
+        add_piece(&m->spare, (uint32_t)start, (uint32_t)out->size);
+    }
+    m->text = out->data;
+    return QK_OK;
+}
+
+qk_status qk_pretokenize(const qk_pretokenizer *pre, qk_pre_memory *m, const uint8_t *text,
+                         size_t length, bool at_start, qk_error *err)
+{
+    m->text = text;
+    m->pieces.count = 0;
+    add_piece(&m->pieces, 0, (uint32_t)length);
+    for (int s = 0; s < pre->count; s++) {
+        const qk_pre_step *step = &pre->steps[s];
+        m->spare.count = 0;
+        if (step->kind != QK_PRE_SPLIT) QK_TRY(rewrite(step, m, at_start, err));
+        for (size_t i = 0; step->kind == QK_PRE_SPLIT && i < m->pieces.count; i++)
+            if (!split_piece(step, m, m->pieces.items[i]))
+                return qk_fail(err, QK_ERR_DATA, "split the text",
+                               "pre-tokenizer %d: the regex needs too much work or memory", s);
+        qk_piece_list swap = m->pieces;
+        m->pieces = m->spare;
+        m->spare = swap;
+    }
+    return QK_OK;
+}

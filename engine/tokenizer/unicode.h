@@ -1,0 +1,49 @@
+/* Unicode data as the tokenizers library (0.22.1) has it, in two versions: regex classes are of
+ * Unicode 16.0, normalisation is of Unicode 9.0, where younger code points are inert.
+ * The tables are generated (tests/tools/gen_unicode.py), sorted by code point.
+ *
+ * next: engine/tokenizer/charset.h, engine/tokenizer/nfc.h */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { QK_MAX_CODE_POINT = 0x10FFFF };
+
+typedef struct qk_range {
+    uint32_t lo, hi; /* inclusive */
+} qk_range;
+
+typedef struct qk_char_class {
+    const char *name; /* a general category or script ("L", "Nd", "Han"), or "s", "d", "w" */
+    const qk_range *ranges;
+    size_t count;
+} qk_char_class;
+
+extern const qk_char_class qk_char_classes[];
+extern const size_t qk_char_class_count;
+
+/* Marks with a non-zero canonical combining class. */
+typedef struct qk_mark_range {
+    uint32_t lo, hi;
+    uint8_t ccc;
+} qk_mark_range;
+
+extern const qk_mark_range *const qk_mark_ranges;
+extern const size_t qk_mark_range_count;
+
+/* Full canonical decompositions, without Hangul syllables; unused places are 0. */
+typedef struct qk_decomposition {
+    uint32_t code, parts[4];
+} qk_decomposition;
+
+extern const qk_decomposition *const qk_decompositions;
+extern const size_t qk_decomposition_count;
+
+/* Pairs that compose, sorted by (first, second). */
+typedef struct qk_composition {
+    uint32_t first, second, composed;
+} qk_composition;
+
+extern const qk_composition *const qk_compositions;
+extern const size_t qk_composition_count;

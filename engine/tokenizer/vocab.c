@@ -1,0 +1,104 @@
+/* Token strings and their ids. See vocab.h. */
+#include "engine/tokenizer/vocab.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+uint64_t qk_hash_bytes(const void *bytes, size_t n)
+{
+    const uint8_t *p = bytes;
+    uint64_t h = n * 0x9E3779B97F4A7C15u, word;
+    for (; n >= 8; p += 8, n -= 8) {
+        memcpy(&word, p, 8);
+        h = (h ^ word) * 0xD6E8FEB86659FD93u;
+        h ^= h >> 32;
+    }
+    word = 0;
+    memcpy(&word, p, n);
+    h = (h ^ word) * 0xD6E8FEB86659FD93u;
+    h ^= h >> 32;
+    return h * 0x9E3779B97F4A7C15u;
+}
+
+static bool slot_is(const qk_vocab *v, uint64_t slot, uint64_t hash, const void *text,
+                    size_t length)
+{
+    if (slot >> 32 != hash >> 32) return false;
+    uint32_t id = (uint32_t)slot - 1;
+    return v->lengths[id] == length && !memcmp(v->bytes.data + v->offsets[id], text, length);
+}
+
+/* The slot of this string, or the free one where it belongs. */
+static size_t find_slot(const qk_vocab *v, uint64_t hash, const void *text, size_t length)
+{
+    size_t mask = v->slot_count - 1, i = (size_t)(hash >> 32) & mask;
+    while (v->slots[i] && !slot_is(v, v->slots[i], hash, text, length)) i = (i + 1) & mask;
+    return i;
+}
+
+static void grow_slots(qk_vocab *v)
+{
+    uint64_t *old = v->slots;
+    size_t n = v->slot_count;
+    v->slot_count = n ? 2 * n : 1024;
+    v->slots = qk_zalloc(v->slot_count, sizeof *v->slots);
+    size_t mask = v->slot_count - 1;
+    for (size_t k = 0; k < n; k++) {
+        if (!old[k]) continue;
+        size_t i = (size_t)(old[k] >> 32) & mask;
+        while (v->slots[i]) i = (i + 1) & mask;
+        v->slots[i] = old[k];
+    }
+    free(old);
+}
+
+static void grow_ids(qk_vocab *v, size_t size)
+{
+    if (size > v->capacity) {
+        v->capacity = size > 2 * v->capacity ? size : 2 * v->capacity;
+        v->offsets = qk_realloc(v->offsets, v->capacity, sizeof *v->offsets);
+        v->lengths = qk_realloc(v->lengths, v->capacity, sizeof *v->lengths);
+    }
+    for (; v->size < size; v->size++) v->offsets[v->size] = UINT32_MAX;
+}
+
+bool qk_vocab_add(qk_vocab *v, const char *text, size_t length, int64_t id)
+{
+    if (id < 0 || id > QK_MAX_TOKEN_ID || length >= UINT32_MAX - v->bytes.size - 1) return false;
+    if ((size_t)id < v->size && v->offsets[id] != UINT32_MAX) return false;
+    if (2 * (v->count + 1) > v->slot_count) grow_slots(v);
+    uint64_t hash = qk_hash_bytes(text, length);
+    size_t slot = find_slot(v, hash, text, length);
+    if (v->slots[slot]) return false;
+    if ((size_t)id >= v->size) grow_ids(v, (size_t)id + 1);
+    v->slots[slot] = (hash >> 32 << 32) | (uint32_t)(id + 1);
+    v->offsets[id] = (uint32_t)v->bytes.size;
+    v->lengths[id] = (uint32_t)length;
+    v->count++;
+    qk_buf_add(&v->bytes, text, length);
+    qk_buf_add_byte(&v->bytes, 0);
+    return true;
+}
+
+int32_t qk_vocab_find(const qk_vocab *v, const void *text, size_t length)
+{
+    if (!v->slot_count) return -1;
+    size_t slot = find_slot(v, qk_hash_bytes(text, length), text, length);
+    return (int32_t)(uint32_t)v->slots[slot] - 1;
+}
+
+const char *qk_vocab_text(const qk_vocab *v, int64_t id, size_t *length)
+{
+    if (id < 0 || (size_t)id >= v->size || v->offsets[id] == UINT32_MAX) return NULL;
+    if (length) *length = v->lengths[id];
+    return (const char *)v->bytes.data + v->offsets[id];
+}
+
+void qk_vocab_free(qk_vocab *v)
+{
+    qk_buf_free(&v->bytes);
+    free(v->offsets);
+    free(v->lengths);
+    free(v->slots);
+    *v = (qk_vocab){0};
+}

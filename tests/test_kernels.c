@@ -1,0 +1,437 @@
+/* Every op of kernels/backend.h at odd shapes: the CPU backend, in each instruction set that this
+ * machine has, against the naive double-precision one; and bits that must not depend on the batch,
+ * the number of threads or the instruction set.
+ *
+ * Tolerances come from theory. A chain of K products of unit normals has partial sums of about
+ * sqrt(k); each addition is off by at most eps/2 of that, so the result by a random walk of
+ * standard deviation eps/2 sqrt(1 + 2 + .. + K) = eps/2 K / sqrt(2); six of those are allowed.
+ * Rounding to bfloat16 adds 2^-8 of the value. Outputs are filled with NaN before each op. */
+#include "tests/test.h"
+
+#include "kernels/backend.h"
+
+static const char *const isas[] = {"portable", "avx2", "avx512", "avx512bf16", NULL};
+static const qk_backend *cpu, *ref;
+static qk_dtype test_activation = QK_F32; /* what feeds products: bfloat16 with QK_BF16 */
+
+/* ---- helpers ---- */
+
+static uint64_t state;
+
+static float noise(void) /* about normal, sigma 1 */
+{
+    float sum = 0;
+    for (int i = 0; i < 4; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        sum += (float)(state >> 40) / 8388608.0f - 1;
+    }
+    return sum * 0.866f;
+}
+
+static float *noises(size_t n, uint64_t seed)
+{
+    state = seed;
+    float *v = qk_alloc(n, sizeof *v);
+    for (size_t i = 0; i < n; i++) v[i] = noise();
+    return v;
+}
+
+static qk_device *open_device(const qk_backend *b, qk_dtype compute, const char *isa, int threads)
+{
+    qk_device *dev = NULL;
+    qk_device_options o = {.compute = compute, .threads = threads, .isa = isa};
+    return b->open(&o, &dev, NULL) == QK_OK ? dev : NULL;
+}
+
+/* A tensor on a backend, filled from host values (NULL: with NaN). */
+static qk_tensor tensor(const qk_backend *b, qk_device *dev, qk_dtype dtype, size_t rows,
+                        size_t cols, const float *values)
+{
+    qk_tensor t;
+    QK_ASSERT(b->alloc(dev, dtype, rows, cols, "test", &t, NULL) == QK_OK);
+    if (values)
+        b->upload(dev, t, values, QK_F32);
+    else
+        memset(t.data, 0xFF, rows * cols * qk_dtype_size(dtype));
+    return t;
+}
+
+/* Values of a tensor as floats; the caller frees. */
+static float *values_of(const qk_backend *b, qk_device *dev, qk_tensor t)
+{
+    size_t n = t.rows * t.cols;
+    float *out = qk_alloc(n, sizeof *out);
+    uint16_t *half = qk_alloc(n, 2);
+    b->download(dev, t.dtype == QK_F32 ? (void *)out : (void *)half, t);
+    for (size_t i = 0; t.dtype != QK_F32 && i < n; i++) out[i] = qk_bf16_to_f32(half[i]);
+    free(half);
+    return out;
+}
+
+/* Largest difference as a part of `unit`; infinite when anything is NaN. */
+static double distance(const float *a, const float *b, size_t n, double unit)
+{
+    double worst = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = fabs((double)a[i] - (double)b[i]) / unit;
+        if (!(d <= worst)) worst = d;
+        if (isnan(d)) return INFINITY;
+    }
+    return worst;
+}
+
+/* One op on one backend; returns its output values. */
+typedef float *(*op_runner)(const qk_backend *b, qk_device *dev, const void *shape, size_t *n);
+
+/* ref against the CPU in every instruction set, 1 and 3 threads; all CPU results bit-equal. */
+static void compare_all(const char *what, op_runner run, const void *shape, qk_dtype compute,
+                        double tolerance)
+{
+    size_t n = 0, n_ref = 0;
+    qk_device *dev = open_device(ref, compute, NULL, 1);
+    float *want = run(ref, dev, shape, &n_ref), *first = NULL;
+    ref->close(dev);
+    for (size_t i = 0; isas[i]; i++)
+        for (int threads = 1; threads <= 3; threads += 2) {
+            dev = open_device(cpu, compute, isas[i], threads);
+            if (!dev) continue;
+            float *got = run(cpu, dev, shape, &n);
+            cpu->close(dev);
+            double d = distance(got, want, n, 1);
+            CHECK_MSG(n == n_ref && d <= tolerance, "%s %s %s: off by %.3g, allowed %.3g", what,
+                      isas[i], qk_dtype_name(compute), d, tolerance);
+            if (first)
+                CHECK_MSG(!memcmp(first, got, n * sizeof *got),
+                          "%s: %s with %d threads gives other bits", what, isas[i], threads);
+            if (first)
+                free(got);
+            else
+                first = got;
+        }
+    CHECK(first != NULL);
+    free(first);
+    free(want);
+}
+
+/* ---- matrix product ---- */
+
+typedef struct matmul_shape {
+    size_t T, K, N;
+    bool bias, accumulate;
+} matmul_shape;
+
+static float *run_matmul(const qk_backend *b, qk_device *dev, const void *shape, size_t *n)
+{
+    const matmul_shape *s = shape;
+    float *w = noises(s->N * s->K, 1), *x = noises(s->T * s->K, 2), *bias = noises(s->N, 3),
+          *y = noises(s->T * (s->N + 5), 4);
+    qk_matrix *m;
+    QK_ASSERT(b->matrix_new(dev, s->N, s->K, "test", &m, NULL) == QK_OK);
+    size_t half = s->N / 3; /* in two slices, as q, k and v are */
+    b->matrix_load(dev, m, 0, half, w, QK_F32);
+    b->matrix_load(dev, m, half, s->N - half, w + half * s->K, QK_F32);
+    qk_tensor tx = tensor(b, dev, test_activation, s->T, s->K, x);
+    /* y is a view of wider rows: strides are not widths. */
+    qk_tensor wide = tensor(b, dev, QK_F32, s->T, s->N + 5, s->accumulate ? y : NULL);
+    qk_tensor ty = qk_cols(wide, 2, s->N), tb = tensor(b, dev, QK_F32, 1, s->N, bias);
+    b->matmul(dev, ty, tx, m, s->bias ? tb.data : NULL, s->accumulate);
+    float *out = values_of(b, dev, ty);
+    *n = s->T * s->N;
+    b->matrix_free(dev, m);
+    b->free(dev, &tx), b->free(dev, &wide), b->free(dev, &tb);
+    free(w), free(x), free(bias), free(y);
+    return out;
+}
+
+static void test_matmul(void)
+{
+    static const size_t Ts[] = {1, 7, 12, 65, 257}, Ks[] = {1, 3, 64, 577},
+                        Ns[] = {1, 15, 32, 33, 200};
+    for (int f = 0; f < 3; f++) {
+        qk_dtype compute = (qk_dtype[]){QK_F32, QK_F16, QK_BF16}[f];
+        test_activation = compute == QK_BF16 ? QK_BF16 : QK_F32;
+        for (size_t i = 0; i < 5 * 4 * 5; i++) {
+            matmul_shape s = {Ts[i % 5], Ks[i / 5 % 4], Ns[i / 20], i % 2, i % 3 == 0};
+            /* inputs are rounded alike in both backends: what is left is the chain of sums */
+            double sigma = 0.5 * 1.19e-7 * (double)(s.K + 8) / sqrt(2);
+            compare_all("matmul", run_matmul, &s, compute, 6 * sigma);
+        }
+    }
+    test_activation = QK_F32;
+}
+
+/* A row's bits are the same alone and in any batch. */
+static void test_rows_do_not_see_each_other(void)
+{
+    enum { T = 70, K = 130, N = 90 };
+    for (size_t i = 0; isas[i]; i++) {
+        qk_device *dev = open_device(cpu, QK_F32, isas[i], 2);
+        if (!dev) continue;
+        matmul_shape s = {T, K, N, true, false};
+        size_t n;
+        float *whole = run_matmul(cpu, dev, &s, &n);
+        for (size_t t = 1; t < T; t += 13) { /* the first t rows: same values, smaller batch */
+            s.T = t;
+            float *part = run_matmul(cpu, dev, &s, &n);
+            CHECK_MSG(!memcmp(part, whole, n * sizeof *part), "%s: first %zu rows", isas[i], t);
+            free(part);
+        }
+        free(whole);
+        cpu->close(dev);
+    }
+}
+
+/* ---- attention ---- */
+
+typedef struct attention_shape {
+    int H, K, d, window, n_seq;
+    int32_t starts[5];
+    float soft_cap;
+    bool in_place;
+} attention_shape;
+
+static float *run_attention(const qk_backend *b, qk_device *dev, const void *shape, size_t *n)
+{
+    const attention_shape *s = shape;
+    size_t T = (size_t)s->starts[s->n_seq];
+    qk_heads heads = {s->H, s->K, s->d, true};
+    float *v = noises(T * qk_heads_width(heads), 7);
+    qk_tensor qkv = tensor(b, dev, test_activation, T, qk_heads_width(heads), v);
+    qk_tensor own = tensor(b, dev, test_activation, T, (size_t)(s->H * s->d), NULL);
+    qk_tensor o = s->in_place ? qk_cols(qkv, 0, own.cols) : own;
+    qk_attention p = {.heads = heads,
+                      .seq_start = s->starts,
+                      .n_seq = s->n_seq,
+                      .window = s->window,
+                      .scale = 1 / sqrtf((float)s->d),
+                      .soft_cap = s->soft_cap};
+    b->attention(dev, o, qkv, &p);
+    float *out = values_of(b, dev, o);
+    *n = T * own.cols;
+    b->free(dev, &qkv), b->free(dev, &own);
+    free(v);
+    return out;
+}
+
+static void test_attention(void)
+{
+    static const attention_shape shapes[] = {
+        {1, 1, 16, 0, 1, {0, 1}, 0, false},     {4, 2, 16, 0, 2, {0, 7, 71}, 0, false},
+        {9, 3, 64, 0, 1, {0, 200}, 0, true},    {4, 1, 80, 5, 3, {0, 64, 65, 193}, 0, true},
+        {16, 1, 96, 64, 1, {0, 257}, 0, false}, {2, 2, 128, 0, 2, {0, 0, 130}, 20, false},
+        {2, 1, 256, 100, 1, {0, 150}, 0, true}, {3, 3, 24, 1, 1, {0, 70}, 0, false},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int f = 0; f < 2; f++) {
+            test_activation = f ? QK_BF16 : QK_F32;
+            compare_all("attention", run_attention, &shapes[i], f ? QK_BF16 : QK_F32,
+                        f ? 0.02 : 4e-6);
+        }
+    test_activation = QK_F32;
+}
+
+/* Sequences give the same bits alone and packed behind others. */
+static void test_attention_is_blind_to_the_batch(void)
+{
+    enum { H = 4, K = 2, D = 32, A = 75, B = 140 };
+    qk_heads heads = {H, K, D, true};
+    size_t width = qk_heads_width(heads);
+    float *v = noises((A + B) * width, 9);
+    for (size_t i = 0; isas[i]; i++) {
+        qk_device *dev = open_device(cpu, QK_F32, isas[i], 2);
+        if (!dev) continue;
+        int32_t packed[] = {0, A, A + B}, alone[] = {0, B};
+        qk_attention p = {
+            .heads = heads, .seq_start = packed, .n_seq = 2, .window = 50, .scale = 0.2f};
+        qk_tensor qkv = tensor(cpu, dev, QK_F32, A + B, width, v);
+        qk_tensor one = tensor(cpu, dev, QK_F32, A + B, H * D, NULL);
+        cpu->attention(dev, one, qkv, &p);
+        p.seq_start = alone;
+        p.n_seq = 1;
+        qk_tensor two = tensor(cpu, dev, QK_F32, B, H * D, NULL);
+        cpu->attention(dev, two, qk_rows(qkv, A, B), &p);
+        CHECK_MSG(!memcmp((float *)one.data + A * H * D, two.data, B * H * D * sizeof(float)), "%s",
+                  isas[i]);
+        cpu->free(dev, &qkv), cpu->free(dev, &one), cpu->free(dev, &two);
+        cpu->close(dev);
+    }
+    free(v);
+}
+
+/* ---- ops on rows ---- */
+
+typedef struct row_shape {
+    size_t T, D;
+    int option;
+} row_shape;
+
+static float *run_rmsnorm(const qk_backend *b, qk_device *dev, const void *shape, size_t *n)
+{
+    const row_shape *s = shape;
+    float *v = noises(s->T * s->D, 11), *w = noises(s->D, 12);
+    qk_tensor x = tensor(b, dev, QK_F32, s->T, s->D, v), tw = tensor(b, dev, QK_F32, 1, s->D, w);
+    qk_tensor y = tensor(b, dev, QK_F32, s->T, s->D, NULL);
+    b->rmsnorm(dev, s->option == 2 ? x : y, x, tw.data, 1e-5f, s->option == 1);
+    float *out = values_of(b, dev, s->option == 2 ? x : y);
+    *n = s->T * s->D;
+    b->free(dev, &x), b->free(dev, &y), b->free(dev, &tw);
+    free(v), free(w);
+    return out;
+}
+
+static float *run_glu(const qk_backend *b, qk_device *dev, const void *shape, size_t *n)
+{
+    const row_shape *s = shape;
+    float *v = noises(s->T * 2 * s->D, 13);
+    for (size_t i = 0; i < s->T * 2 * s->D; i++) v[i] *= 6; /* far into both tails */
+    qk_tensor g = tensor(b, dev, QK_F32, s->T, 2 * s->D, v);
+    qk_tensor y = tensor(b, dev, QK_F32, s->T, s->D, NULL);
+    b->glu(dev, y, g, s->option ? QK_GELU_TANH : QK_SILU);
+    float *out = values_of(b, dev, y);
+    *n = s->T * s->D;
+    b->free(dev, &g), b->free(dev, &y);
+    free(v);
+    return out;
+}
+
+static float *run_embed(const qk_backend *b, qk_device *dev, const void *shape, size_t *n)
+{
+    const row_shape *s = shape;
+    float *v = noises(50 * s->D, 14);
+    int32_t *ids = qk_alloc(s->T, 4);
+    for (size_t t = 0; t < s->T; t++) ids[t] = (int32_t)(t * 37 % 50);
+    qk_tensor table = tensor(b, dev, s->option ? QK_BF16 : QK_F32, 50, s->D, v);
+    qk_tensor x = tensor(b, dev, QK_F32, s->T, s->D, NULL);
+    b->embed(dev, x, table, ids, 1.5f);
+    float *out = values_of(b, dev, x);
+    *n = s->T * s->D;
+    b->free(dev, &table), b->free(dev, &x);
+    free(v), free(ids);
+    return out;
+}
+
+static void test_row_ops(void)
+{
+    static const size_t Ts[] = {1, 7, 65}, Ds[] = {1, 15, 16, 100, 576};
+    for (size_t i = 0; i < 3 * 5 * 3; i++) {
+        row_shape s = {Ts[i % 3], Ds[i / 3 % 5], (int)(i / 15)};
+        compare_all("rmsnorm", run_rmsnorm, &s, QK_F32, 2e-5);
+        if (s.option < 2) compare_all("glu", run_glu, &s, QK_F32, 2e-4);
+        if (s.option < 2) compare_all("embed", run_embed, &s, QK_F32, 0);
+    }
+    row_shape s = {5, 33, 0};
+    compare_all("embed rounds to the compute format", run_embed, &s, QK_BF16, 0);
+}
+
+/* ---- norm, capture, RoPE ---- */
+
+typedef struct post_shape {
+    int H, K, d, rotary;
+    bool has_v, norm, interleaved, capture;
+} post_shape;
+
+/* Output rows and captured rows behind each other. */
+static float *run_post(const qk_backend *b, qk_device *dev, const void *shape, size_t *n)
+{
+    enum { T = 19, TABLE = 40 };
+    const post_shape *s = shape;
+    qk_heads heads = {s->H, s->K, s->d, s->has_v};
+    size_t width = qk_heads_width(heads), half = (size_t)s->rotary / 2, d = (size_t)s->d;
+    float *v = noises(T * width, 15), *c = noises(2 * TABLE * (half + 1), 16), *w = noises(d, 17);
+    qk_tensor in = tensor(b, dev, QK_F32, T, width, v), tw = tensor(b, dev, QK_F32, 1, d, w);
+    qk_tensor tc = tensor(b, dev, QK_F32, 2 * TABLE, half + 1, c); /* cosines, then sines */
+    qk_tensor out =
+        test_activation == QK_F32 ? in : tensor(b, dev, test_activation, T, width, NULL);
+    int32_t table_row[T], rows[] = {18, 0, 5, 5}, q_heads[] = {0}, k_heads[] = {0};
+    q_heads[0] = s->H - 1;
+    k_heads[0] = s->K - 1;
+    for (int t = 0; t < T; t++) table_row[t] = (t * 7) % TABLE;
+    float *captured = noises(2 * 4 * d, 18);
+    qk_row_copy q = {rows, q_heads, 4, 1, captured}, k = {rows, k_heads, 4, 1, captured + 4 * d};
+    qk_layer_capture capture = {&q, &k, 1, 1};
+    qk_qkv_post p = {.heads = heads,
+                     .eps = 1e-6f,
+                     .table_row = table_row,
+                     .rotary = s->rotary,
+                     .interleaved = s->interleaved};
+    p.q_norm = p.k_norm = s->norm ? tw.data : NULL;
+    p.cos = s->rotary ? tc.data : NULL;
+    p.sin = s->rotary ? (float *)tc.data + TABLE * half : NULL;
+    p.capture = s->capture ? &capture : NULL;
+    /* in two chunks, as the forward pass does it */
+    b->qkv_post(dev, qk_rows(out, 0, 8), qk_rows(in, 0, 8), &p, 0);
+    b->qkv_post(dev, qk_rows(out, 8, T - 8), qk_rows(in, 8, T - 8), &p, 8);
+    b->sync(dev);
+    float *rows_out = values_of(b, dev, out);
+    *n = T * width + 8 * d;
+    float *both = qk_alloc(*n, sizeof *both);
+    memcpy(both, rows_out, T * width * sizeof *both);
+    memcpy(both + T * width, captured, 8 * d * sizeof *both);
+    if (out.data != in.data) b->free(dev, &out);
+    b->free(dev, &in), b->free(dev, &tw), b->free(dev, &tc);
+    free(v), free(c), free(w), free(captured), free(rows_out);
+    return both;
+}
+
+static void test_qkv_post(void)
+{
+    static const post_shape shapes[] = {
+        {4, 2, 16, 16, true, false, false, true},   {3, 1, 64, 64, true, true, false, true},
+        {2, 2, 80, 40, false, true, true, true},    {8, 2, 24, 8, true, false, true, false},
+        {4, 4, 128, 128, false, true, false, true}, {4, 2, 16, 0, true, true, false, true},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int f = 0; f < 2; f++) {
+            test_activation = f ? QK_BF16 : QK_F32;
+            compare_all("qkv_post", run_post, &shapes[i], f ? QK_BF16 : QK_F32, f ? 0.04 : 1e-5);
+        }
+    test_activation = QK_F32;
+}
+
+/* ---- gather ---- */
+
+static void test_gather(void)
+{
+    qk_heads heads = {3, 1, 2, false};
+    float v[4 * 8], out[2 * 2 * 2 + 2];
+    for (int i = 0; i < 32; i++) v[i] = (float)i;
+    int32_t rows[] = {3, 1}, q_heads[] = {0, 2}, k_heads[] = {0};
+    qk_row_copy q = {rows, q_heads, 2, 2, out}, k = {rows, k_heads, 1, 1, out + 8};
+    qk_layer_capture capture = {&q, &k, 1, 1};
+    static const float want[] = {24, 25, 8, 9, 28, 29, 12, 13, 30, 31};
+    const qk_backend *both[] = {cpu, ref};
+    for (int b = 0; b < 2; b++) {
+        qk_device *dev = open_device(both[b], QK_F32, NULL, 1);
+        qk_tensor t = tensor(both[b], dev, QK_F32, 4, 8, v);
+        memset(out, 0xFF, sizeof out);
+        both[b]->gather(dev, t, heads, &capture);
+        both[b]->sync(dev);
+        CHECK(!memcmp(out, want, sizeof out));
+        both[b]->free(dev, &t);
+        both[b]->close(dev);
+    }
+}
+
+static void test_unknown_instruction_set(void)
+{
+    qk_device *dev;
+    qk_device_options o = {.isa = "mmx"};
+    qk_error err;
+    CHECK_INT(cpu->open(&o, &dev, &err), QK_ERR_CONFIG);
+    CHECK(strstr(err.message, "'mmx'") != NULL);
+}
+
+int main(void)
+{
+    cpu = qk_backend_find("cpu");
+    ref = qk_backend_find("ref");
+    RUN(test_matmul);
+    RUN(test_rows_do_not_see_each_other);
+    RUN(test_attention);
+    RUN(test_attention_is_blind_to_the_batch);
+    RUN(test_row_ops);
+    RUN(test_qkv_post);
+    RUN(test_gather);
+    RUN(test_unknown_instruction_set);
+    return test_summary("kernels");
+}

@@ -1,0 +1,214 @@
+/* What surrounds the data: ids behind stored ids, pairs already there, names, identities, the card,
+ * and the move of many files at once. Readers in Python look at whole folders (tests/interop). */
+#include "tests/test.h"
+
+#include <unistd.h>
+
+#include "engine/card.h"
+#include "engine/commit.h"
+#include "engine/id_book.h"
+#include "engine/manifest.h"
+#include "engine/pairset.h"
+#include "engine/plan.h"
+#include "sampler/example_id.h"
+
+static void test_pairset(void)
+{
+    qk_pairset set = {0};
+    CHECK(!qk_pairset_has(&set, 1, 2));
+    for (int round = 0; round < 2; round++)
+        for (int64_t id = -50; id < 50; id++)
+            for (int32_t p = 0; p < 60; p++)
+                CHECK(qk_pairset_add(&set, id * (1LL << 33), p) == (round == 0));
+    CHECK_INT(set.count, 6000);
+    CHECK(qk_pairset_has(&set, -50LL * (1LL << 33), 59) && !qk_pairset_has(&set, 0, 60));
+    qk_pairset_clear(&set);
+    CHECK(!qk_pairset_has(&set, 0, 0) && qk_pairset_add(&set, 0, 0));
+    qk_pairset_free(&set);
+}
+
+static void test_ids_that_share_32_bits(void)
+{
+    qk_id_book book = {0};
+    int64_t id = 0;
+    CHECK_INT(qk_id_book_find(&book, 7, &id), 0);
+    for (int64_t i = 0; i < 3000; i++) qk_id_book_add(&book, i);
+    qk_id_book_add(&book, 7);
+    qk_id_book_add(&book, (1LL << 40) + 7);
+    qk_id_book_add(&book, -1);
+    CHECK_INT(book.count, 3002);
+    CHECK(qk_id_book_find(&book, 8, &id) == 1 && id == 8);
+    CHECK_INT(qk_id_book_find(&book, 7, &id), 2);
+    CHECK(qk_id_book_find(&book, -1, &id) == 1 && id == -1);
+    qk_id_book_free(&book);
+}
+
+static void test_id_runs(void)
+{
+    qk_id_runs runs = {0}, back;
+    qk_id_runs_add(&runs, 3, 7);
+    qk_id_runs_add(&runs, 4, 7);
+    qk_id_runs_add(&runs, 5, INT64_MIN);
+    qk_id_runs_add(&runs, 9, 7);
+    char *text = qk_id_runs_write(&runs);
+    CHECK_STR(text, "[[3, 2, \"7\"], [5, 1, \"-9223372036854775808\"], [9, 1, \"7\"]]");
+    qk_error err = {0};
+    CHECK_INT(qk_id_runs_read(&back, text, "f", &err), QK_OK);
+    static const int64_t want[] = {-1, -1, -1, 7, 7, INT64_MIN, -1, -1, -1, 7, -1};
+    for (uint64_t row = 0; row < 11; row++) {
+        int64_t id = -1;
+        bool found = qk_id_runs_find(&back, row, &id);
+        CHECK_MSG(found == (want[row] != -1) && id == want[row], "row %d", (int)row);
+    }
+    qk_id_runs_free(&back);
+    static const char *const bad[] = {"[[1]]", "[[5, 1, \"1\"], [3, 1, \"1\"]]", "[[1, 0, \"1\"]]",
+                                      "{", "[3]"};
+    for (size_t i = 0; i < 5; i++)
+        CHECK_MSG(qk_id_runs_read(&back, bad[i], "f", &err) != QK_OK, "%s", bad[i]);
+    free(text);
+    qk_id_runs_free(&runs);
+}
+
+/* golden/capture/old_layout/expected/split_names.json */
+static void test_split_names(void)
+{
+    static const char *const names[][2] = {
+        {"org/name", "org_name"},
+        {"tiny/llama-base.1", "tiny_llama_base_1"},
+        {"a--b", "a__b"},
+        {"a/b_c", "a_b_c"},
+        {"文/été-1", "文_été_1"},
+        {"a b", "a_b"},
+        {"x😀y", "x_y"},
+        {"_lead.", "_lead_"},
+        {"meta-llama/Llama-3.1-8B", "meta_llama_Llama_3_1_8B"},
+    };
+    qk_arena arena = {0};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        CHECK_STR(qk_split_name(&arena, names[i][0]), names[i][1]);
+    CHECK_STR(qk_file_name(&arena, 3, 12, QK_KIND_K), "l03h12k");
+    CHECK_STR(qk_file_name(&arena, 103, 0, QK_KIND_Q), "l103h00q");
+    qk_arena_free(&arena);
+}
+
+static const char *difference(qk_arena *arena, const char *a, const char *b)
+{
+    const qk_json *x, *y;
+    QK_ASSERT(!qk_json_parse(arena, a, strlen(a), "a", &x, NULL));
+    QK_ASSERT(!qk_json_parse(arena, b, strlen(b), "b", &y, NULL));
+    const char *found = qk_identity_difference(x, y, arena);
+    return found ? found : "none";
+}
+
+static void test_differences_are_named(void)
+{
+    qk_arena arena = {0};
+    CHECK_STR(difference(&arena, "{\"a\": [1, {\"b\": null}]}", "{\"a\": [1, {\"b\": null}]}"),
+              "none");
+    CHECK_STR(difference(&arena, "{\"c\": {\"rate\": 1.0}}", "{\"c\": {\"rate\": 2.0}}"),
+              "c.rate: 1.0 then, 2.0 now");
+    CHECK_STR(difference(&arena, "{\"l\": [1, 2]}", "{\"l\": [1]}"), "l.1: 2 then, nothing now");
+    CHECK_STR(difference(&arena, "{\"a\": 1}", "{\"a\": 1, \"n\": true}"),
+              "n: nothing then, true now");
+    CHECK_STR(difference(&arena, "{\"a\": \"1\"}", "{\"a\": 1}"), "a: \"1\" then, 1 now");
+    qk_arena_free(&arena);
+}
+
+static size_t count(const char *text, const char *word)
+{
+    size_t n = 0;
+    for (; (text = strstr(text, word)); text++) n++;
+    return n;
+}
+
+static void test_card(void)
+{
+    static const qk_card_file files[] = {
+        {"b", 0, 0, QK_KIND_K, 5}, {"a", 0, 0, QK_KIND_Q, 7}, {"a", 11, 1, QK_KIND_Q, 7}};
+    static const qk_card_split splits[] = {{.split = "a", .folder = "a"},
+                                           {.split = "b", .folder = "b"}};
+    qk_buf out = {0};
+    qk_card_write(&out, files, 3, splits, 2);
+    const char *text = qk_buf_str(&out);
+    CHECK(!strncmp(text, "---\nconfigs:\n- config_name: all\n  default: true\n", 47));
+    CHECK_INT(count(text, "config_name: l00h00\n"), 1);
+    CHECK_INT(count(text, "config_name: l00h00q\n"), 1);
+    CHECK_INT(count(text, "config_name: l11h01k"), 0); /* no such file */
+    CHECK_INT(count(text, "    path: \"b/l00h*k/data.parquet\""), 1);
+    CHECK_INT(count(text, "    path: \"a/l11h01q/data.parquet\""), 1);
+    qk_buf_free(&out);
+}
+
+/* Above 4,000 configurations only the aggregates are listed. */
+static void test_card_of_many_heads(void)
+{
+    enum { LAYERS = 80, HEADS = 64 };
+    qk_card_file *files = qk_alloc(LAYERS * HEADS, sizeof *files);
+    for (int i = 0; i < LAYERS * HEADS; i++)
+        files[i] = (qk_card_file){"train", i / HEADS, i % HEADS, QK_KIND_Q, 1};
+    qk_card_split split = {.split = "train", .folder = ""};
+    qk_buf out = {0};
+    qk_card_write(&out, files, LAYERS * HEADS, &split, 1);
+    CHECK_INT(count(qk_buf_str(&out), "- config_name: "), 2 + 2 * LAYERS);
+    qk_buf_free(&out);
+    free(files);
+}
+
+static void put(const char *path, const char *text)
+{
+    CHECK_INT(qk_write_file(path, text, strlen(text), NULL), QK_OK);
+}
+
+static bool holds(const char *path, const char *want)
+{
+    qk_buf text;
+    if (qk_read_file(&text, path, 1000, NULL) != QK_OK) return false;
+    bool same = !strcmp((const char *)text.data, want);
+    qk_buf_free(&text);
+    return same;
+}
+
+/* A crash between the renames: the next start completes them. */
+static void test_commit_recovers(void)
+{
+    char folder[] = "/tmp/qk_commit_XXXXXX";
+    CHECK(mkdtemp(folder) != NULL);
+    CHECK_INT(chdir(folder), 0);
+    qk_staging s;
+    qk_error err = {0};
+    CHECK_INT(qk_staging_open(&s, "staging", &err), QK_OK);
+    qk_staging second;
+    CHECK_INT(qk_staging_open(&second, "staging", &err), QK_ERR_CONFIG);
+    CHECK(strstr(err.message, "another run is working here") != NULL);
+
+    CHECK_INT(qk_commit_recover(&s, "final", &err), QK_OK); /* nothing to do */
+    char *a = qk_commit_path(&s, "x/a", &err), *b = qk_commit_path(&s, "b", &err);
+    put(a, "new a");
+    put(b, "new b");
+    CHECK_INT(qk_make_dirs("final/x", &err), QK_OK);
+    put("final/b", "old b");
+    put("staging/commit.json", "{\"files\": [\"x/a\", \"b\"]}");
+    CHECK_INT(rename(a, "final/x/a"), 0); /* the first rename had happened */
+    CHECK_INT(qk_commit_recover(&s, "final", &err), QK_OK);
+    CHECK(holds("final/x/a", "new a") && holds("final/b", "new b"));
+    CHECK(!qk_is_file("staging/commit.json") && !qk_is_dir("staging/merged"));
+    qk_staging_close(&s);
+    free(a), free(b);
+    unlink("final/x/a"), unlink("final/b"), unlink("staging/lock");
+    rmdir("final/x"), rmdir("final"), rmdir("staging");
+    CHECK_INT(chdir("/"), 0);
+    CHECK_INT(rmdir(folder), 0);
+}
+
+int main(void)
+{
+    RUN(test_pairset);
+    RUN(test_ids_that_share_32_bits);
+    RUN(test_id_runs);
+    RUN(test_split_names);
+    RUN(test_differences_are_named);
+    RUN(test_card);
+    RUN(test_card_of_many_heads);
+    RUN(test_commit_recovers);
+    return test_summary("output");
+}

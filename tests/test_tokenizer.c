@@ -1,0 +1,415 @@
+/* Tokenizers against what AutoTokenizer gives: real ones (../shared), tiny ones, captured runs; and
+ * files and texts that must be refused. */
+#include "tests/test.h"
+
+#include <unistd.h>
+#include <zstd.h>
+
+#include "engine/base/file.h"
+#include "engine/tokenizer.h"
+#include "formats/json.h"
+
+/* ---- files ---- */
+
+/* A whole .zst file, decompressed; false when it cannot be read. */
+static bool read_zst(const char *path, qk_buf *out)
+{
+    qk_map map;
+    *out = (qk_buf){0};
+    if (qk_map_open(&map, path, NULL) != QK_OK) return false;
+    ZSTD_DStream *z = ZSTD_createDStream();
+    ZSTD_inBuffer in = {map.data, map.size, 0};
+    size_t rc = 1;
+    while (in.pos < in.size && !ZSTD_isError(rc)) {
+        qk_buf_reserve(out, 1 << 20);
+        ZSTD_outBuffer o = {out->data, out->capacity, out->size};
+        rc = ZSTD_decompressStream(z, &o, &in);
+        out->size = o.pos;
+    }
+    for (; !ZSTD_isError(rc) && rc;) { /* what the decoder still holds */
+        qk_buf_reserve(out, 1 << 20);
+        ZSTD_outBuffer o = {out->data, out->capacity, out->size};
+        rc = ZSTD_decompressStream(z, &o, &in);
+        if (o.pos == out->size) break;
+        out->size = o.pos;
+    }
+    ZSTD_freeDStream(z);
+    qk_map_close(&map);
+    return rc == 0;
+}
+
+static char temp[64];
+
+static void write_temp(const char *name, const void *bytes, size_t n)
+{
+    char *path = qk_path_join(temp, name);
+    CHECK(qk_write_file(path, bytes, n, NULL) == QK_OK);
+    free(path);
+}
+
+static void clear_temp(void)
+{
+    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "config.json"};
+    for (size_t i = 0; i < 3; i++) {
+        char *path = qk_path_join(temp, names[i]);
+        unlink(path);
+        free(path);
+    }
+}
+
+/* ---- comparing one line ---- */
+
+typedef struct tally {
+    int lines, ids, tokens, cut; /* lines, and lines that are exact in each field */
+    int with_cut;
+} tally;
+
+static bool same_ids(const qk_tokens *t, const qk_json *want)
+{
+    if (!want || t->count != want->count) return false;
+    size_t i = 0;
+    for (const qk_json *id = want->first; id; id = id->next)
+        if (t->ids[i++] != id->integer) return false;
+    return true;
+}
+
+static bool same_tokens(const qk_tokenizer *tok, const qk_tokens *t, const qk_json *want)
+{
+    if (!want || t->count != want->count) return false;
+    size_t i = 0;
+    for (const qk_json *s = want->first; s; s = s->next) {
+        const char *piece = qk_tokenizer_piece(tok, t->ids[i++]);
+        if (!piece || strcmp(piece, s->text) != 0) return false;
+    }
+    return true;
+}
+
+static void show_difference(const char *what, const qk_json *line, const qk_tokens *t)
+{
+    const qk_json *name = qk_json_get(line, "name"), *ids = qk_json_get(line, "ids");
+    printf("  %s %s:\n    got     ", what, name ? name->text : "");
+    for (size_t i = 0; i < t->count && i < 24; i++) printf(" %d", t->ids[i]);
+    printf("\n    expected");
+    size_t n = 0;
+    for (const qk_json *id = ids ? ids->first : NULL; id && n < 24; id = id->next, n++)
+        printf(" %d", (int)id->integer);
+    printf("\n");
+}
+
+static void compare_line(const char *what, const qk_tokenizer *tok, const qk_json *line,
+                         qk_tokens *t, tally *sum)
+{
+    const qk_json *text = qk_json_get(line, "text"), *cut = qk_json_get(line, "ids_max16");
+    qk_error err = {0};
+    sum->lines++;
+    qk_status s = qk_tokenizer_encode(tok, text->text, text->length, 0, t, &err);
+    bool ids = s == QK_OK && same_ids(t, qk_json_get(line, "ids")) && !t->truncated;
+    if (!ids && sum->lines - sum->ids < 4) {
+        if (s != QK_OK) printf("  %s\n", err.message);
+        show_difference(what, line, t);
+    }
+    sum->ids += ids;
+    sum->tokens += s == QK_OK && same_tokens(tok, t, qk_json_get(line, "tokens"));
+    if (!cut) return;
+    sum->with_cut++;
+    s = qk_tokenizer_encode(tok, text->text, text->length, 16, t, &err);
+    sum->cut += s == QK_OK && same_ids(t, cut) && t->truncated;
+}
+
+static void compare_lines(const char *what, const qk_tokenizer *tok, const uint8_t *data,
+                          size_t size, tally *sum)
+{
+    qk_tokens t = {0};
+    const uint8_t *end = data + size;
+    while (data < end) {
+        const uint8_t *stop = memchr(data, '\n', (size_t)(end - data));
+        if (!stop) stop = end;
+        qk_arena arena = {0};
+        const qk_json *line;
+        qk_error err = {0};
+        qk_status s =
+            qk_json_parse(&arena, (const char *)data, (size_t)(stop - data), what, &line, &err);
+        CHECK_MSG(s == QK_OK, "%s", err.message);
+        if (s == QK_OK) compare_line(what, tok, line, &t, sum);
+        qk_arena_free(&arena);
+        data = stop + 1;
+    }
+    qk_tokens_free(&t);
+}
+
+static void check_tally(const char *what, const tally *sum, int lines)
+{
+    printf("  %s: %d lines: ids %d, tokens %d, ids_max16 %d of %d\n", what, sum->lines, sum->ids,
+           sum->tokens, sum->cut, sum->with_cut);
+    CHECK_MSG(sum->lines == lines && sum->ids == lines && sum->tokens == lines, "%s", what);
+    CHECK_MSG(sum->cut == sum->with_cut && sum->with_cut > 0, "%s", what);
+}
+
+/* ---- the five real tokenizers ---- */
+
+static bool unpack_real(const char *name, const char *model_type)
+{
+    char relative[128];
+    snprintf(relative, sizeof relative, "../tokenizers/%s/tokenizer.json.zst", name);
+    char *path = test_golden(relative);
+    if (!path) return false;
+    qk_buf json;
+    bool ok = read_zst(path, &json);
+    CHECK(ok);
+    write_temp("tokenizer.json", json.data, json.size);
+    qk_buf_free(&json);
+    strcpy(strrchr(path, '/') + 1, "tokenizer_config.json");
+    ok = ok && qk_read_file(&json, path, 1 << 20, NULL) == QK_OK;
+    CHECK(ok);
+    write_temp("tokenizer_config.json", json.data, json.size);
+    qk_buf_free(&json);
+    char config[64];
+    write_temp("config.json", config,
+               (size_t)snprintf(config, sizeof config, "{\"model_type\": \"%s\"}", model_type));
+    free(path);
+    return ok;
+}
+
+static void check_real(const char *name, const char *model_type, const char *description)
+{
+    char relative[128];
+    snprintf(relative, sizeof relative, "tokenizers/%s.jsonl.zst", name);
+    char *path = test_golden(relative);
+    if (!path || !unpack_real(name, model_type)) {
+        free(path);
+        SKIP("%s: the goldens are not here", name);
+    }
+    qk_tokenizer *tok;
+    qk_error err = {0};
+    qk_buf lines = {0};
+    tally sum = {0};
+    bool loaded = qk_tokenizer_load(&tok, temp, &err) == QK_OK;
+    CHECK_MSG(loaded, "%s: %s", name, err.message);
+    CHECK(read_zst(path, &lines));
+    if (loaded) {
+        CHECK_STR(qk_tokenizer_describe(tok), description);
+        compare_lines(name, tok, lines.data, lines.size, &sum);
+        check_tally(name, &sum, 898);
+    }
+    qk_buf_free(&lines);
+    qk_tokenizer_free(tok);
+    clear_temp();
+    free(path);
+}
+
+static void test_smollm2(void)
+{
+    check_real("smollm2", "llama", "BPE, 49152 tokens, 48900 merges, 17 added");
+}
+
+static void test_llama3_1(void)
+{
+    check_real("llama3_1", "llama", "BPE, 128000 tokens, 280147 merges, 256 added");
+}
+
+static void test_qwen3(void)
+{
+    check_real("qwen3", "qwen3", "BPE, 151643 tokens, 151387 merges, 26 added");
+}
+
+static void test_llama2(void)
+{
+    check_real("llama2", "mistral", "BPE, 32000 tokens, 58980 merges, 3 added");
+}
+
+static void test_gemma3(void)
+{
+    check_real("gemma3", "gemma3_text", "BPE, 262144 tokens, 514906 merges, 6415 added");
+}
+
+/* ---- captured runs ---- */
+
+static void test_capture(void)
+{
+    qk_buf data;
+    CHECK(qk_read_file(&data, "tests/data/tokenizer/capture.jsonl", 1 << 20, NULL) == QK_OK);
+    qk_error err = {0};
+    int examples = 0;
+    char *at = (char *)data.data, *end = at + data.size, *stop;
+    for (; at < end && (stop = memchr(at, '\n', (size_t)(end - at))); at = stop + 1) {
+        qk_arena arena = {0};
+        const qk_json *line;
+        CHECK(qk_json_parse(&arena, at, (size_t)(stop - at), "capture", &line, &err) == QK_OK);
+        const qk_json *text = qk_json_get(line, "text");
+        char folder[256];
+        snprintf(folder, sizeof folder, "tests/data/capture/%s", qk_json_get(line, "model")->text);
+        qk_tokenizer *tok;
+        qk_tokens t = {0};
+        CHECK_MSG(qk_tokenizer_load(&tok, folder, &err) == QK_OK, "%s", err.message);
+        if (!tok) continue;
+        CHECK_INT(qk_tokenizer_vocab_size(tok), 512);
+        CHECK(qk_tokenizer_encode(tok, text->text, text->length,
+                                  qk_json_get(line, "max_length")->integer, &t, &err) == QK_OK);
+        CHECK_MSG(same_ids(&t, qk_json_get(line, "ids")), "example %d", examples);
+        CHECK_MSG(same_tokens(tok, &t, qk_json_get(line, "tokens")), "example %d", examples);
+        examples++;
+        qk_tokens_free(&t);
+        qk_tokenizer_free(tok);
+        qk_arena_free(&arena);
+    }
+    CHECK_INT(examples, 18);
+    qk_buf_free(&data);
+}
+
+/* ---- tiny tokenizers, one feature each ---- */
+
+/* Those that use what is not supported, and a part of the message that says so. */
+static const struct {
+    const char *name, *say;
+} refused[] = {
+    {"added_token_flags", "normalizer: type \"Lowercase\""},
+    {"bpe_continuing_subword_prefix", "model.continuing_subword_prefix: only null"},
+    {"bpe_end_of_word_suffix", "model.end_of_word_suffix: only null"},
+    {"class_metaspace_without_config_json", "tokenizer_class: \"LlamaTokenizer\""},
+    {"class_metaspace_without_config_json_not_legacy", "tokenizer_class: \"LlamaTokenizer\""},
+    {"norm_lowercase", "normalizer: type \"Lowercase\""},
+    {"norm_nfd", "normalizer: type \"NFD\""},
+    {"norm_nfkc", "normalizer: type \"NFKC\""},
+    {"norm_nfkd", "normalizer: type \"NFKD\""},
+    {"norm_nmt_nfkc_lowercase", "normalizer.normalizers[0]: type \"Nmt\""},
+    {"norm_replace_regex", "normalizer: a pattern that is not a String"},
+    {"norm_strip", "normalizer: type \"Strip\""},
+    {"norm_strip_accents", "normalizer.normalizers[0]: type \"NFD\""},
+    {"norm_strip_left", "normalizer: type \"Strip\""},
+    {"post_roberta", "post_processor: type \"RobertaProcessing\""},
+    {"punctuation_digits_sequence", "pre_tokenizer.pretokenizers[0]: type \"Punctuation\""},
+    {"punctuation_isolated", "pre_tokenizer.pretokenizers[0]: type \"Punctuation\""},
+    {"unigram_byte_fallback", "model.type: \"Unigram\""},
+    {"unigram_unk", "model.type: \"Unigram\""},
+    {"whitespace", "pre_tokenizer.pretokenizers[0]: type \"Whitespace\""},
+};
+
+static const char *refusal(const char *name)
+{
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (!strcmp(refused[i].name, name)) return refused[i].say;
+    return NULL;
+}
+
+/* true when the case was encoded, all of it. */
+static bool check_tiny(const char *root, const char *name, int least)
+{
+    char *folder = qk_path_join(root, name), *path = qk_path_join(folder, "golden.jsonl");
+    const char *say = refusal(name);
+    qk_tokenizer *tok;
+    qk_error err = {0};
+    qk_buf lines = {0};
+    tally sum = {0};
+    qk_status s = qk_tokenizer_load(&tok, folder, &err);
+    CHECK_MSG((s != QK_OK) == (say != NULL), "%s: %s", name, err.message);
+    if (say && s != QK_OK) {
+        CHECK_INT(s, QK_ERR_UNSUPPORTED);
+        CHECK_MSG(strstr(err.message, say), "%s: \"%s\" is not in: %s", name, say, err.message);
+    }
+    CHECK(qk_read_file(&lines, path, 1 << 24, NULL) == QK_OK);
+    if (tok) {
+        compare_lines(name, tok, lines.data, lines.size, &sum);
+        CHECK_MSG(sum.lines >= least && sum.ids == sum.lines, "%s: %d of %d", name, sum.ids,
+                  sum.lines);
+        CHECK_MSG(sum.tokens == sum.lines && sum.cut == sum.with_cut, "%s", name);
+    }
+    bool exact = tok && sum.ids == sum.lines;
+    qk_buf_free(&lines);
+    qk_tokenizer_free(tok);
+    free(path);
+    free(folder);
+    return exact;
+}
+
+static void test_tiny(void)
+{
+    char *root = test_golden("tokenizers/tiny");
+    if (!root) SKIP("the tiny tokenizers are not here");
+    qk_names names = {0};
+    CHECK(qk_list_dir(root, &names, NULL) == QK_OK);
+    int exact = 0;
+    for (size_t i = 0; i < names.count; i++) exact += check_tiny(root, names.items[i], 40);
+    printf("  tiny: %zu cases, %d exact, %zu refused\n", names.count, exact,
+           sizeof refused / sizeof *refused);
+    CHECK_INT(names.count, 77);
+    CHECK_INT(exact, 57);
+    qk_names_free(&names);
+    free(root);
+}
+
+/* The same from files that are always here. */
+static void test_committed(void)
+{
+    CHECK(check_tiny("tests/data/tokenizer", "bpe_fallback_merges_strings", 27));
+    CHECK(check_tiny("tests/data/tokenizer", "split_o200k", 24));
+}
+
+/* ---- limits ---- */
+
+/* The reference's own call with several limits; what its attention mask hides is padding. */
+static bool same_unmasked(const qk_tokens *t, const qk_json *ids, const qk_json *mask)
+{
+    size_t n = 0;
+    for (const qk_json *id = ids->first, *m = mask->first; id; id = id->next, m = m->next)
+        if (m->integer && (n >= t->count || t->ids[n++] != id->integer)) return false;
+    return n == t->count;
+}
+
+static int compare_batches(const qk_tokenizer *tok, const qk_json *batch)
+{
+    qk_tokens t = {0};
+    int texts = 0;
+    const qk_json *calls = qk_json_get(batch, "calls"), *list = qk_json_get(batch, "texts");
+    for (const qk_json *call = calls->first; call; call = call->next) {
+        int64_t limit = qk_json_get(call, "max_length")->integer;
+        const qk_json *ids = qk_json_get(call, "input_ids")->first;
+        const qk_json *mask = qk_json_get(call, "attention_mask")->first;
+        for (const qk_json *text = list->first; text; text = text->next, texts++) {
+            CHECK(qk_tokenizer_encode(tok, text->text, text->length, limit, &t, NULL) == QK_OK);
+            CHECK_MSG(same_unmasked(&t, ids, mask), "limit %d, \"%s\"", (int)limit, text->text);
+            ids = ids->next;
+            mask = mask->next;
+        }
+    }
+    qk_tokens_free(&t);
+    return texts;
+}
+
+static void test_limits(void)
+{
+    static const char *const models[][2] = {
+        {"smollm2", "llama"}, {"qwen3", "qwen3"}, {"llama2", "mistral"}};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char relative[128];
+        snprintf(relative, sizeof relative, "tokenizers/%s.batch.json", models[i][0]);
+        char *path = test_golden(relative);
+        if (!path || !unpack_real(models[i][0], models[i][1])) SKIP("no batch goldens");
+        qk_arena arena = {0};
+        const qk_json *batch;
+        qk_tokenizer *tok;
+        CHECK(qk_json_parse_file(&arena, path, 1 << 24, &batch, NULL) == QK_OK);
+        CHECK(qk_tokenizer_load(&tok, temp, NULL) == QK_OK);
+        if (tok) CHECK(compare_batches(tok, batch) >= 16);
+        qk_tokenizer_free(tok);
+        qk_arena_free(&arena);
+        clear_temp();
+        free(path);
+    }
+}
+
+int main(void)
+{
+    snprintf(temp, sizeof temp, "/tmp/qk_tokenizer_XXXXXX");
+    if (!mkdtemp(temp)) return 1;
+    RUN(test_capture);
+    RUN(test_committed);
+    RUN(test_limits);
+    RUN(test_tiny);
+    RUN(test_smollm2);
+    RUN(test_llama3_1);
+    RUN(test_qwen3);
+    RUN(test_llama2);
+    RUN(test_gemma3);
+    rmdir(temp);
+    return test_summary("tokenizer");
+}

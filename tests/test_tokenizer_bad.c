@@ -1,0 +1,561 @@
+/* Tokenizers: small hand-made ones with exact ids, files and texts that must be refused, hostile
+ * input, and the parts on their own (normalisation, regexes). */
+#include "tests/test.h"
+
+#include <unistd.h>
+#include <zstd.h>
+
+#include "engine/base/file.h"
+#include "engine/base/text.h"
+#include "engine/tokenizer.h"
+#include "engine/tokenizer/nfc.h"
+#include "engine/tokenizer/pattern.h"
+#include "formats/json.h"
+
+static char temp[64], *temp_file;
+
+static qk_status load_text(qk_tokenizer **tok, const void *json, size_t size, qk_error *err)
+{
+    FILE *f = fopen(temp_file, "wb");
+    CHECK(f && fwrite(json, 1, size, f) == size && fclose(f) == 0);
+    return qk_tokenizer_load(tok, temp, err);
+}
+
+/* "0 2 2" */
+static const char *encode(const qk_tokenizer *tok, const char *text, int64_t limit)
+{
+    static char out[sizeof((qk_error *)0)->message];
+    qk_tokens t = {0};
+    qk_error err = {0};
+    out[0] = 0;
+    if (qk_tokenizer_encode(tok, text, strlen(text), limit, &t, &err) != QK_OK) {
+        snprintf(out, sizeof out, "%s", err.message);
+    } else {
+        size_t n = 0;
+        for (size_t i = 0; i < t.count && n < 200; i++)
+            n += (size_t)snprintf(out + n, sizeof out - n, i ? " %d" : "%d", t.ids[i]);
+        if (t.truncated) snprintf(out + n, sizeof out - n, " cut");
+    }
+    qk_tokens_free(&t);
+    return out;
+}
+
+#define VOCAB "\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"abab\":3,\" \":4,\"?\":5}"
+#define MERGES "\"merges\":[\"a b\",\"ab ab\"]"
+#define MODEL "\"model\":{\"type\":\"BPE\"," VOCAB "," MERGES "}"
+#define FLAGS(n) "\"lstrip\":false,\"rstrip\":false,\"single_word\":false,\"normalized\":" n
+
+/* ---- exact ids ---- */
+
+static void test_small(void)
+{
+    static const struct {
+        const char *json, *text;
+        int limit;
+        const char *ids;
+    } cases[] = {
+        {"{" MODEL "}", "ababab", 0, "3 2"},
+        {"{" MODEL "}", "", 0, ""},
+        {"{" MODEL "}", "bax ab", 0, "1 0 4 2"},
+        {"{" MODEL "}", "bab ab", 2, "1 2 cut"},
+        {"{" MODEL "}", "bab", 2, "1 2"},
+        {"{\"model\":{" VOCAB "," MERGES ",\"unk_token\":\"?\"}}", "xxabx", 0, "5 5 2 5"},
+        {"{\"model\":{" VOCAB "," MERGES ",\"unk_token\":\"?\",\"fuse_unk\":true}}", "xxabx", 0,
+         "5 2 5"},
+        {"{\"model\":{" VOCAB ",\"merges\":[],\"ignore_merges\":true}}", "ab", 0, "2"},
+        {"{\"model\":{" VOCAB ",\"merges\":[[\"a\",\"b\"]]}}", "abab", 0, "2 2"},
+        {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"<x>\"," FLAGS(
+             "false") "},"
+                      "{\"id\":7,\"content\":\"<x>a\"," FLAGS("false") "}]}",
+         "ab<x>b<x>ab", 0, "2 6 1 7 1"},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"x\"},"
+         "\"content\":\"ab\"},\"added_tokens\":[{\"id\":6,\"content\":\"axb\"," FLAGS("true") "}]}",
+         "axbx aabb", 0, "6 2 4 6"},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"b\"},\"added_tokens\":"
+         "[{\"id\":6,\"content\":\"!\"," FLAGS("false") "}]}",
+         "a!!a", 0, "1 0 6 6 1 0"},
+        {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"!\",\"lstrip\":true,\"rstrip\":true,"
+         "\"single_word\":false,\"normalized\":false}]}",
+         "a  \n!\xE3\x80\x80 a ! !", 0, "0 6 0 6 6"},
+        {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"b\"},"
+         "\"behavior\":\"Removed\",\"invert\":false}}",
+         "abab", 0, "0 0"},
+        {"{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":["
+         "{\"SpecialToken\":{\"id\":\"s\"}},{\"Sequence\":{\"id\":\"A\"}},"
+         "{\"SpecialToken\":{\"id\":\"e\"}}],\"special_tokens\":{\"s\":{\"ids\":[5]},"
+         "\"e\":{\"ids\":[4,4]}}}}",
+         "bab", 4, "5 1 4 4 cut"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        qk_tokenizer *tok;
+        qk_error err = {0};
+        CHECK_MSG(load_text(&tok, cases[i].json, strlen(cases[i].json), &err) == QK_OK, "%s",
+                  err.message);
+        if (tok) CHECK_STR(encode(tok, cases[i].text, cases[i].limit), cases[i].ids);
+        qk_tokenizer_free(tok);
+    }
+}
+
+/* A limit below the number of special tokens cuts nothing; at that number it cuts all text. */
+static void test_small_limits(void)
+{
+    qk_tokenizer *tok;
+    static const char json[] =
+        "{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":["
+        "{\"SpecialToken\":{\"id\":\"s\"}},{\"SpecialToken\":{\"id\":\"s\"}},"
+        "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"s\":{\"ids\":[5]}}}}";
+    CHECK(load_text(&tok, json, strlen(json), NULL) == QK_OK);
+    CHECK_STR(encode(tok, "bab", 1), "5 5 1 2");
+    CHECK_STR(encode(tok, "bab", 2), "5 5 cut");
+    CHECK_STR(encode(tok, "", 2), "5 5");
+    CHECK_INT(qk_tokenizer_vocab_size(tok), 6);
+    CHECK_STR(qk_tokenizer_piece(tok, 3), "abab");
+    CHECK(!qk_tokenizer_piece(tok, 6) && !qk_tokenizer_piece(tok, -1));
+    CHECK_STR(qk_tokenizer_describe(tok), "BPE, 6 tokens, 2 merges, 0 added");
+    qk_tokenizer_free(tok);
+}
+
+/* ---- what must be refused ---- */
+
+static void test_refused_files(void)
+{
+    static const struct {
+        const char *json, *say;
+    } cases[] = {
+        {"", "byte 0 (line 1, column 1): the text ends too early"},
+        {"{}", "there is no \"model\""},
+        {"{" MODEL "} x", "text behind the end"},
+        {"{" MODEL "," MODEL "}", "\"model\" is given twice"},
+        {"[" MODEL "]", "expected here"},
+        {"{\"model\":3}", "an object is expected here"},
+        {"{\"model\":{\"type\":\"WordPiece\"}}", "model.type: \"WordPiece\" is not supported"},
+        {"{\"model\":{\"type\":\"BPE\"," VOCAB "}}", "model.merges is missing"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]}}", "model.vocab is empty"},
+        {"{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", "a token id is expected here"},
+        {"{\"model\":{\"vocab\":{\"a\":1.5},\"merges\":[]}}", "a token id is expected here"},
+        {"{\"model\":{\"vocab\":{\"a\":\"1\"},\"merges\":[]}}", "a token id is expected here"},
+        {"{\"model\":{\"vocab\":{\"a\":4194304},\"merges\":[]}}", "4194304 is beyond 4194303"},
+        {"{\"model\":{\"vocab\":{\"a\":1e300},\"merges\":[]}}", "a token id is expected here"},
+        {"{\"model\":{\"vocab\":{\"a\":1,\"b\":1},\"merges\":[]}}", "its id 1 is given twice"},
+        {"{\"model\":{\"vocab\":{\"a\":1,\"a\":2},\"merges\":[]}}", "token \"a\" or its id 2"},
+        {"{\"model\":{\"vocab\":[\"a\"],\"merges\":[]}}", "an object is expected here"},
+        {"{\"model\":{" VOCAB ",\"merges\":{}}}", "an array is expected here"},
+        {"{\"model\":{" VOCAB ",\"merges\":[\"ab\"]}}", "two tokens with one space"},
+        {"{\"model\":{" VOCAB ",\"merges\":[\"a b a\"]}}", "two tokens with one space"},
+        {"{\"model\":{" VOCAB ",\"merges\":[\"a z\"]}}", "merge 0: a token of it"},
+        {"{\"model\":{" VOCAB ",\"merges\":[[\"a\"]]}}", "a merge is two tokens"},
+        {"{\"model\":{" VOCAB ",\"merges\":[[\"a\",\"b\",\"a\"]]}}", "a merge is two tokens"},
+        {"{\"model\":{" VOCAB ",\"merges\":[1]}}", "a merge is expected here"},
+        {"{\"model\":{" VOCAB "," MERGES ",\"dropout\":0.1}}", "model.dropout: only null"},
+        {"{\"model\":{" VOCAB "," MERGES ",\"unk_token\":\"zz\"}}", "model.unk_token: no token"},
+        {"{\"model\":{" VOCAB "," MERGES ",\"fuse_unk\":1}}", "model.fuse_unk: true or false"},
+        {"{" MODEL ",\"added_tokens\":{}}", "added_tokens: an array expected"},
+        {"{" MODEL ",\"added_tokens\":[{\"id\":9,\"content\":\"<x>\"," FLAGS("false") "}]}",
+         "added_tokens[0]: token \"<x>\" has id 9, the library gives it 6"},
+        {"{" MODEL ",\"added_tokens\":[{\"id\":1,\"content\":\"a\"," FLAGS("false") "}]}",
+         "token \"a\" has id 1, the library gives it 0"},
+        {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"\"," FLAGS("false") "}]}",
+         "a token of 0 bytes"},
+        {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"x\"}]}",
+         "added_tokens[0].single_word: true or false expected, found nothing"},
+        {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"x\",\"lstrip\":false,\"rstrip\":"
+         "false,\"single_word\":true,\"normalized\":false}]}",
+         "added_tokens[0]: single_word is not supported"},
+        {"{" MODEL ",\"added_tokens\":[{\"id\":0,\"content\":\"a\"," FLAGS(
+             "false") "},{\"id\":0,\"content\":\"a\"," FLAGS("false") "}]}",
+         "added_tokens[1]: token \"a\" or its id 0 is given twice"},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"BertNormalizer\"}}", "type \"BertNormalizer\""},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Sequence\"}}", "normalizer.normalizers: an array"},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},"
+         "\"content\":\"\"}}",
+         "normalizer: a pattern that is not a String"},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},"
+         "\"content\":\"\"}}",
+         "normalizer: an empty pattern"},
+        {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a\"},"
+         "\"behavior\":\"Isolated\",\"invert\":false}}",
+         "pre_tokenizer: regex byte 2: not supported: a group without its ')'"},
+        {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},"
+         "\"behavior\":\"Isolated\"}}",
+         "pre_tokenizer.invert: true or false expected, found nothing"},
+        {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},"
+         "\"behavior\":\"Cut\",\"invert\":false}}",
+         "pre_tokenizer: this \"behavior\""},
+        {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":["
+         "{\"type\":\"ByteLevel\",\"add_prefix_space\":false},{\"type\":\"Digits\","
+         "\"individual_digits\":true}]}}",
+         "pre_tokenizer.pretokenizers[1]: a step behind ByteLevel"},
+        {"{" MODEL ",\"post_processor\":{\"type\":\"BertProcessing\"}}",
+         "post_processor: type \"BertProcessing\""},
+        {"{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}}",
+         "the \"single\" template has no Sequence A"},
+        {"{" MODEL ",\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":"
+         "\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"s\"}}],"
+         "\"special_tokens\":{\"s\":{\"ids\":[77]}}}]}}",
+         "post_processor.processors[0]: an id in special_tokens is no token"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        qk_tokenizer *tok = (qk_tokenizer *)1;
+        qk_error err = {0};
+        qk_status s = load_text(&tok, cases[i].json, strlen(cases[i].json), &err);
+        CHECK_MSG(s != QK_OK && !tok, "accepted: %s", cases[i].json);
+        CHECK_MSG(strstr(err.message, cases[i].say), "%s is not in: %s", cases[i].say, err.message);
+        CHECK_MSG(!strncmp(err.message, temp_file, strlen(temp_file)), "%s", err.message);
+    }
+}
+
+static void test_refused_folders(void)
+{
+    qk_tokenizer *tok;
+    qk_error err = {0};
+    CHECK_INT(qk_tokenizer_load(&tok, "/nonexistent", &err), QK_ERR_NOTFOUND);
+    static const char json[] = "{" MODEL "}";
+    static const struct {
+        const char *name, *text, *say;
+    } cases[] = {
+        {"tokenizer_config.json", "{\"tokenizer_class\": \"BertTokenizer\"}",
+         "tokenizer_class: \"BertTokenizer\""},
+        {"tokenizer_config.json", "{\"bos_token\": \"<s>\"}",
+         "added_tokens: bos_token \"<s>\" of tokenizer_config.json is not among them"},
+        {"tokenizer_config.json", "{\"pad_token\": {\"content\": \"<p>\"}}", "pad_token \"<p>\""},
+        {"tokenizer_config.json", "{\"split_special_tokens\": true}", "split_special_tokens"},
+        {"tokenizer_config.json", "{", "tokenizer_config.json: byte 1"},
+        {"config.json", "{\"model_type\": \"bert\"}", "\"bert\" in config.json"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *path = qk_path_join(temp, cases[i].name);
+        CHECK(qk_write_file(path, cases[i].text, strlen(cases[i].text), NULL) == QK_OK);
+        CHECK(load_text(&tok, json, strlen(json), &err) != QK_OK);
+        CHECK_MSG(strstr(err.message, cases[i].say), "%s", err.message);
+        unlink(path);
+        free(path);
+    }
+}
+
+static void test_refused_text(void)
+{
+    qk_tokenizer *tok;
+    static const char json[] = "{" MODEL "}";
+    CHECK(load_text(&tok, json, strlen(json), NULL) == QK_OK);
+    CHECK_STR(encode(tok, "ab\xFF", 0), "the text is not UTF-8 at byte 2 (0xFF)");
+    CHECK_STR(encode(tok, "\xED\xA0\x80", 0), "the text is not UTF-8 at byte 0 (0xED)");
+    CHECK_STR(encode(tok, "abab\xE2\x96", 0), "the text is not UTF-8 at byte 4 (0xE2)");
+    qk_tokenizer_free(tok);
+}
+
+/* ---- hostile ---- */
+
+static void test_deep_nesting(void)
+{
+    char json[4096] = "{" MODEL ",\"normalizer\":";
+    size_t n = strlen(json);
+    for (int i = 0; i < 20; i++)
+        n += (size_t)sprintf(json + n, "{\"type\":\"Sequence\",\"normalizers\":[");
+    n += (size_t)sprintf(json + n, "{\"type\":\"NFC\"}");
+    for (int i = 0; i < 20; i++) n += (size_t)sprintf(json + n, "]}");
+    json[n++] = '}';
+    qk_tokenizer *tok;
+    qk_error err = {0};
+    CHECK_INT(load_text(&tok, json, n, &err), QK_ERR_UNSUPPORTED);
+    CHECK_MSG(strstr(err.message, "Sequences nested too deep"), "%s", err.message);
+    static char brackets[2000];
+    memset(brackets, '[', sizeof brackets);
+    CHECK_INT(load_text(&tok, brackets, sizeof brackets, &err), QK_ERR_FORMAT);
+    n = (size_t)sprintf(json, "{\"a\":");
+    memset(json + n, '[', 1000);
+    CHECK_INT(load_text(&tok, json, n + 1000, &err), QK_ERR_FORMAT);
+    CHECK_MSG(strstr(err.message, "nest"), "%s", err.message);
+}
+
+static const char *const committed[] = {
+    "tests/data/tokenizer/bpe_fallback_merges_strings/tokenizer.json",
+    "tests/data/tokenizer/split_o200k/tokenizer.json",
+    "tests/data/capture/case6_truncation_and_ids/model/tokenizer.json",
+};
+
+/* Cut at every 37th byte: an error each time, with a place. */
+static void test_cut_files(void)
+{
+    for (size_t k = 0; k < sizeof committed / sizeof *committed; k++) {
+        qk_buf json;
+        CHECK(qk_read_file(&json, committed[k], 1 << 20, NULL) == QK_OK);
+        for (size_t n = 0; n + 2 < json.size; n += 37) {
+            qk_tokenizer *tok;
+            qk_error err = {0};
+            CHECK_INT(load_text(&tok, json.data, n, &err), QK_ERR_FORMAT);
+            CHECK_MSG(strstr(err.message, "tokenizer.json: byte "), "%s", err.message);
+        }
+        qk_buf_free(&json);
+    }
+}
+
+/* Bytes changed at random: an error or a tokenizer that works, never a crash. */
+static void test_changed_files(void)
+{
+    uint64_t random = 1;
+    int loaded = 0, refused = 0;
+    for (int round = 0; round < 900; round++) {
+        qk_buf json;
+        CHECK(qk_read_file(&json, committed[round % 3], 1 << 20, NULL) == QK_OK);
+        for (int i = 0; i < 1 + round % 2; i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            size_t span = round % 2 ? 1500 : json.size; /* the flags are at the front */
+            json.data[(random >> 33) % span] = " \"0129,:[]{}aeltu\\-."[(random >> 20) % 19];
+        }
+        qk_tokenizer *tok;
+        qk_error err = {0};
+        if (load_text(&tok, json.data, json.size, &err) == QK_OK) {
+            encode(tok,
+                   "The 3 quick\xE3\x80\x80"
+                   "foxes' \xF0\x9F\xA6\x8A e\xCC\x81\n\n",
+                   7);
+            loaded++;
+        } else {
+            CHECK(err.message[0] != 0);
+            refused++;
+        }
+        qk_tokenizer_free(tok);
+        qk_buf_free(&json);
+    }
+    CHECK_MSG(loaded > 50 && refused > 50, "%d loaded, %d refused", loaded, refused);
+}
+
+/* Long words: merging is n log n, so this takes well under a second. */
+static void test_long_words(void)
+{
+    qk_tokenizer *tok;
+    static const char json[] = "{" MODEL ",\"normalizer\":{\"type\":\"NFC\"}}";
+    CHECK(load_text(&tok, json, strlen(json), NULL) == QK_OK);
+    size_t n = 1 << 20;
+    char *text = malloc(n);
+    qk_tokens t = {0};
+    for (size_t i = 0; i < n; i++) text[i] = i % 2 ? 'b' : 'a';
+    CHECK(qk_tokenizer_encode(tok, text, n, 0, &t, NULL) == QK_OK);
+    CHECK_INT(t.count, n / 4);
+    CHECK_INT(t.ids[n / 4 - 1], 3);
+    for (size_t i = 0; i + 3 < n; i += 4)
+        memcpy(text + i, i % 8 ? "\xCC\x81\xCC\xA3" : "\xCC\xA3\xCC\x81", 4);
+    CHECK(qk_tokenizer_encode(tok, text, n, 0, &t, NULL) == QK_OK); /* marks to be sorted */
+    CHECK_INT(t.count, 0);
+    qk_tokens_free(&t);
+    free(text);
+    qk_tokenizer_free(tok);
+}
+
+/* ---- sharing ---- */
+
+/* One scratch for two tokenizers: cached words of one must not reach the other. */
+static void test_scratch_is_shared(void)
+{
+    qk_tokenizer *one, *two;
+    static const char a[] = "{" MODEL "}", b[] = "{\"model\":{" VOCAB ",\"merges\":[]}}";
+    CHECK(load_text(&one, a, strlen(a), NULL) == QK_OK);
+    CHECK(load_text(&two, b, strlen(b), NULL) == QK_OK);
+    qk_tokens t = {0};
+    for (int i = 0; i < 4; i++) {
+        CHECK(qk_tokenizer_encode(i % 2 ? two : one, "abab", 4, 0, &t, NULL) == QK_OK);
+        CHECK_INT(t.count, i % 2 ? 4 : 1);
+    }
+    qk_tokens_free(&t);
+    qk_tokenizer_free(one);
+    qk_tokenizer_free(two);
+}
+
+/* Four threads and one tokenizer give what one thread gives, prefix by prefix. */
+static void test_threads(void)
+{
+    enum { PREFIXES = 40 };
+    static const char text[] = "The lighthouse keeper counted 17 ships; e\xCC\x81t\xC3\xA9";
+    qk_tokenizer *tok;
+    CHECK(qk_tokenizer_load(&tok, "tests/data/capture/case6_truncation_and_ids/model", NULL) ==
+          QK_OK);
+    qk_tokens alone[PREFIXES] = {0};
+    for (size_t n = 0; n < PREFIXES; n++)
+        CHECK(qk_tokenizer_encode(tok, text, n, 0, &alone[n], NULL) == QK_OK);
+    CHECK(alone[PREFIXES - 1].count > 10);
+    int wrong = 0;
+#pragma omp parallel for num_threads(4) reduction(+ : wrong)
+    for (int i = 0; i < 16; i++) {
+        qk_tokens t = {0};
+        for (size_t n = PREFIXES; n-- > 0;) {
+            wrong += qk_tokenizer_encode(tok, text, n, 0, &t, NULL) != QK_OK;
+            wrong += t.count != alone[n].count ||
+                     (n && memcmp(t.ids, alone[n].ids, t.count * sizeof *t.ids) != 0);
+        }
+        qk_tokens_free(&t);
+    }
+    CHECK_INT(wrong, 0);
+    for (size_t n = 0; n < PREFIXES; n++) qk_tokens_free(&alone[n]);
+    qk_tokenizer_free(tok);
+}
+
+/* ---- parts ---- */
+
+static const char *nfc(const char *text)
+{
+    static qk_buf out;
+    uint8_t *table = qk_nfc_make_table();
+    qk_nfc_memory m = {0};
+    qk_buf_clear(&out);
+    qk_nfc(table, &m, (const uint8_t *)text, strlen(text), &out);
+    qk_nfc_memory_free(&m);
+    free(table);
+    return qk_buf_str(&out);
+}
+
+static void test_nfc(void)
+{
+    CHECK_STR(nfc(""), "");
+    CHECK_STR(nfc("plain"), "plain");
+    CHECK_STR(nfc("e\xCC\x81"), "\xC3\xA9");
+    CHECK_STR(nfc("xe\xCC\x81y"), "x\xC3\xA9y");
+    CHECK_STR(nfc("\xCC\x81"
+                  "e"),
+              "\xCC\x81"
+              "e");
+    CHECK_STR(nfc("s\xCC\x87\xCC\xA3"), "\xE1\xB9\xA9");            /* marks in the other order */
+    CHECK_STR(nfc("\xE1\xB8\x8B\xCC\xA3"), "\xE1\xB8\x8D\xCC\x87"); /* UAX 15, figure 5 */
+    CHECK_STR(nfc("\xE2\x84\xAB"), "\xC3\x85");                     /* the Angstrom sign */
+    CHECK_STR(nfc("\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8"), "\xEA\xB0\x81"); /* Hangul */
+    CHECK_STR(nfc("\xEA\xB0\x80\xE1\x86\xA8"), "\xEA\xB0\x81");
+    CHECK_STR(nfc("\xE0\xA5\x98"), "\xE0\xA4\x95\xE0\xA4\xBC"); /* excluded from composition */
+}
+
+static uint32_t parse_code(const char **at)
+{
+    char *end;
+    uint32_t code = (uint32_t)strtoul(*at, &end, 16);
+    *at = end;
+    return code;
+}
+
+/* "41 300" as UTF-8. */
+static void put_codes(const char *at, char *out)
+{
+    while (*at) out += qk_utf8_encode(parse_code(&at), (uint8_t *)out);
+    *out = 0;
+}
+
+/* Every character that the library's NFC changes, and every pair that composes. */
+static void test_nfc_tables(void)
+{
+    char *path = test_golden("tokenizers/unicode.json.zst");
+    if (!path) SKIP("unicode.json.zst is not here");
+    qk_buf packed;
+    CHECK(qk_read_file(&packed, path, 1 << 24, NULL) == QK_OK);
+    size_t room = 1 << 23;
+    char *text = malloc(room);
+    size_t size = ZSTD_decompress(text, room, packed.data, packed.size);
+    CHECK(!ZSTD_isError(size));
+    qk_arena arena = {0};
+    const qk_json *all;
+    CHECK(qk_json_parse(&arena, text, size, path, &all, NULL) == QK_OK);
+    uint8_t *table = qk_nfc_make_table();
+    qk_nfc_memory m = {0};
+    qk_buf out = {0};
+    const qk_json *lists[] = {qk_json_get(qk_json_get(all, "normalization"), "NFC"),
+                              qk_json_get(all, "nfc_compose_pairs")};
+    int right = 0;
+    for (int i = 0; i < 2; i++)
+        for (const qk_json *v = lists[i]->first; v; v = v->next) {
+            char from[64], to[64];
+            put_codes(v->key, from);
+            put_codes(v->text, to);
+            qk_buf_clear(&out);
+            qk_nfc(table, &m, (const uint8_t *)from, strlen(from), &out);
+            right += !strcmp(qk_buf_str(&out), to);
+        }
+    CHECK_INT(right, 1120 + 940);
+    qk_nfc_memory_free(&m);
+    qk_buf_free(&out);
+    qk_buf_free(&packed);
+    qk_arena_free(&arena);
+    free(table);
+    free(text);
+    free(path);
+}
+
+/* All matches with '|' between them, or the error. */
+static const char *matches(const char *regex, const char *text)
+{
+    static char out[sizeof((qk_error *)0)->message];
+    qk_pattern *p;
+    qk_error err = {0};
+    if (qk_pattern_compile(&p, regex, strlen(regex), "t", &err) != QK_OK) {
+        snprintf(out, sizeof out, "%s", err.message);
+        return out;
+    }
+    qk_match_memory memory = {0};
+    qk_matcher m;
+    qk_matcher_begin(&m, p, &memory, (const uint8_t *)text, strlen(text));
+    size_t start, end, n = 0;
+    while (qk_matcher_next(&m, &start, &end) == 1)
+        n += (size_t)snprintf(out + n, sizeof out - n, "%.*s|", (int)(end - start), text + start);
+    out[n] = 0;
+    qk_match_memory_free(&memory);
+    qk_pattern_free(p);
+    return out;
+}
+
+static void test_patterns(void)
+{
+    CHECK_STR(matches("\\p{L}+", "ab \xC3\xA9\xE4\xB8\xAD"
+                                 "1"),
+              "ab|\xC3\xA9\xE4\xB8\xAD|");
+    CHECK_STR(matches("\\s", "a\xC2\x85"
+                             "b\x1C"
+                             "c"),
+              "\xC2\x85|"); /* U+0085, not U+001C */
+    CHECK_STR(matches("(?i:'s)", "'s'S'\xC5\xBF"), "'s|'S|'\xC5\xBF|");
+    CHECK_STR(matches("(?i:[sk])", "S\xE2\x84\xAA"
+                                   "x"),
+              "S|\xE2\x84\xAA|");
+    CHECK_STR(matches("x{1,2}+", "xxxxx"), "xxxxx|"); /* the group again, not possessive */
+    CHECK_STR(matches("x++x", "xxx"), "");
+    CHECK_STR(matches("[a-z&&[^aeiou]]+", "bcade"), "bc|d|");
+    CHECK_STR(matches("[^[a-c]x]+", "abyxz"), "y|z|");
+    CHECK_STR(matches("a*", "baab"), "|aa||"); /* none right behind "aa" */
+    CHECK_STR(matches("\\s+(?!\\S)|\\s+", "a   b "), "  | | |");
+    CHECK_STR(matches("\\s+$", "a \nb "), " | |");
+    CHECK_STR(matches("[^\\x00-\\x{10FFFF}]", "a"),
+              "t: regex byte 6: not supported: a NUL character");
+    CHECK_STR(matches("[a-c&&x]", "acx"), "");
+    CHECK_STR(matches("", "a"), "t: the pattern is empty");
+    CHECK_STR(matches("a)", "a"), "t: regex byte 1: not supported: a ')' without its '('");
+    CHECK_STR(matches("\\p{Greek}", "a"), "t: regex byte 2: not supported: this \\p{name}");
+    CHECK_STR(matches("a**", "a"),
+              "t: regex byte 2: not supported: a quantifier behind a quantifier");
+    CHECK_STR(matches("(?i:ss)", "a"),
+              "t: regex byte 6: not supported: letters without case that have a ligature");
+    char deep[200];
+    memset(deep, '(', 100);
+    deep[100] = 0;
+    CHECK_STR(matches(deep, ""), "t: regex byte 32: not supported: groups nested too deep");
+    memset(deep, '[', 100);
+    CHECK_STR(matches(deep, ""), "t: regex byte 17: not supported: classes nested too deep");
+}
+
+int main(void)
+{
+    snprintf(temp, sizeof temp, "/tmp/qk_tokenizer_XXXXXX");
+    if (!mkdtemp(temp)) return 1;
+    temp_file = qk_path_join(temp, "tokenizer.json");
+    RUN(test_small);
+    RUN(test_small_limits);
+    RUN(test_refused_files);
+    RUN(test_refused_folders);
+    RUN(test_refused_text);
+    RUN(test_deep_nesting);
+    RUN(test_cut_files);
+    RUN(test_changed_files);
+    RUN(test_long_words);
+    RUN(test_scratch_is_shared);
+    RUN(test_threads);
+    RUN(test_nfc);
+    RUN(test_nfc_tables);
+    RUN(test_patterns);
+    unlink(temp_file);
+    rmdir(temp);
+    free(temp_file);
+    return test_summary("tokenizer parts");
+}
