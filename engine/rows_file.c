@@ -229,8 +229,14 @@ qk_status qk_rows_next(qk_rows_reader *r, qk_file_rows *rows, qk_error *err)
 {
     *rows = (qk_file_rows){0};
     if (!r->d) return QK_OK; /* no rows */
-    QK_TRY(qk_pq_next_floats(r->vectors, (size_t)r->d, 1 << 14, &rows->vectors, &rows->n, err));
-    if (!rows->n) return QK_OK;
+    qk_pq_batch b;
+    QK_TRY(qk_pq_next_floats(r->vectors, (size_t)r->d, 1 << 14, &b, err));
+    rows->n = b.n;
+    rows->vectors = b.values;
+    if (!b.n) return QK_OK;
+    if (memchr(b.valid, 0, b.n))
+        return qk_fail(err, QK_ERR_FORMAT, "is it a file of captured queries or keys?",
+                       "%s: a vector is null", r->file->path);
     for (int c = 0; c < INT_COLUMNS; c++) QK_TRY(read_ints(r, c, rows->n, err));
     if (r->tokens) QK_TRY(read_tokens(r, rows->n, err));
     rows->bucket = (const int32_t *)(void *)r->ints[BUCKET].out.data;

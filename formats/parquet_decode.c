@@ -1,264 +1,385 @@
-/* See parquet_decode.h. Source: parquet-format, Encodings.md and Compression.md. */
+/* See parquet_decode.h. */
 #include "formats/parquet_decode.h"
 
-#include <brotli/decode.h>
-#include <lz4.h>
-#include <snappy-c.h>
-#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
-#include <zstd.h>
 
-/* What one page of shared prefixes may unfold to. */
-enum { MOST_DELTA_BYTES = 1 << 30 };
+enum { PIECE = 1024 };
 
-static bool varint(const uint8_t **at, const uint8_t *end, uint64_t *out)
+/* DELTA_BYTE_ARRAY can make gigabytes out of a small page: calls are cut so that the strings they
+ * give take about this much. */
+static const size_t most_text = (size_t)8 << 20;
+
+size_t qk_pq_value_size(qk_pq_type type)
 {
-    *out = 0;
-    for (int shift = 0; shift < 64 && *at < end; shift += 7) {
-        uint8_t b = *(*at)++;
-        *out |= (uint64_t)(b & 0x7F) << shift;
-        if (!(b & 0x80)) return true;
-    }
-    return false;
-}
-
-/* `width` bits from bit `bit` on; the caller knows that they are inside. */
-static uint64_t bits_at(const uint8_t *bytes, size_t bit, int width)
-{
-    uint64_t v = 0;
-    for (int got = 0; got < width;) {
-        int shift = (int)((bit + (size_t)got) & 7),
-            part = 8 - shift < width - got ? 8 - shift : width - got;
-        v |= (uint64_t)((bytes[(bit + (size_t)got) >> 3] >> shift) & ((1 << part) - 1)) << got;
-        got += part;
-    }
-    return v;
-}
-
-static bool take_group(const uint8_t **at, const uint8_t *end, uint64_t groups, int width, size_t n,
-                       uint32_t *out, size_t *done)
-{
-    if (groups > (uint64_t)(end - *at) / (width ? (uint64_t)width : 1) + (width ? 0 : n / 8 + 1))
-        return false;
-    size_t count = groups * 8 < n - *done ? (size_t)groups * 8 : n - *done;
-    for (size_t i = 0; i < count; i++)
-        out[*done + i] = (uint32_t)bits_at(*at, i * (size_t)width, width);
-    *done += count;
-    *at += groups * (size_t)width;
-    return true;
-}
-
-static bool take_run(const uint8_t **at, const uint8_t *end, uint64_t count, int width, size_t n,
-                     uint32_t *out, size_t *done)
-{
-    size_t bytes = ((size_t)width + 7) / 8;
-    if ((size_t)(end - *at) < bytes || !count) return false;
-    uint32_t value = 0;
-    memcpy(&value, *at, bytes);
-    *at += bytes;
-    for (; count && *done < n; count--) out[(*done)++] = value;
-    return true;
-}
-
-bool qk_pq_decode_hybrid(const uint8_t **at, const uint8_t *end, int width, uint32_t largest,
-                         size_t n, uint32_t *out)
-{
-    if (width < 0 || width > 32) return false;
-    for (size_t done = 0; done < n;) {
-        uint64_t head;
-        if (!varint(at, end, &head)) return false;
-        size_t from = done;
-        bool ok = head & 1 ? take_group(at, end, head >> 1, width, n, out, &done)
-                           : take_run(at, end, head >> 1, width, n, out, &done);
-        if (!ok || done == from) return false;
-        for (size_t i = from; i < done; i++)
-            if (out[i] > largest) return false;
-    }
-    return true;
-}
-
-/* ---- DELTA_BINARY_PACKED ---- */
-
-static int64_t unzigzag(uint64_t v)
-{
-    return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
-}
-
-static bool delta_block(const uint8_t **at, const uint8_t *end, uint64_t minis, uint64_t per_mini,
-                        size_t n, int64_t *out, size_t *done)
-{
-    uint64_t least;
-    if (!varint(at, end, &least) || (uint64_t)(end - *at) < minis) return false;
-    const uint8_t *widths = *at;
-    *at += minis;
-    for (uint64_t m = 0; m < minis && *done < n; m++) {
-        int width = widths[m];
-        size_t bytes = (size_t)per_mini / 8 * (size_t)width;
-        if (width > 64 || (size_t)(end - *at) < bytes) return false;
-        for (size_t i = 0; i < per_mini && *done < n; i++, ++*done)
-            out[*done] = (int64_t)((uint64_t)out[*done - 1] + (uint64_t)unzigzag(least) +
-                                   bits_at(*at, i * (size_t)width, width));
-        *at += bytes;
-    }
-    return true;
-}
-
-bool qk_pq_decode_delta(const uint8_t **at, const uint8_t *end, size_t n, int64_t *out)
-{
-    uint64_t block, minis, count, first;
-    if (!varint(at, end, &block) || !varint(at, end, &minis) || !varint(at, end, &count) ||
-        !varint(at, end, &first))
-        return false;
-    if (count != n || !minis || minis > 512 || block % minis || block / minis % 32 || !block ||
-        block > 1 << 20)
-        return false;
-    if (n) out[0] = unzigzag(first);
-    for (size_t done = 1; done < n;)
-        if (!delta_block(at, end, minis, block / minis, n, out, &done)) return false;
-    return true;
-}
-
-/* ---- DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY ---- */
-
-bool qk_pq_decode_delta_length(const uint8_t **at, const uint8_t *end, size_t n, int64_t *lengths,
-                               qk_pq_bytes *out)
-{
-    if (!qk_pq_decode_delta(at, end, n, lengths)) return false;
-    for (size_t i = 0; i < n; i++) {
-        if (lengths[i] < 0 || lengths[i] > end - *at) return false;
-        out[i] = (qk_pq_bytes){*at, (size_t)lengths[i]};
-        *at += lengths[i];
-    }
-    return true;
-}
-
-bool qk_pq_decode_delta_bytes(const uint8_t **at, const uint8_t *end, size_t n, int64_t *lengths,
-                              qk_buf *text, qk_pq_bytes *out)
-{
-    int64_t *prefixes = lengths + n;
-    if (!qk_pq_decode_delta(at, end, n, prefixes) ||
-        !qk_pq_decode_delta_length(at, end, n, lengths, out))
-        return false;
-    size_t total = 0, before = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t size;
-        if (prefixes[i] < 0 || (size_t)prefixes[i] > before) return false;
-        size = (size_t)prefixes[i] + out[i].size;
-        if (!qk_add(total, size, &total) || total > MOST_DELTA_BYTES) return false;
-        before = size;
-    }
-    qk_buf_clear(text);
-    qk_buf_reserve(text, total + 1); /* so that it does not move below */
-    for (size_t i = 0; i < n; i++) {
-        const uint8_t *start = text->data + text->size;
-        qk_buf_add(text, i ? out[i - 1].data : start, (size_t)prefixes[i]);
-        qk_buf_add(text, out[i].data, out[i].size);
-        out[i] = (qk_pq_bytes){start, (size_t)prefixes[i] + out[i].size};
-    }
-    return true;
-}
-
-/* ---- PLAIN and BYTE_STREAM_SPLIT ---- */
-
-size_t qk_pq_slot_size(qk_pq_type type)
-{
-    static const size_t sizes[] = {
-        1, 4, 8, sizeof(qk_pq_bytes), 4, 8, sizeof(qk_pq_bytes), sizeof(qk_pq_bytes)};
-    return sizes[type];
-}
-
-static bool plain_bytes(const uint8_t **at, const uint8_t *end, size_t n, qk_pq_bytes *out)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint32_t size;
-        if (end - *at < 4) return false;
-        memcpy(&size, *at, 4);
-        *at += 4;
-        if (size > (size_t)(end - *at)) return false;
-        out[i] = (qk_pq_bytes){*at, size};
-        *at += size;
-    }
-    return true;
-}
-
-static bool plain_fixed(const uint8_t **at, const uint8_t *end, size_t width, size_t n,
-                        qk_pq_bytes *out)
-{
-    if (n > (size_t)(end - *at) / width) return false;
-    for (size_t i = 0; i < n; i++, *at += width) out[i] = (qk_pq_bytes){*at, width};
-    return true;
-}
-
-bool qk_pq_decode_plain(const uint8_t **at, const uint8_t *end, const qk_pq_leaf *leaf, size_t n,
-                        void *out)
-{
-    size_t size = qk_pq_slot_size(leaf->type);
-    switch (leaf->type) {
-    case QK_PQ_T_BYTES: return plain_bytes(at, end, n, out);
-    case QK_PQ_T_FIXED: return plain_fixed(at, end, (size_t)leaf->fixed_length, n, out);
-    case QK_PQ_T_INT96: return plain_fixed(at, end, 12, n, out);
-    case QK_PQ_T_BOOLEAN:
-        if ((n + 7) / 8 > (size_t)(end - *at)) return false;
-        for (size_t i = 0; i < n; i++) ((uint8_t *)out)[i] = (*at)[i / 8] >> (i % 8) & 1;
-        *at += (n + 7) / 8;
-        return true;
-    default:
-        if (n > (size_t)(end - *at) / size) return false;
-        if (n) memcpy(out, *at, n * size);
-        *at += n * size;
-        return true;
+    switch (type) {
+    case QK_PQ_T_BOOLEAN: return 1;
+    case QK_PQ_T_INT32:
+    case QK_PQ_T_FLOAT: return 4;
+    case QK_PQ_T_INT64:
+    case QK_PQ_T_DOUBLE: return 8;
+    default: return sizeof(qk_pq_bytes);
     }
 }
 
-bool qk_pq_decode_split(const uint8_t **at, const uint8_t *end, size_t width, size_t n, void *out)
+/* Bytes of a value on disk; 0 for booleans and strings. */
+static size_t width_on_disk(const qk_pq_leaf *leaf)
 {
-    if (n > (size_t)(end - *at) / width) return false;
-    uint8_t *to = out;
-    for (size_t b = 0; b < width; b++)
-        for (size_t i = 0; i < n; i++) to[i * width + b] = (*at)[b * n + i];
-    *at += n * width;
-    return true;
+    if (leaf->fixed_length) return (size_t)leaf->fixed_length;
+    return leaf->type == QK_PQ_T_BOOLEAN || leaf->type == QK_PQ_T_BYTES
+               ? 0
+               : qk_pq_value_size(leaf->type);
 }
 
-/* ---- codecs ---- */
-
-static bool gunzip(const uint8_t *in, size_t in_size, uint8_t *out, size_t out_size)
+static qk_status too_few(qk_error *err)
 {
-    z_stream z = {.next_in = (Bytef *)in,
-                  .avail_in = (uInt)in_size,
-                  .next_out = out,
-                  .avail_out = (uInt)out_size};
-    if (inflateInit2(&z, 15 + 32) != Z_OK) return false; /* gzip or zlib header */
-    int rc = inflate(&z, Z_FINISH);
-    bool ok = rc == Z_STREAM_END && z.total_out == out_size;
-    inflateEnd(&z);
-    return ok;
+    return qk_fail(err, QK_ERR_FORMAT, NULL, "the page holds fewer values than its header says");
 }
 
-bool qk_pq_decompress(int codec, const uint8_t *in, size_t in_size, uint8_t *out, size_t out_size,
-                      bool *known)
+static size_t left(const qk_pq_decoder *d)
 {
-    size_t size = out_size;
-    *known = codec == 0 || codec == 1 || codec == 2 || codec == 4 || codec == 6 || codec == 7;
-    if (*known && !in_size && !out_size) return true; /* a v2 page of nulls only */
-    switch (codec) {
-    case 0:
-        if (in_size != out_size) return false;
-        if (in_size) memcpy(out, in, in_size);
-        return true;
-    case 1:
-        return snappy_uncompress((const char *)in, in_size, (char *)out, &size) == SNAPPY_OK &&
-               size == out_size;
-    case 2: return gunzip(in, in_size, out, out_size);
-    case 4:
-        return BrotliDecoderDecompress(in_size, in, &size, out) == BROTLI_DECODER_RESULT_SUCCESS &&
-               size == out_size;
-    case 6: return ZSTD_decompress(out, out_size, in, in_size) == out_size;
-    case 7:
-        return in_size <= INT_MAX && out_size <= INT_MAX &&
-               LZ4_decompress_safe((const char *)in, (char *)out, (int)in_size, (int)out_size) ==
-                   (int)out_size;
+    return (size_t)(d->end - d->at);
+}
+
+static uint32_t little_endian(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* ---- which encoding fits which type ---- */
+
+static bool fits(qk_pq_encoding encoding, qk_pq_type type)
+{
+    switch (encoding) {
+    case QK_PQ_E_PLAIN: return true;
+    case QK_PQ_E_PLAIN_DICTIONARY:
+    case QK_PQ_E_RLE_DICTIONARY:
+    case QK_PQ_E_BYTE_STREAM_SPLIT:
+        return type != QK_PQ_T_BOOLEAN && (encoding != QK_PQ_E_BYTE_STREAM_SPLIT ||
+                                           (type != QK_PQ_T_BYTES && type != QK_PQ_T_INT96));
+    case QK_PQ_E_RLE: return type == QK_PQ_T_BOOLEAN;
+    case QK_PQ_E_DELTA_BINARY_PACKED: return type == QK_PQ_T_INT32 || type == QK_PQ_T_INT64;
+    case QK_PQ_E_DELTA_LENGTH_BYTE_ARRAY: return type == QK_PQ_T_BYTES;
+    case QK_PQ_E_DELTA_BYTE_ARRAY: return type == QK_PQ_T_BYTES || type == QK_PQ_T_FIXED;
     default: return false;
     }
+}
+
+static qk_status check_encoding(int encoding, qk_pq_type type, qk_error *err)
+{
+    const char *name = qk_pq_encoding_name(encoding);
+    if (!name) return qk_fail(err, QK_ERR_FORMAT, NULL, "unknown encoding %d", encoding);
+    if (!fits((qk_pq_encoding)encoding, type))
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "the encoding %s does not fit %s", name,
+                       qk_pq_type_name((int)type));
+    return QK_OK;
+}
+
+/* ---- opening a page ---- */
+
+static qk_status open_indices(qk_pq_decoder *d, qk_error *err)
+{
+    if (!d->dictionary->is_there)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "a dictionary-encoded page without a dictionary");
+    if (!left(d)) { /* all values are null */
+        qk_pq_rle_open(&d->rle, d->at, 0, 0);
+        return QK_OK;
+    }
+    int width = *d->at;
+    if (width > 32) return qk_fail(err, QK_ERR_FORMAT, NULL, "bad bit width %d of indices", width);
+    qk_pq_rle_open(&d->rle, d->at + 1, left(d) - 1, width);
+    return QK_OK;
+}
+
+static qk_status open_booleans(qk_pq_decoder *d, qk_error *err)
+{
+    uint32_t n = left(d) < 4 ? 0 : little_endian(d->at);
+    if (n && n > left(d) - 4)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "the booleans are longer than the page");
+    qk_pq_rle_open(&d->rle, n ? d->at + 4 : d->at, n, 1);
+    return QK_OK;
+}
+
+/* d->at goes behind the stream of lengths. */
+static qk_status open_lengths(qk_pq_decoder *d, qk_pq_delta *lengths, uint64_t values,
+                              qk_error *err)
+{
+    qk_pq_delta end;
+    if (!left(d)) { /* all values are null */
+        *lengths = (qk_pq_delta){.at = d->at, .end = d->at};
+        return QK_OK;
+    }
+    QK_TRY(qk_pq_delta_open(lengths, d->at, left(d), values, err));
+    end = *lengths;
+    QK_TRY(qk_pq_delta_finish(&end, err));
+    d->at = end.at;
+    return QK_OK;
+}
+
+/* Follows the lengths of a DELTA_BYTE_ARRAY page to the longest string, and checks them all. */
+static qk_status measure_strings(qk_pq_decoder *d, qk_error *err)
+{
+    qk_pq_delta shared = d->shared, rest = d->numbers;
+    int64_t a[PIECE], b[PIECE], longest = 0, before = 0, bytes = (int64_t)left(d);
+    if (shared.left != rest.left)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%llu prefixes for %llu suffixes",
+                       (unsigned long long)shared.left, (unsigned long long)rest.left);
+    while (shared.left > 0) {
+        size_t n = shared.left < PIECE ? (size_t)shared.left : PIECE;
+        QK_TRY(qk_pq_delta_read(&shared, a, n, err));
+        QK_TRY(qk_pq_delta_read(&rest, b, n, err));
+        for (size_t i = 0; i < n; i++) {
+            if (a[i] < 0 || a[i] > before)
+                return qk_fail(err, QK_ERR_FORMAT, NULL,
+                               "a prefix of %lld bytes, the value before has %lld", (long long)a[i],
+                               (long long)before);
+            if (b[i] < 0 || b[i] > bytes)
+                return qk_fail(err, QK_ERR_FORMAT, NULL, "the strings are longer than the page");
+            before = a[i] + b[i], bytes -= b[i];
+            if (before > longest) longest = before;
+        }
+    }
+    if (longest > UINT32_MAX)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "a string of %lld bytes", (long long)longest);
+    d->most = longest ? most_text / (size_t)longest : SIZE_MAX;
+    if (!d->most) d->most = 1;
+    return QK_OK;
+}
+
+static qk_status open_strings(qk_pq_decoder *d, uint64_t values, qk_error *err)
+{
+    qk_buf_clear(&d->last);
+    QK_TRY(open_lengths(d, &d->shared, values, err));
+    QK_TRY(open_lengths(d, &d->numbers, values, err));
+    return measure_strings(d, err);
+}
+
+static qk_status open_split(qk_pq_decoder *d, qk_error *err)
+{
+    size_t width = width_on_disk(d->leaf);
+    if (left(d) % width)
+        return qk_fail(err, QK_ERR_FORMAT, NULL,
+                       "%zu bytes of BYTE_STREAM_SPLIT are no whole number of values of %zu",
+                       left(d), width);
+    d->stride = left(d) / width;
+    size_t bytes = most_text / width;
+    d->most = d->leaf->type != QK_PQ_T_FIXED ? SIZE_MAX : bytes ? bytes : 1;
+    return QK_OK;
+}
+
+qk_status qk_pq_decoder_open(qk_pq_decoder *d, const qk_pq_leaf *leaf, int encoding,
+                             const uint8_t *bytes, size_t n, uint64_t values,
+                             const qk_pq_dictionary *dictionary, qk_error *err)
+{
+    QK_TRY(check_encoding(encoding, leaf->type, err));
+    d->leaf = leaf;
+    d->encoding = (qk_pq_encoding)encoding;
+    d->dictionary = dictionary;
+    d->at = bytes, d->end = bytes + n;
+    d->taken = 0;
+    d->most = SIZE_MAX;
+    switch (d->encoding) {
+    case QK_PQ_E_PLAIN_DICTIONARY:
+    case QK_PQ_E_RLE_DICTIONARY: return open_indices(d, err);
+    case QK_PQ_E_RLE: return open_booleans(d, err);
+    case QK_PQ_E_DELTA_BINARY_PACKED:
+    case QK_PQ_E_DELTA_LENGTH_BYTE_ARRAY: return open_lengths(d, &d->numbers, values, err);
+    case QK_PQ_E_DELTA_BYTE_ARRAY: return open_strings(d, values, err);
+    case QK_PQ_E_BYTE_STREAM_SPLIT: return open_split(d, err);
+    default: return QK_OK;
+    }
+}
+
+/* ---- reading ---- */
+
+static qk_status read_plain_strings(qk_pq_decoder *d, qk_pq_bytes *out, size_t n, qk_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (left(d) < 4) return too_few(err);
+        uint32_t length = little_endian(d->at);
+        if (length > left(d) - 4)
+            return qk_fail(err, QK_ERR_FORMAT, NULL,
+                           "a string of %u bytes, but only %zu are left in the page", length,
+                           left(d) - 4);
+        out[i] = (qk_pq_bytes){d->at + 4, length};
+        d->at += 4 + (size_t)length;
+    }
+    return QK_OK;
+}
+
+static qk_status read_plain_booleans(qk_pq_decoder *d, uint8_t *out, size_t n, qk_error *err)
+{
+    for (size_t i = 0; i < n; i++, d->taken++) {
+        if (d->taken / 8 >= left(d)) return too_few(err);
+        out[i] = d->at[d->taken / 8] >> (d->taken % 8) & 1;
+    }
+    return QK_OK;
+}
+
+static qk_status read_plain(qk_pq_decoder *d, void *out, size_t n, qk_error *err)
+{
+    if (d->leaf->type == QK_PQ_T_BYTES) return read_plain_strings(d, out, n, err);
+    if (d->leaf->type == QK_PQ_T_BOOLEAN) return read_plain_booleans(d, out, n, err);
+    size_t width = width_on_disk(d->leaf);
+    if (n > left(d) / width) return too_few(err);
+    if (d->leaf->fixed_length) {
+        qk_pq_bytes *values = out;
+        for (size_t i = 0; i < n; i++) values[i] = (qk_pq_bytes){d->at + i * width, width};
+    } else {
+        memcpy(out, d->at, n * width);
+    }
+    d->at += n * width;
+    return QK_OK;
+}
+
+static qk_status read_indices(qk_pq_decoder *d, uint8_t *out, size_t n, qk_error *err)
+{
+    uint32_t indices[PIECE];
+    const size_t size = qk_pq_value_size(d->leaf->type), count = d->dictionary->count;
+    while (n > 0) {
+        size_t piece = n < PIECE ? n : PIECE;
+        if (!qk_pq_rle_read(&d->rle, indices, piece)) return too_few(err);
+        for (size_t i = 0; i < piece; i++) {
+            if (indices[i] >= count)
+                return qk_fail(err, QK_ERR_FORMAT, NULL,
+                               "dictionary index %u is out of range (%zu entries)", indices[i],
+                               count);
+            memcpy(out + i * size, d->dictionary->values + indices[i] * size, size);
+        }
+        out += piece * size, n -= piece;
+    }
+    return QK_OK;
+}
+
+static qk_status read_rle_booleans(qk_pq_decoder *d, uint8_t *out, size_t n, qk_error *err)
+{
+    uint32_t bits[PIECE];
+    for (size_t piece; n > 0; out += piece, n -= piece) {
+        piece = n < PIECE ? n : PIECE;
+        if (!qk_pq_rle_read(&d->rle, bits, piece)) return too_few(err);
+        for (size_t i = 0; i < piece; i++) out[i] = bits[i] & 1;
+    }
+    return QK_OK;
+}
+
+static qk_status read_deltas(qk_pq_decoder *d, void *out, size_t n, qk_error *err)
+{
+    int64_t piece[PIECE];
+    if (d->leaf->type == QK_PQ_T_INT64) return qk_pq_delta_read(&d->numbers, out, n, err);
+    int32_t *values = out;
+    for (size_t k; n > 0; values += k, n -= k) {
+        k = n < PIECE ? n : PIECE;
+        QK_TRY(qk_pq_delta_read(&d->numbers, piece, k, err));
+        for (size_t i = 0; i < k; i++) values[i] = (int32_t)(uint32_t)(uint64_t)piece[i];
+    }
+    return QK_OK;
+}
+
+static qk_status read_delta_lengths(qk_pq_decoder *d, qk_pq_bytes *out, size_t n, qk_error *err)
+{
+    int64_t lengths[PIECE];
+    for (size_t k; n > 0; out += k, n -= k) {
+        k = n < PIECE ? n : PIECE;
+        QK_TRY(qk_pq_delta_read(&d->numbers, lengths, k, err));
+        for (size_t i = 0; i < k; i++) {
+            if (lengths[i] < 0)
+                return qk_fail(err, QK_ERR_FORMAT, NULL, "a string of negative length %lld",
+                               (long long)lengths[i]);
+            if ((uint64_t)lengths[i] > left(d) || lengths[i] > UINT32_MAX)
+                return qk_fail(err, QK_ERR_FORMAT, NULL, "the strings are longer than the page");
+            out[i] = (qk_pq_bytes){d->at, (size_t)lengths[i]};
+            d->at += lengths[i];
+        }
+    }
+    return QK_OK;
+}
+
+/* The lengths are checked: measure_strings. */
+static qk_status read_shared_strings(qk_pq_decoder *d, qk_pq_bytes *out, size_t n, qk_error *err)
+{
+    qk_buf_clear(&d->text);
+    for (size_t i = 0; i < n; i++) {
+        int64_t shared, rest;
+        QK_TRY(qk_pq_delta_read(&d->shared, &shared, 1, err));
+        QK_TRY(qk_pq_delta_read(&d->numbers, &rest, 1, err));
+        d->last.size = (size_t)shared;
+        qk_buf_add(&d->last, d->at, (size_t)rest);
+        d->at += rest;
+        qk_buf_add(&d->text, d->last.data, d->last.size);
+        out[i].size = d->last.size;
+        if (d->leaf->fixed_length && out[i].size != (size_t)d->leaf->fixed_length)
+            return qk_fail(err, QK_ERR_FORMAT, NULL, "a value of %zu bytes, not %d", out[i].size,
+                           d->leaf->fixed_length);
+    }
+    const uint8_t *at = d->text.data; /* which moves no more */
+    for (size_t i = 0; i < n; at += out[i++].size) out[i].data = at;
+    return QK_OK;
+}
+
+static qk_status read_split(qk_pq_decoder *d, uint8_t *out, size_t n, qk_error *err)
+{
+    size_t width = width_on_disk(d->leaf);
+    if (n > d->stride - d->taken) return too_few(err);
+    const uint8_t *from = d->at + d->taken;
+    d->taken += n;
+    uint8_t *to = out;
+    if (d->leaf->fixed_length) {
+        qk_pq_bytes *values = (qk_pq_bytes *)(void *)out;
+        qk_buf_clear(&d->text);
+        qk_buf_reserve(&d->text, n * width);
+        to = d->text.data;
+        for (size_t i = 0; i < n; i++) values[i] = (qk_pq_bytes){to + i * width, width};
+    }
+    for (size_t byte = 0; byte < width; byte++, from += d->stride)
+        for (size_t i = 0; i < n; i++) to[i * width + byte] = from[i];
+    return QK_OK;
+}
+
+qk_status qk_pq_decoder_read(qk_pq_decoder *d, void *out, size_t n, qk_error *err)
+{
+    QK_ASSERT(n <= d->most);
+    switch (d->encoding) {
+    case QK_PQ_E_PLAIN_DICTIONARY:
+    case QK_PQ_E_RLE_DICTIONARY: return read_indices(d, out, n, err);
+    case QK_PQ_E_RLE: return read_rle_booleans(d, out, n, err);
+    case QK_PQ_E_DELTA_BINARY_PACKED: return read_deltas(d, out, n, err);
+    case QK_PQ_E_DELTA_LENGTH_BYTE_ARRAY: return read_delta_lengths(d, out, n, err);
+    case QK_PQ_E_DELTA_BYTE_ARRAY: return read_shared_strings(d, out, n, err);
+    case QK_PQ_E_BYTE_STREAM_SPLIT: return read_split(d, out, n, err);
+    default: return read_plain(d, out, n, err);
+    }
+}
+
+void qk_pq_decoder_free(qk_pq_decoder *d)
+{
+    qk_buf_free(&d->last);
+    qk_buf_free(&d->text);
+}
+
+/* ---- dictionaries ---- */
+
+qk_status qk_pq_dictionary_read(qk_pq_dictionary *dictionary, const qk_pq_leaf *leaf,
+                                const uint8_t *bytes, size_t n, size_t count, qk_error *err)
+{
+    qk_pq_decoder d = {0};
+    void *values;
+    size_t least = width_on_disk(leaf) ? width_on_disk(leaf) : 4; /* bytes of an entry */
+    if (leaf->type == QK_PQ_T_BOOLEAN)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "a dictionary of booleans");
+    if (count > n / least) return too_few(err);
+    QK_TRY(qk_pq_decoder_open(&d, leaf, QK_PQ_E_PLAIN, bytes, n, count, NULL, err));
+    QK_TRY(qk_try_alloc(&values, count + 1, qk_pq_value_size(leaf->type), "a dictionary", err));
+    qk_status status = qk_pq_decoder_read(&d, values, count, err);
+    if (status != QK_OK) {
+        free(values);
+        return status;
+    }
+    *dictionary = (qk_pq_dictionary){values, count, true};
+    return QK_OK;
+}
+
+void qk_pq_dictionary_free(qk_pq_dictionary *dictionary)
+{
+    free(dictionary->values);
+    *dictionary = (qk_pq_dictionary){0};
 }

@@ -1,148 +1,201 @@
 /* See thrift_read.h. */
 #include "formats/thrift_read.h"
 
-enum { MAX_DEPTH = 24 };
-enum { TRUE = 1, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT };
+#include <stdarg.h>
+#include <stdio.h>
 
-static uint8_t byte(qk_thrift_in *t)
+/* Structs in structs, counted only where unknown fields are skipped. */
+enum { MAX_DEPTH = 64, MAX_VARINT = 10 };
+
+void qk_thrift_open(qk_thrift_in *t, const uint8_t *bytes, size_t n)
 {
-    if (t->failed || t->at == t->end) {
-        t->failed = true;
+    *t = (qk_thrift_in){.at = bytes, .end = bytes + n};
+}
+
+void qk_thrift_fail(qk_thrift_in *t, const char *format, ...)
+{
+    if (t->problem[0]) return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(t->problem, sizeof t->problem, format, args);
+    va_end(args);
+    t->problem_at = t->at;
+    t->at = t->end;
+}
+
+static size_t left(const qk_thrift_in *t)
+{
+    return (size_t)(t->end - t->at);
+}
+
+static uint8_t read_byte(qk_thrift_in *t)
+{
+    if (t->at == t->end) {
+        qk_thrift_fail(t, "the data end early");
         return 0;
     }
     return *t->at++;
 }
 
-static uint64_t varint(qk_thrift_in *t)
+static uint64_t read_varint(qk_thrift_in *t)
 {
-    uint64_t v = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-        uint8_t b = byte(t);
-        v |= (uint64_t)(b & 0x7F) << shift;
-        if (!(b & 0x80)) return v;
+    uint64_t value = 0;
+    for (int i = 0; i < MAX_VARINT; i++) {
+        uint8_t byte = read_byte(t);
+        value |= (uint64_t)(byte & 0x7F) << (7 * i);
+        if (!(byte & 0x80)) return value;
     }
-    t->failed = true;
+    qk_thrift_fail(t, "a varint is longer than %d bytes", MAX_VARINT);
     return 0;
 }
 
-static int64_t zigzag(qk_thrift_in *t)
+static int64_t read_zigzag(qk_thrift_in *t)
 {
-    uint64_t v = varint(t);
-    return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
+    uint64_t u = read_varint(t);
+    return (int64_t)(u >> 1 ^ (0 - (u & 1)));
 }
 
-bool qk_thrift_field(qk_thrift_in *t, int *last, int *id, int *type)
+/* Passes over n bytes; NULL when there are not so many. */
+static const uint8_t *read_bytes(qk_thrift_in *t, uint64_t n, const char *name)
 {
-    uint8_t b = byte(t);
-    if (t->failed || !b) return false;
-    *type = b & 15;
-    int64_t wanted = b >> 4 ? *last + (b >> 4) : zigzag(t);
-    if (t->failed || wanted < 0 || wanted > INT16_MAX || *type < TRUE || *type > STRUCT) {
-        t->failed = true;
-        return false;
+    if (n > left(t)) {
+        qk_thrift_fail(t, "%s is %llu bytes long, but only %zu are left", name,
+                       (unsigned long long)n, left(t));
+        return NULL;
     }
-    *id = *last = (int)wanted;
-    return true;
+    const uint8_t *bytes = t->at;
+    t->at += n;
+    return bytes;
 }
 
-int64_t qk_thrift_int(qk_thrift_in *t, int type)
+static bool has_type(qk_thrift_in *t, const qk_thrift_field *field, uint8_t type, const char *name)
 {
+    if (t->problem[0]) return false;
+    if (field->type == type) return true;
+    qk_thrift_fail(t, "%s has the wrong thrift type %d", name, field->type);
+    return false;
+}
+
+bool qk_thrift_next(qk_thrift_in *t, qk_thrift_field *field)
+{
+    uint8_t byte = read_byte(t);
+    if (t->problem[0] || byte == QK_THRIFT_T_STOP) return false;
+    int64_t id = byte >> 4 ? field->id + (byte >> 4) : read_zigzag(t);
+    if (id < INT16_MIN || id > INT16_MAX) qk_thrift_fail(t, "a field id is out of range");
+    *field = (qk_thrift_field){(int16_t)id, byte & 15};
+    return !t->problem[0];
+}
+
+static void skip_value(qk_thrift_in *t, uint8_t type, bool in_list, int depth);
+
+static void skip_list(qk_thrift_in *t, int depth)
+{
+    qk_thrift_field element, self = {0, QK_THRIFT_T_LIST};
+    size_t n = qk_thrift_read_list(t, &self, 0, "a list", &element);
+    while (n-- > 0 && !t->problem[0]) skip_value(t, element.type, true, depth + 1);
+}
+
+static void skip_map(qk_thrift_in *t, int depth)
+{
+    uint64_t n = read_varint(t);
+    if (n == 0) return;
+    uint8_t types = read_byte(t);
+    if (n > left(t)) qk_thrift_fail(t, "a map of %llu entries", (unsigned long long)n);
+    while (n-- > 0 && !t->problem[0]) {
+        skip_value(t, types >> 4, true, depth + 1);
+        skip_value(t, types & 15, true, depth + 1);
+    }
+}
+
+static void skip_value(qk_thrift_in *t, uint8_t type, bool in_list, int depth)
+{
+    qk_thrift_field field = {0};
+    if (depth > MAX_DEPTH) qk_thrift_fail(t, "the data are nested too deep");
+    if (t->problem[0]) return;
     switch (type) {
-    case TRUE: return 1;
-    case FALSE: return 0;
-    case BYTE: return (int8_t)byte(t);
-    case I16:
-    case I32:
-    case I64: {
-        int64_t v = zigzag(t);
-        return t->failed ? 0 : v;
-    }
-    default: t->failed = true; return 0;
+    case QK_THRIFT_T_TRUE:
+    case QK_THRIFT_T_FALSE:
+        if (in_list) read_byte(t);
+        return;
+    case QK_THRIFT_T_BYTE: read_byte(t); return;
+    case QK_THRIFT_T_I16:
+    case QK_THRIFT_T_I32:
+    case QK_THRIFT_T_I64: read_varint(t); return;
+    case QK_THRIFT_T_DOUBLE: read_bytes(t, 8, "a double"); return;
+    case QK_THRIFT_T_UUID: read_bytes(t, 16, "a UUID"); return;
+    case QK_THRIFT_T_BINARY: read_bytes(t, read_varint(t), "a string"); return;
+    case QK_THRIFT_T_LIST:
+    case QK_THRIFT_T_SET: skip_list(t, depth); return;
+    case QK_THRIFT_T_MAP: skip_map(t, depth); return;
+    case QK_THRIFT_T_STRUCT:
+        while (qk_thrift_next(t, &field)) skip_value(t, field.type, false, depth + 1);
+        return;
+    default: qk_thrift_fail(t, "unknown thrift type %d", type);
     }
 }
 
-const uint8_t *qk_thrift_binary(qk_thrift_in *t, int type, size_t *n)
+void qk_thrift_skip(qk_thrift_in *t, const qk_thrift_field *field)
 {
-    uint64_t size = type == BINARY ? varint(t) : 0;
-    *n = 0;
-    if (type != BINARY || t->failed || size > (size_t)(t->end - t->at)) {
-        t->failed = true;
-        return t->end;
-    }
-    const uint8_t *p = t->at;
-    t->at += size;
-    *n = (size_t)size;
-    return p;
+    skip_value(t, field->type, false, 0);
 }
 
-size_t qk_thrift_count(qk_thrift_in *t, int type, int *element)
+bool qk_thrift_read_bool(qk_thrift_in *t, const qk_thrift_field *field, const char *name)
 {
-    if (type != LIST && type != SET) {
-        t->failed = true;
+    if (field->type == QK_THRIFT_T_TRUE) return true;
+    has_type(t, field, QK_THRIFT_T_FALSE, name);
+    return false;
+}
+
+int8_t qk_thrift_read_byte(qk_thrift_in *t, const qk_thrift_field *field, const char *name)
+{
+    return has_type(t, field, QK_THRIFT_T_BYTE, name) ? (int8_t)read_byte(t) : 0;
+}
+
+int32_t qk_thrift_read_i32(qk_thrift_in *t, const qk_thrift_field *field, const char *name)
+{
+    if (!has_type(t, field, QK_THRIFT_T_I32, name)) return 0;
+    int64_t value = read_zigzag(t);
+    if (value < INT32_MIN || value > INT32_MAX) {
+        qk_thrift_fail(t, "%s does not fit 32 bits", name);
         return 0;
     }
-    uint8_t b = byte(t);
-    *element = b & 15;
-    uint64_t n = b >> 4 == 15 ? varint(t) : b >> 4;
-    /* Each item takes at least one byte: a count beyond that is a lie. */
-    if (t->failed || n > (size_t)(t->end - t->at)) {
-        t->failed = true;
+    return (int32_t)value;
+}
+
+int64_t qk_thrift_read_i64(qk_thrift_in *t, const qk_thrift_field *field, const char *name)
+{
+    return has_type(t, field, QK_THRIFT_T_I64, name) ? read_zigzag(t) : 0;
+}
+
+const uint8_t *qk_thrift_read_binary(qk_thrift_in *t, const qk_thrift_field *field,
+                                     const char *name, size_t *length)
+{
+    *length = 0;
+    if (!has_type(t, field, QK_THRIFT_T_BINARY, name)) return NULL;
+    uint64_t n = read_varint(t);
+    const uint8_t *bytes = read_bytes(t, n, name);
+    if (bytes) *length = (size_t)n;
+    return bytes;
+}
+
+bool qk_thrift_read_struct(qk_thrift_in *t, const qk_thrift_field *field, const char *name)
+{
+    return has_type(t, field, QK_THRIFT_T_STRUCT, name);
+}
+
+size_t qk_thrift_read_list(qk_thrift_in *t, const qk_thrift_field *field, uint8_t type,
+                           const char *name, qk_thrift_field *element)
+{
+    *element = (qk_thrift_field){0};
+    if (!has_type(t, field, QK_THRIFT_T_LIST, name)) return 0;
+    uint8_t head = read_byte(t);
+    uint64_t n = head >> 4 == 15 ? read_varint(t) : head >> 4;
+    element->type = head & 15;
+    if (n > left(t)) {
+        qk_thrift_fail(t, "%s has %llu elements, but only %zu bytes are left", name,
+                       (unsigned long long)n, left(t));
         return 0;
     }
-    return (size_t)n;
-}
-
-bool qk_thrift_is_struct(qk_thrift_in *t, int type)
-{
-    if (type != STRUCT) t->failed = true;
-    return !t->failed;
-}
-
-static void skip_struct(qk_thrift_in *t)
-{
-    int last = 0, id, type;
-    while (qk_thrift_field(t, &last, &id, &type)) qk_thrift_skip(t, type);
-}
-
-static void skip_items(qk_thrift_in *t, int type)
-{
-    int element;
-    size_t n = qk_thrift_count(t, type, &element);
-    for (size_t i = 0; i < n && !t->failed; i++) {
-        /* Inside a list a boolean takes a byte. */
-        if (element == TRUE || element == FALSE)
-            byte(t);
-        else
-            qk_thrift_skip(t, element);
-    }
-}
-
-static void skip_map(qk_thrift_in *t)
-{
-    uint64_t n = varint(t);
-    if (!n || t->failed) return;
-    uint8_t types = byte(t);
-    for (uint64_t i = 0; i < n && !t->failed; i++) {
-        qk_thrift_skip(t, types >> 4);
-        qk_thrift_skip(t, types & 15);
-    }
-}
-
-void qk_thrift_skip(qk_thrift_in *t, int type)
-{
-    size_t n;
-    if (++t->depth > MAX_DEPTH) t->failed = true;
-    if (t->failed) return;
-    switch (type) {
-    case DOUBLE:
-        for (int i = 0; i < 8; i++) byte(t);
-        break;
-    case BINARY: qk_thrift_binary(t, type, &n); break;
-    case LIST:
-    case SET: skip_items(t, type); break;
-    case MAP: skip_map(t); break;
-    case STRUCT: skip_struct(t); break;
-    default: qk_thrift_int(t, type);
-    }
-    t->depth--;
+    if (type && n && !has_type(t, element, type, name)) return 0;
+    return t->problem[0] ? 0 : (size_t)n;
 }

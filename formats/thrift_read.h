@@ -1,26 +1,71 @@
-/* Thrift compact protocol, reading: bounded, with a sticky failure that is looked at once.
+/* Reading Apache Thrift's compact protocol, in which Parquet writes its footer and page headers.
  *
- * After the first byte that does not fit, `failed` is set, every integer is 0, every string empty
- * and every struct at its end; unknown fields are skipped. Format: formats/thrift_write.h.
+ *   struct   fields, then a zero byte
+ *   field    one byte: id delta << 4 | type; with delta 0 the id follows as a zigzag varint
+ *   integer  zigzag varint, little-endian groups of 7 bits
+ *   binary   varint length, bytes;   bool: in the field's type (1 true, 2 false)
+ *   list     one byte: size << 4 | element type; size 15: the size follows as a varint
+ *
+ * Nothing is allocated. The first error sticks: from then on fields end and values are zero, so
+ * callers read freely and look at `problem` once. Fields nobody asked for are skipped.
+ * Source: apache/thrift, doc/specs/thrift-compact-protocol.md.
  *
  * next: formats/parquet_meta.h */
 #pragma once
 
-#include "engine/base/mem.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    QK_THRIFT_T_STOP = 0,
+    QK_THRIFT_T_TRUE = 1,
+    QK_THRIFT_T_FALSE = 2,
+    QK_THRIFT_T_BYTE = 3,
+    QK_THRIFT_T_I16 = 4,
+    QK_THRIFT_T_I32 = 5,
+    QK_THRIFT_T_I64 = 6,
+    QK_THRIFT_T_DOUBLE = 7,
+    QK_THRIFT_T_BINARY = 8,
+    QK_THRIFT_T_LIST = 9,
+    QK_THRIFT_T_SET = 10,
+    QK_THRIFT_T_MAP = 11,
+    QK_THRIFT_T_STRUCT = 12,
+    QK_THRIFT_T_UUID = 13,
+};
 
 typedef struct qk_thrift_in {
     const uint8_t *at, *end;
-    int depth; /* of nested structs and lists */
-    bool failed;
+    char problem[160];         /* empty while all is well */
+    const uint8_t *problem_at; /* where it was found */
 } qk_thrift_in;
 
-/* One field of the open struct. *last starts at 0. Returns false at the struct's end. Every field
- * must be read with the function of its type, or skipped. */
-bool qk_thrift_field(qk_thrift_in *t, int *last, int *id, int *type);
-int64_t qk_thrift_int(qk_thrift_in *t, int type); /* any integer type or boolean; else fails */
-/* Bytes inside the input. */
-const uint8_t *qk_thrift_binary(qk_thrift_in *t, int type, size_t *n);
-/* Opens a list or set; *element is the type of its items. 0 when it is empty or no list. */
-size_t qk_thrift_count(qk_thrift_in *t, int type, int *element);
-bool qk_thrift_is_struct(qk_thrift_in *t, int type); /* fails the reader when it is not */
-void qk_thrift_skip(qk_thrift_in *t, int type);
+/* A field of a struct; zero-initialise before the first. */
+typedef struct qk_thrift_field {
+    int16_t id;
+    uint8_t type;
+} qk_thrift_field;
+
+void qk_thrift_open(qk_thrift_in *t, const uint8_t *bytes, size_t n);
+/* Notes a problem (the first one counts). */
+void qk_thrift_fail(qk_thrift_in *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Goes to the next field of the current struct; false behind the last, and after an error. The
+ * value must then be read or skipped. Entering a struct is calling this with a fresh field. */
+bool qk_thrift_next(qk_thrift_in *t, qk_thrift_field *field);
+void qk_thrift_skip(qk_thrift_in *t, const qk_thrift_field *field);
+
+/* Values of a field. `name` is for the message when the type on the wire is another. */
+bool qk_thrift_read_bool(qk_thrift_in *t, const qk_thrift_field *field, const char *name);
+int8_t qk_thrift_read_byte(qk_thrift_in *t, const qk_thrift_field *field, const char *name);
+int32_t qk_thrift_read_i32(qk_thrift_in *t, const qk_thrift_field *field, const char *name);
+int64_t qk_thrift_read_i64(qk_thrift_in *t, const qk_thrift_field *field, const char *name);
+/* Borrowed from the input. */
+const uint8_t *qk_thrift_read_binary(qk_thrift_in *t, const qk_thrift_field *field,
+                                     const char *name, size_t *length);
+/* Checks that a struct follows; its fields are read with a fresh field. */
+bool qk_thrift_read_struct(qk_thrift_in *t, const qk_thrift_field *field, const char *name);
+/* Number of elements of a list of `type`, never more than bytes are left. Each element is then read
+ * with the field `*element`. */
+size_t qk_thrift_read_list(qk_thrift_in *t, const qk_thrift_field *field, uint8_t type,
+                           const char *name, qk_thrift_field *element);

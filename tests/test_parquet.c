@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-#include "formats/parquet_decode.h"
+#include "formats/parquet_bits.h"
 #include "formats/parquet_encode.h"
 #include "formats/parquet_read.h"
 #include "formats/parquet_write.h"
@@ -38,25 +38,28 @@ static void test_thrift_bytes(void)
     CHECK_INT(t.buf.size, sizeof want);
     CHECK(t.buf.size == sizeof want && !memcmp(t.buf.data, want, sizeof want));
 
-    qk_thrift_in in = {t.buf.data, t.buf.data + t.buf.size, 0, false};
-    int last = 0, id, type, item;
+    qk_thrift_in in;
+    qk_thrift_field f = {0}, item;
     size_t n;
-    CHECK(qk_thrift_field(&in, &last, &id, &type) && id == 1 && qk_thrift_int(&in, type) == -1);
-    CHECK(qk_thrift_field(&in, &last, &id, &type) && id == 4);
-    const uint8_t *text = qk_thrift_binary(&in, type, &n);
+    qk_thrift_open(&in, t.buf.data, t.buf.size);
+    CHECK(qk_thrift_next(&in, &f) && f.id == 1 && qk_thrift_read_i32(&in, &f, "a") == -1);
+    CHECK(qk_thrift_next(&in, &f) && f.id == 4);
+    const uint8_t *text = qk_thrift_read_binary(&in, &f, "b", &n);
     CHECK(n == 2 && !memcmp(text, "ab", 2));
-    CHECK(qk_thrift_field(&in, &last, &id, &type) && qk_thrift_count(&in, type, &item) == 2);
-    CHECK(qk_thrift_int(&in, item) == 3 && qk_thrift_int(&in, item) == 300);
-    CHECK(qk_thrift_field(&in, &last, &id, &type) && id == 6);
-    qk_thrift_skip(&in, type);
-    CHECK(!qk_thrift_field(&in, &last, &id, &type) && !in.failed && in.at == in.end);
+    CHECK(qk_thrift_next(&in, &f) &&
+          qk_thrift_read_list(&in, &f, QK_THRIFT_T_I32, "c", &item) == 2);
+    CHECK(qk_thrift_read_i32(&in, &item, "c") == 3 && qk_thrift_read_i32(&in, &item, "c") == 300);
+    CHECK(qk_thrift_next(&in, &f) && f.id == 6);
+    qk_thrift_skip(&in, &f);
+    CHECK(!qk_thrift_next(&in, &f) && !in.problem[0] && in.at == in.end);
     for (size_t cut = 0; cut < t.buf.size;
          cut++) { /* every prefix fails, none reads past its end */
         uint8_t *copy = malloc(cut ? cut : 1);
         memcpy(copy, t.buf.data, cut);
-        in = (qk_thrift_in){copy, copy + cut, 0, false};
-        qk_thrift_skip(&in, 12);
-        CHECK_MSG(in.failed, "prefix of %zu bytes", cut);
+        const qk_thrift_field whole = {0, QK_THRIFT_T_STRUCT};
+        qk_thrift_open(&in, copy, cut);
+        qk_thrift_skip(&in, &whole);
+        CHECK_MSG(in.problem[0], "prefix of %zu bytes", cut);
         free(copy);
     }
     qk_buf_free(&t.buf);
@@ -78,18 +81,17 @@ static void test_hybrid(void)
             for (size_t i = 0; i < n; i++) values[i] = (uint32_t)(i * 2654435761u) & most;
             qk_buf_clear(&b);
             qk_pq_encode_hybrid(&b, values, n, width);
-            const uint8_t *p = b.data;
-            CHECK(qk_pq_decode_hybrid(&p, b.data + b.size, width, most, n, back));
+            qk_pq_rle r;
+            qk_pq_rle_open(&r, b.data, b.size, width);
+            CHECK(qk_pq_rle_read(&r, back, n));
             CHECK_MSG(!memcmp(values, back, n * 4), "%zu values of %d bits", n, width);
         }
     qk_buf_clear(&b);
     qk_pq_encode_run(&b, 5, 100, 3);
-    const uint8_t *p = b.data;
-    CHECK(qk_pq_decode_hybrid(&p, b.data + b.size, 3, 7, 100, back) && back[99] == 5);
-    p = b.data;
-    CHECK(!qk_pq_decode_hybrid(&p, b.data + b.size, 3, 4, 100, back)); /* beyond the dictionary */
-    p = b.data;
-    CHECK(!qk_pq_decode_hybrid(&p, b.data + b.size, 3, 7, 101, back)); /* too few */
+    qk_pq_rle r;
+    qk_pq_rle_open(&r, b.data, b.size, 3);
+    CHECK(qk_pq_rle_read(&r, back, 100) && back[99] == 5);
+    CHECK(!qk_pq_rle_read(&r, back, 1)); /* too few */
     qk_buf_free(&b);
 }
 
@@ -101,8 +103,9 @@ static void test_list_starts(void)
         for (size_t rows = 1; rows < 8; rows += 3) {
             qk_buf b = {0};
             qk_pq_encode_list_starts(&b, rows, sizes[s]);
-            const uint8_t *p = b.data;
-            CHECK(qk_pq_decode_hybrid(&p, b.data + b.size, 1, 1, rows * sizes[s], back));
+            qk_pq_rle r;
+            qk_pq_rle_open(&r, b.data, b.size, 1);
+            CHECK(qk_pq_rle_read(&r, back, rows * sizes[s]));
             for (size_t i = 0; i < rows * sizes[s]; i++) CHECK(back[i] == (i % sizes[s] != 0));
             qk_buf_free(&b);
         }
@@ -120,8 +123,10 @@ static void test_delta(void)
                                         : 42;
             qk_buf b = {0};
             qk_pq_encode_delta(&b, values, n);
-            const uint8_t *p = b.data;
-            CHECK(qk_pq_decode_delta(&p, b.data + b.size, n, back) && p == b.data + b.size);
+            qk_pq_delta d;
+            CHECK_INT(qk_pq_delta_open(&d, b.data, b.size, n, NULL), QK_OK);
+            CHECK_INT(qk_pq_delta_read(&d, back, n, NULL), QK_OK);
+            CHECK(d.at == b.data + b.size);
             CHECK_MSG(!memcmp(values, back, n * 8), "kind %d, %zu values", kind, n);
             qk_buf_free(&b);
         }
@@ -201,15 +206,15 @@ static const char *read_sample(const char *path, const sample *s, size_t n)
         bool list = f->leaves[leaf].max_rep > 0;
         for (;;) {
             qk_pq_batch b = {0};
-            const float *floats = NULL;
-            qk_status status = list ? qk_pq_next_floats(c, D, 311, &floats, &b.n, &err)
-                                    : qk_pq_next(c, 311, &b, &err);
+            qk_status status =
+                list ? qk_pq_next_floats(c, D, 311, &b, &err) : qk_pq_next(c, 311, &b, &err);
             if (status != QK_OK || !b.n) break;
             for (size_t i = 0; i < b.n && s && row < n; i++, row++) {
                 const qk_pq_bytes *text = (const qk_pq_bytes *)b.values + i;
                 bool ok = false;
                 if (list) {
-                    ok = !memcmp(floats + i * D, s->vectors + row * D, D * 4);
+                    ok = b.valid[i] &&
+                         !memcmp((const float *)b.values + i * D, s->vectors + row * D, D * 4);
                 } else if (leaf == 4) {
                     const char *want = s->strings[row];
                     ok = b.valid[i] == (want != NULL) &&

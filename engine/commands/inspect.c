@@ -11,6 +11,7 @@
 #include "engine/families/family.h"
 #include "engine/manifest.h"
 #include "engine/tokenizer.h"
+#include "formats/codec.h"
 #include "formats/parquet_read.h"
 #include "formats/safetensors.h"
 
@@ -129,7 +130,7 @@ static column_totals total(const qk_pq_file *f, size_t leaf)
         const qk_pq_chunk *c = &f->groups[g].chunks[leaf];
         t.compressed += c->compressed;
         t.uncompressed += c->uncompressed;
-        if (c->nulls > 0) t.nulls += c->nulls;
+        if (c->statistics.nulls > 0) t.nulls += c->statistics.nulls;
         t.encodings |= c->encodings;
         t.codec = c->codec;
     }
@@ -149,7 +150,7 @@ static void parquet_json(const qk_pq_file *f)
         qk_json_begin(&o, NULL, '{');
         qk_json_add_str(&o, "path", f->leaves[i].path);
         qk_json_add_str(&o, "type", qk_pq_type_name(f->leaves[i].type));
-        qk_json_add_str(&o, "codec", qk_pq_codec_name(t.codec));
+        qk_json_add_str(&o, "codec", qk_codec_name(t.codec));
         qk_json_begin(&o, "encodings", '[');
         for (int e = 0; e < 32; e++)
             if (t.encodings >> e & 1 && qk_pq_encoding_name(e))
@@ -174,8 +175,9 @@ static void parquet_table(const qk_pq_file *f)
     for (size_t i = 0; i < f->n_leaves; i++) {
         column_totals t = total(f, i);
         printf("%-28s %-12s %-8s %12" PRId64 " %12" PRId64 " %8" PRId64 " ", f->leaves[i].path,
-               qk_pq_type_name(f->leaves[i].type), qk_pq_codec_name(t.codec), t.compressed,
-               t.uncompressed, t.nulls);
+               qk_pq_type_name(f->leaves[i].type),
+               qk_codec_name(t.codec) ? qk_codec_name(t.codec) : "?", t.compressed, t.uncompressed,
+               t.nulls);
         for (int e = 0; e < 32; e++)
             if (t.encodings >> e & 1 && qk_pq_encoding_name(e))
                 printf(" %s", qk_pq_encoding_name(e));
