@@ -8,7 +8,7 @@ enum { MOST_ROWS = 65536 };
 
 qk_status qk_pq_cursor_fail(const qk_pq_cursor *c, qk_error *err)
 {
-    if (err && err->status == QK_ERR_FORMAT && !err->hint[0])
+    if (err->status == QK_ERR_FORMAT && !err->hint[0])
         snprintf(err->hint, sizeof err->hint, "the file is damaged; fetch it again");
     return qk_error_prefix(err, "%s: row group %zu, column '%s', byte %zu", c->file->path,
                            c->next_group - 1, c->leaf->path,

@@ -15,8 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/error.h"
+
 static int test_failed_checks, test_passed, test_failed, test_skipped;
 static bool test_is_skipped;
+/* For calls whose message does not matter here. */
+__attribute__((unused)) static qk_error test_error;
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \

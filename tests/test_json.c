@@ -99,7 +99,7 @@ static void test_every_prefix_fails(void)
         memcpy(copy, text, n);
         qk_arena arena = {0};
         const qk_json *v;
-        CHECK_MSG(qk_json_parse(&arena, copy, n, "t", &v, NULL) != QK_OK, "prefix %zu", n);
+        CHECK_MSG(qk_json_parse(&arena, copy, n, "t", &v, &test_error) != QK_OK, "prefix %zu", n);
         qk_arena_free(&arena);
         free(copy);
     }

@@ -40,7 +40,7 @@ static qk_device *open_device(const qk_backend *b, qk_dtype compute, const char 
 {
     qk_device *dev = NULL;
     qk_device_options o = {.compute = compute, .threads = threads, .isa = isa};
-    return b->open(&o, &dev, NULL) == QK_OK ? dev : NULL;
+    return b->open(&o, &dev, &test_error) == QK_OK ? dev : NULL;
 }
 
 /* A tensor on a backend, filled from host values (NULL: with NaN). */
@@ -48,7 +48,7 @@ static qk_tensor tensor(const qk_backend *b, qk_device *dev, qk_dtype dtype, siz
                         size_t cols, const float *values)
 {
     qk_tensor t;
-    QK_ASSERT(b->alloc(dev, dtype, rows, cols, "test", &t, NULL) == QK_OK);
+    QK_ASSERT(b->alloc(dev, dtype, rows, cols, "test", &t, &test_error) == QK_OK);
     if (values)
         b->upload(dev, t, values, QK_F32);
     else
@@ -126,7 +126,7 @@ static float *run_matmul(const qk_backend *b, qk_device *dev, const void *shape,
     float *w = noises(s->N * s->K, 1), *x = noises(s->T * s->K, 2), *bias = noises(s->N, 3),
           *y = noises(s->T * (s->N + 5), 4);
     qk_matrix *m;
-    QK_ASSERT(b->matrix_new(dev, s->N, s->K, "test", &m, NULL) == QK_OK);
+    QK_ASSERT(b->matrix_new(dev, s->N, s->K, "test", &m, &test_error) == QK_OK);
     size_t half = s->N / 3; /* in two slices, as q, k and v are */
     b->matrix_load(dev, m, 0, half, w, QK_F32);
     b->matrix_load(dev, m, half, s->N - half, w + half * s->K, QK_F32);

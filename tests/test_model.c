@@ -11,7 +11,7 @@ static char folder[64];
 static void write_config(const char *text)
 {
     char *path = qk_path_join(folder, "config.json");
-    CHECK_INT(qk_write_file(path, text, strlen(text), NULL), QK_OK);
+    CHECK_INT(qk_write_file(path, text, strlen(text), &test_error), QK_OK);
     free(path);
 }
 
@@ -54,7 +54,7 @@ static void test_corpus_of_configs(void)
     if (!manifest) SKIP("no ../shared/golden beside this checkout");
     qk_arena arena = {0};
     const qk_json *root = NULL;
-    CHECK_INT(qk_json_parse_file(&arena, manifest, 1 << 24, &root, NULL), QK_OK);
+    CHECK_INT(qk_json_parse_file(&arena, manifest, 1 << 24, &root, &test_error), QK_OK);
     char *base = qk_strf("%.*s", (int)(strlen(manifest) - strlen("manifest.json")), manifest);
     int seen = 0;
     for (const qk_json *e = root ? root->first : NULL; e; e = e->next) {

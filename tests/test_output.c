@@ -94,8 +94,8 @@ static void test_split_names(void)
 static const char *difference(qk_arena *arena, const char *a, const char *b)
 {
     const qk_json *x, *y;
-    QK_ASSERT(!qk_json_parse(arena, a, strlen(a), "a", &x, NULL));
-    QK_ASSERT(!qk_json_parse(arena, b, strlen(b), "b", &y, NULL));
+    QK_ASSERT(!qk_json_parse(arena, a, strlen(a), "a", &x, &test_error));
+    QK_ASSERT(!qk_json_parse(arena, b, strlen(b), "b", &y, &test_error));
     const char *found = qk_identity_difference(x, y, arena);
     return found ? found : "none";
 }
@@ -156,13 +156,13 @@ static void test_card_of_many_heads(void)
 
 static void put(const char *path, const char *text)
 {
-    CHECK_INT(qk_write_file(path, text, strlen(text), NULL), QK_OK);
+    CHECK_INT(qk_write_file(path, text, strlen(text), &test_error), QK_OK);
 }
 
 static bool holds(const char *path, const char *want)
 {
     qk_buf text;
-    if (qk_read_file(&text, path, 1000, NULL) != QK_OK) return false;
+    if (qk_read_file(&text, path, 1000, &test_error) != QK_OK) return false;
     bool same = !strcmp((const char *)text.data, want);
     qk_buf_free(&text);
     return same;

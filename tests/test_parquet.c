@@ -124,8 +124,8 @@ static void test_delta(void)
             qk_buf b = {0};
             qk_pq_encode_delta(&b, values, n);
             qk_pq_delta d;
-            CHECK_INT(qk_pq_delta_open(&d, b.data, b.size, n, NULL), QK_OK);
-            CHECK_INT(qk_pq_delta_read(&d, back, n, NULL), QK_OK);
+            CHECK_INT(qk_pq_delta_open(&d, b.data, b.size, n, &test_error), QK_OK);
+            CHECK_INT(qk_pq_delta_read(&d, back, n, &test_error), QK_OK);
             CHECK(d.at == b.data + b.size);
             CHECK_MSG(!memcmp(values, back, n * 8), "kind %d, %zu values", kind, n);
             qk_buf_free(&b);
@@ -253,8 +253,8 @@ static void test_writer_to_reader(void)
             write_sample(b, &s, counts[i], 37, plain);
             CHECK_STR(read_sample(a, &s, counts[i]), "");
             qk_buf x, y;
-            CHECK_INT(qk_read_file(&x, a, 1 << 26, NULL), QK_OK);
-            CHECK_INT(qk_read_file(&y, b, 1 << 26, NULL), QK_OK);
+            CHECK_INT(qk_read_file(&x, a, 1 << 26, &test_error), QK_OK);
+            CHECK_INT(qk_read_file(&y, b, 1 << 26, &test_error), QK_OK);
             CHECK_MSG(x.size == y.size && !memcmp(x.data, y.data, x.size),
                       "%zu rows: bytes depend on how they were appended", counts[i]);
             qk_buf_free(&x), qk_buf_free(&y);
@@ -269,7 +269,7 @@ static void test_skip_and_metadata(void)
     sample s = make_sample(5000);
     write_sample(path, &s, 5000, 5000, false);
     qk_pq_file *f;
-    CHECK_INT(qk_pq_open(&f, path, NULL), QK_OK);
+    CHECK_INT(qk_pq_open(&f, path, &test_error), QK_OK);
     CHECK_STR(qk_pq_metadata(f, "key"), "value");
     CHECK(qk_pq_metadata(f, "ARROW:schema") != NULL);
     CHECK_STR(f->created_by, "test version 1");
@@ -279,9 +279,9 @@ static void test_skip_and_metadata(void)
     for (int64_t skip = 0; skip <= 5000; skip += 389) {
         qk_pq_cursor *c;
         qk_pq_batch b;
-        CHECK_INT(qk_pq_cursor_open(&c, f, 1, NULL), QK_OK);
-        CHECK_INT(qk_pq_skip(c, skip, NULL), QK_OK);
-        CHECK_INT(qk_pq_next(c, 1, &b, NULL), QK_OK);
+        CHECK_INT(qk_pq_cursor_open(&c, f, 1, &test_error), QK_OK);
+        CHECK_INT(qk_pq_skip(c, skip, &test_error), QK_OK);
+        CHECK_INT(qk_pq_next(c, 1, &b, &test_error), QK_OK);
         CHECK_INT(b.n, skip < 5000);
         if (b.n) CHECK_INT(*(const int32_t *)b.values, s.position[skip]);
         qk_pq_cursor_close(c);
@@ -298,9 +298,9 @@ static void test_damaged_files(void)
     sample s = make_sample(1500);
     write_sample(path, &s, 1500, 1500, false);
     qk_buf whole;
-    CHECK_INT(qk_read_file(&whole, path, 1 << 26, NULL), QK_OK);
+    CHECK_INT(qk_read_file(&whole, path, 1 << 26, &test_error), QK_OK);
     for (size_t n = 0; n < whole.size; n += 1 + n / 40) {
-        CHECK_INT(qk_write_file(bad, whole.data, n, NULL), QK_OK);
+        CHECK_INT(qk_write_file(bad, whole.data, n, &test_error), QK_OK);
         const char *said = read_sample(bad, NULL, 0);
         CHECK_MSG(*said && strstr(said, "bad.parquet"), "%zu of %zu bytes: '%s'", n, whole.size,
                   said);
@@ -317,7 +317,7 @@ static void test_damaged_files(void)
         size_t place = whole.size - 1 - (size_t)(state >> 33) % room;
         uint8_t old = whole.data[place];
         whole.data[place] ^= (uint8_t)(1 << (state >> 20 & 7));
-        CHECK_INT(qk_write_file(bad, whole.data, whole.size, NULL), QK_OK);
+        CHECK_INT(qk_write_file(bad, whole.data, whole.size, &test_error), QK_OK);
         bool failed = *read_sample(bad, NULL, 0) != 0;
         in_pages += place >= 4 && place < pages;
         noticed += place >= 4 && place < pages && failed;

@@ -71,7 +71,7 @@ static void test_golden_rope(void)
     if (!path) SKIP("no ../shared/golden beside this checkout");
     qk_arena arena = {0};
     const qk_json *root = NULL;
-    CHECK_INT(qk_json_parse_file(&arena, path, 1 << 24, &root, NULL), QK_OK);
+    CHECK_INT(qk_json_parse_file(&arena, path, 1 << 24, &root, &test_error), QK_OK);
     CHECK_INT(root ? root->count : 0, 13);
     for (const qk_json *c = root ? root->first : NULL; c; c = c->next) check_case(c);
     qk_arena_free(&arena);

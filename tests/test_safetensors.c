@@ -21,7 +21,7 @@ static void write_raw(const char *name, const char *header, size_t data_bytes)
     memcpy(bytes + 8, header, n);
     for (size_t i = 0; i < data_bytes; i++) bytes[8 + n + i] = (uint8_t)i;
     char *path = in_folder(name);
-    CHECK_INT(qk_write_file(path, bytes, 8 + n + data_bytes, NULL), QK_OK);
+    CHECK_INT(qk_write_file(path, bytes, 8 + n + data_bytes, &test_error), QK_OK);
     free(path);
     free(bytes);
 }
@@ -91,11 +91,12 @@ static void test_truncation(void)
 {
     char *whole = in_folder("round.safetensors"), *cut = in_folder("cut.safetensors");
     qk_buf bytes;
-    CHECK_INT(qk_read_file(&bytes, whole, 1 << 20, NULL), QK_OK);
+    CHECK_INT(qk_read_file(&bytes, whole, 1 << 20, &test_error), QK_OK);
     for (size_t n = 0; n < bytes.size; n++) {
-        CHECK_INT(qk_write_file(cut, bytes.data, n, NULL), QK_OK);
+        CHECK_INT(qk_write_file(cut, bytes.data, n, &test_error), QK_OK);
         qk_checkpoint c;
-        CHECK_MSG(qk_checkpoint_open(&c, cut, NULL) != QK_OK, "%zu of %zu bytes", n, bytes.size);
+        CHECK_MSG(qk_checkpoint_open(&c, cut, &test_error) != QK_OK, "%zu of %zu bytes", n,
+                  bytes.size);
     }
     qk_buf_free(&bytes);
     free(whole);
@@ -109,7 +110,7 @@ static void corpus(const char *prefix)
     if (!manifest) SKIP("no ../shared/golden beside this checkout");
     qk_arena arena = {0};
     const qk_json *root = NULL;
-    CHECK_INT(qk_json_parse_file(&arena, manifest, 1 << 24, &root, NULL), QK_OK);
+    CHECK_INT(qk_json_parse_file(&arena, manifest, 1 << 24, &root, &test_error), QK_OK);
     char *base = qk_strf("%.*s", (int)(strlen(manifest) - strlen("manifest.json")), manifest);
     int seen = 0;
     for (const qk_json *e = root ? root->first : NULL; e; e = e->next) {

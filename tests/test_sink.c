@@ -68,15 +68,15 @@ static void test_round_trip(void)
 static bool reads_whole(void)
 {
     qk_unit u;
-    if (qk_unit_open(&u, path, NULL) != QK_OK) return false;
+    if (qk_unit_open(&u, path, &test_error) != QK_OK) return false;
     qk_buf buf = {0};
     bool ok = u.d == D;
     for (size_t b = 0; b < u.n_blocks && ok; b++) {
         qk_unit_rows r;
         const float *v;
-        ok = qk_unit_read_rows(&u, &u.blocks[b], &buf, &r, NULL) == QK_OK;
+        ok = qk_unit_read_rows(&u, &u.blocks[b], &buf, &r, &test_error) == QK_OK;
         for (int32_t h = 0; h < u.blocks[b].n_heads && ok; h++)
-            ok = qk_unit_read_vectors(&u, &u.blocks[b], h, &buf, &v, NULL) == QK_OK;
+            ok = qk_unit_read_vectors(&u, &u.blocks[b], h, &buf, &v, &test_error) == QK_OK;
     }
     qk_buf_free(&buf);
     qk_unit_close(&u);
@@ -87,17 +87,17 @@ static void test_every_damaged_byte_is_noticed(void)
 {
     write_unit();
     qk_buf whole;
-    CHECK_INT(qk_read_file(&whole, path, 1 << 20, NULL), QK_OK);
+    CHECK_INT(qk_read_file(&whole, path, 1 << 20, &test_error), QK_OK);
     CHECK(reads_whole());
     /* The first 8 bytes are a mark for people; padding before a block is not covered. */
     for (size_t i = 8; i < whole.size; i++) {
         whole.data[i] ^= 0x10;
-        CHECK_INT(qk_write_file(path, whole.data, whole.size, NULL), QK_OK);
+        CHECK_INT(qk_write_file(path, whole.data, whole.size, &test_error), QK_OK);
         CHECK_MSG(!reads_whole(), "byte %zu of %zu", i, whole.size);
         whole.data[i] ^= 0x10;
     }
     for (size_t n = 0; n < whole.size; n++) {
-        CHECK_INT(qk_write_file(path, whole.data, n, NULL), QK_OK);
+        CHECK_INT(qk_write_file(path, whole.data, n, &test_error), QK_OK);
         CHECK_MSG(!reads_whole(), "%zu of %zu bytes", n, whole.size);
     }
     qk_buf_free(&whole);
@@ -107,10 +107,10 @@ static void test_abort_leaves_nothing(void)
 {
     unlink(path);
     qk_unit_writer *w;
-    CHECK_INT(qk_unit_create(&w, path, D, NULL), QK_OK);
+    CHECK_INT(qk_unit_create(&w, path, D, &test_error), QK_OK);
     qk_unit_abort(w);
     qk_names names;
-    CHECK_INT(qk_list_dir(folder, &names, NULL), QK_OK);
+    CHECK_INT(qk_list_dir(folder, &names, &test_error), QK_OK);
     CHECK_INT(names.count, 0);
     qk_names_free(&names);
 }

@@ -16,7 +16,7 @@ static bool read_zst(const char *path, qk_buf *out)
 {
     qk_map map;
     *out = (qk_buf){0};
-    if (qk_map_open(&map, path, NULL) != QK_OK) return false;
+    if (qk_map_open(&map, path, &test_error) != QK_OK) return false;
     ZSTD_DStream *z = ZSTD_createDStream();
     ZSTD_inBuffer in = {map.data, map.size, 0};
     size_t rc = 1;
@@ -43,7 +43,7 @@ static char temp[64];
 static void write_temp(const char *name, const void *bytes, size_t n)
 {
     char *path = qk_path_join(temp, name);
-    CHECK(qk_write_file(path, bytes, n, NULL) == QK_OK);
+    CHECK(qk_write_file(path, bytes, n, &test_error) == QK_OK);
     free(path);
 }
 
@@ -159,7 +159,7 @@ static bool unpack_real(const char *name, const char *model_type)
     write_temp("tokenizer.json", json.data, json.size);
     qk_buf_free(&json);
     strcpy(strrchr(path, '/') + 1, "tokenizer_config.json");
-    ok = ok && qk_read_file(&json, path, 1 << 20, NULL) == QK_OK;
+    ok = ok && qk_read_file(&json, path, 1 << 20, &test_error) == QK_OK;
     CHECK(ok);
     write_temp("tokenizer_config.json", json.data, json.size);
     qk_buf_free(&json);
@@ -227,7 +227,7 @@ static void test_gemma3(void)
 static void test_capture(void)
 {
     qk_buf data;
-    CHECK(qk_read_file(&data, "tests/data/tokenizer/capture.jsonl", 1 << 20, NULL) == QK_OK);
+    CHECK(qk_read_file(&data, "tests/data/tokenizer/capture.jsonl", 1 << 20, &test_error) == QK_OK);
     qk_error err = {0};
     int examples = 0;
     char *at = (char *)data.data, *end = at + data.size, *stop;
@@ -306,7 +306,7 @@ static bool check_tiny(const char *root, const char *name, int least)
         CHECK_INT(s, QK_ERR_UNSUPPORTED);
         CHECK_MSG(strstr(err.message, say), "%s: \"%s\" is not in: %s", name, say, err.message);
     }
-    CHECK(qk_read_file(&lines, path, 1 << 24, NULL) == QK_OK);
+    CHECK(qk_read_file(&lines, path, 1 << 24, &test_error) == QK_OK);
     if (tok) {
         compare_lines(name, tok, lines.data, lines.size, &sum);
         CHECK_MSG(sum.lines >= least && sum.ids == sum.lines, "%s: %d of %d", name, sum.ids,
@@ -326,7 +326,7 @@ static void test_tiny(void)
     char *root = test_golden("tokenizers/tiny");
     if (!root) SKIP("the tiny tokenizers are not here");
     qk_names names = {0};
-    CHECK(qk_list_dir(root, &names, NULL) == QK_OK);
+    CHECK(qk_list_dir(root, &names, &test_error) == QK_OK);
     int exact = 0;
     for (size_t i = 0; i < names.count; i++) exact += check_tiny(root, names.items[i], 40);
     printf("  tiny: %zu cases, %d exact, %zu refused\n", names.count, exact,
@@ -365,7 +365,8 @@ static int compare_batches(const qk_tokenizer *tok, const qk_json *batch)
         const qk_json *ids = qk_json_get(call, "input_ids")->first;
         const qk_json *mask = qk_json_get(call, "attention_mask")->first;
         for (const qk_json *text = list->first; text; text = text->next, texts++) {
-            CHECK(qk_tokenizer_encode(tok, text->text, text->length, limit, &t, NULL) == QK_OK);
+            CHECK(qk_tokenizer_encode(tok, text->text, text->length, limit, &t, &test_error) ==
+                  QK_OK);
             CHECK_MSG(same_unmasked(&t, ids, mask), "limit %d, \"%s\"", (int)limit, text->text);
             ids = ids->next;
             mask = mask->next;
@@ -387,8 +388,8 @@ static void test_limits(void)
         qk_arena arena = {0};
         const qk_json *batch;
         qk_tokenizer *tok;
-        CHECK(qk_json_parse_file(&arena, path, 1 << 24, &batch, NULL) == QK_OK);
-        CHECK(qk_tokenizer_load(&tok, temp, NULL) == QK_OK);
+        CHECK(qk_json_parse_file(&arena, path, 1 << 24, &batch, &test_error) == QK_OK);
+        CHECK(qk_tokenizer_load(&tok, temp, &test_error) == QK_OK);
         if (tok) CHECK(compare_batches(tok, batch) >= 16);
         qk_tokenizer_free(tok);
         qk_arena_free(&arena);

@@ -104,7 +104,7 @@ static void test_small_limits(void)
         "{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":["
         "{\"SpecialToken\":{\"id\":\"s\"}},{\"SpecialToken\":{\"id\":\"s\"}},"
         "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"s\":{\"ids\":[5]}}}}";
-    CHECK(load_text(&tok, json, strlen(json), NULL) == QK_OK);
+    CHECK(load_text(&tok, json, strlen(json), &test_error) == QK_OK);
     CHECK_STR(encode(tok, "bab", 1), "5 5 1 2");
     CHECK_STR(encode(tok, "bab", 2), "5 5 cut");
     CHECK_STR(encode(tok, "", 2), "5 5");
@@ -224,7 +224,7 @@ static void test_refused_folders(void)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *path = qk_path_join(temp, cases[i].name);
-        CHECK(qk_write_file(path, cases[i].text, strlen(cases[i].text), NULL) == QK_OK);
+        CHECK(qk_write_file(path, cases[i].text, strlen(cases[i].text), &test_error) == QK_OK);
         CHECK(load_text(&tok, json, strlen(json), &err) != QK_OK);
         CHECK_MSG(strstr(err.message, cases[i].say), "%s", err.message);
         unlink(path);
@@ -236,7 +236,7 @@ static void test_refused_text(void)
 {
     qk_tokenizer *tok;
     static const char json[] = "{" MODEL "}";
-    CHECK(load_text(&tok, json, strlen(json), NULL) == QK_OK);
+    CHECK(load_text(&tok, json, strlen(json), &test_error) == QK_OK);
     CHECK_STR(encode(tok, "ab\xFF", 0), "the text is not UTF-8 at byte 2 (0xFF)");
     CHECK_STR(encode(tok, "\xED\xA0\x80", 0), "the text is not UTF-8 at byte 0 (0xED)");
     CHECK_STR(encode(tok, "abab\xE2\x96", 0), "the text is not UTF-8 at byte 4 (0xE2)");
@@ -278,7 +278,7 @@ static void test_cut_files(void)
 {
     for (size_t k = 0; k < sizeof committed / sizeof *committed; k++) {
         qk_buf json;
-        CHECK(qk_read_file(&json, committed[k], 1 << 20, NULL) == QK_OK);
+        CHECK(qk_read_file(&json, committed[k], 1 << 20, &test_error) == QK_OK);
         for (size_t n = 0; n + 2 < json.size; n += 37) {
             qk_tokenizer *tok;
             qk_error err = {0};
@@ -296,7 +296,7 @@ static void test_changed_files(void)
     int loaded = 0, refused = 0;
     for (int round = 0; round < 900; round++) {
         qk_buf json;
-        CHECK(qk_read_file(&json, committed[round % 3], 1 << 20, NULL) == QK_OK);
+        CHECK(qk_read_file(&json, committed[round % 3], 1 << 20, &test_error) == QK_OK);
         for (int i = 0; i < 1 + round % 2; i++) {
             random = random * 6364136223846793005u + 1442695040888963407u;
             size_t span = round % 2 ? 1500 : json.size; /* the flags are at the front */
@@ -325,17 +325,17 @@ static void test_long_words(void)
 {
     qk_tokenizer *tok;
     static const char json[] = "{" MODEL ",\"normalizer\":{\"type\":\"NFC\"}}";
-    CHECK(load_text(&tok, json, strlen(json), NULL) == QK_OK);
+    CHECK(load_text(&tok, json, strlen(json), &test_error) == QK_OK);
     size_t n = 1 << 20;
     char *text = malloc(n);
     qk_tokens t = {0};
     for (size_t i = 0; i < n; i++) text[i] = i % 2 ? 'b' : 'a';
-    CHECK(qk_tokenizer_encode(tok, text, n, 0, &t, NULL) == QK_OK);
+    CHECK(qk_tokenizer_encode(tok, text, n, 0, &t, &test_error) == QK_OK);
     CHECK_INT(t.count, n / 4);
     CHECK_INT(t.ids[n / 4 - 1], 3);
     for (size_t i = 0; i + 3 < n; i += 4)
         memcpy(text + i, i % 8 ? "\xCC\x81\xCC\xA3" : "\xCC\xA3\xCC\x81", 4);
-    CHECK(qk_tokenizer_encode(tok, text, n, 0, &t, NULL) == QK_OK); /* marks to be sorted */
+    CHECK(qk_tokenizer_encode(tok, text, n, 0, &t, &test_error) == QK_OK); /* marks to be sorted */
     CHECK_INT(t.count, 0);
     qk_tokens_free(&t);
     free(text);
@@ -349,11 +349,11 @@ static void test_scratch_is_shared(void)
 {
     qk_tokenizer *one, *two;
     static const char a[] = "{" MODEL "}", b[] = "{\"model\":{" VOCAB ",\"merges\":[]}}";
-    CHECK(load_text(&one, a, strlen(a), NULL) == QK_OK);
-    CHECK(load_text(&two, b, strlen(b), NULL) == QK_OK);
+    CHECK(load_text(&one, a, strlen(a), &test_error) == QK_OK);
+    CHECK(load_text(&two, b, strlen(b), &test_error) == QK_OK);
     qk_tokens t = {0};
     for (int i = 0; i < 4; i++) {
-        CHECK(qk_tokenizer_encode(i % 2 ? two : one, "abab", 4, 0, &t, NULL) == QK_OK);
+        CHECK(qk_tokenizer_encode(i % 2 ? two : one, "abab", 4, 0, &t, &test_error) == QK_OK);
         CHECK_INT(t.count, i % 2 ? 4 : 1);
     }
     qk_tokens_free(&t);
@@ -367,18 +367,18 @@ static void test_threads(void)
     enum { PREFIXES = 40 };
     static const char text[] = "The lighthouse keeper counted 17 ships; e\xCC\x81t\xC3\xA9";
     qk_tokenizer *tok;
-    CHECK(qk_tokenizer_load(&tok, "tests/data/capture/case6_truncation_and_ids/model", NULL) ==
-          QK_OK);
+    CHECK(qk_tokenizer_load(&tok, "tests/data/capture/case6_truncation_and_ids/model",
+                            &test_error) == QK_OK);
     qk_tokens alone[PREFIXES] = {0};
     for (size_t n = 0; n < PREFIXES; n++)
-        CHECK(qk_tokenizer_encode(tok, text, n, 0, &alone[n], NULL) == QK_OK);
+        CHECK(qk_tokenizer_encode(tok, text, n, 0, &alone[n], &test_error) == QK_OK);
     CHECK(alone[PREFIXES - 1].count > 10);
     int wrong = 0;
 #pragma omp parallel for num_threads(4) reduction(+ : wrong)
     for (int i = 0; i < 16; i++) {
         qk_tokens t = {0};
         for (size_t n = PREFIXES; n-- > 0;) {
-            wrong += qk_tokenizer_encode(tok, text, n, 0, &t, NULL) != QK_OK;
+            wrong += qk_tokenizer_encode(tok, text, n, 0, &t, &test_error) != QK_OK;
             wrong += t.count != alone[n].count ||
                      (n && memcmp(t.ids, alone[n].ids, t.count * sizeof *t.ids) != 0);
         }
@@ -442,14 +442,14 @@ static void test_nfc_tables(void)
     char *path = test_golden("tokenizers/unicode.json.zst");
     if (!path) SKIP("unicode.json.zst is not here");
     qk_buf packed;
-    CHECK(qk_read_file(&packed, path, 1 << 24, NULL) == QK_OK);
+    CHECK(qk_read_file(&packed, path, 1 << 24, &test_error) == QK_OK);
     size_t room = 1 << 23;
     char *text = malloc(room);
     size_t size = ZSTD_decompress(text, room, packed.data, packed.size);
     CHECK(!ZSTD_isError(size));
     qk_arena arena = {0};
     const qk_json *all;
-    CHECK(qk_json_parse(&arena, text, size, path, &all, NULL) == QK_OK);
+    CHECK(qk_json_parse(&arena, text, size, path, &all, &test_error) == QK_OK);
     uint8_t *table = qk_nfc_make_table();
     qk_nfc_memory m = {0};
     qk_buf out = {0};

@@ -8,7 +8,6 @@
 
 qk_status qk_fail(qk_error *err, qk_status status, const char *hint, const char *format, ...)
 {
-    if (!err) return status;
     err->status = status;
     va_list args;
     va_start(args, format);

@@ -29,7 +29,7 @@ typedef struct qk_error {
 } qk_error;
 
 /* Fills *err and returns status, so that callers write `return qk_fail(...)`. hint may be NULL.
- * err may be NULL where the caller only wants the status. */
+ * err is never NULL, here and everywhere: a caller that ignores the message still passes one. */
 qk_status qk_fail(qk_error *err, qk_status status, const char *hint, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

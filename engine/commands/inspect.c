@@ -84,8 +84,9 @@ static qk_status inspect_checkpoint(const char *path, bool json, qk_error *err)
     QK_TRY(qk_checkpoint_open(&c, path, err));
     qk_arena arena = {0};
     qk_spec spec;
+    qk_error ignored;
     /* A lone file, or a family that cannot run here, still has tensors to show. */
-    bool known = qk_is_dir(path) && qk_spec_read(&spec, path, NULL, &arena, NULL) == QK_OK;
+    bool known = qk_is_dir(path) && qk_spec_read(&spec, path, NULL, &arena, &ignored) == QK_OK;
     if (json)
         checkpoint_json(&c, known ? &spec : NULL);
     else

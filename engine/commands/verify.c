@@ -18,8 +18,9 @@ static double stated_bf16_error(const char *golden)
     char *meta = qk_strf("%.*smeta.json", slash ? (int)(slash + 1 - golden) : 0, golden);
     qk_arena arena = {0};
     const qk_json *root = NULL;
+    qk_error ignored;
     double largest = 0;
-    if (qk_is_file(meta) && qk_json_parse_file(&arena, meta, 1 << 24, &root, NULL) == QK_OK) {
+    if (qk_is_file(meta) && qk_json_parse_file(&arena, meta, 1 << 24, &root, &ignored) == QK_OK) {
         const qk_json *errors = qk_json_get(root, "bf16_error");
         for (const qk_json *layer = errors ? errors->first : NULL; layer; layer = layer->next)
             for (const qk_json *e = layer->first; e; e = e->next)

@@ -98,7 +98,8 @@ static bool peek_object(const qk_source_spec *spec, qk_json_reader *r, peek *p)
 static void look_ahead(json_source *s, peek *p)
 {
     qk_json_reader r;
-    open_reader(s, &r, NULL);
+    qk_error ignored;
+    open_reader(s, &r, &ignored);
     if (s->in_array) qk_json_next(&r);
     p->all_times = true;
     while (r.at - r.begin < PEEK_BYTES) {

@@ -7,11 +7,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     qk_arena arena = {0};
     const qk_json *v, *again;
-    if (qk_json_parse(&arena, (const char *)data, size, "fuzz", &v, NULL) == QK_OK) {
+    qk_error err;
+    if (qk_json_parse(&arena, (const char *)data, size, "fuzz", &v, &err) == QK_OK) {
         qk_json_out out = {0};
         qk_json_add_tree(&out, NULL, v);
         QK_ASSERT(qk_json_parse(&arena, (const char *)out.buf.data, out.buf.size, "fuzz", &again,
-                                NULL) == QK_OK);
+                                &err) == QK_OK);
         QK_ASSERT(again->type == v->type && again->count == v->count);
         qk_buf_free(&out.buf);
     }

@@ -12,11 +12,12 @@ static void read_column(const qk_pq_file *f, size_t leaf)
 {
     qk_pq_cursor *c;
     qk_pq_batch batch;
-    if (qk_pq_cursor_open(&c, f, leaf, NULL) != QK_OK) return;
+    qk_error err;
+    if (qk_pq_cursor_open(&c, f, leaf, &err) != QK_OK) return;
     size_t rows = 0;
     do {
-        qk_status s = f->leaves[leaf].max_rep ? qk_pq_next_floats(c, 4, 1000, &batch, NULL)
-                                              : qk_pq_next(c, 1000, &batch, NULL);
+        qk_status s = f->leaves[leaf].max_rep ? qk_pq_next_floats(c, 4, 1000, &batch, &err)
+                                              : qk_pq_next(c, 1000, &batch, &err);
         if (s != QK_OK) break;
         rows += batch.n; /* an all-null column of a few bytes may have any number */
     } while (batch.n && rows < 1000000);
@@ -28,9 +29,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int fd = memfd_create("fuzz", 0);
     char path[64];
     qk_pq_file *f;
+    qk_error err;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (fd < 0 || write(fd, data, size) != (ssize_t)size) abort();
-    if (qk_pq_open(&f, path, NULL) == QK_OK) {
+    if (qk_pq_open(&f, path, &err) == QK_OK) {
         for (size_t i = 0; i < f->n_leaves && i < 64; i++) read_column(f, i);
         qk_pq_close(f);
     }

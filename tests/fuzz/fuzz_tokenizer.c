@@ -19,10 +19,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FILE *f = fopen(path, "wb");
     if (!f || fwrite(data, 1, size, f) != size || fclose(f)) abort();
     qk_tokenizer *tok;
-    if (qk_tokenizer_load(&tok, folder, NULL) == QK_OK) {
+    qk_error err;
+    if (qk_tokenizer_load(&tok, folder, &err) == QK_OK) {
         qk_tokens tokens = {0};
-        qk_tokenizer_encode(tok, (const char *)data, size, 100, &tokens, NULL);
-        qk_tokenizer_encode(tok, "It's 2024: héllo", 17, 0, &tokens, NULL);
+        qk_tokenizer_encode(tok, (const char *)data, size, 100, &tokens, &err);
+        qk_tokenizer_encode(tok, "It's 2024: héllo", 17, 0, &tokens, &err);
         for (size_t i = 0; i < tokens.count; i++)
             QK_ASSERT((size_t)tokens.ids[i] < qk_tokenizer_vocab_size(tok));
         qk_tokens_free(&tokens);
