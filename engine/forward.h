@@ -2,15 +2,13 @@
  * every backend; it calls the op table (kernels/backend.h) and knows no names and no #ifdef.
  *
  * Sequences are packed end to end, never padded. Memory: the residual stream [T, D] and the
- * projections [T, (H + 2K) d]; everything wider (the MLP) goes in chunks of QK_CHUNK rows, so it
+ * projections [T, (H + 2K) d]; everything wider (the MLP) goes in chunks of rows, so it
  * grows linearly in T and slowly.
  *
  * next: engine/capture.h */
 #pragma once
 
 #include "engine/model.h"
-
-enum { QK_CHUNK = 512 };
 
 typedef struct qk_batch {
     const int32_t *ids;       /* [T] token ids */

@@ -274,7 +274,7 @@ qk_status qk_merge(const qk_plan *plan, const qk_staging *staging, const qk_iden
         .all_ids = prefix ? &m.all_ids : NULL,
         .format = {plan->spec.d, plan->config->capture.token_strings,
                    plan->config->output.plain_vectors},
-        .window = plan->spec.window,
+        .window = plan->window,
     };
     char *below = qk_strf("%s%s", prefix ? plan->split : "", prefix ? "/" : "");
     m.below = below;

@@ -99,28 +99,44 @@ static qk_status load_embedding(loader *l)
 /* What makes q and k, and with `has_v` also v. */
 static qk_status load_projections(loader *l, const qk_bound_layer *t, qk_layer *w, bool has_v)
 {
-    VECTOR(w->input_norm, t->input_norm);
-    VECTOR(w->q_norm, t->q_norm);
-    VECTOR(w->k_norm, t->k_norm);
+    const qk_st_tensor *const *m = t->weight, *const *b = t->bias;
+    VECTOR(w->input_norm, m[QK_W_INPUT_NORM]);
+    VECTOR(w->q_norm, m[QK_W_Q_NORM]);
+    VECTOR(w->k_norm, m[QK_W_K_NORM]);
     if (has_v) {
-        MATRIX(w->qkv, t->q, t->k, t->v);
-        VECTOR(w->qkv_bias, t->q_bias, t->k_bias, t->v_bias);
+        MATRIX(w->qkv, m[QK_W_Q], m[QK_W_K], m[QK_W_V]);
+        VECTOR(w->qkv_bias, b[QK_W_Q], b[QK_W_K], b[QK_W_V]);
     } else {
-        MATRIX(w->qkv, t->q, t->k);
-        VECTOR(w->qkv_bias, t->q_bias, t->k_bias);
+        MATRIX(w->qkv, m[QK_W_Q], m[QK_W_K]);
+        VECTOR(w->qkv_bias, b[QK_W_Q], b[QK_W_K]);
+    }
+    return QK_OK;
+}
+
+static qk_status load_experts(loader *l, const qk_bound_layer *t, qk_layer *w)
+{
+    MATRIX(w->router, t->weight[QK_W_ROUTER]);
+    w->experts = qk_arena_alloc(&l->m->arena, (size_t)l->m->spec.experts, sizeof *w->experts);
+    for (int e = 0; e < l->m->spec.experts; e++) {
+        MATRIX(w->experts[e].gate_up, t->experts[e].gate, t->experts[e].up);
+        MATRIX(w->experts[e].down, t->experts[e].down);
     }
     return QK_OK;
 }
 
 static qk_status load_rest(loader *l, const qk_bound_layer *t, qk_layer *w)
 {
-    MATRIX(w->o, t->o);
-    VECTOR(w->o_bias, t->o_bias);
-    VECTOR(w->post_norm, t->post_norm);
-    MATRIX(w->gate_up, t->gate, t->up);
-    VECTOR(w->gate_up_bias, t->gate_bias, t->up_bias);
-    MATRIX(w->down, t->down);
-    VECTOR(w->down_bias, t->down_bias);
+    const qk_st_tensor *const *m = t->weight, *const *b = t->bias;
+    MATRIX(w->o, m[QK_W_O]);
+    VECTOR(w->o_bias, b[QK_W_O]);
+    VECTOR(w->attention_out_norm, m[QK_W_ATTENTION_OUT_NORM]);
+    VECTOR(w->mlp_norm, m[QK_W_MLP_NORM]);
+    VECTOR(w->mlp_out_norm, m[QK_W_MLP_OUT_NORM]);
+    if (t->experts) return load_experts(l, t, w);
+    MATRIX(w->mlp.gate_up, m[QK_W_GATE], m[QK_W_UP]);
+    VECTOR(w->mlp.gate_up_bias, b[QK_W_GATE], b[QK_W_UP]);
+    MATRIX(w->mlp.down, m[QK_W_DOWN]);
+    VECTOR(w->mlp.down_bias, b[QK_W_DOWN]);
     return QK_OK;
 }
 
@@ -131,6 +147,7 @@ static qk_status load_weights(loader *l)
     QK_TRY(load_embedding(l));
     for (int i = 0; i < m->n_layers; i++) {
         bool whole = i < m->n_layers - 1 || !m->stops_at_qk;
+        if (m->spec.layer[i].absent) continue;
         qk_progress(false, "loading layer %d of %d", i + 1, m->n_layers);
         QK_TRY(load_projections(l, &l->binding.layers[i], &m->layers[i], whole));
         if (whole) QK_TRY(load_rest(l, &l->binding.layers[i], &m->layers[i]));
@@ -147,6 +164,7 @@ static qk_status load(loader *l, const qk_model_options *options)
     for (size_t i = 0; i < l->checkpoint.files.count; i++)
         qk_names_add(&m->files, l->checkpoint.files.items[i]);
     QK_TRY(qk_bind(&l->binding, &m->spec, &l->checkpoint, &m->arena, l->folder, l->err));
+    if (options->change_spec) options->change_spec(&m->spec);
     QK_ASSERT(options->last_layer < m->spec.layers);
     m->stops_at_qk = options->last_layer >= 0;
     m->n_layers = m->stops_at_qk ? options->last_layer + 1 : m->spec.layers;
@@ -171,8 +189,13 @@ static void free_layer(qk_model *m, qk_layer *w)
 {
     m->backend->matrix_free(m->device, w->qkv);
     m->backend->matrix_free(m->device, w->o);
-    m->backend->matrix_free(m->device, w->gate_up);
-    m->backend->matrix_free(m->device, w->down);
+    m->backend->matrix_free(m->device, w->mlp.gate_up);
+    m->backend->matrix_free(m->device, w->mlp.down);
+    m->backend->matrix_free(m->device, w->router);
+    for (int e = 0; w->experts && e < m->spec.experts; e++) {
+        m->backend->matrix_free(m->device, w->experts[e].gate_up);
+        m->backend->matrix_free(m->device, w->experts[e].down);
+    }
 }
 
 void qk_model_free(qk_model *m)
@@ -197,16 +220,43 @@ static uint64_t embedding_size(const qk_spec *s, qk_dtype compute)
 {
     const qk_json *v = qk_json_get(s->config, "torch_dtype");
     if (!v) v = qk_json_get(s->config, "dtype");
+    if (!v) v = qk_json_get(s->text, "torch_dtype");
     if (qk_json_is_string(v, "bfloat16") || qk_json_is_string(v, "float16")) return 2;
     return qk_json_is_string(v, "float32") ? 4 : qk_dtype_size(compute);
 }
 
+typedef struct weighing {
+    const qk_spec *spec;
+    qk_dtype compute;
+    int last_layer;
+    uint64_t bytes;
+} weighing;
+
+/* The last captured layer has nothing but what makes q and k. */
+static bool makes_q_and_k(qk_weight w)
+{
+    return w == QK_W_INPUT_NORM || w == QK_W_Q || w == QK_W_K || w == QK_W_Q_NORM ||
+           w == QK_W_K_NORM || w == QK_W_QKV;
+}
+
+static qk_status weigh(void *context, const qk_tensor_spec *t)
+{
+    weighing *w = context;
+    const qk_spec *s = w->spec;
+    bool stops = w->last_layer >= 0;
+    if (stops && (t->layer > w->last_layer || t->weight == QK_W_FINAL_NORM)) return QK_OK;
+    if (stops && t->layer == w->last_layer && !makes_q_and_k(t->weight)) return QK_OK;
+    uint64_t rows = t->shape[0], size = t->n_dims == 1 ? 4 : qk_dtype_size(w->compute);
+    if (stops && t->layer == w->last_layer && t->weight == QK_W_QKV)
+        rows -= (uint64_t)s->K * (uint64_t)s->d; /* no v */
+    if (t->weight == QK_W_EMBED) size = embedding_size(s, w->compute);
+    w->bytes += rows * (t->n_dims == 1 ? 1 : t->shape[1]) * size;
+    return QK_OK;
+}
+
 uint64_t qk_model_weight_bytes(const qk_spec *s, qk_dtype compute, int last_layer)
 {
-    uint64_t D = (uint64_t)s->D, q = (uint64_t)s->H * (uint64_t)s->d,
-             k = (uint64_t)s->K * (uint64_t)s->d, F = (uint64_t)s->F;
-    uint64_t whole = D * (q + 2 * k) + q * D + 3 * D * F, projections = D * (q + k);
-    uint64_t layers = (uint64_t)(last_layer < 0 ? s->layers : last_layer);
-    uint64_t matrices = layers * whole + (last_layer < 0 ? 0 : projections);
-    return matrices * qk_dtype_size(compute) + (uint64_t)s->V * D * embedding_size(s, compute);
+    weighing w = {s, compute, last_layer, 0};
+    qk_each_tensor(s, weigh, &w);
+    return w.bytes;
 }

@@ -10,20 +10,27 @@
 #include "engine/base/file.h"
 #include "engine/families/family.h"
 
+/* A gated MLP on the device. */
+typedef struct qk_mlp {
+    qk_matrix *gate_up;        /* [2F, D] */
+    qk_matrix *down;           /* [D, F] */
+    const float *gate_up_bias; /* [2F] */
+    const float *down_bias;    /* [D] */
+} qk_mlp;
+
 /* Weights of one layer on the device. Shapes are [out, in]; biases and norms are float32 vectors.
  * What a layer does not have is NULL. */
 typedef struct qk_layer {
     const float *input_norm; /* [D] */
     qk_matrix *qkv;          /* [(H + 2K) d, D]; without v in a last layer that stops at q and k */
     const float *qkv_bias;
-    const float *q_norm, *k_norm; /* [d] */
+    const float *q_norm, *k_norm; /* [d], or [H d] and [K d] */
     qk_matrix *o;                 /* [D, H d] */
     const float *o_bias;
-    const float *post_norm; /* [D] */
-    qk_matrix *gate_up;     /* [2F, D] */
-    const float *gate_up_bias;
-    qk_matrix *down; /* [D, F] */
-    const float *down_bias;
+    const float *attention_out_norm, *mlp_norm, *mlp_out_norm; /* [D] */
+    qk_mlp mlp;                                                /* of a dense layer */
+    qk_matrix *router;                                         /* [experts, D] of a sparse one */
+    qk_mlp *experts;                                           /* [experts] */
 } qk_layer;
 
 typedef struct qk_model {
@@ -45,8 +52,9 @@ typedef struct qk_model {
 typedef struct qk_model_options {
     const qk_backend *backend;
     qk_device_options device;
-    const qk_json *overrides; /* or NULL */
-    int last_layer;           /* the last one that is captured; -1: the whole model */
+    const qk_json *overrides;           /* or NULL */
+    int last_layer;                     /* the last one that is captured; -1: the whole model */
+    void (*change_spec)(qk_spec *spec); /* NULL, or for tests: what if a knob were wrong? */
 } qk_model_options;
 
 /* Loads FOLDER. On error *model needs no free. */

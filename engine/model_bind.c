@@ -5,9 +5,10 @@
 #include <string.h>
 
 typedef struct binder {
+    qk_binding *out;
     const qk_spec *spec;
     const qk_checkpoint *checkpoint;
-    const char *folder;
+    const char *folder, *prefix;
     bool *used; /* [checkpoint->count] */
     qk_arena *arena;
     qk_error *err;
@@ -25,17 +26,18 @@ static qk_status missing(const binder *b, const char *name)
                    b->folder, name, b->checkpoint->count, near ? near : "none");
 }
 
-static qk_status find(const binder *b, const char *name, const size_t *shape, int n_dims,
-                      const qk_st_tensor **out)
+static qk_status find(const binder *b, const qk_tensor_spec *want, const qk_st_tensor **out)
 {
+    const char *name = qk_arena_strf(b->arena, "%s%s", b->prefix, want->name);
     const qk_st_tensor *t = qk_checkpoint_find(b->checkpoint, name);
     if (!t) return missing(b, name);
     b->used[t - b->checkpoint->tensors] = true;
-    if (t->n_dims != n_dims || memcmp(t->shape, shape, (size_t)n_dims * sizeof *shape) != 0)
+    size_t bytes = (size_t)want->n_dims * sizeof *want->shape;
+    if (t->n_dims != want->n_dims || memcmp(t->shape, want->shape, bytes) != 0)
         return qk_fail(b->err, QK_ERR_FORMAT, "config.json and the weights do not belong together",
                        "%s: tensor '%s' has shape %s, expected %s", t->file, name,
                        qk_st_shape_text(b->arena, t->shape, t->n_dims),
-                       qk_st_shape_text(b->arena, shape, n_dims));
+                       qk_st_shape_text(b->arena, want->shape, want->n_dims));
     qk_dtype dtype;
     if (!qk_st_float_dtype(t, &dtype))
         return qk_fail(b->err, QK_ERR_UNSUPPORTED,
@@ -45,57 +47,100 @@ static qk_status find(const binder *b, const char *name, const size_t *shape, in
     return QK_OK;
 }
 
-static qk_status find_vector(const binder *b, int layer, const char *pattern, int n,
-                             const qk_st_tensor **out)
+/* Rows first .. first + rows - 1 of a tensor, as a tensor. */
+static const qk_st_tensor *rows_of(const binder *b, const qk_st_tensor *t, size_t first,
+                                   size_t rows)
 {
-    if (!pattern) return QK_OK;
-    size_t shape = (size_t)n;
-    const char *text = qk_arena_strndup(b->arena, pattern, strlen(pattern));
-    const char *mark = strstr(text, "%d");
-    const char *name =
-        !mark ? text
-              : qk_arena_strf(b->arena, "%.*s%d%s", (int)(mark - text), text, layer, mark + 2);
-    return find(b, name, &shape, 1, out);
+    qk_st_tensor *part = qk_arena_alloc(b->arena, 1, sizeof *part);
+    size_t row_bytes = t->bytes / t->shape[0];
+    *part = *t;
+    part->shape[0] = rows;
+    part->data = (const char *)t->data + first * row_bytes;
+    part->bytes = rows * row_bytes;
+    return part;
 }
 
-/* A linear layer: `pattern`.weight [out, in] and, with a bias, `pattern`.bias [out]. */
-static qk_status find_linear(const binder *b, int layer, const char *pattern, int out, int in,
-                             bool has_bias, const qk_st_tensor **weight, const qk_st_tensor **bias)
+/* The parts of a fused tensor, in their order. */
+static void split(const binder *b, const qk_st_tensor *t, const qk_st_tensor **slots,
+                  const qk_weight *parts, const size_t *rows, size_t n)
 {
-    const char *mark = strstr(pattern, "%d");
-    const char *base =
-        qk_arena_strf(b->arena, "%.*s%d%s", (int)(mark - pattern), pattern, layer, mark + 2);
-    size_t shape[2] = {(size_t)out, (size_t)in};
-    QK_TRY(find(b, qk_arena_strf(b->arena, "%s.weight", base), shape, 2, weight));
-    if (!has_bias) return QK_OK;
-    return find(b, qk_arena_strf(b->arena, "%s.bias", base), shape, 1, bias);
+    size_t at = 0;
+    for (size_t i = 0; i < n; at += rows[i++]) slots[parts[i]] = rows_of(b, t, at, rows[i]);
 }
 
-static qk_status bind_layer(const binder *b, int i, qk_bound_layer *t)
+static void bind_in_layer(const binder *b, const qk_tensor_spec *want, const qk_st_tensor *t)
 {
+    static const qk_weight qkv[] = {QK_W_Q, QK_W_K, QK_W_V}, gate_up[] = {QK_W_GATE, QK_W_UP};
     const qk_spec *s = b->spec;
-    const qk_weight_names *n = s->family->names;
-    int q = s->H * s->d, k = s->K * s->d;
-    QK_TRY(find_vector(b, i, n->input_norm, s->D, &t->input_norm));
-    QK_TRY(find_vector(b, i, n->post_norm, s->D, &t->post_norm));
-    QK_TRY(find_vector(b, i, n->q_norm, s->d, &t->q_norm));
-    QK_TRY(find_vector(b, i, n->k_norm, s->d, &t->k_norm));
-    QK_TRY(find_linear(b, i, n->q, q, s->D, s->qkv_bias, &t->q, &t->q_bias));
-    QK_TRY(find_linear(b, i, n->k, k, s->D, s->qkv_bias, &t->k, &t->k_bias));
-    QK_TRY(find_linear(b, i, n->v, k, s->D, s->qkv_bias, &t->v, &t->v_bias));
-    QK_TRY(find_linear(b, i, n->o, s->D, q, s->o_bias, &t->o, &t->o_bias));
-    QK_TRY(find_linear(b, i, n->gate, s->F, s->D, s->mlp_bias, &t->gate, &t->gate_bias));
-    QK_TRY(find_linear(b, i, n->up, s->F, s->D, s->mlp_bias, &t->up, &t->up_bias));
-    return find_linear(b, i, n->down, s->D, s->F, s->mlp_bias, &t->down, &t->down_bias);
+    qk_bound_layer *l = &b->out->layers[want->layer];
+    const qk_st_tensor **slots = want->bias ? l->bias : l->weight;
+    size_t q = (size_t)(s->H * s->d), k = (size_t)(s->K * s->d), F = (size_t)s->F;
+    if (want->expert >= 0) {
+        qk_bound_expert *e = &l->experts[want->expert];
+        *(want->weight == QK_W_EXPERT_GATE ? &e->gate
+          : want->weight == QK_W_EXPERT_UP ? &e->up
+                                           : &e->down) = t;
+    } else if (want->weight == QK_W_QKV) {
+        split(b, t, slots, qkv, (size_t[]){q, k, k}, 3);
+    } else if (want->weight == QK_W_GATE_UP) {
+        split(b, t, slots, gate_up, (size_t[]){F, F}, 2);
+    } else {
+        slots[want->weight] = t;
+    }
 }
 
-/* Tensors that a prefill has no use for: the output head, tables that old files stored, and layers
- * that an override of num_hidden_layers dropped. */
-static bool may_be_left(const qk_spec *spec, const char *name)
+static qk_status bind_one(void *context, const qk_tensor_spec *want)
 {
-    if (!strcmp(name, "lm_head.weight") || strstr(name, "rotary_emb.inv_freq")) return true;
-    const char *layer = strstr(name, "layers.");
-    return layer && atoi(layer + strlen("layers.")) >= spec->layers;
+    const binder *b = context;
+    const qk_st_tensor *t = NULL;
+    QK_TRY(find(b, want, &t));
+    if (want->weight == QK_W_EMBED)
+        b->out->embed = t;
+    else if (want->weight == QK_W_FINAL_NORM)
+        b->out->final_norm = t;
+    else
+        bind_in_layer(b, want, t);
+    return QK_OK;
+}
+
+/* The prefix under which this checkpoint has the embedding; the usual one when none has. */
+static const char *find_prefix(const qk_spec *spec, const qk_checkpoint *c, qk_arena *arena)
+{
+    const char *const *prefixes = qk_tensor_prefixes(spec);
+    for (size_t i = 0; prefixes[i]; i++)
+        if (qk_checkpoint_find(
+                c, qk_arena_strf(arena, "%s%s", prefixes[i], (*spec->family->names)[QK_W_EMBED])))
+            return prefixes[i];
+    return prefixes[0];
+}
+
+static bool starts_with(const char *text, const char *start)
+{
+    return !strncmp(text, start, strlen(start));
+}
+
+/* The vision tower of a wrapper, which newer files keep under "model." too. */
+static bool of_another_part(const qk_spec *spec, const char *name)
+{
+    if (!spec->wrapper) return false;
+    for (const char *const *part = spec->wrapper->other_parts; *part; part++)
+        if (starts_with(name, *part) ||
+            (starts_with(name, "model.") && starts_with(name + strlen("model."), *part)))
+            return true;
+    return false;
+}
+
+/* Tensors that a prefill has no use for: the output head, tables that old files stored, layers that
+ * an override of num_hidden_layers dropped or that do nothing without an image. */
+static bool may_be_left(const binder *b, const char *name)
+{
+    if (strstr(name, "lm_head.weight") || strstr(name, "rotary_emb.inv_freq")) return true;
+    if (of_another_part(b->spec, name)) return true;
+    if (!starts_with(name, b->prefix)) return false;
+    name += strlen(b->prefix);
+    if (!starts_with(name, "layers.")) return false;
+    int layer = atoi(name + strlen("layers."));
+    return layer >= b->spec->layers || (layer >= 0 && b->spec->layer[layer].absent);
 }
 
 static qk_status check_left_over(const binder *b)
@@ -104,7 +149,7 @@ static qk_status check_left_over(const binder *b)
     const char *first = NULL;
     for (size_t i = 0; i < b->checkpoint->count; i++) {
         const char *name = b->checkpoint->tensors[i].name;
-        if (b->used[i] || may_be_left(b->spec, name)) continue;
+        if (b->used[i] || may_be_left(b, name)) continue;
         if (!n++) first = name;
     }
     if (!n) return QK_OK;
@@ -118,12 +163,20 @@ qk_status qk_bind(qk_binding *out, const qk_spec *spec, const qk_checkpoint *c, 
                   const char *folder, qk_error *err)
 {
     *out = (qk_binding){0};
-    binder b = {spec, c, folder, qk_arena_alloc(arena, c->count, sizeof(bool)), arena, err};
-    size_t table[2] = {(size_t)spec->V, (size_t)spec->D};
-    QK_TRY(find(&b, spec->family->names->embed, table, 2, &out->embed));
-    QK_TRY(find_vector(&b, 0, spec->family->names->final_norm, spec->D, &out->final_norm));
+    binder b = {.out = out,
+                .spec = spec,
+                .checkpoint = c,
+                .folder = folder,
+                .prefix = find_prefix(spec, c, arena),
+                .used = qk_arena_alloc(arena, c->count, sizeof(bool)),
+                .arena = arena,
+                .err = err};
     out->layers = qk_arena_alloc(arena, (size_t)spec->layers, sizeof *out->layers);
-    for (int i = 0; i < spec->layers; i++) QK_TRY(bind_layer(&b, i, &out->layers[i]));
+    for (int l = 0; l < spec->layers; l++)
+        if (spec->layer[l].sparse)
+            out->layers[l].experts =
+                qk_arena_alloc(arena, (size_t)spec->experts, sizeof(qk_bound_expert));
+    QK_TRY(qk_each_tensor(spec, bind_one, &b));
     return check_left_over(&b);
 }
 

@@ -4,10 +4,15 @@
 #include "engine/families/family.h"
 #include "formats/safetensors.h"
 
+typedef struct qk_bound_expert {
+    const qk_st_tensor *gate, *up, *down;
+} qk_bound_expert;
+
+/* What a layer does not have is NULL. Tensors that a checkpoint keeps fused (q, k and v; gate and
+ * up) are bound as the parts they are made of, under QK_W_Q, QK_W_K ... */
 typedef struct qk_bound_layer {
-    const qk_st_tensor *input_norm, *post_norm, *q_norm, *k_norm;
-    const qk_st_tensor *q, *k, *v, *o, *gate, *up, *down;
-    const qk_st_tensor *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias;
+    const qk_st_tensor *weight[QK_N_WEIGHTS], *bias[QK_N_WEIGHTS];
+    qk_bound_expert *experts; /* [spec->experts] in a sparse layer */
 } qk_bound_layer;
 
 typedef struct qk_binding {

@@ -99,6 +99,7 @@ static qk_status check_typed(const qk_json *config, const char *where, qk_error 
 {
     const qk_json *p = qk_json_get(config, "rope_parameters");
     const qk_json *type = qk_json_get(p, "rope_type");
+    if (!type) type = qk_json_get(qk_json_get(p, "full_attention"), "rope_type");
     if (qk_json_get(p, "factor") && (!type || qk_json_is_string(type, "default")))
         return qk_fail(err, QK_ERR_CONFIG, "add rope_type: yarn (or linear, dynamic, llama3)",
                        "%s: rope_scaling has a factor but no rope_type: it would have no effect",
@@ -106,25 +107,52 @@ static qk_status check_typed(const qk_json *config, const char *where, qk_error 
     return QK_OK;
 }
 
+/* `rope_scaling: null` leaves nothing but the base, of every layer type. */
+static void take_scaling_away(qk_arena *arena, qk_json *target)
+{
+    qk_json *parameters = (qk_json *)qk_json_get(target, "rope_parameters");
+    qk_json *full = (qk_json *)qk_json_get(parameters, "full_attention");
+    qk_json *local = detach(parameters, "sliding_attention");
+    qk_json *theta = detach(full ? full : parameters, "rope_theta"), *bare = new_object(arena);
+    if (theta) set(bare, "rope_theta", theta);
+    if (local) set(bare, "sliding_attention", local);
+    set(target, "rope_parameters", bare);
+}
+
+/* changes: the caller's own copy. */
+static qk_status apply(qk_arena *arena, qk_json *target, qk_json *changes, qk_error *err)
+{
+    const qk_json *scaling = qk_json_get(changes, "rope_scaling");
+    if (scaling && scaling->type == QK_JSON_T_NULL) take_scaling_away(arena, target);
+    QK_TRY(fold_rope(arena, changes, "model.config_overrides", err));
+    merge_into(arena, target, changes);
+    return QK_OK;
+}
+
 qk_status qk_config_merge(qk_arena *arena, const qk_json *config, const qk_json *overrides,
-                          const char *where, const qk_json **out, qk_error *err)
+                          const char *text_key, const char *where, const qk_json **out,
+                          qk_error *err)
 {
     qk_json *merged = copy_node(arena, config);
-    QK_TRY(fold_rope(arena, merged, where, err));
+    qk_json *text = text_key ? (qk_json *)qk_json_get(merged, text_key) : merged;
+    QK_TRY(fold_rope(arena, text, where, err));
     if (!is_null(overrides)) {
-        const qk_json *scaling = qk_json_get(overrides, "rope_scaling");
-        if (scaling && scaling->type == QK_JSON_T_NULL) {
-            qk_json *theta =
-                detach((qk_json *)qk_json_get(merged, "rope_parameters"), "rope_theta");
-            qk_json *bare = new_object(arena);
-            if (theta) set(bare, "rope_theta", theta);
-            set(merged, "rope_parameters", bare);
-        }
         qk_json *changes = copy_node(arena, overrides);
-        QK_TRY(fold_rope(arena, changes, "model.config_overrides", err));
-        merge_into(arena, merged, changes);
+        qk_json *inner = text_key ? detach(changes, text_key) : NULL;
+        QK_TRY(apply(arena, text, changes, err));
+        if (!is_null(inner) && inner->type != QK_JSON_T_OBJECT)
+            return qk_fail(err, QK_ERR_CONFIG, NULL, "model.config_overrides.%s is %s, not a map",
+                           text_key, qk_json_type_name(inner));
+        if (!is_null(inner)) QK_TRY(apply(arena, text, inner, err));
     }
-    QK_TRY(check_typed(merged, where, err));
+    QK_TRY(check_typed(text, where, err));
     *out = merged;
     return QK_OK;
+}
+
+const qk_json *qk_config_overlay(qk_arena *arena, const qk_json *base, const qk_json *top)
+{
+    qk_json *both = copy_node(arena, base);
+    if (top) merge_into(arena, both, top);
+    return both;
 }

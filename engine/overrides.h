@@ -5,11 +5,18 @@
  * move into `rope_parameters`, in the file and in the overrides, so that a YaRN override never
  * loses rope_theta. `rope_scaling: null` in the overrides takes scaling away.
  *
+ * In a wrapper (a model that also sees images) the text model stands in an object of its own,
+ * text_key: overrides mean that one, written flat or inside text_config.
+ *
  * next: engine/families/family.h */
 #pragma once
 
 #include "formats/json.h"
 
-/* *out is a new tree in the arena; config and overrides (may be NULL) stay as they are. */
+/* *out is a new tree in the arena; config and overrides (may be NULL) stay as they are. text_key is
+ * NULL when config itself describes the text model. */
 qk_status qk_config_merge(qk_arena *arena, const qk_json *config, const qk_json *overrides,
-                          const char *where, const qk_json **out, qk_error *err);
+                          const char *text_key, const char *where, const qk_json **out,
+                          qk_error *err);
+/* A new object: base with the members of `top` (may be NULL) over it, merged key by key. */
+const qk_json *qk_config_overlay(qk_arena *arena, const qk_json *base, const qk_json *top);

@@ -64,9 +64,17 @@ static qk_status local_folder(const char *key, const char *name, qk_error *err)
 static qk_status choose_heads(qk_plan *plan, qk_error *err)
 {
     const qk_config *c = plan->config;
-    bool *sliding = qk_arena_alloc(&plan->arena, (size_t)plan->spec.layers, sizeof *sliding);
-    for (int l = 0; l < plan->spec.layers; l++) sliding[l] = plan->spec.window[l] > 0;
-    qk_head_model model = {plan->spec.layers, plan->spec.H, plan->spec.K, sliding};
+    const qk_spec *s = &plan->spec;
+    bool *sliding = qk_arena_alloc(&plan->arena, (size_t)s->layers, sizeof *sliding);
+    bool *absent = qk_arena_alloc(&plan->arena, (size_t)s->layers, sizeof *absent);
+    int *window = qk_arena_alloc(&plan->arena, (size_t)s->layers, sizeof *window);
+    for (int l = 0; l < s->layers; l++) {
+        window[l] = s->layer[l].window;
+        sliding[l] = window[l] > 0;
+        absent[l] = s->layer[l].absent;
+    }
+    plan->window = window;
+    qk_head_model model = {s->layers, s->H, s->K, sliding, absent};
     qk_head_choice choice = {
         .layers = c->capture.layers.items,
         .n_layers = c->capture.layers.count,

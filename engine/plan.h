@@ -11,6 +11,7 @@ typedef struct qk_plan {
     const qk_config *config; /* borrowed */
     qk_spec spec;
     qk_head_plan heads;
+    const int *window; /* [spec.layers]: 0 full attention */
     const char *model_folder, *tokenizer_folder;
     const char *split;   /* the model's name with every non-word character as '_', or "train" */
     int unit_examples;   /* examples of a work unit: depends on the configuration alone */

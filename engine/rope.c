@@ -98,14 +98,20 @@ static qk_status read_longrope(const reader *r, qk_rope *rope, qk_arena *arena)
     return number(r, "attention_factor", false, standard, &rope->attention_factor);
 }
 
-static const char *const type_names[] = {"default", "linear",   "dynamic", "llama3",
-                                         "yarn",    "longrope", NULL};
+static const struct {
+    const char *name;
+    qk_rope_type type;
+} types[] = {
+    {"default", QK_ROPE_DEFAULT}, {"linear", QK_ROPE_LINEAR}, {"dynamic", QK_ROPE_DYNAMIC},
+    {"llama3", QK_ROPE_LLAMA3},   {"yarn", QK_ROPE_YARN},     {"longrope", QK_ROPE_LONGROPE},
+    {"su", QK_ROPE_LONGROPE}, /* as the first Phi 3 files called it */
+};
 
 static qk_status read_type(const reader *r, qk_rope *rope)
 {
-    for (int i = 0; type_names[i]; i++)
-        if (!strcmp(r->type, type_names[i])) {
-            rope->type = (qk_rope_type)i;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (!strcmp(r->type, types[i].name)) {
+            rope->type = types[i].type;
             return QK_OK;
         }
     return qk_fail(r->err, QK_ERR_UNSUPPORTED,
@@ -123,8 +129,33 @@ static qk_status read_lengths(const reader *r, const qk_json *config, qk_rope *r
     return positive(&top, "original_max_position_embeddings", false, own, &rope->original);
 }
 
+/* Keys of all types; what a type does not use has no effect in transformers either. */
+static qk_status check_rope_keys(const reader *r)
+{
+    static const char *const known[] = {
+        "rope_type", "type", "rope_theta", "partial_rotary_factor", "factor",
+        "original_max_position_embeddings", "max_position_embeddings", "low_freq_factor",
+        "high_freq_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim",
+        "attention_factor", "truncate", "short_factor", "long_factor", "llama_4_scaling_beta",
+        "finetuned",
+        /* layer types, each with parameters of its own */
+        "full_attention", "sliding_attention"};
+    for (const qk_json *v = r->parameters ? r->parameters->first : NULL; v; v = v->next) {
+        bool found = v->type == QK_JSON_T_NULL;
+        for (size_t i = 0; i < sizeof known / sizeof *known && !found; i++)
+            found = !strcmp(v->key, known[i]);
+        if (!found)
+            return qk_fail(r->err, QK_ERR_UNSUPPORTED,
+                           "if it means nothing, set it to null in model.config_overrides",
+                           "%s: rope_parameters has a key '%.100s' that is not known", r->where,
+                           v->key);
+    }
+    return QK_OK;
+}
+
 qk_status qk_rope_read(qk_rope *rope, const qk_json *parameters, const qk_json *config,
-                       int head_dim, qk_arena *arena, const char *where, qk_error *err)
+                       int head_dim, const qk_rope_defaults *silent, qk_arena *arena,
+                       const char *where, qk_error *err)
 {
     *rope = (qk_rope){.attention_factor = 1, .factor = 1};
     const qk_json *type = qk_json_get(parameters, "rope_type");
@@ -133,9 +164,11 @@ qk_status qk_rope_read(qk_rope *rope, const qk_json *parameters, const qk_json *
                        qk_json_type_name(type));
     reader r = {parameters, where, type ? type->text : "default", err};
     QK_TRY(read_type(&r, rope));
-    QK_TRY(positive(&r, "rope_theta", false, 10000, &rope->theta));
+    QK_TRY(check_rope_keys(&r));
+    QK_TRY(positive(&r, "rope_theta", false, silent->theta, &rope->theta));
     double part;
-    QK_TRY(positive(&r, "partial_rotary_factor", false, 1, &part));
+    QK_TRY(
+        positive(&r, "partial_rotary_factor", false, silent->partial ? silent->partial : 1, &part));
     rope->rotary = (int)(head_dim * part);
     if (rope->rotary < 2 || rope->rotary % 2 || rope->rotary > head_dim)
         return qk_fail(

@@ -40,11 +40,18 @@ typedef struct qk_rope {
     const double *short_factor, *long_factor; /* [rotary / 2], longrope */
 } qk_rope;
 
+/* What counts when the parameters are silent. */
+typedef struct qk_rope_defaults {
+    double theta;
+    double partial; /* the part of a head that turns; 0: all */
+} qk_rope_defaults;
+
 /* Reads the object `rope_parameters` (see engine/overrides.h for how older keys become one).
  * config gives max_position_embeddings and, when it has one, original_max_position_embeddings.
- * Lists live in the arena. Errors name the key. */
+ * Lists live in the arena. Errors name the key; a key that no rule here knows is one. */
 qk_status qk_rope_read(qk_rope *rope, const qk_json *parameters, const qk_json *config,
-                       int head_dim, qk_arena *arena, const char *where, qk_error *err);
+                       int head_dim, const qk_rope_defaults *silent, qk_arena *arena,
+                       const char *where, qk_error *err);
 
 /* Whether the frequencies depend on the length of the sequence (dynamic, longrope). */
 bool qk_rope_depends_on_length(const qk_rope *rope);

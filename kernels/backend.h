@@ -87,14 +87,16 @@ typedef struct qk_layer_capture {
 } qk_layer_capture;
 
 /* What happens to a projection row between its matrix product and attention, in this order:
- * RMS norm of each q head and each k head (when the weights are given), capture before RoPE,
- * rotary embedding. */
+ * RMS norm of q and of k (when the weights are given), capture before RoPE, rotary embedding,
+ * scaling of the queries by position. */
 typedef struct qk_qkv_post {
     qk_heads heads;
-    const float *q_norm, *k_norm; /* [d] device memory, or NULL */
+    const float *q_norm, *k_norm; /* [d] device memory, or NULL: each head has a norm of its own */
+    bool norm_whole;              /* or one over all heads: q_norm [H d], k_norm [K d] */
     float eps;
     bool norm_plus_one;     /* the weight is stored as w - 1 */
     const float *cos, *sin; /* [table rows, rotary / 2] device memory; NULL: no rotary embedding */
+    const float *q_scale;   /* [table rows] device memory: multiplies queries; NULL: 1 */
     const int32_t *table_row;        /* [T] host memory: the table row of each token */
     int rotary;                      /* how many of the d numbers turn, from the first; even */
     bool interleaved;                /* pairs are (2i, 2i+1) instead of (i, i + rotary/2) */
@@ -111,7 +113,16 @@ typedef struct qk_attention {
     const qk_layer_capture *capture; /* copies of q and k as attention sees them, or NULL */
 } qk_attention;
 
-typedef enum qk_activation { QK_SILU, QK_GELU_TANH } qk_activation;
+typedef enum qk_activation { QK_SILU, QK_GELU, QK_GELU_TANH } qk_activation;
+
+/* Which rows of a batch go to which expert. Pair i says: row rows[i], times weights[i]. Expert e
+ * has the pairs starts[e] .. starts[e + 1] - 1, their rows ascending. Owned by the device, until
+ * the next route. */
+typedef struct qk_routes {
+    const int32_t *starts; /* [experts + 1] host memory */
+    const int32_t *rows;   /* [T * top_k] device memory */
+    const float *weights;  /* [T * top_k] device memory */
+} qk_routes;
 
 typedef struct qk_backend {
     const char *name; /* "cpu", "ref", "cuda" */
@@ -146,6 +157,14 @@ typedef struct qk_backend {
     void (*rmsnorm)(qk_device *dev, qk_tensor y, qk_tensor x, const float *w, float eps,
                     bool plus_one);
 
+    /* y = x in y's format.  x [T, D] float32, y [T, D] float32 or bfloat16. */
+    void (*convert)(qk_device *dev, qk_tensor y, qk_tensor x);
+
+    /* x += scale * y; with w, x += scale * rmsnorm(y), which may leave y changed.
+     * x, y [T, D] float32, w [D] float32 device memory or NULL. */
+    void (*add)(qk_device *dev, qk_tensor x, qk_tensor y, const float *w, float eps, bool plus_one,
+                float scale);
+
     /* y = x W^T, or y += x W^T, plus bias[out] when given (float32 device memory).
      * x [T, in] float32 (bfloat16 when compute is QK_BF16), y [T, out] float32. */
     void (*matmul)(qk_device *dev, qk_tensor y, qk_tensor x, const qk_matrix *w, const float *bias,
@@ -168,6 +187,16 @@ typedef struct qk_backend {
 
     /* y = act(g[:, 0:F]) * g[:, F:2F].  g [T, 2F] float32, y [T, F] float32 or bfloat16. */
     void (*glu)(qk_device *dev, qk_tensor y, qk_tensor g, qk_activation act);
+
+    /* Mixture of experts (Shazeer et al., 2017; Fedus et al., 2022). For each row the top_k experts
+     * with the largest softmax(logits), the lower number first when equal; their probabilities are
+     * the weights, divided by their sum with `renormalise`. logits [T, experts] float32. */
+    const qk_routes *(*route)(qk_device *dev, qk_tensor logits, int top_k, bool renormalise);
+    /* y[i, :] = x[rows[i], :].  y [n, D] of x's format, rows [n] device memory. */
+    void (*take_rows)(qk_device *dev, qk_tensor y, qk_tensor x, const int32_t *rows);
+    /* x[rows[i], :] += weights[i] * y[i, :], no row twice.  x, y float32. */
+    void (*add_rows)(qk_device *dev, qk_tensor x, qk_tensor y, const int32_t *rows,
+                     const float *weights);
 
     void (*sync)(qk_device *dev); /* waits for all work and all copies */
 } qk_backend;

@@ -84,8 +84,15 @@ static qk_status choose_layers(selection *s, const qk_head_choice *c, qk_error *
         return qk_fail(err, QK_ERR_CONFIG, NULL,
                        "capture.layers: there is no layer %lld; the model has layers 0 to %d",
                        (long long)*bad, m->n_layers - 1);
+    for (size_t i = 0; i < c->n_layers; i++)
+        if (m->absent && m->absent[c->layers[i]])
+            return qk_fail(err, QK_ERR_CONFIG, "take it out of the list",
+                           "capture.layers: layer %lld has no self-attention, so no queries and "
+                           "keys to capture",
+                           (long long)c->layers[i]);
     int32_t left = 0;
     for (int32_t layer = 0; layer < m->n_layers; layer++) {
+        if (m->absent && m->absent[layer]) s->layers[layer] = false;
         if (s->layers[layer] && c->full_attention_only && slides(m, layer)) {
             s->layers[layer] = false;
             s->dropped++;

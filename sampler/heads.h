@@ -24,6 +24,7 @@ enum { QK_HEAD_LIMIT = 1024 };
 typedef struct qk_head_model {
     int32_t n_layers, n_q_heads, n_k_heads; /* n_q_heads is a multiple of n_k_heads */
     const bool *sliding; /* [n_layers], borrowed: has a sliding window; NULL: none has */
+    const bool *absent;  /* [n_layers], borrowed: has no self-attention; NULL: all have */
 } qk_head_model;
 
 /* The choice as a configuration makes it; the arrays are borrowed. */

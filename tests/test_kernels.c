@@ -286,7 +286,8 @@ static float *run_glu(const qk_backend *b, qk_device *dev, const void *shape, si
     for (size_t i = 0; i < s->T * 2 * s->D; i++) v[i] *= 6; /* far into both tails */
     qk_tensor g = tensor(b, dev, QK_F32, s->T, 2 * s->D, v);
     qk_tensor y = tensor(b, dev, QK_F32, s->T, s->D, NULL);
-    b->glu(dev, y, g, s->option ? QK_GELU_TANH : QK_SILU);
+    static const qk_activation acts[] = {QK_SILU, QK_GELU_TANH, QK_GELU};
+    b->glu(dev, y, g, acts[s->option]);
     float *out = values_of(b, dev, y);
     *n = s->T * s->D;
     b->free(dev, &g), b->free(dev, &y);
@@ -310,17 +311,51 @@ static float *run_embed(const qk_backend *b, qk_device *dev, const void *shape, 
     return out;
 }
 
+static float *run_add(const qk_backend *b, qk_device *dev, const void *shape, size_t *n)
+{
+    const row_shape *s = shape; /* option 0: no norm, 1: a norm with w + 1, 2: a plain one */
+    float *vx = noises(s->T * s->D, 21), *vy = noises(s->T * s->D, 22), *w = noises(s->D, 23);
+    qk_tensor x = tensor(b, dev, QK_F32, s->T, s->D, vx),
+              y = tensor(b, dev, QK_F32, s->T, s->D, vy);
+    qk_tensor tw = tensor(b, dev, QK_F32, 1, s->D, w);
+    b->add(dev, x, y, s->option ? tw.data : NULL, 1e-5f, s->option == 1, 0.22f);
+    float *out = values_of(b, dev, x);
+    *n = s->T * s->D;
+    b->free(dev, &x), b->free(dev, &y), b->free(dev, &tw);
+    free(vx), free(vy), free(w);
+    return out;
+}
+
+static float *run_convert(const qk_backend *b, qk_device *dev, const void *shape, size_t *n)
+{
+    const row_shape *s = shape;
+    float *v = noises(s->T * s->D, 24);
+    qk_tensor x = tensor(b, dev, QK_F32, s->T, s->D, v);
+    qk_tensor y = tensor(b, dev, test_activation, s->T, s->D, NULL);
+    b->convert(dev, y, x);
+    float *out = values_of(b, dev, y);
+    *n = s->T * s->D;
+    b->free(dev, &x), b->free(dev, &y);
+    free(v);
+    return out;
+}
+
 static void test_row_ops(void)
 {
     static const size_t Ts[] = {1, 7, 65}, Ds[] = {1, 15, 16, 100, 576};
     for (size_t i = 0; i < 3 * 5 * 3; i++) {
         row_shape s = {Ts[i % 3], Ds[i / 3 % 5], (int)(i / 15)};
         compare_all("rmsnorm", run_rmsnorm, &s, QK_F32, 2e-5);
-        if (s.option < 2) compare_all("glu", run_glu, &s, QK_F32, 2e-4);
+        compare_all("glu", run_glu, &s, QK_F32, 2e-4);
         if (s.option < 2) compare_all("embed", run_embed, &s, QK_F32, 0);
+        compare_all("add", run_add, &s, QK_F32, 2e-5);
     }
     row_shape s = {5, 33, 0};
     compare_all("embed rounds to the compute format", run_embed, &s, QK_BF16, 0);
+    compare_all("convert", run_convert, &s, QK_F32, 0);
+    test_activation = QK_BF16;
+    compare_all("convert", run_convert, &s, QK_BF16, 0);
+    test_activation = QK_F32;
 }
 
 /* ---- norm, capture, RoPE ---- */
@@ -328,6 +363,7 @@ static void test_row_ops(void)
 typedef struct post_shape {
     int H, K, d, rotary;
     bool has_v, norm, interleaved, capture;
+    bool whole; /* one norm over all heads, and queries scaled by position */
 } post_shape;
 
 /* Output rows and captured rows behind each other. */
@@ -337,8 +373,11 @@ static float *run_post(const qk_backend *b, qk_device *dev, const void *shape, s
     const post_shape *s = shape;
     qk_heads heads = {s->H, s->K, s->d, s->has_v};
     size_t width = qk_heads_width(heads), half = (size_t)s->rotary / 2, d = (size_t)s->d;
-    float *v = noises(T * width, 15), *c = noises(2 * TABLE * (half + 1), 16), *w = noises(d, 17);
-    qk_tensor in = tensor(b, dev, QK_F32, T, width, v), tw = tensor(b, dev, QK_F32, 1, d, w);
+    size_t norm = s->whole ? (size_t)s->H * d : d;
+    float *v = noises(T * width, 15), *c = noises(2 * TABLE * (half + 1), 16),
+          *w = noises(norm, 17), *scales = noises(TABLE, 19);
+    qk_tensor in = tensor(b, dev, QK_F32, T, width, v), tw = tensor(b, dev, QK_F32, 1, norm, w);
+    qk_tensor ts = tensor(b, dev, QK_F32, TABLE, 1, scales);
     qk_tensor tc = tensor(b, dev, QK_F32, 2 * TABLE, half + 1, c); /* cosines, then sines */
     qk_tensor out =
         test_activation == QK_F32 ? in : tensor(b, dev, test_activation, T, width, NULL);
@@ -355,6 +394,8 @@ static float *run_post(const qk_backend *b, qk_device *dev, const void *shape, s
                      .rotary = s->rotary,
                      .interleaved = s->interleaved};
     p.q_norm = p.k_norm = s->norm ? tw.data : NULL;
+    p.norm_whole = s->whole;
+    p.q_scale = s->whole ? ts.data : NULL;
     p.cos = s->rotary ? tc.data : NULL;
     p.sin = s->rotary ? (float *)tc.data + TABLE * half : NULL;
     p.capture = s->capture ? &capture : NULL;
@@ -368,17 +409,21 @@ static float *run_post(const qk_backend *b, qk_device *dev, const void *shape, s
     memcpy(both, rows_out, T * width * sizeof *both);
     memcpy(both + T * width, captured, 8 * d * sizeof *both);
     if (out.data != in.data) b->free(dev, &out);
-    b->free(dev, &in), b->free(dev, &tw), b->free(dev, &tc);
-    free(v), free(c), free(w), free(captured), free(rows_out);
+    b->free(dev, &in), b->free(dev, &tw), b->free(dev, &tc), b->free(dev, &ts);
+    free(v), free(c), free(w), free(scales), free(captured), free(rows_out);
     return both;
 }
 
 static void test_qkv_post(void)
 {
     static const post_shape shapes[] = {
-        {4, 2, 16, 16, true, false, false, true},   {3, 1, 64, 64, true, true, false, true},
-        {2, 2, 80, 40, false, true, true, true},    {8, 2, 24, 8, true, false, true, false},
-        {4, 4, 128, 128, false, true, false, true}, {4, 2, 16, 0, true, true, false, true},
+        {4, 2, 16, 16, true, false, false, true, false},
+        {3, 1, 64, 64, true, true, false, true, false},
+        {2, 2, 80, 40, false, true, true, true, false},
+        {8, 2, 24, 8, true, false, true, false, false},
+        {4, 4, 128, 128, false, true, false, true, false},
+        {4, 2, 16, 0, true, true, false, true, false},
+        {6, 3, 24, 24, true, true, false, true, true},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int f = 0; f < 2; f++) {
@@ -386,6 +431,53 @@ static void test_qkv_post(void)
             compare_all("qkv_post", run_post, &shapes[i], f ? QK_BF16 : QK_F32, f ? 0.04 : 1e-5);
         }
     test_activation = QK_F32;
+}
+
+/* ---- mixture of experts ---- */
+
+typedef struct expert_shape {
+    size_t T, E, D;
+    int top_k;
+    bool renormalise;
+} expert_shape;
+
+/* Routes, and rows that went there and back, as one list of floats. */
+static float *run_experts(const qk_backend *b, qk_device *dev, const void *shape, size_t *n)
+{
+    const expert_shape *s = shape;
+    size_t pairs = s->T * (size_t)s->top_k, at = 0;
+    float *v = noises(s->T * s->E, 31), *vx = noises(s->T * s->D, 32);
+    for (size_t i = 0; i < s->E; i++) v[i] = 1; /* the first row: all equal, lower numbers win */
+    qk_tensor logits = tensor(b, dev, QK_F32, s->T, s->E, v);
+    qk_tensor x = tensor(b, dev, QK_F32, s->T, s->D, vx),
+              y = tensor(b, dev, QK_F32, s->T, s->D, vx);
+    const qk_routes *r = b->route(dev, logits, s->top_k, s->renormalise);
+    float *out = qk_alloc(s->E + 1 + 2 * pairs + s->T * s->D, sizeof *out);
+    for (size_t e = 0; e <= s->E; e++) out[at++] = (float)r->starts[e];
+    for (size_t i = 0; i < pairs; i++) out[at++] = (float)r->rows[i];
+    for (size_t i = 0; i < pairs; i++) out[at++] = r->weights[i];
+    for (size_t e = 0; e < s->E; e++) {
+        size_t first = (size_t)r->starts[e], count = (size_t)r->starts[e + 1] - first;
+        if (!count) continue;
+        qk_tensor part = tensor(b, dev, QK_F32, count, s->D, NULL);
+        b->take_rows(dev, part, x, r->rows + first);
+        b->add_rows(dev, y, part, r->rows + first, r->weights + first);
+        b->free(dev, &part);
+    }
+    float *sum = values_of(b, dev, y);
+    memcpy(out + at, sum, s->T * s->D * sizeof *out);
+    *n = at + s->T * s->D;
+    b->free(dev, &logits), b->free(dev, &x), b->free(dev, &y);
+    free(v), free(vx), free(sum);
+    return out;
+}
+
+static void test_experts(void)
+{
+    static const expert_shape shapes[] = {
+        {1, 1, 3, 1, false}, {7, 4, 16, 2, true}, {65, 128, 33, 8, true}, {40, 20, 5, 3, false}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        compare_all("experts", run_experts, &shapes[i], QK_F32, 3e-6);
 }
 
 /* ---- gather ---- */
@@ -431,6 +523,7 @@ int main(void)
     RUN(test_attention_is_blind_to_the_batch);
     RUN(test_row_ops);
     RUN(test_qkv_post);
+    RUN(test_experts);
     RUN(test_gather);
     RUN(test_unknown_instruction_set);
     return test_summary("kernels");

@@ -28,22 +28,23 @@ static void test_defaults_and_windows(void)
     write_config("{\"model_type\": \"llama\", \"hidden_size\": 64, \"num_hidden_layers\": 2,"
                  "\"num_attention_heads\": 4, \"vocab_size\": 10, \"intermediate_size\": 32}");
     CHECK_MSG(read_spec(&s, &arena, &err), "%s", err.message);
-    CHECK(s.K == 4 && s.d == 16 && s.window[1] == 0 && !s.qkv_bias);
+    CHECK(s.K == 4 && s.d == 16 && s.layer[1].window == 0 && !s.qkv_bias);
     CHECK_CLOSE(s.attention_scale, 0.25, 0);
-    CHECK_CLOSE(s.rope.theta, 10000, 0);
+    CHECK_CLOSE(s.ropes[0].theta, 10000, 0);
     write_config("{\"model_type\": \"qwen3\", \"hidden_size\": 64, \"num_hidden_layers\": 4,"
                  "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"vocab_size\": 10,"
                  "\"intermediate_size\": 32, \"use_sliding_window\": true, \"sliding_window\": 8,"
                  "\"max_window_layers\": 3}");
     CHECK_MSG(read_spec(&s, &arena, &err), "%s", err.message);
-    CHECK(s.d == 128 && s.window[2] == 0 && s.window[3] == 8);
+    CHECK(s.d == 128 && s.layer[2].window == 0 && s.layer[3].window == 8);
     write_config("{\"model_type\": \"qwen3\", \"hidden_size\": 64, \"num_hidden_layers\": 2,"
                  "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"vocab_size\": 10,"
                  "\"intermediate_size\": 32, \"use_sliding_window\": true, \"sliding_window\": 8,"
                  "\"max_window_layers\": 9,"
                  "\"layer_types\": [\"sliding_attention\", \"full_attention\"]}");
     CHECK_MSG(read_spec(&s, &arena, &err), "%s", err.message);
-    CHECK(s.window[0] == 8 && s.window[1] == 0); /* layer_types wins over max_window_layers */
+    CHECK(s.layer[0].window == 8 &&
+          s.layer[1].window == 0); /* layer_types wins over max_window_layers */
     qk_arena_free(&arena);
 }
 

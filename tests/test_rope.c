@@ -41,13 +41,13 @@ static void check_case(const qk_json *c)
     qk_error err = {0};
     const char *name = qk_json_get(c, "name")->text;
     const qk_json *config = qk_json_get(c, "config"), *merged;
-    CHECK_INT(qk_config_merge(&arena, config, NULL, name, &merged, &err), QK_OK);
+    CHECK_INT(qk_config_merge(&arena, config, NULL, NULL, name, &merged, &err), QK_OK);
     int64_t head_dim =
         integer(config, "head_dim",
                 integer(config, "hidden_size", 0) / integer(config, "num_attention_heads", 1));
     qk_rope rope;
     qk_status s = qk_rope_read(&rope, qk_json_get(merged, "rope_parameters"), merged, (int)head_dim,
-                               &arena, name, &err);
+                               &(qk_rope_defaults){10000, 0}, &arena, name, &err);
     CHECK_MSG(s == QK_OK, "%s", err.message);
     if (s == QK_OK) {
         CHECK_INT(rope.rotary, qk_json_get(c, "rotary_dim")->integer);
@@ -87,7 +87,7 @@ static char *merged_rope(const char *config, const char *overrides)
     QK_ASSERT(!qk_json_parse(&arena, config, strlen(config), "c", &c, &err));
     QK_ASSERT(!qk_json_parse(&arena, overrides, strlen(overrides), "o", &o, &err));
     qk_json_out out = {.compact = true};
-    if (qk_config_merge(&arena, c, o, "config.json", &m, &err) != QK_OK)
+    if (qk_config_merge(&arena, c, o, NULL, "config.json", &m, &err) != QK_OK)
         qk_buf_add_str(&out.buf, err.message);
     else
         qk_json_add_tree(&out, NULL, qk_json_get(m, "rope_parameters"));
@@ -147,15 +147,18 @@ static void test_bad_rope(void)
          "'short_factor' must be a list of 8"},
         {"{\"partial_rotary_factor\": 0.2}", "3 of head_dim 16 numbers would turn"},
         {"{\"rope_type\": 3}", "rope_type is a number"},
+        {"{\"rope_type\": \"yarn\", \"factor\": 2, \"mrope_section\": 3}",
+         "key 'mrope_section' that is not known"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         qk_arena arena = {0};
         qk_error err = {0};
         const qk_json *p;
         qk_rope rope;
+        qk_rope_defaults silent = {10000, 0};
         CHECK(!qk_json_parse(&arena, cases[i].parameters, strlen(cases[i].parameters), "p", &p,
                              &err));
-        CHECK(qk_rope_read(&rope, p, NULL, 16, &arena, "config.json", &err) != QK_OK);
+        CHECK(qk_rope_read(&rope, p, NULL, 16, &silent, &arena, "config.json", &err) != QK_OK);
         CHECK_MSG(strstr(err.message, cases[i].say), "%s", err.message);
         qk_arena_free(&arena);
     }

@@ -332,13 +332,36 @@ static void test_refusals(void)
     }
 }
 
+/* A cross-attention layer has neither queries nor keys of the text. */
+static void test_layers_without_self_attention(void)
+{
+    const bool absent[] = {false, true, false};
+    qk_head_model model = {.n_layers = 3, .n_q_heads = 2, .n_k_heads = 1, .absent = absent};
+    qk_head_choice all = {.capture_queries = true, .capture_keys = true};
+    qk_head_plan plan;
+    qk_error err = {0};
+    CHECK_INT(qk_head_plan_make(&plan, &model, &all, &err), QK_OK);
+    CHECK(plan.n_layers == 2 && plan.layers[0].layer == 0 && plan.layers[1].layer == 2);
+    CHECK(plan.n_q == 4 && plan.n_k == 2 && plan.last_layer == 2);
+    qk_head_plan_free(&plan);
+    all.sample = true, all.sample_count = 100;
+    CHECK_INT(qk_head_plan_make(&plan, &model, &all, &err), QK_OK);
+    CHECK_INT(plan.n_q, 4);
+    qk_head_plan_free(&plan);
+    const int64_t asked[] = {0, 1};
+    qk_head_choice listed = {.layers = asked, .n_layers = 2, .capture_queries = true};
+    CHECK_INT(qk_head_plan_make(&plan, &model, &listed, &err), QK_ERR_CONFIG);
+    CHECK_STR(err.message, "capture.layers: layer 1 has no self-attention, so no queries and keys "
+                           "to capture");
+}
+
 static void test_impossible_models(void)
 {
     static const int32_t shapes[][3] = {{0, 4, 2}, {2, 4, 3},    {2, 2, 4},   {2, 4, 0},
                                         {2, 0, 0}, {1025, 4, 2}, {2, 1025, 1}};
     qk_head_choice choice = {.capture_queries = true};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        qk_head_model model = {shapes[i][0], shapes[i][1], shapes[i][2], NULL};
+        qk_head_model model = {shapes[i][0], shapes[i][1], shapes[i][2], NULL, NULL};
         qk_head_plan plan;
         qk_error err;
         CHECK_INT(qk_head_plan_make(&plan, &model, &choice, &err), QK_ERR_FORMAT);
@@ -352,6 +375,7 @@ int main(void)
     RUN(test_listed_heads);
     RUN(test_keys_alone_of_sampled_heads);
     RUN(test_refusals);
+    RUN(test_layers_without_self_attention);
     RUN(test_impossible_models);
     return test_summary("sampler_heads");
 }

@@ -67,3 +67,10 @@ static inline uint16_t qk_f32_to_f16(float f)
     }
     return (uint16_t)(sign | ((size - 0x38000000 + 0xFFF + (size >> 13 & 1)) >> 13));
 }
+
+/* A float32 rounded to a format and widened again. */
+static inline float qk_round_to(float value, qk_dtype dtype)
+{
+    if (dtype == QK_BF16) return qk_bf16_to_f32(qk_f32_to_bf16(value));
+    return dtype == QK_F16 ? qk_f16_to_f32(qk_f32_to_f16(value)) : value;
+}

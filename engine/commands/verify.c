@@ -40,7 +40,19 @@ static double allowed(const qk_verification *v, qk_dtype compute, const char *go
     return stated > 0 ? stated : 3e-2;
 }
 
-static void print_json(const qk_verification *v, double tolerance, bool passed)
+/* The goldens state no 16-bit error for the last hidden state: behind a router, a token whose best
+ * experts are almost equal may go to either. */
+static bool is_judged(const qk_verified *item, qk_dtype compute)
+{
+    return item->layer >= 0 || compute == QK_F32;
+}
+
+static bool is_within(const qk_verified *item, qk_dtype compute, double tolerance)
+{
+    return item->rms_error <= tolerance || !is_judged(item, compute);
+}
+
+static void print_json(const qk_verification *v, qk_dtype compute, double tolerance, bool passed)
 {
     qk_json_out o = {0};
     qk_json_begin(&o, NULL, '{');
@@ -55,6 +67,7 @@ static void print_json(const qk_verification *v, double tolerance, bool passed)
         qk_json_begin(&o, v->items[i].name, '{');
         qk_json_add_num(&o, "rms", v->items[i].rms_error);
         qk_json_add_num(&o, "max", v->items[i].max_error);
+        qk_json_add_bool(&o, "judged", is_judged(&v->items[i], compute));
         qk_json_end(&o, '}');
     }
     qk_json_end(&o, '}');
@@ -63,12 +76,15 @@ static void print_json(const qk_verification *v, double tolerance, bool passed)
     qk_buf_free(&o.buf);
 }
 
-static void print_table(const qk_verification *v, double tolerance, bool passed)
+static void print_table(const qk_verification *v, qk_dtype compute, double tolerance, bool passed)
 {
     printf("%-14s %12s %12s\n", "tensor", "RMS error", "largest");
     for (size_t i = 0; i < v->count; i++)
         printf("%-14s %12.3e %12.3e%s\n", v->items[i].name, v->items[i].rms_error,
-               v->items[i].max_error, v->items[i].rms_error <= tolerance ? "" : "  <- too far");
+               v->items[i].max_error,
+               !is_judged(&v->items[i], compute)             ? "  (not judged in 16 bits)"
+               : is_within(&v->items[i], compute, tolerance) ? ""
+                                                             : "  <- too far");
     printf("\nerrors are relative to the RMS of the golden tensor; allowed RMS error %.3e\n",
            tolerance);
     printf("alone, together and in reverse order: %s\n",
@@ -100,11 +116,11 @@ static qk_status report(const qk_args *args, const qk_verification *v, qk_dtype 
     double tolerance;
     QK_TRY(qk_value_num(args, "tolerance", allowed(v, compute, qk_arg(args, 1)), &tolerance, err));
     bool passed = v->same_bits;
-    for (size_t i = 0; i < v->count; i++) passed &= v->items[i].rms_error <= tolerance;
+    for (size_t i = 0; i < v->count; i++) passed &= is_within(&v->items[i], compute, tolerance);
     if (qk_has(args, "json"))
-        print_json(v, tolerance, passed);
+        print_json(v, compute, tolerance, passed);
     else
-        print_table(v, tolerance, passed);
+        print_table(v, compute, tolerance, passed);
     if (passed) return QK_OK;
     return qk_fail(err, QK_ERR_DIFFERS, NULL, "%s: the forward pass is not within bounds",
                    qk_arg(args, 1));

@@ -4,56 +4,94 @@
 #include <string.h>
 
 #include "engine/base/file.h"
-#include "engine/families/config_keys.h"
-#include "engine/families/family.h"
+#include "engine/families/known_keys.h"
 #include "engine/overrides.h"
 
 /* Far above every real model; keeps products of two sizes within 64 bits and typos visible. */
 enum { MOST_LAYERS = 4096, MOST_WIDTH = 1 << 20, MOST_VOCAB = 1 << 24, CONFIG_LIMIT = 16 << 20 };
 
-static qk_status find_family(const qk_json *config, const char *where, const qk_family **out,
+/* ---- which family ---- */
+
+static qk_status find_family(const char *type, const char *where, const qk_family **out,
                              qk_error *err)
 {
-    const qk_json *type = qk_json_get(config, "model_type");
-    if (!type)
-        return qk_fail(err, QK_ERR_FORMAT, "is this the folder of a Hub model?",
-                       "%s: 'model_type' is missing", where);
-    if (type->type != QK_JSON_T_STRING)
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: 'model_type' is not a string", where);
-    *out = qk_family_find(type->text);
+    *out = qk_family_find(type);
     if (*out) return QK_OK;
-    char known[256] = "known: ";
+    char known[512] = "known: ";
     for (size_t i = 0; qk_families[i]; i++) {
         if (i) strncat(known, ", ", sizeof known - strlen(known) - 1);
         strncat(known, qk_families[i]->model_type, sizeof known - strlen(known) - 1);
     }
     return qk_fail(err, QK_ERR_UNSUPPORTED, known, "%s: model_type '%s' is not supported", where,
-                   type->text);
+                   type);
 }
 
-static qk_status read_activation(const qk_json *config, const char *where, qk_activation *out,
-                                 qk_error *err)
+/* The family of an object with a model_type; `silent` when it has none and may do without. */
+static qk_status family_of(const qk_json *object, const char *silent, const char *where,
+                           const qk_family **out, qk_error *err)
+{
+    const qk_json *type = qk_json_get(object, "model_type");
+    if (!type && silent) return find_family(silent, where, out, err);
+    if (!type)
+        return qk_fail(err, QK_ERR_FORMAT, "is this the folder of a Hub model?",
+                       "%s: 'model_type' is missing", where);
+    if (type->type != QK_JSON_T_STRING)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: 'model_type' is not a string", where);
+    return find_family(type->text, where, out, err);
+}
+
+/* Fills spec->family, wrapper, config and text. */
+static qk_status find_text_model(qk_spec *s, const qk_json *file, const qk_json *overrides,
+                                 const char *where, qk_arena *arena, qk_error *err)
+{
+    const char *text_key = NULL;
+    QK_TRY(family_of(file, NULL, where, &s->family, err));
+    if (s->family->text_type) {
+        s->wrapper = s->family;
+        text_key = "text_config";
+        const qk_json *text = qk_json_get(file, text_key);
+        if (!text || text->type != QK_JSON_T_OBJECT)
+            return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: '%s' is %s, not an object", where,
+                           text_key, qk_json_type_name(text));
+    }
+    QK_TRY(qk_config_merge(arena, file, overrides, text_key, where, &s->config, err));
+    s->text = text_key ? qk_json_get(s->config, text_key) : s->config;
+    QK_TRY(family_of(s->text, s->wrapper ? s->wrapper->text_type : NULL, where, &s->family, err));
+    if (s->family->text_type)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the text model of '%s' is a '%s'", where,
+                       s->wrapper ? s->wrapper->model_type : "?", s->family->model_type);
+    return QK_OK;
+}
+
+/* ---- keys ---- */
+
+static qk_status read_activation(qk_spec *s, const qk_config_reader *r)
 {
     static const struct {
         const char *name;
         qk_activation act;
-    } known[] = {{"silu", QK_SILU}, {"swish", QK_SILU}, {"gelu_pytorch_tanh", QK_GELU_TANH}};
-    const qk_json *v = qk_json_get(config, "hidden_activation");
-    if (!v || v->type == QK_JSON_T_NULL) v = qk_json_get(config, "hidden_act");
-    *out = QK_SILU;
-    if (!v) return QK_OK;
+    } known[] = {{"silu", QK_SILU},
+                 {"swish", QK_SILU},
+                 {"gelu", QK_GELU},
+                 {"gelu_pytorch_tanh", QK_GELU_TANH},
+                 {"gelu_new", QK_GELU_TANH}};
+    const char *key = s->family->activation_key ? s->family->activation_key : "hidden_act";
+    const char *name = s->family->activation ? s->family->activation : "silu";
+    const qk_json *v = qk_json_get(r->config, key);
+    if (v && v->type == QK_JSON_T_STRING)
+        name = v->text;
+    else if (v && v->type != QK_JSON_T_NULL)
+        name = qk_json_type_name(v);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (qk_json_is_string(v, known[i].name)) {
-            *out = known[i].act;
+        if (!strcmp(name, known[i].name)) {
+            s->act = known[i].act;
             return QK_OK;
         }
-    return qk_fail(err, QK_ERR_UNSUPPORTED, "known: silu, gelu_pytorch_tanh",
-                   "%s: hidden_act '%s' is not supported", where,
-                   v->type == QK_JSON_T_STRING ? v->text : qk_json_type_name(v));
+    return qk_fail(r->err, QK_ERR_UNSUPPORTED, "known: silu, gelu, gelu_pytorch_tanh",
+                   "%s: %s '%s' is not supported", r->where, key, name);
 }
 
-/* Keys that change the arithmetic in ways no family here handles. */
-static qk_status refuse_unhandled(const qk_json *config, const char *where, qk_error *err)
+static qk_status refuse_quantised(const qk_json *config, const char *where, qk_error *err)
 {
     const qk_json *q = qk_json_get(config, "quantization_config");
     if (!q || q->type == QK_JSON_T_NULL) return QK_OK;
@@ -63,7 +101,7 @@ static qk_status refuse_unhandled(const qk_json *config, const char *where, qk_e
                    method && method->type == QK_JSON_T_STRING ? method->text : "unknown method");
 }
 
-static qk_status read_sizes(qk_spec *s, const qk_json *c, const char *where, qk_error *err)
+static qk_status read_sizes(qk_spec *s, const qk_config_reader *r)
 {
     struct {
         const char *key;
@@ -75,73 +113,135 @@ static qk_status read_sizes(qk_spec *s, const qk_json *c, const char *where, qk_
         {"num_attention_heads", QK_KEY_REQUIRED, MOST_WIDTH, &s->H},
         {"vocab_size", QK_KEY_REQUIRED, MOST_VOCAB, &s->V},
         {"intermediate_size", QK_KEY_REQUIRED, MOST_WIDTH, &s->F},
-        {"num_key_value_heads", s->family->default_kv_heads, MOST_WIDTH, &s->K},
-        {"head_dim", s->family->default_head_dim, MOST_WIDTH, &s->d},
+        {"num_key_value_heads", s->family->kv_heads, MOST_WIDTH, &s->K},
+        {"head_dim", s->family->head_dim, MOST_WIDTH, &s->d},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         int64_t v;
-        QK_TRY(qk_key_int(c, sizes[i].key, sizes[i].fallback, 1, sizes[i].most, where, &v, err));
+        QK_TRY(qk_key_int(r, sizes[i].key, sizes[i].fallback, 1, sizes[i].most, &v));
         *sizes[i].out = (int)v;
     }
+    s->V += s->family->extra_embeddings;
     if (!s->K) s->K = s->H;
     if (!s->d && s->D % s->H)
-        return qk_fail(err, QK_ERR_FORMAT, NULL,
-                       "%s: hidden_size %d is not divisible by num_attention_heads %d", where, s->D,
-                       s->H);
+        return qk_fail(r->err, QK_ERR_FORMAT, NULL,
+                       "%s: hidden_size %d is not divisible by num_attention_heads %d", r->where,
+                       s->D, s->H);
     if (!s->d) s->d = s->D / s->H;
     return QK_OK;
 }
 
-static qk_status check_heads(const qk_spec *s, const char *where, qk_error *err)
+static qk_status check_heads(const qk_spec *s, const qk_config_reader *r)
 {
     if (s->K > s->H)
-        return qk_fail(err, QK_ERR_FORMAT, NULL,
-                       "%s: num_key_value_heads %d exceeds num_attention_heads %d", where, s->K,
+        return qk_fail(r->err, QK_ERR_FORMAT, NULL,
+                       "%s: num_key_value_heads %d exceeds num_attention_heads %d", r->where, s->K,
                        s->H);
     if (s->H % s->K)
-        return qk_fail(err, QK_ERR_FORMAT, NULL,
+        return qk_fail(r->err, QK_ERR_FORMAT, NULL,
                        "%s: num_attention_heads %d is not divisible by num_key_value_heads %d",
-                       where, s->H, s->K);
+                       r->where, s->H, s->K);
     if (s->d % 2 || s->d > 1024)
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: head_dim %d is odd or over 1024", where,
+        return qk_fail(r->err, QK_ERR_FORMAT, NULL, "%s: head_dim %d is odd or over 1024", r->where,
                        s->d);
     return QK_OK;
 }
 
-static qk_status read_spec(qk_spec *s, const qk_json *c, qk_arena *arena, const char *where,
-                           qk_error *err)
+static qk_status read_bias(const qk_config_reader *r, qk_bias rule, const char *key, bool *out)
 {
+    *out = rule == QK_BIAS_ALWAYS;
+    if (rule < QK_BIAS_KEY) return QK_OK;
+    return qk_key_bool(r, key, rule == QK_BIAS_KEY_OR_TRUE, out);
+}
+
+/* ---- RoPE ---- */
+
+/* The parameters of one layer type: its own object over the keys that stand beside it. */
+static const qk_json *rope_of_type(const qk_config_reader *r, const char *type)
+{
+    const qk_json *all = qk_json_get(r->config, "rope_parameters");
+    return qk_config_overlay(r->arena, all, qk_json_get(all, type));
+}
+
+static qk_status read_local_rope(qk_spec *s, const qk_config_reader *r, qk_rope *rope)
+{
+    double theta;
+    QK_TRY(qk_key_num(r, s->family->local_theta_key, s->family->local_theta, &theta));
+    qk_rope_defaults plain = {theta, s->family->partial_rotary};
+    return qk_rope_read(rope, NULL, r->config, s->d, &plain, r->arena, r->where, r->err);
+}
+
+/* One RoPE for all layers or, by layer type, one for layers without a window and one for those
+ * with. */
+static qk_status read_ropes(qk_spec *s, const qk_config_reader *r)
+{
+    qk_rope *ropes = qk_arena_alloc(r->arena, 2, sizeof *ropes);
+    const qk_family *f = s->family;
+    qk_rope_defaults silent = {f->theta ? f->theta : 10000, f->partial_rotary};
+    const qk_json *all = qk_json_get(r->config, "rope_parameters");
+    const qk_json *local = qk_json_get(all, "sliding_attention");
+    bool by_type = local || qk_json_get(all, "full_attention");
+    s->ropes = ropes;
+    s->n_ropes = by_type || f->local_theta_key ? 2 : 1;
+    const qk_json *full = by_type ? rope_of_type(r, "full_attention") : all;
+    QK_TRY(qk_rope_read(&ropes[0], full, r->config, s->d, &silent, r->arena, r->where, r->err));
+    if (s->n_ropes == 1) return QK_OK;
+    for (int l = 0; l < s->layers; l++)
+        if (s->layer[l].window && s->layer[l].rope == 0) s->layer[l].rope = 1;
+    if (!by_type || !local) return read_local_rope(s, r, &ropes[1]);
+    if (f->local_theta_key) silent.theta = f->local_theta;
+    return qk_rope_read(&ropes[1], local, r->config, s->d, &silent, r->arena, r->where, r->err);
+}
+
+/* ---- all of it ---- */
+
+static qk_status read_text_model(qk_spec *s, const qk_config_reader *r)
+{
+    const qk_family *f = s->family;
     double eps;
-    bool attention_bias;
-    QK_TRY(refuse_unhandled(c, where, err));
-    QK_TRY(read_sizes(s, c, where, err));
-    QK_TRY(check_heads(s, where, err));
-    QK_TRY(read_activation(c, where, &s->act, err));
-    QK_TRY(qk_key_num(c, "rms_norm_eps", 1e-6, where, &eps, err));
-    QK_TRY(qk_key_bool(c, "attention_bias", false, where, &attention_bias, err));
-    s->qkv_bias = s->o_bias = attention_bias;
-    if (s->family->mlp_bias_key)
-        QK_TRY(qk_key_bool(c, "mlp_bias", false, where, &s->mlp_bias, err));
+    QK_TRY(refuse_quantised(r->config, r->where, r->err));
+    QK_TRY(read_sizes(s, r));
+    QK_TRY(check_heads(s, r));
+    QK_TRY(read_activation(s, r));
+    QK_TRY(qk_key_num(r, "rms_norm_eps", f->eps ? f->eps : 1e-6, &eps));
+    QK_TRY(read_bias(r, f->qkv_bias, "attention_bias", &s->qkv_bias));
+    QK_TRY(read_bias(r, f->o_bias, "attention_bias", &s->o_bias));
+    QK_TRY(read_bias(r, f->mlp_bias, "mlp_bias", &s->mlp_bias));
     s->eps = (float)eps;
     s->attention_scale = (float)(1 / sqrt(s->d));
-    int *window = qk_arena_alloc(arena, (size_t)s->layers, sizeof *window);
-    s->window = window;
-    if (s->family->read_windows) QK_TRY(s->family->read_windows(c, window, s->layers, where, err));
-    return qk_rope_read(&s->rope, qk_json_get(c, "rope_parameters"), c, s->d, arena, where, err);
+    s->embed_scale = s->residual_scale = 1;
+    s->norm_plus_one = f->norm_plus_one;
+    s->qk_norm_whole = f->qk_norm_whole;
+    s->interleaved = f->interleaved;
+    s->layer = qk_arena_alloc(r->arena, (size_t)s->layers, sizeof *s->layer);
+    if (f->read) QK_TRY(f->read(s, r));
+    if (s->experts && s->top_k > s->experts)
+        return qk_fail(r->err, QK_ERR_FORMAT, NULL,
+                       "%s: num_experts_per_tok %d exceeds the %d experts", r->where, s->top_k,
+                       s->experts);
+    QK_TRY(read_ropes(s, r));
+    return qk_check_keys(s, r);
+}
+
+qk_status qk_spec_from(qk_spec *spec, const qk_json *file, const qk_json *overrides,
+                       const char *where, qk_arena *arena, qk_error *err)
+{
+    *spec = (qk_spec){0};
+    if (file->type != QK_JSON_T_OBJECT)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: not a JSON object", where);
+    QK_TRY(find_text_model(spec, file, overrides, where, arena, err));
+    QK_TRY(refuse_quantised(spec->config, where, err));
+    qk_config_reader r = {spec->text, where, arena, err};
+    return read_text_model(spec, &r);
 }
 
 qk_status qk_spec_read(qk_spec *spec, const char *folder, const qk_json *overrides, qk_arena *arena,
                        qk_error *err)
 {
-    *spec = (qk_spec){0};
     char *path = qk_path_join(folder, "config.json");
     const char *where = qk_arena_strndup(arena, path, strlen(path));
     free(path);
     const qk_json *file;
     QK_TRY(qk_json_parse_file(arena, where, CONFIG_LIMIT, &file, err));
-    if (file->type != QK_JSON_T_OBJECT)
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: not a JSON object", where);
-    QK_TRY(qk_config_merge(arena, file, overrides, where, &spec->config, err));
-    QK_TRY(find_family(spec->config, where, &spec->family, err));
-    return read_spec(spec, spec->config, arena, where, err);
+    return qk_spec_from(spec, file, overrides, where, arena, err);
 }

@@ -31,6 +31,7 @@ static void cpu_close(qk_device *dev)
     if (!dev) return;
     free(dev->packed);
     free(dev->scratch);
+    cpu_router_free(dev->router);
     free(dev);
 }
 
@@ -105,10 +106,15 @@ const qk_backend qk_backend_cpu = {
     .matrix_free = cpu_matrix_free,
     .embed = cpu_embed,
     .rmsnorm = cpu_rmsnorm,
+    .convert = cpu_convert,
+    .add = cpu_add,
     .matmul = cpu_matmul,
     .qkv_post = cpu_qkv_post,
     .attention = cpu_attention,
     .gather = cpu_gather,
     .glu = cpu_glu,
+    .route = cpu_route,
+    .take_rows = cpu_take_rows,
+    .add_rows = cpu_add_rows,
     .sync = cpu_sync,
 };

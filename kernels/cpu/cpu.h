@@ -37,7 +37,8 @@ typedef struct cpu_isa {
     void (*tile)(const cpu_tile *t, qk_dtype compute);
     void (*rmsnorm)(qk_tensor y, qk_tensor x, size_t row, const float *w, float eps, bool plus_one);
     void (*glu)(qk_tensor y, qk_tensor g, size_t row, qk_activation act);
-    void (*norm_head)(float *head, size_t d, const float *w, float eps, bool plus_one);
+    void (*norm_part)(float *x, size_t n, const float *w, float eps, bool plus_one); /* in place */
+    void (*softmax)(float *x, size_t n);                                             /* in place */
     void (*attention)(const cpu_attention_tile *t);
     size_t (*attention_scratch)(qk_heads heads); /* floats */
 } cpu_isa;
@@ -56,6 +57,7 @@ struct qk_device {
     size_t packed_bytes;
     float *scratch; /* of attention, one part per thread; grows */
     size_t scratch_floats;
+    struct cpu_router *router; /* of route; made when first needed */
 };
 
 /* Panels of panel_cols outputs, each [K, panel_cols] in the compute format; with QK_BF16
@@ -66,7 +68,7 @@ struct qk_matrix {
     void *panels;
 };
 
-/* kernels/cpu/matrix.c, matmul.c, attention.c, elementwise.c: slots of the op table */
+/* kernels/cpu/matrix.c, matmul.c, attention.c, elementwise.c, experts.c: slots of the op table */
 qk_status cpu_matrix_new(qk_device *, size_t, size_t, const char *, qk_matrix **, qk_error *);
 void cpu_matrix_load(qk_device *, qk_matrix *, size_t, size_t, const void *, qk_dtype);
 void cpu_matrix_free(qk_device *, qk_matrix *);
@@ -75,8 +77,14 @@ void cpu_attention(qk_device *, qk_tensor, qk_tensor, const qk_attention *);
 void cpu_gather(qk_device *, qk_tensor, qk_heads, const qk_layer_capture *);
 void cpu_embed(qk_device *, qk_tensor, qk_tensor, const int32_t *, float);
 void cpu_rmsnorm(qk_device *, qk_tensor, qk_tensor, const float *, float, bool);
+void cpu_convert(qk_device *, qk_tensor, qk_tensor);
+void cpu_add(qk_device *, qk_tensor, qk_tensor, const float *, float, bool, float);
 void cpu_qkv_post(qk_device *, qk_tensor, qk_tensor, const qk_qkv_post *, size_t);
 void cpu_glu(qk_device *, qk_tensor, qk_tensor, qk_activation);
+const qk_routes *cpu_route(qk_device *, qk_tensor, int, bool);
+void cpu_take_rows(qk_device *, qk_tensor, qk_tensor, const int32_t *);
+void cpu_add_rows(qk_device *, qk_tensor, qk_tensor, const int32_t *, const float *);
+void cpu_router_free(struct cpu_router *); /* NULL-safe */
 
 /* Element i of an array of any format as float32. */
 static inline float cpu_element(const void *data, size_t i, qk_dtype dtype)

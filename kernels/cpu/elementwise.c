@@ -11,9 +11,17 @@
 /* A table wider than the compute format is rounded, as a model converted to it would be. */
 static float embedded(const qk_device *dev, qk_tensor table, size_t at)
 {
-    float e = cpu_element(table.data, at, table.dtype);
-    if (dev->compute == QK_BF16) return qk_bf16_to_f32(qk_f32_to_bf16(e));
-    return dev->compute == QK_F16 ? qk_f16_to_f32(qk_f32_to_f16(e)) : e;
+    return qk_round_to(cpu_element(table.data, at, table.dtype), dev->compute);
+}
+
+static void store_row(qk_tensor out, size_t t, const float *row)
+{
+    if (out.dtype == QK_F32) {
+        memcpy((float *)out.data + t * out.stride, row, out.cols * sizeof(float));
+        return;
+    }
+    uint16_t *to = (uint16_t *)out.data + t * out.stride;
+    for (size_t c = 0; c < out.cols; c++) to[c] = qk_f32_to_bf16(row[c]);
 }
 
 void cpu_embed(qk_device *dev, qk_tensor x, qk_tensor table, const int32_t *ids, float scale)
@@ -41,7 +49,36 @@ void cpu_glu(qk_device *dev, qk_tensor y, qk_tensor g, qk_activation act)
     for (size_t t = 0; t < y.rows; t++) dev->isa->glu(y, g, t, act);
 }
 
+void cpu_convert(qk_device *dev, qk_tensor y, qk_tensor x)
+{
+    QK_ASSERT(x.dtype == QK_F32 && y.dtype != QK_F16 && x.cols == y.cols);
+#pragma omp parallel for schedule(static) num_threads(dev->threads)
+    for (size_t t = 0; t < x.rows; t++) store_row(y, t, (const float *)x.data + t * x.stride);
+}
+
+void cpu_add(qk_device *dev, qk_tensor x, qk_tensor y, const float *w, float eps, bool plus_one,
+             float scale)
+{
+    QK_ASSERT(x.dtype == QK_F32 && y.dtype == QK_F32 && x.cols == y.cols);
+#pragma omp parallel for schedule(static) num_threads(dev->threads)
+    for (size_t t = 0; t < x.rows; t++) {
+        float *to = (float *)x.data + t * x.stride, *from = (float *)y.data + t * y.stride;
+        if (w) dev->isa->norm_part(from, y.cols, w, eps, plus_one);
+        for (size_t c = 0; c < x.cols; c++) to[c] += scale * from[c];
+    }
+}
+
 /* ---- between projection and attention ---- */
+
+/* The heads of one kind, each on its own or all together. */
+static void norm_kind(const qk_device *dev, float *row, int heads, const float *w,
+                      const qk_qkv_post *p)
+{
+    if (!w) return;
+    size_t n = p->norm_whole ? 1 : (size_t)heads, width = (size_t)heads * (size_t)p->heads.d / n;
+    for (size_t i = 0; i < n; i++)
+        dev->isa->norm_part(row + i * width, width, w, p->eps, p->norm_plus_one);
+}
 
 /* (a, b) -> (a cos - b sin, b cos + a sin) for each pair. */
 static void rotate(float *head, const float *c, const float *s, const qk_qkv_post *p)
@@ -56,21 +93,6 @@ static void rotate(float *head, const float *c, const float *s, const qk_qkv_pos
     }
 }
 
-static void store_row(qk_tensor out, size_t t, const float *row)
-{
-    if (out.dtype == QK_F32) {
-        memcpy((float *)out.data + t * out.stride, row, out.cols * sizeof(float));
-        return;
-    }
-    uint16_t *to = (uint16_t *)out.data + t * out.stride;
-    for (size_t c = 0; c < out.cols; c++) to[c] = qk_f32_to_bf16(row[c]);
-}
-
-static float rounded(float value, qk_dtype dtype)
-{
-    return dtype == QK_BF16 ? qk_bf16_to_f32(qk_f32_to_bf16(value)) : value;
-}
-
 /* Where each row of this chunk goes in a copy's list: lists are short beside T, so a chunk looks
  * through them once. */
 static void copy_chunk(const float *rows, size_t width, size_t n, size_t first_row,
@@ -83,7 +105,7 @@ static void copy_chunk(const float *rows, size_t width, size_t n, size_t first_r
             const float *from =
                 rows + (t - first_row) * width + first_col + (size_t)c->heads[h] * d;
             float *out = c->out + (h * c->n_rows + r) * d;
-            for (size_t i = 0; i < d; i++) out[i] = rounded(from[i], dtype);
+            for (size_t i = 0; i < d; i++) out[i] = qk_round_to(from[i], dtype);
         }
     }
 }
@@ -111,20 +133,20 @@ void cpu_qkv_post(qk_device *dev, qk_tensor out, qk_tensor in, const qk_qkv_post
         for (size_t t = 0; t < in.rows; t++) {
             float *row = rows + t * width;
             memcpy(row, (const float *)in.data + t * in.stride, width * sizeof *row);
-            for (int i = 0; i < rotated; i++) {
-                const float *w = i < p->heads.H ? p->q_norm : p->k_norm;
-                if (w) dev->isa->norm_head(row + (size_t)i * d, d, w, p->eps, p->norm_plus_one);
-            }
+            norm_kind(dev, row, p->heads.H, p->q_norm, p);
+            norm_kind(dev, row + (size_t)p->heads.H * d, p->heads.K, p->k_norm, p);
         }
 #pragma omp single
         if (p->capture) copy_all(rows, width, in.rows, first_row, p, out.dtype);
 #pragma omp for schedule(static)
         for (size_t t = 0; t < in.rows; t++) {
             float *row = rows + t * width;
-            size_t table =
-                p->cos ? (size_t)p->table_row[first_row + t] * (size_t)(p->rotary / 2) : 0;
+            size_t position = (size_t)p->table_row[first_row + t];
+            size_t table = position * (size_t)(p->rotary / 2);
             for (int i = 0; i < rotated && p->cos; i++)
                 rotate(row + (size_t)i * d, p->cos + table, p->sin + table, p);
+            for (size_t c = 0; c < (size_t)p->heads.H * d && p->q_scale; c++)
+                row[c] *= p->q_scale[position];
             store_row(out, t, row);
         }
     }

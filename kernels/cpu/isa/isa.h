@@ -17,6 +17,7 @@ void QK_NAME(cpu_gemm_pack)(void *out, qk_tensor x, size_t first, size_t rows, q
 void QK_NAME(cpu_row_rmsnorm)(qk_tensor y, qk_tensor x, size_t row, const float *w, float eps,
                               bool plus_one);
 void QK_NAME(cpu_row_glu)(qk_tensor y, qk_tensor g, size_t row, qk_activation act);
-void QK_NAME(cpu_norm_head)(float *head, size_t d, const float *w, float eps, bool plus_one);
+void QK_NAME(cpu_norm_part)(float *x, size_t n, const float *w, float eps, bool plus_one);
+void QK_NAME(cpu_softmax)(float *x, size_t n);
 void QK_NAME(cpu_attention_tile_run)(const cpu_attention_tile *t);
 size_t QK_NAME(cpu_attention_floats)(qk_heads heads);

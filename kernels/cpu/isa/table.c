@@ -26,7 +26,8 @@ const cpu_isa QK_NAME(cpu_isa) = {
     .tile = QK_NAME(cpu_gemm_tile),
     .rmsnorm = QK_NAME(cpu_row_rmsnorm),
     .glu = QK_NAME(cpu_row_glu),
-    .norm_head = QK_NAME(cpu_norm_head),
+    .norm_part = QK_NAME(cpu_norm_part),
+    .softmax = QK_NAME(cpu_softmax),
     .attention = QK_NAME(cpu_attention_tile_run),
     .attention_scratch = QK_NAME(cpu_attention_floats),
 };

@@ -1,0 +1,25 @@
+/* Phi 3, 3.5 and 4 (Abdin et al., 2024): Llama's layer with q, k and v in one tensor, gate and up
+ * in another, LongRoPE in the long-context versions, and perhaps one window on every layer. */
+#include "engine/families/windows.h"
+
+static qk_weight_names names = {
+    QK_NAMES_OUTER,
+    QK_NAMES_PRE_NORM,
+    [QK_W_QKV] = "layers.%d.self_attn.qkv_proj.weight",
+    [QK_W_O] = "layers.%d.self_attn.o_proj.weight",
+    QK_NAMES_FUSED_MLP,
+};
+
+static qk_status read(qk_spec *spec, const qk_config_reader *r)
+{
+    return qk_window_every_layer(spec, r, 0);
+}
+
+const qk_family qk_family_phi3 = {
+    .model_type = "phi3",
+    .about = "Phi-3 mini, medium; Phi-3.5 mini; Phi-4, Phi-4 mini",
+    .names = &names,
+    .eps = 1e-5,
+    .read = read,
+    .keys = (const char *const[]){"sliding_window", NULL},
+};
