@@ -182,8 +182,7 @@ static void feed_forward(qk_forward *f, int l, qk_tensor x)
 static void embed(qk_forward *f, qk_tensor x, const int32_t *ids)
 {
     const qk_model *m = f->m;
-    float scale = m->spec.embed_scale;
-    if (m->spec.embed_scale_cast) scale = qk_round_to(scale, m->compute);
+    float scale = qk_round_to(m->spec.embed_scale, m->compute);
     m->backend->embed(m->device, x, m->embed, ids, scale);
 }
 

@@ -160,11 +160,11 @@ static qk_status load(loader *l, const qk_model_options *options)
 {
     qk_model *m = l->m;
     QK_TRY(qk_spec_read(&m->spec, l->folder, options->overrides, &m->arena, l->err));
+    if (options->change_spec) options->change_spec(&m->spec);
     QK_TRY(qk_checkpoint_open(&l->checkpoint, l->folder, l->err));
     for (size_t i = 0; i < l->checkpoint.files.count; i++)
         qk_names_add(&m->files, l->checkpoint.files.items[i]);
     QK_TRY(qk_bind(&l->binding, &m->spec, &l->checkpoint, &m->arena, l->folder, l->err));
-    if (options->change_spec) options->change_spec(&m->spec);
     QK_ASSERT(options->last_layer < m->spec.layers);
     m->stops_at_qk = options->last_layer >= 0;
     m->n_layers = m->stops_at_qk ? options->last_layer + 1 : m->spec.layers;

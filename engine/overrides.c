@@ -119,12 +119,32 @@ static void take_scaling_away(qk_arena *arena, qk_json *target)
     set(target, "rope_parameters", bare);
 }
 
+/* Where a model has parameters by layer type, flat changes mean its layers without a window. */
+static void aim_at_full_attention(qk_arena *arena, const qk_json *target, qk_json *changes)
+{
+    if (!qk_json_get(qk_json_get(target, "rope_parameters"), "full_attention")) return;
+    qk_json *flat = detach(changes, "rope_parameters"), *by_type = new_object(arena);
+    if (!flat) return;
+    static const char *const types[] = {"full_attention", "sliding_attention"};
+    for (int i = 0; i < 2; i++) {
+        qk_json *own = detach(flat, types[i]);
+        if (own) set(by_type, types[i], own);
+    }
+    qk_json *full = (qk_json *)qk_json_get(by_type, "full_attention");
+    if (full)
+        merge_into(arena, full, flat);
+    else if (flat->count)
+        set(by_type, "full_attention", flat);
+    set(changes, "rope_parameters", by_type);
+}
+
 /* changes: the caller's own copy. */
 static qk_status apply(qk_arena *arena, qk_json *target, qk_json *changes, qk_error *err)
 {
     const qk_json *scaling = qk_json_get(changes, "rope_scaling");
     if (scaling && scaling->type == QK_JSON_T_NULL) take_scaling_away(arena, target);
     QK_TRY(fold_rope(arena, changes, "model.config_overrides", err));
+    aim_at_full_attention(arena, target, changes);
     merge_into(arena, target, changes);
     return QK_OK;
 }

@@ -301,13 +301,13 @@ static qk_status verify(verifier *v)
 }
 
 qk_status qk_verify(qk_verification *out, const char *folder, const char *golden,
-                    const qk_backend *backend, const qk_device_options *device, qk_error *err)
+                    const qk_model_options *options, qk_error *err)
 {
     *out = (qk_verification){0};
     verifier v = {.out = out, .path = golden, .err = err};
-    qk_model_options options = {.backend = backend, .device = *device, .last_layer = -1};
+    QK_ASSERT(options->last_layer < 0);
     qk_status s = qk_checkpoint_open(&v.golden, golden, err);
-    if (s == QK_OK) s = qk_model_load(&v.model, folder, &options, err);
+    if (s == QK_OK) s = qk_model_load(&v.model, folder, options, err);
     if (s == QK_OK) {
         v.forward = qk_forward_new(&v.model);
         s = verify(&v);

@@ -33,8 +33,8 @@ typedef struct qk_verification {
     qk_arena arena;
 } qk_verification;
 
-/* Runs the model in `folder` over the golden's sequences three times: in one batch, one by one, and
- * in one batch in reverse order. */
+/* Runs the model in `folder` over the golden's sequences three times: one by one, in one batch in
+ * reverse order, and in one batch. The model is loaded whole (options->last_layer is -1). */
 qk_status qk_verify(qk_verification *v, const char *folder, const char *golden,
-                    const qk_backend *backend, const qk_device_options *device, qk_error *err);
+                    const qk_model_options *options, qk_error *err);
 void qk_verification_free(qk_verification *v);

@@ -39,7 +39,7 @@ suite "unit tests with sanitizers" 1200 make -s unit SAN=1
 suite "fuzz corpus" 600 tests/fuzz/run.sh 0
 if [ -x $venv/bin/python ]; then
     py="$venv/bin/python"
-    suite "forward goldens" 300 $py tests/interop/forward_golden.py "$(golden forward)"
+    suite "forward goldens" 300 $py tests/interop/forward_golden.py "$(golden forward)" tests/data/forward
     suite "capture goldens" 300 $py tests/interop/capture_golden.py ./qkengine "$(golden capture)"
     suite "readers" 300 $py tests/interop/load.py
     suite "same bytes" 300 $py tests/interop/same_bytes.py

@@ -77,6 +77,134 @@ static void test_corpus_of_configs(void)
     qk_arena_free(&arena);
 }
 
+/* ---- keys ---- */
+
+/* The sizes of a small model and more members; "" when it is accepted, else the message. */
+static const char *spec_error(const char *model_type, const char *more, const char *overrides,
+                              qk_spec *s)
+{
+    static qk_error err;
+    static qk_arena arena;
+    qk_arena_free(&arena);
+    arena = (qk_arena){0};
+    err = (qk_error){0};
+    char *text = qk_strf("{\"model_type\": \"%s\", \"hidden_size\": 64, \"num_hidden_layers\": 3,"
+                         "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"head_dim\": 16,"
+                         "\"vocab_size\": 10, \"intermediate_size\": 32%s}",
+                         model_type, more);
+    const qk_json *file, *changes = NULL;
+    QK_ASSERT(!qk_json_parse(&arena, text, strlen(text), "c", &file, &err));
+    if (overrides)
+        QK_ASSERT(!qk_json_parse(&arena, overrides, strlen(overrides), "o", &changes, &err));
+    qk_status status = qk_spec_from(s, file, changes, "config.json", &arena, &err);
+    free(text);
+    return status == QK_OK ? "" : err.message;
+}
+
+static void test_keys_that_change_the_arithmetic(void)
+{
+    static const struct {
+        const char *model_type, *more, *say; /* say NULL: accepted */
+    } cases[] = {
+        {"llama", "", NULL},
+        {"llama", ", \"attn_logit_softcapping\": 30.0", "'attn_logit_softcapping' is 30"},
+        {"llama", ", \"attn_logit_softcapping\": null", NULL},
+        {"llama", ", \"sliding_window\": 4096", "'sliding_window' is 4096, and model_type 'llama'"},
+        {"llama", ", \"sliding_window\": null, \"use_sliding_window\": false", NULL},
+        {"llama", ", \"layer_types\": [\"full_attention\", \"sliding_attention\"]",
+         "'layer_types'"},
+        {"llama", ", \"layer_types\": [\"full_attention\"]", NULL},
+        {"llama", ", \"residual_multiplier\": 0.22", "'residual_multiplier'"},
+        {"llama", ", \"residual_multiplier\": 1.0, \"attention_dropout\": 0.1", NULL},
+        {"phi3", ", \"attention_bias\": true", "'attention_bias' is true"},
+        {"phi3", ", \"attention_bias\": false", NULL},
+        {"gemma3_text", ", \"attn_logit_softcapping\": 50.0", "'attn_logit_softcapping'"},
+        {"gemma2", ", \"attn_logit_softcapping\": 50.0", NULL},
+        {"qwen3", ", \"num_experts\": 8", "'num_experts' is 8"},
+        {"llama", ", \"rope_scaling\": {\"rope_type\": \"mrope\"}", "type 'mrope'"},
+        {"llama", ", \"hidden_act\": \"relu\"", "hidden_act 'relu' is not supported"},
+        {"gemma2", ", \"hidden_activation\": \"relu\"", "hidden_activation 'relu'"},
+        {"ministral3", "", "'rope_parameters' with a rope_type are missing"},
+        {"qwen3_moe", ", \"num_experts\": 4, \"num_experts_per_tok\": 5", "exceeds the 4 experts"},
+        {"mllama_text_model", ", \"cross_attention_layers\": 3", "not a list of layers"},
+        {"smollm3", ", \"no_rope_layers\": [1, 0]", "must be a list of 3 integers"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        qk_spec s;
+        const char *said = spec_error(cases[i].model_type, cases[i].more, NULL, &s);
+        if (cases[i].say)
+            CHECK_MSG(strstr(said, cases[i].say), "%s %s: '%s'", cases[i].model_type, cases[i].more,
+                      said);
+        else
+            CHECK_MSG(!*said, "%s %s: '%s'", cases[i].model_type, cases[i].more, said);
+    }
+}
+
+static void test_windows_of_mistral(void)
+{
+    qk_spec s;
+    CHECK_STR(spec_error("mistral", "", NULL, &s), "");
+    CHECK_INT(s.layer[2].window, 4096);
+    CHECK_STR(spec_error("mistral", ", \"sliding_window\": null", NULL, &s), "");
+    CHECK_INT(s.layer[2].window, 0);
+    CHECK_STR(spec_error("mistral", "", "{\"sliding_window\": 7}", &s), "");
+    CHECK_INT(s.layer[0].window, 7);
+}
+
+/* ---- wrappers and RoPE by layer type ---- */
+
+#define TEXT                                                                                       \
+    "\"hidden_size\": 64, \"num_hidden_layers\": 7, \"num_attention_heads\": 4,"                   \
+    "\"num_key_value_heads\": 2, \"vocab_size\": 10, \"intermediate_size\": 32"
+
+static void test_wrappers(void)
+{
+    qk_spec s;
+    qk_error err = {0};
+    qk_arena arena = {0};
+    write_config("{\"model_type\": \"gemma3\", \"vision_config\": {}, \"text_config\": {" TEXT
+                 ", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8.0}}}");
+    CHECK_MSG(read_spec(&s, &arena, &err), "%s", err.message);
+    CHECK_STR(s.family->model_type, "gemma3_text");
+    CHECK_STR(s.wrapper ? s.wrapper->model_type : "", "gemma3");
+    CHECK(s.n_ropes == 2 && s.ropes[0].type == QK_ROPE_LINEAR &&
+          s.ropes[1].type == QK_ROPE_DEFAULT);
+    CHECK(s.layer[0].rope == 1 && s.layer[5].rope == 0 && s.layer[5].window == 0);
+    /* Overrides mean the text model, flat or nested. */
+    static const char *const overrides[] = {"{\"num_hidden_layers\": 2}",
+                                            "{\"text_config\": {\"num_hidden_layers\": 2}}"};
+    for (int i = 0; i < 2; i++) {
+        const qk_json *o;
+        CHECK(!qk_json_parse(&arena, overrides[i], strlen(overrides[i]), "o", &o, &err));
+        CHECK_INT(qk_spec_read(&s, folder, o, &arena, &err), QK_OK);
+        CHECK_INT(s.layers, 2);
+    }
+    write_config("{\"model_type\": \"mistral3\", " TEXT "}");
+    CHECK(!read_spec(&s, &arena, &err) && strstr(err.message, "'text_config' is nothing"));
+    write_config("{\"model_type\": \"mistral3\", \"text_config\": {\"model_type\": \"bert\"}}");
+    CHECK(!read_spec(&s, &arena, &err) && strstr(err.message, "model_type 'bert'"));
+    write_config("{\"model_type\": \"mistral3\", \"text_config\": {\"model_type\": \"gemma3\"}}");
+    CHECK(!read_spec(&s, &arena, &err) && strstr(err.message, "the text model of 'mistral3'"));
+    qk_arena_free(&arena);
+}
+
+static void test_rope_by_layer_type(void)
+{
+    static const char by_type[] =
+        ", \"rope_parameters\": {\"sliding_attention\": {\"rope_type\": \"default\","
+        "\"rope_theta\": 5000}, \"full_attention\": {\"rope_type\": \"linear\","
+        "\"rope_theta\": 70000, \"factor\": 8.0}}";
+    qk_spec s;
+    CHECK_STR(spec_error("gemma3_text", by_type, NULL, &s), "");
+    CHECK(s.ropes[0].theta == 70000 && s.ropes[0].factor == 8 && s.ropes[1].theta == 5000);
+    /* A flat override means the layers without a window. */
+    CHECK_STR(spec_error("gemma3_text", by_type, "{\"rope_scaling\": {\"factor\": 2.0}}", &s), "");
+    CHECK(s.ropes[0].factor == 2 && s.ropes[0].theta == 70000 && s.ropes[1].factor == 1);
+    CHECK_STR(spec_error("gemma3_text", by_type, "{\"rope_scaling\": null}", &s), "");
+    CHECK(s.ropes[0].type == QK_ROPE_DEFAULT && s.ropes[0].theta == 70000);
+    CHECK(s.ropes[1].theta == 5000);
+}
+
 /* ---- checkpoints ---- */
 
 static const char tiny_config[] =
@@ -157,6 +285,10 @@ int main(void)
     if (!mkdtemp(folder)) return 1;
     RUN(test_defaults_and_windows);
     RUN(test_corpus_of_configs);
+    RUN(test_keys_that_change_the_arithmetic);
+    RUN(test_windows_of_mistral);
+    RUN(test_wrappers);
+    RUN(test_rope_by_layer_type);
     RUN(test_checkpoints_that_do_not_fit);
     char *config = qk_path_join(folder, "config.json");
     char *weights = qk_path_join(folder, "model.safetensors");

@@ -128,12 +128,11 @@ static qk_status report(const qk_args *args, const qk_verification *v, qk_dtype 
 
 static qk_status run(const qk_args *args, qk_error *err)
 {
-    const qk_backend *backend;
-    qk_device_options device;
-    QK_TRY(qk_device_options_read(args, &backend, &device, err));
+    qk_model_options options = {.last_layer = -1};
+    QK_TRY(qk_device_options_read(args, &options.backend, &options.device, err));
     qk_verification v;
-    QK_TRY(qk_verify(&v, qk_arg(args, 0), qk_arg(args, 1), backend, &device, err));
-    qk_status s = report(args, &v, device.compute, err);
+    QK_TRY(qk_verify(&v, qk_arg(args, 0), qk_arg(args, 1), &options, err));
+    qk_status s = report(args, &v, options.device.compute, err);
     qk_verification_free(&v);
     return s;
 }

@@ -35,8 +35,7 @@ typedef struct qk_spec {
     bool norm_plus_one;    /* norm weights are stored as w - 1 */
     bool qk_norm_whole;    /* q and k norms go over all heads together */
     bool interleaved;      /* RoPE turns pairs (2i, 2i + 1), not (i, i + rotary / 2) */
-    float embed_scale;     /* multiplies embeddings, */
-    bool embed_scale_cast; /* rounded to the compute format first */
+    float embed_scale;     /* multiplies embeddings, after rounding to the compute format */
     float residual_scale;  /* multiplies what attention and MLP add to the residual stream */
     float attention_scale; /* multiplies q.k */
     float soft_cap;        /* c: scores become c tanh(score / c); 0: none */

@@ -12,11 +12,10 @@
     [QK_W_MLP_NORM] = "layers.%d.pre_feedforward_layernorm.weight",                                \
     [QK_W_MLP_OUT_NORM] = "layers.%d.post_feedforward_layernorm.weight"
 
-/* x = embed(ids) sqrt(D), the factor rounded to the format of x: 55.5 for D 3072 in bfloat16. */
+/* x = embed(ids) sqrt(D); in bfloat16 the factor is a bfloat16 too: 55.5 for D 3072. */
 static inline void qk_gemma_embedding(qk_spec *spec)
 {
     spec->embed_scale = (float)sqrt(spec->D);
-    spec->embed_scale_cast = true;
 }
 
 /* q.k / sqrt(query_pre_attn_scalar) */

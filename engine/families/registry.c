@@ -3,12 +3,31 @@
 
 #include "engine/families/family.h"
 
-#define EACH_FAMILY(family)                                                                        \
-    family(llama) family(mllama) family(mllama_text) family(mistral) family(ministral)             \
-        family(ministral3) family(mistral3) family(mixtral) family(qwen2) family(qwen3)            \
-            family(qwen3_moe) family(gemma) family(gemma2) family(gemma3_text) family(gemma3)      \
-                family(glm) family(glm4) family(smollm3) family(phi3) family(olmo2)                \
-                    family(granite)
+/* clang-format off */
+#define EACH_FAMILY(family) \
+    family(llama) \
+    family(mllama) \
+    family(mllama_text) \
+    family(mistral) \
+    family(ministral) \
+    family(ministral3) \
+    family(mistral3) \
+    family(mixtral) \
+    family(qwen2) \
+    family(qwen3) \
+    family(qwen3_moe) \
+    family(gemma) \
+    family(gemma2) \
+    family(gemma3_text) \
+    family(gemma3) \
+    family(glm) \
+    family(glm4) \
+    family(smollm3) \
+    family(phi3) \
+    family(olmo2) \
+    family(olmo3) \
+    family(granite)
+/* clang-format on */
 
 #define DECLARE(name) extern const qk_family qk_family_##name;
 #define ENTRY(name) &qk_family_##name,
