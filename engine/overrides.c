@@ -72,6 +72,12 @@ static bool is_null(const qk_json *v)
     return !v || v->type == QK_JSON_T_NULL;
 }
 
+static void rename_type(qk_json *parameters)
+{
+    qk_json *type = detach(parameters, "type");
+    if (type && !qk_json_get(parameters, "rope_type")) set(parameters, "rope_type", type);
+}
+
 /* Moves the older RoPE keys of one object into its rope_parameters. */
 static qk_status fold_rope(qk_arena *arena, qk_json *config, const char *where, qk_error *err)
 {
@@ -83,13 +89,18 @@ static qk_status fold_rope(qk_arena *arena, qk_json *config, const char *where, 
             return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: '%s' is %s, not an object", where,
                            i ? "rope_parameters" : "rope_scaling", qk_json_type_name(objects[i]));
     if (is_null(parameters)) set(config, "rope_parameters", parameters = new_object(arena));
-    if (!is_null(scaling)) merge_into(arena, parameters, scaling);
-    qk_json *type = detach(parameters, "type");
-    if (type && !qk_json_get(parameters, "rope_type")) set(parameters, "rope_type", type);
+    /* With parameters by layer type, flat keys mean the layers without a window. */
+    qk_json *full = (qk_json *)qk_json_get(parameters, "full_attention");
+    qk_json *local = (qk_json *)qk_json_get(parameters, "sliding_attention");
+    bool by_type = full && full->type == QK_JSON_T_OBJECT;
+    qk_json *target = by_type ? full : parameters;
+    if (!is_null(scaling)) merge_into(arena, target, scaling);
+    rename_type(target);
+    if (local && local->type == QK_JSON_T_OBJECT) rename_type(local);
     static const char *const moved[] = {"rope_theta", "partial_rotary_factor"};
     for (int i = 0; i < 2; i++) {
         qk_json *v = detach(config, moved[i]);
-        if (!is_null(v) && !qk_json_get(parameters, moved[i])) set(parameters, moved[i], v);
+        if (!is_null(v) && !qk_json_get(target, moved[i])) set(target, moved[i], v);
     }
     return QK_OK;
 }
@@ -107,14 +118,18 @@ static qk_status check_typed(const qk_json *config, const char *where, qk_error 
     return QK_OK;
 }
 
-/* `rope_scaling: null` leaves nothing but the base, of every layer type. */
+/* `rope_scaling: null` leaves the base and the part of a head that turns, of every layer type. */
 static void take_scaling_away(qk_arena *arena, qk_json *target)
 {
     qk_json *parameters = (qk_json *)qk_json_get(target, "rope_parameters");
     qk_json *full = (qk_json *)qk_json_get(parameters, "full_attention");
     qk_json *local = detach(parameters, "sliding_attention");
-    qk_json *theta = detach(full ? full : parameters, "rope_theta"), *bare = new_object(arena);
-    if (theta) set(bare, "rope_theta", theta);
+    static const char *const kept[] = {"rope_theta", "partial_rotary_factor"};
+    qk_json *bare = new_object(arena);
+    for (int i = 0; i < 2; i++) {
+        qk_json *v = detach(full ? full : parameters, kept[i]);
+        if (v) set(bare, kept[i], v);
+    }
     if (local) set(bare, "sliding_attention", local);
     set(target, "rope_parameters", bare);
 }

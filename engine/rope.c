@@ -119,13 +119,16 @@ static qk_status read_type(const reader *r, qk_rope *rope)
                    "%s: rope_scaling type '%s' is not supported", r->where, r->type);
 }
 
-static qk_status read_lengths(const reader *r, const qk_json *config, qk_rope *rope)
+static qk_status read_lengths(const reader *r, const qk_json *config,
+                              const qk_rope_defaults *silent, qk_rope *rope)
 {
     reader top = {config, r->where, r->type, r->err};
-    QK_TRY(positive(&top, "max_position_embeddings", false, 2048, &rope->max_position));
+    QK_TRY(positive(&top, "max_position_embeddings", false, silent->max_position,
+                    &rope->max_position));
     /* Phi 3 keeps the trained length beside the rope keys, and there it wins. */
     double own;
     QK_TRY(positive(r, "original_max_position_embeddings", false, rope->max_position, &own));
+    if (silent->original > 0) own = silent->original;
     return positive(&top, "original_max_position_embeddings", false, own, &rope->original);
 }
 
@@ -169,13 +172,17 @@ qk_status qk_rope_read(qk_rope *rope, const qk_json *parameters, const qk_json *
     double part;
     QK_TRY(
         positive(&r, "partial_rotary_factor", false, silent->partial ? silent->partial : 1, &part));
+    if (part != 1 && !silent->partial)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, "in this model a whole head turns",
+                       "%s: partial_rotary_factor is %g, which only other models know", where,
+                       part);
     rope->rotary = (int)(head_dim * part);
     if (rope->rotary < 2 || rope->rotary % 2 || rope->rotary > head_dim)
         return qk_fail(
             err, QK_ERR_FORMAT, NULL,
             "%s: %d of head_dim %d numbers would turn: must be even and at most head_dim", where,
             rope->rotary, head_dim);
-    QK_TRY(read_lengths(&r, config, rope));
+    QK_TRY(read_lengths(&r, config, silent, rope));
     switch (rope->type) {
     case QK_ROPE_DEFAULT: return QK_OK;
     case QK_ROPE_LINEAR:

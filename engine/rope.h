@@ -43,7 +43,9 @@ typedef struct qk_rope {
 /* What counts when the parameters are silent. */
 typedef struct qk_rope_defaults {
     double theta;
-    double partial; /* the part of a head that turns; 0: all */
+    double partial;      /* the part of a head that turns; 0: all, and another part is refused */
+    double max_position; /* max_position_embeddings */
+    double original;     /* original_max_position_embeddings beside the parameters; 0: none */
 } qk_rope_defaults;
 
 /* Reads the object `rope_parameters` (see engine/overrides.h for how older keys become one).

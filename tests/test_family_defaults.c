@@ -32,6 +32,7 @@ static void check_numbers(const qk_spec *s, const qk_json *want, const char *nam
         {"head_dim", s->d},
         {"kv_heads", s->K},
         {"rotary", s->ropes[0].rotary},
+        {"max_position", s->ropes[0].max_position},
         {"soft_cap", s->soft_cap},
         {"experts", s->experts},
         {"top_k", s->experts ? s->top_k : 0},

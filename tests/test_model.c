@@ -128,6 +128,18 @@ static void test_keys_that_change_the_arithmetic(void)
         {"qwen3_moe", ", \"num_experts\": 4, \"num_experts_per_tok\": 5", "exceeds the 4 experts"},
         {"mllama_text_model", ", \"cross_attention_layers\": 3", "not a list of layers"},
         {"smollm3", ", \"no_rope_layers\": [1, 0]", "must be a list of 3 integers"},
+        {"llama", ", \"partial_rotary_factor\": 0.5", "partial_rotary_factor is 0.5"},
+        {"glm", ", \"partial_rotary_factor\": 0.25", NULL},
+        {"phi3", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 2}",
+         "no RoPE of type 'yarn'"},
+        {"llama", ", \"rope_parameters\": {\"full_attention\": {\"rope_theta\": 5}}",
+         "'full_attention' but no 'sliding_attention'"},
+        {"qwen3",
+         ", \"layer_types\": [\"full_attention\", \"sliding_attention\", \"full_attention\"]",
+         "layer_types[1] is 'sliding_attention', but there is no window"},
+        {"qwen3_moe", ", \"num_local_experts\": 16", NULL},
+        {"ministral3", ", \"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 2}",
+         "needs a number 'llama_4_scaling_beta'"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         qk_spec s;
@@ -149,6 +161,22 @@ static void test_windows_of_mistral(void)
     CHECK_INT(s.layer[2].window, 0);
     CHECK_STR(spec_error("mistral", "", "{\"sliding_window\": 7}", &s), "");
     CHECK_INT(s.layer[0].window, 7);
+}
+
+static void test_null_and_silence(void)
+{
+    qk_spec s;
+    CHECK_STR(spec_error("mistral", "", "{\"num_key_value_heads\": null, \"head_dim\": null}", &s),
+              "");
+    CHECK(s.K == 4 && s.d == 16);
+    CHECK_STR(
+        spec_error("phi3", ", \"partial_rotary_factor\": 0.75", "{\"rope_scaling\": null}", &s),
+        "");
+    CHECK_INT(s.ropes[0].rotary, 12);
+    CHECK_STR(spec_error("qwen3_moe", ", \"num_local_experts\": 16", NULL, &s), "");
+    CHECK_INT(s.experts, 16);
+    CHECK_STR(spec_error("phi3", "", NULL, &s), "");
+    CHECK_CLOSE(s.ropes[0].original, 4096, 0);
 }
 
 /* ---- wrappers and RoPE by layer type ---- */
@@ -179,6 +207,10 @@ static void test_wrappers(void)
         CHECK_INT(qk_spec_read(&s, folder, o, &arena, &err), QK_OK);
         CHECK_INT(s.layers, 2);
     }
+    /* What the published 4B wrapper leaves out. */
+    write_config("{\"model_type\": \"gemma3\", \"text_config\": {}}");
+    CHECK_MSG(read_spec(&s, &arena, &err), "%s", err.message);
+    CHECK(s.V == 262208 && s.H == 8 && s.K == 4 && s.D == 2304 && s.layers == 26 && s.F == 9216);
     write_config("{\"model_type\": \"mistral3\", " TEXT "}");
     CHECK(!read_spec(&s, &arena, &err) && strstr(err.message, "'text_config' is nothing"));
     write_config("{\"model_type\": \"mistral3\", \"text_config\": {\"model_type\": \"bert\"}}");
@@ -200,6 +232,13 @@ static void test_rope_by_layer_type(void)
     /* A flat override means the layers without a window. */
     CHECK_STR(spec_error("gemma3_text", by_type, "{\"rope_scaling\": {\"factor\": 2.0}}", &s), "");
     CHECK(s.ropes[0].factor == 2 && s.ropes[0].theta == 70000 && s.ropes[1].factor == 1);
+    CHECK_STR(spec_error("gemma3_text", by_type, "{\"rope_theta\": 9.0}", &s), "");
+    CHECK(s.ropes[0].theta == 9 && s.ropes[1].theta == 5000);
+    static const char old_type[] =
+        ", \"rope_parameters\": {\"sliding_attention\": {\"rope_theta\": 5000}, \"full_attention\":"
+        "{\"type\": \"linear\", \"factor\": 8.0}}, \"rope_theta\": 6.0";
+    CHECK_STR(spec_error("gemma3_text", old_type, NULL, &s), "");
+    CHECK(s.ropes[0].type == QK_ROPE_LINEAR && s.ropes[0].theta == 6 && s.ropes[1].theta == 5000);
     CHECK_STR(spec_error("gemma3_text", by_type, "{\"rope_scaling\": null}", &s), "");
     CHECK(s.ropes[0].type == QK_ROPE_DEFAULT && s.ropes[0].theta == 70000);
     CHECK(s.ropes[1].theta == 5000);
@@ -287,6 +326,7 @@ int main(void)
     RUN(test_corpus_of_configs);
     RUN(test_keys_that_change_the_arithmetic);
     RUN(test_windows_of_mistral);
+    RUN(test_null_and_silence);
     RUN(test_wrappers);
     RUN(test_rope_by_layer_type);
     RUN(test_checkpoints_that_do_not_fit);

@@ -47,7 +47,7 @@ static void check_case(const qk_json *c)
                 integer(config, "hidden_size", 0) / integer(config, "num_attention_heads", 1));
     qk_rope rope;
     qk_status s = qk_rope_read(&rope, qk_json_get(merged, "rope_parameters"), merged, (int)head_dim,
-                               &(qk_rope_defaults){10000, 0}, &arena, name, &err);
+                               &(qk_rope_defaults){10000, 1, 2048, 0}, &arena, name, &err);
     CHECK_MSG(s == QK_OK, "%s", err.message);
     if (s == QK_OK) {
         CHECK_INT(rope.rotary, qk_json_get(c, "rotary_dim")->integer);
@@ -155,7 +155,7 @@ static void test_bad_rope(void)
         qk_error err = {0};
         const qk_json *p;
         qk_rope rope;
-        qk_rope_defaults silent = {10000, 0};
+        qk_rope_defaults silent = {10000, 1, 2048, 0};
         CHECK(!qk_json_parse(&arena, cases[i].parameters, strlen(cases[i].parameters), "p", &p,
                              &err));
         CHECK(qk_rope_read(&rope, p, NULL, 16, &silent, &arena, "config.json", &err) != QK_OK);

@@ -139,8 +139,13 @@ typedef struct qk_family {
 
     qk_weight_names *names;
     const char *activation_key, *activation; /* NULL: "hidden_act"; and what it is when silent */
-    int head_dim, kv_heads;                  /* when config.json is silent; 0: D / H, and H */
-    double eps, theta, partial_rotary;       /* when silent; 0: 1e-6, 10000, 1 */
+    /* When config.json is silent. Sizes: 0 means that it must not be. */
+    int hidden, ffn, layers, heads, vocab;
+    int head_dim, kv_heads; /* 0: D / H, and H */
+    double eps, theta;      /* 0: 1e-6, 10000 */
+    double partial_rotary;  /* the part of a head that turns; 0: all, and another part is refused */
+    int max_position;       /* 0: 2048 */
+    int original_position;  /* the trained length; 0: what the RoPE parameters say */
     const char
         *local_theta_key; /* layers with a window have a RoPE of their own, with this base, */
     double local_theta;   /* or this one when config.json is silent; NULL: they do not */

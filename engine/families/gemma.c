@@ -20,6 +20,7 @@ const qk_family qk_family_gemma = {
     .activation = "gelu_pytorch_tanh",
     .head_dim = 256,
     .kv_heads = 16,
+    .max_position = 8192,
     .qkv_bias = QK_BIAS_KEY,
     .o_bias = QK_BIAS_KEY,
     .norm_plus_one = true,

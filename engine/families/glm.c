@@ -11,6 +11,7 @@ const qk_family qk_family_glm = {
     .names = &names,
     .head_dim = 128,
     .kv_heads = 2,
+    .max_position = 131072,
     .eps = 1.5625e-7,
     .partial_rotary = 0.5,
     .qkv_bias = QK_BIAS_KEY_OR_TRUE,

@@ -19,6 +19,7 @@ const qk_family qk_family_ministral = {
     .about = "Ministral 8B",
     .names = &names,
     .kv_heads = 8,
+    .max_position = 131072,
     .read = read,
     .keys = (const char *const[]){"sliding_window", "layer_types", NULL},
 };

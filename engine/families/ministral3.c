@@ -15,11 +15,17 @@ static qk_status read(qk_spec *spec, const qk_config_reader *r)
     if (!qk_json_get(rope, "rope_type"))
         return qk_fail(r->err, QK_ERR_FORMAT, "every published Ministral 3 has them",
                        "%s: 'rope_parameters' with a rope_type are missing", r->where);
-    QK_TRY(qk_key_num(&in, "llama_4_scaling_beta", 0, &spec->q_scale_beta));
-    int64_t limit;
-    QK_TRY(qk_key_int(r, "max_position_embeddings", 262144, 1, INT32_MAX, &limit));
-    QK_TRY(
-        qk_key_num(&in, "original_max_position_embeddings", (double)limit, &spec->q_scale_length));
+    const qk_json *beta = qk_json_get(rope, "llama_4_scaling_beta");
+    if (!beta || beta->type != QK_JSON_T_NUMBER || !(beta->number >= 0))
+        return qk_fail(r->err, QK_ERR_FORMAT, "every published Ministral 3 has one",
+                       "%s: rope_parameters needs a number 'llama_4_scaling_beta', 0 or above",
+                       r->where);
+    spec->q_scale_beta = beta->number;
+    /* The trained length: beside the RoPE parameters, in them, or the longest length. */
+    double limit, inner;
+    QK_TRY(qk_key_num(r, "max_position_embeddings", 262144, &limit));
+    QK_TRY(qk_key_num(&in, "original_max_position_embeddings", limit, &inner));
+    QK_TRY(qk_key_num(r, "original_max_position_embeddings", inner, &spec->q_scale_length));
     return qk_window_every_layer(spec, r, 0);
 }
 
@@ -30,6 +36,7 @@ const qk_family qk_family_ministral3 = {
     .head_dim = 128,
     .kv_heads = 8,
     .eps = 1e-5,
+    .max_position = 262144,
     .read = read,
     .keys = (const char *const[]){"sliding_window", NULL},
 };

@@ -15,6 +15,7 @@ const qk_family qk_family_mistral = {
     .about = "Mistral 7B, Nemo, Small",
     .names = &names,
     .kv_heads = 8,
+    .max_position = 131072,
     .read = read,
     .keys = (const char *const[]){"sliding_window", NULL},
 };

@@ -29,6 +29,7 @@ const qk_family qk_family_mixtral = {
     .about = "Mixtral 8x7B, 8x22B",
     .names = &names,
     .kv_heads = 8,
+    .max_position = 131072,
     .eps = 1e-5,
     .theta = 1000000,
     .read = read,

@@ -23,6 +23,7 @@ const qk_family qk_family_mllama_text = {
     .kv_heads = 8,
     .eps = 1e-5,
     .theta = 500000,
+    .max_position = 131072,
     .extra_embeddings = 8, /* for the image token */
     .read = read,
     .keys = (const char *const[]){"cross_attention_layers", NULL},

@@ -12,6 +12,13 @@ static qk_weight_names names = {
 
 static qk_status read(qk_spec *spec, const qk_config_reader *r)
 {
+    const qk_json *type = qk_json_get(qk_json_get(r->config, "rope_parameters"), "rope_type");
+    bool known = !type || qk_json_is_string(type, "default") || qk_json_is_string(type, "su") ||
+                 qk_json_is_string(type, "longrope");
+    if (!known)
+        return qk_fail(r->err, QK_ERR_UNSUPPORTED, "known: default, longrope",
+                       "%s: Phi 3 has no RoPE of type '%s'", r->where,
+                       type->type == QK_JSON_T_STRING ? type->text : qk_json_type_name(type));
     return qk_window_every_layer(spec, r, 0);
 }
 
@@ -20,6 +27,9 @@ const qk_family qk_family_phi3 = {
     .about = "Phi-3 mini, medium; Phi-3.5 mini; Phi-4, Phi-4 mini",
     .names = &names,
     .eps = 1e-5,
+    .partial_rotary = 1, /* or another part: Phi-4 mini turns three quarters of a head */
+    .max_position = 4096,
+    .original_position = 4096,
     .read = read,
     .keys = (const char *const[]){"sliding_window", NULL},
 };

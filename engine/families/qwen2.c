@@ -15,6 +15,7 @@ const qk_family qk_family_qwen2 = {
     .about = "Qwen 2 and 2.5 from 0.5B to 72B; QwQ",
     .names = &names,
     .kv_heads = 32,
+    .max_position = 32768,
     .qkv_bias = QK_BIAS_ALWAYS,
     .read = read,
     .keys = (const char *const[]){"use_sliding_window", "sliding_window", "max_window_layers",

@@ -16,6 +16,7 @@ const qk_family qk_family_qwen3 = {
     .names = &names,
     .head_dim = 128,
     .kv_heads = 32,
+    .max_position = 32768,
     .qkv_bias = QK_BIAS_KEY,
     .o_bias = QK_BIAS_KEY,
     .read = read,

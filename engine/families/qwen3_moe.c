@@ -18,7 +18,9 @@ static qk_weight_names names = {
 static qk_status read_experts(qk_spec *spec, const qk_config_reader *r)
 {
     int64_t experts, top_k, F, step;
-    QK_TRY(qk_key_int(r, "num_experts", 128, 0, 4096, &experts));
+    /* Files saved by transformers 5 call it num_local_experts. */
+    QK_TRY(qk_key_int(r, "num_local_experts", 128, 0, 4096, &experts));
+    QK_TRY(qk_key_int(r, "num_experts", experts, 0, 4096, &experts));
     QK_TRY(qk_key_int(r, "num_experts_per_tok", 8, 1, 4096, &top_k));
     QK_TRY(qk_key_int(r, "moe_intermediate_size", 768, 1, 1 << 20, &F));
     QK_TRY(qk_key_int(r, "decoder_sparse_step", 1, 1, 4096, &step));
@@ -44,10 +46,12 @@ const qk_family qk_family_qwen3_moe = {
     .about = "Qwen 3 30B-A3B, 235B-A22B",
     .names = &names,
     .kv_heads = 4,
+    .max_position = 32768,
     .qkv_bias = QK_BIAS_KEY,
     .o_bias = QK_BIAS_KEY,
     .read = read,
-    .keys = (const char *const[]){"use_sliding_window", "sliding_window", "num_experts",
-                                  "num_experts_per_tok", "moe_intermediate_size",
-                                  "decoder_sparse_step", "norm_topk_prob", "mlp_only_layers", NULL},
+    .keys =
+        (const char *const[]){"use_sliding_window", "sliding_window", "num_experts",
+                              "num_local_experts", "num_experts_per_tok", "moe_intermediate_size",
+                              "decoder_sparse_step", "norm_topk_prob", "mlp_only_layers", NULL},
 };

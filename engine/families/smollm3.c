@@ -37,6 +37,7 @@ const qk_family qk_family_smollm3 = {
     .about = "SmolLM3 3B",
     .names = &names,
     .kv_heads = 4,
+    .max_position = 32768,
     .theta = 2000000,
     .qkv_bias = QK_BIAS_KEY,
     .o_bias = QK_BIAS_KEY,

@@ -101,20 +101,33 @@ static qk_status refuse_quantised(const qk_json *config, const char *where, qk_e
                    method && method->type == QK_JSON_T_STRING ? method->text : "unknown method");
 }
 
+static int64_t or_required(int fallback)
+{
+    return fallback ? fallback : QK_KEY_REQUIRED;
+}
+
+static bool is_null(const qk_config_reader *r, const char *key)
+{
+    const qk_json *v = qk_json_get(r->config, key);
+    return v && v->type == QK_JSON_T_NULL;
+}
+
 static qk_status read_sizes(qk_spec *s, const qk_config_reader *r)
 {
+    const qk_family *f = s->family;
     struct {
         const char *key;
         int64_t fallback, most;
         int *out;
     } sizes[] = {
-        {"hidden_size", QK_KEY_REQUIRED, MOST_WIDTH, &s->D},
-        {"num_hidden_layers", QK_KEY_REQUIRED, MOST_LAYERS, &s->layers},
-        {"num_attention_heads", QK_KEY_REQUIRED, MOST_WIDTH, &s->H},
-        {"vocab_size", QK_KEY_REQUIRED, MOST_VOCAB, &s->V},
-        {"intermediate_size", QK_KEY_REQUIRED, MOST_WIDTH, &s->F},
-        {"num_key_value_heads", s->family->kv_heads, MOST_WIDTH, &s->K},
-        {"head_dim", s->family->head_dim, MOST_WIDTH, &s->d},
+        {"hidden_size", or_required(f->hidden), MOST_WIDTH, &s->D},
+        {"num_hidden_layers", or_required(f->layers), MOST_LAYERS, &s->layers},
+        {"num_attention_heads", or_required(f->heads), MOST_WIDTH, &s->H},
+        {"vocab_size", or_required(f->vocab), MOST_VOCAB, &s->V},
+        {"intermediate_size", or_required(f->ffn), MOST_WIDTH, &s->F},
+        {"num_key_value_heads", is_null(r, "num_key_value_heads") ? 0 : f->kv_heads, MOST_WIDTH,
+         &s->K},
+        {"head_dim", is_null(r, "head_dim") ? 0 : f->head_dim, MOST_WIDTH, &s->d},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         int64_t v;
@@ -163,11 +176,19 @@ static const qk_json *rope_of_type(const qk_config_reader *r, const char *type)
     return qk_config_overlay(r->arena, all, qk_json_get(all, type));
 }
 
+static qk_rope_defaults rope_defaults(const qk_family *f, double theta)
+{
+    return (qk_rope_defaults){.theta = theta,
+                              .partial = f->partial_rotary,
+                              .max_position = f->max_position ? f->max_position : 2048,
+                              .original = f->original_position};
+}
+
 static qk_status read_local_rope(qk_spec *s, const qk_config_reader *r, qk_rope *rope)
 {
     double theta;
     QK_TRY(qk_key_num(r, s->family->local_theta_key, s->family->local_theta, &theta));
-    qk_rope_defaults plain = {theta, s->family->partial_rotary};
+    qk_rope_defaults plain = rope_defaults(s->family, theta);
     return qk_rope_read(rope, NULL, r->config, s->d, &plain, r->arena, r->where, r->err);
 }
 
@@ -177,7 +198,7 @@ static qk_status read_ropes(qk_spec *s, const qk_config_reader *r)
 {
     qk_rope *ropes = qk_arena_alloc(r->arena, 2, sizeof *ropes);
     const qk_family *f = s->family;
-    qk_rope_defaults silent = {f->theta ? f->theta : 10000, f->partial_rotary};
+    qk_rope_defaults silent = rope_defaults(f, f->theta ? f->theta : 10000);
     const qk_json *all = qk_json_get(r->config, "rope_parameters");
     const qk_json *local = qk_json_get(all, "sliding_attention");
     bool by_type = local || qk_json_get(all, "full_attention");
@@ -188,7 +209,11 @@ static qk_status read_ropes(qk_spec *s, const qk_config_reader *r)
     if (s->n_ropes == 1) return QK_OK;
     for (int l = 0; l < s->layers; l++)
         if (s->layer[l].window && s->layer[l].rope == 0) s->layer[l].rope = 1;
-    if (!by_type || !local) return read_local_rope(s, r, &ropes[1]);
+    if (!local && !f->local_theta_key)
+        return qk_fail(r->err, QK_ERR_FORMAT, "give both layer types, or neither",
+                       "%s: rope_parameters has 'full_attention' but no 'sliding_attention'",
+                       r->where);
+    if (!local) return read_local_rope(s, r, &ropes[1]);
     if (f->local_theta_key) silent.theta = f->local_theta;
     return qk_rope_read(&ropes[1], local, r->config, s->d, &silent, r->arena, r->where, r->err);
 }

@@ -27,6 +27,10 @@ qk_status qk_window_by_type(qk_spec *spec, const qk_config_reader *r, int size, 
             return qk_fail(r->err, QK_ERR_UNSUPPORTED, "known: full_attention, sliding_attention",
                            "%s: layer_types[%d] '%s' is not supported", r->where, l,
                            t->type == QK_JSON_T_STRING ? t->text : qk_json_type_name(t));
+        if (slides && !size)
+            return qk_fail(r->err, QK_ERR_FORMAT, "set sliding_window, or use_sliding_window",
+                           "%s: layer_types[%d] is 'sliding_attention', but there is no window",
+                           r->where, l);
         spec->layer[l].window = slides ? size : 0;
     }
     return QK_OK;

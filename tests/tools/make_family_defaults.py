@@ -62,6 +62,7 @@ def describe(model_type, sizes):
         "head_dim": attention.head_dim,
         "kv_heads": config.num_key_value_heads,
         "eps": eps,
+        "max_position": config.max_position_embeddings,
         "thetas": thetas(config),
         "rotary": int(attention.head_dim * partial),
         "activation": getattr(config, "hidden_activation", None) or config.hidden_act,
