@@ -141,6 +141,7 @@ typedef struct qk_family {
     qk_weight_names *names;
     const char *activation_key, *activation; /* NULL: "hidden_act"; and what it is when silent */
     int head_dim, kv_heads;                  /* when config.json is silent; 0: D / H, and H */
+    int heads, vocab;                        /* the same; 0: config.json must say it */
     double eps, theta, partial_rotary;       /* when silent; 0: 1e-6, 10000, 1 */
     const char
         *local_theta_key; /* layers with a window have a RoPE of their own, with this base, */

@@ -21,6 +21,9 @@ const qk_family qk_family_gemma3_text = {
     .names = &names,
     .activation_key = "hidden_activation",
     .activation = "gelu_pytorch_tanh",
+    /* Published files of the 4B to 27B models leave these out. */
+    .heads = 8,
+    .vocab = 262208,
     .head_dim = 256,
     .kv_heads = 4,
     .theta = 1000000,

@@ -101,6 +101,11 @@ static qk_status refuse_quantised(const qk_json *config, const char *where, qk_e
                    method && method->type == QK_JSON_T_STRING ? method->text : "unknown method");
 }
 
+static int64_t or_required(int fallback)
+{
+    return fallback ? fallback : QK_KEY_REQUIRED;
+}
+
 static qk_status read_sizes(qk_spec *s, const qk_config_reader *r)
 {
     struct {
@@ -110,8 +115,8 @@ static qk_status read_sizes(qk_spec *s, const qk_config_reader *r)
     } sizes[] = {
         {"hidden_size", QK_KEY_REQUIRED, MOST_WIDTH, &s->D},
         {"num_hidden_layers", QK_KEY_REQUIRED, MOST_LAYERS, &s->layers},
-        {"num_attention_heads", QK_KEY_REQUIRED, MOST_WIDTH, &s->H},
-        {"vocab_size", QK_KEY_REQUIRED, MOST_VOCAB, &s->V},
+        {"num_attention_heads", or_required(s->family->heads), MOST_WIDTH, &s->H},
+        {"vocab_size", or_required(s->family->vocab), MOST_VOCAB, &s->V},
         {"intermediate_size", QK_KEY_REQUIRED, MOST_WIDTH, &s->F},
         {"num_key_value_heads", s->family->kv_heads, MOST_WIDTH, &s->K},
         {"head_dim", s->family->head_dim, MOST_WIDTH, &s->d},
