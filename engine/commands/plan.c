@@ -6,6 +6,17 @@
 #include "engine/base/log.h"
 #include "engine/commands/cli.h"
 
+/* Of the layers without a window, after overrides. */
+static void add_rope(qk_json_out *o, const qk_rope *r)
+{
+    qk_json_begin(o, "rope", '{');
+    qk_json_add_str(o, "type", qk_rope_type_name(r->type));
+    qk_json_add_num(o, "theta", r->theta);
+    qk_json_add_num(o, "factor", r->factor);
+    qk_json_add_num(o, "original", r->original);
+    qk_json_end(o, '}');
+}
+
 static void print_json(const qk_plan *p, const qk_estimate *e)
 {
     qk_json_out o = {0};
@@ -17,6 +28,7 @@ static void print_json(const qk_plan *p, const qk_estimate *e)
     qk_json_add_int(&o, "head_dim", p->spec.d);
     qk_json_add_int(&o, "query_heads", p->heads.n_q);
     qk_json_add_int(&o, "key_heads", p->heads.n_k);
+    add_rope(&o, &p->spec.ropes[0]);
     qk_json_add_str(&o, "split", p->split);
     if (e->examples < 0)
         qk_json_add_null(&o, "examples");
