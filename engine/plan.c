@@ -90,14 +90,24 @@ static qk_status choose_heads(qk_plan *plan, qk_error *err)
     return qk_head_plan_make(&plan->heads, &model, &choice, err);
 }
 
-static qk_status make(qk_plan *plan, qk_error *err)
+/* Fills plan->spec. */
+static qk_status read_model(qk_plan *plan, qk_error *err)
 {
     const qk_config *c = plan->config;
     plan->model_folder = c->model.name;
     plan->tokenizer_folder = c->tokenizer.name ? c->tokenizer.name : c->model.name;
+    if (plan->preset)
+        return qk_spec_from(&plan->spec, qk_preset_config(plan->preset, &plan->arena),
+                            c->model.overrides, plan->preset->name, &plan->arena, err);
     QK_TRY(local_folder("model.name", plan->model_folder, err));
     QK_TRY(local_folder("tokenizer.name", plan->tokenizer_folder, err));
-    QK_TRY(qk_spec_read(&plan->spec, plan->model_folder, c->model.overrides, &plan->arena, err));
+    return qk_spec_read(&plan->spec, plan->model_folder, c->model.overrides, &plan->arena, err);
+}
+
+static qk_status make(qk_plan *plan, qk_error *err)
+{
+    const qk_config *c = plan->config;
+    QK_TRY(read_model(plan, err));
     QK_TRY(choose_heads(plan, err));
     bool prefix = c->output.layout == QK_LAYOUT_PREFIX;
     plan->split = prefix ? qk_split_name(&plan->arena, c->model.name) : "train";
@@ -110,12 +120,24 @@ static qk_status make(qk_plan *plan, qk_error *err)
     return QK_OK;
 }
 
-qk_status qk_plan_make(qk_plan *plan, const qk_config *config, qk_error *err)
+static qk_status make_or_free(qk_plan *plan, qk_error *err)
 {
-    *plan = (qk_plan){.config = config};
     qk_status s = make(plan, err);
     if (s != QK_OK) qk_plan_free(plan);
     return s;
+}
+
+qk_status qk_plan_make(qk_plan *plan, const qk_config *config, qk_error *err)
+{
+    *plan = (qk_plan){.config = config};
+    return make_or_free(plan, err);
+}
+
+qk_status qk_plan_preview(qk_plan *plan, const qk_config *config, qk_error *err)
+{
+    *plan = (qk_plan){.config = config};
+    if (!qk_is_dir(config->model.name)) plan->preset = qk_preset_find(config->model.name);
+    return make_or_free(plan, err);
 }
 
 void qk_plan_free(qk_plan *plan)
@@ -172,14 +194,34 @@ static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int6
     return s;
 }
 
+static bool texts_are_there(const qk_plan *plan)
+{
+    const char *data = plan->config->dataset.path;
+    return qk_is_dir(plan->tokenizer_folder) && (qk_is_dir(data) || qk_is_file(data));
+}
+
+/* Every example at full length. */
+static qk_status assume_examples(const qk_plan *plan, means *m, int64_t *examples, qk_error *err)
+{
+    int64_t length = plan->config->tokenizer.max_length;
+    if (length <= 0 || length > INT32_MAX)
+        return qk_fail(err, QK_ERR_CONFIG,
+                       "set it, or give the folder of a tokenizer and a dataset that is there",
+                       "tokenizer.max_length is needed to size a run without its texts");
+    look_at(plan, (int32_t)length, m);
+    *examples = plan->config->dataset.max_samples;
+    return QK_OK;
+}
+
 qk_status qk_plan_estimate(const qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err)
 {
     means m = {0};
-    *out = (qk_estimate){0};
-    QK_TRY(read_examples(plan, look, &m, &out->examples, err));
+    *out = (qk_estimate){.assumed = plan->preset && !texts_are_there(plan)};
+    QK_TRY(out->assumed ? assume_examples(plan, &m, &out->examples, err)
+                        : read_examples(plan, look, &m, &out->examples, err));
     const qk_spec *s = &plan->spec;
-    double n = m.n ? (double)m.n : 1, scale = (double)out->examples / n;
-    out->looked_at = m.n;
+    double n = m.n ? (double)m.n : 1, scale = out->examples < 0 ? 1 : (double)out->examples / n;
+    out->looked_at = out->assumed ? 0 : m.n;
     out->mean_tokens = m.tokens / n;
     out->longest_tokens = m.longest;
     out->files = plan->heads.n_q + plan->heads.n_k;

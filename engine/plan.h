@@ -5,6 +5,7 @@
 
 #include "engine/config.h"
 #include "engine/families/family.h"
+#include "engine/families/presets.h"
 #include "sampler/heads.h"
 
 typedef struct qk_plan {
@@ -13,15 +14,19 @@ typedef struct qk_plan {
     qk_head_plan heads;
     const int *window; /* [spec.layers]: 0 full attention */
     const char *model_folder, *tokenizer_folder;
-    const char *split;   /* the model's name with every non-word character as '_', or "train" */
-    int unit_examples;   /* examples of a work unit: depends on the configuration alone */
-    const char *staging; /* data_root/staging: work in progress */
-    const char *final;   /* data_root/final: exactly what is pushed */
+    const qk_preset *preset; /* what stands for a model folder that is not there, or NULL */
+    const char *split;       /* the model's name with every non-word character as '_', or "train" */
+    int unit_examples;       /* examples of a work unit: depends on the configuration alone */
+    const char *staging;     /* data_root/staging: work in progress */
+    const char *final;       /* data_root/final: exactly what is pushed */
     const char *split_folder; /* final/<split> in prefix layout, final in branch layout */
     qk_arena arena;
 } qk_plan;
 
 qk_status qk_plan_make(qk_plan *plan, const qk_config *config, qk_error *err);
+/* For looking only: a model.name that is no folder may be the name of a preset, and then the
+ * tokenizer's folder may be absent too. */
+qk_status qk_plan_preview(qk_plan *plan, const qk_config *config, qk_error *err);
 void qk_plan_free(qk_plan *plan);
 
 /* "l00h03q" */
@@ -31,13 +36,15 @@ const char *qk_split_name(qk_arena *arena, const char *model_name);
 
 /* Sizes of a run, from the plan and a look at the first examples. */
 typedef struct qk_estimate {
-    int64_t examples;  /* of the dataset; -1: unknown */
+    int64_t examples;  /* of the dataset; -1: unknown, and all sums are those of one example */
     int64_t looked_at; /* how many were tokenized to get the means */
+    bool assumed;      /* none: every example is counted with tokenizer.max_length tokens */
     double mean_tokens, longest_tokens;
     double rows, files, bytes; /* of the final dataset, before compression */
     double tokens, flops;
     uint64_t weight_bytes, activation_bytes, capture_bytes; /* peak memory is their sum */
 } qk_estimate;
 
-/* Tokenizes up to `look` examples. */
+/* Tokenizes up to `look` examples. For a preset whose tokenizer or dataset is not there, examples
+ * are counted at full length instead, dataset.max_samples of them. */
 qk_status qk_plan_estimate(const qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err);

@@ -107,6 +107,13 @@ static const struct {
     {"su", QK_ROPE_LONGROPE}, /* as the first Phi 3 files called it */
 };
 
+const char *qk_rope_type_name(qk_rope_type type)
+{
+    size_t i = 0;
+    while (types[i].type != type) i++;
+    return types[i].name;
+}
+
 static qk_status read_type(const reader *r, qk_rope *rope)
 {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)

@@ -40,6 +40,9 @@ typedef struct qk_rope {
     const double *short_factor, *long_factor; /* [rotary / 2], longrope */
 } qk_rope;
 
+/* As configurations call it: "yarn". */
+const char *qk_rope_type_name(qk_rope_type type);
+
 /* What counts when the parameters are silent. */
 typedef struct qk_rope_defaults {
     double theta;

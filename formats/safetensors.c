@@ -19,7 +19,7 @@ static const struct {
     {"F32", 32}, {"F64", 64}, {"I64", 64}, {"U64", 64},    {"C64", 64},
 };
 
-static size_t dtype_bits(const char *name)
+size_t qk_st_dtype_bits(const char *name)
 {
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
         if (!strcmp(dtypes[i].name, name)) return dtypes[i].bits;
@@ -110,7 +110,7 @@ static qk_status read_entry(const header_reader *h, const qk_json *v, entry *e)
     const qk_json *dtype = qk_json_get(v, "dtype");
     if (!dtype) return bad(h, name, "has no dtype");
     if (dtype->type != QK_JSON_T_STRING) return bad(h, name, "has a dtype that is not a string");
-    size_t bits = dtype_bits(dtype->text);
+    size_t bits = qk_st_dtype_bits(dtype->text);
     if (!bits) return bad(h, name, "has the unknown dtype '%.40s'", dtype->text);
     e->tensor.dtype = dtype->text;
     QK_TRY(read_shape(h, qk_json_get(v, "shape"), e));
@@ -217,50 +217,4 @@ qk_status qk_st_read_file(const qk_map *map, const char *path, qk_arena *arena, 
     if (root->type != QK_JSON_T_OBJECT)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the header is not a JSON object", path);
     return read_entries(&h, root, map->data + 8 + length, out);
-}
-
-/* ---- writing ---- */
-
-static size_t out_bytes(const qk_st_out_tensor *t)
-{
-    size_t bytes = dtype_bits(t->dtype) / 8;
-    for (int d = 0; d < t->n_dims; d++) QK_ASSERT(qk_mul(bytes, t->shape[d], &bytes));
-    return bytes;
-}
-
-qk_status qk_safetensors_write(const char *path, const qk_st_out_tensor *tensors, size_t count,
-                               qk_error *err)
-{
-    qk_json_out o = {.compact = true};
-    size_t offset = 0;
-    qk_json_begin(&o, NULL, '{');
-    for (size_t i = 0; i < count; i++) {
-        qk_json_begin(&o, tensors[i].name, '{');
-        qk_json_add_str(&o, "dtype", tensors[i].dtype);
-        qk_json_begin(&o, "shape", '[');
-        for (int d = 0; d < tensors[i].n_dims; d++)
-            qk_json_add_int(&o, NULL, (int64_t)tensors[i].shape[d]);
-        qk_json_end(&o, ']');
-        qk_json_begin(&o, "data_offsets", '[');
-        qk_json_add_int(&o, NULL, (int64_t)offset);
-        qk_json_add_int(&o, NULL, (int64_t)(offset += out_bytes(&tensors[i])));
-        qk_json_end(&o, ']');
-        qk_json_end(&o, '}');
-    }
-    qk_json_end(&o, '}');
-    while (o.buf.size % 8) qk_buf_add_byte(&o.buf, ' '); /* the data starts aligned */
-
-    qk_writer w;
-    qk_status s = qk_writer_open(&w, path, err);
-    if (s == QK_OK) {
-        uint8_t length[8];
-        for (int i = 0; i < 8; i++) length[i] = (uint8_t)(o.buf.size >> 8 * i);
-        qk_writer_add(&w, length, 8);
-        qk_writer_add(&w, o.buf.data, o.buf.size);
-        for (size_t i = 0; i < count; i++)
-            qk_writer_add(&w, tensors[i].data, out_bytes(&tensors[i]));
-        s = qk_writer_commit(&w, err);
-    }
-    qk_buf_free(&o.buf);
-    return s;
 }

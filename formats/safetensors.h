@@ -14,6 +14,7 @@
 
 #include "engine/base/dtype.h"
 #include "engine/base/file.h"
+#include "formats/json.h"
 
 enum { QK_MAX_DIMS = 8 };
 
@@ -47,10 +48,31 @@ bool qk_st_float_dtype(const qk_st_tensor *t, qk_dtype *out);
 /* "[576, 1536]", in the arena. */
 const char *qk_st_shape_text(qk_arena *arena, const size_t *shape, int n_dims);
 
-/* Writing: tensors of float32 or int64, streamed in the order they were declared. */
+/* ---- writing ---- */
+
+/* Streaming, for files larger than memory: declare every tensor, begin, add the data of all of them
+ * in that order in pieces of any size, commit. The data starts at a multiple of 8 bytes. */
+typedef struct qk_st_writer {
+    qk_writer file;
+    qk_json_out header;
+    uint64_t declared, added; /* bytes of data */
+} qk_st_writer;
+/* A zero-initialised writer; format may be NULL, else it goes into __metadata__. */
+void qk_st_writer_init(qk_st_writer *w, const char *format);
+/* dtype: "F32", "BF16", "I64" ... Sizes are the caller's: a product beyond 64 bits aborts. */
+void qk_st_writer_declare(qk_st_writer *w, const char *name, const char *dtype, int n_dims,
+                          const size_t *shape);
+/* Opens `path.tmp` and writes the header. */
+qk_status qk_st_writer_begin(qk_st_writer *w, const char *path, qk_error *err);
+void qk_st_writer_add(qk_st_writer *w, const void *bytes, size_t n); /* sticky errors */
+/* Flushes and renames; all that was declared must have been added. Frees in any case. */
+qk_status qk_st_writer_commit(qk_st_writer *w, qk_error *err);
+void qk_st_writer_abort(qk_st_writer *w); /* removes the temporary file; may follow any of these */
+
+/* All at once, for small files. */
 typedef struct qk_st_out_tensor {
     const char *name;
-    const char *dtype; /* "F32" or "I64" */
+    const char *dtype;
     int n_dims;
     size_t shape[QK_MAX_DIMS];
     const void *data; /* borrowed until qk_safetensors_write returns */

@@ -86,6 +86,40 @@ static void test_refused_headers(void)
     }
 }
 
+/* Declared first, then data in pieces of any size: the bytes of writing all at once, and nothing
+ * under the final name before the end. */
+static void test_streaming(void)
+{
+    float values[6] = {0, 1, 2, 3, 4, 5};
+    int64_t ids[3] = {7, 8, 9};
+    qk_st_out_tensor all[] = {{"a", "F32", 2, {2, 3}, values}, {"b", "I64", 1, {3}, ids}};
+    char *once = in_folder("once.safetensors"), *streamed = in_folder("streamed.safetensors");
+    CHECK_INT(qk_safetensors_write(once, all, 2, &test_error), QK_OK);
+    qk_st_writer w;
+    qk_st_writer_init(&w, NULL);
+    for (int i = 0; i < 2; i++)
+        qk_st_writer_declare(&w, all[i].name, all[i].dtype, all[i].n_dims, all[i].shape);
+    CHECK_INT(qk_st_writer_begin(&w, streamed, &test_error), QK_OK);
+    for (size_t i = 0; i < sizeof values; i += 8) qk_st_writer_add(&w, (const char *)values + i, 8);
+    CHECK(!qk_is_file(streamed));
+    qk_st_writer_add(&w, ids, sizeof ids);
+    CHECK_INT(qk_st_writer_commit(&w, &test_error), QK_OK);
+    qk_buf a, b;
+    CHECK_INT(qk_read_file(&a, once, 1 << 20, &test_error), QK_OK);
+    CHECK_INT(qk_read_file(&b, streamed, 1 << 20, &test_error), QK_OK);
+    CHECK(a.size == b.size && !memcmp(a.data, b.data, a.size));
+    qk_buf_free(&a), qk_buf_free(&b);
+    unlink(once), unlink(streamed);
+    /* Given up half-way: no file at all. */
+    qk_st_writer_init(&w, "pt");
+    qk_st_writer_declare(&w, "a", "F32", 2, all[0].shape);
+    CHECK_INT(qk_st_writer_begin(&w, streamed, &test_error), QK_OK);
+    qk_st_writer_add(&w, values, 8);
+    qk_st_writer_abort(&w);
+    CHECK(!qk_is_file(streamed));
+    free(once), free(streamed);
+}
+
 /* A file that was cut anywhere is refused, and nothing reads past its end. */
 static void test_truncation(void)
 {
@@ -152,6 +186,7 @@ int main(void)
     RUN(test_round_trip);
     RUN(test_refused_headers);
     RUN(test_truncation);
+    RUN(test_streaming);
     RUN(test_corpus_of_files);
     RUN(test_corpus_of_folders);
     static const char *const left[] = {"round.safetensors", "bad.safetensors", "cut.safetensors"};

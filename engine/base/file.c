@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 bool qk_is_dir(const char *path)
@@ -59,6 +60,14 @@ qk_status qk_make_dirs(const char *path, qk_error *err)
         if (!kept) break;
     }
     free(copy);
+    return QK_OK;
+}
+
+qk_status qk_disk_free(const char *path, uint64_t *bytes, qk_error *err)
+{
+    struct statvfs fs;
+    if (statvfs(path, &fs) != 0) return qk_fail_errno(err, "cannot look at the disk of", path);
+    *bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     return QK_OK;
 }
 

@@ -23,6 +23,8 @@ const char *qk_path_name(const char *path);
 
 /* Makes a folder and its parents; an existing one is fine. */
 qk_status qk_make_dirs(const char *path, qk_error *err);
+/* Bytes that this user may still write on the file system of an existing path. */
+qk_status qk_disk_free(const char *path, uint64_t *bytes, qk_error *err);
 /* fsync of a folder, so that renames inside it survive a power cut. */
 qk_status qk_sync_dir(const char *path, qk_error *err);
 /* Removes a file; an absent one is fine. */

@@ -6,19 +6,36 @@
 #include "engine/base/log.h"
 #include "engine/commands/cli.h"
 
+/* Of the layers without a window, after overrides. */
+static void add_rope(qk_json_out *o, const qk_rope *r)
+{
+    qk_json_begin(o, "rope", '{');
+    qk_json_add_str(o, "type", qk_rope_type_name(r->type));
+    qk_json_add_num(o, "theta", r->theta);
+    qk_json_add_num(o, "factor", r->factor);
+    qk_json_add_num(o, "original", r->original);
+    qk_json_end(o, '}');
+}
+
 static void print_json(const qk_plan *p, const qk_estimate *e)
 {
     qk_json_out o = {0};
     qk_json_begin(&o, NULL, '{');
     qk_json_add_str(&o, "model", p->config->model.name);
+    qk_json_add_str(&o, "preset", p->preset ? p->preset->name : NULL);
     qk_json_add_int(&o, "layers", p->spec.layers);
     qk_json_add_int(&o, "last_layer", p->heads.last_layer);
     qk_json_add_int(&o, "head_dim", p->spec.d);
     qk_json_add_int(&o, "query_heads", p->heads.n_q);
     qk_json_add_int(&o, "key_heads", p->heads.n_k);
+    add_rope(&o, &p->spec.ropes[0]);
     qk_json_add_str(&o, "split", p->split);
-    qk_json_add_int(&o, "examples", e->examples);
+    if (e->examples < 0)
+        qk_json_add_null(&o, "examples");
+    else
+        qk_json_add_int(&o, "examples", e->examples);
     qk_json_add_int(&o, "examples_looked_at", e->looked_at);
+    qk_json_add_bool(&o, "examples_at_full_length", e->assumed);
     qk_json_add_num(&o, "tokens", e->tokens);
     qk_json_add_num(&o, "mean_tokens", e->mean_tokens);
     qk_json_add_num(&o, "longest_tokens", e->longest_tokens);
@@ -34,23 +51,44 @@ static void print_json(const qk_plan *p, const qk_estimate *e)
     qk_buf_free(&o.buf);
 }
 
+static void print_dataset(const qk_estimate *e)
+{
+    if (e->assumed && e->examples < 0)
+        printf("dataset    unknown: one example of tokenizer.max_length, %.0f tokens\n", e->tokens);
+    else if (e->assumed)
+        printf(
+            "dataset    dataset.max_samples, %lld examples, each counted at tokenizer.max_length, "
+            "%.0f tokens: %s tokens at most\n",
+            (long long)e->examples, e->mean_tokens, qk_human_count(e->tokens));
+    else {
+        printf("dataset    %lld examples, %.1f tokens each", (long long)e->examples,
+               e->mean_tokens);
+        if (e->looked_at < e->examples)
+            printf(" (mean of the first %lld)", (long long)e->looked_at);
+        printf(", %s tokens\n", qk_human_count(e->tokens));
+    }
+}
+
 static void print_table(const qk_plan *p, const qk_estimate *e)
 {
     const qk_config *c = p->config;
     printf("model      %s (%s), %s\n", c->model.name, p->spec.family->model_type,
            qk_dtype_name(c->model.dtype));
+    if (p->preset)
+        printf(
+            "from       the built-in config.json of %s: no folder has this name, so run refuses\n",
+            p->preset->repository);
     printf("runs       layers 0 to %d of %d; the last one only as far as q and k\n",
            p->heads.last_layer, p->spec.layers);
     printf("captures   %d query and %d key heads in %d layers, %s, %s RoPE\n", p->heads.n_q,
            p->heads.n_k, p->heads.n_layers, qk_sampler_kind_name(c->capture.sampler.kind),
            c->capture.pre_rope ? "before" : "after");
-    printf("dataset    %lld examples, %.1f tokens each", (long long)e->examples, e->mean_tokens);
-    if (e->looked_at < e->examples) printf(" (mean of the first %lld)", (long long)e->looked_at);
-    printf(", %s tokens\n", qk_human_count(e->tokens));
-    printf("writes     %.0f files, about %s rows, %s before compression\n", e->files,
-           qk_human_count(e->rows), qk_human_bytes(e->bytes));
+    print_dataset(e);
+    const char *each = e->examples < 0 ? " for each example" : "";
+    printf("writes     %.0f files, about %s rows%s, %s before compression\n", e->files,
+           qk_human_count(e->rows), each, qk_human_bytes(e->bytes));
     printf("to         %s, split %s\n", p->split_folder, p->split);
-    printf("computes   %sFLOP\n", qk_human_count(e->flops));
+    printf("computes   %sFLOP%s\n", qk_human_count(e->flops), each);
     printf("memory     %s: weights %s, activations %s, captured rows %s\n",
            qk_human_bytes((double)(e->weight_bytes + e->activation_bytes + e->capture_bytes)),
            qk_human_bytes((double)e->weight_bytes), qk_human_bytes((double)e->activation_bytes),
@@ -62,9 +100,16 @@ static qk_status show(const qk_args *args, const qk_config *config, qk_error *er
     int64_t look;
     QK_TRY(qk_value_int(args, "look", 256, 1, &look, err));
     qk_plan plan;
-    QK_TRY(qk_plan_make(&plan, config, err));
+    QK_TRY(qk_plan_preview(&plan, config, err));
     qk_estimate estimate;
     qk_status s = qk_plan_estimate(&plan, look, &estimate, err);
+    if (s == QK_OK && plan.preset)
+        qk_info("model.name: no folder '%s'; planned with the built-in config.json of %s",
+                config->model.name, plan.preset->repository);
+    if (s == QK_OK && estimate.assumed)
+        qk_info("no tokenizer or no dataset here: every example counts as %lld tokens "
+                "(tokenizer.max_length)",
+                (long long)config->tokenizer.max_length);
     if (s == QK_OK && qk_has(args, "json")) print_json(&plan, &estimate);
     if (s == QK_OK && !qk_has(args, "json")) print_table(&plan, &estimate);
     qk_plan_free(&plan);
@@ -93,7 +138,12 @@ const qk_command qk_command_plan = {
     .name = "plan",
     .arguments = "CONFIG.yaml",
     .summary = "show what a run would do: rows, files, bytes, FLOPs, peak memory",
-    .details = "Reads config.json, the tokenizer and the dataset, but no weights.",
+    .details =
+        "Reads config.json, the tokenizer and the dataset, but no weights. When model.name is no\n"
+        "folder but a model that qkengine synth --list knows, its published config.json is "
+        "built in,\n"
+        "and without tokenizer and dataset every example counts as tokenizer.max_length "
+        "tokens.",
     .options = options,
     .least = 1,
     .most = 1,

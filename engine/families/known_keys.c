@@ -26,7 +26,7 @@ static const char *const ignored[] = {
     /* read with the RoPE parameters */
     "original_max_position_embeddings",
     /* belongs to the output head, which a prefill does not run */
-    "tie_word_embeddings final_logit_softcapping logits_scaling output_router_logits",
+    "tie_word_embeddings final_logit_softcapping logits_scaling output_router_logits lm_head_bias",
     /* the tokenizer's files say which tokens are added */
     "bos_token_id eos_token_id pad_token_id sep_token_id decoder_start_token_id",
     /* generation only */
@@ -42,11 +42,13 @@ static const char *const ignored[] = {
     "use_cache cache_implementation attn_implementation _attn_implementation "
     "_attn_implementation_autoset use_flash_attn torchscript pretraining_tp output_attentions "
     "output_hidden_states return_dict return_dict_in_generate output_scores "
-    "chunk_size_feed_forward pruned_heads",
+    "chunk_size_feed_forward pruned_heads tie_encoder_decoder",
     /* belongs to heads for other tasks */
     "id2label label2id num_labels problem_type task_specific_params finetuning_task prefix",
     /* only counts where the family reads it */
     "max_window_layers",
+    /* how layer_types, which stands beside it, came about; transformers does not read it either */
+    "_sliding_window_pattern",
 };
 
 typedef enum neutral { NULL_ONLY, FALSE, ZERO, ONE, FULL } neutral;
@@ -81,6 +83,8 @@ static const struct {
     {"no_rope_layer_interval", ZERO},
     {"rope_local_base_freq", NULL_ONLY},
     {"rope_interleaved", FALSE},
+    {"full_attn_mod", ONE},
+    {"interpolate_factor", ONE},
     {"use_mrope", FALSE},
     {"alibi", FALSE},
     {"use_parallel_residual", FALSE},
