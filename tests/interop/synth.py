@@ -25,7 +25,7 @@ FAMILIES = {
     "gemma3_text": ("gemma-3-270m", 4), "gemma3": ("gemma-3-4b", 1), "glm": ("glm-4-9b", 1),
     "glm4": ("glm-4-9b-0414", 1), "smollm3": ("smollm3-3b", 4), "phi3": ("phi-3-mini-4k", 1),
     "olmo2": ("olmo-2-1b", 1), "granite": ("granite-3.3-2b", 2), "mistral3": None, "mixtral": None, "ministral": None,
-    "mllama_text_model": None,
+    "mllama_text_model": None, "olmo3": None,
 }
 
 
