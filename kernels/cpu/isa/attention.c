@@ -22,7 +22,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa/isa.h"
 
-enum { KEYS = 64, QUERIES = 64 };
+enum { KEYS = 64 };
 
 /* Rows of scores and of output that are summed together: 4 x 4 vectors of sums. */
 enum { STRIP_VECTORS = 4 };
@@ -33,15 +33,10 @@ typedef struct work {
     float *queries, *scores, *out, *m, *l, *corr, *keys, *values;
 } work;
 
-static size_t padded(size_t n, size_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
 size_t QK_NAME(cpu_attention_floats)(qk_heads h)
 {
-    size_t d = (size_t)h.d, dp = padded(d, 16),
-           R = padded((size_t)(h.H / h.K) * QUERIES, TILE_ROWS);
+    size_t d = (size_t)h.d, dp = cpu_round_up(d, 16),
+           R = cpu_round_up((size_t)(h.H / h.K) * CPU_QUERIES, TILE_ROWS);
     return R * d + R * KEYS + R * dp + 3 * R + KEYS * d + KEYS * dp + 64;
 }
 
@@ -49,9 +44,9 @@ static work make_work(const cpu_attention_tile *t)
 {
     const qk_heads *h = &t->p->heads;
     work w = {.t = t, .group = (size_t)(h->H / h->K), .d = (size_t)h->d};
-    w.dp = padded(w.d, 16);
+    w.dp = cpu_round_up(w.d, 16);
     w.R = w.group * t->rows;
-    w.tiles = padded(w.R, TILE_ROWS) / TILE_ROWS;
+    w.tiles = cpu_round_up(w.R, TILE_ROWS) / TILE_ROWS;
     size_t R = w.tiles * TILE_ROWS;
     w.queries = t->scratch;
     w.scores = w.queries + R * w.d;
