@@ -570,6 +570,7 @@ static void test_unknown_instruction_set(void)
     qk_error err;
     CHECK_INT(cpu->open(&o, &dev, &err), QK_ERR_CONFIG);
     CHECK(strstr(err.message, "'mmx'") != NULL);
+    CHECK(strstr(err.message, "portable") != NULL); /* what there is */
 }
 
 int main(void)

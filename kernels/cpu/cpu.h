@@ -65,6 +65,8 @@ typedef struct cpu_isa {
 
 /* The best one of this processor, or the one called `name`; NULL when it cannot run here. */
 const cpu_isa *cpu_isa_find(const char *name);
+/* "amx avx512bf16 ..": the names of those that run here, best first; for messages. */
+void cpu_isa_names(char *out, size_t size);
 
 /* ---- device and matrices ---- */
 

@@ -1,4 +1,5 @@
 /* Which instruction set the CPU backend runs with. See cpu.h. */
+#include <stdio.h>
 #include <string.h>
 #ifdef QK_X86
 #include <cpuid.h>
@@ -42,16 +43,28 @@ static bool runs_here(const cpu_isa *isa)
     return true;
 }
 
+static const cpu_isa *const best_first[] = {
+#ifdef QK_X86
+    &cpu_isa_amx,      &cpu_isa_avx512bf16, &cpu_isa_avx512, &cpu_isa_avx2,
+#endif
+    &cpu_isa_portable,
+};
+enum { N_ISAS = sizeof best_first / sizeof *best_first };
+
 const cpu_isa *cpu_isa_find(const char *name)
 {
-    static const cpu_isa *const best_first[] = {
-#ifdef QK_X86
-        &cpu_isa_amx,      &cpu_isa_avx512bf16, &cpu_isa_avx512, &cpu_isa_avx2,
-#endif
-        &cpu_isa_portable,
-    };
-    for (size_t i = 0; i < sizeof best_first / sizeof *best_first; i++)
+    for (size_t i = 0; i < N_ISAS; i++)
         if ((!name || !strcmp(name, best_first[i]->name)) && runs_here(best_first[i]))
             return best_first[i];
     return NULL;
+}
+
+void cpu_isa_names(char *out, size_t size)
+{
+    size_t used = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < N_ISAS && used < size; i++)
+        if (runs_here(best_first[i]))
+            used += (size_t)snprintf(out + used, size - used, "%s%s", used ? " " : "",
+                                     best_first[i]->name);
 }
