@@ -5,6 +5,7 @@
  *
  * next: kernels/cpu/isa/attention.c */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/isa/fold.h"
 #include "kernels/cpu/isa/isa.h"
 
 /* 1 / sqrt(mean(x^2) + eps) */

@@ -3,7 +3,7 @@
  * One zmm register with AVX-512, two ymm with AVX2, an array elsewhere. All three give the same
  * bits: every operation is exactly rounded (fma included: the portable one calls fmaf), sums use
  * one fixed tree, and exp is a polynomial written in these operations. So a result never depends on
- * the instruction set.
+ * the instruction set. (What tile registers do is not written in v16: kernels/cpu/isa/amx.h.)
  *
  * Files in kernels/cpu/isa are compiled once per instruction set, with QK_ISA as its name.
  *
@@ -380,16 +380,6 @@ INLINE v16 v16_load_n(const float *p, size_t n, float fill)
     return v16_load(t);
 }
 
-/* Lanes fold 8 on 8, 4 on 4, 2 on 2, 1 on 1. */
-INLINE float v16_sum(v16 x)
-{
-    float t[16];
-    v16_store(t, x);
-    for (int n = 8; n; n /= 2)
-        for (int i = 0; i < n; i++) t[i] += t[i + n];
-    return t[0];
-}
-
 /* The first n lanes to element `at` of an array, or all 16 when n is larger. */
 INLINE void v16_store_as(void *data, size_t at, v16 x, size_t n, bool bf16)
 {
@@ -402,15 +392,6 @@ INLINE void v16_store_as(void *data, size_t at, v16 x, size_t n, bool bf16)
         v16_store(t, x);
         memcpy((float *)data + at, t, n * sizeof(float));
     }
-}
-
-INLINE float v16_max_lane(v16 x)
-{
-    float t[16];
-    v16_store(t, x);
-    for (int n = 8; n; n /= 2)
-        for (int i = 0; i < n; i++) t[i] = t[i] > t[i + n] ? t[i] : t[i + n];
-    return t[0];
 }
 
 /* e^x within 2 ulp; 0 below -87.3 (minus infinity included), infinity-free up to 88.
