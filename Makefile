@@ -39,17 +39,20 @@ OBJ := $(SRC:%.c=$(B)/%.o)
 
 # kernels/cpu/isa/*.c hold the inner loops. They are compiled once per instruction set, and
 # kernels/cpu/dispatch.c picks one at run time.
-ISA_SRC := $(wildcard kernels/cpu/isa/*.c)
+AMX_SRC := $(wildcard kernels/cpu/isa/*_amx.c)
+ISA_SRC := $(filter-out $(AMX_SRC),$(wildcard kernels/cpu/isa/*.c))
 ISAS := portable
 ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
-ISAS += avx2 avx512 avx512bf16
+ISAS += avx2 avx512 avx512bf16 amx
 DEFINES += -DQK_X86
 endif
 ISA_FLAGS_portable   :=
 ISA_FLAGS_avx2       := -mavx2 -mfma -mf16c
 ISA_FLAGS_avx512     := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq
 ISA_FLAGS_avx512bf16 := $(ISA_FLAGS_avx512) -mavx512bf16
-ISA_OBJ := $(foreach i,$(ISAS),$(ISA_SRC:%.c=$(B)/%.$(i).o))
+ISA_FLAGS_amx        := $(ISA_FLAGS_avx512bf16) -mamx-tile -mamx-bf16
+ISA_OBJ := $(foreach i,$(ISAS),$(ISA_SRC:%.c=$(B)/%.$(i).o)) \
+           $(if $(filter amx,$(ISAS)),$(AMX_SRC:%.c=$(B)/%.amx.o))
 
 LIB := $(B)/libqkengine.a
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))

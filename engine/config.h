@@ -43,6 +43,7 @@ typedef struct qk_config {
         int64_t batch_size;  /* examples that are packed into one forward */
         const char *backend; /* "auto", "cpu", "ref" or "cuda"; never NULL */
         int64_t threads;     /* 0: all */
+        const char *isa;     /* "avx512" ..; NULL: the best one */
     } inference;
     struct {
         bool queries, keys;
@@ -75,7 +76,7 @@ qk_status qk_config_load(qk_config *config, const char *path, const char *const 
 void qk_config_free(qk_config *config); /* NULL-safe */
 
 /* The settings that decide what is written, as JSON members of the open object: what manifest.json
- * records and a resumed run compares. Batch size, threads and backend are not among them. */
+ * records and a resumed run compares. Batch size, threads, backend and isa are not among them. */
 void qk_config_write_json(const qk_config *config, qk_json_out *out);
 
 /* Every key with its type, default and meaning, as a Markdown table: README's reference and

@@ -214,7 +214,9 @@ static qk_status load_model(runner *r)
                        c->inference.backend, qk_backend_names());
     qk_model_options options = {
         .backend = backend,
-        .device = {.compute = c->model.dtype, .threads = (int)c->inference.threads},
+        .device = {.compute = c->model.dtype,
+                   .threads = (int)c->inference.threads,
+                   .isa = c->inference.isa},
         .overrides = c->model.overrides,
         .last_layer = r->plan.heads.last_layer,
     };

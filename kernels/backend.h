@@ -57,7 +57,7 @@ typedef struct qk_device qk_device;
 typedef struct qk_device_options {
     qk_dtype compute;
     int threads;     /* CPU threads; 0: all that the machine offers */
-    const char *isa; /* CPU: NULL for the best one, or "portable", "avx2", "avx512", "avx512bf16" */
+    const char *isa; /* CPU: NULL for the best one, or a name */
 } qk_device_options;
 
 /* How a projection row is laid out: q heads, then k heads, then v heads, d numbers each. */
@@ -172,8 +172,9 @@ typedef struct qk_backend {
 
     /* Norm, capture and RoPE of projection rows, see qk_qkv_post. in [T, heads_width] float32;
      * out has the same shape and may be `in` when the formats agree; float32, or bfloat16 when
-     * compute is QK_BF16. Row 0 of `in` is token first_row of the batch that the capture lists and
-     * table_row index. The captured values are rounded to out's format. */
+     * compute is QK_BF16. `in` may be left changed. Row 0 of `in` is token first_row of the batch
+     * that the capture lists and table_row index. The captured values are rounded to out's format.
+     */
     void (*qkv_post)(qk_device *dev, qk_tensor out, qk_tensor in, const qk_qkv_post *p,
                      size_t first_row);
 

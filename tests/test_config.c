@@ -127,6 +127,7 @@ static void test_defaults(void)
     CHECK_INT(c.tokenizer.max_length, 0);
     CHECK_INT(c.inference.batch_size, 1);
     CHECK_STR(c.inference.backend, "auto");
+    CHECK(c.inference.isa == NULL);
     CHECK_INT(c.inference.threads, 0);
     CHECK(c.capture.queries && c.capture.keys && !c.capture.sample_heads);
     CHECK(!c.capture.full_attention_only && !c.capture.pre_rope && !c.capture.token_strings);
@@ -299,6 +300,10 @@ static void test_refusals(void)
          ""},
         {"batch_size: 1", "backend: fast",
          "'inference.backend' must be one of auto, cpu, ref, cuda, not the text 'fast'", ""},
+        {"batch_size: 1", "isa: sse",
+         "'inference.isa' must be one of portable, avx2, avx512, avx512bf16, amx, not the text "
+         "'sse'",
+         ""},
         {"batch_size: 1", "threads: -1", "'inference.threads' must not be negative, but is -1", ""},
         {"capture_queries: true", "capture_queries: \"true\"",
          "'capture.capture_queries' must be true or false, not the text 'true'",
@@ -527,7 +532,8 @@ static void test_reference(void)
         "capture.max_rows_per_batch capture.min_bucket_size capture.capture_pre_rope "
         "capture.capture_token_strings output.data_root output.readme_path output.hf_repo_id "
         "output.hf_branch output.private output.write_batch_size output.layout "
-        "output.vector_encoding capture.per_head_masks inference.backend inference.threads";
+        "output.vector_encoding capture.per_head_masks inference.backend inference.threads "
+        "inference.isa";
     qk_buf table = {0};
     qk_config_reference(&table);
     const char *text = qk_buf_str(&table);

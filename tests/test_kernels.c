@@ -1,6 +1,7 @@
 /* Every op of kernels/backend.h at odd shapes: the CPU backend, in each instruction set that this
  * machine has, against the naive double-precision one; and bits that must not depend on the batch,
- * the number of threads or the instruction set.
+ * the number of threads or the instruction set. Tile registers (amx) sum bfloat16 products in an
+ * order of their own: there they must agree with themselves.
  *
  * Tolerances come from theory. A chain of K products of unit normals has partial sums of about
  * sqrt(k); each addition is off by at most eps/2 of that, so the result by a random walk of
@@ -10,9 +11,10 @@
 
 #include "kernels/backend.h"
 
-static const char *const isas[] = {"portable", "avx2", "avx512", "avx512bf16", NULL};
+static const char *const isas[] = {"portable", "avx2", "avx512", "avx512bf16", "amx", NULL};
 static const qk_backend *cpu, *ref;
 static qk_dtype test_activation = QK_F32; /* what feeds products: bfloat16 with QK_BF16 */
+static double test_relative; /* what compare_all allows beside its tolerance: a part of the value */
 
 /* ---- helpers ---- */
 
@@ -68,12 +70,12 @@ static float *values_of(const qk_backend *b, qk_device *dev, qk_tensor t)
     return out;
 }
 
-/* Largest difference as a part of `unit`; infinite when anything is NaN. */
-static double distance(const float *a, const float *b, size_t n, double unit)
+/* Largest difference beyond test_relative; infinite when anything is NaN. */
+static double distance(const float *a, const float *b, size_t n)
 {
     double worst = 0;
     for (size_t i = 0; i < n; i++) {
-        double d = fabs((double)a[i] - (double)b[i]) / unit;
+        double d = fabs((double)a[i] - (double)b[i]) - test_relative * fabs((double)b[i]);
         if (!(d <= worst)) worst = d;
         if (isnan(d)) return INFINITY;
     }
@@ -83,13 +85,20 @@ static double distance(const float *a, const float *b, size_t n, double unit)
 /* One op on one backend; returns its output values. */
 typedef float *(*op_runner)(const qk_backend *b, qk_device *dev, const void *shape, size_t *n);
 
-/* ref against the CPU in every instruction set, 1 and 3 threads; all CPU results bit-equal. */
+/* Instruction sets whose bits must be equal. */
+static int bits_class(const char *isa, qk_dtype compute)
+{
+    return compute == QK_BF16 && !strcmp(isa, "amx");
+}
+
+/* ref against the CPU in every instruction set, 1 and 3 threads; the CPU results of one class are
+ * bit-equal. */
 static void compare_all(const char *what, op_runner run, const void *shape, qk_dtype compute,
                         double tolerance)
 {
     size_t n = 0, n_ref = 0;
     qk_device *dev = open_device(ref, compute, NULL, 1);
-    float *want = run(ref, dev, shape, &n_ref), *first = NULL;
+    float *want = run(ref, dev, shape, &n_ref), *firsts[2] = {NULL, NULL};
     ref->close(dev);
     for (size_t i = 0; isas[i]; i++)
         for (int threads = 1; threads <= 3; threads += 2) {
@@ -97,19 +106,20 @@ static void compare_all(const char *what, op_runner run, const void *shape, qk_d
             if (!dev) continue;
             float *got = run(cpu, dev, shape, &n);
             cpu->close(dev);
-            double d = distance(got, want, n, 1);
+            float **first = &firsts[bits_class(isas[i], compute)];
+            double d = distance(got, want, n);
             CHECK_MSG(n == n_ref && d <= tolerance, "%s %s %s: off by %.3g, allowed %.3g", what,
                       isas[i], qk_dtype_name(compute), d, tolerance);
-            if (first)
-                CHECK_MSG(!memcmp(first, got, n * sizeof *got),
+            if (*first)
+                CHECK_MSG(!memcmp(*first, got, n * sizeof *got),
                           "%s: %s with %d threads gives other bits", what, isas[i], threads);
-            if (first)
+            if (*first)
                 free(got);
             else
-                first = got;
+                *first = got;
         }
-    CHECK(first != NULL);
-    free(first);
+    CHECK(firsts[0] != NULL);
+    free(firsts[0]), free(firsts[1]);
     free(want);
 }
 
@@ -161,23 +171,31 @@ static void test_matmul(void)
 }
 
 /* A row's bits are the same alone and in any batch. */
-static void test_rows_do_not_see_each_other(void)
+static void rows_alone(const char *isa, qk_dtype compute)
 {
     enum { T = 70, K = 130, N = 90 };
+    qk_device *dev = open_device(cpu, compute, isa, 2);
+    if (!dev) return;
+    test_activation = compute;
+    matmul_shape s = {T, K, N, true, false};
+    size_t n;
+    float *whole = run_matmul(cpu, dev, &s, &n);
+    for (size_t t = 1; t < T; t += 13) { /* the first t rows: same values, smaller batch */
+        s.T = t;
+        float *part = run_matmul(cpu, dev, &s, &n);
+        CHECK_MSG(!memcmp(part, whole, n * sizeof *part), "%s: first %zu rows", isa, t);
+        free(part);
+    }
+    free(whole);
+    cpu->close(dev);
+    test_activation = QK_F32;
+}
+
+static void test_rows_do_not_see_each_other(void)
+{
     for (size_t i = 0; isas[i]; i++) {
-        qk_device *dev = open_device(cpu, QK_F32, isas[i], 2);
-        if (!dev) continue;
-        matmul_shape s = {T, K, N, true, false};
-        size_t n;
-        float *whole = run_matmul(cpu, dev, &s, &n);
-        for (size_t t = 1; t < T; t += 13) { /* the first t rows: same values, smaller batch */
-            s.T = t;
-            float *part = run_matmul(cpu, dev, &s, &n);
-            CHECK_MSG(!memcmp(part, whole, n * sizeof *part), "%s: first %zu rows", isas[i], t);
-            free(part);
-        }
-        free(whole);
-        cpu->close(dev);
+        rows_alone(isas[i], QK_F32);
+        rows_alone(isas[i], QK_BF16);
     }
 }
 
@@ -216,44 +234,53 @@ static float *run_attention(const qk_backend *b, qk_device *dev, const void *sha
 static void test_attention(void)
 {
     static const attention_shape shapes[] = {
-        {1, 1, 16, 0, 1, {0, 1}, 0, false},     {4, 2, 16, 0, 2, {0, 7, 71}, 0, false},
-        {9, 3, 64, 0, 1, {0, 200}, 0, true},    {4, 1, 80, 5, 3, {0, 64, 65, 193}, 0, true},
-        {16, 1, 96, 64, 1, {0, 257}, 0, false}, {2, 2, 128, 0, 2, {0, 0, 130}, 20, false},
-        {2, 1, 256, 100, 1, {0, 150}, 0, true}, {3, 3, 24, 1, 1, {0, 70}, 0, false},
+        {1, 1, 16, 0, 1, {0, 1}, 0, false},        {4, 2, 16, 0, 2, {0, 7, 71}, 0, false},
+        {9, 3, 64, 0, 1, {0, 200}, 0, true},       {4, 1, 80, 5, 3, {0, 64, 65, 193}, 0, true},
+        {16, 1, 96, 64, 1, {0, 257}, 0, false},    {2, 2, 128, 0, 2, {0, 0, 130}, 20, false},
+        {2, 1, 256, 100, 1, {0, 150}, 0, true},    {3, 3, 24, 1, 1, {0, 70}, 0, false},
+        {6, 2, 40, 70, 2, {0, 31, 330}, 5, false},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int f = 0; f < 2; f++) {
+            /* Results may round to neighbouring bfloat16 numbers, at most 2^-7 of the value apart.
+             * Tile registers keep 16 bits of a weight: 2^-17 of values below 4 on top. */
             test_activation = f ? QK_BF16 : QK_F32;
+            test_relative = f ? 0x1p-7 : 0;
             compare_all("attention", run_attention, &shapes[i], f ? QK_BF16 : QK_F32,
-                        f ? 0.02 : 4e-6);
+                        f ? 4e-6 + 0x1p-15 : 4e-6);
         }
     test_activation = QK_F32;
+    test_relative = 0;
 }
 
 /* Sequences give the same bits alone and packed behind others. */
-static void test_attention_is_blind_to_the_batch(void)
+static void sequence_alone(const char *isa, qk_dtype compute, const float *v)
 {
     enum { H = 4, K = 2, D = 32, A = 75, B = 140 };
     qk_heads heads = {H, K, D, true};
-    size_t width = qk_heads_width(heads);
-    float *v = noises((A + B) * width, 9);
+    qk_device *dev = open_device(cpu, compute, isa, 2);
+    if (!dev) return;
+    int32_t packed[] = {0, A, A + B}, alone[] = {0, B};
+    qk_attention p = {.heads = heads, .seq_start = packed, .n_seq = 2, .window = 50, .scale = 0.2f};
+    qk_tensor qkv = tensor(cpu, dev, compute, A + B, qk_heads_width(heads), v);
+    qk_tensor one = tensor(cpu, dev, compute, A + B, H * D, NULL);
+    cpu->attention(dev, one, qkv, &p);
+    p.seq_start = alone;
+    p.n_seq = 1;
+    qk_tensor two = tensor(cpu, dev, compute, B, H * D, NULL);
+    cpu->attention(dev, two, qk_rows(qkv, A, B), &p);
+    CHECK_MSG(!memcmp(qk_rows(one, A, B).data, two.data, B * H * D * qk_dtype_size(compute)),
+              "%s %s", isa, qk_dtype_name(compute));
+    cpu->free(dev, &qkv), cpu->free(dev, &one), cpu->free(dev, &two);
+    cpu->close(dev);
+}
+
+static void test_attention_is_blind_to_the_batch(void)
+{
+    float *v = noises(215 * 8 * 32, 9);
     for (size_t i = 0; isas[i]; i++) {
-        qk_device *dev = open_device(cpu, QK_F32, isas[i], 2);
-        if (!dev) continue;
-        int32_t packed[] = {0, A, A + B}, alone[] = {0, B};
-        qk_attention p = {
-            .heads = heads, .seq_start = packed, .n_seq = 2, .window = 50, .scale = 0.2f};
-        qk_tensor qkv = tensor(cpu, dev, QK_F32, A + B, width, v);
-        qk_tensor one = tensor(cpu, dev, QK_F32, A + B, H * D, NULL);
-        cpu->attention(dev, one, qkv, &p);
-        p.seq_start = alone;
-        p.n_seq = 1;
-        qk_tensor two = tensor(cpu, dev, QK_F32, B, H * D, NULL);
-        cpu->attention(dev, two, qk_rows(qkv, A, B), &p);
-        CHECK_MSG(!memcmp((float *)one.data + A * H * D, two.data, B * H * D * sizeof(float)), "%s",
-                  isas[i]);
-        cpu->free(dev, &qkv), cpu->free(dev, &one), cpu->free(dev, &two);
-        cpu->close(dev);
+        sequence_alone(isas[i], QK_F32, v);
+        sequence_alone(isas[i], QK_BF16, v);
     }
     free(v);
 }
@@ -270,7 +297,7 @@ static float *run_rmsnorm(const qk_backend *b, qk_device *dev, const void *shape
     const row_shape *s = shape;
     float *v = noises(s->T * s->D, 11), *w = noises(s->D, 12);
     qk_tensor x = tensor(b, dev, QK_F32, s->T, s->D, v), tw = tensor(b, dev, QK_F32, 1, s->D, w);
-    qk_tensor y = tensor(b, dev, QK_F32, s->T, s->D, NULL);
+    qk_tensor y = tensor(b, dev, test_activation, s->T, s->D, NULL);
     b->rmsnorm(dev, s->option == 2 ? x : y, x, tw.data, 1e-5f, s->option == 1);
     float *out = values_of(b, dev, s->option == 2 ? x : y);
     *n = s->T * s->D;
@@ -285,7 +312,7 @@ static float *run_glu(const qk_backend *b, qk_device *dev, const void *shape, si
     float *v = noises(s->T * 2 * s->D, 13);
     for (size_t i = 0; i < s->T * 2 * s->D; i++) v[i] *= 6; /* far into both tails */
     qk_tensor g = tensor(b, dev, QK_F32, s->T, 2 * s->D, v);
-    qk_tensor y = tensor(b, dev, QK_F32, s->T, s->D, NULL);
+    qk_tensor y = tensor(b, dev, test_activation, s->T, s->D, NULL);
     static const qk_activation acts[] = {QK_SILU, QK_GELU_TANH, QK_GELU};
     b->glu(dev, y, g, acts[s->option]);
     float *out = values_of(b, dev, y);
@@ -340,6 +367,32 @@ static float *run_convert(const qk_backend *b, qk_device *dev, const void *shape
     return out;
 }
 
+/* Every upper half of a float, with lower halves around the tie: the bits of qk_f32_to_bf16, for
+ * NaN, infinity and subnormal numbers too. */
+static void test_bfloat16_rounding(void)
+{
+    static const uint32_t lower[] = {0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF};
+    enum { N = 6 * 65536, COLS = N / 6 - 7 };
+    uint32_t *bits = qk_alloc(N, 4);
+    for (uint32_t i = 0; i < N; i++) bits[i] = i / 6 << 16 | lower[i % 6];
+    for (size_t i = 0; isas[i]; i++) {
+        qk_device *dev = open_device(cpu, QK_BF16, isas[i], 1);
+        if (!dev) continue;
+        qk_tensor x = {bits, QK_F32, 6, COLS, COLS + 7},
+                  y = tensor(cpu, dev, QK_BF16, 6, COLS, NULL);
+        cpu->convert(dev, y, x);
+        size_t wrong = 0;
+        for (size_t at = 0; at < 6 * COLS; at++) {
+            float from = qk_bits_float(bits[at / COLS * x.stride + at % COLS]);
+            wrong += ((uint16_t *)y.data)[at] != qk_f32_to_bf16(from);
+        }
+        CHECK_MSG(!wrong, "%s: %zu numbers rounded otherwise", isas[i], wrong);
+        cpu->free(dev, &y);
+        cpu->close(dev);
+    }
+    free(bits);
+}
+
 static void test_row_ops(void)
 {
     static const size_t Ts[] = {1, 7, 65}, Ds[] = {1, 15, 16, 100, 576};
@@ -349,6 +402,12 @@ static void test_row_ops(void)
         compare_all("glu", run_glu, &s, QK_F32, 2e-4);
         if (s.option < 2) compare_all("embed", run_embed, &s, QK_F32, 0);
         compare_all("add", run_add, &s, QK_F32, 2e-5);
+        test_activation = QK_BF16;
+        test_relative = 0x1p-7; /* neighbours, as in test_attention */
+        if (s.option < 2) compare_all("rmsnorm", run_rmsnorm, &s, QK_F32, 2e-5);
+        compare_all("glu", run_glu, &s, QK_F32, 2e-4);
+        test_activation = QK_F32;
+        test_relative = 0;
     }
     row_shape s = {5, 33, 0};
     compare_all("embed rounds to the compute format", run_embed, &s, QK_BF16, 0);
@@ -511,6 +570,7 @@ static void test_unknown_instruction_set(void)
     qk_error err;
     CHECK_INT(cpu->open(&o, &dev, &err), QK_ERR_CONFIG);
     CHECK(strstr(err.message, "'mmx'") != NULL);
+    CHECK(strstr(err.message, "portable") != NULL); /* what there is */
 }
 
 int main(void)
@@ -522,6 +582,7 @@ int main(void)
     RUN(test_attention);
     RUN(test_attention_is_blind_to_the_batch);
     RUN(test_row_ops);
+    RUN(test_bfloat16_rounding);
     RUN(test_qkv_post);
     RUN(test_experts);
     RUN(test_gather);

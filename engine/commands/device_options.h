@@ -10,7 +10,7 @@
     {"backend", "NAME", "cpu (default), or ref: naive, in double precision"},                      \
     {"dtype", "NAME", "float32 (default), bfloat16 or float16"},                                   \
     {"threads", "N", "CPU threads; default: all"},                                                 \
-    {"isa", "NAME", "portable, avx2, avx512 or avx512bf16; default: the best this CPU has"}
+    {"isa", "NAME", "portable, avx2, avx512, avx512bf16 or amx; default: the best"}
 /* clang-format on */
 
 qk_status qk_device_options_read(const qk_args *args, const qk_backend **backend,

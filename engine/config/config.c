@@ -157,6 +157,7 @@ static qk_status settle(const qk_config_reader *r, qk_config_draft *draft)
         c->model.dtype = (qk_dtype)draft->autocast;
     }
     c->inference.backend = qk_config_backends[draft->backend].word;
+    c->inference.isa = draft->isa < 0 ? NULL : qk_config_isas[draft->isa].word;
     c->output.plain_vectors = draft->encoding == 1;
     c->output.layout = draft->layout >= 0    ? (qk_layout)draft->layout
                        : c->output.hf_branch ? QK_LAYOUT_BRANCH

@@ -21,6 +21,8 @@ static const qk_config_word layouts[] = {
 static const qk_config_word encodings[] = {{"byte_stream_split", 0}, {"plain", 1}, {NULL, 0}};
 const qk_config_word qk_config_backends[] = {
     {"auto", 0}, {"cpu", 1}, {"ref", 2}, {"cuda", 3}, {NULL, 0}};
+const qk_config_word qk_config_isas[] = {{"portable", 0},   {"avx2", 1}, {"avx512", 2},
+                                         {"avx512bf16", 3}, {"amx", 4},  {NULL, 0}};
 
 const qk_config_section qk_config_sections[] = {
     {"dataset", true, false},
@@ -104,6 +106,9 @@ const qk_config_key qk_config_keys[] = {
            "what computes; auto is the fastest that works here, ref a slow double-precision check"),
     INT("inference", "threads", inference.threads, NULL, 0, 4096, 0,
         "CPU threads; 0 or null is all of them"),
+    CHOICE("inference", "isa", qk_config_isas, DRAFT(isa), NULL,
+           "instruction set of the cpu backend; null is the best this processor has. amx gives "
+           "other last bits in bfloat16 than the others, which agree"),
     IGNORED("inference", "debug_logging", ignored, "accepted, no effect"),
     IGNORED("inference", "debug_log_every_n_batches", ignored, "accepted, no effect"),
     IGNORED("inference", "mps_cleanup_every_batches", ignored, "accepted, no effect"),

@@ -11,7 +11,7 @@
 /* What the keys fill: the configuration, and what config.c turns into parts of it at the end. */
 typedef struct qk_config_draft {
     qk_config config;
-    int autocast, layout, encoding, backend; /* values of their words; -1: not given */
+    int autocast, layout, encoding, backend, isa; /* values of their words; -1: not given */
 } qk_config_draft;
 
 typedef struct qk_config_reader {
@@ -47,7 +47,7 @@ struct qk_config_key {
 
 extern const qk_config_key qk_config_keys[];
 extern const size_t qk_config_n_keys;
-extern const qk_config_word qk_config_backends[];
+extern const qk_config_word qk_config_backends[], qk_config_isas[];
 
 /* One per kind of value. */
 extern const qk_config_type qk_config_string, qk_config_text, qk_config_folder, qk_config_bool,

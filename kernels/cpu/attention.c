@@ -9,8 +9,6 @@
 
 #include "kernels/cpu/cpu.h"
 
-enum { QUERIES = 64 }; /* as in kernels/cpu/isa/attention.c */
-
 /* ---- captured rows ---- */
 
 /* first_col: column of head 0 of this kind. */
@@ -53,14 +51,14 @@ static item *list_items(const qk_attention *p, size_t *count)
 {
     size_t n = 0;
     for (int s = 0; s < p->n_seq; s++)
-        n += (size_t)(p->seq_start[s + 1] - p->seq_start[s] + QUERIES - 1) / QUERIES;
+        n += (size_t)(p->seq_start[s + 1] - p->seq_start[s] + CPU_QUERIES - 1) / CPU_QUERIES;
     item *items = qk_alloc(n * (size_t)p->heads.K, sizeof *items), *at = items;
     for (int s = 0; s < p->n_seq; s++) {
         int32_t begin = p->seq_start[s], length = p->seq_start[s + 1] - begin;
-        for (int32_t first = 0; first < length; first += QUERIES)
+        for (int32_t first = 0; first < length; first += CPU_QUERIES)
             for (int k = 0; k < p->heads.K; k++)
-                *at++ =
-                    (item){begin, first, length - first < QUERIES ? length - first : QUERIES, k};
+                *at++ = (item){begin, first,
+                               length - first < CPU_QUERIES ? length - first : CPU_QUERIES, k};
     }
     *count = (size_t)(at - items);
     qsort(items, *count, sizeof *items, longest_first);
@@ -82,7 +80,8 @@ void cpu_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attentio
     QK_ASSERT(p->heads.has_v && qkv.cols == qk_heads_width(p->heads) && p->heads.d <= 1024);
     /* Before o may overwrite q. */
     if (p->capture) cpu_gather(dev, qkv, p->heads, p->capture);
-    size_t per_thread = (dev->isa->attention_scratch(p->heads) + 15) / 16 * 16, n;
+    const cpu_attend *attend = &dev->isa->attention[qkv.dtype];
+    size_t per_thread = cpu_round_up(attend->scratch(p->heads), 16), n;
     reserve_scratch(dev, per_thread * (size_t)dev->threads);
     item *items = list_items(p, &n);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(dev->threads)
@@ -97,7 +96,7 @@ void cpu_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attentio
             .kv_head = items[i].kv_head,
             .scratch = dev->scratch + per_thread * (size_t)omp_get_thread_num(),
         };
-        dev->isa->attention(&t);
+        attend->run(&t);
     }
     free(items);
 }

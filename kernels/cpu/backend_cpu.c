@@ -12,10 +12,13 @@
 static qk_status cpu_open(const qk_device_options *options, qk_device **out, qk_error *err)
 {
     const cpu_isa *isa = cpu_isa_find(options->isa);
-    if (!isa)
+    if (!isa) {
+        char names[96];
+        cpu_isa_names(names, sizeof names);
         return qk_fail(err, QK_ERR_CONFIG, "leave it out to get the best one",
-                       "instruction set '%s': unknown, or this processor does not have it",
-                       options->isa);
+                       "isa '%s': this processor cannot run it, or nobody knows it; here: %s",
+                       options->isa, names);
+    }
     qk_device *dev = qk_zalloc(1, sizeof *dev);
     dev->isa = isa;
     dev->compute = options->compute;

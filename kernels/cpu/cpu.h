@@ -8,9 +8,11 @@
 /* ---- inner loops, one table per instruction set (kernels/cpu/isa) ---- */
 
 /* A tile of a matrix product: y[m, n] for up to tile_rows x panel_cols outputs.
- *   x  packed by pack_rows: [K, tile_rows] float32, or [K/2, tile_rows] pairs of bfloat16
+ *   x  packed by pack_rows: [K, tile_rows] float32, or [K/2, tile_rows] pairs of bfloat16; with
+ *      tile registers see kernels/cpu/isa/amx.h
  *   w  one panel of a packed matrix (see qk_matrix)
- * y = [y +] x w^T [+ bias]; the sum over k is one chain of fused multiply-adds in order. */
+ * y = [y +] x w^T [+ bias]; the sum over k is one chain of fused multiply-adds in order (with
+ * tile registers another one: kernels/cpu/isa/amx.h). */
 typedef struct cpu_tile {
     const void *x, *w;
     size_t k; /* length of the sum */
@@ -21,30 +23,50 @@ typedef struct cpu_tile {
     bool accumulate;
 } cpu_tile;
 
+/* How matrix products of one compute format are done. */
+typedef struct cpu_gemm {
+    size_t tile_rows, panel_cols;
+    size_t depth;        /* K is padded with zeros to a multiple of this */
+    void (*begin)(void); /* before a thread's first tile and after its last: tile registers; */
+    void (*end)(void);   /* NULL where there are none */
+    void (*pack_rows)(void *out, qk_tensor x, size_t first, size_t rows, qk_dtype compute);
+    void (*tile)(const cpu_tile *t, qk_dtype compute);
+} cpu_gemm;
+
+/* Queries of one work item in attention. */
+enum { CPU_QUERIES = 64 };
+
 /* One query tile of one key head in attention; see kernels/cpu/isa/attention.c. */
 typedef struct cpu_attention_tile {
     qk_tensor o, qkv;
     const qk_attention *p;
     size_t seq_begin, first, rows; /* of the sequence; of the tile's queries, counted from it */
     int kv_head;
-    float *scratch; /* cpu_isa.attention_scratch floats */
+    float *scratch; /* cpu_attend.scratch floats, on a 64-byte boundary */
 } cpu_attention_tile;
+
+typedef struct cpu_attend {
+    void (*run)(const cpu_attention_tile *t);
+    size_t (*scratch)(qk_heads heads); /* floats */
+} cpu_attend;
 
 typedef struct cpu_isa {
     const char *name, *title; /* "avx512", "AVX-512" */
-    size_t tile_rows, panel_cols;
-    void (*pack_rows)(void *out, qk_tensor x, size_t first, size_t rows, qk_dtype compute);
-    void (*tile)(const cpu_tile *t, qk_dtype compute);
+    cpu_gemm gemm[3];         /* by compute format */
+    cpu_attend attention[3];  /* by the format of q, k, v: float32 or bfloat16 */
     void (*rmsnorm)(qk_tensor y, qk_tensor x, size_t row, const float *w, float eps, bool plus_one);
     void (*glu)(qk_tensor y, qk_tensor g, size_t row, qk_activation act);
     void (*norm_part)(float *x, size_t n, const float *w, float eps, bool plus_one); /* in place */
     void (*softmax)(float *x, size_t n);                                             /* in place */
-    void (*attention)(const cpu_attention_tile *t);
-    size_t (*attention_scratch)(qk_heads heads); /* floats */
+    /* (a, b) -> (a cos - b sin, b cos + a sin), a = head[i], b = head[i + half] */
+    void (*rotate)(float *head, const float *cos, const float *sin, size_t half);
+    void (*store)(qk_tensor y, size_t row, const float *from); /* y[row, :], in y's format */
 } cpu_isa;
 
 /* The best one of this processor, or the one called `name`; NULL when it cannot run here. */
 const cpu_isa *cpu_isa_find(const char *name);
+/* "amx avx512bf16 ..": the names of those that run here, best first; for messages. */
+void cpu_isa_names(char *out, size_t size);
 
 /* ---- device and matrices ---- */
 
@@ -62,7 +84,7 @@ struct qk_device {
 
 /* Panels of panel_cols outputs, each [K, panel_cols] in the compute format; with QK_BF16
  * [K/2, panel_cols, 2], pairs of neighbouring k together. The last panel is padded with zeros, and
- * so is an odd K. */
+ * so is K to a multiple of cpu_gemm.depth. */
 struct qk_matrix {
     size_t out, in, panel_cols, panel_bytes;
     void *panels;
@@ -85,6 +107,16 @@ const qk_routes *cpu_route(qk_device *, qk_tensor, int, bool);
 void cpu_take_rows(qk_device *, qk_tensor, qk_tensor, const int32_t *);
 void cpu_add_rows(qk_device *, qk_tensor, qk_tensor, const int32_t *, const float *);
 void cpu_router_free(struct cpu_router *); /* NULL-safe */
+
+static inline const cpu_gemm *cpu_gemm_of(const qk_device *dev)
+{
+    return &dev->isa->gemm[dev->compute];
+}
+
+static inline size_t cpu_round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
 
 /* Element i of an array of any format as float32. */
 static inline float cpu_element(const void *data, size_t i, qk_dtype dtype)

@@ -14,16 +14,6 @@ static float embedded(const qk_device *dev, qk_tensor table, size_t at)
     return qk_round_to(cpu_element(table.data, at, table.dtype), dev->compute);
 }
 
-static void store_row(qk_tensor out, size_t t, const float *row)
-{
-    if (out.dtype == QK_F32) {
-        memcpy((float *)out.data + t * out.stride, row, out.cols * sizeof(float));
-        return;
-    }
-    uint16_t *to = (uint16_t *)out.data + t * out.stride;
-    for (size_t c = 0; c < out.cols; c++) to[c] = qk_f32_to_bf16(row[c]);
-}
-
 void cpu_embed(qk_device *dev, qk_tensor x, qk_tensor table, const int32_t *ids, float scale)
 {
 #pragma omp parallel for schedule(static) num_threads(dev->threads)
@@ -53,7 +43,7 @@ void cpu_convert(qk_device *dev, qk_tensor y, qk_tensor x)
 {
     QK_ASSERT(x.dtype == QK_F32 && y.dtype != QK_F16 && x.cols == y.cols);
 #pragma omp parallel for schedule(static) num_threads(dev->threads)
-    for (size_t t = 0; t < x.rows; t++) store_row(y, t, (const float *)x.data + t * x.stride);
+    for (size_t t = 0; t < x.rows; t++) dev->isa->store(y, t, (const float *)x.data + t * x.stride);
 }
 
 void cpu_add(qk_device *dev, qk_tensor x, qk_tensor y, const float *w, float eps, bool plus_one,
@@ -81,43 +71,45 @@ static void norm_kind(const qk_device *dev, float *row, int heads, const float *
 }
 
 /* (a, b) -> (a cos - b sin, b cos + a sin) for each pair. */
-static void rotate(float *head, const float *c, const float *s, const qk_qkv_post *p)
+static void rotate(const qk_device *dev, float *head, const float *c, const float *s,
+                   const qk_qkv_post *p)
 {
-    int half = p->rotary / 2;
-    for (int i = 0; i < half; i++) {
-        float *a = head + (p->interleaved ? 2 * i : i);
-        float *b = head + (p->interleaved ? 2 * i + 1 : i + half);
-        float x = *a, y = *b;
-        *a = x * c[i] - y * s[i];
-        *b = y * c[i] + x * s[i];
+    size_t half = (size_t)p->rotary / 2;
+    if (!p->interleaved) {
+        dev->isa->rotate(head, c, s, half);
+        return;
+    }
+    for (size_t i = 0; i < half; i++) {
+        float x = head[2 * i], y = head[2 * i + 1];
+        head[2 * i] = x * c[i] - y * s[i];
+        head[2 * i + 1] = y * c[i] + x * s[i];
     }
 }
 
 /* Where each row of this chunk goes in a copy's list: lists are short beside T, so a chunk looks
  * through them once. */
-static void copy_chunk(const float *rows, size_t width, size_t n, size_t first_row,
-                       size_t first_col, size_t d, const qk_row_copy *c, qk_dtype dtype)
+static void copy_chunk(qk_tensor rows, size_t first_row, size_t first_col, size_t d,
+                       const qk_row_copy *c, qk_dtype dtype)
 {
     for (size_t r = 0; r < c->n_rows; r++) {
         size_t t = (size_t)c->rows[r];
-        if (t < first_row || t - first_row >= n) continue;
+        if (t < first_row || t - first_row >= rows.rows) continue;
         for (size_t h = 0; h < c->n_heads; h++) {
-            const float *from =
-                rows + (t - first_row) * width + first_col + (size_t)c->heads[h] * d;
+            const float *from = (const float *)rows.data + (t - first_row) * rows.stride +
+                                first_col + (size_t)c->heads[h] * d;
             float *out = c->out + (h * c->n_rows + r) * d;
             for (size_t i = 0; i < d; i++) out[i] = qk_round_to(from[i], dtype);
         }
     }
 }
 
-static void copy_all(const float *rows, size_t width, size_t n, size_t first_row,
-                     const qk_qkv_post *p, qk_dtype dtype)
+static void copy_all(qk_tensor rows, size_t first_row, const qk_qkv_post *p, qk_dtype dtype)
 {
     size_t d = (size_t)p->heads.d;
     for (size_t i = 0; i < p->capture->n_q; i++)
-        copy_chunk(rows, width, n, first_row, 0, d, &p->capture->q[i], dtype);
+        copy_chunk(rows, first_row, 0, d, &p->capture->q[i], dtype);
     for (size_t i = 0; i < p->capture->n_k; i++)
-        copy_chunk(rows, width, n, first_row, (size_t)p->heads.H * d, d, &p->capture->k[i], dtype);
+        copy_chunk(rows, first_row, (size_t)p->heads.H * d, d, &p->capture->k[i], dtype);
 }
 
 void cpu_qkv_post(qk_device *dev, qk_tensor out, qk_tensor in, const qk_qkv_post *p,
@@ -126,29 +118,27 @@ void cpu_qkv_post(qk_device *dev, qk_tensor out, qk_tensor in, const qk_qkv_post
     size_t width = qk_heads_width(p->heads), d = (size_t)p->heads.d;
     int rotated = p->heads.H + p->heads.K;
     QK_ASSERT(in.cols == width && out.cols == width && in.dtype == QK_F32 && out.dtype != QK_F16);
-    float *rows = qk_alloc(in.rows * width, sizeof *rows);
+    float *rows = in.data;
 #pragma omp parallel num_threads(dev->threads)
     {
 #pragma omp for schedule(static)
         for (size_t t = 0; t < in.rows; t++) {
-            float *row = rows + t * width;
-            memcpy(row, (const float *)in.data + t * in.stride, width * sizeof *row);
+            float *row = rows + t * in.stride;
             norm_kind(dev, row, p->heads.H, p->q_norm, p);
             norm_kind(dev, row + (size_t)p->heads.H * d, p->heads.K, p->k_norm, p);
         }
 #pragma omp single
-        if (p->capture) copy_all(rows, width, in.rows, first_row, p, out.dtype);
+        if (p->capture) copy_all(in, first_row, p, out.dtype);
 #pragma omp for schedule(static)
         for (size_t t = 0; t < in.rows; t++) {
-            float *row = rows + t * width;
+            float *row = rows + t * in.stride;
             size_t position = (size_t)p->table_row[first_row + t];
             size_t table = position * (size_t)(p->rotary / 2);
             for (int i = 0; i < rotated && p->cos; i++)
-                rotate(row + (size_t)i * d, p->cos + table, p->sin + table, p);
+                rotate(dev, row + (size_t)i * d, p->cos + table, p->sin + table, p);
             for (size_t c = 0; c < (size_t)p->heads.H * d && p->q_scale; c++)
                 row[c] *= p->q_scale[position];
-            store_row(out, t, row);
+            if (out.data != in.data) dev->isa->store(out, t, row);
         }
     }
-    free(rows);
 }

@@ -1,6 +1,6 @@
 /* y = [y +] x W^T [+ bias]: blocking and threads around kernels/cpu/isa/gemm.c.
  *
- *   1. all threads pack x into tiles of rows, [tile][K][12]
+ *   1. all threads pack x into tiles of rows, [tile][K][12] (12 with AVX-512)
  *   2. the grid of (tile, panel) is cut into jobs; within a job, one panel meets many tiles, so the
  *      panel stays in the cache while tiles stream past
  *
@@ -14,8 +14,8 @@
 
 static size_t tile_bytes(const qk_device *dev, size_t K)
 {
-    size_t depth = dev->compute == QK_BF16 ? (K + 1) / 2 * 2 : K;
-    return depth * dev->isa->tile_rows * (dev->compute == QK_BF16 ? 2 : 4);
+    const cpu_gemm *g = cpu_gemm_of(dev);
+    return cpu_round_up(K, g->depth) * g->tile_rows * (dev->compute == QK_BF16 ? 2 : 4);
 }
 
 static void reserve_packed(qk_device *dev, size_t bytes)
@@ -32,7 +32,7 @@ static void reserve_packed(qk_device *dev, size_t bytes)
 static void run_panel(const qk_device *dev, qk_tensor y, size_t K, const qk_matrix *w,
                       const float *bias, bool accumulate, size_t panel, size_t first, size_t last)
 {
-    size_t rows = dev->isa->tile_rows, col = panel * w->panel_cols;
+    size_t rows = cpu_gemm_of(dev)->tile_rows, col = panel * w->panel_cols;
     cpu_tile t = {
         .w = (const char *)w->panels + panel * w->panel_bytes,
         .k = K,
@@ -46,7 +46,7 @@ static void run_panel(const qk_device *dev, qk_tensor y, size_t K, const qk_matr
         t.x = (const char *)dev->packed + tile * tile_bytes(dev, K);
         t.y = (float *)y.data + row * y.stride + col;
         t.rows = y.rows - row < rows ? y.rows - row : rows;
-        dev->isa->tile(&t, dev->compute);
+        cpu_gemm_of(dev)->tile(&t, dev->compute);
     }
 }
 
@@ -57,7 +57,8 @@ void cpu_matmul(qk_device *dev, qk_tensor y, qk_tensor x, const qk_matrix *w, co
     QK_ASSERT(x.dtype == (dev->compute == QK_BF16 ? QK_BF16 : QK_F32));
     /* Long inputs go in slabs, so that the packed copy stays small. */
     enum { SLAB = 1536 };
-    size_t rows = dev->isa->tile_rows, K = w->in;
+    const cpu_gemm *gemm = cpu_gemm_of(dev);
+    size_t rows = gemm->tile_rows, K = w->in;
     size_t panels = (w->out + w->panel_cols - 1) / w->panel_cols;
     for (size_t begin = 0; begin < x.rows; begin += SLAB) {
         size_t n = x.rows - begin < SLAB ? x.rows - begin : SLAB, tiles = (n + rows - 1) / rows;
@@ -70,14 +71,16 @@ void cpu_matmul(qk_device *dev, qk_tensor y, qk_tensor x, const qk_matrix *w, co
 #pragma omp for schedule(static)
             for (size_t tile = 0; tile < tiles; tile++) {
                 size_t row = tile * rows, count = n - row < rows ? n - row : rows;
-                dev->isa->pack_rows((char *)dev->packed + tile * tile_bytes(dev, K), slab, row,
-                                    count, dev->compute);
+                gemm->pack_rows((char *)dev->packed + tile * tile_bytes(dev, K), slab, row, count,
+                                dev->compute);
             }
+            if (gemm->begin) gemm->begin();
 #pragma omp for schedule(static) collapse(2)
             for (size_t g = 0; g < groups; g++)
                 for (size_t panel = 0; panel < panels; panel++)
                     run_panel(dev, out, K, w, bias, accumulate, panel, g * tiles / groups,
                               (g + 1) * tiles / groups);
+            if (gemm->end) gemm->end();
         }
     }
 }

@@ -3,7 +3,8 @@
  *   w [out, in]  ->  panels [out / 32][in][32]      (32 columns with AVX-512, 16 elsewhere)
  *
  * A panel is read once for every tile of input rows, all of it, in order. bfloat16 keeps pairs of k
- * side by side, [in / 2][32][2], which is what vdpbf16ps multiplies.
+ * side by side, [in / 2][32][2], which is what vdpbf16ps multiplies; 16 pairs of it are a tile
+ * register for tdpbf16ps.
  *
  * next: kernels/cpu/matmul.c */
 #include <stdlib.h>
@@ -14,8 +15,9 @@
 qk_status cpu_matrix_new(qk_device *dev, size_t out, size_t in, const char *what, qk_matrix **m,
                          qk_error *err)
 {
-    size_t cols = dev->isa->panel_cols, panels = (out + cols - 1) / cols;
-    size_t depth = dev->compute == QK_BF16 ? (in + 1) / 2 * 2 : in, bytes, per_panel;
+    const cpu_gemm *g = cpu_gemm_of(dev);
+    size_t cols = g->panel_cols, panels = (out + cols - 1) / cols;
+    size_t depth = cpu_round_up(in, g->depth), bytes, per_panel;
     *m = NULL;
     if (!qk_mul(depth, cols * qk_dtype_size(dev->compute), &per_panel) ||
         !qk_mul(per_panel, panels, &bytes))

@@ -20,9 +20,10 @@
  *
  * next: kernels/cpu/attention.c */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/isa/fold.h"
 #include "kernels/cpu/isa/isa.h"
 
-enum { KEYS = 64, QUERIES = 64 };
+enum { KEYS = 64 };
 
 /* Rows of scores and of output that are summed together: 4 x 4 vectors of sums. */
 enum { STRIP_VECTORS = 4 };
@@ -33,15 +34,10 @@ typedef struct work {
     float *queries, *scores, *out, *m, *l, *corr, *keys, *values;
 } work;
 
-static size_t padded(size_t n, size_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
 size_t QK_NAME(cpu_attention_floats)(qk_heads h)
 {
-    size_t d = (size_t)h.d, dp = padded(d, 16),
-           R = padded((size_t)(h.H / h.K) * QUERIES, TILE_ROWS);
+    size_t d = (size_t)h.d, dp = cpu_round_up(d, 16),
+           R = cpu_round_up((size_t)(h.H / h.K) * CPU_QUERIES, TILE_ROWS);
     return R * d + R * KEYS + R * dp + 3 * R + KEYS * d + KEYS * dp + 64;
 }
 
@@ -49,9 +45,9 @@ static work make_work(const cpu_attention_tile *t)
 {
     const qk_heads *h = &t->p->heads;
     work w = {.t = t, .group = (size_t)(h->H / h->K), .d = (size_t)h->d};
-    w.dp = padded(w.d, 16);
+    w.dp = cpu_round_up(w.d, 16);
     w.R = w.group * t->rows;
-    w.tiles = padded(w.R, TILE_ROWS) / TILE_ROWS;
+    w.tiles = cpu_round_up(w.R, TILE_ROWS) / TILE_ROWS;
     size_t R = w.tiles * TILE_ROWS;
     w.queries = t->scratch;
     w.scores = w.queries + R * w.d;
@@ -64,30 +60,29 @@ static work make_work(const cpu_attention_tile *t)
     return w;
 }
 
-/* n numbers from column col of a row of qkv. */
-INLINE void read_row(const cpu_attention_tile *t, size_t row, size_t col, size_t n, float *out)
+/* n numbers from column col of a row of qkv as float32: where they are, or converted in `room`. */
+INLINE const float *read_row(const cpu_attention_tile *t, size_t row, size_t col, size_t n,
+                             float *room)
 {
     size_t at = (t->seq_begin + row) * t->qkv.stride + col;
-    if (t->qkv.dtype == QK_F32) {
-        memcpy(out, (const float *)t->qkv.data + at, n * sizeof(float));
-        return;
-    }
+    if (t->qkv.dtype == QK_F32) return (const float *)t->qkv.data + at;
     const uint16_t *h = (const uint16_t *)t->qkv.data + at;
-    for (size_t i = 0; i < n; i++) out[i] = qk_bf16_to_f32(h[i]);
+    for (size_t i = 0; i < n; i++) room[i] = qk_bf16_to_f32(h[i]);
+    return room;
 }
 
 /* Row r of the tile is query r / group, head r % group of the key head's own. */
 static void load_queries(work *w)
 {
     const cpu_attention_tile *t = w->t;
-    float row[1024];
+    float room[1024];
     memset(w->queries, 0, w->tiles * TILE_ROWS * w->d * sizeof(float));
     for (size_t r = 0; r < w->tiles * TILE_ROWS; r++) {
         w->m[r] = -INFINITY;
         w->l[r] = 0;
         if (r >= w->R) continue;
         size_t head = (size_t)t->kv_head * w->group + r % w->group;
-        read_row(t, t->first + r / w->group, head * w->d, w->d, row);
+        const float *row = read_row(t, t->first + r / w->group, head * w->d, w->d, room);
         float *to = w->queries + r / TILE_ROWS * TILE_ROWS * w->d + r % TILE_ROWS;
         for (size_t i = 0; i < w->d; i++) to[i * TILE_ROWS] = row[i] * t->p->scale;
     }
@@ -100,17 +95,15 @@ static void load_keys(work *w, size_t first, size_t n)
     const cpu_attention_tile *t = w->t;
     const qk_heads *h = &t->p->heads;
     size_t k_col = ((size_t)h->H + (size_t)t->kv_head) * w->d, v_col = k_col + (size_t)h->K * w->d;
-    float row[1024];
-    for (size_t s = 0; s < KEYS; s++) {
-        if (s < n)
-            read_row(t, first + s, k_col, w->d, row);
-        else
-            memset(row, 0, w->d * sizeof(float));
+    float room[1024];
+    if (n < KEYS) memset(w->keys, 0, KEYS * w->d * sizeof(float));
+    if (n < KEYS || w->dp > w->d) memset(w->values, 0, KEYS * w->dp * sizeof(float));
+    for (size_t s = 0; s < n; s++) {
+        const float *key = read_row(t, first + s, k_col, w->d, room);
         float *to = w->keys + s / 16 * 16 * w->d + s % 16;
-        for (size_t i = 0; i < w->d; i++) to[i * 16] = row[i];
-        float *value = w->values + s * w->dp;
-        memset(value, 0, w->dp * sizeof(float));
-        if (s < n) read_row(t, first + s, v_col, w->d, value);
+        for (size_t i = 0; i < w->d; i++) to[i * 16] = key[i];
+        const float *value = read_row(t, first + s, v_col, w->d, room);
+        memcpy(w->values + s * w->dp, value, w->d * sizeof(float));
     }
 }
 

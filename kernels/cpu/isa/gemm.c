@@ -11,8 +11,7 @@
  * one, then the even one, as vdpbf16ps does.
  *
  * next: kernels/cpu/matmul.c */
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/isa/isa.h"
+#include "kernels/cpu/isa/finish.h"
 
 /* Sums of one tile; kind and the tile's shape are constants after inlining. */
 INLINE void sums(const cpu_tile *t, qk_dtype kind, v16 acc[TILE_ROWS][PANEL_VECTORS])
@@ -47,30 +46,11 @@ INLINE void sums(const cpu_tile *t, qk_dtype kind, v16 acc[TILE_ROWS][PANEL_VECT
     }
 }
 
-/* y = [y +] sum [+ bias], in this order. */
-INLINE void finish(const cpu_tile *t, v16 acc[TILE_ROWS][PANEL_VECTORS])
-{
-    bool whole = t->cols == PANEL_COLS;
-    for (size_t m = 0; m < t->rows; m++) {
-        float *y = t->y + m * t->y_stride, edge[PANEL_COLS], bias[PANEL_COLS];
-        float *at = whole ? y : edge;
-        if (!whole && t->accumulate) memcpy(edge, y, t->cols * sizeof(float));
-        if (!whole && t->bias) memcpy(bias, t->bias, t->cols * sizeof(float));
-        for (int v = 0; v < PANEL_VECTORS; v++) {
-            v16 sum = acc[m][v];
-            if (t->accumulate) sum = v16_add(v16_load(at + 16 * v), sum);
-            if (t->bias) sum = v16_add(sum, v16_load((whole ? t->bias : bias) + 16 * v));
-            v16_store(at + 16 * v, sum);
-        }
-        if (!whole) memcpy(y, edge, t->cols * sizeof(float));
-    }
-}
-
 #define TILE(kind)                                                                                 \
     do {                                                                                           \
         v16 acc[TILE_ROWS][PANEL_VECTORS];                                                         \
         sums(t, kind, acc);                                                                        \
-        finish(t, acc);                                                                            \
+        for (size_t m = 0; m < t->rows; m++) finish_row(t, m, acc[m]);                             \
     } while (0)
 
 void QK_NAME(cpu_gemm_tile)(const cpu_tile *t, qk_dtype compute)

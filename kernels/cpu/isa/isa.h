@@ -1,6 +1,7 @@
 /* The tile shape of this instruction set and what its files export. Private to kernels/cpu/isa. */
 #pragma once
 
+#include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa/simd.h"
 
 #if defined(QK_ISA_avx512) || defined(QK_ISA_avx512bf16)
@@ -19,5 +20,15 @@ void QK_NAME(cpu_row_rmsnorm)(qk_tensor y, qk_tensor x, size_t row, const float 
 void QK_NAME(cpu_row_glu)(qk_tensor y, qk_tensor g, size_t row, qk_activation act);
 void QK_NAME(cpu_norm_part)(float *x, size_t n, const float *w, float eps, bool plus_one);
 void QK_NAME(cpu_softmax)(float *x, size_t n);
+void QK_NAME(cpu_row_store)(qk_tensor y, size_t row, const float *from);
+void QK_NAME(cpu_rotate)(float *head, const float *cos, const float *sin, size_t half);
 void QK_NAME(cpu_attention_tile_run)(const cpu_attention_tile *t);
 size_t QK_NAME(cpu_attention_floats)(qk_heads heads);
+
+/* The same in tile registers, bfloat16 only: gemm_amx.c, attention_amx.c. */
+void QK_NAME(cpu_tiles_begin)(void);
+void QK_NAME(cpu_tiles_end)(void);
+void QK_NAME(cpu_tiles_product)(const cpu_tile *t, qk_dtype compute);
+void QK_NAME(cpu_tiles_pack)(void *out, qk_tensor x, size_t first, size_t rows, qk_dtype compute);
+void QK_NAME(cpu_tiles_attention)(const cpu_attention_tile *t);
+size_t QK_NAME(cpu_tiles_attention_floats)(qk_heads heads);

@@ -5,6 +5,7 @@
  *
  * next: kernels/cpu/isa/attention.c */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/isa/fold.h"
 #include "kernels/cpu/isa/isa.h"
 
 /* 1 / sqrt(mean(x^2) + eps) */
@@ -20,12 +21,21 @@ INLINE float inverse_rms(const float *x, size_t n, float eps)
     return 1 / sqrtf(v16_sum(sum) / (float)n + eps);
 }
 
-INLINE void store(qk_tensor t, size_t at, float value)
+/* 16 numbers of a row, or the n < 16 that are left and zeros. */
+INLINE v16 load(const float *x, size_t n)
 {
-    if (t.dtype == QK_F32)
-        ((float *)t.data)[at] = value;
-    else
-        ((uint16_t *)t.data)[at] = qk_f32_to_bf16(value);
+    return n < 16 ? v16_load_n(x, n, 0) : v16_load(x);
+}
+
+/* y = x scale (w + shift); y [n] float32 or bfloat16 from element `at` on; y may be x. */
+INLINE void scale_row(void *y, size_t at, bool bf16, const float *x, size_t n, const float *w,
+                      float scale, float shift)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        v16 weight = v16_add(load(w + i, n - i), v16_set1(shift));
+        v16 out = v16_mul(v16_mul(load(x + i, n - i), v16_set1(scale)), weight);
+        v16_store_as(y, at + i, out, n - i, bf16);
+    }
 }
 
 void QK_NAME(cpu_row_rmsnorm)(qk_tensor y, qk_tensor x, size_t row, const float *w, float eps,
@@ -33,20 +43,34 @@ void QK_NAME(cpu_row_rmsnorm)(qk_tensor y, qk_tensor x, size_t row, const float 
 {
     const float *in = (const float *)x.data + row * x.stride;
     float scale = inverse_rms(in, x.cols, eps), shift = plus_one ? 1 : 0;
-    size_t at = row * y.stride;
-    if (y.dtype == QK_F32) {
-        float *out = (float *)y.data + at;
-        for (size_t i = 0; i < x.cols; i++) out[i] = in[i] * scale * (w[i] + shift);
-    } else {
-        uint16_t *out = (uint16_t *)y.data + at;
-        for (size_t i = 0; i < x.cols; i++) out[i] = qk_f32_to_bf16(in[i] * scale * (w[i] + shift));
-    }
+    scale_row(y.data, row * y.stride, y.dtype == QK_BF16, in, x.cols, w, scale, shift);
 }
 
 void QK_NAME(cpu_norm_part)(float *x, size_t n, const float *w, float eps, bool plus_one)
 {
-    float scale = inverse_rms(x, n, eps), shift = plus_one ? 1 : 0;
-    for (size_t i = 0; i < n; i++) x[i] = x[i] * scale * (w[i] + shift);
+    scale_row(x, 0, false, x, n, w, inverse_rms(x, n, eps), plus_one ? 1 : 0);
+}
+
+void QK_NAME(cpu_row_store)(qk_tensor y, size_t row, const float *from)
+{
+    if (y.dtype == QK_F32) {
+        memcpy((float *)y.data + row * y.stride, from, y.cols * sizeof(float));
+        return;
+    }
+    uint16_t *to = (uint16_t *)y.data + row * y.stride;
+    for (size_t i = 0; i < y.cols; i += 16)
+        v16_store_bf16(to + i, load(from + i, y.cols - i), y.cols - i);
+}
+
+void QK_NAME(cpu_rotate)(float *head, const float *cos, const float *sin, size_t half)
+{
+    for (size_t i = 0; i < half; i += 16) {
+        size_t n = half - i;
+        float *at = head + i;
+        v16 a = load(at, n), b = load(at + half, n), c = load(cos + i, n), s = load(sin + i, n);
+        v16_store_as(at, 0, v16_sub(v16_mul(a, c), v16_mul(b, s)), n, false);
+        v16_store_as(at + half, 0, v16_add(v16_mul(b, c), v16_mul(a, s)), n, false);
+    }
 }
 
 void QK_NAME(cpu_softmax)(float *x, size_t n)
@@ -97,11 +121,7 @@ void QK_NAME(cpu_row_glu)(qk_tensor y, qk_tensor g, size_t row, qk_activation ac
     const float *gate = (const float *)g.data + row * g.stride, *up = gate + y.cols;
     size_t at = row * y.stride, n = y.cols;
     for (size_t i = 0; i < n; i += 16) {
-        size_t count = n - i < 16 ? n - i : 16;
-        v16 x = count == 16 ? v16_load(gate + i) : v16_load_n(gate + i, count, 0);
-        v16 u = count == 16 ? v16_load(up + i) : v16_load_n(up + i, count, 0);
-        float out[16];
-        v16_store(out, v16_mul(activate(x, act), u));
-        for (size_t j = 0; j < count; j++) store(y, at + i + j, out[j]);
+        v16 x = load(gate + i, n - i), u = load(up + i, n - i);
+        v16_store_as(y.data, at + i, v16_mul(activate(x, act), u), n - i, y.dtype == QK_BF16);
     }
 }

@@ -3,7 +3,7 @@
  * One zmm register with AVX-512, two ymm with AVX2, an array elsewhere. All three give the same
  * bits: every operation is exactly rounded (fma included: the portable one calls fmaf), sums use
  * one fixed tree, and exp is a polynomial written in these operations. So a result never depends on
- * the instruction set.
+ * the instruction set. (What tile registers do is not written in v16: kernels/cpu/isa/amx.h.)
  *
  * Files in kernels/cpu/isa are compiled once per instruction set, with QK_ISA as its name.
  *
@@ -11,6 +11,7 @@
 #pragma once
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -22,6 +23,10 @@
 #define QK_NAME(name) QK_JOIN(name, QK_ISA)
 
 #define INLINE static inline __attribute__((always_inline, unused))
+
+#ifdef QK_ISA_amx /* tile registers on top of it: kernels/cpu/isa/amx.h */
+#define QK_ISA_avx512bf16
+#endif
 
 #if defined(QK_ISA_avx512) || defined(QK_ISA_avx512bf16)
 
@@ -84,6 +89,21 @@ INLINE v16 v16_scale2(v16 a, v16 n)
 INLINE v16 v16_keep_ge(v16 value, v16 x, v16 limit)
 {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_GE_OQ), value);
+}
+/* Rounded to bfloat16 as qk_f32_to_bf16 does it: the same bits for NaN and subnormal numbers. */
+INLINE __m256i v16_to_bf16(v16 a)
+{
+    __m512i u = _mm512_castps_si512(a), upper = _mm512_srli_epi32(u, 16);
+    __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    __m512i r = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7FFF)), odd);
+    __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+    __m512i quiet = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
+    return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(_mm512_srli_epi32(r, 16), nan, quiet));
+}
+/* The first n lanes, n from 1 on; all 16 when n is larger. */
+INLINE void v16_store_bf16(uint16_t *p, v16 a, size_t n)
+{
+    _mm256_mask_storeu_epi16(p, (__mmask16)(n < 16 ? (1u << n) - 1 : 0xFFFF), v16_to_bf16(a));
 }
 INLINE v16 v16_from_bf16(const uint16_t *p)
 {
@@ -193,6 +213,23 @@ INLINE v16 v16_keep_ge(v16 value, v16 x, v16 limit)
     return (v16){_mm256_and_ps(value.a, _mm256_cmp_ps(x.a, limit.a, _CMP_GE_OQ)),
                  _mm256_and_ps(value.b, _mm256_cmp_ps(x.b, limit.b, _CMP_GE_OQ))};
 }
+INLINE __m128i v8_to_bf16(__m256 a)
+{
+    __m256i u = _mm256_castps_si256(a), upper = _mm256_srli_epi32(u, 16);
+    __m256i odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+    __m256i r = _mm256_add_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x7FFF)), odd);
+    __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+    __m256i quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+    r = _mm256_blendv_epi8(_mm256_srli_epi32(r, 16), quiet, nan);
+    return _mm_packus_epi32(_mm256_castsi256_si128(r), _mm256_extracti128_si256(r, 1));
+}
+INLINE void v16_store_bf16(uint16_t *p, v16 x, size_t n)
+{
+    uint16_t t[16];
+    _mm_storeu_si128((__m128i *)t, v8_to_bf16(x.a));
+    _mm_storeu_si128((__m128i *)(t + 8), v8_to_bf16(x.b));
+    memcpy(p, t, n < 16 ? 2 * n : sizeof t);
+}
 INLINE __m256 v8_from_bf16(const uint16_t *p)
 {
     __m256i h = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
@@ -295,6 +332,10 @@ INLINE v16 v16_keep_ge(v16 value, v16 x, v16 limit)
 {
     V16_EACH(x.f[i] >= limit.f[i] ? value.f[i] : 0);
 }
+INLINE void v16_store_bf16(uint16_t *p, v16 x, size_t n)
+{
+    for (size_t i = 0; i < 16 && i < n; i++) p[i] = qk_f32_to_bf16(x.f[i]);
+}
 INLINE v16 v16_from_bf16(const uint16_t *p)
 {
     V16_EACH(qk_bf16_to_f32(p[i]));
@@ -339,23 +380,18 @@ INLINE v16 v16_load_n(const float *p, size_t n, float fill)
     return v16_load(t);
 }
 
-/* Lanes fold 8 on 8, 4 on 4, 2 on 2, 1 on 1. */
-INLINE float v16_sum(v16 x)
+/* The first n lanes to element `at` of an array, or all 16 when n is larger. */
+INLINE void v16_store_as(void *data, size_t at, v16 x, size_t n, bool bf16)
 {
-    float t[16];
-    v16_store(t, x);
-    for (int n = 8; n; n /= 2)
-        for (int i = 0; i < n; i++) t[i] += t[i + n];
-    return t[0];
-}
-
-INLINE float v16_max_lane(v16 x)
-{
-    float t[16];
-    v16_store(t, x);
-    for (int n = 8; n; n /= 2)
-        for (int i = 0; i < n; i++) t[i] = t[i] > t[i + n] ? t[i] : t[i + n];
-    return t[0];
+    if (bf16) {
+        v16_store_bf16((uint16_t *)data + at, x, n);
+    } else if (n >= 16) {
+        v16_store((float *)data + at, x);
+    } else {
+        float t[16];
+        v16_store(t, x);
+        memcpy((float *)data + at, t, n * sizeof(float));
+    }
 }
 
 /* e^x within 2 ulp; 0 below -87.3 (minus infinity included), infinity-free up to 88.
