@@ -8,7 +8,7 @@
 #include "engine/base/file.h"
 #include "engine/base/text.h"
 #include "engine/tokenizer.h"
-#include "engine/tokenizer/nfc.h"
+#include "engine/tokenizer/forms.h"
 #include "engine/tokenizer/pattern.h"
 #include "formats/json.h"
 
@@ -391,16 +391,22 @@ static void test_threads(void)
 
 /* ---- parts ---- */
 
+static const char *normal_form(qk_form form, const char *text)
+{
+    static qk_traced out;
+    uint8_t *table = qk_form_make_table(form);
+    qk_form_memory m = {0};
+    qk_view view = {(const uint8_t *)text, strlen(text), NULL};
+    qk_traced_begin(&out, view);
+    qk_form_apply(form, table, &m, view, &out);
+    qk_form_memory_free(&m);
+    free(table);
+    return qk_buf_str(&out.text);
+}
+
 static const char *nfc(const char *text)
 {
-    static qk_buf out;
-    uint8_t *table = qk_nfc_make_table();
-    qk_nfc_memory m = {0};
-    qk_buf_clear(&out);
-    qk_nfc(table, &m, (const uint8_t *)text, strlen(text), &out);
-    qk_nfc_memory_free(&m);
-    free(table);
-    return qk_buf_str(&out);
+    return normal_form(QK_NFC, text);
 }
 
 static void test_nfc(void)
@@ -436,8 +442,42 @@ static void put_codes(const char *at, char *out)
     *out = 0;
 }
 
-/* Every character that the library's NFC changes, and every pair that composes. */
-static void test_nfc_tables(void)
+static bool form_gives(qk_form form, const uint8_t *table, const char *from, const char *to)
+{
+    static qk_form_memory m;
+    static qk_traced out;
+    qk_view view = {(const uint8_t *)from, strlen(from), NULL};
+    qk_traced_begin(&out, view);
+    qk_form_apply(form, table, &m, view, &out);
+    return !strcmp(qk_buf_str(&out.text), to);
+}
+
+/* Every character that a form of the library changes, and no other but Hangul syllables. */
+static void check_form(qk_form form, const qk_json *changes, size_t count)
+{
+    uint8_t *table = qk_form_make_table(form);
+    bool *changed = calloc(0x110000, sizeof *changed);
+    size_t right = 0, kept = 0;
+    for (const qk_json *v = changes->first; v; v = v->next) {
+        char from[64], to[128];
+        put_codes(v->key, from);
+        put_codes(v->text, to);
+        changed[strtoul(v->key, NULL, 16)] = true;
+        right += form_gives(form, table, from, to);
+    }
+    for (uint32_t c = 1; c < 0x110000; c++) {
+        char text[8];
+        if (changed[c] || (c >= 0xD800 && c < 0xE000) || (c >= 0xAC00 && c < 0xD7A4)) continue;
+        text[qk_utf8_encode(c, (uint8_t *)text)] = 0;
+        kept += form_gives(form, table, text, text);
+    }
+    CHECK_INT(right, count);
+    CHECK_INT(kept, 0x110000 - 1 - 2048 - 11172 - count);
+    free(changed);
+    free(table);
+}
+
+static void test_form_tables(void)
 {
     char *path = test_golden("tokenizers/unicode.json.zst");
     if (!path) SKIP("unicode.json.zst is not here");
@@ -450,24 +490,20 @@ static void test_nfc_tables(void)
     qk_arena arena = {0};
     const qk_json *all;
     CHECK(qk_json_parse(&arena, text, size, path, &all, &test_error) == QK_OK);
-    uint8_t *table = qk_nfc_make_table();
-    qk_nfc_memory m = {0};
-    qk_buf out = {0};
-    const qk_json *lists[] = {qk_json_get(qk_json_get(all, "normalization"), "NFC"),
-                              qk_json_get(all, "nfc_compose_pairs")};
+    const qk_json *forms = qk_json_get(all, "normalization");
+    check_form(QK_NFC, qk_json_get(forms, "NFC"), 1120);
+    check_form(QK_NFD, qk_json_get(forms, "NFD"), 2060);
+    check_form(QK_NFKC, qk_json_get(forms, "NFKC"), 4794);
+    check_form(QK_NFKD, qk_json_get(forms, "NFKD"), 5722);
+    uint8_t *table = qk_form_make_table(QK_NFC);
     int right = 0;
-    for (int i = 0; i < 2; i++)
-        for (const qk_json *v = lists[i]->first; v; v = v->next) {
-            char from[64], to[64];
-            put_codes(v->key, from);
-            put_codes(v->text, to);
-            qk_buf_clear(&out);
-            qk_nfc(table, &m, (const uint8_t *)from, strlen(from), &out);
-            right += !strcmp(qk_buf_str(&out), to);
-        }
-    CHECK_INT(right, 1120 + 940);
-    qk_nfc_memory_free(&m);
-    qk_buf_free(&out);
+    for (const qk_json *v = qk_json_get(all, "nfc_compose_pairs")->first; v; v = v->next) {
+        char from[64], to[64];
+        put_codes(v->key, from);
+        put_codes(v->text, to);
+        right += form_gives(QK_NFC, table, from, to);
+    }
+    CHECK_INT(right, 940);
     qk_buf_free(&packed);
     qk_arena_free(&arena);
     free(table);
@@ -552,7 +588,7 @@ int main(void)
     RUN(test_scratch_is_shared);
     RUN(test_threads);
     RUN(test_nfc);
-    RUN(test_nfc_tables);
+    RUN(test_form_tables);
     RUN(test_patterns);
     unlink(temp_file);
     rmdir(temp);

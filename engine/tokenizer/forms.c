@@ -1,5 +1,5 @@
-/* Normalisation form C. See nfc.h. */
-#include "engine/tokenizer/nfc.h"
+/* Normalisation forms. See forms.h. */
+#include "engine/tokenizer/forms.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,14 +19,32 @@ enum {
     S_COUNT = L_COUNT * V_COUNT * T_COUNT
 };
 
-uint8_t *qk_nfc_make_table(void)
+static bool composes(qk_form form)
+{
+    return form == QK_NFC || form == QK_NFKC;
+}
+
+static bool is_compat(qk_form form)
+{
+    return form == QK_NFKC || form == QK_NFKD;
+}
+
+uint8_t *qk_form_make_table(qk_form form)
 {
     uint8_t *t = qk_zalloc(QK_MAX_CODE_POINT + 1, 1);
-    for (size_t i = 0; i < qk_decomposition_count; i++) t[qk_decompositions[i].code] = QK_NFC_LOOK;
-    for (size_t i = 0; i < qk_composition_count; i++) t[qk_compositions[i].composed] = 0;
-    for (size_t i = 0; i < qk_composition_count; i++) t[qk_compositions[i].second] = QK_NFC_LOOK;
-    memset(t + HANGUL_V, QK_NFC_LOOK, V_COUNT);
-    memset(t + HANGUL_T + 1, QK_NFC_LOOK, T_COUNT - 1);
+    for (size_t i = 0; i < qk_decomposition_count; i++) t[qk_decompositions[i].code] = QK_FORM_LOOK;
+    for (size_t i = 0; form == QK_NFC && i < qk_composition_count; i++)
+        t[qk_compositions[i].composed] = 0; /* composes to itself again */
+    for (size_t i = 0; is_compat(form) && i < qk_compat_count; i++)
+        t[qk_compats[i].code] = QK_FORM_LOOK;
+    for (size_t i = 0; composes(form) && i < qk_composition_count; i++)
+        t[qk_compositions[i].second] = QK_FORM_LOOK;
+    if (composes(form)) {
+        memset(t + HANGUL_V, QK_FORM_LOOK, V_COUNT);
+        memset(t + HANGUL_T + 1, QK_FORM_LOOK, T_COUNT - 1);
+    } else {
+        memset(t + HANGUL_S, QK_FORM_LOOK, S_COUNT);
+    }
     for (size_t i = 0; i < qk_mark_range_count; i++) {
         const qk_mark_range *r = &qk_mark_ranges[i];
         memset(t + r->lo, r->ccc, r->hi - r->lo + 1);
@@ -34,23 +52,44 @@ uint8_t *qk_nfc_make_table(void)
     return t;
 }
 
-void qk_nfc_memory_free(qk_nfc_memory *m)
+void qk_form_memory_free(qk_form_memory *m)
 {
     free(m->codes);
+    free(m->origins);
     free(m->spare);
-    *m = (qk_nfc_memory){0};
+    *m = (qk_form_memory){0};
 }
 
 /* ---- decomposition ---- */
 
-static void add_code(qk_nfc_memory *m, uint32_t code)
+static void add_code(qk_form_memory *m, uint32_t code, qk_origin origin)
 {
-    QK_GROW(m->codes, m->count, m->capacity);
-    m->codes[m->count++] = code;
+    if (m->count == m->capacity) {
+        m->capacity = m->capacity ? 2 * m->capacity : 64;
+        m->codes = qk_realloc(m->codes, m->capacity, sizeof *m->codes);
+        m->origins = qk_realloc(m->origins, m->capacity, sizeof *m->origins);
+    }
+    m->codes[m->count] = code;
+    m->origins[m->count++] = origin;
 }
 
-/* Hangul syllables stay whole: a decomposed one would only be composed again. */
-static void decompose(qk_nfc_memory *m, uint32_t code)
+static bool add_compat(qk_form_memory *m, uint32_t code, qk_origin origin)
+{
+    size_t lo = 0, hi = qk_compat_count;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (qk_compats[mid].code < code)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == qk_compat_count || qk_compats[lo].code != code) return false;
+    const uint32_t *parts = qk_compat_parts + qk_compats[lo].at;
+    for (int i = 0; i < qk_compats[lo].count; i++) add_code(m, parts[i], origin);
+    return true;
+}
+
+static bool add_canonical(qk_form_memory *m, uint32_t code, qk_origin origin)
 {
     size_t lo = 0, hi = qk_decomposition_count;
     while (lo < hi) {
@@ -60,19 +99,31 @@ static void decompose(qk_nfc_memory *m, uint32_t code)
         else
             hi = mid;
     }
-    if (lo == qk_decomposition_count || qk_decompositions[lo].code != code) {
-        add_code(m, code);
+    if (lo == qk_decomposition_count || qk_decompositions[lo].code != code) return false;
+    const uint32_t *parts = qk_decompositions[lo].parts;
+    for (int i = 0; i < 4 && parts[i]; i++) add_code(m, parts[i], origin);
+    return true;
+}
+
+/* Where pairs are composed, Hangul syllables stay whole: they would only be composed again. */
+static void decompose(qk_form form, qk_form_memory *m, uint32_t code, qk_origin origin)
+{
+    uint32_t s = code - HANGUL_S;
+    if (s < S_COUNT && !composes(form)) {
+        add_code(m, HANGUL_L + s / (V_COUNT * T_COUNT), origin);
+        add_code(m, HANGUL_V + s / T_COUNT % V_COUNT, origin);
+        if (s % T_COUNT) add_code(m, HANGUL_T + s % T_COUNT, origin);
         return;
     }
-    const uint32_t *parts = qk_decompositions[lo].parts;
-    for (int i = 0; i < 4 && parts[i]; i++) add_code(m, parts[i]);
+    if (is_compat(form) && add_compat(m, code, origin)) return;
+    if (!add_canonical(m, code, origin)) add_code(m, code, origin);
 }
 
 /* ---- order ---- */
 
 static uint8_t class_of(const uint8_t *table, uint32_t code)
 {
-    return table[code] == QK_NFC_LOOK ? 0 : table[code];
+    return table[code] == QK_FORM_LOOK ? 0 : table[code];
 }
 
 static void sort_short(const uint8_t *table, uint32_t *marks, size_t n)
@@ -86,7 +137,7 @@ static void sort_short(const uint8_t *table, uint32_t *marks, size_t n)
 }
 
 /* Counting sort: a text may be one endless run of marks. */
-static void sort_long(const uint8_t *table, qk_nfc_memory *m, uint32_t *marks, size_t n)
+static void sort_long(const uint8_t *table, qk_form_memory *m, uint32_t *marks, size_t n)
 {
     size_t places[257] = {0};
     if (n > m->spare_capacity) {
@@ -99,7 +150,7 @@ static void sort_long(const uint8_t *table, qk_nfc_memory *m, uint32_t *marks, s
     memcpy(marks, m->spare, n * sizeof *marks);
 }
 
-static void sort_marks(const uint8_t *table, qk_nfc_memory *m)
+static void sort_marks(const uint8_t *table, qk_form_memory *m)
 {
     for (size_t i = 0; i < m->count;) {
         size_t begin = i;
@@ -135,7 +186,7 @@ static uint32_t compose_pair(uint32_t a, uint32_t b)
 }
 
 /* A character composes with the last starter unless one between them has its class or a higher. */
-static void compose(const uint8_t *table, qk_nfc_memory *m)
+static void compose(const uint8_t *table, qk_form_memory *m)
 {
     size_t kept = 0, starter = SIZE_MAX;
     uint8_t last = 0; /* class of the last kept character behind the starter, 0: none */
@@ -146,11 +197,14 @@ static void compose(const uint8_t *table, qk_nfc_memory *m)
         uint32_t joined = blocked ? 0 : compose_pair(m->codes[starter], code);
         if (joined) {
             m->codes[starter] = joined;
+            if (m->origins[i].end > m->origins[starter].end)
+                m->origins[starter].end = m->origins[i].end;
             continue;
         }
         if (!ccc) starter = kept;
         last = ccc;
-        m->codes[kept++] = code;
+        m->codes[kept] = code;
+        m->origins[kept++] = m->origins[i];
     }
     m->count = kept;
 }
@@ -168,7 +222,7 @@ static size_t decode(const uint8_t *text, size_t n, uint32_t *code)
     return step;
 }
 
-bool qk_nfc_is_plain(const uint8_t *table, const uint8_t *text, size_t length)
+bool qk_form_is_plain(const uint8_t *table, const uint8_t *text, size_t length)
 {
     for (size_t i = 0; i < length;) {
         uint32_t code;
@@ -178,20 +232,23 @@ bool qk_nfc_is_plain(const uint8_t *table, const uint8_t *text, size_t length)
     return true;
 }
 
-/* The stretch from a safe character to the next one, with whatever is between. */
-static void flush(const uint8_t *table, qk_nfc_memory *m, qk_buf *out)
+/* Writes the stretch from a safe character to the next one. */
+static void flush(qk_form form, const uint8_t *table, qk_form_memory *m, qk_traced *out)
 {
     sort_marks(table, m);
-    compose(table, m);
-    qk_buf_reserve(out, 4 * m->count);
-    for (size_t i = 0; i < m->count; i++)
-        out->size += qk_utf8_encode(m->codes[i], out->data + out->size);
+    if (composes(form)) compose(table, m);
+    for (size_t i = 0; i < m->count; i++) {
+        uint8_t utf8[4];
+        qk_traced_put(out, utf8, qk_utf8_encode(m->codes[i], utf8), m->origins[i]);
+    }
     m->count = 0;
 }
 
-void qk_nfc(const uint8_t *table, qk_nfc_memory *m, const uint8_t *text, size_t length, qk_buf *out)
+void qk_form_apply(qk_form form, const uint8_t *table, qk_form_memory *m, qk_view view,
+                   qk_traced *out)
 {
-    size_t copied = 0, last_safe = 0;
+    const uint8_t *text = view.text;
+    size_t length = view.length, copied = 0, last_safe = 0;
     m->count = 0;
     for (size_t i = 0; i < length;) {
         uint32_t code;
@@ -201,14 +258,14 @@ void qk_nfc(const uint8_t *table, qk_nfc_memory *m, const uint8_t *text, size_t 
             i += step;
             continue;
         }
-        qk_buf_add(out, text + copied, last_safe - copied);
+        qk_traced_copy(out, view, copied, last_safe);
         for (i = last_safe; i < length; i += step) {
             step = decode(text + i, length - i, &code);
             if (i > last_safe && !table[code]) break;
-            decompose(m, code);
+            decompose(form, m, code, qk_view_span(view, i, i + 1));
         }
-        flush(table, m, out);
+        flush(form, table, m, out);
         copied = last_safe = i;
     }
-    qk_buf_add(out, text + copied, length - copied);
+    qk_traced_copy(out, view, copied, length);
 }
