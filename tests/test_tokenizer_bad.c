@@ -142,7 +142,7 @@ static void test_refused_files(void)
         {"{\"model\":{" VOCAB ",\"merges\":{}}}", "an array is expected here"},
         {"{\"model\":{" VOCAB ",\"merges\":[\"ab\"]}}", "two tokens with one space"},
         {"{\"model\":{" VOCAB ",\"merges\":[\"a b a\"]}}", "two tokens with one space"},
-        {"{\"model\":{" VOCAB ",\"merges\":[\"a z\"]}}", "merge 0: a token of it"},
+        {"{\"model\":{" VOCAB ",\"merges\":[\"a z\"]}}", "model.merges[0]: a token of it"},
         {"{\"model\":{" VOCAB ",\"merges\":[[\"a\"]]}}", "a merge is two tokens"},
         {"{\"model\":{" VOCAB ",\"merges\":[[\"a\",\"b\",\"a\"]]}}", "a merge is two tokens"},
         {"{\"model\":{" VOCAB ",\"merges\":[1]}}", "a merge is expected here"},
@@ -158,17 +158,21 @@ static void test_refused_files(void)
          "a token of 0 bytes"},
         {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"x\"}]}",
          "added_tokens[0].single_word: true or false expected, found nothing"},
-        {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"x\",\"lstrip\":false,\"rstrip\":"
-         "false,\"single_word\":true,\"normalized\":false}]}",
-         "added_tokens[0]: single_word is not supported"},
+        {"{" MODEL
+         ",\"normalizer\":{\"type\":\"Lowercase\"},\"added_tokens\":[{\"id\":6,\"content\":"
+         "\"x\"," FLAGS("true") "},{\"id\":7,\"content\":\"X\"," FLAGS("true") "}]}",
+         "added_tokens[1]: another token normalises to the same text"},
         {"{" MODEL ",\"added_tokens\":[{\"id\":0,\"content\":\"a\"," FLAGS(
              "false") "},{\"id\":0,\"content\":\"a\"," FLAGS("false") "}]}",
          "added_tokens[1]: token \"a\" or its id 0 is given twice"},
         {"{" MODEL ",\"normalizer\":{\"type\":\"BertNormalizer\"}}", "type \"BertNormalizer\""},
         {"{" MODEL ",\"normalizer\":{\"type\":\"Sequence\"}}", "normalizer.normalizers: an array"},
-        {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},"
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(\"},"
          "\"content\":\"\"}}",
-         "normalizer: a pattern that is not a String"},
+         "normalizer: regex byte 1"},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Strip\",\"strip_left\":true}}",
+         "normalizer.strip_right: true or false expected, found nothing"},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Precompiled\"}}", "type \"Precompiled\""},
         {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},"
          "\"content\":\"\"}}",
          "normalizer: an empty pattern"},
@@ -182,11 +186,29 @@ static void test_refused_files(void)
          "\"behavior\":\"Cut\",\"invert\":false}}",
          "pre_tokenizer: this \"behavior\""},
         {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":["
-         "{\"type\":\"ByteLevel\",\"add_prefix_space\":false},{\"type\":\"Digits\","
-         "\"individual_digits\":true}]}}",
-         "pre_tokenizer.pretokenizers[1]: a step behind ByteLevel"},
+         "{\"type\":\"ByteLevel\",\"add_prefix_space\":false},{\"type\":\"UnicodeScripts\"}]}}",
+         "pre_tokenizer.pretokenizers[1]: type \"UnicodeScripts\" is not supported"},
+        {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Punctuation\",\"behavior\":1}}",
+         "pre_tokenizer: this \"behavior\""},
         {"{" MODEL ",\"post_processor\":{\"type\":\"BertProcessing\"}}",
-         "post_processor: type \"BertProcessing\""},
+         "post_processor: \"cls\" is not [\"token\", its id]"},
+        {"{" MODEL ",\"post_processor\":{\"type\":\"Custom\"}}", "post_processor: type \"Custom\""},
+        {"{\"model\":{" VOCAB "," MERGES ",\"end_of_word_suffix\":1}}",
+         "model.end_of_word_suffix: a string of at most 64 bytes expected, found a number"},
+        {"{\"model\":{" VOCAB "," MERGES ",\"continuing_subword_prefix\":\"##\"}}",
+         "model.merges[0]: a token of it or its result is not in model.vocab"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]]}}", "model.unk_id: without it"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]],\"unk_id\":1}}",
+         "model.unk_id: no id of the vocabulary"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":{\"a\":0},\"unk_id\":0}}",
+         "model.vocab: an array is expected here"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0],[\"b\"]],\"unk_id\":0}}",
+         "model.vocab[1]: a token and its score"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0],[\"a\",1]],\"unk_id\":0}}",
+         "model.vocab[1]: token \"a\" is given twice"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",1e999]],\"unk_id\":0}}",
+         "model.vocab[0]: the score is not finite"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0}}", "model.vocab is missing"},
         {"{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}}",
          "the \"single\" template has no Sequence A"},
         {"{" MODEL ",\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":"
@@ -220,6 +242,8 @@ static void test_refused_folders(void)
         {"tokenizer_config.json", "{\"pad_token\": {\"content\": \"<p>\"}}", "pad_token \"<p>\""},
         {"tokenizer_config.json", "{\"split_special_tokens\": true}", "split_special_tokens"},
         {"tokenizer_config.json", "{", "tokenizer_config.json: byte 1"},
+        {"tokenizer_config.json", "{\"auto_map\": {\"AutoTokenizer\": [\"x.Y\", null]}}",
+         "auto_map: tokenizer_config.json names code of its own (trust_remote_code)"},
         {"config.json", "{\"model_type\": \"bert\"}", "\"bert\" in config.json"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -202,10 +202,14 @@ static qk_status load_punctuation(qk_loader *l, const qk_json *node, const char 
     return s;
 }
 
+/* "\w+|[^\w\s]+", but the library runs it on Rust's regex crate, whose \w is another one (see
+ * space.c). */
 static qk_status load_whitespace(qk_loader *l, const qk_json *node, const char *where)
 {
     (void)node;
-    return add_own_split(l, where, "\\w+|[^\\w\\s]+", QK_SPLIT_REMOVED, true);
+#define WORD "[\\w\\x{200C}\\x{200D}&&[^\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}]]"
+    return add_own_split(l, where, WORD "+|[^\\s" WORD "]+", QK_SPLIT_REMOVED, true);
+#undef WORD
 }
 
 static qk_status load_whitespace_split(qk_loader *l, const qk_json *node, const char *where)
