@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""Random strings through `qkengine tokenize` and the tokenizers package: every id, token string and offset must be the same.
+
+usage: tokenizer_fuzz.py [--count N] [--tiny N] [--seed S] [--only NAME]
+
+--count strings for each real tokenizer (../shared/tokenizers), --tiny for each small one (../shared/golden/tokenizers/tiny, or the
+copies in tests/data/tokenizer). Small ones whose goldens say that the package's Tokenizer.from_file is not AutoTokenizer are left
+out. Same seed, same strings.
+"""
+import argparse
+import itertools
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SHARED = pathlib.Path(os.environ.get("QK_SHARED", ROOT.parent / "shared"))
+REAL = {"gemma3": "gemma3_text", "llama3_1": "llama", "qwen3": "qwen3", "llama2": "mistral", "smollm2": "llama"}
+BATCH = 5000
+
+# Where characters come from: (weight, first, last).
+BLOCKS = [(30, 0x61, 0x7A), (8, 0x41, 0x5A), (8, 0x30, 0x39), (10, 0x20, 0x20), (10, 0x21, 0x7E), (3, 0x09, 0x0D), (2, 0x00, 0x1F), (2, 0x7F, 0xA0),
+          (6, 0xA1, 0xFF), (4, 0x100, 0x24F), (6, 0x300, 0x36F), (4, 0x370, 0x3FF), (5, 0x400, 0x52F), (3, 0x530, 0x6FF), (4, 0x900, 0xDFF), (3, 0xE00, 0xFFF),
+          (3, 0x1000, 0x13FF), (3, 0x1700, 0x1FFF), (5, 0x2000, 0x206F), (4, 0x2070, 0x2BFF), (3, 0x3000, 0x30FF), (6, 0x4E00, 0x9FFF), (3, 0xA000, 0xABFF),
+          (4, 0xAC00, 0xD7A3), (3, 0xF900, 0xFFFF), (2, 0x10000, 0x11FFF), (2, 0x16000, 0x1EFFF), (4, 0x1F000, 0x1FAFF), (1, 0x20000, 0x323AF), (1, 0xE0000, 0x10FFFF)]
+TOTALS = list(itertools.accumulate(weight for weight, _, _ in BLOCKS))
+MARKS = "\u0300\u0301\u0323\u0327\u0345\u0338\u093c\u094d\u05b0\u064b\u3099\u1ab0\u1dc0\u20d0\u0897\U00011930"
+SPACES = [" ", " ", " ", "  ", "   ", "\n", "\n\n", "\t", "\r\n", "\u00a0", "\u2003", "\u3000", "\u0085", "\u200b", "\u200d", "\ufeff", "\u2581"]
+TAILS = ["'s", "'S", "'t", "'ll", "'RE", "'\u017f", "\u2019s", "_", "-", "...", "://", "()", "\u3002", "\u0130", "\u03a3", "\ufb01", "\u212b", "\u1100\u1161\u11a8", "\u01c5"]
+
+
+class Strings:
+    """Random texts for one tokenizer, drawn partly from its vocabulary and its added tokens."""
+
+    def __init__(self, library, document, seed):
+        self.random = random.Random(seed)
+        self.library, self.size = library, library.get_vocab_size(with_added_tokens=False)
+        self.added = [token["content"] for token in document["added_tokens"]] or ["<s>"]
+        self.makers = [self.run, self.run, self.mixed, self.word, self.word, self.piece, self.piece, self.piece, self.space, self.space, self.marked,
+                       self.special, self.damaged, lambda: self.random.choice(TAILS), lambda: self.random.choice("0123456789") * self.random.randint(1, 9)]
+
+    def character(self):
+        block = self.random.choices(BLOCKS, cum_weights=TOTALS)[0]
+        code = self.random.randint(block[1], block[2])
+        return "\ufffd" if 0xD800 <= code <= 0xDFFF else chr(code)
+
+    def mixed(self):
+        return "".join(self.character() for _ in range(self.random.randint(1, 6)))
+
+    def run(self):
+        """A few characters of one script."""
+        _, first, last = self.random.choices(BLOCKS, cum_weights=TOTALS)[0]
+        return "".join(chr(self.random.randint(first, last)) for _ in range(self.random.randint(1, 8)))
+
+    def word(self):
+        text = "".join(self.random.choices("etaoinshrdlucmfwypvbgkqjxz", k=self.random.randint(1, 9)))
+        return self.random.choice([text, text, text.capitalize(), text.upper()])
+
+    def piece(self):
+        """What a token of the vocabulary stands for: reaches deep into the merges."""
+        text = self.library.decode([self.random.randrange(self.size)], skip_special_tokens=False)
+        return self.random.choice(["", "", " "]) + text.replace("\ufffd", "")
+
+    def space(self):
+        return self.random.choice(SPACES) * self.random.choice([1, 1, 1, 2, 5])
+
+    def marked(self):
+        return self.random.choice("aeoiucnsEAUk") + "".join(self.random.choices(MARKS, k=self.random.randint(1, 3)))
+
+    def special(self):
+        return self.random.choice(["", " ", "  ", "\n", "a"]) + self.random.choice(self.added) + self.random.choice(["", " ", "\n ", "b"])
+
+    def damaged(self):
+        """A special token with one character gone, doubled or in the other case."""
+        token = self.random.choice(self.added)
+        at = self.random.randrange(len(token))
+        return token[:at] + self.random.choice(["", token[at] * 2, token[at].swapcase(), " "]) + token[at + 1:]
+
+    def text(self):
+        parts = [self.random.choice(self.makers)() for _ in range(self.random.randint(1, 12))]
+        if self.random.random() < 0.05:
+            parts.append(parts[-1] * self.random.randint(2, 20))
+        return "".join(parts)
+
+
+def engine(folder, texts, *options):
+    lines = "".join(json.dumps(text) + "\n" for text in texts)
+    done = subprocess.run([str(ROOT / "qkengine"), "tokenize", str(folder), "-", "--jsonl", "--json", *options], input=lines.encode(), capture_output=True)
+    if done.returncode:
+        raise SystemExit(f"{folder}: {done.stderr.decode()}")
+    out = [json.loads(line) for line in done.stdout.decode().split("\n") if line]
+    assert len(out) == len(texts), (len(out), len(texts))
+    return out
+
+
+def in_characters(text, spans):
+    """Byte offsets as the package counts: in characters."""
+    if text.isascii():
+        return [tuple(span) for span in spans]
+    places, at = {}, 0
+    for i, char in enumerate(text):
+        places[at] = i
+        at += len(char.encode())
+    places[at] = len(text)
+    return [(places[start], places[end]) for start, end in spans]
+
+
+class Comparison:
+    def __init__(self, name, folder):
+        from tokenizers import Tokenizer
+        self.name, self.folder = name, folder
+        self.document = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        self.library = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.library.no_truncation()
+        self.library.no_padding()
+        # Post-processors trim offsets to what is no space; the untrimmed ones are compared.
+        bare = {**self.document, "post_processor": None, "truncation": None, "padding": None}
+        self.bare = Tokenizer.from_str(json.dumps(bare))
+        self.differences = self.spans = 0
+        vocabulary = self.library.get_vocab()
+        # Offsets of the package go astray behind bytes that the vocabulary lacks and that are dropped.
+        self.lacks = None
+        if not self.document["model"].get("unk_token") and "\u0120" in vocabulary:
+            from tokenizers.pre_tokenizers import ByteLevel
+            spelled = {b: ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(chr(b))[0][0] for b in range(0x80)}
+            self.lacks = {chr(b) for b, c in spelled.items() if c not in vocabulary}
+
+    def report(self, what, text, ours, theirs):
+        self.differences += 1
+        if self.differences <= 5:
+            print(f"{self.name}: {what} differ for {json.dumps(text)}\n  ours   {ours}\n  theirs {theirs}")
+
+    def batch(self, texts, with_spans):
+        for options, special in ((["--strings"], True), (["--plain", "--offsets"], False)):
+            want = self.library.encode_batch(texts, add_special_tokens=special)
+            for text, ours, theirs in zip(texts, engine(self.folder, texts, *options), want):
+                if ours["ids"] != theirs.ids:
+                    self.report("ids" if special else "plain ids", text, ours["ids"], theirs.ids)
+                elif special and ours["tokens"] != [self.library.id_to_token(i) for i in theirs.ids]:
+                    self.report("tokens", text, ours["tokens"], [self.library.id_to_token(i) for i in theirs.ids])
+                elif not special and with_spans:
+                    self.offsets(text, ours["offsets"])
+        limit = 7
+        self.library.enable_truncation(limit)
+        want = self.library.encode_batch(texts)
+        self.library.no_truncation()
+        for text, ours, theirs in zip(texts, engine(self.folder, texts, "--max-length", limit.__str__()), want):
+            if ours["ids"] != theirs.ids:
+                self.report(f"ids cut to {limit}", text, ours["ids"], theirs.ids)
+
+    def offsets(self, text, ours):
+        """Where normalising composes or reorders characters the two define offsets differently; such texts are left out."""
+        normalizer = self.document["normalizer"]
+        if normalizer and "NF" in json.dumps(normalizer) and self.bare.normalizer.normalize_str(text) != text:
+            return
+        if self.lacks and (self.lacks & set(text) or not text.isascii()):
+            return
+        theirs = self.bare.encode(text).offsets
+        self.spans += 1
+        if in_characters(text, ours) != theirs:
+            self.report("offsets", text, in_characters(text, ours), theirs)
+
+    def run(self, count, seed, with_spans):
+        strings, done = Strings(self.library, self.document, f"{seed}:{self.name}"), 0
+        while done < count:
+            n = min(BATCH, count - done)
+            self.batch([strings.text() for _ in range(n)], with_spans)
+            done += n
+        print(f"{'ok  ' if not self.differences else 'FAIL'} {self.name}: {count} strings, {self.spans} with offsets, {self.differences} differences", flush=True)
+        return self.differences == 0
+
+
+def real_folder(name, temp):
+    import pyarrow
+    source = SHARED / "tokenizers" / name
+    folder = pathlib.Path(temp) / name
+    folder.mkdir()
+    with pyarrow.input_stream(str(source / "tokenizer.json.zst"), compression="zstd") as stream:
+        (folder / "tokenizer.json").write_bytes(stream.read())
+    (folder / "tokenizer_config.json").write_bytes((source / "tokenizer_config.json").read_bytes())
+    (folder / "config.json").write_text(json.dumps({"model_type": REAL[name]}))
+    return folder
+
+
+def small_folders():
+    root = SHARED / "golden/tokenizers/tiny"
+    if not root.is_dir():
+        print(f"SKIPPED: no small tokenizers at {root}; the copies in tests/data are used")
+        root = ROOT / "tests/data/tokenizer"
+    for golden in sorted(root.glob("*/golden.jsonl")):
+        if '"ids_raw"' not in golden.read_text():
+            yield golden.parent
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--count", type=int, default=1500)
+    parser.add_argument("--tiny", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only")
+    args = parser.parse_args()
+    passed = failed = skipped = 0
+    with tempfile.TemporaryDirectory() as temp:
+        for name in REAL:
+            if args.only not in (None, name):
+                continue
+            if not (SHARED / "tokenizers" / name).is_dir():
+                print(f"SKIPPED {name}: not at {SHARED / 'tokenizers'}")
+                skipped += 1
+                continue
+            good = Comparison(name, real_folder(name, temp)).run(args.count, args.seed, True)
+            passed, failed = passed + good, failed + (not good)
+        for folder in small_folders():
+            if args.only not in (None, folder.name):
+                continue
+            good = Comparison(folder.name, folder).run(args.tiny, args.seed, False)
+            passed, failed = passed + good, failed + (not good)
+    print(f"tokenizer fuzz: {passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
