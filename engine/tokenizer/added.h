@@ -1,7 +1,10 @@
 /* Added tokens: strings that become one token wherever they stand in a text, special or not.
  *
  * The leftmost match wins, and of those that begin there the longest. lstrip and rstrip also
- * swallow the white space beside the match; single_word passes over matches inside words.
+ * swallow the white space beside the match; single_word passes over matches inside words. The
+ * search goes on behind the match itself, so a token may be found again in white space that the one
+ * before swallowed; with lstrip it begins behind that, and counts only if something is left. (Where
+ * it would end before it begins, the library stops with an error; here it does not count.)
  *
  * next: engine/tokenizer/encode.c */
 #pragma once

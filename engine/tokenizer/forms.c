@@ -55,7 +55,6 @@ uint8_t *qk_form_make_table(qk_form form)
 void qk_form_memory_free(qk_form_memory *m)
 {
     free(m->codes);
-    free(m->origins);
     free(m->spare);
     *m = (qk_form_memory){0};
 }
@@ -64,13 +63,8 @@ void qk_form_memory_free(qk_form_memory *m)
 
 static void add_code(qk_form_memory *m, uint32_t code, qk_origin origin)
 {
-    if (m->count == m->capacity) {
-        m->capacity = m->capacity ? 2 * m->capacity : 64;
-        m->codes = qk_realloc(m->codes, m->capacity, sizeof *m->codes);
-        m->origins = qk_realloc(m->origins, m->capacity, sizeof *m->origins);
-    }
-    m->codes[m->count] = code;
-    m->origins[m->count++] = origin;
+    QK_GROW(m->codes, m->count, m->capacity);
+    m->codes[m->count++] = (struct qk_form_code){code, origin};
 }
 
 static bool add_compat(qk_form_memory *m, uint32_t code, qk_origin origin)
@@ -126,27 +120,27 @@ static uint8_t class_of(const uint8_t *table, uint32_t code)
     return table[code] == QK_FORM_LOOK ? 0 : table[code];
 }
 
-static void sort_short(const uint8_t *table, uint32_t *marks, size_t n)
+static void sort_short(const uint8_t *table, struct qk_form_code *marks, size_t n)
 {
     for (size_t i = 1; i < n; i++) {
-        uint32_t code = marks[i];
+        struct qk_form_code mark = marks[i];
         size_t j = i;
-        for (; j > 0 && table[marks[j - 1]] > table[code]; j--) marks[j] = marks[j - 1];
-        marks[j] = code;
+        for (; j > 0 && table[marks[j - 1].code] > table[mark.code]; j--) marks[j] = marks[j - 1];
+        marks[j] = mark;
     }
 }
 
 /* Counting sort: a text may be one endless run of marks. */
-static void sort_long(const uint8_t *table, qk_form_memory *m, uint32_t *marks, size_t n)
+static void sort_long(const uint8_t *table, qk_form_memory *m, struct qk_form_code *marks, size_t n)
 {
     size_t places[257] = {0};
     if (n > m->spare_capacity) {
         m->spare = qk_realloc(m->spare, n, sizeof *m->spare);
         m->spare_capacity = n;
     }
-    for (size_t i = 0; i < n; i++) places[table[marks[i]] + 1]++;
+    for (size_t i = 0; i < n; i++) places[table[marks[i].code] + 1]++;
     for (int c = 0; c < 256; c++) places[c + 1] += places[c];
-    for (size_t i = 0; i < n; i++) m->spare[places[table[marks[i]]]++] = marks[i];
+    for (size_t i = 0; i < n; i++) m->spare[places[table[marks[i].code]]++] = marks[i];
     memcpy(marks, m->spare, n * sizeof *marks);
 }
 
@@ -154,7 +148,7 @@ static void sort_marks(const uint8_t *table, qk_form_memory *m)
 {
     for (size_t i = 0; i < m->count;) {
         size_t begin = i;
-        while (i < m->count && class_of(table, m->codes[i])) i++;
+        while (i < m->count && class_of(table, m->codes[i].code)) i++;
         if (i - begin > 32)
             sort_long(table, m, m->codes + begin, i - begin);
         else
@@ -191,20 +185,19 @@ static void compose(const uint8_t *table, qk_form_memory *m)
     size_t kept = 0, starter = SIZE_MAX;
     uint8_t last = 0; /* class of the last kept character behind the starter, 0: none */
     for (size_t i = 0; i < m->count; i++) {
-        uint32_t code = m->codes[i];
-        uint8_t ccc = class_of(table, code);
+        struct qk_form_code c = m->codes[i];
+        uint8_t ccc = class_of(table, c.code);
         bool blocked = starter == SIZE_MAX || (last && last >= ccc);
-        uint32_t joined = blocked ? 0 : compose_pair(m->codes[starter], code);
+        uint32_t joined = blocked ? 0 : compose_pair(m->codes[starter].code, c.code);
         if (joined) {
-            m->codes[starter] = joined;
-            if (m->origins[i].end > m->origins[starter].end)
-                m->origins[starter].end = m->origins[i].end;
+            struct qk_form_code *to = &m->codes[starter];
+            to->code = joined;
+            if (c.origin.end > to->origin.end) to->origin.end = c.origin.end;
             continue;
         }
         if (!ccc) starter = kept;
         last = ccc;
-        m->codes[kept] = code;
-        m->origins[kept++] = m->origins[i];
+        m->codes[kept++] = c;
     }
     m->count = kept;
 }
@@ -232,14 +225,17 @@ bool qk_form_is_plain(const uint8_t *table, const uint8_t *text, size_t length)
     return true;
 }
 
-/* Writes the stretch from a safe character to the next one. */
+/* Writes the stretch from a safe character to the next one. Where it begins with marks, what comes
+ * first keeps the place where the stretch began, whatever mark that is. */
 static void flush(qk_form form, const uint8_t *table, qk_form_memory *m, qk_traced *out)
 {
+    uint32_t start = m->codes[0].origin.start;
     sort_marks(table, m);
+    m->codes[0].origin.start = start;
     if (composes(form)) compose(table, m);
     for (size_t i = 0; i < m->count; i++) {
         uint8_t utf8[4];
-        qk_traced_put(out, utf8, qk_utf8_encode(m->codes[i], utf8), m->origins[i]);
+        qk_traced_put(out, utf8, qk_utf8_encode(m->codes[i].code, utf8), m->codes[i].origin);
     }
     m->count = 0;
 }

@@ -20,8 +20,10 @@ uint8_t *qk_form_make_table(qk_form form);
 
 /* Working memory of one thread. Zero-initialise to create. */
 typedef struct qk_form_memory {
-    uint32_t *codes, *spare;
-    qk_origin *origins; /* of codes */
+    struct qk_form_code {
+        uint32_t code;
+        qk_origin origin;
+    } * codes, *spare;
     size_t count, capacity, spare_capacity;
 } qk_form_memory;
 void qk_form_memory_free(qk_form_memory *memory);
@@ -29,7 +31,6 @@ void qk_form_memory_free(qk_form_memory *memory);
 /* true when the form leaves the text as it is; may be false for such a text, too. */
 bool qk_form_is_plain(const uint8_t *table, const uint8_t *text, size_t length);
 /* Appends the form of well-formed UTF-8 to `out`, which was begun like the view. Origins: a part of
- * a decomposed character has the whole character's, a composed character those of all its parts;
- * marks that change places leave their origins in place, so that origins stay in order. */
+ * a decomposed character has the whole character's, a composed character those of all its parts. */
 void qk_form_apply(qk_form form, const uint8_t *table, qk_form_memory *memory, qk_view view,
                    qk_traced *out);

@@ -257,10 +257,10 @@ qk_status qk_add_metaspace(qk_loader *l, const char *where, const qk_json *repla
         qk_utf8_decode((const uint8_t *)text->text, text->length, &code) != text->length || !code)
         return qk_loader_refuse(l, where, "\"replacement\" is not one character");
     memcpy(step.replacement, text->text, text->length);
-    QK_TRY(add_split(l, where, step));
-    /* A normalizer may move what stands first. */
-    if (prepend == QK_PREPEND_FIRST && l->tok->normalizer.count)
+    /* Steps in front may move what stands first. */
+    if (prepend == QK_PREPEND_FIRST && (l->tok->normalizer.count || l->tok->pretokenizer.count))
         l->tok->pretokenizer.needs_origins = true;
+    QK_TRY(add_split(l, where, step));
     if (!split) return QK_OK;
     QK_TRY(compile(l, where, text, false, &cut.pattern));
     return add_split(l, where, cut);

@@ -13,8 +13,10 @@ qk_origin qk_view_span(qk_view view, size_t start, size_t end)
 {
     if (!view.origins || start == end) return (qk_origin){0};
     qk_origin span = view.origins[start];
-    for (size_t i = start + 1; i < end; i++)
+    for (size_t i = start + 1; i < end; i++) {
+        if (view.origins[i].start < span.start) span.start = view.origins[i].start;
         if (view.origins[i].end > span.end) span.end = view.origins[i].end;
+    }
     return span;
 }
 
