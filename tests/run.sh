@@ -44,7 +44,7 @@ if [ -x $venv/bin/python ]; then
     suite "readers" 300 $py tests/interop/load.py
     suite "same bytes" 300 $py tests/interop/same_bytes.py
     suite "bad input" 300 $py tests/interop/bad_input.py
-    for extra in tests/interop/parquet_read.py tests/interop/real_model.py; do
+    for extra in tests/interop/parquet_read.py tests/interop/tokenizer_fuzz.py tests/interop/real_model.py; do
         [ -f $extra ] && suite "$(basename $extra .py)" 600 $py $extra
     done
 else

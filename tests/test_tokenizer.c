@@ -339,8 +339,22 @@ static void test_tiny(void)
 /* The same from files that are always here. */
 static void test_committed(void)
 {
-    CHECK(check_tiny("tests/data/tokenizer", "bpe_fallback_merges_strings", 27));
-    CHECK(check_tiny("tests/data/tokenizer", "split_o200k", 24));
+    static const struct {
+        const char *name;
+        int lines;
+    } cases[] = {{"bpe_fallback_merges_strings", 27},
+                 {"split_o200k", 24},
+                 {"unigram_byte_fallback", 24},
+                 {"added_token_flags", 44},
+                 {"norm_nmt_nfkc_lowercase", 28},
+                 {"bpe_end_of_word_suffix", 24},
+                 {"punctuation_digits_sequence", 30},
+                 {"metaspace_first_split", 24},
+                 {"post_roberta", 10},
+                 {"class_metaspace_without_config_json", 24}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        CHECK(check_tiny("tests/data/tokenizer", cases[i].name, cases[i].lines));
+    CHECK_INT(check_batch("tests/data/tokenizer", "post_roberta"), 1);
 }
 
 /* ---- limits ---- */

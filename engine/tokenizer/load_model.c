@@ -90,7 +90,7 @@ static qk_status read_pair(qk_json_reader *r, merge_text *m)
 static int32_t find_joined(const qk_bpe *bpe, merge_text *m)
 {
     size_t left = m->left.size, right = m->joined.size - left, drop = bpe->prefix_length;
-    if (drop > right) return -1;
+    if (drop && drop >= right) return -1;
     if (drop) memmove(m->joined.data + left, m->joined.data + left + drop, right - drop);
     return qk_vocab_find(&bpe->vocab, m->joined.data, left + right - drop);
 }
