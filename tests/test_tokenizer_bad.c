@@ -45,6 +45,8 @@ static const char *encode(const qk_tokenizer *tok, const char *text, int64_t lim
 #define MODEL "\"model\":{\"type\":\"BPE\"," VOCAB "," MERGES "}"
 #define FLAGS(n) "\"lstrip\":false,\"rstrip\":false,\"single_word\":false,\"normalized\":" n
 
+#define STRIP(l, r) "\"lstrip\":" l ",\"rstrip\":" r ",\"single_word\":false,\"normalized\":false"
+
 /* ---- exact ids ---- */
 
 static void test_small(void)
@@ -77,6 +79,22 @@ static void test_small(void)
         {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"!\",\"lstrip\":true,\"rstrip\":true,"
          "\"single_word\":false,\"normalized\":false}]}",
          "a  \n!\xE3\x80\x80 a ! !", 0, "0 6 0 6 6"},
+        /* What one token swallowed, another may still be found in; with lstrip only what is left.
+         */
+        {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"<A>\"," STRIP(
+             "false", "true") "},"
+                              "{\"id\":7,\"content\":\" b\"," STRIP("false", "false") "}]}",
+         "a<A>  ba", 0, "0 6 7 0"},
+        {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"<A>\"," STRIP(
+             "false", "true") "},"
+                              "{\"id\":4,\"content\":\" \"," STRIP("true", "false") "}]}",
+         "a<A>  b a", 0, "0 6 1 4 0"},
+        {"{" MODEL ",\"added_tokens\":[{\"id\":4,\"content\":\" \"," STRIP("true", "true") "}]}",
+         "a    b", 0, "0 4 1"},
+        {"{" MODEL
+         ",\"added_tokens\":[{\"id\":6,\"content\":\"ba\",\"lstrip\":false,\"rstrip\":false,"
+         "\"single_word\":true,\"normalized\":false}]}",
+         "ba aba ba\xCC\x81 ba.", 0, "6 4 2 0 4 1 0 4 6"},
         {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"b\"},"
          "\"behavior\":\"Removed\",\"invert\":false}}",
          "abab", 0, "0 0"},
@@ -295,12 +313,16 @@ static const char *const committed[] = {
     "tests/data/tokenizer/bpe_fallback_merges_strings/tokenizer.json",
     "tests/data/tokenizer/split_o200k/tokenizer.json",
     "tests/data/capture/case6_truncation_and_ids/model/tokenizer.json",
+    "tests/data/tokenizer/unigram_byte_fallback/tokenizer.json",
+    "tests/data/tokenizer/added_token_flags/tokenizer.json",
+    "tests/data/tokenizer/punctuation_digits_sequence/tokenizer.json",
 };
+enum { COMMITTED = sizeof committed / sizeof *committed };
 
 /* Cut at every 37th byte: an error each time, with a place. */
 static void test_cut_files(void)
 {
-    for (size_t k = 0; k < sizeof committed / sizeof *committed; k++) {
+    for (size_t k = 0; k < COMMITTED; k++) {
         qk_buf json;
         CHECK(qk_read_file(&json, committed[k], 1 << 20, &test_error) == QK_OK);
         for (size_t n = 0; n + 2 < json.size; n += 37) {
@@ -320,7 +342,7 @@ static void test_changed_files(void)
     int loaded = 0, refused = 0;
     for (int round = 0; round < 900; round++) {
         qk_buf json;
-        CHECK(qk_read_file(&json, committed[round % 3], 1 << 20, &test_error) == QK_OK);
+        CHECK(qk_read_file(&json, committed[round % COMMITTED], 1 << 20, &test_error) == QK_OK);
         for (int i = 0; i < 1 + round % 2; i++) {
             random = random * 6364136223846793005u + 1442695040888963407u;
             size_t span = round % 2 ? 1500 : json.size; /* the flags are at the front */

@@ -84,15 +84,15 @@ bool qk_added_next(const qk_added *a, const uint8_t *text, size_t length, qk_add
             i += n - 1; /* the library searches on behind it */
             continue;
         }
-        size_t from = i;
+        size_t from = i, end = token->rstrip ? qk_space_behind(text, i + n, length) : i + n;
         if (token->lstrip) from = i > w->end ? qk_space_before(text, i, w->end) : w->end;
-        w->start = from;
-        w->end = token->rstrip ? qk_space_behind(text, i + n, length) : i + n;
-        w->at = i + n;
-        if (from >= w->end) { /* all of it was swallowed by the one before */
+        if (from >= end) { /* all of it was swallowed by the one before */
             i += n - 1;
             continue;
         }
+        w->start = from;
+        w->end = end;
+        w->at = i + n;
         w->id = token->id;
         return true;
     }

@@ -21,7 +21,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = pathlib.Path(os.environ.get("QK_SHARED", ROOT.parent / "shared"))
 REAL = {"gemma3": "gemma3_text", "llama3_1": "llama", "qwen3": "qwen3", "llama2": "mistral", "smollm2": "llama"}
-BATCH = 5000
+BATCH = 20000
 
 # Where characters come from: (weight, first, last).
 BLOCKS = [(30, 0x61, 0x7A), (8, 0x41, 0x5A), (8, 0x30, 0x39), (10, 0x20, 0x20), (10, 0x21, 0x7E), (3, 0x09, 0x0D), (2, 0x00, 0x1F), (2, 0x7F, 0xA0),
