@@ -1,7 +1,7 @@
 /* Text -> token ids, exactly as AutoTokenizer gives them (golden/tokenizers).
  *
  * A tokenizer is a folder's tokenizer.json (and the class name in tokenizer_config.json):
- *   added tokens -> normalizer -> pre-tokenizer -> model (BPE) -> post-processor -> truncation
+ *   added tokens -> normalizer -> pre-tokenizer -> model (BPE, Unigram) -> post-processor
  *
  * next: engine/model.h */
 #pragma once
@@ -14,16 +14,34 @@ typedef struct qk_tokenizer qk_tokenizer; /* immutable after loading: threads ma
 qk_status qk_tokenizer_load(qk_tokenizer **out, const char *folder, qk_error *err);
 void qk_tokenizer_free(qk_tokenizer *tok); /* NULL-safe */
 
+/* The bytes of the text that a token came from, spaces included that an added token swallowed. A
+ * character that normalising changed counts whole; so does one of which the token is only a part.
+ * Special tokens around the text have {0, 0}. What a normalizer puts in front of a text counts as
+ * its first character. */
+typedef struct qk_token_span {
+    uint32_t start, end;
+} qk_token_span;
+
 /* Token ids of one text. Zero-initialise to create, reuse freely, qk_tokens_free to end. */
 typedef struct qk_tokens {
     int32_t *ids;
-    size_t count, capacity;
+    qk_token_span *spans; /* of ids, when the call asked for them; else undefined */
+    size_t count, capacity, span_capacity;
     bool truncated;
     struct qk_token_scratch *scratch; /* working memory of one thread */
 } qk_tokens;
 
-/* Encodes UTF-8 text (malformed bytes are an error that names the offset) with special tokens, cut
- * to max_length tokens the way the reference cuts (0: no limit). ids replace what was there. */
+typedef struct qk_encode_options {
+    int64_t max_length; /* cut the way the reference cuts; 0: no limit */
+    bool plain;         /* without special tokens around the text (add_special_tokens=False) */
+    bool spans;
+} qk_encode_options;
+
+/* Encodes UTF-8 text (malformed bytes are an error that names the offset). The result replaces what
+ * was there. */
+qk_status qk_tokenizer_encode_with(const qk_tokenizer *tok, const char *text, size_t length,
+                                   qk_encode_options options, qk_tokens *out, qk_error *err);
+/* The same with special tokens and without spans. */
 qk_status qk_tokenizer_encode(const qk_tokenizer *tok, const char *text, size_t length,
                               int64_t max_length, qk_tokens *out, qk_error *err);
 void qk_tokens_free(qk_tokens *tokens);
@@ -33,5 +51,6 @@ size_t qk_tokenizer_vocab_size(const qk_tokenizer *tok);
 /* The vocabulary's own spelling of an id ("Ġthe", "▁the", "<0xE6>"), UTF-8, borrowed from tok and
  * NUL-terminated; NULL when no token has this id. */
 const char *qk_tokenizer_piece(const qk_tokenizer *tok, int32_t id);
-/* "BPE, 49152 tokens, 48900 merges, 17 added": for people; owned by tok. */
+/* "BPE, 49152 tokens, 48900 merges, 17 added", "Unigram, 360 tokens, 3 added": for people; owned by
+ * tok. */
 const char *qk_tokenizer_describe(const qk_tokenizer *tok);

@@ -11,6 +11,7 @@
 
 void qk_json_open(qk_json_reader *r, const char *text, size_t size, const char *name, qk_error *err)
 {
+    if (!size) text = ""; /* an empty file is mapped nowhere */
     *r = (qk_json_reader){.begin = text, .at = text, .end = text + size, .name = name, .err = err};
 }
 

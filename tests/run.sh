@@ -45,9 +45,9 @@ if [ -x $venv/bin/python ]; then
     suite "same bytes" 300 $py tests/interop/same_bytes.py
     suite "bad input" 300 $py tests/interop/bad_input.py
     suite "synth" 300 $py tests/interop/synth.py
-    for extra in tests/interop/parquet_read.py tests/interop/real_model.py; do
-        [ -f $extra ] && suite "$(basename $extra .py)" 600 $py $extra
-    done
+    suite "Parquet files" 300 $py tests/interop/parquet_read.py
+    suite "tokenizers against the package" 600 $py tests/interop/tokenizer_fuzz.py
+    suite "real model" 600 $py tests/interop/real_model.py
 else
     echo "SKIPPED: all suites that need Python readers"
     skipped=$((skipped + 6))

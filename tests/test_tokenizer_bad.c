@@ -8,7 +8,7 @@
 #include "engine/base/file.h"
 #include "engine/base/text.h"
 #include "engine/tokenizer.h"
-#include "engine/tokenizer/nfc.h"
+#include "engine/tokenizer/forms.h"
 #include "engine/tokenizer/pattern.h"
 #include "formats/json.h"
 
@@ -45,6 +45,8 @@ static const char *encode(const qk_tokenizer *tok, const char *text, int64_t lim
 #define MODEL "\"model\":{\"type\":\"BPE\"," VOCAB "," MERGES "}"
 #define FLAGS(n) "\"lstrip\":false,\"rstrip\":false,\"single_word\":false,\"normalized\":" n
 
+#define STRIP(l, r) "\"lstrip\":" l ",\"rstrip\":" r ",\"single_word\":false,\"normalized\":false"
+
 /* ---- exact ids ---- */
 
 static void test_small(void)
@@ -77,6 +79,22 @@ static void test_small(void)
         {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"!\",\"lstrip\":true,\"rstrip\":true,"
          "\"single_word\":false,\"normalized\":false}]}",
          "a  \n!\xE3\x80\x80 a ! !", 0, "0 6 0 6 6"},
+        /* What one token swallowed, another may still be found in; with lstrip only what is left.
+         */
+        {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"<A>\"," STRIP(
+             "false", "true") "},"
+                              "{\"id\":7,\"content\":\" b\"," STRIP("false", "false") "}]}",
+         "a<A>  ba", 0, "0 6 7 0"},
+        {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"<A>\"," STRIP(
+             "false", "true") "},"
+                              "{\"id\":4,\"content\":\" \"," STRIP("true", "false") "}]}",
+         "a<A>  b a", 0, "0 6 1 4 0"},
+        {"{" MODEL ",\"added_tokens\":[{\"id\":4,\"content\":\" \"," STRIP("true", "true") "}]}",
+         "a    b", 0, "0 4 1"},
+        {"{" MODEL
+         ",\"added_tokens\":[{\"id\":6,\"content\":\"ba\",\"lstrip\":false,\"rstrip\":false,"
+         "\"single_word\":true,\"normalized\":false}]}",
+         "ba aba ba\xCC\x81 ba.", 0, "6 4 2 0 4 1 0 4 6"},
         {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"b\"},"
          "\"behavior\":\"Removed\",\"invert\":false}}",
          "abab", 0, "0 0"},
@@ -142,7 +160,7 @@ static void test_refused_files(void)
         {"{\"model\":{" VOCAB ",\"merges\":{}}}", "an array is expected here"},
         {"{\"model\":{" VOCAB ",\"merges\":[\"ab\"]}}", "two tokens with one space"},
         {"{\"model\":{" VOCAB ",\"merges\":[\"a b a\"]}}", "two tokens with one space"},
-        {"{\"model\":{" VOCAB ",\"merges\":[\"a z\"]}}", "merge 0: a token of it"},
+        {"{\"model\":{" VOCAB ",\"merges\":[\"a z\"]}}", "model.merges[0]: a token of it"},
         {"{\"model\":{" VOCAB ",\"merges\":[[\"a\"]]}}", "a merge is two tokens"},
         {"{\"model\":{" VOCAB ",\"merges\":[[\"a\",\"b\",\"a\"]]}}", "a merge is two tokens"},
         {"{\"model\":{" VOCAB ",\"merges\":[1]}}", "a merge is expected here"},
@@ -158,17 +176,21 @@ static void test_refused_files(void)
          "a token of 0 bytes"},
         {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"x\"}]}",
          "added_tokens[0].single_word: true or false expected, found nothing"},
-        {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"x\",\"lstrip\":false,\"rstrip\":"
-         "false,\"single_word\":true,\"normalized\":false}]}",
-         "added_tokens[0]: single_word is not supported"},
+        {"{" MODEL
+         ",\"normalizer\":{\"type\":\"Lowercase\"},\"added_tokens\":[{\"id\":6,\"content\":"
+         "\"x\"," FLAGS("true") "},{\"id\":7,\"content\":\"X\"," FLAGS("true") "}]}",
+         "added_tokens[1]: another token normalises to the same text"},
         {"{" MODEL ",\"added_tokens\":[{\"id\":0,\"content\":\"a\"," FLAGS(
              "false") "},{\"id\":0,\"content\":\"a\"," FLAGS("false") "}]}",
          "added_tokens[1]: token \"a\" or its id 0 is given twice"},
         {"{" MODEL ",\"normalizer\":{\"type\":\"BertNormalizer\"}}", "type \"BertNormalizer\""},
         {"{" MODEL ",\"normalizer\":{\"type\":\"Sequence\"}}", "normalizer.normalizers: an array"},
-        {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},"
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(\"},"
          "\"content\":\"\"}}",
-         "normalizer: a pattern that is not a String"},
+         "normalizer: regex byte 1"},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Strip\",\"strip_left\":true}}",
+         "normalizer.strip_right: true or false expected, found nothing"},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Precompiled\"}}", "type \"Precompiled\""},
         {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},"
          "\"content\":\"\"}}",
          "normalizer: an empty pattern"},
@@ -182,11 +204,29 @@ static void test_refused_files(void)
          "\"behavior\":\"Cut\",\"invert\":false}}",
          "pre_tokenizer: this \"behavior\""},
         {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":["
-         "{\"type\":\"ByteLevel\",\"add_prefix_space\":false},{\"type\":\"Digits\","
-         "\"individual_digits\":true}]}}",
-         "pre_tokenizer.pretokenizers[1]: a step behind ByteLevel"},
+         "{\"type\":\"ByteLevel\",\"add_prefix_space\":false},{\"type\":\"UnicodeScripts\"}]}}",
+         "pre_tokenizer.pretokenizers[1]: type \"UnicodeScripts\" is not supported"},
+        {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Punctuation\",\"behavior\":1}}",
+         "pre_tokenizer: this \"behavior\""},
         {"{" MODEL ",\"post_processor\":{\"type\":\"BertProcessing\"}}",
-         "post_processor: type \"BertProcessing\""},
+         "post_processor: \"cls\" is not [\"token\", its id]"},
+        {"{" MODEL ",\"post_processor\":{\"type\":\"Custom\"}}", "post_processor: type \"Custom\""},
+        {"{\"model\":{" VOCAB "," MERGES ",\"end_of_word_suffix\":1}}",
+         "model.end_of_word_suffix: a string of at most 64 bytes expected, found a number"},
+        {"{\"model\":{" VOCAB "," MERGES ",\"continuing_subword_prefix\":\"##\"}}",
+         "model.merges[0]: a token of it or its result is not in model.vocab"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]]}}", "model.unk_id: without it"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]],\"unk_id\":1}}",
+         "model.unk_id: no id of the vocabulary"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":{\"a\":0},\"unk_id\":0}}",
+         "model.vocab: an array is expected here"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0],[\"b\"]],\"unk_id\":0}}",
+         "model.vocab[1]: a token and its score"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0],[\"a\",1]],\"unk_id\":0}}",
+         "model.vocab[1]: token \"a\" is given twice"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",1e999]],\"unk_id\":0}}",
+         "model.vocab[0]: the score is not finite"},
+        {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0}}", "model.vocab is missing"},
         {"{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}}",
          "the \"single\" template has no Sequence A"},
         {"{" MODEL ",\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":"
@@ -220,6 +260,8 @@ static void test_refused_folders(void)
         {"tokenizer_config.json", "{\"pad_token\": {\"content\": \"<p>\"}}", "pad_token \"<p>\""},
         {"tokenizer_config.json", "{\"split_special_tokens\": true}", "split_special_tokens"},
         {"tokenizer_config.json", "{", "tokenizer_config.json: byte 1"},
+        {"tokenizer_config.json", "{\"auto_map\": {\"AutoTokenizer\": [\"x.Y\", null]}}",
+         "auto_map: tokenizer_config.json names code of its own (trust_remote_code)"},
         {"config.json", "{\"model_type\": \"bert\"}", "\"bert\" in config.json"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -271,12 +313,16 @@ static const char *const committed[] = {
     "tests/data/tokenizer/bpe_fallback_merges_strings/tokenizer.json",
     "tests/data/tokenizer/split_o200k/tokenizer.json",
     "tests/data/capture/case6_truncation_and_ids/model/tokenizer.json",
+    "tests/data/tokenizer/unigram_byte_fallback/tokenizer.json",
+    "tests/data/tokenizer/added_token_flags/tokenizer.json",
+    "tests/data/tokenizer/punctuation_digits_sequence/tokenizer.json",
 };
+enum { COMMITTED = sizeof committed / sizeof *committed };
 
 /* Cut at every 37th byte: an error each time, with a place. */
 static void test_cut_files(void)
 {
-    for (size_t k = 0; k < sizeof committed / sizeof *committed; k++) {
+    for (size_t k = 0; k < COMMITTED; k++) {
         qk_buf json;
         CHECK(qk_read_file(&json, committed[k], 1 << 20, &test_error) == QK_OK);
         for (size_t n = 0; n + 2 < json.size; n += 37) {
@@ -296,7 +342,7 @@ static void test_changed_files(void)
     int loaded = 0, refused = 0;
     for (int round = 0; round < 900; round++) {
         qk_buf json;
-        CHECK(qk_read_file(&json, committed[round % 3], 1 << 20, &test_error) == QK_OK);
+        CHECK(qk_read_file(&json, committed[round % COMMITTED], 1 << 20, &test_error) == QK_OK);
         for (int i = 0; i < 1 + round % 2; i++) {
             random = random * 6364136223846793005u + 1442695040888963407u;
             size_t span = round % 2 ? 1500 : json.size; /* the flags are at the front */
@@ -391,16 +437,22 @@ static void test_threads(void)
 
 /* ---- parts ---- */
 
+static const char *normal_form(qk_form form, const char *text)
+{
+    static qk_traced out;
+    uint8_t *table = qk_form_make_table(form);
+    qk_form_memory m = {0};
+    qk_view view = {(const uint8_t *)text, strlen(text), NULL};
+    qk_traced_begin(&out, view);
+    qk_form_apply(form, table, &m, view, &out);
+    qk_form_memory_free(&m);
+    free(table);
+    return qk_buf_str(&out.text);
+}
+
 static const char *nfc(const char *text)
 {
-    static qk_buf out;
-    uint8_t *table = qk_nfc_make_table();
-    qk_nfc_memory m = {0};
-    qk_buf_clear(&out);
-    qk_nfc(table, &m, (const uint8_t *)text, strlen(text), &out);
-    qk_nfc_memory_free(&m);
-    free(table);
-    return qk_buf_str(&out);
+    return normal_form(QK_NFC, text);
 }
 
 static void test_nfc(void)
@@ -436,8 +488,42 @@ static void put_codes(const char *at, char *out)
     *out = 0;
 }
 
-/* Every character that the library's NFC changes, and every pair that composes. */
-static void test_nfc_tables(void)
+static bool form_gives(qk_form form, const uint8_t *table, const char *from, const char *to)
+{
+    static qk_form_memory m;
+    static qk_traced out;
+    qk_view view = {(const uint8_t *)from, strlen(from), NULL};
+    qk_traced_begin(&out, view);
+    qk_form_apply(form, table, &m, view, &out);
+    return !strcmp(qk_buf_str(&out.text), to);
+}
+
+/* Every character that a form of the library changes, and no other but Hangul syllables. */
+static void check_form(qk_form form, const qk_json *changes, size_t count)
+{
+    uint8_t *table = qk_form_make_table(form);
+    bool *changed = calloc(0x110000, sizeof *changed);
+    size_t right = 0, kept = 0;
+    for (const qk_json *v = changes->first; v; v = v->next) {
+        char from[64], to[128];
+        put_codes(v->key, from);
+        put_codes(v->text, to);
+        changed[strtoul(v->key, NULL, 16)] = true;
+        right += form_gives(form, table, from, to);
+    }
+    for (uint32_t c = 1; c < 0x110000; c++) {
+        char text[8];
+        if (changed[c] || (c >= 0xD800 && c < 0xE000) || (c >= 0xAC00 && c < 0xD7A4)) continue;
+        text[qk_utf8_encode(c, (uint8_t *)text)] = 0;
+        kept += form_gives(form, table, text, text);
+    }
+    CHECK_INT(right, count);
+    CHECK_INT(kept, 0x110000 - 1 - 2048 - 11172 - count);
+    free(changed);
+    free(table);
+}
+
+static void test_form_tables(void)
 {
     char *path = test_golden("tokenizers/unicode.json.zst");
     if (!path) SKIP("unicode.json.zst is not here");
@@ -450,24 +536,20 @@ static void test_nfc_tables(void)
     qk_arena arena = {0};
     const qk_json *all;
     CHECK(qk_json_parse(&arena, text, size, path, &all, &test_error) == QK_OK);
-    uint8_t *table = qk_nfc_make_table();
-    qk_nfc_memory m = {0};
-    qk_buf out = {0};
-    const qk_json *lists[] = {qk_json_get(qk_json_get(all, "normalization"), "NFC"),
-                              qk_json_get(all, "nfc_compose_pairs")};
+    const qk_json *forms = qk_json_get(all, "normalization");
+    check_form(QK_NFC, qk_json_get(forms, "NFC"), 1120);
+    check_form(QK_NFD, qk_json_get(forms, "NFD"), 2060);
+    check_form(QK_NFKC, qk_json_get(forms, "NFKC"), 4794);
+    check_form(QK_NFKD, qk_json_get(forms, "NFKD"), 5722);
+    uint8_t *table = qk_form_make_table(QK_NFC);
     int right = 0;
-    for (int i = 0; i < 2; i++)
-        for (const qk_json *v = lists[i]->first; v; v = v->next) {
-            char from[64], to[64];
-            put_codes(v->key, from);
-            put_codes(v->text, to);
-            qk_buf_clear(&out);
-            qk_nfc(table, &m, (const uint8_t *)from, strlen(from), &out);
-            right += !strcmp(qk_buf_str(&out), to);
-        }
-    CHECK_INT(right, 1120 + 940);
-    qk_nfc_memory_free(&m);
-    qk_buf_free(&out);
+    for (const qk_json *v = qk_json_get(all, "nfc_compose_pairs")->first; v; v = v->next) {
+        char from[64], to[64];
+        put_codes(v->key, from);
+        put_codes(v->text, to);
+        right += form_gives(QK_NFC, table, from, to);
+    }
+    CHECK_INT(right, 940);
     qk_buf_free(&packed);
     qk_arena_free(&arena);
     free(table);
@@ -552,7 +634,7 @@ int main(void)
     RUN(test_scratch_is_shared);
     RUN(test_threads);
     RUN(test_nfc);
-    RUN(test_nfc_tables);
+    RUN(test_form_tables);
     RUN(test_patterns);
     unlink(temp_file);
     rmdir(temp);

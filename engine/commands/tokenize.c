@@ -1,4 +1,6 @@
-/* qkengine tokenize MODEL [FILE]: token ids of a text. */
+/* qkengine tokenize MODEL [FILE]: token ids of one text, or of many.
+ *
+ * next: engine/tokenizer.h */
 #include <stdio.h>
 #include <string.h>
 
@@ -21,54 +23,122 @@ static qk_status read_input(const char *path, qk_buf *out, qk_error *err)
     return QK_OK;
 }
 
-static void print_json(const qk_tokenizer *tok, const qk_tokens *t, bool strings)
+typedef struct output {
+    const qk_tokenizer *tok;
+    qk_encode_options options;
+    bool count, json, strings;
+    qk_tokens tokens;
+    qk_json_out out; /* of one line */
+} output;
+
+/* ---- printing ---- */
+
+static void print_json(output *o)
 {
-    qk_json_out o = {.compact = true};
-    qk_json_begin(&o, NULL, '{');
-    qk_json_begin(&o, "ids", '[');
-    for (size_t i = 0; i < t->count; i++) qk_json_add_int(&o, NULL, t->ids[i]);
-    qk_json_end(&o, ']');
-    if (strings) {
-        qk_json_begin(&o, "tokens", '[');
+    const qk_tokens *t = &o->tokens;
+    qk_json_out *out = &o->out;
+    qk_buf_clear(&out->buf);
+    qk_json_begin(out, NULL, '{');
+    qk_json_begin(out, "ids", '[');
+    for (size_t i = 0; i < t->count; i++) qk_json_add_int(out, NULL, t->ids[i]);
+    qk_json_end(out, ']');
+    if (o->strings) {
+        qk_json_begin(out, "tokens", '[');
         for (size_t i = 0; i < t->count; i++)
-            qk_json_add_str(&o, NULL, qk_tokenizer_piece(tok, t->ids[i]));
-        qk_json_end(&o, ']');
+            qk_json_add_str(out, NULL, qk_tokenizer_piece(o->tok, t->ids[i]));
+        qk_json_end(out, ']');
     }
-    qk_json_add_bool(&o, "truncated", t->truncated);
-    qk_json_end(&o, '}');
-    puts(qk_buf_str(&o.buf));
-    qk_buf_free(&o.buf);
+    if (o->options.spans) {
+        qk_json_begin(out, "offsets", '[');
+        for (size_t i = 0; i < t->count; i++) {
+            qk_json_begin(out, NULL, '[');
+            qk_json_add_int(out, NULL, t->spans[i].start);
+            qk_json_add_int(out, NULL, t->spans[i].end);
+            qk_json_end(out, ']');
+        }
+        qk_json_end(out, ']');
+    }
+    qk_json_add_bool(out, "truncated", t->truncated);
+    qk_json_end(out, '}');
+    puts(qk_buf_str(&out->buf));
 }
 
-static void print_plain(const qk_tokenizer *tok, const qk_tokens *t, bool strings)
+/* One token a line, or the ids in one line. */
+static void print_plain(const output *o)
 {
+    const qk_tokens *t = &o->tokens;
+    bool long_form = o->strings || o->options.spans;
     for (size_t i = 0; i < t->count; i++) {
-        const char *piece = strings ? qk_tokenizer_piece(tok, t->ids[i]) : NULL;
-        if (strings)
-            printf("%d\t%s\n", t->ids[i], piece ? piece : "");
-        else
-            printf("%s%d", i ? " " : "", t->ids[i]);
+        printf("%s%d", i && !long_form ? " " : "", t->ids[i]);
+        if (o->options.spans) printf("\t%u:%u", t->spans[i].start, t->spans[i].end);
+        const char *piece = o->strings ? qk_tokenizer_piece(o->tok, t->ids[i]) : NULL;
+        if (o->strings) printf("\t%s", piece ? piece : "");
+        if (long_form) putchar('\n');
     }
-    if (!strings) putchar('\n');
+    putchar('\n');
+}
+
+static qk_status show(output *o, const char *text, size_t length, qk_error *err)
+{
+    QK_TRY(qk_tokenizer_encode_with(o->tok, text, length, o->options, &o->tokens, err));
+    if (o->count)
+        printf("%zu\n", o->tokens.count);
+    else if (o->json)
+        print_json(o);
+    else
+        print_plain(o);
+    return QK_OK;
+}
+
+/* ---- many texts ---- */
+
+/* A line of JSON: a string, or an object with "text". */
+static qk_status show_document(output *o, const char *line, size_t length, qk_error *err)
+{
+    qk_arena arena = {0};
+    const qk_json *value;
+    qk_status s = qk_json_parse(&arena, line, length, "JSON", &value, err);
+    if (s == QK_OK && value->type == QK_JSON_T_OBJECT) value = qk_json_get(value, "text");
+    if (s == QK_OK && (!value || value->type != QK_JSON_T_STRING))
+        s = qk_fail(err, QK_ERR_DATA, "each line is a JSON string or an object with \"text\"",
+                    "no text but %s", qk_json_type_name(value));
+    if (s == QK_OK) s = show(o, value->text, value->length, err);
+    qk_arena_free(&arena);
+    return s;
+}
+
+static qk_status show_lines(output *o, const qk_buf *input, bool jsonl, qk_error *err)
+{
+    const char *at = (const char *)input->data, *end = at + input->size;
+    for (size_t number = 1; at < end; number++) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        if (!stop) stop = end;
+        size_t length = (size_t)(stop - at);
+        qk_status s = jsonl ? show_document(o, at, length, err) : show(o, at, length, err);
+        if (s != QK_OK) return qk_error_prefix(err, "line %zu", number);
+        at = stop + 1;
+    }
+    return QK_OK;
 }
 
 static qk_status tokenize(const qk_args *args, const qk_tokenizer *tok, qk_error *err)
 {
-    int64_t max_length;
-    QK_TRY(qk_value_int(args, "max-length", 0, 0, &max_length, err));
+    bool lines = qk_has(args, "lines"), jsonl = qk_has(args, "jsonl");
+    output o = {.tok = tok,
+                .options = {.plain = qk_has(args, "plain"), .spans = qk_has(args, "offsets")},
+                .count = qk_has(args, "count"),
+                .json = qk_has(args, "json"),
+                .strings = qk_has(args, "strings"),
+                .out = {.compact = true}};
+    if (lines && jsonl)
+        return qk_fail(err, QK_ERR_USAGE, NULL, "--lines and --jsonl exclude each other");
+    QK_TRY(qk_value_int(args, "max-length", 0, 0, &o.options.max_length, err));
     qk_buf text;
     QK_TRY(read_input(qk_arg(args, 1), &text, err));
-    qk_tokens tokens = {0};
-    qk_status s =
-        qk_tokenizer_encode(tok, (const char *)text.data, text.size, max_length, &tokens, err);
-    bool strings = qk_has(args, "strings");
-    if (s == QK_OK && qk_has(args, "count"))
-        printf("%zu\n", tokens.count);
-    else if (s == QK_OK && qk_has(args, "json"))
-        print_json(tok, &tokens, strings);
-    else if (s == QK_OK)
-        print_plain(tok, &tokens, strings);
-    qk_tokens_free(&tokens);
+    qk_status s = lines || jsonl ? show_lines(&o, &text, jsonl, err)
+                                 : show(&o, (const char *)text.data, text.size, err);
+    qk_tokens_free(&o.tokens);
+    qk_buf_free(&o.out.buf);
     qk_buf_free(&text);
     return s;
 }
@@ -83,10 +153,14 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
+    {"lines", NULL, "each line is a text, without its newline"},
+    {"jsonl", NULL, "each line is a text as a JSON string, or an object with \"text\""},
     {"strings", NULL, "also the vocabulary's spelling of each token"},
+    {"offsets", NULL, "also the bytes of the text that each token came from, start:end"},
     {"count", NULL, "only how many tokens there are"},
+    {"plain", NULL, "without special tokens around the text"},
     {"max-length", "N", "cut as tokenizer.max_length does"},
-    {"json", NULL, "for programs"},
+    {"json", NULL, "for programs: one object a text"},
     {NULL, NULL, NULL},
 };
 
@@ -95,7 +169,9 @@ const qk_command qk_command_tokenize = {
     .arguments = "MODEL [FILE|-]",
     .summary = "show the token ids of a text",
     .details =
-        "MODEL is a folder with tokenizer.json. The text is the whole file, or standard input.",
+        "MODEL is a folder with tokenizer.json. The text is the whole file, or standard input;\n"
+        "--lines and --jsonl read many texts. It must be UTF-8: malformed bytes are an error that\n"
+        "names their place. Offsets count bytes (the tokenizers package counts characters).",
     .options = options,
     .least = 1,
     .most = 2,

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/text.h"
-#include "engine/tokenizer/unicode.h"
+#include "engine/tokenizer/space.h"
 
 static int32_t new_node(qk_added *a, uint8_t byte)
 {
@@ -21,7 +20,7 @@ static int32_t find_child(const qk_added *a, int32_t node, uint8_t byte)
     return i;
 }
 
-void qk_added_add(qk_added *a, const void *content, size_t length, qk_added_token token)
+bool qk_added_add(qk_added *a, const void *content, size_t length, qk_added_token token)
 {
     const uint8_t *bytes = content;
     if (!a->node_count) new_node(a, 0);
@@ -36,13 +35,11 @@ void qk_added_add(qk_added *a, const void *content, size_t length, qk_added_toke
         if (i == 0) a->roots[bytes[0]] = child;
         node = child;
     }
-    if (a->nodes[node].token >= 0) {
-        a->tokens[a->nodes[node].token] = token;
-        return;
-    }
+    if (a->nodes[node].token >= 0) return false;
     QK_GROW(a->tokens, a->count, a->capacity);
     a->nodes[node].token = (int32_t)a->count;
     a->tokens[a->count++] = token;
+    return true;
 }
 
 void qk_added_free(qk_added *a)
@@ -67,35 +64,11 @@ static int32_t longest_at(const qk_added *a, const uint8_t *text, size_t n, size
     return best;
 }
 
-static bool is_space(uint32_t code)
+/* A single_word token stands between characters that are no part of a word. */
+static bool stands_alone(const uint8_t *text, size_t length, size_t start, size_t end)
 {
-    if (code < 0x80) return code == ' ' || (code >= 9 && code <= 13);
-    return code == 0x85 || code == 0xA0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200A) ||
-           code == 0x2028 || code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
-}
-
-/* Where the white space that ends at `end` begins. */
-static size_t space_before(const uint8_t *text, size_t end, size_t floor)
-{
-    while (end > floor) {
-        size_t i = end - 1;
-        while (i > floor && (text[i] & 0xC0) == 0x80) i--;
-        uint32_t code;
-        if (!qk_utf8_decode(text + i, end - i, &code) || !is_space(code)) break;
-        end = i;
-    }
-    return end;
-}
-
-static size_t space_behind(const uint8_t *text, size_t from, size_t length)
-{
-    while (from < length) {
-        uint32_t code;
-        size_t n = qk_utf8_decode(text + from, length - from, &code);
-        if (!n || !is_space(code)) break;
-        from += n;
-    }
-    return from;
+    return (start == 0 || !qk_word_before(text, start)) &&
+           (end == length || !qk_word_behind(text, end, length));
 }
 
 bool qk_added_next(const qk_added *a, const uint8_t *text, size_t length, qk_added_walk *w)
@@ -107,8 +80,18 @@ bool qk_added_next(const qk_added *a, const uint8_t *text, size_t length, qk_add
         int32_t k = longest_at(a, text + i, length - i, &n);
         if (k < 0) continue;
         const qk_added_token *token = &a->tokens[k];
-        w->start = token->lstrip && i > w->end ? space_before(text, i, w->end) : i;
-        w->end = token->rstrip ? space_behind(text, i + n, length) : i + n;
+        if (token->single_word && !stands_alone(text, length, i, i + n)) {
+            i += n - 1; /* the library searches on behind it */
+            continue;
+        }
+        size_t from = i, end = token->rstrip ? qk_space_behind(text, i + n, length) : i + n;
+        if (token->lstrip) from = i > w->end ? qk_space_before(text, i, w->end) : w->end;
+        if (from >= end) { /* all of it was swallowed by the one before */
+            i += n - 1;
+            continue;
+        }
+        w->start = from;
+        w->end = end;
         w->at = i + n;
         w->id = token->id;
         return true;

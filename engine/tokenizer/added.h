@@ -1,7 +1,10 @@
 /* Added tokens: strings that become one token wherever they stand in a text, special or not.
  *
  * The leftmost match wins, and of those that begin there the longest. lstrip and rstrip also
- * swallow the white space beside the match.
+ * swallow the white space beside the match; single_word passes over matches inside words. The
+ * search goes on behind the match itself, so a token may be found again in white space that the one
+ * before swallowed; with lstrip it begins behind that, and counts only if something is left. (Where
+ * it would end before it begins, the library stops with an error; here it does not count.)
  *
  * next: engine/tokenizer/encode.c */
 #pragma once
@@ -18,7 +21,7 @@ typedef struct qk_trie_node {
 
 typedef struct qk_added_token {
     int32_t id;
-    bool lstrip, rstrip;
+    bool lstrip, rstrip, single_word;
 } qk_added_token;
 
 typedef struct qk_added {
@@ -29,8 +32,8 @@ typedef struct qk_added {
     int32_t roots[256]; /* the root's children by byte, 0: none */
 } qk_added;
 
-/* content: 1..QK_MAX_ADDED_LENGTH bytes. One that is there already takes the new id and flags. */
-void qk_added_add(qk_added *added, const void *content, size_t length, qk_added_token token);
+/* content: 1..QK_MAX_ADDED_LENGTH bytes. false when it is there already. */
+bool qk_added_add(qk_added *added, const void *content, size_t length, qk_added_token token);
 void qk_added_free(qk_added *added);
 
 /* Walks a text: zero-initialise, then call qk_added_next until it returns false. */

@@ -66,7 +66,9 @@ static bool *find_stand_ins(const qk_bpe *bpe)
  * none is dropped (there is an unknown token), and stand-ins for characters never merge. */
 static void find_cuts(qk_bpe *bpe)
 {
-    bpe->cuts = !bpe->ignore_merges && bpe->unk >= 0 && qk_vocab_find(&bpe->vocab, SPACE, 3) >= 0;
+    bool marks = bpe->prefix_length || bpe->suffix_length;
+    bpe->cuts =
+        !marks && !bpe->ignore_merges && bpe->unk >= 0 && qk_vocab_find(&bpe->vocab, SPACE, 3) >= 0;
     bool *stand_in = find_stand_ins(bpe);
     for (size_t i = 0; bpe->cuts && i < bpe->merge_slots; i++) {
         const qk_merge *m = &bpe->merges[i];
@@ -118,6 +120,7 @@ void qk_bpe_memory_free(qk_bpe_memory *memory)
 {
     free(memory->symbols);
     free(memory->heap);
+    qk_buf_free(&memory->marked);
     *memory = (qk_bpe_memory){0};
 }
 
@@ -139,22 +142,37 @@ static bool add_bytes(const qk_bpe *bpe, qk_bpe_memory *m, const uint8_t *bytes,
     return true;
 }
 
+void qk_bpe_mark(const qk_bpe *bpe, const uint8_t *character, size_t n, bool is_first, bool is_last,
+                 qk_buf *out)
+{
+    if (!is_first) qk_buf_add(out, bpe->prefix, bpe->prefix_length);
+    qk_buf_add(out, character, n);
+    if (is_last) qk_buf_add(out, bpe->suffix, bpe->suffix_length);
+}
+
 /* An unknown token waits until the next known character, so bytes that follow come before it. */
 static void split_characters(const qk_bpe *bpe, qk_bpe_memory *m, const uint8_t *piece,
                              size_t length)
 {
-    bool waiting = false;
+    bool waiting = false, marks = bpe->prefix_length || bpe->suffix_length;
     for (size_t i = 0; i < length;) {
         uint32_t code;
-        size_t n = qk_utf8_decode(piece + i, length - i, &code);
+        size_t n = qk_utf8_decode(piece + i, length - i, &code), spelled = n;
         QK_ASSERT(n > 0);
-        int32_t id =
-            code < QK_BPE_NEAR ? bpe->near_ids[code] : qk_vocab_find(&bpe->vocab, piece + i, n);
+        const uint8_t *text = piece + i;
+        if (marks) {
+            qk_buf_clear(&m->marked);
+            qk_bpe_mark(bpe, text, n, i == 0, i + n == length, &m->marked);
+            text = m->marked.data;
+            spelled = m->marked.size;
+        }
+        bool near = code < QK_BPE_NEAR && !marks;
+        int32_t id = near ? bpe->near_ids[code] : qk_vocab_find(&bpe->vocab, text, spelled);
         if (id >= 0) {
             if (waiting) add_symbol(m, bpe->unk);
             waiting = false;
             add_symbol(m, id);
-        } else if (!(bpe->byte_fallback && add_bytes(bpe, m, piece + i, n)) && bpe->unk >= 0) {
+        } else if (!(bpe->byte_fallback && add_bytes(bpe, m, text, spelled)) && bpe->unk >= 0) {
             if (waiting && !bpe->fuse_unk) add_symbol(m, bpe->unk);
             waiting = true;
         }

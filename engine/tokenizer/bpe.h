@@ -26,6 +26,8 @@ typedef struct qk_bpe {
     size_t merge_slots, merge_count;
     int32_t unk; /* -1: none */
     bool fuse_unk, byte_fallback, ignore_merges;
+    const char *prefix, *suffix; /* of characters that do not begin, that end a piece; or "" */
+    size_t prefix_length, suffix_length;
     int32_t byte_ids[256];         /* "<0x00>".."<0xFF>", -1 where absent */
     int32_t near_ids[QK_BPE_NEAR]; /* of single characters below U+0400, -1 where absent */
     bool cuts;                     /* qk_bpe_next_cut may cut */
@@ -34,6 +36,9 @@ typedef struct qk_bpe {
 
 /* Rank is the place in the file; a pair given again moves to the later rank. */
 void qk_bpe_add_merge(qk_bpe *bpe, int32_t left, int32_t right, int32_t joined, uint32_t rank);
+/* Appends a character as the vocabulary spells it at its place in a piece. */
+void qk_bpe_mark(const qk_bpe *bpe, const uint8_t *character, size_t n, bool is_first, bool is_last,
+                 qk_buf *out);
 /* Fills the id tables when the vocabulary is complete. */
 void qk_bpe_finish(qk_bpe *bpe);
 void qk_bpe_free(qk_bpe *bpe);
@@ -51,6 +56,7 @@ typedef struct qk_symbol {
 typedef struct qk_bpe_memory {
     qk_symbol *symbols; /* the result: ids of symbols[0], its next, ... */
     size_t count, capacity;
+    qk_buf marked;
     uint64_t *heap; /* rank << 32 | place of the left symbol */
     size_t heap_count, heap_capacity;
 } qk_bpe_memory;

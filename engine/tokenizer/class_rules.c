@@ -30,6 +30,7 @@ static const class_rule classes[] = {
     {"GPT2Tokenizer", QK_GPT2_REGEX, false, true, false, NULL},
     {"GPTNeoXTokenizer", QK_GPT2_REGEX, true, true, false, NULL},
     {"GemmaTokenizer", NULL, false, false, true, "<unk>"},
+    {"LlamaTokenizer", NULL, false, false, true, NULL},
 };
 
 /* Model types by how they begin, with the class listed for them. FILE_COUNTS: no class that a
@@ -40,14 +41,34 @@ static const struct {
     bool exact;
     const char *class_name;
 } listed[] = {
-    {"qwen2", false, "Qwen2Tokenizer"},     {"qwen3", false, "Qwen2Tokenizer"},
-    {"gemma", false, "GemmaTokenizer"},     {"gpt2", true, "GPT2Tokenizer"},
-    {"granite", false, "GPT2Tokenizer"},    {"starcoder2", true, "GPT2Tokenizer"},
-    {"olmo3", true, "GPT2Tokenizer"},       {"phi", true, "GPT2Tokenizer"},
-    {"gpt_neox", true, "GPTNeoXTokenizer"}, {"olmo", true, "GPTNeoXTokenizer"},
-    {"olmo2", true, "GPTNeoXTokenizer"},    {"stablelm", true, "GPTNeoXTokenizer"},
-    {"llama", true, FILE_COUNTS},           {"smollm3", true, FILE_COUNTS},
+    {"qwen2", false, "Qwen2Tokenizer"},
+    {"qwen3", false, "Qwen2Tokenizer"},
+    {"gemma", false, "GemmaTokenizer"},
+    {"gpt2", true, "GPT2Tokenizer"},
+    {"granite", false, "GPT2Tokenizer"},
+    {"starcoder2", true, "GPT2Tokenizer"},
+    {"olmo3", true, "GPT2Tokenizer"},
+    {"phi", true, "GPT2Tokenizer"},
+    {"gpt_neox", true, "GPTNeoXTokenizer"},
+    {"olmo", true, "GPTNeoXTokenizer"},
+    {"olmo2", true, "GPTNeoXTokenizer"},
+    {"stablelm", true, "GPTNeoXTokenizer"},
+    {"llama", true, FILE_COUNTS},
+    {"smollm3", true, FILE_COUNTS},
     {"mistral", false, FILE_COUNTS},
+    {"ministral", false, FILE_COUNTS},
+    {"mixtral", true, FILE_COUNTS},
+    {"mllama", true, FILE_COUNTS},
+    {"phi3", true, FILE_COUNTS},
+    {"glm", true, FILE_COUNTS},
+    {"glm4", true, FILE_COUNTS},
+    {"falcon", true, FILE_COUNTS},
+    {"bloom", true, FILE_COUNTS},
+    {"deepseek_v3", true, FILE_COUNTS},
+    {"opt", true, "GPT2Tokenizer"},
+    {"gpt_neo", true, "GPT2Tokenizer"},
+    {"codegen", true, "GPT2Tokenizer"},
+    {"olmoe", true, "GPTNeoXTokenizer"},
 };
 
 /* A JSON file of the folder, or NULL when there is none. */
@@ -129,15 +150,32 @@ static qk_status set_unknown(qk_loader *l, const class_rule *rule, const qk_json
     return qk_loader_refuse(l, "unk_token", "\"%.60s\" is no token of the vocabulary", text);
 }
 
+/* LlamaTokenizer: a Metaspace that does not split, in place of all the file says. */
+static qk_status add_llama(qk_loader *l, const qk_json *config)
+{
+    static const qk_json space = {.type = QK_JSON_T_STRING, .text = "\xE2\x96\x81", .length = 3};
+    bool prefix = true, legacy = false;
+    QK_TRY(qk_loader_bool(l, config, "tokenizer_config.json", "add_prefix_space", false, &prefix));
+    QK_TRY(qk_loader_bool(l, config, "tokenizer_config.json", "legacy", false, &legacy));
+    qk_prepend prepend = legacy ? QK_PREPEND_ALWAYS : QK_PREPEND_FIRST;
+    return qk_add_metaspace(l, "LlamaTokenizer", &space, prefix ? prepend : QK_PREPEND_NEVER,
+                            false);
+}
+
 static qk_status apply_rule(qk_loader *l, const class_rule *rule, const qk_json *config)
 {
     qk_tokenizer *tok = l->tok;
     bool prefix = false;
+    if (tok->is_unigram || tok->bpe.prefix_length || tok->bpe.suffix_length)
+        return qk_loader_refuse(l, "model", "%s with this kind of model is not supported",
+                                rule->name);
     QK_TRY(qk_loader_bool(l, config, "tokenizer_config.json", "add_prefix_space", false, &prefix));
     tok->bpe.byte_fallback = tok->bpe.fuse_unk = rule->fallback;
     tok->bpe.ignore_merges = false;
     QK_TRY(set_unknown(l, rule, config));
-    if (rule->nfc) qk_normalizer_add(&tok->normalizer, (qk_norm_step){.kind = QK_NORM_NFC});
+    if (rule->nfc)
+        qk_normalizer_add(&tok->normalizer, (qk_norm_step){.kind = QK_NORM_FORM, .form = QK_NFC});
+    if (!strcmp(rule->name, "LlamaTokenizer")) return add_llama(l, config);
     if (rule->fallback)
         qk_normalizer_add(&tok->normalizer, (qk_norm_step){.kind = QK_NORM_REPLACE,
                                                            .from = " ",
@@ -164,6 +202,13 @@ static qk_status check_prefix(qk_loader *l, const qk_json *config, const qk_json
                             "tokenizer_config.json has another value");
 }
 
+/* "auto_map": a class in the repository itself. */
+static bool has_own_code(const qk_json *config)
+{
+    const qk_json *map = qk_json_get(config, "auto_map");
+    return map && (map->type == QK_JSON_T_ARRAY || qk_json_get(map, "AutoTokenizer"));
+}
+
 qk_status qk_apply_class(qk_loader *l, const qk_json *pretokenizer, bool *done)
 {
     const qk_json *config, *model;
@@ -171,6 +216,9 @@ qk_status qk_apply_class(qk_loader *l, const qk_json *pretokenizer, bool *done)
     QK_TRY(read_config(l, "config.json", &model));
     const char *name;
     size_t length;
+    if (has_own_code(config))
+        return qk_loader_refuse(l, "auto_map",
+                                "tokenizer_config.json names code of its own (trust_remote_code)");
     QK_TRY(choose_class(l, text_of(config, "tokenizer_class"), text_of(model, "model_type"), &name,
                         &length));
     *done = length > 0;

@@ -8,6 +8,7 @@
 #include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/normalize.h"
 #include "engine/tokenizer/pretokenize.h"
+#include "engine/tokenizer/unigram.h"
 
 /* Ids around those of the text (TemplateProcessing). */
 typedef struct qk_id_list {
@@ -22,13 +23,12 @@ struct qk_tokenizer {
     qk_vocab added_ids;  /* both kinds by content; they hide tokens of the model */
     qk_normalizer normalizer;
     qk_pretokenizer pretokenizer;
-    qk_bpe bpe;
+    qk_bpe bpe;         /* of a Unigram model only its vocabulary is used */
+    qk_unigram unigram; /* with the scores of bpe.vocab */
+    bool is_unigram;
     qk_id_list before, behind;
     const char **pieces; /* by id; NULL: no such token */
     size_t size;
     char *description;
     uint64_t serial; /* tells tokenizers apart in scratch memory */
 };
-
-/* GPT-2's spelling of bytes: each becomes one visible character below U+0400. Appends. */
-void qk_byte_level_spell(const uint8_t *bytes, size_t n, qk_buf *out);

@@ -110,8 +110,11 @@ static void finish(qk_loader *l)
         tok->pieces[id] = qk_vocab_text(added, (int64_t)id, NULL);
         if (!tok->pieces[id]) tok->pieces[id] = qk_vocab_text(model, (int64_t)id, NULL);
     }
-    tok->description = qk_strf("BPE, %zu tokens, %zu merges, %zu added", model->count,
-                               tok->bpe.merge_count, added->count);
+    if (tok->is_unigram)
+        tok->description = qk_strf("Unigram, %zu tokens, %zu added", model->count, added->count);
+    else
+        tok->description = qk_strf("BPE, %zu tokens, %zu merges, %zu added", model->count,
+                                   tok->bpe.merge_count, added->count);
 }
 
 static qk_status load_parts(qk_loader *l)
@@ -184,6 +187,7 @@ void qk_tokenizer_free(qk_tokenizer *tok)
     qk_normalizer_free(&tok->normalizer);
     qk_pretokenizer_free(&tok->pretokenizer);
     qk_bpe_free(&tok->bpe);
+    qk_unigram_free(&tok->unigram);
     free(tok->before.items);
     free(tok->behind.items);
     free(tok->pieces);

@@ -1,7 +1,8 @@
 /* Loading: what the files of the loader share.
  *
- *   load.c        the file, its parts, the result     load_model.c  vocabulary and merges
- *   load_steps.c  normalizer and pre-tokenizer        load_added.c  added tokens, templates
+ *   load.c        the file, its parts, the result     load_model.c  BPE: vocabulary and merges
+ *   load_steps.c  normalizer and pre-tokenizer        load_added.c  added tokens
+ *   load_unigram.c  Unigram: vocabulary and scores    load_post.c  what goes around the ids
  *   class_rules.c what the class named in tokenizer_config.json puts in their place
  *
  * next: engine/tokenizer/load.c */
@@ -42,6 +43,7 @@ qk_status qk_loader_string(qk_loader *l, const qk_json *object, const char *wher
                            const char **out, size_t *length);
 
 qk_status qk_load_model(qk_loader *l, qk_span model);
+qk_status qk_load_unigram(qk_loader *l, qk_span model);
 qk_status qk_load_normalizer(qk_loader *l, const qk_json *node);
 qk_status qk_load_pretokenizer(qk_loader *l, const qk_json *node);
 qk_status qk_load_added(qk_loader *l, const qk_json *node);
@@ -49,6 +51,9 @@ qk_status qk_load_post_processor(qk_loader *l, const qk_json *node);
 
 /* Appends a Split on this regex that isolates its matches. */
 qk_status qk_add_regex_split(qk_loader *l, const char *where, const char *regex);
+/* Appends a Metaspace step. */
+qk_status qk_add_metaspace(qk_loader *l, const char *where, const qk_json *replacement,
+                           qk_prepend prepend, bool split);
 /* Reads tokenizer_config.json and config.json; when the class named there rules, builds its
  * normalizer and pre-tokenizer instead of the file's and sets *done. */
 qk_status qk_apply_class(qk_loader *l, const qk_json *pretokenizer, bool *done);

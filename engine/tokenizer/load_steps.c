@@ -4,6 +4,7 @@
 
 #include "engine/base/text.h"
 #include "engine/tokenizer/load.h"
+#include "engine/tokenizer/unicode.h"
 
 enum { MAX_NESTING = 8, WHERE = 256 };
 
@@ -39,37 +40,87 @@ static qk_status load_list(qk_loader *l, const qk_json *node, const char *where,
 
 /* ---- normalizer ---- */
 
-static qk_status load_replace(qk_loader *l, const qk_json *node, const char *where)
+static qk_status compile(qk_loader *l, const char *where, const qk_json *text, bool is_regex,
+                         qk_pattern **out)
 {
-    qk_norm_step step = {.kind = QK_NORM_REPLACE};
+    char name[WHERE + 512];
+    snprintf(name, sizeof name, "%.500s: %.250s", l->path, where);
+    if (is_regex) return qk_pattern_compile(out, text->text, text->length, name, l->err);
+    return qk_pattern_compile_text(out, text->text, text->length, name, l->err);
+}
+
+/* {"Regex": ..} or {"String": ..}; *regex says which. */
+static qk_status read_pattern(qk_loader *l, const qk_json *node, const char *where,
+                              const qk_json **out, bool *regex)
+{
     const qk_json *pattern = qk_json_get(node, "pattern");
-    if (!qk_json_get(pattern, "String"))
-        return qk_loader_refuse(l, where, "a pattern that is not a String is not supported");
-    QK_TRY(qk_loader_string(l, pattern, where, "String", &step.from, &step.from_length));
-    QK_TRY(qk_loader_string(l, node, where, "content", &step.to, &step.to_length));
-    if (!step.from || !step.from_length)
-        return qk_loader_refuse(l, where, "an empty pattern is not supported");
-    if (!step.to) return qk_loader_refuse(l, where, "there is no \"content\"");
-    return qk_normalizer_add(&l->tok->normalizer, step) ? QK_OK : too_many(l, where);
+    *out = qk_json_get(pattern, "Regex");
+    *regex = *out != NULL;
+    if (!*out) *out = qk_json_get(pattern, "String");
+    if (*out && (*out)->type == QK_JSON_T_STRING) return QK_OK;
+    return qk_loader_refuse(l, where, "\"pattern\" is neither a Regex nor a String");
+}
+
+static qk_status load_replace(qk_loader *l, const qk_json *node, const char *where,
+                              qk_norm_step *step)
+{
+    const qk_json *pattern;
+    bool regex;
+    step->kind = QK_NORM_REPLACE;
+    QK_TRY(read_pattern(l, node, where, &pattern, &regex));
+    QK_TRY(qk_loader_string(l, node, where, "content", &step->to, &step->to_length));
+    if (!step->to) return qk_loader_refuse(l, where, "there is no \"content\"");
+    if (!pattern->length) return qk_loader_refuse(l, where, "an empty pattern is not supported");
+    if (regex) return compile(l, where, pattern, true, &step->pattern);
+    step->from = qk_arena_strndup(&l->tok->arena, pattern->text, pattern->length);
+    step->from_length = pattern->length;
+    return QK_OK;
+}
+
+static qk_status load_prepend(qk_loader *l, const qk_json *node, const char *where,
+                              qk_norm_step *step)
+{
+    step->kind = QK_NORM_PREPEND;
+    QK_TRY(qk_loader_string(l, node, where, "prepend", &step->to, &step->to_length));
+    return step->to ? QK_OK : qk_loader_refuse(l, where, "there is no \"prepend\"");
+}
+
+static qk_status load_strip(qk_loader *l, const qk_json *node, const char *where,
+                            qk_norm_step *step)
+{
+    step->kind = QK_NORM_STRIP;
+    QK_TRY(qk_loader_bool(l, node, where, "strip_left", true, &step->left));
+    return qk_loader_bool(l, node, where, "strip_right", true, &step->right);
 }
 
 static qk_status load_normalizer(qk_loader *l, const qk_json *node, const char *where, int depth)
 {
+    static const struct {
+        const char *type;
+        qk_norm_step step;
+        qk_status (*load)(qk_loader *, const qk_json *, const char *, qk_norm_step *);
+    } kinds[] = {
+        {"NFC", {.kind = QK_NORM_FORM, .form = QK_NFC}, NULL},
+        {"NFD", {.kind = QK_NORM_FORM, .form = QK_NFD}, NULL},
+        {"NFKC", {.kind = QK_NORM_FORM, .form = QK_NFKC}, NULL},
+        {"NFKD", {.kind = QK_NORM_FORM, .form = QK_NFKD}, NULL},
+        {"Lowercase", {.kind = QK_NORM_LOWERCASE}, NULL},
+        {"StripAccents", {.kind = QK_NORM_STRIP_ACCENTS}, NULL},
+        {"Nmt", {.kind = QK_NORM_NMT}, NULL},
+        {"Replace", {0}, load_replace},
+        {"Prepend", {0}, load_prepend},
+        {"Strip", {0}, load_strip},
+    };
     const char *type = type_of(node);
-    qk_norm_step step = {0};
     if (!strcmp(type, "Sequence"))
         return load_list(l, node, where, "normalizers", depth, load_normalizer);
-    if (!strcmp(type, "Replace")) return load_replace(l, node, where);
-    if (!strcmp(type, "Prepend")) {
-        step.kind = QK_NORM_PREPEND;
-        QK_TRY(qk_loader_string(l, node, where, "prepend", &step.to, &step.to_length));
-        if (!step.to) return qk_loader_refuse(l, where, "there is no \"prepend\"");
-    } else if (!strcmp(type, "NFC")) {
-        step.kind = QK_NORM_NFC;
-    } else {
-        return qk_loader_refuse(l, where, "type \"%.40s\" is not supported", type);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (strcmp(type, kinds[i].type) != 0) continue;
+        qk_norm_step step = kinds[i].step;
+        if (kinds[i].load) QK_TRY(kinds[i].load(l, node, where, &step));
+        return qk_normalizer_add(&l->tok->normalizer, step) ? QK_OK : too_many(l, where);
     }
-    return qk_normalizer_add(&l->tok->normalizer, step) ? QK_OK : too_many(l, where);
+    return qk_loader_refuse(l, where, "type \"%.40s\" is not supported", type);
 }
 
 qk_status qk_load_normalizer(qk_loader *l, const qk_json *node)
@@ -83,23 +134,6 @@ qk_status qk_load_normalizer(qk_loader *l, const qk_json *node)
 static qk_status add_split(qk_loader *l, const char *where, qk_pre_step step)
 {
     return qk_pretokenizer_add(&l->tok->pretokenizer, step) ? QK_OK : too_many(l, where);
-}
-
-static qk_status compile(qk_loader *l, const char *where, const qk_json *text, bool is_regex,
-                         qk_pattern **out)
-{
-    char name[WHERE + 512];
-    snprintf(name, sizeof name, "%.500s: %.250s", l->path, where);
-    if (is_regex) return qk_pattern_compile(out, text->text, text->length, name, l->err);
-    return qk_pattern_compile_text(out, text->text, text->length, name, l->err);
-}
-
-qk_status qk_add_regex_split(qk_loader *l, const char *where, const char *regex)
-{
-    qk_json text = {.type = QK_JSON_T_STRING, .text = regex, .length = strlen(regex)};
-    qk_pre_step step = {.kind = QK_PRE_SPLIT};
-    QK_TRY(compile(l, where, &text, true, &step.pattern));
-    return add_split(l, where, step);
 }
 
 static qk_status read_behavior(qk_loader *l, const qk_json *node, const char *where,
@@ -124,24 +158,64 @@ static qk_status load_split(qk_loader *l, const qk_json *node, const char *where
     qk_pre_step step = {.kind = QK_PRE_SPLIT};
     QK_TRY(read_behavior(l, node, where, &step.behavior));
     QK_TRY(qk_loader_bool(l, node, where, "invert", true, &step.invert));
-    const qk_json *pattern = qk_json_get(node, "pattern");
-    const qk_json *regex = qk_json_get(pattern, "Regex"), *text = qk_json_get(pattern, "String");
-    const qk_json *chosen = regex ? regex : text;
-    if (!chosen || chosen->type != QK_JSON_T_STRING)
-        return qk_loader_refuse(l, where, "\"pattern\" is neither a Regex nor a String");
-    QK_TRY(compile(l, where, chosen, regex != NULL, &step.pattern));
+    const qk_json *pattern;
+    bool regex;
+    QK_TRY(read_pattern(l, node, where, &pattern, &regex));
+    QK_TRY(compile(l, where, pattern, regex, &step.pattern));
     return add_split(l, where, step);
+}
+
+/* A Split on a regex of our own. */
+static qk_status add_own_split(qk_loader *l, const char *where, const char *regex,
+                               qk_split_behavior behavior, bool invert)
+{
+    qk_json text = {.type = QK_JSON_T_STRING, .text = regex, .length = strlen(regex)};
+    qk_pre_step step = {.kind = QK_PRE_SPLIT, .behavior = behavior, .invert = invert};
+    QK_TRY(compile(l, where, &text, true, &step.pattern));
+    return add_split(l, where, step);
+}
+
+qk_status qk_add_regex_split(qk_loader *l, const char *where, const char *regex)
+{
+    return add_own_split(l, where, regex, QK_SPLIT_ISOLATED, false);
 }
 
 static qk_status load_digits(qk_loader *l, const qk_json *node, const char *where)
 {
-    static const qk_json digit = {.type = QK_JSON_T_STRING, .text = "\\p{N}", .length = 5};
     bool individual = false;
     QK_TRY(qk_loader_bool(l, node, where, "individual_digits", true, &individual));
-    qk_pre_step step = {.kind = QK_PRE_SPLIT,
-                        .behavior = individual ? QK_SPLIT_ISOLATED : QK_SPLIT_CONTIGUOUS};
-    QK_TRY(compile(l, where, &digit, true, &step.pattern));
-    return add_split(l, where, step);
+    return add_own_split(l, where, "\\p{N}", individual ? QK_SPLIT_ISOLATED : QK_SPLIT_CONTIGUOUS,
+                         false);
+}
+
+static qk_status load_punctuation(qk_loader *l, const qk_json *node, const char *where)
+{
+    qk_split_behavior behavior = QK_SPLIT_ISOLATED;
+    if (qk_json_get(node, "behavior")) QK_TRY(read_behavior(l, node, where, &behavior));
+    qk_buf regex = {0};
+    qk_buf_add_byte(&regex, '[');
+    for (size_t i = 0; i < qk_punctuation_count; i++)
+        qk_buf_addf(&regex, "\\x{%X}-\\x{%X}", qk_punctuations[i].lo, qk_punctuations[i].hi);
+    qk_buf_add_byte(&regex, ']');
+    qk_status s = add_own_split(l, where, qk_buf_str(&regex), behavior, false);
+    qk_buf_free(&regex);
+    return s;
+}
+
+/* "\w+|[^\w\s]+", but the library runs it on Rust's regex crate, whose \w is another one (see
+ * space.c). */
+static qk_status load_whitespace(qk_loader *l, const qk_json *node, const char *where)
+{
+    (void)node;
+#define WORD "[\\w\\x{200C}\\x{200D}&&[^\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}]]"
+    return add_own_split(l, where, WORD "+|[^\\s" WORD "]+", QK_SPLIT_REMOVED, true);
+#undef WORD
+}
+
+static qk_status load_whitespace_split(qk_loader *l, const qk_json *node, const char *where)
+{
+    (void)node;
+    return add_own_split(l, where, "\\s", QK_SPLIT_REMOVED, false);
 }
 
 static qk_status load_byte_level(qk_loader *l, const qk_json *node, const char *where)
@@ -172,23 +246,33 @@ static qk_status read_scheme(qk_loader *l, const qk_json *node, const char *wher
     return qk_loader_refuse(l, where, "this \"prepend_scheme\" is not supported");
 }
 
-static qk_status load_metaspace(qk_loader *l, const qk_json *node, const char *where)
+qk_status qk_add_metaspace(qk_loader *l, const char *where, const qk_json *replacement,
+                           qk_prepend prepend, bool split)
 {
-    qk_pre_step step = {.kind = QK_PRE_METASPACE}, split = {.kind = QK_PRE_SPLIT};
-    const qk_json *text = qk_json_get(node, "replacement");
+    qk_pre_step step = {.kind = QK_PRE_METASPACE, .prepend = prepend};
+    qk_pre_step cut = {.kind = QK_PRE_SPLIT, .behavior = QK_SPLIT_MERGED_WITH_NEXT};
+    const qk_json *text = replacement;
     uint32_t code;
     if (!text || text->type != QK_JSON_T_STRING || !text->length || text->length > 4 ||
         qk_utf8_decode((const uint8_t *)text->text, text->length, &code) != text->length || !code)
         return qk_loader_refuse(l, where, "\"replacement\" is not one character");
     memcpy(step.replacement, text->text, text->length);
-    bool cut = true;
-    QK_TRY(read_scheme(l, node, where, &step.prepend));
-    QK_TRY(qk_loader_bool(l, node, where, "split", false, &cut));
+    /* Steps in front may move what stands first. */
+    if (prepend == QK_PREPEND_FIRST && (l->tok->normalizer.count || l->tok->pretokenizer.count))
+        l->tok->pretokenizer.needs_origins = true;
     QK_TRY(add_split(l, where, step));
-    if (!cut) return QK_OK;
-    split.behavior = QK_SPLIT_MERGED_WITH_NEXT;
-    QK_TRY(compile(l, where, text, false, &split.pattern));
-    return add_split(l, where, split);
+    if (!split) return QK_OK;
+    QK_TRY(compile(l, where, text, false, &cut.pattern));
+    return add_split(l, where, cut);
+}
+
+static qk_status load_metaspace(qk_loader *l, const qk_json *node, const char *where)
+{
+    bool cut = true;
+    qk_prepend prepend;
+    QK_TRY(read_scheme(l, node, where, &prepend));
+    QK_TRY(qk_loader_bool(l, node, where, "split", false, &cut));
+    return qk_add_metaspace(l, where, qk_json_get(node, "replacement"), prepend, cut);
 }
 
 static qk_status load_pretokenizer(qk_loader *l, const qk_json *node, const char *where, int depth)
@@ -198,13 +282,18 @@ static qk_status load_pretokenizer(qk_loader *l, const qk_json *node, const char
         qk_status (*load)(qk_loader *, const qk_json *, const char *);
     } kinds[] = {{"Split", load_split},
                  {"Digits", load_digits},
+                 {"Punctuation", load_punctuation},
+                 {"Whitespace", load_whitespace},
+                 {"WhitespaceSplit", load_whitespace_split},
                  {"ByteLevel", load_byte_level},
                  {"Metaspace", load_metaspace}};
     const char *type = type_of(node);
     if (!strcmp(type, "Sequence"))
         return load_list(l, node, where, "pretokenizers", depth, load_pretokenizer);
-    if (l->tok->pretokenizer.byte_level)
-        return qk_loader_refuse(l, where, "a step behind ByteLevel is not supported");
+    if (l->tok->pretokenizer.byte_level) { /* this step sees the spelled bytes */
+        QK_TRY(add_split(l, where, (qk_pre_step){.kind = QK_PRE_SPELL}));
+        l->tok->pretokenizer.byte_level = false;
+    }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (!strcmp(type, kinds[i].type)) return kinds[i].load(l, node, where);
     return qk_loader_refuse(l, where, "type \"%.40s\" is not supported", type);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/text.h"
+
 bool qk_pretokenizer_add(qk_pretokenizer *pre, qk_pre_step step)
 {
     if (pre->count == QK_MAX_STEPS) {
@@ -25,8 +27,8 @@ void qk_pre_memory_free(qk_pre_memory *m)
     free(m->pieces.items);
     free(m->spare.items);
     free(m->cuts);
-    qk_buf_free(&m->a);
-    qk_buf_free(&m->b);
+    qk_traced_free(&m->a);
+    qk_traced_free(&m->b);
     qk_match_memory_free(&m->match);
     *m = (qk_pre_memory){0};
 }
@@ -49,7 +51,7 @@ static void add_cut(qk_pre_memory *m, size_t start, size_t end, bool match)
 /* Matches and the text between them, in order. */
 static bool find_cuts(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece)
 {
-    const uint8_t *text = m->text + piece.start;
+    const uint8_t *text = m->view.text + piece.start;
     size_t length = piece.end - piece.start, done = 0, start, end;
     m->cut_count = 0;
     qk_matcher matcher;
@@ -113,52 +115,81 @@ static bool split_piece(const qk_pre_step *step, qk_pre_memory *m, qk_piece piec
 
 /* ---- steps that change the text ---- */
 
-static void add_prefixed(qk_buf *out, const uint8_t *text, size_t length)
+static void add_prefixed(qk_traced *out, qk_view piece)
 {
-    if (text[0] != ' ') qk_buf_add_byte(out, ' ');
-    qk_buf_add(out, text, length);
+    if (piece.text[0] != ' ') qk_traced_put(out, " ", 1, qk_view_span(piece, 0, 1));
+    qk_traced_copy(out, piece, 0, piece.length);
 }
 
-static void add_metaspaced(const qk_pre_step *step, qk_buf *out, const uint8_t *text, size_t length,
-                           bool first)
+static void add_metaspaced(const qk_pre_step *step, qk_traced *out, qk_view piece, bool first)
 {
-    size_t n = strlen(step->replacement);
-    bool begins = text[0] == ' ' || (length >= n && memcmp(text, step->replacement, n) == 0);
+    const uint8_t *text = piece.text;
+    size_t n = strlen(step->replacement), done = 0;
+    bool begins = text[0] == ' ' || (piece.length >= n && memcmp(text, step->replacement, n) == 0);
     bool prepend =
         step->prepend == QK_PREPEND_ALWAYS || (step->prepend == QK_PREPEND_FIRST && first);
-    if (prepend && !begins) qk_buf_add(out, step->replacement, n);
-    for (size_t i = 0; i < length; i++)
-        if (text[i] == ' ')
-            qk_buf_add(out, step->replacement, n);
-        else
-            qk_buf_add_byte(out, text[i]);
+    if (prepend && !begins) qk_traced_put(out, step->replacement, n, qk_view_span(piece, 0, 1));
+    for (const uint8_t *at; (at = memchr(text + done, ' ', piece.length - done));) {
+        size_t i = (size_t)(at - text);
+        qk_traced_copy(out, piece, done, i);
+        qk_traced_put(out, step->replacement, n, qk_view_span(piece, i, i + 1));
+        done = i + 1;
+    }
+    qk_traced_copy(out, piece, done, piece.length);
+}
+
+size_t qk_byte_level_character(uint8_t byte, uint8_t out[4])
+{
+    uint32_t c = byte;
+    bool visible = (c >= 33 && c <= 126) || (c >= 161 && c <= 172) || c >= 174;
+    if (!visible) c = c <= 32 ? 256 + c : c == 173 ? 323 : 289 + (c - 127); /* 127..160 */
+    return qk_utf8_encode(c, out);
+}
+
+void qk_traced_spell(qk_traced *out, qk_view piece)
+{
+    for (size_t i = 0; i < piece.length; i++) {
+        uint8_t utf8[4];
+        qk_traced_put(out, utf8, qk_byte_level_character(piece.text[i], utf8),
+                      qk_view_span(piece, i, i + 1));
+    }
+}
+
+/* Whether a piece begins where the raw text does. */
+static bool is_first(qk_view view, qk_piece piece, bool at_start)
+{
+    if (view.origins) return view.origins[piece.start].start == 0;
+    return at_start && !piece.start;
 }
 
 static qk_status rewrite(const qk_pre_step *step, qk_pre_memory *m, bool at_start, qk_error *err)
 {
-    qk_buf *out = m->text == m->a.data ? &m->b : &m->a;
-    qk_buf_clear(out);
+    qk_traced *out = m->view.text == m->a.text.data ? &m->b : &m->a;
+    qk_traced_begin(out, m->view);
     for (size_t i = 0; i < m->pieces.count; i++) {
         qk_piece p = m->pieces.items[i];
-        size_t start = out->size;
+        qk_view piece = qk_view_part(m->view, p.start, p.end);
+        size_t start = out->text.size;
         if (step->kind == QK_PRE_PREFIX)
-            add_prefixed(out, m->text + p.start, p.end - p.start);
+            add_prefixed(out, piece);
+        else if (step->kind == QK_PRE_SPELL)
+            qk_traced_spell(out, piece);
         else
-            add_metaspaced(step, out, m->text + p.start, p.end - p.start, at_start && !p.start);
-        if (out->size > (size_t)4 * QK_MAX_TEXT - 1)
+            add_metaspaced(step, out, piece, is_first(m->view, p, at_start));
+        if (out->text.size > (size_t)4 * QK_MAX_TEXT - 1)
             return qk_fail(err, QK_ERR_DATA, "split the text", "the text is too long");
-        add_piece(&m->spare, (uint32_t)start, (uint32_t)out->size);
+        add_piece(&m->spare, (uint32_t)start, (uint32_t)out->text.size);
     }
-    m->text = out->data;
+    m->view = qk_traced_view(out);
     return QK_OK;
 }
 
-qk_status qk_pretokenize(const qk_pretokenizer *pre, qk_pre_memory *m, const uint8_t *text,
-                         size_t length, bool at_start, qk_error *err)
+qk_status qk_pretokenize(const qk_pretokenizer *pre, qk_pre_memory *m, qk_view view, bool at_start,
+                         qk_error *err)
 {
-    m->text = text;
+    m->view = view;
     m->pieces.count = 0;
-    add_piece(&m->pieces, 0, (uint32_t)length);
+    add_piece(&m->pieces, 0, (uint32_t)view.length);
     for (int s = 0; s < pre->count; s++) {
         const qk_pre_step *step = &pre->steps[s];
         m->spare.count = 0;

@@ -1,11 +1,11 @@
 /* Pre-tokenizers: where a normalised stretch is cut into pieces.
  *
- *   Split      cuts at the matches of a pattern, as its behaviour says (Digits and the regex of
- *              ByteLevel are Splits, too)
+ *   Split      cuts at the matches of a pattern, as its behaviour says (Digits, Punctuation,
+ *              Whitespace, WhitespaceSplit and the regex of ByteLevel are Splits, too)
  *   Prefix     a space in front of every piece that has none (ByteLevel's add_prefix_space)
  *   Metaspace  spaces become a replacement character, which may also be put in front
- *
- * ByteLevel's spelling of bytes as characters comes last of all; see encode.c.
+ *   Spell      ByteLevel's spelling of bytes as characters, where other steps follow it; as the
+ *              last step it is the flag byte_level, and encode.c does it
  *
  * next: engine/tokenizer/encode.c */
 #pragma once
@@ -21,7 +21,12 @@ typedef enum qk_split_behavior {
     QK_SPLIT_CONTIGUOUS,
 } qk_split_behavior;
 
-typedef enum qk_pre_kind { QK_PRE_SPLIT, QK_PRE_PREFIX, QK_PRE_METASPACE } qk_pre_kind;
+typedef enum qk_pre_kind {
+    QK_PRE_SPLIT,
+    QK_PRE_PREFIX,
+    QK_PRE_METASPACE,
+    QK_PRE_SPELL,
+} qk_pre_kind;
 typedef enum qk_prepend { QK_PREPEND_NEVER, QK_PREPEND_FIRST, QK_PREPEND_ALWAYS } qk_prepend;
 
 typedef struct qk_pre_step {
@@ -36,8 +41,14 @@ typedef struct qk_pre_step {
 typedef struct qk_pretokenizer {
     qk_pre_step steps[QK_MAX_STEPS];
     int count;
-    bool byte_level; /* pieces are spelled with GPT-2's 256 characters */
+    bool byte_level;    /* pieces are spelled with GPT-2's 256 characters */
+    bool needs_origins; /* some step asks where in the raw text a piece begins */
 } qk_pretokenizer;
+
+/* GPT-2's spelling of a byte: one visible character below U+0400; returns its length, 1 or 2. */
+size_t qk_byte_level_character(uint8_t byte, uint8_t out[4]);
+/* Appends a text in that spelling; each character has the origin of its byte. */
+void qk_traced_spell(qk_traced *out, qk_view text);
 
 /* Appends a step, whose pattern it takes over. false when there are too many. */
 bool qk_pretokenizer_add(qk_pretokenizer *pre, qk_pre_step step);
@@ -54,19 +65,19 @@ typedef struct qk_piece_list {
 
 /* Working memory of one thread; holds the result, too. Zero-initialise to create. */
 typedef struct qk_pre_memory {
-    const uint8_t *text;
-    qk_piece_list pieces; /* of text; none is empty */
+    qk_view view;
+    qk_piece_list pieces; /* of the view; none is empty */
     qk_piece_list spare;
     struct qk_cut {
         qk_piece piece;
         bool match;
     } * cuts;
     size_t cut_count, cut_capacity;
-    qk_buf a, b;
+    qk_traced a, b;
     qk_match_memory match;
 } qk_pre_memory;
 void qk_pre_memory_free(qk_pre_memory *memory);
 
 /* Cuts a stretch of at most QK_MAX_TEXT bytes. at_start: the stretch begins where the text does. */
-qk_status qk_pretokenize(const qk_pretokenizer *pre, qk_pre_memory *memory, const uint8_t *text,
-                         size_t length, bool at_start, qk_error *err);
+qk_status qk_pretokenize(const qk_pretokenizer *pre, qk_pre_memory *memory, qk_view view,
+                         bool at_start, qk_error *err);

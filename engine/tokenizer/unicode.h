@@ -2,7 +2,7 @@
  * Unicode 16.0, normalisation is of Unicode 9.0, where younger code points are inert.
  * The tables are generated (tests/tools/gen_unicode.py), sorted by code point.
  *
- * next: engine/tokenizer/charset.h, engine/tokenizer/nfc.h */
+ * next: engine/tokenizer/charset.h, engine/tokenizer/forms.h */
 #pragma once
 
 #include <stddef.h>
@@ -47,3 +47,26 @@ typedef struct qk_composition {
 
 extern const qk_composition *const qk_compositions;
 extern const size_t qk_composition_count;
+
+/* Full compatibility decompositions that differ from the canonical ones:
+ * qk_compat_parts[at..at + count). */
+typedef struct qk_compat {
+    uint32_t code;
+    uint16_t at, count;
+} qk_compat;
+
+extern const uint32_t *const qk_compat_parts;
+extern const qk_compat *const qk_compats;
+extern const size_t qk_compat_count;
+
+/* Lower case of single characters (Unicode 16.0, no context); an unused second place is 0. */
+typedef struct qk_lower {
+    uint32_t code, parts[2];
+} qk_lower;
+
+extern const qk_lower *const qk_lowers;
+extern const size_t qk_lower_count;
+
+/* What the pre-tokenizer Punctuation cuts at, and what the normalizer StripAccents removes. */
+extern const qk_range *const qk_punctuations, *const qk_accents;
+extern const size_t qk_punctuation_count, qk_accent_count;

@@ -1,0 +1,267 @@
+/* Normalisation forms. See forms.h. */
+#include "engine/tokenizer/forms.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+#include "engine/tokenizer/unicode.h"
+
+/* Hangul syllables by arithmetic (Unicode, section 3.12). */
+enum {
+    HANGUL_S = 0xAC00,
+    HANGUL_L = 0x1100,
+    HANGUL_V = 0x1161,
+    HANGUL_T = 0x11A7,
+    L_COUNT = 19,
+    V_COUNT = 21,
+    T_COUNT = 28,
+    S_COUNT = L_COUNT * V_COUNT * T_COUNT
+};
+
+static bool composes(qk_form form)
+{
+    return form == QK_NFC || form == QK_NFKC;
+}
+
+static bool is_compat(qk_form form)
+{
+    return form == QK_NFKC || form == QK_NFKD;
+}
+
+uint8_t *qk_form_make_table(qk_form form)
+{
+    uint8_t *t = qk_zalloc(QK_MAX_CODE_POINT + 1, 1);
+    for (size_t i = 0; i < qk_decomposition_count; i++) t[qk_decompositions[i].code] = QK_FORM_LOOK;
+    for (size_t i = 0; form == QK_NFC && i < qk_composition_count; i++)
+        t[qk_compositions[i].composed] = 0; /* composes to itself again */
+    for (size_t i = 0; is_compat(form) && i < qk_compat_count; i++)
+        t[qk_compats[i].code] = QK_FORM_LOOK;
+    for (size_t i = 0; composes(form) && i < qk_composition_count; i++)
+        t[qk_compositions[i].second] = QK_FORM_LOOK;
+    if (composes(form)) {
+        memset(t + HANGUL_V, QK_FORM_LOOK, V_COUNT);
+        memset(t + HANGUL_T + 1, QK_FORM_LOOK, T_COUNT - 1);
+    } else {
+        memset(t + HANGUL_S, QK_FORM_LOOK, S_COUNT);
+    }
+    for (size_t i = 0; i < qk_mark_range_count; i++) {
+        const qk_mark_range *r = &qk_mark_ranges[i];
+        memset(t + r->lo, r->ccc, r->hi - r->lo + 1);
+    }
+    return t;
+}
+
+void qk_form_memory_free(qk_form_memory *m)
+{
+    free(m->codes);
+    free(m->spare);
+    *m = (qk_form_memory){0};
+}
+
+/* ---- decomposition ---- */
+
+static void add_code(qk_form_memory *m, uint32_t code, qk_origin origin)
+{
+    QK_GROW(m->codes, m->count, m->capacity);
+    m->codes[m->count++] = (struct qk_form_code){code, origin};
+}
+
+static bool add_compat(qk_form_memory *m, uint32_t code, qk_origin origin)
+{
+    size_t lo = 0, hi = qk_compat_count;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (qk_compats[mid].code < code)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == qk_compat_count || qk_compats[lo].code != code) return false;
+    const uint32_t *parts = qk_compat_parts + qk_compats[lo].at;
+    for (int i = 0; i < qk_compats[lo].count; i++) add_code(m, parts[i], origin);
+    return true;
+}
+
+static bool add_canonical(qk_form_memory *m, uint32_t code, qk_origin origin)
+{
+    size_t lo = 0, hi = qk_decomposition_count;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (qk_decompositions[mid].code < code)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == qk_decomposition_count || qk_decompositions[lo].code != code) return false;
+    const uint32_t *parts = qk_decompositions[lo].parts;
+    for (int i = 0; i < 4 && parts[i]; i++) add_code(m, parts[i], origin);
+    return true;
+}
+
+/* Where pairs are composed, Hangul syllables stay whole: they would only be composed again. */
+static void decompose(qk_form form, qk_form_memory *m, uint32_t code, qk_origin origin)
+{
+    uint32_t s = code - HANGUL_S;
+    if (s < S_COUNT && !composes(form)) {
+        add_code(m, HANGUL_L + s / (V_COUNT * T_COUNT), origin);
+        add_code(m, HANGUL_V + s / T_COUNT % V_COUNT, origin);
+        if (s % T_COUNT) add_code(m, HANGUL_T + s % T_COUNT, origin);
+        return;
+    }
+    if (is_compat(form) && add_compat(m, code, origin)) return;
+    if (!add_canonical(m, code, origin)) add_code(m, code, origin);
+}
+
+/* ---- order ---- */
+
+static uint8_t class_of(const uint8_t *table, uint32_t code)
+{
+    return table[code] == QK_FORM_LOOK ? 0 : table[code];
+}
+
+static void sort_short(const uint8_t *table, struct qk_form_code *marks, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct qk_form_code mark = marks[i];
+        size_t j = i;
+        for (; j > 0 && table[marks[j - 1].code] > table[mark.code]; j--) marks[j] = marks[j - 1];
+        marks[j] = mark;
+    }
+}
+
+/* Counting sort: a text may be one endless run of marks. */
+static void sort_long(const uint8_t *table, qk_form_memory *m, struct qk_form_code *marks, size_t n)
+{
+    size_t places[257] = {0};
+    if (n > m->spare_capacity) {
+        m->spare = qk_realloc(m->spare, n, sizeof *m->spare);
+        m->spare_capacity = n;
+    }
+    for (size_t i = 0; i < n; i++) places[table[marks[i].code] + 1]++;
+    for (int c = 0; c < 256; c++) places[c + 1] += places[c];
+    for (size_t i = 0; i < n; i++) m->spare[places[table[marks[i].code]]++] = marks[i];
+    memcpy(marks, m->spare, n * sizeof *marks);
+}
+
+static void sort_marks(const uint8_t *table, qk_form_memory *m)
+{
+    for (size_t i = 0; i < m->count;) {
+        size_t begin = i;
+        while (i < m->count && class_of(table, m->codes[i].code)) i++;
+        if (i - begin > 32)
+            sort_long(table, m, m->codes + begin, i - begin);
+        else
+            sort_short(table, m->codes + begin, i - begin);
+        if (i == begin) i++;
+    }
+}
+
+/* ---- composition ---- */
+
+/* The character that a pair composes to, or 0. */
+static uint32_t compose_pair(uint32_t a, uint32_t b)
+{
+    if (a - HANGUL_L < L_COUNT && b - HANGUL_V < V_COUNT)
+        return HANGUL_S + ((a - HANGUL_L) * V_COUNT + (b - HANGUL_V)) * T_COUNT;
+    if (a - HANGUL_S < S_COUNT && (a - HANGUL_S) % T_COUNT == 0 && b - HANGUL_T - 1 < T_COUNT - 1)
+        return a + (b - HANGUL_T);
+    size_t lo = 0, hi = qk_composition_count;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        const qk_composition *c = &qk_compositions[mid];
+        if (c->first < a || (c->first == a && c->second < b))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    const qk_composition *c = &qk_compositions[lo];
+    return lo < qk_composition_count && c->first == a && c->second == b ? c->composed : 0;
+}
+
+/* A character composes with the last starter unless one between them has its class or a higher. */
+static void compose(const uint8_t *table, qk_form_memory *m)
+{
+    size_t kept = 0, starter = SIZE_MAX;
+    uint8_t last = 0; /* class of the last kept character behind the starter, 0: none */
+    for (size_t i = 0; i < m->count; i++) {
+        struct qk_form_code c = m->codes[i];
+        uint8_t ccc = class_of(table, c.code);
+        bool blocked = starter == SIZE_MAX || (last && last >= ccc);
+        uint32_t joined = blocked ? 0 : compose_pair(m->codes[starter].code, c.code);
+        if (joined) {
+            struct qk_form_code *to = &m->codes[starter];
+            to->code = joined;
+            if (c.origin.end > to->origin.end) to->origin.end = c.origin.end;
+            continue;
+        }
+        if (!ccc) starter = kept;
+        last = ccc;
+        m->codes[kept++] = c;
+    }
+    m->count = kept;
+}
+
+/* ---- stretches ---- */
+
+static size_t decode(const uint8_t *text, size_t n, uint32_t *code)
+{
+    if (text[0] < 0x80) {
+        *code = text[0];
+        return 1;
+    }
+    size_t step = qk_utf8_decode(text, n, code);
+    QK_ASSERT(step > 0);
+    return step;
+}
+
+bool qk_form_is_plain(const uint8_t *table, const uint8_t *text, size_t length)
+{
+    for (size_t i = 0; i < length;) {
+        uint32_t code;
+        i += decode(text + i, length - i, &code);
+        if (table[code]) return false;
+    }
+    return true;
+}
+
+/* Writes the stretch from a safe character to the next one. Where it begins with marks, what comes
+ * first keeps the place where the stretch began, whatever mark that is. */
+static void flush(qk_form form, const uint8_t *table, qk_form_memory *m, qk_traced *out)
+{
+    uint32_t start = m->codes[0].origin.start;
+    sort_marks(table, m);
+    m->codes[0].origin.start = start;
+    if (composes(form)) compose(table, m);
+    for (size_t i = 0; i < m->count; i++) {
+        uint8_t utf8[4];
+        qk_traced_put(out, utf8, qk_utf8_encode(m->codes[i].code, utf8), m->codes[i].origin);
+    }
+    m->count = 0;
+}
+
+void qk_form_apply(qk_form form, const uint8_t *table, qk_form_memory *m, qk_view view,
+                   qk_traced *out)
+{
+    const uint8_t *text = view.text;
+    size_t length = view.length, copied = 0, last_safe = 0;
+    m->count = 0;
+    for (size_t i = 0; i < length;) {
+        uint32_t code;
+        size_t step = decode(text + i, length - i, &code);
+        if (!table[code]) {
+            last_safe = i;
+            i += step;
+            continue;
+        }
+        qk_traced_copy(out, view, copied, last_safe);
+        for (i = last_safe; i < length; i += step) {
+            step = decode(text + i, length - i, &code);
+            if (i > last_safe && !table[code]) break;
+            decompose(form, m, code, qk_view_span(view, i, i + 1));
+        }
+        flush(form, table, m, out);
+        copied = last_safe = i;
+    }
+    qk_traced_copy(out, view, copied, length);
+}

@@ -1,0 +1,80 @@
+/* A Unigram model: [["token", score], ...], where the place is the id. See load.h. */
+#include <math.h>
+
+#include "engine/tokenizer/load.h"
+
+static qk_status expect(qk_json_reader *r, qk_json_event got, qk_json_event wanted, size_t i)
+{
+    if (got == wanted) return QK_OK;
+    if (got == QK_JSON_ERROR) return r->err->status;
+    return qk_json_fail(r, "model.vocab[%zu]: a token and its score are expected here", i);
+}
+
+static qk_status read_entry(qk_json_reader *r, qk_tokenizer *tok, qk_json_event first, size_t i)
+{
+    QK_TRY(expect(r, first, QK_JSON_ARRAY, i));
+    QK_TRY(expect(r, qk_json_next(r), QK_JSON_STRING, i));
+    if (i > QK_MAX_TOKEN_ID)
+        return qk_json_fail(r, "model.vocab: more than %d tokens", QK_MAX_TOKEN_ID);
+    if (!qk_vocab_add(&tok->bpe.vocab, r->text, r->length, (int64_t)i))
+        return qk_json_fail(r, "model.vocab[%zu]: token \"%.*s\" is given twice", i,
+                            (int)(r->length < 60 ? r->length : 60), r->text);
+    QK_TRY(expect(r, qk_json_next(r), QK_JSON_NUMBER, i));
+    double score = qk_unigram_parse_score(r->text, r->length);
+    if (!isfinite(score)) return qk_json_fail(r, "model.vocab[%zu]: the score is not finite", i);
+    qk_unigram_add_score(&tok->unigram, score);
+    return expect(r, qk_json_next(r), QK_JSON_ARRAY_END, i);
+}
+
+static qk_status read_vocab(qk_json_reader *r, qk_tokenizer *tok)
+{
+    qk_json_event e = qk_json_next(r);
+    if (e != QK_JSON_ARRAY)
+        return e == QK_JSON_ERROR ? r->err->status
+                                  : qk_json_fail(r, "model.vocab: an array is expected here");
+    for (size_t i = 0; (e = qk_json_next(r)) != QK_JSON_ARRAY_END; i++)
+        QK_TRY(read_entry(r, tok, e, i));
+    return QK_OK;
+}
+
+static qk_status set_unknown(qk_loader *l, const qk_json *value)
+{
+    qk_unigram *u = &l->tok->unigram;
+    if (!value || value->type == QK_JSON_T_NULL)
+        return qk_loader_refuse(l, "model.unk_id",
+                                "without it some texts are an error in the reference");
+    if (!value->is_integer || value->integer < 0 || (uint64_t)value->integer >= u->count)
+        return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.unk_id: no id of the vocabulary",
+                       l->path);
+    u->unk = (int32_t)value->integer;
+    return QK_OK;
+}
+
+qk_status qk_load_unigram(qk_loader *l, qk_span model)
+{
+    enum { UNK, FALLBACK, VOCAB, MEMBERS };
+    static const char *const names[MEMBERS] = {"unk_id", "byte_fallback", "vocab"};
+    qk_span spans[MEMBERS] = {0};
+    const qk_json *unknown, *fallback;
+    qk_tokenizer *tok = l->tok;
+    QK_TRY(qk_loader_members(l, model.begin, names, spans, MEMBERS));
+    QK_TRY(qk_loader_tree(l, spans[UNK], &unknown));
+    QK_TRY(qk_loader_tree(l, spans[FALLBACK], &fallback));
+    if (!spans[VOCAB].end)
+        return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.vocab is missing", l->path);
+    if (fallback && fallback->type != QK_JSON_T_BOOL && fallback->type != QK_JSON_T_NULL)
+        return qk_fail(l->err, QK_ERR_FORMAT, NULL,
+                       "%s: model.byte_fallback: true or false expected, found %s", l->path,
+                       qk_json_type_name(fallback));
+    qk_json_reader r;
+    qk_json_open(&r, l->text, l->size, l->path, l->err);
+    r.at += spans[VOCAB].begin;
+    qk_status s = read_vocab(&r, tok);
+    qk_json_close(&r);
+    QK_TRY(s);
+    QK_TRY(set_unknown(l, unknown));
+    tok->unigram.byte_fallback = fallback && fallback->type == QK_JSON_T_BOOL && fallback->boolean;
+    tok->is_unigram = true;
+    qk_unigram_finish(&tok->unigram, &tok->bpe.vocab);
+    return QK_OK;
+}

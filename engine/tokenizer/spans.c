@@ -1,0 +1,90 @@
+/* Spans of BPE tokens. See spans.h.
+ *
+ * The model knows ids only. Here the piece is cut into the symbols it began with once more, each
+ * with its place; a token is made of the next symbols whose strings are as long as its own. */
+#include "engine/tokenizer/spans.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+
+struct qk_span_symbol {
+    qk_origin bytes;
+    size_t length; /* of its string */
+};
+
+void qk_span_memory_free(qk_span_memory *m)
+{
+    free(m->symbols);
+    *m = (qk_span_memory){0};
+}
+
+static size_t string_length(const qk_bpe *bpe, int32_t id)
+{
+    size_t length = 0;
+    qk_vocab_text(&bpe->vocab, id, &length);
+    return length;
+}
+
+static void add(qk_span_memory *m, const qk_bpe *bpe, int32_t id, qk_origin bytes)
+{
+    QK_GROW(m->symbols, m->count, m->capacity);
+    m->symbols[m->count++] = (struct qk_span_symbol){bytes, string_length(bpe, id)};
+}
+
+static bool add_bytes(qk_span_memory *m, const qk_bpe *bpe, const qk_buf *text, qk_origin bytes)
+{
+    if (!bpe->byte_fallback) return false;
+    for (size_t i = 0; i < text->size; i++)
+        if (bpe->byte_ids[text->data[i]] < 0) return false;
+    for (size_t i = 0; i < text->size; i++) add(m, bpe, bpe->byte_ids[text->data[i]], bytes);
+    return true;
+}
+
+/* The symbols in the model's order: an unknown token waits until the next known character. */
+static void find_symbols(const qk_bpe *bpe, qk_span_memory *m, const uint8_t *piece, size_t length)
+{
+    qk_buf marked = {0};
+    qk_origin waiting = {0};
+    m->count = 0;
+    for (size_t i = 0, n; i < length; i += n) {
+        uint32_t code;
+        n = qk_utf8_decode(piece + i, length - i, &code);
+        qk_origin bytes = {(uint32_t)i, (uint32_t)(i + n)};
+        qk_buf_clear(&marked);
+        qk_bpe_mark(bpe, piece + i, n, i == 0, i + n == length, &marked);
+        int32_t id = qk_vocab_find(&bpe->vocab, marked.data, marked.size);
+        if (id >= 0) {
+            if (waiting.end) add(m, bpe, bpe->unk, waiting);
+            waiting = (qk_origin){0};
+            add(m, bpe, id, bytes);
+        } else if (!add_bytes(m, bpe, &marked, bytes) && bpe->unk >= 0) {
+            if (waiting.end && !bpe->fuse_unk) add(m, bpe, bpe->unk, waiting);
+            waiting = waiting.end && bpe->fuse_unk ? (qk_origin){waiting.start, bytes.end} : bytes;
+        }
+    }
+    if (waiting.end) add(m, bpe, bpe->unk, waiting);
+    qk_buf_free(&marked);
+}
+
+void qk_bpe_spans(const qk_bpe *bpe, qk_span_memory *m, const uint8_t *piece, size_t length,
+                  const int32_t *ids, size_t count, qk_origin *spans)
+{
+    if (count == 1 && bpe->ignore_merges && string_length(bpe, ids[0]) == length) {
+        spans[0] = (qk_origin){0, (uint32_t)length};
+        return;
+    }
+    find_symbols(bpe, m, piece, length);
+    size_t next = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (next == m->count) next--; /* a prefix longer than a token: lengths do not add up */
+        spans[i] = m->symbols[next].bytes;
+        size_t wanted = string_length(bpe, ids[i]), got = m->symbols[next++].length;
+        for (; got < wanted && next < m->count; next++) {
+            got += m->symbols[next].length - bpe->prefix_length; /* as joining drops it */
+            if (m->symbols[next].bytes.end > spans[i].end)
+                spans[i].end = m->symbols[next].bytes.end;
+        }
+    }
+}
