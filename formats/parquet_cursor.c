@@ -105,9 +105,10 @@ void qk_pq_cursor_close(qk_pq_cursor *c)
  * the edges of many row groups would add up. A neighbour's page that goes too is mapped again. */
 static void forget(qk_pq_cursor *c, size_t least)
 {
+    if (!c->resident) return;
     const uint8_t *base = c->file->map.data;
     size_t begin = (size_t)(c->resident - base), end = (size_t)(c->page_at - base);
-    if (!c->resident || end < begin + least) return;
+    if (end < begin + least) return;
     begin -= begin % MAPPED_PIECE;
     end += MAPPED_PIECE - end % MAPPED_PIECE;
     if (end > c->file->map.size) end = c->file->map.size;

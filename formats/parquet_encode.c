@@ -129,7 +129,9 @@ void qk_pq_encode_delta(qk_buf *out, const int64_t *values, size_t n)
 void qk_pq_encode_split(qk_buf *out, const float *values, size_t n)
 {
     qk_buf_reserve(out, 4 * n);
-    uint8_t *b0 = out->data + out->size, *b1 = b0 + n, *b2 = b1 + n, *b3 = b2 + n;
+    uint8_t *restrict b0 = out->data + out->size, *restrict b1 = b0 + n, *restrict b2 = b1 + n,
+                      *restrict b3 = b2 + n;
+#pragma omp simd
     for (size_t i = 0; i < n; i++) {
         uint32_t u;
         memcpy(&u, values + i, 4);

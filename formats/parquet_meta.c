@@ -123,6 +123,9 @@ static void read_chunk(qk_thrift_in *t, qk_pq_chunk *c, qk_arena *arena)
         }
 }
 
+/* Of a column chunk in the footer: less cannot hold its size, its place and its path. */
+enum { LEAST_CHUNK_BYTES = 16 };
+
 static void read_group(qk_thrift_in *t, qk_pq_file *file, size_t index)
 {
     qk_thrift_field f = {0}, element;
@@ -134,6 +137,9 @@ static void read_group(qk_thrift_in *t, qk_pq_file *file, size_t index)
             if (n != file->n_leaves && !t->problem[0])
                 qk_thrift_fail(t, "row group %zu has %zu column chunks for %zu columns", index, n,
                                file->n_leaves);
+            if (n > (size_t)(t->end - t->at) / LEAST_CHUNK_BYTES)
+                qk_thrift_fail(t, "row group %zu has %zu column chunks in %zu bytes", index, n,
+                               (size_t)(t->end - t->at));
             if (t->problem[0]) return;
             g->chunks = qk_arena_alloc(&file->arena, n, sizeof *g->chunks);
             for (size_t i = 0; i < n && !t->problem[0]; i++)

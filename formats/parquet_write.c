@@ -17,7 +17,12 @@ enum { E_PLAIN = 0, E_RLE = 3, E_DELTA = 5, E_RLE_DICTIONARY = 8, E_BYTE_STREAM_
 enum { PAGE_DATA = 0, PAGE_DICTIONARY = 2, CODEC_ZSTD = 6, OPTIONAL = 1, REPEATED = 2 };
 
 /* A page holds about this many bytes before compression. */
-enum { PAGE_BYTES = 1 << 20, DICTIONARY_BYTES = 1 << 20, ZSTD_LEVEL = 3, LONGEST_STATISTIC = 64 };
+enum { PAGE_BYTES = 1 << 20, DICTIONARY_BYTES = 1 << 20, LONGEST_STATISTIC = 64 };
+
+/* zstd for most pages. Bytes of floats hardly repeat: what looks for matches there loses time, and
+ * takes short chance matches that cost more than plain literals, so the table of places is small.
+ */
+enum { LEVEL = 3, SPLIT_LEVEL = 1, SPLIT_HASH_LOG = 10 };
 
 /* One column's rows of the open row group. */
 typedef struct column {
@@ -52,6 +57,7 @@ struct qk_pq_writer {
     char *created_by;
     ZSTD_CCtx *zstd;
     qk_buf body, packed, numbers; /* reused by pages */
+    size_t cuts[4], n_cuts;       /* offsets in body where a new kind of bytes begins */
 };
 
 static bool is_number(const column *c)
@@ -149,14 +155,41 @@ static void plain_string(qk_buf *out, const char *text)
     qk_buf_add(out, text, n);
 }
 
+/* From here on the page's bytes are of another kind: they get a block, and a code, of their own. */
+static void cut(qk_pq_writer *w, size_t at)
+{
+    QK_ASSERT(w->n_cuts < sizeof w->cuts / sizeof *w->cuts);
+    w->cuts[w->n_cuts++] = at;
+}
+
+/* w->body as one zstd frame in w->packed. */
+static void pack_page(qk_pq_writer *w, bool split)
+{
+    ZSTD_CCtx_reset(w->zstd, ZSTD_reset_session_and_parameters);
+    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, split ? SPLIT_LEVEL : LEVEL);
+    if (split) ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_hashLog, SPLIT_HASH_LOG);
+    ZSTD_CCtx_setPledgedSrcSize(w->zstd, w->body.size);
+    qk_buf_clear(&w->packed);
+    qk_buf_reserve(&w->packed, ZSTD_compressBound(w->body.size) + 64 * (w->n_cuts + 1));
+    ZSTD_outBuffer out = {w->packed.data, w->packed.capacity, 0};
+    for (size_t i = 0, begin = 0; i <= w->n_cuts; i++) {
+        size_t end = i < w->n_cuts ? w->cuts[i] : w->body.size;
+        ZSTD_inBuffer in = {w->body.data + begin, end - begin, 0};
+        size_t left =
+            ZSTD_compressStream2(w->zstd, &out, &in, i < w->n_cuts ? ZSTD_e_flush : ZSTD_e_end);
+        QK_ASSERT(left == 0 && in.pos == in.size);
+        begin = end;
+    }
+    w->packed.size = out.pos;
+    w->n_cuts = 0;
+    QK_ASSERT(w->packed.size <= INT32_MAX && w->body.size <= INT32_MAX);
+}
+
 /* Compresses w->body and writes it as a page; v: values of a data page, entries of a dictionary. */
 static void write_page(qk_pq_writer *w, chunk *c, int type, size_t v, int encoding)
 {
-    qk_buf_clear(&w->packed);
-    qk_buf_reserve(&w->packed, ZSTD_compressBound(w->body.size));
-    size_t size = ZSTD_compressCCtx(w->zstd, w->packed.data, w->packed.capacity, w->body.data,
-                                    w->body.size, ZSTD_LEVEL);
-    QK_ASSERT(!ZSTD_isError(size) && size <= INT32_MAX && w->body.size <= INT32_MAX);
+    pack_page(w, encoding == E_BYTE_STREAM_SPLIT);
+    size_t size = w->packed.size;
     qk_thrift_out t = {0};
     qk_thrift_begin(&t, 0);
     qk_thrift_i32(&t, 1, type);
@@ -389,10 +422,13 @@ static void write_floats(qk_pq_writer *w, const column *c, chunk *k, size_t rows
         at = open_levels(&w->body);
         qk_pq_encode_run(&w->body, 3, n * d, 2);
         close_levels(&w->body, at);
-        if (c->spec.plain)
+        cut(w, w->body.size);
+        if (c->spec.plain) {
             qk_buf_add(&w->body, values + row * d, n * d * sizeof(float));
-        else
+        } else {
+            for (size_t byte = 1; byte < 4; byte++) cut(w, w->body.size + byte * n * d);
             qk_pq_encode_split(&w->body, values + row * d, n * d);
+        }
         write_page(w, k, PAGE_DATA, n * d, k->encoding);
     }
     k->values = (int64_t)(rows * d);

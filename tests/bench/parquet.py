@@ -138,7 +138,10 @@ def vectors(folder, rounds):
         print(f"{table.num_rows} rows of {table.schema.field('vector').type.list_size} floats, {raw / 1e6:.1f} MB of vectors")
         ints = ["bucket", "example_id", "position", "sliding_window"]
         options = {"default": {}, "split": {"use_dictionary": ints, "use_byte_stream_split": ["vector.list.element"]},
-                   "no dictionary": {"use_dictionary": ints}}
+                   "no dictionary": {"use_dictionary": ints},
+                   "split, delta": {"use_dictionary": ["bucket", "sliding_window"], "data_page_version": "2.0", "column_encoding": {
+                       "vector.list.element": "BYTE_STREAM_SPLIT", "example_id": "DELTA_BINARY_PACKED",
+                       "position": "DELTA_BINARY_PACKED"}}}
         speeds, sizes = {}, {}
 
         def note(name, seconds, size):

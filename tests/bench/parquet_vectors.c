@@ -71,8 +71,7 @@ int main(int argc, char **argv)
     if (argc != 4) return 2;
     qk_status status = load(&all, argv[1], &err);
     double begin = now();
-    if (status == QK_OK)
-        status = write_all(&all, argv[2], !strcmp(argv[3], "plain"), &bytes, &err);
+    if (status == QK_OK) status = write_all(&all, argv[2], !strcmp(argv[3], "plain"), &bytes, &err);
     if (status == QK_OK)
         printf("{\"rows\": %zu, \"bytes\": %llu, \"seconds\": %.6f}\n", all.n,
                (unsigned long long)bytes, now() - begin);
