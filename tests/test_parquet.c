@@ -1,5 +1,6 @@
 /* formats/parquet: encodings against known bytes, writer to reader, the same bytes however rows are
- * appended, and damaged files. tests/interop/load.py has other programs read the files. */
+ * appended, and damaged files. tests/interop/readers.py has other programs read the files.
+ * usage: test_parquet [write FILE ROWS ROWS_PER_GROUP split|plain] */
 #include "tests/test.h"
 
 #include <unistd.h>
@@ -169,7 +170,10 @@ static void free_sample(sample *s)
     free(s->vectors), free(s->text), free(s->strings);
 }
 
-static void write_sample(const char *path, const sample *s, size_t n, size_t step, bool plain)
+enum { GROUP = 700 };
+
+static void write_sample(const char *path, const sample *s, size_t n, size_t step, size_t group,
+                         bool plain)
 {
     const qk_pq_column columns[] = {
         {"small", QK_PQ_INT32, 0, false}, {"position", QK_PQ_INT32, 0, false},
@@ -178,7 +182,7 @@ static void write_sample(const char *path, const sample *s, size_t n, size_t ste
     };
     qk_pq_writer *w;
     qk_error err = {0};
-    CHECK_INT(qk_pq_create(&w, path, columns, 6, 700, "test version 1", &err), QK_OK);
+    CHECK_INT(qk_pq_create(&w, path, columns, 6, group, "test version 1", &err), QK_OK);
     for (size_t i = 0; i < n; i += step) {
         size_t m = n - i < step ? n - i : step;
         const qk_pq_values v[] = {{s->small + i, s->valid + i}, {s->position + i, NULL},
@@ -249,8 +253,8 @@ static void test_writer_to_reader(void)
         for (int plain = 0; plain < 2; plain++) {
             char *a = at("a.parquet"), *b = at("b.parquet");
             sample s = make_sample(counts[i]);
-            write_sample(a, &s, counts[i], 1 << 20, plain);
-            write_sample(b, &s, counts[i], 37, plain);
+            write_sample(a, &s, counts[i], 1 << 20, GROUP, plain);
+            write_sample(b, &s, counts[i], 37, GROUP, plain);
             CHECK_STR(read_sample(a, &s, counts[i]), "");
             qk_buf x, y;
             CHECK_INT(qk_read_file(&x, a, 1 << 26, &test_error), QK_OK);
@@ -267,7 +271,7 @@ static void test_skip_and_metadata(void)
 {
     char *path = at("a.parquet");
     sample s = make_sample(5000);
-    write_sample(path, &s, 5000, 5000, false);
+    write_sample(path, &s, 5000, 5000, GROUP, false);
     qk_pq_file *f;
     CHECK_INT(qk_pq_open(&f, path, &test_error), QK_OK);
     CHECK_STR(qk_pq_metadata(f, "key"), "value");
@@ -296,7 +300,7 @@ static void test_damaged_files(void)
 {
     char *path = at("a.parquet"), *bad = at("bad.parquet");
     sample s = make_sample(1500);
-    write_sample(path, &s, 1500, 1500, false);
+    write_sample(path, &s, 1500, 1500, GROUP, false);
     qk_buf whole;
     CHECK_INT(qk_read_file(&whole, path, 1 << 26, &test_error), QK_OK);
     for (size_t n = 0; n < whole.size; n += 1 + n / 40) {
@@ -331,8 +335,20 @@ static void test_damaged_files(void)
     free(path), free(bad);
 }
 
-int main(void)
+/* For tests/interop: a file with every kind of column. */
+static int write_file(const char *path, size_t rows, size_t group, bool plain)
 {
+    sample s = make_sample(rows);
+    write_sample(path, &s, rows, rows ? rows : 1, group, plain);
+    free_sample(&s);
+    return test_summary("write");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 6 && !strcmp(argv[1], "write"))
+        return write_file(argv[2], strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10),
+                          !strcmp(argv[5], "plain"));
     snprintf(folder, sizeof folder, "/tmp/qk_parquet_XXXXXX");
     if (!mkdtemp(folder)) return 1;
     RUN(test_thrift_bytes);

@@ -33,6 +33,13 @@ def run(cwd, *settings, config="config.yaml", **more):
     return engine(args, cwd, **more)
 
 
+def parquet_sample(folder, rows=1500, way="split", group=700):
+    """A file with every kind of column that the writer knows, in row groups of `group` rows."""
+    path = folder / f"sample-{rows}-{group}-{way}.parquet"
+    subprocess.run([ROOT / "build/cpu/tests/test_parquet", "write", path, str(rows), str(group), way], check=True, capture_output=True)
+    return path
+
+
 def digest(folder):
     """{relative path: SHA-256} of every file."""
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
