@@ -42,6 +42,8 @@ if [ -x $venv/bin/python ]; then
     suite "forward goldens" 300 $py tests/interop/forward_golden.py "$(golden forward)" tests/data/forward
     suite "capture goldens" 300 $py tests/interop/capture_golden.py ./qkengine "$(golden capture)"
     suite "readers" 300 $py tests/interop/load.py
+    suite "readers alike" 300 $py tests/interop/readers.py
+    suite "strict footer" 300 $py tests/interop/strict_footer_test.py
     suite "same bytes" 300 $py tests/interop/same_bytes.py
     suite "bad input" 300 $py tests/interop/bad_input.py
     for extra in tests/interop/parquet_read.py tests/interop/real_model.py; do
@@ -49,7 +51,7 @@ if [ -x $venv/bin/python ]; then
     done
 else
     echo "SKIPPED: all suites that need Python readers"
-    skipped=$((skipped + 5))
+    skipped=$((skipped + 7))
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

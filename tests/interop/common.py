@@ -13,6 +13,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CASE = ROOT / "tests/data/capture/case1_llama_log_uniform"
 
 
+def shared(name):
+    """A file or folder of the goldens, which may be absent."""
+    return pathlib.Path(os.environ.get("QK_SHARED", ROOT.parent / "shared")) / name
+
+
 def engine(args, cwd, **more):
     """Runs ./qkengine; returns the finished process with text output."""
     return subprocess.run([str(ROOT / "qkengine"), *map(str, args)], cwd=cwd, capture_output=True, text=True, **more)
