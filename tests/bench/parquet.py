@@ -2,6 +2,7 @@
 """Parquet against pyarrow on one thread, both programs in turn: reading the text column of a file of 1 GB, and writing vectors.
 
 usage: parquet.py text [ROUNDS] [MEGABYTES]      makes the files in build/bench and removes them
+       parquet.py memory                         the same column in files of many row groups, and of one huge page
        parquet.py vectors FOLDER [ROUNDS]        FOLDER: final/ of a capture; files go to /dev/shm, so no disk is measured
 
 Reading: wall time from opening the file to its last row, the file in the system's cache. pyarrow reads the same column by
@@ -113,6 +114,36 @@ def compare_reading(path, codec, rounds):
         show(f"  {way}, peak {peaks[way] / 1e6:.1f} MB", speeds[way])
 
 
+def memory():
+    """Peak memory by the number of row groups and by the size of the only page."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    folder = ROOT / "build/bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "memory.parquet"
+    pool = words(np.random.default_rng(7), 8 << 20)
+
+    def measure(what, texts, **options):
+        pq.write_table(pa.table({"id": range(len(texts)), "text": texts}), path, **options)
+        said = say([PROGRAMS / "parquet_text", path, "text"])
+        assert said["rows"] == len(texts) and said["bytes"] == sum(len(t.encode()) for t in texts)
+        f = pq.ParquetFile(path)
+        print(f"{what:26} {path.stat().st_size / 1e6:7.1f} MB, footer {f.metadata.serialized_size / 1e6:5.2f} MB, "
+              f"{said['bytes'] / 1e6:6.1f} MB of text: peak {said['peak_kb'] / 1e3:6.1f} MB", flush=True)
+    try:
+        for groups in (200, 2000, 20000):
+            texts = [pool[k * 977 % 8000000:k * 977 % 8000000 + 2000] for k in range(groups * 10)]   # min and max of each group: a large footer
+            measure(f"{groups} row groups", texts, row_group_size=10, compression="snappy")
+        for megabytes in (1, 10, 100, 400):
+            texts = [pool[k * 977 % 8000000:k * 977 % 8000000 + 2000] for k in range(megabytes * 500)]
+            for codec in ("zstd", "none"):
+                measure(f"one page, {codec}", texts, compression=codec, use_dictionary=False, data_page_size=2 << 30, write_batch_size=1 << 30,
+                        max_rows_per_page=1 << 30)
+    finally:
+        path.unlink(missing_ok=True)
+
+
 # ---- writing ----
 
 def load_rows(folder, path):
@@ -169,6 +200,8 @@ def vectors(folder, rounds):
 if __name__ == "__main__":
     if sys.argv[1:2] == ["text"]:
         text(int(sys.argv[2]) if len(sys.argv) > 2 else 5, float(sys.argv[3]) if len(sys.argv) > 3 else 1000)
+    elif sys.argv[1:2] == ["memory"]:
+        memory()
     elif sys.argv[1:2] == ["vectors"]:
         vectors(sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 5)
     else:

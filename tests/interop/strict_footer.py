@@ -65,7 +65,7 @@ UNIONS = {"LogicalType", "ColumnOrder"}
 WIRE = {"i16": 4, "i32": 5, "i64": 6, "string": 8, "binary": 8} | dict.fromkeys(ENUMS, 5)
 BITS = {"i16": 16, "i32": 32, "i64": 64} | dict.fromkeys(ENUMS, 32)
 BOOLEAN, INT32, INT64, FLOAT, BYTE_ARRAY = 0, 1, 2, 4, 6
-PLAIN, RLE, DELTA, DICTIONARY, SPLIT = 0, 3, 5, 8, 9
+PLAIN, RLE, DICTIONARY, SPLIT = 0, 3, 8, 9
 REQUIRED, OPTIONAL, REPEATED = 0, 1, 2
 ZSTD = 6
 
@@ -196,10 +196,6 @@ def varint_at(data, at):
             return value, at
 
 
-def zigzag(u):
-    return u >> 1 ^ -(u & 1)
-
-
 def unpack(data, at, n, width):
     """n values of `width` bits, n a multiple of 8."""
     size = n * width // 8
@@ -212,7 +208,7 @@ def unpack(data, at, n, width):
 
 
 def hybrid(data, n, width):
-    """Exactly n values; what pads the last group of 8 must be 0, and nothing may follow."""
+    """n values; behind them only what fills a group of 8."""
     out, at = [], 0
     while len(out) < n:
         head, at = varint_at(data, at)
@@ -231,27 +227,6 @@ def hybrid(data, n, width):
     need(at == len(data), len(data) - at, "bytes are left behind levels or indices")
     need(len(out) - n < 8, "more than a group of padding")
     return out[:n]
-
-
-def delta(data, n):
-    block, at = varint_at(data, 0)
-    minis, at = varint_at(data, at)
-    count, at = varint_at(data, at)
-    first, at = varint_at(data, at)
-    need(block % 128 == 0 and minis and block // minis % 32 == 0, "delta: bad block size")
-    need(count == n, "delta:", count, "values, not", n)
-    out = [zigzag(first)][:n]
-    while len(out) < n:
-        least, at = varint_at(data, at)
-        widths, at = data[at:at + minis], at + minis
-        for width in widths:
-            if len(out) == n:
-                break
-            values, at = unpack(data, at, block // minis, width)
-            for v in values[:n - len(out)]:
-                out.append((out[-1] + zigzag(least) + v + 2**63) % 2**64 - 2**63)
-    need(at == len(data), "delta: bytes are left over")
-    return out
 
 
 def plain(data, n, kind):
@@ -285,7 +260,7 @@ def split(data, n):
 
 # ---- pages and chunks ----
 
-FITS = {PLAIN: (BOOLEAN, INT32, INT64, FLOAT, BYTE_ARRAY), DELTA: (INT32, INT64), DICTIONARY: (INT32, INT64, FLOAT, BYTE_ARRAY),
+FITS = {PLAIN: (BOOLEAN, INT32, INT64, FLOAT, BYTE_ARRAY), DICTIONARY: (INT32, INT64, FLOAT, BYTE_ARRAY),
         SPLIT: (FLOAT,)}
 
 
@@ -293,8 +268,6 @@ def values_of(data, n, encoding, kind, entries):
     need(kind in FITS.get(encoding, ()), "encoding", encoding, "for type", kind)
     if encoding == PLAIN:
         return plain(data, n, kind)
-    if encoding == DELTA:
-        return delta(data, n)
     if encoding == SPLIT:
         return split(data, n)
     need(entries is not None, "indices without a dictionary")

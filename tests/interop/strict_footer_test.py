@@ -12,7 +12,7 @@ from common import main, make_workspace, parquet_sample as sample, run
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from strict_footer import CREATED_BY, DELTA, FLOAT, PLAIN, REQUIRED, SPLIT, STRUCTS, WIRE, Bad, Thrift, check, parse
+from strict_footer import CREATED_BY, FLOAT, PLAIN, REQUIRED, SPLIT, STRUCTS, WIRE, Bad, Thrift, check, parse
 
 
 def encode(name, fields, extra=None):
@@ -175,8 +175,8 @@ def damaged_pages_are_refused(folder):
     data = sample(folder, 400).read_bytes()
     footer, _ = parse(data)
     said = 0
-    for i, changes in {0: ({"num_values": 399}, {"encoding": DELTA}, {"definition_level_encoding": 4}),
-                       2: ({"encoding": PLAIN}, {"num_values": 401}),
+    for i, changes in {0: ({"num_values": 399}, {"encoding": 5}, {"definition_level_encoding": 4}),
+                       2: ({"encoding": 5}, {"num_values": 401}),
                        5: ({"encoding": PLAIN}, {"repetition_level_encoding": 0}, {"num_values": 1999})}.items():
         for change in changes:
             at = column(footer, i)["data_page_offset"]
