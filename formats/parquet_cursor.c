@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ROWS = 65536 };
+enum { MOST_ROWS = 65536, MAPPED_PIECE = 64 << 10, FORGET_BYTES = 1 << 20 };
 
 qk_status qk_pq_cursor_fail(const qk_pq_cursor *c, qk_error *err)
 {
@@ -100,17 +100,35 @@ void qk_pq_cursor_close(qk_pq_cursor *c)
 
 /* ---- pages ---- */
 
+/* Gives the pages read so far back to the system, so that a mapped file does not stay in memory.
+ * The system maps pages in aligned pieces around the one that is touched, so whole pieces go: else
+ * the edges of many row groups would add up. A neighbour's page that goes too is mapped again. */
+static void forget(qk_pq_cursor *c, size_t least)
+{
+    if (!c->resident) return;
+    const uint8_t *base = c->file->map.data;
+    size_t begin = (size_t)(c->resident - base), end = (size_t)(c->page_at - base);
+    if (end < begin + least) return;
+    begin -= begin % MAPPED_PIECE;
+    end += MAPPED_PIECE - end % MAPPED_PIECE;
+    if (end > c->file->map.size) end = c->file->map.size;
+    qk_map_forget(base + begin, end - begin);
+    c->resident = c->page_at;
+}
+
 /* Row groups without rows need not have pages. */
 static bool next_group(qk_pq_cursor *c)
 {
     const qk_pq_file *f = c->file;
+    c->page_at = c->at;
+    forget(c, 1);
     while (c->next_group < f->n_groups && !f->groups[c->next_group].rows) c->next_group++;
     if (c->next_group == f->n_groups) return false;
     const qk_pq_group *g = &f->groups[c->next_group++];
     const qk_pq_chunk *k = &g->chunks[c->column];
     int64_t begin = k->data_offset;
     if (k->dictionary_offset > 0 && k->dictionary_offset < begin) begin = k->dictionary_offset;
-    c->begin = c->at = c->page_at = c->file->map.data + begin;
+    c->begin = c->at = c->page_at = c->resident = c->file->map.data + begin;
     c->end = c->begin + k->compressed;
     c->chunk_left = k->values;
     c->rows_left = g->rows;
@@ -155,6 +173,7 @@ static qk_status take_page(qk_pq_cursor *c, uint64_t *skip, qk_error *err)
     size_t header;
     const qk_pq_chunk *k = &c->file->groups[c->next_group - 1].chunks[c->column];
     c->page_at = c->at;
+    forget(c, FORGET_BYTES);
     if (c->at == c->end)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column ends after %lld of %lld values",
                        (long long)(k->values - c->chunk_left), (long long)k->values);

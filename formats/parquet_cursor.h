@@ -15,6 +15,7 @@ struct qk_pq_cursor {
     size_t next_group;
     /* The current row group. */
     const uint8_t *begin, *at, *end; /* its chunk; at: the next page */
+    const uint8_t *resident;         /* pages before it are given back to the system */
     int64_t chunk_left;              /* values in pages not begun */
     qk_pq_dictionary dictionary;
     /* The current page. */

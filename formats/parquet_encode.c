@@ -80,56 +80,12 @@ void qk_pq_encode_list_starts(qk_buf *out, size_t rows, size_t list_size)
     out->size += bytes;
 }
 
-/* ---- DELTA_BINARY_PACKED ---- */
-
-enum { BLOCK = 128, MINIBLOCKS = 4, MINIBLOCK = BLOCK / MINIBLOCKS };
-
-static void zigzag(qk_buf *out, int64_t v)
-{
-    varint(out, ((uint64_t)v << 1) ^ (uint64_t)(v >> 63));
-}
-
-static int width_of(const uint64_t *values, size_t n)
-{
-    uint64_t all = 0;
-    for (size_t i = 0; i < n; i++) all |= values[i];
-    int width = 0;
-    for (; all; all >>= 1) width++;
-    return width;
-}
-
-/* One block: the smallest difference, four widths, four miniblocks of what is above it. */
-static void delta_block(qk_buf *out, const int64_t *values, size_t n)
-{
-    uint64_t above[BLOCK] = {0};
-    int64_t least = INT64_MAX;
-    for (size_t i = 0; i < n; i++) {
-        int64_t delta = (int64_t)((uint64_t)values[i] - (uint64_t)values[(ptrdiff_t)i - 1]);
-        if (delta < least) least = delta;
-        above[i] = (uint64_t)delta;
-    }
-    for (size_t i = 0; i < n; i++) above[i] -= (uint64_t)least;
-    zigzag(out, least);
-    for (size_t m = 0; m < MINIBLOCKS; m++)
-        qk_buf_add_byte(out, (uint8_t)width_of(above + m * MINIBLOCK, MINIBLOCK));
-    for (size_t m = 0; m * MINIBLOCK < n; m++)
-        pack(out, above + m * MINIBLOCK, MINIBLOCK, width_of(above + m * MINIBLOCK, MINIBLOCK));
-}
-
-void qk_pq_encode_delta(qk_buf *out, const int64_t *values, size_t n)
-{
-    varint(out, BLOCK);
-    varint(out, MINIBLOCKS);
-    varint(out, n);
-    zigzag(out, n ? values[0] : 0);
-    for (size_t i = 1; i < n; i += BLOCK)
-        delta_block(out, values + i, n - i < BLOCK ? n - i : BLOCK);
-}
-
 void qk_pq_encode_split(qk_buf *out, const float *values, size_t n)
 {
     qk_buf_reserve(out, 4 * n);
-    uint8_t *b0 = out->data + out->size, *b1 = b0 + n, *b2 = b1 + n, *b3 = b2 + n;
+    uint8_t *restrict b0 = out->data + out->size, *restrict b1 = b0 + n, *restrict b2 = b1 + n,
+                      *restrict b3 = b2 + n;
+#pragma omp simd
     for (size_t i = 0; i < n; i++) {
         uint32_t u;
         memcpy(&u, values + i, 4);

@@ -1,8 +1,8 @@
 /* Encodings of Parquet pages, appended to a buffer. Source: parquet-format, Encodings.md.
  *
  *   RLE/bit-packed hybrid  runs: varint(count << 1), value;  groups of 8: varint(groups << 1 | 1)
- *   DELTA_BINARY_PACKED    first value, then blocks of 128 differences in 4 bit-packed miniblocks
  *   BYTE_STREAM_SPLIT      byte 0 of all floats, byte 1 of all floats, ...: compresses well
+ * DELTA_BINARY_PACKED is left out on purpose: fastparquet reads it wrongly, and zstd gains as much.
  *
  * next: formats/parquet_write.c */
 #pragma once
@@ -17,5 +17,4 @@ void qk_pq_encode_hybrid(qk_buf *out, const uint32_t *values, size_t n, int widt
 void qk_pq_encode_run(qk_buf *out, uint32_t value, size_t n, int width);
 /* Repetition levels of rows fixed-size lists: 0 1 1 .. 1, again and again. */
 void qk_pq_encode_list_starts(qk_buf *out, size_t rows, size_t list_size);
-void qk_pq_encode_delta(qk_buf *out, const int64_t *values, size_t n);
 void qk_pq_encode_split(qk_buf *out, const float *values, size_t n);

@@ -123,6 +123,9 @@ static void read_chunk(qk_thrift_in *t, qk_pq_chunk *c, qk_arena *arena)
         }
 }
 
+/* Of a column chunk in the footer: less cannot hold its size, its place and its path. */
+enum { LEAST_CHUNK_BYTES = 16, FORGET_BYTES = 1 << 20 };
+
 static void read_group(qk_thrift_in *t, qk_pq_file *file, size_t index)
 {
     qk_thrift_field f = {0}, element;
@@ -134,6 +137,9 @@ static void read_group(qk_thrift_in *t, qk_pq_file *file, size_t index)
             if (n != file->n_leaves && !t->problem[0])
                 qk_thrift_fail(t, "row group %zu has %zu column chunks for %zu columns", index, n,
                                file->n_leaves);
+            if (n > (size_t)(t->end - t->at) / LEAST_CHUNK_BYTES)
+                qk_thrift_fail(t, "row group %zu has %zu column chunks in %zu bytes", index, n,
+                               (size_t)(t->end - t->at));
             if (t->problem[0]) return;
             g->chunks = qk_arena_alloc(&file->arena, n, sizeof *g->chunks);
             for (size_t i = 0; i < n && !t->problem[0]; i++)
@@ -157,8 +163,13 @@ static void read_groups(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_file *f
     size_t n = qk_thrift_read_list(t, f, QK_THRIFT_T_STRUCT, "row_groups", &element);
     if (file->groups) qk_thrift_fail(t, "the footer has two lists of row groups");
     file->groups = qk_arena_alloc(&file->arena, n + 1, sizeof *file->groups);
-    for (; file->n_groups < n && !t->problem[0]; file->n_groups++)
+    const uint8_t *begin = t->at;
+    for (; file->n_groups < n && !t->problem[0]; file->n_groups++) {
         read_group(t, file, file->n_groups);
+        if (t->at - begin < FORGET_BYTES) continue;
+        qk_map_forget(begin, (size_t)(t->at - begin)); /* what is kept is copied */
+        begin = t->at;
+    }
 }
 
 static void read_pair(qk_thrift_in *t, qk_pq_pair *pair, qk_arena *arena)

@@ -80,6 +80,7 @@ static void read_type_header(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_pa
 
 static qk_status check_page(const qk_pq_page *p, size_t left, qk_error *err)
 {
+    int32_t most = p->type == QK_PQ_PAGE_DICTIONARY ? QK_PQ_MOST_DICTIONARY : QK_PQ_MOST_PAGE;
     if (p->packed_bytes < 0 || p->plain_bytes < 0)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the page header has a negative page size");
     if ((size_t)p->packed_bytes > left)
@@ -89,6 +90,9 @@ static qk_status check_page(const qk_pq_page *p, size_t left, qk_error *err)
     if (p->type < 0 || p->type > QK_PQ_PAGE_DATA_V2)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "unknown page type %d", p->type);
     if (p->type == QK_PQ_PAGE_INDEX) return QK_OK;
+    if (p->plain_bytes > most)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, "write the file again with smaller pages",
+                       "a page of %d bytes is more than the limit of %d", p->plain_bytes, most);
     if (!p->has_header)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the page header has no part for type %d",
                        p->type);

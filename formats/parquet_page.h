@@ -13,6 +13,10 @@
 #include "formats/codec.h"
 #include "formats/parquet_decode.h"
 
+/* A page that expands to more is refused. Writers cut pages at about 1 MB; those that make one page
+ * of a whole row group stay far below too. */
+enum { QK_PQ_MOST_PAGE = 1 << 30, QK_PQ_MOST_DICTIONARY = 256 << 20 };
+
 typedef enum qk_pq_page_type {
     QK_PQ_PAGE_DATA = 0,
     QK_PQ_PAGE_INDEX = 1,

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAGIC_BYTES = 4, TAIL_BYTES = 8 };
+enum { MAGIC_BYTES = 4, TAIL_BYTES = 8, MOST_FOOTER = 128 << 20 };
 
 /* What a file that is no Parquet begins with, for the message. */
 static qk_status not_parquet(const char *path, const qk_map *map, const char *where, qk_error *err)
@@ -38,6 +38,10 @@ static qk_status find_footer(const char *path, const qk_map *map, size_t *at, si
         return qk_fail(err, QK_ERR_FORMAT, NULL,
                        "%s: the footer's length, %zu, exceeds the file of %zu bytes", path, *n,
                        map->size);
+    if (*n > MOST_FOOTER)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, "write the file again with larger row groups",
+                       "%s: a footer of %zu bytes is more than the limit of %d", path, *n,
+                       MOST_FOOTER);
     if (*n == 0) return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the footer is empty", path);
     *at = map->size - TAIL_BYTES - *n;
     return QK_OK;
@@ -58,6 +62,7 @@ qk_status qk_pq_open(qk_pq_file **out, const char *path, qk_error *err)
         qk_pq_close(f);
         return status;
     }
+    qk_map_forget(map.data + f->footer_at, n); /* statistics may be looked at again, from disk */
     *out = f;
     return QK_OK;
 }

@@ -1,60 +1,24 @@
-/* See parquet_write.h. From top to bottom: buffering rows, pages, chunks, row groups, footer. */
-#include "formats/parquet_write.h"
+/* See parquet_write.h. From top to bottom: buffering rows, pages, chunks, row groups. */
+#include "formats/parquet_writer.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
-#include <zstd.h>
 
-#include "formats/arrow_schema.h"
 #include "formats/parquet_encode.h"
+#include "formats/parquet_page.h"
 #include "formats/thrift_write.h"
 
-/* Numbers of parquet.thrift. */
-enum { T_BOOLEAN = 0, T_INT32 = 1, T_INT64 = 2, T_FLOAT = 4, T_BYTE_ARRAY = 6 };
-enum { E_PLAIN = 0, E_RLE = 3, E_DELTA = 5, E_RLE_DICTIONARY = 8, E_BYTE_STREAM_SPLIT = 9 };
-enum { PAGE_DATA = 0, PAGE_DICTIONARY = 2, CODEC_ZSTD = 6, OPTIONAL = 1, REPEATED = 2 };
-
 /* A page holds about this many bytes before compression. */
-enum { PAGE_BYTES = 1 << 20, DICTIONARY_BYTES = 1 << 20, ZSTD_LEVEL = 3, LONGEST_STATISTIC = 64 };
+enum { PAGE_BYTES = 1 << 20, DICTIONARY_BYTES = 1 << 20 };
 
-/* One column's rows of the open row group. */
-typedef struct column {
-    qk_pq_column spec;
-    qk_buf values; /* int64_t for integers and booleans, float, or string offsets (uint32_t) */
-    qk_buf text;   /* strings end to end */
-    qk_buf valid;  /* one byte per row */
-    size_t nulls;
-} column;
+/* zstd's level for most pages. Bytes of floats hardly repeat: a search for matches costs time
+ * there, and short chance matches cost more than plain literals, so the table of places is small.
+ */
+enum { LEVEL = 3, SPLIT_LEVEL = 1, SPLIT_HASH_LOG = 10 };
 
-/* What the footer says of one chunk. */
-typedef struct chunk {
-    int64_t values, uncompressed, compressed, data_offset, dictionary_offset, nulls;
-    int encoding;
-    char least[LONGEST_STATISTIC], most[LONGEST_STATISTIC];
-    size_t least_size, most_size; /* 0 and 0: no statistics but the count of nulls */
-} chunk;
-
-typedef struct group {
-    int64_t rows, offset;
-    chunk *chunks;
-} group;
-
-struct qk_pq_writer {
-    qk_writer file;
-    column *columns;
-    size_t n_columns, rows_per_group, rows;
-    int64_t total_rows;
-    group *groups;
-    size_t n_groups, groups_capacity;
-    qk_names keys, metadata;
-    char *created_by;
-    ZSTD_CCtx *zstd;
-    qk_buf body, packed, numbers; /* reused by pages */
-};
-
-static bool is_number(const column *c)
+static bool is_number(const qk_pq_column_rows *c)
 {
     return c->spec.kind == QK_PQ_INT32 || c->spec.kind == QK_PQ_INT64 || c->spec.kind == QK_PQ_BOOL;
 }
@@ -86,7 +50,7 @@ qk_status qk_pq_create(qk_pq_writer **out, const char *path, const qk_pq_column 
     return QK_OK;
 }
 
-static void add_row(column *c, const qk_pq_values *v, size_t i)
+static void add_row(qk_pq_column_rows *c, const qk_pq_values *v, size_t i)
 {
     bool valid = !v->valid || v->valid[i];
     int64_t number = 0;
@@ -112,7 +76,7 @@ static void add_row(column *c, const qk_pq_values *v, size_t i)
     }
 }
 
-static void add_rows(column *c, const qk_pq_values *v, size_t first, size_t n)
+static void add_rows(qk_pq_column_rows *c, const qk_pq_values *v, size_t first, size_t n)
 {
     if (c->spec.kind == QK_PQ_FLOATS) {
         size_t d = (size_t)c->spec.list_size;
@@ -149,25 +113,52 @@ static void plain_string(qk_buf *out, const char *text)
     qk_buf_add(out, text, n);
 }
 
-/* Compresses w->body and writes it as a page; v: values of a data page, entries of a dictionary. */
-static void write_page(qk_pq_writer *w, chunk *c, int type, size_t v, int encoding)
+/* From here on the page's bytes are of another kind: they get a block, and a code, of their own. */
+static void cut(qk_pq_writer *w, size_t at)
 {
+    QK_ASSERT(w->n_cuts < sizeof w->cuts / sizeof *w->cuts);
+    w->cuts[w->n_cuts++] = at;
+}
+
+/* w->body as one zstd frame in w->packed. */
+static void pack_page(qk_pq_writer *w, bool split)
+{
+    ZSTD_CCtx_reset(w->zstd, ZSTD_reset_session_and_parameters);
+    ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_compressionLevel, split ? SPLIT_LEVEL : LEVEL);
+    if (split) ZSTD_CCtx_setParameter(w->zstd, ZSTD_c_hashLog, SPLIT_HASH_LOG);
+    ZSTD_CCtx_setPledgedSrcSize(w->zstd, w->body.size);
     qk_buf_clear(&w->packed);
-    qk_buf_reserve(&w->packed, ZSTD_compressBound(w->body.size));
-    size_t size = ZSTD_compressCCtx(w->zstd, w->packed.data, w->packed.capacity, w->body.data,
-                                    w->body.size, ZSTD_LEVEL);
-    QK_ASSERT(!ZSTD_isError(size) && size <= INT32_MAX && w->body.size <= INT32_MAX);
+    qk_buf_reserve(&w->packed, ZSTD_compressBound(w->body.size) + 64 * (w->n_cuts + 1));
+    ZSTD_outBuffer out = {w->packed.data, w->packed.capacity, 0};
+    for (size_t i = 0, begin = 0; i <= w->n_cuts; i++) {
+        size_t end = i < w->n_cuts ? w->cuts[i] : w->body.size;
+        ZSTD_inBuffer in = {w->body.data + begin, end - begin, 0};
+        size_t left =
+            ZSTD_compressStream2(w->zstd, &out, &in, i < w->n_cuts ? ZSTD_e_flush : ZSTD_e_end);
+        QK_ASSERT(left == 0 && in.pos == in.size);
+        begin = end;
+    }
+    w->packed.size = out.pos;
+    w->n_cuts = 0;
+    QK_ASSERT(w->packed.size <= INT32_MAX && w->body.size <= INT32_MAX);
+}
+
+/* Compresses w->body and writes it as a page; v: values of a data page, entries of a dictionary. */
+static void write_page(qk_pq_writer *w, qk_pq_chunk_out *c, int type, size_t v, int encoding)
+{
+    pack_page(w, encoding == QK_PQ_E_BYTE_STREAM_SPLIT);
+    size_t size = w->packed.size;
     qk_thrift_out t = {0};
     qk_thrift_begin(&t, 0);
     qk_thrift_i32(&t, 1, type);
     qk_thrift_i32(&t, 2, (int32_t)w->body.size);
     qk_thrift_i32(&t, 3, (int32_t)size);
     qk_thrift_i32(&t, 4, (int32_t)crc32(0, w->packed.data, (uInt)size));
-    qk_thrift_begin(&t, type == PAGE_DATA ? 5 : 7);
+    qk_thrift_begin(&t, type == QK_PQ_PAGE_DATA ? 5 : 7);
     qk_thrift_i32(&t, 1, (int32_t)v);
     qk_thrift_i32(&t, 2, encoding);
-    if (type == PAGE_DATA) qk_thrift_i32(&t, 3, E_RLE);
-    if (type == PAGE_DATA) qk_thrift_i32(&t, 4, E_RLE);
+    if (type == QK_PQ_PAGE_DATA) qk_thrift_i32(&t, 3, QK_PQ_E_RLE);
+    if (type == QK_PQ_PAGE_DATA) qk_thrift_i32(&t, 4, QK_PQ_E_RLE);
     qk_thrift_end(&t);
     qk_thrift_end(&t);
     qk_writer_add(&w->file, t.buf.data, t.buf.size);
@@ -194,7 +185,7 @@ static size_t open_levels(qk_buf *body)
 
 /* Definition levels of rows first .. first + n - 1 of a flat column; returns how many are not null.
  */
-static size_t write_definitions(qk_pq_writer *w, const column *c, size_t first, size_t n)
+static size_t write_definitions(qk_pq_writer *w, const qk_pq_column_rows *c, size_t first, size_t n)
 {
     size_t at = open_levels(&w->body), present = 0;
     qk_buf_clear(&w->numbers);
@@ -224,7 +215,7 @@ static uint64_t hash(const void *bytes, size_t n)
     return h ^ h >> 29;
 }
 
-static const void *value_at(const column *c, size_t i, size_t *n)
+static const void *value_at(const qk_pq_column_rows *c, size_t i, size_t *n)
 {
     if (c->spec.kind != QK_PQ_STRING) {
         *n = 8;
@@ -236,7 +227,7 @@ static const void *value_at(const column *c, size_t i, size_t *n)
     return text;
 }
 
-static void add_entry(dictionary *d, const column *c, const void *value)
+static void add_entry(dictionary *d, const qk_pq_column_rows *c, const void *value)
 {
     if (c->spec.kind == QK_PQ_STRING)
         plain_string(&d->entries, value);
@@ -246,7 +237,7 @@ static void add_entry(dictionary *d, const column *c, const void *value)
 }
 
 /* false when it does not pay: too many different values. */
-static bool make_dictionary(dictionary *d, const column *c, size_t n)
+static bool make_dictionary(dictionary *d, const qk_pq_column_rows *c, size_t n)
 {
     size_t most = n / 2 < 65536 ? n / 2 : 65536;
     *d = (dictionary){.indices = qk_alloc(n, 4), .n_slots = 16};
@@ -281,7 +272,7 @@ static void free_dictionary(dictionary *d)
 
 /* ---- statistics ---- */
 
-static void number_statistics(chunk *k, const column *c, size_t n)
+static void number_statistics(qk_pq_chunk_out *k, const qk_pq_column_rows *c, size_t n)
 {
     const int64_t *v = (const int64_t *)(const void *)c->values.data;
     if (!n) return;
@@ -300,7 +291,7 @@ static void number_statistics(chunk *k, const column *c, size_t n)
 }
 
 /* Byte order, as the UTF8 column order says; long strings are left out rather than cut. */
-static void string_statistics(chunk *k, const column *c, size_t n)
+static void string_statistics(qk_pq_chunk_out *k, const qk_pq_column_rows *c, size_t n)
 {
     const char *least = NULL, *most = NULL;
     size_t size;
@@ -309,7 +300,8 @@ static void string_statistics(chunk *k, const column *c, size_t n)
         if (!least || strcmp(text, least) < 0) least = text;
         if (!most || strcmp(text, most) > 0) most = text;
     }
-    if (!n || strlen(least) > LONGEST_STATISTIC || strlen(most) > LONGEST_STATISTIC) return;
+    if (!n || strlen(least) > QK_PQ_LONGEST_STATISTIC || strlen(most) > QK_PQ_LONGEST_STATISTIC)
+        return;
     memcpy(k->least, least, k->least_size = strlen(least));
     memcpy(k->most, most, k->most_size = strlen(most));
 }
@@ -317,16 +309,14 @@ static void string_statistics(chunk *k, const column *c, size_t n)
 /* ---- chunks ---- */
 
 /* Values first .. first + n - 1 into the page's body. */
-static void write_values(qk_pq_writer *w, const column *c, const dictionary *d, int encoding,
-                         size_t first, size_t n)
+static void write_values(qk_pq_writer *w, const qk_pq_column_rows *c, const dictionary *d,
+                         int encoding, size_t first, size_t n)
 {
     const int64_t *numbers = (const int64_t *)(const void *)c->values.data + first;
-    if (encoding == E_RLE_DICTIONARY) {
+    if (encoding == QK_PQ_E_RLE_DICTIONARY) {
         int width = qk_pq_bit_width((uint32_t)d->count - 1);
         qk_buf_add_byte(&w->body, (uint8_t)width);
         qk_pq_encode_hybrid(&w->body, d->indices + first, n, width);
-    } else if (encoding == E_DELTA) {
-        qk_pq_encode_delta(&w->body, numbers, n);
     } else if (c->spec.kind == QK_PQ_STRING) {
         size_t size;
         for (size_t i = first; i < first + n; i++) plain_string(&w->body, value_at(c, i, &size));
@@ -336,7 +326,7 @@ static void write_values(qk_pq_writer *w, const column *c, const dictionary *d, 
 }
 
 /* Rows of a page: a fixed number, so that cuts depend on nothing else. */
-static size_t page_rows(const column *c, size_t rows)
+static size_t page_rows(const qk_pq_column_rows *c, size_t rows)
 {
     if (c->spec.kind == QK_PQ_STRING) {
         size_t mean = c->text.size / (rows ? rows : 1) + 4, n = PAGE_BYTES / mean;
@@ -346,24 +336,22 @@ static size_t page_rows(const column *c, size_t rows)
     return bytes < PAGE_BYTES ? PAGE_BYTES / bytes : 1;
 }
 
-static void write_flat(qk_pq_writer *w, column *c, chunk *k, size_t rows)
+static void write_flat(qk_pq_writer *w, qk_pq_column_rows *c, qk_pq_chunk_out *k, size_t rows)
 {
     dictionary d = {0};
     size_t present = rows - c->nulls, at = 0, step = page_rows(c, rows);
     bool with_dictionary = c->spec.kind != QK_PQ_BOOL && make_dictionary(&d, c, present);
-    k->encoding = with_dictionary                              ? E_RLE_DICTIONARY
-                  : is_number(c) && c->spec.kind != QK_PQ_BOOL ? E_DELTA
-                                                               : E_PLAIN;
+    k->encoding = with_dictionary ? QK_PQ_E_RLE_DICTIONARY : QK_PQ_E_PLAIN;
     if (with_dictionary) {
         k->dictionary_offset = (int64_t)w->file.offset;
         qk_buf_add(&w->body, d.entries.data, d.entries.size);
-        write_page(w, k, PAGE_DICTIONARY, d.count, E_PLAIN);
+        write_page(w, k, QK_PQ_PAGE_DICTIONARY, d.count, QK_PQ_E_PLAIN);
     }
     k->data_offset = (int64_t)w->file.offset;
     for (size_t row = 0; row < rows; row += step) {
         size_t n = rows - row < step ? rows - row : step, values = write_definitions(w, c, row, n);
         write_values(w, c, &d, k->encoding, at, values);
-        write_page(w, k, PAGE_DATA, n, k->encoding);
+        write_page(w, k, QK_PQ_PAGE_DATA, n, k->encoding);
         at += values;
     }
     k->values = (int64_t)rows;
@@ -376,11 +364,12 @@ static void write_flat(qk_pq_writer *w, column *c, chunk *k, size_t rows)
 }
 
 /* Lists are never null and always full: repetition 0 1 1 .., definition 3 everywhere. */
-static void write_floats(qk_pq_writer *w, const column *c, chunk *k, size_t rows)
+static void write_floats(qk_pq_writer *w, const qk_pq_column_rows *c, qk_pq_chunk_out *k,
+                         size_t rows)
 {
     size_t d = (size_t)c->spec.list_size, step = page_rows(c, rows);
     const float *values = (const float *)(const void *)c->values.data;
-    k->encoding = c->spec.plain ? E_PLAIN : E_BYTE_STREAM_SPLIT;
+    k->encoding = c->spec.plain ? QK_PQ_E_PLAIN : QK_PQ_E_BYTE_STREAM_SPLIT;
     k->data_offset = (int64_t)w->file.offset;
     for (size_t row = 0; row < rows; row += step) {
         size_t n = rows - row < step ? rows - row : step, at = open_levels(&w->body);
@@ -389,11 +378,14 @@ static void write_floats(qk_pq_writer *w, const column *c, chunk *k, size_t rows
         at = open_levels(&w->body);
         qk_pq_encode_run(&w->body, 3, n * d, 2);
         close_levels(&w->body, at);
-        if (c->spec.plain)
+        cut(w, w->body.size);
+        if (c->spec.plain) {
             qk_buf_add(&w->body, values + row * d, n * d * sizeof(float));
-        else
+        } else {
+            for (size_t byte = 1; byte < 4; byte++) cut(w, w->body.size + byte * n * d);
             qk_pq_encode_split(&w->body, values + row * d, n * d);
-        write_page(w, k, PAGE_DATA, n * d, k->encoding);
+        }
+        write_page(w, k, QK_PQ_PAGE_DATA, n * d, k->encoding);
     }
     k->values = (int64_t)(rows * d);
 }
@@ -402,11 +394,11 @@ static void write_group(qk_pq_writer *w)
 {
     if (!w->rows) return;
     QK_GROW(w->groups, w->n_groups, w->groups_capacity);
-    group *g = &w->groups[w->n_groups++];
-    *g = (group){.rows = (int64_t)w->rows, .offset = (int64_t)w->file.offset};
+    qk_pq_group_out *g = &w->groups[w->n_groups++];
+    *g = (qk_pq_group_out){.rows = (int64_t)w->rows, .offset = (int64_t)w->file.offset};
     g->chunks = qk_zalloc(w->n_columns, sizeof *g->chunks);
     for (size_t i = 0; i < w->n_columns; i++) {
-        column *c = &w->columns[i];
+        qk_pq_column_rows *c = &w->columns[i];
         if (c->spec.kind == QK_PQ_FLOATS)
             write_floats(w, c, &g->chunks[i], w->rows);
         else
@@ -440,152 +432,7 @@ void qk_pq_set_metadata(qk_pq_writer *w, const char *key, const char *value)
     qk_names_add(&w->metadata, value);
 }
 
-/* ---- footer ---- */
-
-static int physical_type(qk_pq_kind kind)
-{
-    static const int types[] = {T_INT32, T_INT64, T_BOOLEAN, T_BYTE_ARRAY, T_FLOAT};
-    return types[kind];
-}
-
-/* type -1: a group; logical: the field of the union LogicalType, 0: none. */
-static void schema_element(qk_thrift_out *t, const char *name, int type, int repetition,
-                           int children, int converted, int logical)
-{
-    qk_thrift_begin(t, 0);
-    if (type >= 0) qk_thrift_i32(t, 1, type);
-    if (repetition >= 0) qk_thrift_i32(t, 3, repetition);
-    qk_thrift_str(t, 4, name);
-    if (children) qk_thrift_i32(t, 5, children);
-    if (converted >= 0) qk_thrift_i32(t, 6, converted);
-    if (logical) {
-        qk_thrift_begin(t, 10);
-        qk_thrift_begin(t, logical);
-        qk_thrift_end(t);
-        qk_thrift_end(t);
-    }
-    qk_thrift_end(t);
-}
-
-enum { CONVERTED_UTF8 = 0, CONVERTED_LIST = 3, LOGICAL_STRING = 1, LOGICAL_LIST = 3 };
-
-static void write_schema(qk_thrift_out *t, const qk_pq_writer *w)
-{
-    size_t n = 1 + w->n_columns;
-    for (size_t i = 0; i < w->n_columns; i++) n += w->columns[i].spec.kind == QK_PQ_FLOATS ? 2 : 0;
-    qk_thrift_list(t, 2, QK_THRIFT_STRUCT, n);
-    schema_element(t, "schema", -1, -1, (int)w->n_columns, -1, 0);
-    for (size_t i = 0; i < w->n_columns; i++) {
-        const qk_pq_column *c = &w->columns[i].spec;
-        if (c->kind == QK_PQ_FLOATS) {
-            schema_element(t, c->name, -1, OPTIONAL, 1, CONVERTED_LIST, LOGICAL_LIST);
-            schema_element(t, "list", -1, REPEATED, 1, -1, 0);
-            schema_element(t, "element", T_FLOAT, OPTIONAL, 0, -1, 0);
-        } else if (c->kind == QK_PQ_STRING) {
-            schema_element(t, c->name, T_BYTE_ARRAY, OPTIONAL, 0, CONVERTED_UTF8, LOGICAL_STRING);
-        } else {
-            schema_element(t, c->name, physical_type(c->kind), OPTIONAL, 0, -1, 0);
-        }
-    }
-}
-
-static void write_statistics(qk_thrift_out *t, const chunk *k)
-{
-    qk_thrift_begin(t, 12);
-    qk_thrift_i64(t, 3, k->nulls);
-    if (k->least_size || k->most_size) {
-        qk_thrift_bytes(t, 5, k->most, k->most_size);
-        qk_thrift_bytes(t, 6, k->least, k->least_size);
-    }
-    qk_thrift_end(t);
-}
-
-static void write_chunk(qk_thrift_out *t, const qk_pq_column *c, const chunk *k)
-{
-    bool list = c->kind == QK_PQ_FLOATS;
-    qk_thrift_begin(t, 0);
-    qk_thrift_i64(t, 2, 0); /* file_offset: 0 by today's reading of the format */
-    qk_thrift_begin(t, 3);
-    qk_thrift_i32(t, 1, physical_type(c->kind));
-    qk_thrift_list(t, 2, QK_THRIFT_I32, k->dictionary_offset ? 3 : 2);
-    qk_thrift_item_i32(t, E_RLE);
-    qk_thrift_item_i32(t, k->encoding);
-    if (k->dictionary_offset) qk_thrift_item_i32(t, E_PLAIN);
-    qk_thrift_list(t, 3, QK_THRIFT_BINARY, list ? 3 : 1);
-    qk_thrift_item_str(t, c->name);
-    if (list) qk_thrift_item_str(t, "list");
-    if (list) qk_thrift_item_str(t, "element");
-    qk_thrift_i32(t, 4, CODEC_ZSTD);
-    qk_thrift_i64(t, 5, k->values);
-    qk_thrift_i64(t, 6, k->uncompressed);
-    qk_thrift_i64(t, 7, k->compressed);
-    qk_thrift_i64(t, 9, k->data_offset);
-    if (k->dictionary_offset) qk_thrift_i64(t, 11, k->dictionary_offset);
-    write_statistics(t, k);
-    qk_thrift_end(t);
-    qk_thrift_end(t);
-}
-
-static void write_group_metadata(qk_thrift_out *t, const qk_pq_writer *w, const group *g, size_t i)
-{
-    int64_t uncompressed = 0, compressed = 0;
-    qk_thrift_begin(t, 0);
-    qk_thrift_list(t, 1, QK_THRIFT_STRUCT, w->n_columns);
-    for (size_t c = 0; c < w->n_columns; c++) {
-        write_chunk(t, &w->columns[c].spec, &g->chunks[c]);
-        uncompressed += g->chunks[c].uncompressed;
-        compressed += g->chunks[c].compressed;
-    }
-    qk_thrift_i64(t, 2, uncompressed);
-    qk_thrift_i64(t, 3, g->rows);
-    qk_thrift_i64(t, 5, g->offset);
-    qk_thrift_i64(t, 6, compressed);
-    if (i <= INT16_MAX) qk_thrift_i16(t, 7, (int16_t)i);
-    qk_thrift_end(t);
-}
-
-static void write_metadata(qk_thrift_out *t, const qk_pq_writer *w)
-{
-    qk_thrift_list(t, 5, QK_THRIFT_STRUCT, w->keys.count);
-    for (size_t i = 0; i < w->keys.count; i++) {
-        qk_thrift_begin(t, 0);
-        qk_thrift_str(t, 1, w->keys.items[i]);
-        qk_thrift_str(t, 2, w->metadata.items[i]);
-        qk_thrift_end(t);
-    }
-}
-
-static void write_footer(qk_pq_writer *w)
-{
-    qk_thrift_out t = {0};
-    qk_pq_column *columns = qk_alloc(w->n_columns, sizeof *columns);
-    for (size_t i = 0; i < w->n_columns; i++) columns[i] = w->columns[i].spec;
-    char *arrow = qk_arrow_schema(columns, w->n_columns);
-    qk_pq_set_metadata(w, "ARROW:schema", arrow);
-    free(arrow);
-    free(columns);
-    qk_thrift_begin(&t, 0);
-    qk_thrift_i32(&t, 1, 2);
-    write_schema(&t, w);
-    qk_thrift_i64(&t, 3, w->total_rows);
-    qk_thrift_list(&t, 4, QK_THRIFT_STRUCT, w->n_groups);
-    for (size_t g = 0; g < w->n_groups; g++) write_group_metadata(&t, w, &w->groups[g], g);
-    write_metadata(&t, w);
-    qk_thrift_str(&t, 6, w->created_by);
-    qk_thrift_list(&t, 7, QK_THRIFT_STRUCT, w->n_columns);
-    for (size_t i = 0; i < w->n_columns; i++) { /* ColumnOrder: TYPE_ORDER */
-        qk_thrift_begin(&t, 0);
-        qk_thrift_begin(&t, 1);
-        qk_thrift_end(&t);
-        qk_thrift_end(&t);
-    }
-    qk_thrift_end(&t);
-    uint32_t size = (uint32_t)t.buf.size;
-    qk_writer_add(&w->file, t.buf.data, t.buf.size);
-    qk_writer_add(&w->file, &size, 4);
-    qk_writer_add(&w->file, "PAR1", 4);
-    qk_buf_free(&t.buf);
-}
+/* ---- the end ---- */
 
 static void writer_free(qk_pq_writer *w)
 {
@@ -611,7 +458,7 @@ static void writer_free(qk_pq_writer *w)
 qk_status qk_pq_commit(qk_pq_writer *w, uint64_t *bytes, qk_error *err)
 {
     write_group(w);
-    write_footer(w);
+    qk_pq_write_footer(w);
     if (bytes) *bytes = w->file.offset;
     qk_status s = qk_writer_commit(&w->file, err);
     writer_free(w);

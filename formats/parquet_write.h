@@ -10,7 +10,7 @@
  * apache/parquet-format, README.md, Encodings.md and parquet.thrift; the metadata "ARROW:schema" of
  * Arrow's C++ writer (formats/arrow_schema.h).
  *
- * next: formats/parquet_encode.h */
+ * next: formats/parquet_writer.h */
 #pragma once
 
 #include "engine/base/file.h"

@@ -1,11 +1,13 @@
 /* formats/parquet: encodings against known bytes, writer to reader, the same bytes however rows are
- * appended, and damaged files. tests/interop/load.py has other programs read the files. */
+ * appended, and damaged files. tests/interop/readers.py has other programs read the files.
+ * usage: test_parquet [write FILE ROWS ROWS_PER_GROUP split|plain] */
 #include "tests/test.h"
 
 #include <unistd.h>
 
 #include "formats/parquet_bits.h"
 #include "formats/parquet_encode.h"
+#include "formats/parquet_page.h"
 #include "formats/parquet_read.h"
 #include "formats/parquet_write.h"
 #include "formats/thrift_read.h"
@@ -111,25 +113,28 @@ static void test_list_starts(void)
         }
 }
 
+/* Encodings.md's two examples, in blocks of 128 with 4 miniblocks. */
 static void test_delta(void)
 {
-    int64_t values[700], back[700];
-    for (int kind = 0; kind < 4; kind++)
-        for (size_t n = 0; n < 700; n += n < 3 ? 1 : 127) {
-            for (size_t i = 0; i < n; i++)
-                values[i] = kind == 0   ? (int64_t)i
-                            : kind == 1 ? (int64_t)(i * i) - 5000
-                            : kind == 2 ? (i & 1 ? INT64_MAX : INT64_MIN)
-                                        : 42;
-            qk_buf b = {0};
-            qk_pq_encode_delta(&b, values, n);
-            qk_pq_delta d;
-            CHECK_INT(qk_pq_delta_open(&d, b.data, b.size, n, &test_error), QK_OK);
-            CHECK_INT(qk_pq_delta_read(&d, back, n, &test_error), QK_OK);
-            CHECK(d.at == b.data + b.size);
-            CHECK_MSG(!memcmp(values, back, n * 8), "kind %d, %zu values", kind, n);
-            qk_buf_free(&b);
-        }
+    static const uint8_t steps[] = {0x80, 1, 4, 5, 2, 2, 0, 0, 0, 0};
+    static const uint8_t packed[] = {0x80, 1,    4,    8, 14, 3, 2, 0, 0,
+                                     0,    0xC0, 0x3F, 0, 0,  0, 0, 0, 0};
+    static const struct {
+        const uint8_t *bytes;
+        size_t n, count, used;
+        int64_t values[8];
+    } cases[] = {
+        {steps, sizeof steps, 5, 10, {1, 2, 3, 4, 5}},
+        {packed, sizeof packed, 8, 18, {7, 5, 3, 1, 2, 3, 4, 5}},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        int64_t back[8];
+        qk_pq_delta d;
+        CHECK_INT(qk_pq_delta_open(&d, cases[i].bytes, cases[i].n, 8, &test_error), QK_OK);
+        CHECK_INT(qk_pq_delta_read(&d, back, cases[i].count, &test_error), QK_OK);
+        CHECK(!memcmp(back, cases[i].values, cases[i].count * sizeof *back));
+        CHECK_INT(d.at - cases[i].bytes, cases[i].used);
+    }
 }
 
 /* ---- files ---- */
@@ -169,7 +174,10 @@ static void free_sample(sample *s)
     free(s->vectors), free(s->text), free(s->strings);
 }
 
-static void write_sample(const char *path, const sample *s, size_t n, size_t step, bool plain)
+enum { GROUP = 700 };
+
+static void write_sample(const char *path, const sample *s, size_t n, size_t step, size_t group,
+                         bool plain)
 {
     const qk_pq_column columns[] = {
         {"small", QK_PQ_INT32, 0, false}, {"position", QK_PQ_INT32, 0, false},
@@ -178,7 +186,7 @@ static void write_sample(const char *path, const sample *s, size_t n, size_t ste
     };
     qk_pq_writer *w;
     qk_error err = {0};
-    CHECK_INT(qk_pq_create(&w, path, columns, 6, 700, "test version 1", &err), QK_OK);
+    CHECK_INT(qk_pq_create(&w, path, columns, 6, group, "test version 1", &err), QK_OK);
     for (size_t i = 0; i < n; i += step) {
         size_t m = n - i < step ? n - i : step;
         const qk_pq_values v[] = {{s->small + i, s->valid + i}, {s->position + i, NULL},
@@ -249,8 +257,8 @@ static void test_writer_to_reader(void)
         for (int plain = 0; plain < 2; plain++) {
             char *a = at("a.parquet"), *b = at("b.parquet");
             sample s = make_sample(counts[i]);
-            write_sample(a, &s, counts[i], 1 << 20, plain);
-            write_sample(b, &s, counts[i], 37, plain);
+            write_sample(a, &s, counts[i], 1 << 20, GROUP, plain);
+            write_sample(b, &s, counts[i], 37, GROUP, plain);
             CHECK_STR(read_sample(a, &s, counts[i]), "");
             qk_buf x, y;
             CHECK_INT(qk_read_file(&x, a, 1 << 26, &test_error), QK_OK);
@@ -267,7 +275,7 @@ static void test_skip_and_metadata(void)
 {
     char *path = at("a.parquet");
     sample s = make_sample(5000);
-    write_sample(path, &s, 5000, 5000, false);
+    write_sample(path, &s, 5000, 5000, GROUP, false);
     qk_pq_file *f;
     CHECK_INT(qk_pq_open(&f, path, &test_error), QK_OK);
     CHECK_STR(qk_pq_metadata(f, "key"), "value");
@@ -296,7 +304,7 @@ static void test_damaged_files(void)
 {
     char *path = at("a.parquet"), *bad = at("bad.parquet");
     sample s = make_sample(1500);
-    write_sample(path, &s, 1500, 1500, false);
+    write_sample(path, &s, 1500, 1500, GROUP, false);
     qk_buf whole;
     CHECK_INT(qk_read_file(&whole, path, 1 << 26, &test_error), QK_OK);
     for (size_t n = 0; n < whole.size; n += 1 + n / 40) {
@@ -331,8 +339,103 @@ static void test_damaged_files(void)
     free(path), free(bad);
 }
 
-int main(void)
+/* ---- limits ---- */
+
+static qk_status read_header(int type, int field, int32_t plain_bytes)
 {
+    qk_thrift_out t = {0};
+    qk_thrift_begin(&t, 0);
+    qk_thrift_i32(&t, 1, type);
+    qk_thrift_i32(&t, 2, plain_bytes);
+    qk_thrift_i32(&t, 3, 0);
+    qk_thrift_begin(&t, field);
+    qk_thrift_i32(&t, 1, 1);
+    qk_thrift_i32(&t, 2, 0);
+    qk_thrift_end(&t);
+    qk_thrift_end(&t);
+    qk_pq_page page;
+    size_t header;
+    qk_status s = qk_pq_page_read(&page, t.buf.data, t.buf.size, &header, &test_error);
+    qk_buf_free(&t.buf);
+    return s;
+}
+
+static void test_page_limits(void)
+{
+    CHECK_INT(read_header(QK_PQ_PAGE_DATA, 5, QK_PQ_MOST_PAGE), QK_OK);
+    CHECK_INT(read_header(QK_PQ_PAGE_DATA, 5, QK_PQ_MOST_PAGE + 1), QK_ERR_UNSUPPORTED);
+    CHECK(strstr(test_error.message, "more than the limit of 1073741824"));
+    CHECK_INT(read_header(QK_PQ_PAGE_DICTIONARY, 7, QK_PQ_MOST_DICTIONARY), QK_OK);
+    CHECK_INT(read_header(QK_PQ_PAGE_DICTIONARY, 7, QK_PQ_MOST_DICTIONARY + 1), QK_ERR_UNSUPPORTED);
+}
+
+/* A sparse file whose last bytes claim a footer of 200 MB. */
+static void test_footer_limit(void)
+{
+    char *path = at("bad.parquet");
+    const uint32_t size = 200 << 20;
+    FILE *f = fopen(path, "wbe");
+    CHECK(f && fwrite("PAR1", 1, 4, f) == 4 && fseek(f, size, SEEK_CUR) == 0);
+    CHECK(fwrite(&size, 1, 4, f) == 4 && fwrite("PAR1", 1, 4, f) == 4 && fclose(f) == 0);
+    qk_pq_file *file;
+    CHECK_INT(qk_pq_open(&file, path, &test_error), QK_ERR_UNSUPPORTED);
+    CHECK(strstr(test_error.message, "bad.parquet: a footer of 209715200 bytes"));
+    free(path);
+}
+
+/* Column chunks of one byte each would take 200 times the footer in memory. */
+static void test_empty_chunks(void)
+{
+    enum { COLUMNS = 50 };
+    char *path = at("bad.parquet");
+    qk_thrift_out t = {0};
+    qk_thrift_begin(&t, 0);
+    qk_thrift_i32(&t, 1, 2);
+    qk_thrift_list(&t, 2, QK_THRIFT_STRUCT, COLUMNS + 1);
+    for (int i = 0; i <= COLUMNS; i++) {
+        qk_thrift_begin(&t, 0);
+        if (i) qk_thrift_i32(&t, 1, QK_PQ_T_INT32);
+        qk_thrift_str(&t, 4, "x");
+        if (!i) qk_thrift_i32(&t, 5, COLUMNS);
+        qk_thrift_end(&t);
+    }
+    qk_thrift_i64(&t, 3, 1);
+    qk_thrift_list(&t, 4, QK_THRIFT_STRUCT, 1);
+    qk_thrift_begin(&t, 0);
+    qk_thrift_list(&t, 1, QK_THRIFT_STRUCT, COLUMNS);
+    for (int i = 0; i < COLUMNS; i++) qk_thrift_begin(&t, 0), qk_thrift_end(&t);
+    qk_thrift_i64(&t, 3, 1);
+    qk_thrift_end(&t);
+    qk_thrift_end(&t);
+    const uint32_t size = (uint32_t)t.buf.size;
+    qk_buf file = {0};
+    qk_buf_add_str(&file, "PAR1");
+    qk_buf_add(&file, t.buf.data, t.buf.size);
+    qk_buf_add(&file, &size, 4);
+    qk_buf_add_str(&file, "PAR1");
+    CHECK_INT(qk_write_file(path, file.data, file.size, &test_error), QK_OK);
+    qk_pq_file *f;
+    CHECK_INT(qk_pq_open(&f, path, &test_error), QK_ERR_FORMAT);
+    CHECK_MSG(strstr(test_error.message, "row group 0 has 50 column chunks in"), "'%s'",
+              test_error.message);
+    qk_buf_free(&t.buf), qk_buf_free(&file);
+    free(path);
+}
+
+/* For tests/interop: a file with every kind of column. */
+static int write_file(const char *path, size_t rows, size_t group, bool plain)
+{
+    sample s = make_sample(rows);
+    write_sample(path, &s, rows, rows ? rows : 1, group, plain);
+    free_sample(&s);
+    return test_summary("write");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 6 && !strcmp(argv[1], "write"))
+        return write_file(argv[2], strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10),
+                          !strcmp(argv[5], "plain"));
     snprintf(folder, sizeof folder, "/tmp/qk_parquet_XXXXXX");
     if (!mkdtemp(folder)) return 1;
     RUN(test_thrift_bytes);
@@ -342,6 +445,9 @@ int main(void)
     RUN(test_writer_to_reader);
     RUN(test_skip_and_metadata);
     RUN(test_damaged_files);
+    RUN(test_page_limits);
+    RUN(test_footer_limit);
+    RUN(test_empty_chunks);
     static const char *const left[] = {"a.parquet", "b.parquet", "bad.parquet"};
     for (size_t i = 0; i < 3; i++) {
         char *path = at(left[i]);

@@ -70,14 +70,36 @@ size_t qk_utf8_encode(uint32_t c, uint8_t out[4])
     return length;
 }
 
+/* How many of the first bytes are ASCII, in whole words; most text is. */
+static size_t ascii_words(const uint8_t *text, size_t n)
+{
+    const uint64_t high = 0x8080808080808080u;
+    uint64_t w[4];
+    size_t i = 0;
+    for (; n - i >= sizeof w; i += sizeof w) {
+        memcpy(w, text + i, sizeof w);
+        if ((w[0] | w[1] | w[2] | w[3]) & high) break;
+    }
+    for (; n - i >= sizeof *w; i += sizeof *w) {
+        memcpy(w, text + i, sizeof *w);
+        if (*w & high) break;
+    }
+    return i;
+}
+
 size_t qk_utf8_check(const uint8_t *text, size_t n)
 {
     uint32_t c;
     size_t i = 0;
     while (i < n) {
-        size_t k = qk_utf8_decode(text + i, n - i, &c);
-        if (!k) return i;
-        i += k;
+        i += ascii_words(text + i, n - i);
+        while (i < n && text[i] < 0x80) i++;
+        /* One foreign letter rarely comes alone. */
+        while (i < n && text[i] >= 0x80) {
+            size_t k = qk_utf8_decode(text + i, n - i, &c);
+            if (!k) return i;
+            i += k;
+        }
     }
     return n;
 }

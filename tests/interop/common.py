@@ -13,6 +13,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CASE = ROOT / "tests/data/capture/case1_llama_log_uniform"
 
 
+def shared(name):
+    """A file or folder of the goldens, which may be absent."""
+    return pathlib.Path(os.environ.get("QK_SHARED", ROOT.parent / "shared")) / name
+
+
 def engine(args, cwd, **more):
     """Runs ./qkengine; returns the finished process with text output."""
     return subprocess.run([str(ROOT / "qkengine"), *map(str, args)], cwd=cwd, capture_output=True, text=True, **more)
@@ -31,6 +36,13 @@ def run(cwd, *settings, config="config.yaml", **more):
     for s in settings:
         args += ["--set", s]
     return engine(args, cwd, **more)
+
+
+def parquet_sample(folder, rows=1500, way="split", group=700):
+    """A file with every kind of column that the writer knows, in row groups of `group` rows."""
+    path = folder / f"sample-{rows}-{group}-{way}.parquet"
+    subprocess.run([ROOT / "build/cpu/tests/test_parquet", "write", path, str(rows), str(group), way], check=True, capture_output=True)
+    return path
 
 
 def digest(folder):
