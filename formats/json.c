@@ -35,8 +35,8 @@ qk_status qk_json_fail(qk_json_reader *r, const char *format, ...)
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    return qk_fail(r->err, QK_ERR_FORMAT, NULL, "%s: byte %llu (line %llu, column %llu): %s", r->name,
-                   offset, line, column, what);
+    return qk_fail(r->err, QK_ERR_FORMAT, NULL, "%s: byte %llu (line %llu, column %llu): %s",
+                   r->name, offset, line, column, what);
 }
 
 static qk_json_event fail(qk_json_reader *r, const char *what)

@@ -95,8 +95,8 @@ qk_status qk_unpack_next(qk_unpacker *u, char *out, size_t room, size_t *made, b
             *ended = true;
             return QK_OK;
         }
-        QK_TRY((u->packing == QK_PACKING_GZIP ? step_gzip : step_zstd)(
-            u, out + *made, room - *made, &more, err));
+        QK_TRY((u->packing == QK_PACKING_GZIP ? step_gzip : step_zstd)(u, out + *made, room - *made,
+                                                                       &more, err));
         *made += more;
         if (!more && u->at == before && u->inside) return fail(u, "the data end early", err);
     }

@@ -8,7 +8,7 @@ static const struct {
     const char *ending, *name;
     qk_packing packing;
 } packings[] = {
-    {".gz", "gzip", QK_PACKING_GZIP}, {".zst", "zstd", QK_PACKING_ZSTD},
+    {".gz", "gzip", QK_PACKING_GZIP},   {".zst", "zstd", QK_PACKING_ZSTD},
     {".bz2", "bzip2", QK_PACKING_NONE}, {".xz", "xz", QK_PACKING_NONE},
     {".lz4", "lz4", QK_PACKING_NONE},
 };
@@ -79,8 +79,8 @@ qk_status qk_stream_more(qk_stream *s, qk_error *err)
         s->room = qk_realloc(s->room, s->capacity, 1);
     }
     s->begin = s->at = s->room;
-    qk_status status = qk_unpack_next(s->unpacker, s->room + rest, s->capacity - rest, &made,
-                                      &s->ended, err);
+    qk_status status =
+        qk_unpack_next(s->unpacker, s->room + rest, s->capacity - rest, &made, &s->ended, err);
     s->end = s->room + rest + made;
     return status == QK_OK ? QK_OK : qk_error_prefix(err, "%s", s->path);
 }

@@ -1,5 +1,5 @@
-/* The bytes of a file in order, plain or unpacked, as a window that slides: what text.c, json_rows.c
- * and csv_row.c read from.
+/* The bytes of a file in order, plain or unpacked, as a window that slides: what text.c,
+ * json_rows.c and csv_row.c read from.
  *
  *   [begin ... at ... end)    at is moved by the reader; before it lies what was read
  *
