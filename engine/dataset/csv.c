@@ -26,23 +26,12 @@ typedef struct csv_source {
 
 /* ---- opening ---- */
 
-/* As pandas names a column without a name. */
-static const char *header_name(const qk_csv *csv, size_t i, char *room, size_t size)
-{
-    const qk_csv_field *f = &csv->fields[i];
-    if (f->length)
-        snprintf(room, size, "%.*s", f->length < size ? (int)f->length : (int)size - 1, f->text);
-    else
-        snprintf(room, size, "Unnamed: %zu", i);
-    return room;
-}
-
 static qk_status find_column(csv_source *s, const char *name, int64_t *at, qk_error *err)
 {
     char room[256];
     *at = NONE;
     for (size_t i = 0; i < s->rows.count; i++) {
-        if (strcmp(header_name(&s->rows, i, room, sizeof room), name) != 0) continue;
+        if (strcmp(qk_csv_header_name(&s->rows, i, room, sizeof room), name) != 0) continue;
         if (*at != NONE)
             return qk_fail(err, QK_ERR_FORMAT, "rename one of them",
                            "%s: two columns are named '%s'", s->base.spec.path, name);
@@ -56,7 +45,7 @@ static qk_status no_column(csv_source *s, const char *name, qk_error *err)
     qk_names found = {0};
     char room[256];
     for (size_t i = 0; i < s->rows.count && i < 64; i++)
-        qk_names_add(&found, header_name(&s->rows, i, room, sizeof room));
+        qk_names_add(&found, qk_csv_header_name(&s->rows, i, room, sizeof room));
     qk_status status = qk_source_no_column(s->base.spec.path, name, &found, err);
     qk_names_free(&found);
     return status;

@@ -2,6 +2,7 @@
 #include "engine/dataset/csv_row.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,6 +172,16 @@ qk_status qk_csv_next(qk_csv *csv, bool *more, qk_error *err)
     if (csv->record < 0) csv->most = csv->count;
     *more = true;
     return QK_OK;
+}
+
+const char *qk_csv_header_name(const qk_csv *csv, size_t column, char *room, size_t size)
+{
+    const qk_csv_field *f = &csv->fields[column];
+    if (f->length)
+        snprintf(room, size, "%.*s", f->length < size ? (int)f->length : (int)size - 1, f->text);
+    else
+        snprintf(room, size, "Unnamed: %zu", column);
+    return room;
 }
 
 void qk_csv_close(qk_csv *csv)

@@ -116,3 +116,8 @@ qk_status qk_data_files_keep_one_format(qk_data_files *files, const char *path, 
     files->count = kept;
     return QK_OK;
 }
+
+const char *qk_format_name(qk_format format)
+{
+    return kind_names[format];
+}
