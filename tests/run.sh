@@ -44,12 +44,15 @@ if [ -x $venv/bin/python ]; then
     suite "readers" 300 $py tests/interop/load.py
     suite "same bytes" 300 $py tests/interop/same_bytes.py
     suite "bad input" 300 $py tests/interop/bad_input.py
+    make -s SAN=1 build/cpu-san/qkengine || failed=$((failed + 1))
+    suite "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
+    suite "tables" 300 $py tests/interop/tables.py
     for extra in tests/interop/parquet_read.py tests/interop/real_model.py; do
         [ -f $extra ] && suite "$(basename $extra .py)" 600 $py $extra
     done
 else
     echo "SKIPPED: all suites that need Python readers"
-    skipped=$((skipped + 5))
+    skipped=$((skipped + 7))
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

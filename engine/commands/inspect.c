@@ -86,7 +86,8 @@ static const qk_option options[] = {
     {"rows", "N", "how many rows of a dataset to show (3)"},
     {"text-column", "NAME", "their column of texts (text)"},
     {"id-column", "NAME", "their column of ids (id, where there is one)"},
-    {"json", NULL, "for programs; texts are not cut"},
+    {"full", NULL, "do not cut their texts to 100 bytes"},
+    {"json", NULL, "for programs"},
     {NULL, NULL, NULL},
 };
 

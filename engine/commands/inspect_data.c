@@ -18,12 +18,13 @@
 #include "engine/dataset/format.h"
 #include "sampler/example_id.h"
 
-enum { SHOWN_BYTES = 100 };
+enum { SHOWN_BYTES = 100, SHOWN_FILES = 20, MOST_HELD = 1 << 20 };
 
 typedef struct inspection {
     const char *path, *split; /* split: NULL: the first one */
     const char *text_column, *id_column;
     int64_t rows;
+    bool full;         /* texts are not cut */
     qk_json_out *json; /* NULL: tables */
     qk_error *err;
 } inspection;
@@ -34,6 +35,13 @@ static const char *inside(const inspection *in, const char *file)
     size_t n = strlen(in->path);
     if (strncmp(file, in->path, n) != 0 || !file[n]) return file;
     return file + n + (file[n] == '/');
+}
+
+/* Rows may be more than fits in memory, so what is ready is printed. */
+static void flush(qk_json_out *json)
+{
+    fwrite(json->buf.data, 1, json->buf.size, stdout);
+    qk_buf_clear(&json->buf);
 }
 
 /* ---- files ---- */
@@ -63,8 +71,10 @@ static qk_status show_files(const inspection *in, const qk_data_files *files)
     for (size_t s = 0; s < files->count; s++) {
         const qk_data_split *split = &files->splits[s];
         if (in->json) qk_json_begin(in->json, split->name, '[');
-        for (size_t i = 0; i < split->files.count; i++)
+        size_t n = split->files.count, shown = in->json || n <= SHOWN_FILES ? n : SHOWN_FILES;
+        for (size_t i = 0; i < shown; i++)
             QK_TRY(show_file(in, files, split->name, split->files.items[i]));
+        if (shown < n) printf("  %-12s ... and %zu more files\n", split->name, n - shown);
         if (in->json) qk_json_end(in->json, ']');
     }
     if (in->json) qk_json_end(in->json, '}');
@@ -90,13 +100,20 @@ static void show_columns(const inspection *in, const qk_columns *columns)
 
 /* ---- rows ---- */
 
-/* One line of at most SHOWN_BYTES, control characters as spaces. */
-static void print_cut(const char *text, size_t n)
+/* Bytes of a text to show: whole characters. */
+static size_t cut(const inspection *in, const qk_example *e)
 {
-    size_t shown = n < SHOWN_BYTES ? n : SHOWN_BYTES;
-    while (shown < n && shown > 0 && ((unsigned char)text[shown] & 0xC0) == 0x80) shown--;
-    for (size_t i = 0; i < shown; i++) putchar((unsigned char)text[i] < ' ' ? ' ' : text[i]);
-    printf("%s\n", shown < n ? " ..." : "");
+    size_t n = SHOWN_BYTES;
+    if (in->full || e->length <= n) return e->length;
+    while (n > 0 && ((unsigned char)e->text[n] & 0xC0) == 0x80) n--;
+    return n;
+}
+
+/* In one line: control characters as spaces. */
+static void print_text(const char *text, size_t n, bool whole)
+{
+    for (size_t i = 0; i < n; i++) putchar((unsigned char)text[i] < ' ' ? ' ' : text[i]);
+    printf("%s\n", whole ? "" : " ...");
 }
 
 static void show_row(const inspection *in, const qk_example *e)
@@ -104,14 +121,15 @@ static void show_row(const inspection *in, const qk_example *e)
     if (!in->json) {
         printf("  %4" PRId64 "  %-20.60s %11d  ", e->index, e->id_text ? e->id_text : "-",
                qk_example_id_stored(e->id));
-        print_cut(e->text, e->length);
+        print_text(e->text, cut(in, e), cut(in, e) == e->length);
         return;
     }
     qk_json_begin(in->json, NULL, '{');
-    qk_json_add_strn(in->json, "text", e->text, e->length);
+    qk_json_add_strn(in->json, "text", e->text, cut(in, e));
     if (e->id_text) qk_json_add_str(in->json, "id", e->id_text);
     qk_json_add_int(in->json, "example_id", e->id);
     qk_json_end(in->json, '}');
+    if (in->json->buf.size > MOST_HELD) flush(in->json);
 }
 
 static qk_status read_rows(const inspection *in, const qk_config *config)
@@ -205,6 +223,7 @@ qk_status qk_inspect_data(const char *path, const qk_args *args, qk_error *err)
                      .split = qk_value(args, "split", NULL),
                      .text_column = qk_value(args, "text-column", NULL),
                      .id_column = qk_value(args, "id-column", NULL),
+                     .full = qk_has(args, "full"),
                      .json = qk_has(args, "json") ? &out : NULL,
                      .err = err};
     QK_TRY(qk_value_int(args, "rows", 3, 0, &in.rows, err));

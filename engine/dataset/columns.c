@@ -174,6 +174,7 @@ qk_status qk_columns_find(qk_columns *out, qk_format format, const char *path, q
 {
     *out = (qk_columns){0};
     qk_status s = QK_OK;
+    QK_TRY(qk_source_check_magic(format, path, err));
     switch (format) {
     case QK_FORMAT_PARQUET: s = parquet_columns(out, path, err); break;
     case QK_FORMAT_JSON: s = json_columns(out, path, err); break;

@@ -7,8 +7,7 @@
 #include "engine/base/text.h"
 #include "engine/dataset/stream.h"
 
-/* Files whose first bytes say that they are not what their name says. */
-static qk_status check_magic(qk_format format, const char *path, qk_error *err)
+qk_status qk_source_check_magic(qk_format format, const char *path, qk_error *err)
 {
     static const struct {
         const char *bytes;
@@ -46,7 +45,7 @@ static qk_status check_magic(qk_format format, const char *path, qk_error *err)
 qk_status qk_source_open(qk_source **out, const qk_source_spec *spec, qk_error *err)
 {
     *out = NULL;
-    QK_TRY(check_magic(spec->format, spec->path, err));
+    QK_TRY(qk_source_check_magic(spec->format, spec->path, err));
     switch (spec->format) {
     case QK_FORMAT_PARQUET: return qk_parquet_open(out, spec, err);
     case QK_FORMAT_JSON: return qk_jsonl_open(out, spec, err);

@@ -74,6 +74,10 @@ void qk_source_close(qk_source *s); /* NULL-safe */
 /* Rows of a file: from its footer, or by reading it. */
 qk_status qk_source_count(int64_t *rows, const qk_source_spec *spec, qk_error *err);
 
+/* Refuses a file whose first bytes say that it is not what its name says: a Git LFS pointer, an
+ * archive, UTF-16 ... */
+qk_status qk_source_check_magic(qk_format format, const char *path, qk_error *err);
+
 /* For the implementations. */
 qk_status qk_parquet_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
 qk_status qk_jsonl_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
