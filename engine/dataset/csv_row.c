@@ -125,17 +125,24 @@ static outcome record(qk_csv *csv, const char **at, const char **bad)
     }
 }
 
-/* Passes over blank lines; *at is then the first byte of a record, or the end of the file. */
+/* Passes over blank lines; *at is then the first byte of a record, or the end of the file. Behind a
+ * blank line that a lone CR ends, pandas swallows one delimiter. */
 static outcome skip_blank(const qk_csv *csv, const char **at)
 {
     const char *end = csv->in.end;
     for (;;) {
         const char *p = *at;
         while (p < end && (*p == ' ' || *p == '\t') && *p != csv->delimiter) p++;
-        if (p == end && !csv->in.ended) return CUT;
-        if (p < end && *p != '\n' && *p != '\r') return DONE;
-        *at = p + (p < end); /* the LF behind a CR is one more blank line */
-        if (*at == end) return csv->in.ended ? DONE : CUT;
+        if (p == end) {
+            if (!csv->in.ended) return CUT;
+            *at = end;
+            return DONE;
+        }
+        if (*p != '\n' && *p != '\r') return DONE;
+        if (*p == '\r' && p + 1 == end && !csv->in.ended) return CUT;
+        bool swallow = *p == '\r' && p + 1 < end && p[1] == csv->delimiter;
+        *at = p + 1 + swallow; /* the LF behind a CR is one more blank line */
+        if (swallow) return DONE;
     }
 }
 

@@ -15,8 +15,9 @@ static const char *const null_words[] = {
 
 const char *qk_csv_kind_name(qk_csv_kind kind)
 {
-    static const char *const names[] = {"nulls",    "integers", "integers above int64",   "numbers",
-                                        "booleans", "texts",    "integers beyond 64 bits"};
+    static const char *const names[] = {
+        "nulls", "integers", "integers above int64",   "numbers", "booleans",
+        "texts", "texts",    "integers beyond 64 bits"};
     return names[kind];
 }
 
@@ -139,7 +140,9 @@ static bool comes_first(int64_t a, int64_t b)
 }
 
 /* The order of events in pandas: int64 up to the first field that is none; a field that overflows
- * it before that starts uint64, with the same two ends; then numbers, truth values, strings. */
+ * it before that starts uint64, with the same two ends; then numbers, truth values, strings. When
+ * uint64 fails, not by a field that is no integer, the column is read again as strings without a
+ * look at null words. */
 qk_csv_kind qk_csv_guess_kind(const qk_csv_guess *g)
 {
     if (!g->values) return QK_CSV_NULL;
@@ -148,9 +151,9 @@ qk_csv_kind qk_csv_guess_kind(const qk_csv_guess *g)
         bool to_the_end = !g->no_uint && !g->over_uint64;
         if (comes_first(g->over_uint64, g->no_uint) ||
             (to_the_end && g->negative && !g->above_int64))
-            return g->no_int ? QK_CSV_TEXT : QK_CSV_HUGE;
+            return g->no_int ? QK_CSV_RAW : QK_CSV_HUGE;
         if (to_the_end)
-            return g->above_int64 && (g->null || g->negative) ? QK_CSV_TEXT : QK_CSV_UINT;
+            return g->above_int64 && (g->null || g->negative) ? QK_CSV_RAW : QK_CSV_UINT;
     }
     return !g->not_float ? QK_CSV_FLOAT : !g->not_bool ? QK_CSV_BOOL : QK_CSV_TEXT;
 }
@@ -233,7 +236,9 @@ qk_status qk_csv_cell(qk_cell *out, const char *text, size_t n, qk_csv_kind chun
     if (chunk == QK_CSV_HUGE || column == QK_CSV_HUGE)
         return qk_fail(err, QK_ERR_DATA, "put a letter before such ids",
                        "a column of integers, some beyond 64 bits");
-    if (is_null(text, n)) return QK_OK;
+    if (chunk != QK_CSV_RAW && is_null(text, n)) return QK_OK;
+    if (chunk == QK_CSV_RAW) chunk = QK_CSV_TEXT;
+    if (column == QK_CSV_RAW) column = QK_CSV_TEXT;
     own_cell(out, text, n, chunk);
     if (chunk == column) return QK_OK;
     if (column == QK_CSV_TEXT && chunk != QK_CSV_FLOAT) {

@@ -21,6 +21,7 @@ typedef enum qk_csv_kind {
     QK_CSV_FLOAT,
     QK_CSV_BOOL,
     QK_CSV_TEXT,
+    QK_CSV_RAW,  /* the same, and the null words are texts too: see qk_csv_guess_kind */
     QK_CSV_HUGE, /* integers, some beyond uint64: `datasets` fails */
 } qk_csv_kind;
 
