@@ -160,11 +160,12 @@ qk_status qk_csv_next(qk_csv *csv, bool *more, qk_error *err)
     const char *at, *bad = NULL;
     csv->record++;
     *more = false;
-    for (;;) {
-        outcome o = skip_blank(csv, &in->at);
+    for (bool begun = false;;) {
+        outcome o = begun ? DONE : skip_blank(csv, &in->at);
+        begun = o == DONE;
         csv->offset = in->offset + (uint64_t)(in->at - in->begin);
         at = in->at;
-        if (o == DONE && at == in->end) return QK_OK;
+        if (o == DONE && at == in->end && in->ended) return QK_OK;
         if (o == DONE) o = record(csv, &at, &bad);
         if (o == DONE) break;
         if (o == BAD)

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+size_t qk_stream_first = 256 << 10;
+
 static const struct {
     const char *ending, *name;
     qk_packing packing;
@@ -39,7 +41,7 @@ qk_status qk_stream_open(qk_stream *s, const char *path, qk_error *err)
         s->ended = true;
         return QK_OK;
     }
-    s->capacity = QK_STREAM_FIRST;
+    s->capacity = qk_stream_first < 4 ? 4 : qk_stream_first; /* never cuts a byte order mark */
     s->room = qk_alloc(s->capacity, 1);
     s->begin = s->at = s->end = s->room;
     qk_status status = qk_unpack_open(&s->unpacker, packing, s->map.data, s->map.size, err);

@@ -15,7 +15,8 @@
 #include "engine/base/file.h"
 #include "formats/unpack.h"
 
-enum { QK_STREAM_FIRST = 256 << 10, QK_STREAM_MOST = 32 << 20 };
+enum { QK_STREAM_MOST = 32 << 20 };
+extern size_t qk_stream_first; /* bytes of a new window: 256 kB; tests cut rows with smaller ones */
 
 typedef struct qk_stream {
     const char *begin, *at, *end;
