@@ -12,10 +12,11 @@ import random
 import sys
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 import common       # first: it quiets `datasets`
 import datasets
-from common import engine, main, write_jsonl
+from common import CASE, engine, main, write_jsonl
 
 datasets.logging.set_verbosity(datasets.logging.CRITICAL)
 
@@ -175,6 +176,13 @@ def packed(folder):
     return f"{n} packed files"
 
 
+def make_config(folder, data):
+    path = folder / "config.yaml"
+    path.write_text(json.dumps({"dataset": {"path": str(data)}, "model": {"name": str(CASE / "model")}, "output": {"data_root": "out"},
+                                "capture": {"sampler": {"type": "all"}}}))
+    return path
+
+
 def later_damage_is_not_touched(folder):
     """max_samples and slices stop before what comes behind them: a damaged rest, or files that are no data."""
     body = "".join(json.dumps({"id": i, "text": "x" * 200}) + "\n" for i in range(60000)).encode()
@@ -197,6 +205,13 @@ def later_damage_is_not_touched(folder):
     (shards / "train-1.jsonl").write_bytes(b"\xff\xfe not data")
     assert engine(["inspect", shards, "--rows=5"], folder).returncode == 0
     assert engine(["inspect", shards, "--rows=6"], folder).returncode == 1
+    tables = folder / "tables"
+    tables.mkdir()
+    pq.write_table(pa.table({"text": ["a"] * 5}), tables / "train-0.parquet")
+    (tables / "train-1.parquet").write_bytes(b"no Parquet at all")
+    for flags, status in ((["--set=dataset.max_samples=4"], 0), (["--set=dataset.split=train[1:3]"], 0), ([], 1)):
+        done = engine(["plan", make_config(folder, tables), *flags], folder)
+        assert done.returncode == status, (flags, done.stderr)
 
 
 def bombs_stop(folder):
