@@ -216,7 +216,8 @@ static void test_folders(void)
     put_text("d7/a.jsonl", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n");
     check_error(at("d7"), "train", NULL, "a.jsonl: this is a Git LFS pointer");
     put("d8/a.jsonl.gz", "\x1F\x8B\x08\x00", 4);
-    check_error(at("d8"), "train", NULL, "a.jsonl.gz: gzip: the data end early, at byte 4 of the packed file");
+    check_error(at("d8"), "train", NULL,
+                "a.jsonl.gz: gzip: the data end early, at byte 4 of the packed file");
     put_text("d9/a.jsonl", "{\"text\": \"a\", \"id\": \"x\"}");
     put_text("d9/b.jsonl", "{\"text\": \"b\", \"id\": 7}{\"text\": \"c\"}");
     check_rows(at("d9"), "train", "id", "a=x|b=7|c=None|");

@@ -3,8 +3,10 @@
  *
  * `datasets` gives a column one type from the first 10 MB of it: when every string among those ids
  * is a date or a time (pytime.h), they all become time stamps, and ids are hashed as Python writes
- * those. Such files are treated the same here. Ids that are numbers in one row and strings in
- * another are refused, as `datasets` does; whole and other numbers may mix. */
+ * those. Such files are treated the same here. An array is read by another library there: its dates
+ * stay strings, and numbers with a fraction lose their last digits, so such ids are refused. Ids
+ * that are numbers in one row and strings in another are refused, as `datasets` does; whole and
+ * other numbers may mix. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,7 +105,7 @@ static qk_status check_columns(json_source *s, qk_error *err)
     const qk_source_spec *spec = &s->base.spec;
     peek p = {.spec = spec};
     look_ahead(spec->path, &p);
-    s->time_ids = p.all_times && p.any_string_id;
+    s->time_ids = p.all_times && p.any_string_id && !s->rows.in_array;
     qk_status status = QK_OK;
     if (p.rows && !p.has_text)
         status = qk_source_no_column(spec->path, spec->text_column, &p.names, err);
@@ -151,6 +153,11 @@ static bool set_number(json_source *s, qk_json_reader *r, qk_cell *out)
     if (is_integer) return true;
     if (!isfinite(out->number)) {
         qk_json_fail(r, "'%s' is no finite number", s->base.spec.id_column);
+        return false;
+    }
+    if (s->rows.in_array && out->number != floor(out->number)) {
+        qk_json_fail(r, "'%s' has a fraction, which `datasets` reads inexactly from an array",
+                     s->base.spec.id_column);
         return false;
     }
     if (!memchr(r->text, '.', r->length) && !memchr(r->text, 'e', r->length) &&

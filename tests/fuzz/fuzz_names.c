@@ -25,6 +25,13 @@ static void try_split(const char *text)
     qk_split_parts_free(&parts);
 }
 
+/* A path as a listing gives it: no empty component. */
+static bool is_plain(const char *path)
+{
+    size_t n = strlen(path);
+    return n && *path != '/' && path[n - 1] != '/' && !strstr(path, "//");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size > 4096) return 0;
@@ -35,9 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *path = pattern < text + size ? pattern + strlen(pattern) + 1 : pattern;
     try_split(text);
     bool valid = qk_glob_is_valid(pattern), match = qk_glob_match(pattern, path);
-    if (valid && !strpbrk(pattern, "*?["))
-        QK_ASSERT(match == !strcmp(pattern, path) || *path == '/' || strstr(path, "//") ||
-                  strstr(pattern, "//"));
+    if (valid && !strpbrk(pattern, "*?[") && is_plain(pattern) && is_plain(path))
+        QK_ASSERT(match == !strcmp(pattern, path));
     free(text);
     return 0;
 }

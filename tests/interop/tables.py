@@ -75,6 +75,9 @@ def compare(path, folder, counts, may_refuse=()):
         assert expected, (path.read_bytes()[:500], theirs[:5], ours)
         counts["refused rows"] += 1
         return
+    if None in ids:
+        counts["beyond int64 in the reference"] += 1
+        return
     assert [t for t, _ in theirs] == [t for t, _ in ours], (path.read_bytes()[:500], theirs[:5], ours[:5])
     if "id" in path.read_bytes()[:200].decode("utf-8", "replace"):
         assert ids == [i for _, i in ours], (path.read_bytes()[:500], theirs[:5], ours[:5])
@@ -134,6 +137,27 @@ def csv_damage(folder):
         path.write_bytes(body)
         compare(path, folder, counts, may_refuse=("more fields than the header", "two columns are named"))
     assert counts["same rows"] > 20, counts
+    return dict(counts)
+
+
+def json_ids(folder):
+    """Ids of every JSON type, in lines and in an array."""
+    rng, counts = random.Random(5), collections.Counter()
+    kinds = [["1", "-7", "9223372036854775807", "0"], ["1", "1.5", "1e3", "-0.0", "2.0"], ["true", "false"], ["1", "true"],
+             ['"2024-05-01"', '"2024-05-01 10:11:12"', '"2024-05-01T10:11"', '"1969-12-31"'], ['"2024-05-01"', '"x"', '"7"'],
+             ['"2024-05-01T10:11:12Z"', '"2024-05-01T10:11:12+02:00"', '"2024-05-01T10:11:12-0230"'], ['"2024-13-01"', '"2024-05-01"'],
+             ['"10:11"', '"a"', '"\\u00e9"', '""'], ["null"], ['"2024-05-01"', "1"], ["[1]", "1"], ['"2024-05-01T10"', '"2024-05-01T24:00"'],
+             ['"2024-05-01 10:11:12.5"', '"2024-05-01"'], ["9223372036854775808", "1"], ['" 2024-05-01"', '"2024-05-01 "', '"2024-05-1"']]
+    for i in range(120):
+        pool = rng.choice(kinds) + rng.choice([[], ["null"]])
+        rows = []
+        for k in range(rng.randrange(1, 5)):
+            given = rng.random() < 0.9 or k == 0
+            rows.append('{"text": "x"%s}' % (f', "id": {rng.choice(pool)}' if given else ""))
+        path = folder / rng.choice([f"{i}.jsonl", f"{i}.json"])
+        path.write_text("\n".join(rows) if path.suffix == ".jsonl" or len(rows) == 1 else "[" + ", ".join(rows) + "]")
+        compare(path, folder, counts, may_refuse=("which cannot be an id", "reads inexactly"))
+    assert counts["same rows"] > 60, counts
     return dict(counts)
 
 
@@ -233,4 +257,4 @@ def bombs_stop(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main("tables", [csv_ids, csv_texts, csv_damage, csv_chunks, packed, later_damage_is_not_touched, bombs_stop]))
+    sys.exit(main("tables", [csv_ids, csv_texts, csv_damage, csv_chunks, json_ids, packed, later_damage_is_not_touched, bombs_stop]))
