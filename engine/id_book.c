@@ -13,17 +13,18 @@ static size_t home(const qk_id_book *b, int32_t stored)
     return ((uint32_t)stored * 2654435769u) & (b->capacity - 1); /* Knuth's multiplicative hash */
 }
 
-static void put(qk_id_book *b, int64_t id)
+static bool put(qk_id_book *b, int64_t id)
 {
     size_t i = home(b, qk_example_id_stored(id));
     for (; b->used[i]; i = (i + 1) & (b->capacity - 1))
-        if (b->ids[i] == id) return;
+        if (b->ids[i] == id) return false;
     b->ids[i] = id;
     b->used[i] = true;
     b->count++;
+    return true;
 }
 
-void qk_id_book_add(qk_id_book *b, int64_t id)
+bool qk_id_book_add(qk_id_book *b, int64_t id)
 {
     if (2 * (b->count + 1) > b->capacity) {
         qk_id_book bigger = {.capacity = b->capacity ? 2 * b->capacity : 1024};
@@ -34,7 +35,7 @@ void qk_id_book_add(qk_id_book *b, int64_t id)
         qk_id_book_free(b);
         *b = bigger;
     }
-    put(b, id);
+    return put(b, id);
 }
 
 int qk_id_book_find(const qk_id_book *b, int32_t stored, int64_t *id)

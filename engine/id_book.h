@@ -14,7 +14,8 @@ typedef struct qk_id_book {
     size_t count, capacity;
 } qk_id_book;
 
-void qk_id_book_add(qk_id_book *book, int64_t id);
+/* false when it is there already. */
+bool qk_id_book_add(qk_id_book *book, int64_t id);
 /* How many different full ids share this stored id; *id is one of them when there is any. */
 int qk_id_book_find(const qk_id_book *book, int32_t stored, int64_t *id);
 void qk_id_book_free(qk_id_book *book);

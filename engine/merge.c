@@ -2,6 +2,7 @@
  * and the move into final/. */
 #include "engine/merge.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,9 @@
 #include "engine/interrupt.h"
 #include "engine/merge_file.h"
 #include "engine/merge_report.h"
+#include "sampler/example_id.h"
+
+enum { MOST_WARNINGS = 10 };
 
 /* Open writers may hold this much together. */
 static const uint64_t MEMORY_BUDGET = 256u << 20;
@@ -23,6 +27,7 @@ typedef struct merger {
     const char *below; /* "" or "<split>/": where files lie below final/ */
     qk_merge_context context;
     qk_id_book old_ids, all_ids;
+    int64_t shared_ids;       /* ids whose low 32 bits another id has as well */
     qk_pairset examples_seen; /* prefix layout: examples that examples.parquet has */
     qk_examples_writer *examples_out;
     qk_names done; /* relative paths of finished files */
@@ -78,12 +83,32 @@ static qk_status write_example(merger *m, const qk_unit_example *e)
     return qk_examples_append(m->examples_out, e, m->err);
 }
 
+/* Rows hold the low 32 bits of an id. Different ids that share them can only be told apart by
+ * examples.parquet and the order of rows, so that is said. */
+static void note_id(merger *m, const qk_unit_example *e)
+{
+    int64_t other;
+    int same = qk_id_book_find(&m->all_ids, qk_example_id_stored(e->id), &other);
+    if (!qk_id_book_add(&m->all_ids, e->id) || !same) return;
+    if (++m->shared_ids > MOST_WARNINGS) return;
+    qk_warn("the ids %" PRId64 " and %" PRId64 "%s%.80s%s are both stored as example_id %d", other,
+            e->id, e->id_text ? " ('" : "", e->id_text ? e->id_text : "", e->id_text ? "')" : "",
+            qk_example_id_stored(e->id));
+}
+
+static void count_shared_ids(const merger *m)
+{
+    if (m->shared_ids > MOST_WARNINGS)
+        qk_warn("%" PRId64 " more ids share a stored example_id with another one",
+                m->shared_ids - MOST_WARNINGS);
+}
+
 static qk_status take_old_example(void *context, const qk_unit_example *e, qk_error *err)
 {
     merger *m = context;
     (void)err;
     qk_id_book_add(&m->old_ids, e->id);
-    qk_id_book_add(&m->all_ids, e->id);
+    qk_id_book_add(&m->all_ids, e->id); /* the run that wrote it has warned */
     return write_example(m, e);
 }
 
@@ -95,7 +120,7 @@ static qk_status take_examples(merger *m, int64_t u, const qk_unit *unit)
     for (size_t i = 0; i < unit->n_examples; i++) {
         const qk_unit_example *e = &unit->examples[i];
         t->tokens += e->tokens;
-        if (m->context.keep_pairs_once) qk_id_book_add(&m->all_ids, e->id);
+        if (m->context.keep_pairs_once || m->plan->config->dataset.id_column) note_id(m, e);
         QK_TRY(write_example(m, e));
     }
     return QK_OK;
@@ -110,6 +135,7 @@ static qk_status write_examples(merger *m)
     if (s == QK_OK && m->context.keep_pairs_once && qk_is_file(old))
         s = qk_examples_read(old, take_old_example, m, m->err);
     for (int64_t u = 0; u < m->units && s == QK_OK; u++) s = with_unit(m, u, take_examples);
+    count_shared_ids(m);
     if (s == QK_OK)
         s = qk_examples_commit(m->examples_out, m->err);
     else

@@ -21,9 +21,12 @@ static qk_status number(const reader *r, const char *key, bool required, double 
         return qk_fail(r->err, QK_ERR_FORMAT, "add it, or choose another rope_type",
                        "%s: rope_scaling of type '%s' lacks '%s'", r->where, r->type, key);
     }
-    if (v->type != QK_JSON_T_NUMBER || !isfinite(v->number))
+    if (v->type != QK_JSON_T_NUMBER)
         return qk_fail(r->err, QK_ERR_FORMAT, NULL, "%s: rope_scaling '%s' is %s, not a number",
                        r->where, key, qk_json_type_name(v));
+    if (!isfinite(v->number))
+        return qk_fail(r->err, QK_ERR_FORMAT, NULL, "%s: rope_scaling '%s' is no finite number",
+                       r->where, key);
     *out = v->number;
     return QK_OK;
 }

@@ -355,6 +355,8 @@ static qk_status run(runner *r)
         r->result->already_complete = true;
         return qk_staging_clear(&r->staging, units, r->err);
     }
+    /* A checkpoint that cannot be loaded leaves nothing behind. */
+    if (units < 0 && !qk_staging_is_bound(&r->staging)) QK_TRY(load_model(r));
     QK_TRY(qk_staging_bind(&r->staging, &r->identity, &r->arena, r->err));
     if (units < 0) {
         prepare_capture(r);

@@ -63,6 +63,14 @@ qk_status qk_staging_bind(const qk_staging *s, const qk_identity *id, qk_arena *
     return status;
 }
 
+bool qk_staging_is_bound(const qk_staging *s)
+{
+    char *path = in_staging(s, "identity.json");
+    bool bound = qk_is_file(path);
+    free(path);
+    return bound;
+}
+
 char *qk_staging_unit(const qk_staging *s, int64_t unit)
 {
     return qk_strf("%s/unit-%06lld.qku", s->folder, (long long)unit);

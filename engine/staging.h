@@ -18,6 +18,8 @@ void qk_staging_close(qk_staging *s);
  * refused, with the difference. */
 qk_status qk_staging_bind(const qk_staging *s, const qk_identity *id, qk_arena *arena,
                           qk_error *err);
+/* Whether it belongs to a run already. */
+bool qk_staging_is_bound(const qk_staging *s);
 
 /* Path of a unit's file; the caller frees. */
 char *qk_staging_unit(const qk_staging *s, int64_t unit);

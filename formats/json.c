@@ -24,7 +24,8 @@ qk_status qk_json_fail(qk_json_reader *r, const char *format, ...)
 {
     if (r->failed) return r->err ? r->err->status : QK_ERR_FORMAT;
     r->failed = true;
-    size_t offset = (size_t)(r->at - r->begin), line = 1, column = 1;
+    unsigned long long offset = r->base_offset + (size_t)(r->at - r->begin);
+    unsigned long long line = r->base_line + 1, column = r->base_column + 1;
     for (const char *p = r->begin; p < r->at; p++)
         if (*p == '\n')
             line++, column = 1;
@@ -35,8 +36,8 @@ qk_status qk_json_fail(qk_json_reader *r, const char *format, ...)
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    return qk_fail(r->err, QK_ERR_FORMAT, NULL, "%s: byte %zu (line %zu, column %zu): %s", r->name,
-                   offset, line, column, what);
+    return qk_fail(r->err, QK_ERR_FORMAT, NULL, "%s: byte %llu (line %llu, column %llu): %s",
+                   r->name, offset, line, column, what);
 }
 
 static qk_json_event fail(qk_json_reader *r, const char *what)

@@ -35,6 +35,10 @@ typedef struct qk_json_reader {
     const char *begin, *at, *end; /* borrowed text; need not end with a NUL */
     const char *name;             /* file name for messages, borrowed */
     qk_error *err;
+    /* What lies before `begin`, for messages about text that is read in pieces: bytes, line ends,
+     * and bytes behind the last of those. */
+    uint64_t base_offset, base_line;
+    size_t base_column;
 
     const char *text; /* of the last key, string or number; valid until the next event */
     size_t length;

@@ -46,6 +46,9 @@ if [ -x $venv/bin/python ]; then
     suite "strict footer" 300 $py tests/interop/strict_footer_test.py
     suite "same bytes" 300 $py tests/interop/same_bytes.py
     suite "bad input" 300 $py tests/interop/bad_input.py
+    make -s SAN=1 build/cpu-san/qkengine || failed=$((failed + 1))
+    suite "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
+    suite "tables" 300 $py tests/interop/tables.py
     suite "synth" 300 $py tests/interop/synth.py
     suite "Parquet files" 300 $py tests/interop/parquet_read.py
     suite "tokenizers against the package" 600 $py tests/interop/tokenizer_fuzz.py

@@ -33,8 +33,8 @@ static void test_ids_that_share_32_bits(void)
     int64_t id = 0;
     CHECK_INT(qk_id_book_find(&book, 7, &id), 0);
     for (int64_t i = 0; i < 3000; i++) qk_id_book_add(&book, i);
-    qk_id_book_add(&book, 7);
-    qk_id_book_add(&book, (1LL << 40) + 7);
+    CHECK(!qk_id_book_add(&book, 7));
+    CHECK(qk_id_book_add(&book, (1LL << 40) + 7));
     qk_id_book_add(&book, -1);
     CHECK_INT(book.count, 3002);
     CHECK(qk_id_book_find(&book, 8, &id) == 1 && id == 8);

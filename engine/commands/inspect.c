@@ -1,19 +1,14 @@
-/* qkengine inspect PATH: what a checkpoint, tokenizer, Parquet file or dataset folder holds. */
-#include <inttypes.h>
+/* qkengine inspect PATH: what a checkpoint, tokenizer, Parquet file, output of a run or dataset
+ * holds. This file decides which of them it is. */
+#include "engine/commands/inspect.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/file.h"
-#include "engine/base/log.h"
-#include "engine/commands/cli.h"
 #include "engine/diff.h"
-#include "engine/families/family.h"
 #include "engine/manifest.h"
-#include "engine/tokenizer.h"
-#include "formats/codec.h"
-#include "formats/parquet_read.h"
-#include "formats/safetensors.h"
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -29,276 +24,69 @@ static bool has_file(const char *folder, const char *name)
     return there;
 }
 
-static void print_out(qk_json_out *o)
+void qk_inspect_print(qk_json_out *o)
 {
     puts(qk_buf_str(&o->buf));
     qk_buf_free(&o->buf);
 }
 
-/* ---- checkpoint ---- */
-
-static void checkpoint_json(const qk_checkpoint *c, const qk_spec *s)
+/* manifest.json, or a file of a layer and head: no dataset of somebody else has those. */
+static bool is_output(const char *folder)
 {
-    qk_json_out o = {0};
-    qk_json_begin(&o, NULL, '{');
-    if (s) qk_json_add_str(&o, "model_type", s->family->model_type);
-    if (s) qk_json_add_tree(&o, "config", s->config);
-    qk_json_begin(&o, "tensors", '{');
-    for (size_t i = 0; i < c->count; i++) {
-        const qk_st_tensor *t = &c->tensors[i];
-        qk_json_begin(&o, t->name, '{');
-        qk_json_add_str(&o, "dtype", t->dtype);
-        qk_json_begin(&o, "shape", '[');
-        for (int d = 0; d < t->n_dims; d++) qk_json_add_int(&o, NULL, (int64_t)t->shape[d]);
-        qk_json_end(&o, ']');
-        qk_json_add_int(&o, "bytes", (int64_t)t->bytes);
-        qk_json_add_str(&o, "file", qk_path_name(t->file));
-        qk_json_end(&o, '}');
-    }
-    qk_json_end(&o, '}');
-    qk_json_end(&o, '}');
-    print_out(&o);
-}
-
-static void checkpoint_table(const qk_checkpoint *c, const qk_spec *s, qk_arena *arena)
-{
-    uint64_t bytes = 0;
-    if (s)
-        printf(
-            "%s: %d layers, hidden %d, ffn %d, vocabulary %d, %d query and %d key heads of %d\n\n",
-            s->family->model_type, s->layers, s->D, s->F, s->V, s->H, s->K, s->d);
-    printf("%-56s %-6s %-20s %10s\n", "tensor", "dtype", "shape", "bytes");
-    for (size_t i = 0; i < c->count; i++) {
-        const qk_st_tensor *t = &c->tensors[i];
-        printf("%-56s %-6s %-20s %10zu\n", t->name, t->dtype,
-               qk_st_shape_text(arena, t->shape, t->n_dims), t->bytes);
-        bytes += t->bytes;
-    }
-    printf("%zu tensors in %zu files, %s\n", c->count, c->files.count,
-           qk_human_bytes((double)bytes));
-}
-
-static qk_status inspect_checkpoint(const char *path, bool json, qk_error *err)
-{
-    qk_checkpoint c;
-    QK_TRY(qk_checkpoint_open(&c, path, err));
-    qk_arena arena = {0};
-    qk_spec spec;
+    qk_names found = {0};
     qk_error ignored;
-    /* A lone file, or a family that cannot run here, still has tensors to show. */
-    bool known = qk_is_dir(path) && qk_spec_read(&spec, path, NULL, &arena, &ignored) == QK_OK;
-    if (json)
-        checkpoint_json(&c, known ? &spec : NULL);
-    else
-        checkpoint_table(&c, known ? &spec : NULL, &arena);
-    qk_arena_free(&arena);
-    qk_checkpoint_close(&c);
-    return QK_OK;
+    if (has_file(folder, "manifest.json")) return true;
+    bool output = qk_find_data_files(folder, &found, &ignored) == QK_OK;
+    int layer, head;
+    output = output && sscanf(qk_path_name(found.items[0]), "l%dh%d", &layer, &head) == 2;
+    qk_names_free(&found);
+    return output;
 }
 
-/* ---- tokenizer ---- */
-
-static qk_status inspect_tokenizer(const char *folder, bool json, qk_error *err)
+static qk_status inspect_file(const char *path, const qk_args *args, qk_error *err)
 {
-    qk_tokenizer *tok;
-    QK_TRY(qk_tokenizer_load(&tok, folder, err));
-    if (json) {
-        qk_json_out o = {0};
-        qk_json_begin(&o, NULL, '{');
-        qk_json_add_str(&o, "tokenizer", qk_tokenizer_describe(tok));
-        qk_json_add_int(&o, "vocabulary", (int64_t)qk_tokenizer_vocab_size(tok));
-        qk_json_end(&o, '}');
-        print_out(&o);
-    } else {
-        printf("%s: %s\n", folder, qk_tokenizer_describe(tok));
+    bool json = qk_has(args, "json");
+    if (ends_with(path, ".safetensors")) return qk_inspect_checkpoint(path, json, err);
+    if (!strcmp(qk_path_name(path), "tokenizer.json")) {
+        char *folder = qk_strf("%.*s", (int)(strlen(path) - strlen("tokenizer.json")), path);
+        qk_status s = qk_inspect_tokenizer(*folder ? folder : ".", json, err);
+        free(folder);
+        return s;
     }
-    qk_tokenizer_free(tok);
-    return QK_OK;
+    if (ends_with(path, ".parquet") && !qk_has(args, "rows"))
+        return qk_inspect_parquet(path, json, err);
+    return qk_inspect_data(path, args, err);
 }
-
-/* ---- Parquet file ---- */
-
-typedef struct column_totals {
-    int64_t compressed, uncompressed, nulls;
-    uint32_t encodings;
-    int codec;
-} column_totals;
-
-static column_totals total(const qk_pq_file *f, size_t leaf)
-{
-    column_totals t = {0};
-    for (size_t g = 0; g < f->n_groups; g++) {
-        const qk_pq_chunk *c = &f->groups[g].chunks[leaf];
-        t.compressed += c->compressed;
-        t.uncompressed += c->uncompressed;
-        if (c->statistics.nulls > 0) t.nulls += c->statistics.nulls;
-        t.encodings |= c->encodings;
-        t.codec = c->codec;
-    }
-    return t;
-}
-
-static void parquet_json(const qk_pq_file *f)
-{
-    qk_json_out o = {0};
-    qk_json_begin(&o, NULL, '{');
-    qk_json_add_int(&o, "rows", f->rows);
-    qk_json_add_int(&o, "row_groups", (int64_t)f->n_groups);
-    qk_json_add_str(&o, "created_by", f->created_by);
-    qk_json_begin(&o, "columns", '[');
-    for (size_t i = 0; i < f->n_leaves; i++) {
-        column_totals t = total(f, i);
-        qk_json_begin(&o, NULL, '{');
-        qk_json_add_str(&o, "path", f->leaves[i].path);
-        qk_json_add_str(&o, "type", qk_pq_type_name(f->leaves[i].type));
-        qk_json_add_str(&o, "codec", qk_codec_name(t.codec));
-        qk_json_begin(&o, "encodings", '[');
-        for (int e = 0; e < 32; e++)
-            if (t.encodings >> e & 1 && qk_pq_encoding_name(e))
-                qk_json_add_str(&o, NULL, qk_pq_encoding_name(e));
-        qk_json_end(&o, ']');
-        qk_json_add_int(&o, "nulls", t.nulls);
-        qk_json_add_int(&o, "compressed", t.compressed);
-        qk_json_add_int(&o, "uncompressed", t.uncompressed);
-        qk_json_end(&o, '}');
-    }
-    qk_json_end(&o, ']');
-    qk_json_end(&o, '}');
-    print_out(&o);
-}
-
-static void parquet_table(const qk_pq_file *f)
-{
-    printf("%" PRId64 " rows in %zu row groups, written by %s\n\n", f->rows, f->n_groups,
-           f->created_by ? f->created_by : "an unknown program");
-    printf("%-28s %-12s %-8s %12s %12s %8s  %s\n", "column", "type", "codec", "bytes", "unpacked",
-           "nulls", "encodings");
-    for (size_t i = 0; i < f->n_leaves; i++) {
-        column_totals t = total(f, i);
-        printf("%-28s %-12s %-8s %12" PRId64 " %12" PRId64 " %8" PRId64 " ", f->leaves[i].path,
-               qk_pq_type_name(f->leaves[i].type),
-               qk_codec_name(t.codec) ? qk_codec_name(t.codec) : "?", t.compressed, t.uncompressed,
-               t.nulls);
-        for (int e = 0; e < 32; e++)
-            if (t.encodings >> e & 1 && qk_pq_encoding_name(e))
-                printf(" %s", qk_pq_encoding_name(e));
-        putchar('\n');
-    }
-}
-
-static qk_status inspect_parquet(const char *path, bool json, qk_error *err)
-{
-    qk_pq_file *f;
-    QK_TRY(qk_pq_open(&f, path, err));
-    if (json)
-        parquet_json(f);
-    else
-        parquet_table(f);
-    qk_pq_close(f);
-    return QK_OK;
-}
-
-/* ---- dataset folder ---- */
-
-/* {"name": rows} or a table of files. */
-static qk_status list_files(const char *folder, const qk_names *names, qk_json_out *o,
-                            qk_error *err)
-{
-    uint64_t rows = 0, bytes = 0;
-    if (!o) printf("%-32s %12s %12s\n", "file", "rows", "bytes");
-    for (size_t i = 0; i < names->count; i++) {
-        char *path = qk_strf("%s/%s/data.parquet", folder, names->items[i]);
-        qk_pq_file *f = NULL;
-        qk_status s = qk_pq_open(&f, path, err);
-        int64_t size = qk_file_size(path);
-        free(path);
-        if (s != QK_OK) return s;
-        if (o)
-            qk_json_add_int(o, names->items[i], f->rows);
-        else
-            printf("%-32s %12" PRId64 " %12" PRId64 "\n", names->items[i], f->rows, size);
-        rows += (uint64_t)f->rows;
-        bytes += (uint64_t)size;
-        qk_pq_close(f);
-    }
-    if (!o)
-        printf("%zu files, %" PRIu64 " rows, %s\n", names->count, rows,
-               qk_human_bytes((double)bytes));
-    return QK_OK;
-}
-
-static void print_manifest(const qk_json *manifest)
-{
-    const qk_json *examples = qk_json_get(manifest, "examples"),
-                  *tokens = qk_json_get(manifest, "tokens"), *d = qk_json_get(manifest, "head_dim"),
-                  *runs = qk_json_get(manifest, "runs");
-    if (!examples || !tokens || !d || !runs) return;
-    printf("%" PRId64 " examples, %" PRId64 " tokens, vectors of %" PRId64
-           " numbers, from %zu run%s\n\n",
-           examples->integer, tokens->integer, d->integer, runs->count,
-           runs->count == 1 ? "" : "s");
-}
-
-static qk_status inspect_dataset(const char *folder, bool json, qk_error *err)
-{
-    qk_names names;
-    QK_TRY(qk_find_data_files(folder, &names, err));
-    qk_arena arena = {0};
-    const qk_json *manifest = NULL;
-    qk_status s = qk_manifest_read(folder, &arena, &manifest, err);
-    if (s == QK_OK && json) {
-        qk_json_out o = {0};
-        qk_json_begin(&o, NULL, '{');
-        qk_json_begin(&o, "files", '{');
-        s = list_files(folder, &names, &o, err);
-        qk_json_end(&o, '}');
-        if (manifest) qk_json_add_tree(&o, "manifest", manifest);
-        qk_json_end(&o, '}');
-        if (s == QK_OK) puts(qk_buf_str(&o.buf));
-        qk_buf_free(&o.buf);
-    } else if (s == QK_OK) {
-        if (manifest) print_manifest(manifest);
-        s = list_files(folder, &names, NULL, err);
-    }
-    qk_arena_free(&arena);
-    qk_names_free(&names);
-    return s;
-}
-
-/* ---- which of them ---- */
 
 static qk_status inspect_model_folder(const char *path, bool json, qk_error *err)
 {
-    QK_TRY(inspect_checkpoint(path, json, err));
+    QK_TRY(qk_inspect_checkpoint(path, json, err));
     if (json || !has_file(path, "tokenizer.json")) return QK_OK;
     putchar('\n');
-    return inspect_tokenizer(path, json, err);
-}
-
-static qk_status inspect(const char *path, bool json, qk_error *err)
-{
-    if (!qk_is_dir(path)) {
-        if (ends_with(path, ".safetensors")) return inspect_checkpoint(path, json, err);
-        if (!strcmp(qk_path_name(path), "tokenizer.json")) {
-            char *folder = qk_strf("%.*s", (int)(strlen(path) - strlen("tokenizer.json")), path);
-            qk_status s = inspect_tokenizer(*folder ? folder : ".", json, err);
-            free(folder);
-            return s;
-        }
-        return inspect_parquet(path, json, err);
-    }
-    if (has_file(path, "model.safetensors") || has_file(path, "model.safetensors.index.json"))
-        return inspect_model_folder(path, json, err);
-    if (has_file(path, "tokenizer.json")) return inspect_tokenizer(path, json, err);
-    return inspect_dataset(path, json, err);
+    return qk_inspect_tokenizer(path, json, err);
 }
 
 static qk_status run(const qk_args *args, qk_error *err)
 {
-    return inspect(qk_arg(args, 0), qk_has(args, "json"), err);
+    const char *path = qk_arg(args, 0);
+    bool json = qk_has(args, "json");
+    bool as_data = qk_has(args, "config") || qk_has(args, "split") || qk_has(args, "rows");
+    if (!qk_is_dir(path)) return inspect_file(path, args, err);
+    if (as_data) return qk_inspect_data(path, args, err);
+    if (has_file(path, "model.safetensors") || has_file(path, "model.safetensors.index.json"))
+        return inspect_model_folder(path, json, err);
+    if (has_file(path, "tokenizer.json")) return qk_inspect_tokenizer(path, json, err);
+    if (is_output(path)) return qk_inspect_output(path, json, err);
+    return qk_inspect_data(path, args, err);
 }
 
 static const qk_option options[] = {
+    {"config", "NAME", "only this configuration of a dataset"},
+    {"split", "SPLIT", "rows of this split, or part of one: train[:10]"},
+    {"rows", "N", "how many rows of a dataset to show (3)"},
+    {"text-column", "NAME", "their column of texts (text)"},
+    {"id-column", "NAME", "their column of ids (id, where there is one)"},
+    {"full", NULL, "do not cut their texts to 100 bytes"},
     {"json", NULL, "for programs"},
     {NULL, NULL, NULL},
 };
@@ -307,6 +95,10 @@ const qk_command qk_command_inspect = {
     .name = "inspect",
     .arguments = "PATH",
     .summary = "show what a checkpoint, tokenizer, Parquet file or dataset folder holds",
+    .details =
+        "Of a dataset: its configurations, splits and files, which rule found them, columns,\n"
+        "and the first rows with the id that each gets. Rows in Parquet files are counted\n"
+        "from their footers; in other files they are not counted.",
     .options = options,
     .least = 1,
     .most = 1,

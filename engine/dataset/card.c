@@ -206,6 +206,7 @@ static qk_status add_split(const card *c, const qk_listing *all, qk_data_files *
 static qk_status add_data_files(const card *c, const qk_listing *all, qk_data_files *out,
                                 const qk_yaml *value)
 {
+    out->rule = "data_files of the configuration in README.md";
     if (value->type == QK_YAML_LIST && value->first && value->first->type == QK_YAML_MAP) {
         for (const qk_yaml *entry = value->first; entry; entry = entry->next)
             QK_TRY(add_split(c, all, out, entry));
@@ -298,6 +299,24 @@ qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *na
     if (s == QK_OK && config) s = use_config(&c, config, out);
     if (s == QK_OK) out->id_kind = id_kind(&c, config, id_column);
     *done = config != NULL;
+    qk_arena_free(&c.arena);
+    free(c.path);
+    return s;
+}
+
+qk_status qk_card_configs(qk_names *out, const char *root, qk_error *err)
+{
+    const qk_listing nothing = {.root = root};
+    card c = {.path = qk_path_join(root, "README.md"), .all = &nothing, .err = err};
+    *out = (qk_names){0};
+    qk_status s = read_card(&c);
+    const qk_yaml *first = s == QK_OK && c.configs ? c.configs->first : NULL;
+    for (const qk_yaml *one = first; one; one = one->next) {
+        const char *name = qk_yaml_get(one, "config_name")->text;
+        bool known = false;
+        for (size_t i = 0; i < out->count && !known; i++) known = !strcmp(out->items[i], name);
+        if (!known) qk_names_add(out, name);
+    }
     qk_arena_free(&c.arena);
     free(c.path);
     return s;

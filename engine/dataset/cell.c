@@ -44,9 +44,11 @@ qk_status qk_cell_to_id(const qk_cell *cell, qk_cell_kind column, qk_id *id, qk_
     qk_buf_clear(&id->buf);
     add_python_str(cell, &id->buf);
     id->text = qk_buf_str(&id->buf);
-    bool number = cell->kind == QK_CELL_INT || cell->kind == QK_CELL_UINT ||
-                  cell->kind == QK_CELL_BOOL || cell->kind == QK_CELL_FLOAT;
+    bool number = cell->kind == QK_CELL_INT || cell->kind == QK_CELL_UINT;
     if (cell->kind == QK_CELL_TEXT && column == QK_CELL_INT) return cast_to_int(id, err);
+    if (column == QK_CELL_TEXT && (cell->kind == QK_CELL_FLOAT || cell->kind == QK_CELL_BOOL))
+        return qk_fail(err, QK_ERR_DATA, "give the ids of all files one type",
+                       "the id %s is no string, while those of the first file are", id->text);
     if (number && column == QK_CELL_TEXT) {
         id->id = qk_example_id_from_text(id->text, id->buf.size);
         return QK_OK;

@@ -3,7 +3,7 @@
  *
  * A dataset's id column has one type, the card's or that of its first file: ints of a later file
  * whose first had strings are hashed as their digits, and strings of digits become ints the other
- * way round.
+ * way round. Other numbers among strings are refused: Arrow writes them in its own way.
  *
  * next: engine/dataset/split.h */
 #pragma once

@@ -44,11 +44,12 @@ static qk_source_spec spec_of(const qk_dataset *d, const char *path)
 
 /* ---- opening ---- */
 
-static qk_status count_split(const qk_dataset *d, const qk_data_split *split, int64_t *rows,
-                             qk_error *err)
+/* Stops at `enough` rows: files behind them are not opened. */
+static qk_status count_split(const qk_dataset *d, const qk_data_split *split, int64_t enough,
+                             int64_t *rows, qk_error *err)
 {
     *rows = 0;
-    for (size_t i = 0; i < split->files.count; i++) {
+    for (size_t i = 0; i < split->files.count && *rows < enough; i++) {
         qk_source_spec spec = spec_of(d, split->files.items[i]);
         int64_t n;
         spec.id_may_be_missing |= i > 0;
@@ -65,12 +66,23 @@ static qk_status no_rows(const qk_dataset *d, const char *name, qk_error *err)
                    d->config->dataset.path, name, d->config->dataset.split);
 }
 
+/* No row of a split behind this many is ever wanted: the slice ends, or max_samples does. */
+static int64_t enough_rows(const qk_dataset *d, const qk_split_part *part)
+{
+    int64_t most = d->config->dataset.max_samples, begin, end, enough;
+    if (qk_split_needs_count(part)) return INT64_MAX;
+    qk_split_resolve(part, -1, &begin, &end);
+    if (most < 0 || __builtin_add_overflow(begin, most + 1, &enough)) return end;
+    return enough < end ? enough : end;
+}
+
 static qk_status add_range(qk_dataset *d, const qk_data_split *split, const qk_split_part *part,
                            qk_error *err)
 {
     int64_t rows = -1;
     bool counted = d->files.format == QK_FORMAT_PARQUET; /* cheap: footers only */
-    if (counted || qk_split_needs_count(part)) QK_TRY(count_split(d, split, &rows, err));
+    if (counted || qk_split_needs_count(part))
+        QK_TRY(count_split(d, split, enough_rows(d, part), &rows, err));
     range r = {.split = split, .name = split->name, .sliced = part->from.given || part->to.given};
     qk_split_resolve(part, rows, &r.begin, &r.end);
     if (r.begin >= r.end && (rows != 0 || r.sliced)) return no_rows(d, split->name, err);

@@ -165,10 +165,17 @@ static void find_words(qk_data_files *files, const qk_listing *all, const char *
 
 qk_status qk_data_files_by_name(qk_data_files *files, const qk_listing *all, qk_error *err)
 {
+    files->rule = "names of the form data/SPLIT-NNNNN-of-NNNNN";
     QK_TRY(find_shards(files, all, err));
-    if (!files->count) find_words(files, all, folder_patterns);
-    if (!files->count) find_words(files, all, file_patterns);
-    if (!files->count && !qk_data_split_match(qk_data_files_add(files, "train", 5), "**", all))
+    if (files->count) return QK_OK;
+    files->rule = "folders named by a split word";
+    find_words(files, all, folder_patterns);
+    if (files->count) return QK_OK;
+    files->rule = "files named by a split word";
+    find_words(files, all, file_patterns);
+    if (files->count) return QK_OK;
+    files->rule = "no split word in any name: every file is train";
+    if (!qk_data_split_match(qk_data_files_add(files, "train", 5), "**", all))
         return qk_fail(err, QK_ERR_NOTFOUND, NULL, "%s: no data files", all->root);
     return QK_OK;
 }
@@ -248,6 +255,7 @@ static qk_status find(qk_data_files *out, const char *path, const char *name, co
     if (name && strcmp(name, "default") != 0)
         return qk_fail(err, QK_ERR_CONFIG, "remove dataset.name",
                        "%s: a file has no configuration '%s'", path, name);
+    out->rule = "one file is train";
     qk_names_add(&qk_data_files_add(out, "train", 5)->files, path);
     return qk_data_files_keep_one_format(out, path, err);
 }

@@ -26,6 +26,7 @@ typedef struct qk_data_files {
     qk_data_split *splits; /* in the order of "all" */
     size_t count, capacity;
     qk_cell_kind id_kind; /* what the card says of the id column: TEXT, INT, or NULL (nothing) */
+    const char *rule;     /* what decided, for people; a constant */
 } qk_data_files;
 
 /* Resolves a file or folder. `name` is dataset.name or NULL, `id_column` may be NULL. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COUNTED_FILES = 200, N_READ = 3 }; /* the first three kinds are qk_format */
+enum { COUNTED_FILES = 200, N_READ = 4 }; /* the first four kinds are qk_format */
 
 static const char *const kind_names[] = {"Parquet", "JSON", "text", "CSV", "Arrow", "zip", "XML"};
 
@@ -20,8 +20,8 @@ static const struct extension {
     {"json", QK_FORMAT_JSON, 2},
     {"ndjson", QK_FORMAT_JSON, 0},
     {"txt", QK_FORMAT_TEXT, 0},
-    {"csv", 3, 1},
-    {"tsv", 3, 0},
+    {"csv", QK_FORMAT_CSV, 1},
+    {"tsv", QK_FORMAT_CSV, 0},
     {"arrow", 4, 0},
     {"zip", 5, 0},
     {"xml", 6, 0},
@@ -87,7 +87,7 @@ static void drop_others(qk_names *files, int kind)
 qk_status qk_data_files_keep_one_format(qk_data_files *files, const char *path, qk_error *err)
 {
     static const char hint[] =
-        "convert it to Parquet (.parquet), JSON lines (.jsonl) or text (.txt)";
+        "convert it to Parquet (.parquet), JSON lines (.jsonl), CSV (.csv) or text (.txt)";
     int kind = -1;
     for (size_t i = 0; i < files->count; i++) {
         int k = infer(&files->splits[i].files);
@@ -99,7 +99,7 @@ qk_status qk_data_files_keep_one_format(qk_data_files *files, const char *path, 
     }
     if (kind < 0)
         return qk_fail(err, QK_ERR_NOTFOUND, hint,
-                       "%s: no data files (.parquet, .jsonl, .json or .txt)", path);
+                       "%s: no data files (.parquet, .jsonl, .json, .csv, .tsv or .txt)", path);
     if (kind >= N_READ)
         return qk_fail(err, QK_ERR_UNSUPPORTED, hint, "%s: %s files are not supported", path,
                        kind_names[kind]);
@@ -115,4 +115,9 @@ qk_status qk_data_files_keep_one_format(qk_data_files *files, const char *path, 
     }
     files->count = kept;
     return QK_OK;
+}
+
+const char *qk_format_name(qk_format format)
+{
+    return kind_names[format];
 }

@@ -10,3 +10,4 @@
 /* Sets files->format and drops the files of others, and splits that are left without any. Refuses
  * formats that are not read, and splits of different formats. */
 qk_status qk_data_files_keep_one_format(qk_data_files *files, const char *path, qk_error *err);
+const char *qk_format_name(qk_format format);

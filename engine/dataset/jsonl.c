@@ -3,23 +3,24 @@
  *
  * `datasets` gives a column one type from the first 10 MB of it: when every string among those ids
  * is a date or a time (pytime.h), they all become time stamps, and ids are hashed as Python writes
- * those. Such files are treated the same here. Ids that are numbers in one row and strings in
- * another are refused, as `datasets` does; whole and other numbers may mix. */
+ * those. Such files are treated the same here. An array is read by another library there: its dates
+ * stay strings, and numbers with a fraction lose their last digits, so such ids are refused. Ids
+ * that are numbers in one row and strings in another are refused, as `datasets` does; whole and
+ * other numbers may mix. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/dataset/json_rows.h"
 #include "engine/dataset/pytime.h"
 #include "engine/dataset/source.h"
-#include "formats/json.h"
 
 enum { PEEK_BYTES = 10 << 20, PEEK_NAMES = 64 };
 
 typedef struct json_source {
     qk_source base;
-    qk_map map;
-    qk_json_reader reader;
-    bool in_array;  /* the file is one array of rows */
+    qk_json_rows rows;
+    qk_row *row;    /* where the row that is read goes */
     bool time_ids;  /* string ids are time stamps */
     char id_type;   /* see check_id_type; 0 before the first id */
     qk_buf text;    /* the text of a row when it has escapes */
@@ -28,6 +29,7 @@ typedef struct json_source {
 
 /* What the first rows hold. */
 typedef struct peek {
+    const qk_source_spec *spec;
     qk_names names;
     bool has_text, has_id, all_times, any_string_id;
     int64_t rows;
@@ -36,24 +38,6 @@ typedef struct peek {
 static bool key_is(const qk_json_reader *r, const char *name)
 {
     return name && r->length == strlen(name) && !memcmp(r->text, name, r->length);
-}
-
-static void open_reader(json_source *s, qk_json_reader *r, qk_error *err)
-{
-    const char *text = s->map.size ? (const char *)s->map.data : "";
-    qk_json_open(r, text, s->map.size, s->base.spec.path, err);
-    if (s->map.size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) r->at += 3;
-}
-
-/* The first event of the next row: OBJECT or STRING; DONE behind the last. */
-static qk_json_event begin_row(const json_source *s, qk_json_reader *r)
-{
-    qk_json_event e = s->in_array ? qk_json_next(r) : qk_json_next_document(r);
-    if (s->in_array && e == QK_JSON_ARRAY_END) return qk_json_next(r);
-    if (e == QK_JSON_ERROR || e == QK_JSON_DONE || e == QK_JSON_OBJECT) return e;
-    if (s->in_array && e == QK_JSON_STRING) return e;
-    qk_json_fail(r, "a row must be an object");
-    return QK_JSON_ERROR;
 }
 
 /* ---- looking ahead ---- */
@@ -79,48 +63,49 @@ static void note_id(peek *p, const qk_json_reader *r, qk_json_event value)
         p->all_times = false;
 }
 
-static bool peek_object(const qk_source_spec *spec, qk_json_reader *r, peek *p)
+static bool peek_row(void *context, qk_json_reader *r, qk_json_event e)
 {
+    peek *p = context;
+    if (e == QK_JSON_STRING) {
+        p->has_text |= !strcmp(p->spec->text_column, "text");
+        if (!p->names.count) qk_names_add(&p->names, "text");
+        return true;
+    }
     for (;;) {
-        qk_json_event e = qk_json_next(r);
+        e = qk_json_next(r);
         if (e == QK_JSON_OBJECT_END) return true;
         if (e != QK_JSON_KEY) return false;
         note_name(p, r);
-        p->has_text |= key_is(r, spec->text_column);
-        bool is_id = key_is(r, spec->id_column);
+        p->has_text |= key_is(r, p->spec->text_column);
+        bool is_id = key_is(r, p->spec->id_column);
         e = qk_json_next(r);
+        if (e == QK_JSON_ERROR) return false;
         if (is_id) note_id(p, r, e);
         if (!qk_json_skip(r, e)) return false;
     }
 }
 
 /* Stops without a word at the first error: reading the rows reports it. */
-static void look_ahead(json_source *s, peek *p)
+static void look_ahead(const char *path, peek *p)
 {
-    qk_json_reader r;
+    qk_json_rows rows;
     qk_error ignored;
-    open_reader(s, &r, &ignored);
-    if (s->in_array) qk_json_next(&r);
+    bool more = true;
+    if (qk_json_rows_open(&rows, path, &ignored) != QK_OK) return;
     p->all_times = true;
-    while (r.at - r.begin < PEEK_BYTES) {
-        qk_json_event e = begin_row(s, &r);
-        if (e == QK_JSON_STRING) {
-            p->has_text |= !strcmp(s->base.spec.text_column, "text");
-            if (!p->names.count) qk_names_add(&p->names, "text");
-        } else if (e != QK_JSON_OBJECT || !peek_object(&s->base.spec, &r, p)) {
-            break;
-        }
-        p->rows++;
+    while (more && qk_json_rows_at(&rows) < PEEK_BYTES) {
+        if (qk_json_rows_next(&rows, peek_row, p, &more, &ignored) != QK_OK) break;
+        p->rows += more;
     }
-    qk_json_close(&r);
+    qk_json_rows_close(&rows);
 }
 
 static qk_status check_columns(json_source *s, qk_error *err)
 {
     const qk_source_spec *spec = &s->base.spec;
-    peek p = {0};
-    look_ahead(s, &p);
-    s->time_ids = p.all_times && p.any_string_id;
+    peek p = {.spec = spec};
+    look_ahead(spec->path, &p);
+    s->time_ids = p.all_times && p.any_string_id && !s->rows.in_array;
     qk_status status = QK_OK;
     if (p.rows && !p.has_text)
         status = qk_source_no_column(spec->path, spec->text_column, &p.names, err);
@@ -168,6 +153,11 @@ static bool set_number(json_source *s, qk_json_reader *r, qk_cell *out)
     if (is_integer) return true;
     if (!isfinite(out->number)) {
         qk_json_fail(r, "'%s' is no finite number", s->base.spec.id_column);
+        return false;
+    }
+    if (s->rows.in_array && out->number != floor(out->number)) {
+        qk_json_fail(r, "'%s' has a fraction, which `datasets` reads inexactly from an array",
+                     s->base.spec.id_column);
         return false;
     }
     if (!memchr(r->text, '.', r->length) && !memchr(r->text, 'e', r->length) &&
@@ -228,12 +218,15 @@ static bool set_id(json_source *s, qk_json_reader *r, qk_json_event e, qk_cell *
     }
 }
 
-static bool read_object(json_source *s, qk_row *row)
+/* A row, perhaps once more after more of it was unpacked. */
+static bool read_row(void *context, qk_json_reader *r, qk_json_event e)
 {
-    qk_json_reader *r = &s->reader;
+    json_source *s = context;
     bool has_text = false, has_id = false;
+    *s->row = (qk_row){0};
+    if (e == QK_JSON_STRING) return set_text(s, r, e, &s->row->text);
     for (;;) {
-        qk_json_event e = qk_json_next(r);
+        e = qk_json_next(r);
         if (e == QK_JSON_OBJECT_END) return true;
         if (e != QK_JSON_KEY) return false;
         bool is_text = key_is(r, s->base.spec.text_column);
@@ -244,8 +237,8 @@ static bool read_object(json_source *s, qk_row *row)
         }
         has_text |= is_text, has_id |= is_id;
         e = qk_json_next(r);
-        if (is_text && !set_text(s, r, e, &row->text)) return false;
-        if (is_id && !set_id(s, r, e, &row->id)) return false;
+        if (is_text && !set_text(s, r, e, &s->row->text)) return false;
+        if (is_id && !set_id(s, r, e, &s->row->id)) return false;
         if (!qk_json_skip(r, e)) return false;
     }
 }
@@ -253,22 +246,14 @@ static bool read_object(json_source *s, qk_row *row)
 static qk_status json_next(qk_source *base, qk_row *row, bool *more, qk_error *err)
 {
     json_source *s = (json_source *)base;
-    s->reader.err = err;
-    *more = false;
-    qk_json_event e = begin_row(s, &s->reader);
-    if (e == QK_JSON_DONE) return QK_OK;
-    bool ok = e == QK_JSON_OBJECT   ? read_object(s, row)
-              : e == QK_JSON_STRING ? set_text(s, &s->reader, e, &row->text)
-                                    : false;
-    *more = ok;
-    return ok ? QK_OK : QK_ERR_FORMAT;
+    s->row = row;
+    return qk_json_rows_next(&s->rows, read_row, s, more, err);
 }
 
 static void json_close(qk_source *base)
 {
     json_source *s = (json_source *)base;
-    qk_json_close(&s->reader);
-    qk_map_close(&s->map);
+    qk_json_rows_close(&s->rows);
     qk_buf_free(&s->text);
     qk_buf_free(&s->id_text);
     free(s);
@@ -278,21 +263,14 @@ static const qk_source_type json_type = {json_next, NULL, json_close};
 
 qk_status qk_jsonl_open(qk_source **out, const qk_source_spec *spec, qk_error *err)
 {
-    qk_map map;
-    QK_TRY(qk_map_open(&map, spec->path, err));
     json_source *s = qk_zalloc(1, sizeof *s);
     s->base = (qk_source){.type = &json_type, .spec = *spec, .rows = -1};
-    s->map = map;
-    open_reader(s, &s->reader, err);
-    const char *first = s->reader.at;
-    while (first < s->reader.end && strchr(" \t\r\n", *first) && *first) first++;
-    s->in_array = first < s->reader.end && *first == '[';
-    qk_status status = check_columns(s, err);
+    qk_status status = qk_json_rows_open(&s->rows, spec->path, err);
+    if (status == QK_OK) status = check_columns(s, err);
     if (status != QK_OK) {
         json_close(&s->base);
         return status;
     }
-    if (s->in_array) qk_json_next(&s->reader);
     *out = &s->base;
     return QK_OK;
 }

@@ -5,25 +5,28 @@
 #include <string.h>
 
 #include "engine/base/text.h"
+#include "engine/dataset/stream.h"
 
-/* Files whose first bytes say that they are not what their name says. */
-static qk_status check_magic(qk_format format, const char *path, qk_error *err)
+qk_status qk_source_check_magic(qk_format format, const char *path, qk_error *err)
 {
     static const struct {
         const char *bytes;
         size_t n;
         const char *what;
+        qk_packing packing; /* files of such a name begin so */
     } magics[] = {
         {"version https://git-lfs.github.com/spec/", 40,
-         "a Git LFS pointer, not the file it stands for"},
-        {"PAR1", 4, "a Parquet file"},
-        {"\x1F\x8B", 2, "a gzip file"},
-        {"\x28\xB5\x2F\xFD", 4, "a zstd file"},
-        {"PK\x03\x04", 4, "a zip archive"},
-        {"\xFF\xFE", 2, "UTF-16, not UTF-8"},
-        {"\xFE\xFF", 2, "UTF-16, not UTF-8"},
+         "a Git LFS pointer, not the file it stands for", QK_PACKING_NONE},
+        {"PAR1", 4, "a Parquet file", QK_PACKING_NONE},
+        {"\x1F\x8B", 2, "a gzip file", QK_PACKING_GZIP},
+        {"\x28\xB5\x2F\xFD", 4, "a zstd file", QK_PACKING_ZSTD},
+        {"PK\x03\x04", 4, "a zip archive", QK_PACKING_NONE},
+        {"\xFF\xFE", 2, "UTF-16, not UTF-8", QK_PACKING_NONE},
+        {"\xFE\xFF", 2, "UTF-16, not UTF-8", QK_PACKING_NONE},
     };
     char head[64];
+    qk_packing packing = QK_PACKING_NONE;
+    if (format != QK_FORMAT_PARQUET) QK_TRY(qk_stream_packing(path, &packing, err));
     FILE *f = fopen(path, "rbe");
     if (!f) return qk_fail_errno(err, "cannot open", path);
     size_t n = fread(head, 1, sizeof head, f);
@@ -31,6 +34,7 @@ static qk_status check_magic(qk_format format, const char *path, qk_error *err)
     for (size_t i = 0; i < sizeof magics / sizeof *magics; i++) {
         if (n < magics[i].n || memcmp(head, magics[i].bytes, magics[i].n) != 0) continue;
         if (i == 1 && format == QK_FORMAT_PARQUET) continue;
+        if (packing != QK_PACKING_NONE && packing == magics[i].packing) continue;
         return qk_fail(err, QK_ERR_FORMAT,
                        i == 0 ? "fetch it with `git lfs pull`" : "give it the name of its format",
                        "%s: this is %s", path, magics[i].what);
@@ -41,10 +45,11 @@ static qk_status check_magic(qk_format format, const char *path, qk_error *err)
 qk_status qk_source_open(qk_source **out, const qk_source_spec *spec, qk_error *err)
 {
     *out = NULL;
-    QK_TRY(check_magic(spec->format, spec->path, err));
+    QK_TRY(qk_source_check_magic(spec->format, spec->path, err));
     switch (spec->format) {
     case QK_FORMAT_PARQUET: return qk_parquet_open(out, spec, err);
     case QK_FORMAT_JSON: return qk_jsonl_open(out, spec, err);
+    case QK_FORMAT_CSV: return qk_csv_source_open(out, spec, err);
     case QK_FORMAT_TEXT: return qk_text_open(out, spec, err);
     }
     qk_fatal("format %d", (int)spec->format);

@@ -1,14 +1,20 @@
 /* One file of rows, whatever its format. Private to engine/dataset/.
  *
- * A source gives (text, id) cells in file order. It holds a mapping of the file, or one row group,
- * never a copy of the whole. parquet.c, jsonl.c and text.c each implement qk_source_type.
+ * A source gives (text, id) cells in file order. It holds a mapping of the file, or a part of it
+ * (a row group, a window of a packed file), never a copy of the whole. parquet.c, jsonl.c, csv.c
+ * and text.c each implement qk_source_type.
  *
  * next: engine/dataset/jsonl.c */
 #pragma once
 
 #include "engine/base/file.h"
 
-typedef enum qk_format { QK_FORMAT_PARQUET, QK_FORMAT_JSON, QK_FORMAT_TEXT } qk_format;
+typedef enum qk_format {
+    QK_FORMAT_PARQUET,
+    QK_FORMAT_JSON,
+    QK_FORMAT_TEXT,
+    QK_FORMAT_CSV, /* TSV too, by its name */
+} qk_format;
 
 typedef enum qk_cell_kind {
     QK_CELL_NULL,
@@ -68,9 +74,14 @@ void qk_source_close(qk_source *s); /* NULL-safe */
 /* Rows of a file: from its footer, or by reading it. */
 qk_status qk_source_count(int64_t *rows, const qk_source_spec *spec, qk_error *err);
 
+/* Refuses a file whose first bytes say that it is not what its name says: a Git LFS pointer, an
+ * archive, UTF-16 ... */
+qk_status qk_source_check_magic(qk_format format, const char *path, qk_error *err);
+
 /* For the implementations. */
 qk_status qk_parquet_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
 qk_status qk_jsonl_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
+qk_status qk_csv_source_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
 qk_status qk_text_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
 /* QK_ERR_NOTFOUND: "path: there is no column 'text'; the columns are a, b". */
 qk_status qk_source_no_column(const char *path, const char *column, const qk_names *found,

@@ -7,30 +7,54 @@
 
 #include "engine/base/text.h"
 #include "engine/dataset/source.h"
+#include "engine/dataset/stream.h"
 
 typedef struct text_source {
     qk_source base;
-    qk_map map;
-    const char *at, *end;
-    const char *line_feed; /* the first one at or behind `at`, or end: searched once, not per row */
+    qk_stream in;
+    const char *line_feed; /* the first one at or behind in.at, or in.end: searched once, not per
+                              row; NULL: not searched yet */
 } text_source;
+
+static void find_line_feed(text_source *s)
+{
+    const qk_stream *in = &s->in;
+    if (s->line_feed && (s->line_feed >= in->at || s->line_feed == in->end)) return;
+    s->line_feed = memchr(in->at, '\n', (size_t)(in->end - in->at));
+    if (!s->line_feed) s->line_feed = in->end;
+}
+
+/* The next line: [in.at, *stop), the row behind it begins at *next. */
+static qk_status find_line(text_source *s, const char **stop, const char **next, qk_error *err)
+{
+    qk_stream *in = &s->in;
+    for (;;) {
+        find_line_feed(s);
+        const char *cr = memchr(in->at, '\r', (size_t)(s->line_feed - in->at));
+        *stop = cr ? cr : s->line_feed;
+        /* A CR that is the last byte may have its LF behind it. */
+        if (in->ended || *stop + (cr != NULL) < in->end) break;
+        QK_TRY(qk_stream_more(in, err));
+        s->line_feed = NULL;
+    }
+    size_t left = (size_t)(in->end - *stop);
+    *next = *stop + (left > 1 && !memcmp(*stop, "\r\n", 2) ? 2 : left > 0);
+    return QK_OK;
+}
 
 static qk_status text_next(qk_source *base, qk_row *row, bool *more, qk_error *err)
 {
     text_source *s = (text_source *)base;
-    *more = s->at < s->end;
+    const char *stop, *next;
+    *more = false;
+    QK_TRY(find_line(s, &stop, &next, err));
+    const char *line = s->in.at;
+    *more = line < s->in.end;
     if (!*more) return QK_OK;
-    if (s->line_feed < s->at) {
-        const char *found = memchr(s->at, '\n', (size_t)(s->end - s->at));
-        s->line_feed = found ? found : s->end;
-    }
-    const char *begin = s->at, *stop = s->line_feed;
-    const char *cr = memchr(begin, '\r', (size_t)(stop - begin));
-    if (cr) stop = cr;
-    s->at = cr && cr + 1 < s->end && cr[1] == '\n' ? cr + 2 : stop < s->end ? stop + 1 : s->end;
-    row->text = (qk_cell){.kind = QK_CELL_TEXT, .text = begin, .length = (size_t)(stop - begin)};
+    s->in.at = next;
+    row->text = (qk_cell){.kind = QK_CELL_TEXT, .text = line, .length = (size_t)(stop - line)};
     row->id = row->text;
-    if (qk_utf8_check((const uint8_t *)begin, row->text.length) == row->text.length) return QK_OK;
+    if (qk_utf8_check((const uint8_t *)line, row->text.length) == row->text.length) return QK_OK;
     return qk_fail(err, QK_ERR_FORMAT, "save the file as UTF-8", "%s: line %lld: not valid UTF-8",
                    base->spec.path, (long long)base->at + 1);
 }
@@ -38,7 +62,7 @@ static qk_status text_next(qk_source *base, qk_row *row, bool *more, qk_error *e
 static void text_close(qk_source *base)
 {
     text_source *s = (text_source *)base;
-    qk_map_close(&s->map);
+    qk_stream_close(&s->in);
     free(s);
 }
 
@@ -52,15 +76,11 @@ qk_status qk_text_open(qk_source **out, const qk_source_spec *spec, qk_error *er
         return qk_source_no_column(spec->path, spec->text_column, &columns, err);
     if (spec->id_column && strcmp(spec->id_column, "text") != 0)
         return qk_source_no_column(spec->path, spec->id_column, &columns, err);
-    qk_map map;
-    QK_TRY(qk_map_open(&map, spec->path, err));
+    qk_stream in;
+    QK_TRY(qk_stream_open(&in, spec->path, err));
     text_source *s = qk_zalloc(1, sizeof *s);
     s->base = (qk_source){.type = &text_type, .spec = *spec, .rows = -1};
-    s->map = map;
-    s->at = map.size ? (const char *)map.data : "";
-    s->end = s->at + map.size;
-    s->line_feed = map.size ? memchr(s->at, '\n', map.size) : NULL;
-    if (!s->line_feed) s->line_feed = s->end;
+    s->in = in;
     *out = &s->base;
     return QK_OK;
 }

@@ -112,7 +112,7 @@ static bool in_list(const char *const *list, const char *key)
 static bool in_words(const char *text, const char *key)
 {
     size_t n = strlen(key);
-    for (const char *at = text; (at = strstr(at, key)); at++) {
+    for (const char *at = text; n && (at = strstr(at, key)); at++) {
         bool begins = at == text || at[-1] == ' ', ends = !at[n] || at[n] == ' ';
         if (begins && ends) return true;
     }

@@ -140,8 +140,14 @@ def ids_that_share_32_bits_stay_apart(folder):
             done = run(work, "output.data_root=out", "output.layout=prefix", "dataset.path=d.jsonl",
                        "capture.sampler.type=all", "capture.layers=[0]")
             assert done.returncode == 0, done.stderr
+            said.append(done.stderr)
+        kept = pq.read_table(next((work / "out/final").rglob("examples.parquet")))["id"].to_pylist()
+        assert sorted(kept) == sorted(set().union(*runs)), kept     # all 64 bits
         return {n: pq.read_table(p) for n, p in files(work / "out/final").items()}
+    said = []
     once, twice, thrice = go("once", [a, b]), go("twice", [a], [b]), go("thrice", [a], [b], [b, a])
+    warned = [f"the ids {a} and {b}" in text and f"are both stored as example_id {a}" in text for text in said]
+    assert warned == [True, False, True, False, True, False], said      # by the run that brings the second one
     single = go("single", [a])
     for name in once:
         assert len(once[name]) == 2 * len(single[name])

@@ -1,0 +1,240 @@
+/* inspect: a dataset folder or file as a run would read it. See inspect.h.
+ *
+ *   en: found by data_files of the configuration in README.md; JSON
+ *     train   en/a.jsonl      1.2 MB
+ *   column  type
+ *   row  id  example_id  text */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/file.h"
+#include "engine/base/log.h"
+#include "engine/commands/inspect.h"
+#include "engine/dataset.h"
+#include "engine/dataset/card.h"
+#include "engine/dataset/columns.h"
+#include "engine/dataset/format.h"
+#include "sampler/example_id.h"
+
+enum { SHOWN_BYTES = 100, SHOWN_FILES = 20, MOST_HELD = 1 << 20 };
+
+typedef struct inspection {
+    const char *path, *split; /* split: NULL: the first one */
+    const char *text_column, *id_column;
+    int64_t rows;
+    bool full;         /* texts are not cut */
+    qk_json_out *json; /* NULL: tables */
+    qk_error *err;
+} inspection;
+
+/* The path inside the dataset, borrowed. */
+static const char *inside(const inspection *in, const char *file)
+{
+    size_t n = strlen(in->path);
+    if (strncmp(file, in->path, n) != 0 || !file[n]) return file;
+    return file + n + (file[n] == '/');
+}
+
+/* Rows may be more than fits in memory, so what is ready is printed. */
+static void flush(qk_json_out *json)
+{
+    fwrite(json->buf.data, 1, json->buf.size, stdout);
+    qk_buf_clear(&json->buf);
+}
+
+/* ---- files ---- */
+
+static qk_status show_file(const inspection *in, const qk_data_files *files, const char *split,
+                           const char *path)
+{
+    int64_t rows = -1, bytes = qk_file_size(path);
+    if (files->format == QK_FORMAT_PARQUET) QK_TRY(qk_columns_parquet_rows(path, &rows, in->err));
+    if (in->json) {
+        qk_json_begin(in->json, NULL, '{');
+        qk_json_add_str(in->json, "file", inside(in, path));
+        qk_json_add_int(in->json, "bytes", bytes);
+        if (rows >= 0) qk_json_add_int(in->json, "rows", rows);
+        qk_json_end(in->json, '}');
+        return QK_OK;
+    }
+    printf("  %-12s %-44s %10s", split, inside(in, path), qk_human_bytes((double)bytes));
+    if (rows >= 0) printf(" %12" PRId64 " rows", rows);
+    putchar('\n');
+    return QK_OK;
+}
+
+static qk_status show_files(const inspection *in, const qk_data_files *files)
+{
+    if (in->json) qk_json_begin(in->json, "splits", '{');
+    for (size_t s = 0; s < files->count; s++) {
+        const qk_data_split *split = &files->splits[s];
+        if (in->json) qk_json_begin(in->json, split->name, '[');
+        size_t n = split->files.count, shown = in->json || n <= SHOWN_FILES ? n : SHOWN_FILES;
+        for (size_t i = 0; i < shown; i++)
+            QK_TRY(show_file(in, files, split->name, split->files.items[i]));
+        if (shown < n) printf("  %-12s ... and %zu more files\n", split->name, n - shown);
+        if (in->json) qk_json_end(in->json, ']');
+    }
+    if (in->json) qk_json_end(in->json, '}');
+    return QK_OK;
+}
+
+/* ---- columns ---- */
+
+static void show_columns(const inspection *in, const qk_columns *columns)
+{
+    if (in->json) qk_json_begin(in->json, "columns", '{');
+    if (!in->json) printf("\n  %-28s type\n", "column");
+    for (size_t i = 0; i < columns->count; i++) {
+        const qk_column *c = &columns->items[i];
+        if (in->json)
+            qk_json_add_str(in->json, c->name, c->type);
+        else
+            printf("  %-28s %s\n", c->name, c->type);
+    }
+    if (in->json) qk_json_end(in->json, '}');
+    if (!in->json && columns->count == QK_COLUMNS_MOST) printf("  ... more are not listed\n");
+}
+
+/* ---- rows ---- */
+
+/* Bytes of a text to show: whole characters. */
+static size_t cut(const inspection *in, const qk_example *e)
+{
+    size_t n = SHOWN_BYTES;
+    if (in->full || e->length <= n) return e->length;
+    while (n > 0 && ((unsigned char)e->text[n] & 0xC0) == 0x80) n--;
+    return n;
+}
+
+/* In one line: control characters as spaces. */
+static void print_text(const char *text, size_t n, bool whole)
+{
+    for (size_t i = 0; i < n; i++) putchar((unsigned char)text[i] < ' ' ? ' ' : text[i]);
+    printf("%s\n", whole ? "" : " ...");
+}
+
+static void show_row(const inspection *in, const qk_example *e)
+{
+    if (!in->json) {
+        printf("  %4" PRId64 "  %-20.60s %11d  ", e->index, e->id_text ? e->id_text : "-",
+               qk_example_id_stored(e->id));
+        print_text(e->text, cut(in, e), cut(in, e) == e->length);
+        return;
+    }
+    qk_json_begin(in->json, NULL, '{');
+    qk_json_add_strn(in->json, "text", e->text, cut(in, e));
+    if (e->id_text) qk_json_add_str(in->json, "id", e->id_text);
+    qk_json_add_int(in->json, "example_id", e->id);
+    qk_json_end(in->json, '}');
+    if (in->json->buf.size > MOST_HELD) flush(in->json);
+}
+
+static qk_status read_rows(const inspection *in, const qk_config *config)
+{
+    qk_dataset *d;
+    qk_example e;
+    bool more = true;
+    QK_TRY(qk_dataset_open(&d, config, in->err));
+    qk_status s = QK_OK;
+    while (more && s == QK_OK) {
+        s = qk_dataset_next(d, &e, &more, in->err);
+        if (s == QK_OK && more) show_row(in, &e);
+    }
+    qk_dataset_close(d);
+    return s;
+}
+
+static qk_status show_rows(const inspection *in, const char *name, const qk_data_files *files,
+                           const qk_columns *columns)
+{
+    qk_config config = {0};
+    config.dataset.path = in->path;
+    config.dataset.name = name;
+    config.dataset.split = in->split ? in->split : files->splits[0].name;
+    config.dataset.text_column = in->text_column ? in->text_column : "text";
+    config.dataset.id_column = in->id_column;
+    if (!in->id_column && qk_columns_have(columns, "id")) config.dataset.id_column = "id";
+    config.dataset.max_samples = in->rows;
+    if (!in->text_column && !qk_columns_have(columns, "text") && !in->json) {
+        printf("\n  no column 'text': --text-column shows rows of another one\n");
+        return QK_OK;
+    }
+    if (in->json)
+        qk_json_begin(in->json, "rows", '[');
+    else
+        printf("\n  %4s  %-20s %11s  %s, from %s\n", "row", "id", "example_id",
+               config.dataset.text_column, config.dataset.split);
+    qk_status s = read_rows(in, &config);
+    if (in->json) qk_json_end(in->json, ']');
+    return s;
+}
+
+/* ---- configurations ---- */
+
+static qk_status show_config(const inspection *in, const char *name, const qk_data_files *files)
+{
+    const char *format = qk_format_name(files->format);
+    if (in->json) {
+        qk_json_begin(in->json, name ? name : "default", '{');
+        qk_json_add_str(in->json, "rule", files->rule);
+        qk_json_add_str(in->json, "format", format);
+    } else {
+        printf("%s: %s; found by: %s\n", name ? name : "default", format, files->rule);
+    }
+    QK_TRY(show_files(in, files));
+    qk_columns columns;
+    QK_TRY(qk_columns_find(&columns, files->format, files->splits[0].files.items[0], in->err));
+    show_columns(in, &columns);
+    qk_status s = in->rows ? show_rows(in, name, files, &columns) : QK_OK;
+    qk_columns_free(&columns);
+    if (in->json) qk_json_end(in->json, '}');
+    return s;
+}
+
+static qk_status find_and_show(const inspection *in, const char *name)
+{
+    qk_data_files files;
+    QK_TRY(qk_data_files_find(&files, in->path, name, in->id_column, in->err));
+    qk_status s = show_config(in, name, &files);
+    qk_data_files_free(&files);
+    return s;
+}
+
+static qk_status show_all(const inspection *in, const char *only)
+{
+    qk_names configs = {0};
+    if (!only && qk_is_dir(in->path)) QK_TRY(qk_card_configs(&configs, in->path, in->err));
+    qk_status s = configs.count ? QK_OK : find_and_show(in, only);
+    for (size_t i = 0; i < configs.count && s == QK_OK; i++) {
+        if (i && !in->json) putchar('\n');
+        s = find_and_show(in, configs.items[i]);
+    }
+    qk_names_free(&configs);
+    return s;
+}
+
+qk_status qk_inspect_data(const char *path, const qk_args *args, qk_error *err)
+{
+    qk_json_out out = {0};
+    inspection in = {.path = path,
+                     .split = qk_value(args, "split", NULL),
+                     .text_column = qk_value(args, "text-column", NULL),
+                     .id_column = qk_value(args, "id-column", NULL),
+                     .full = qk_has(args, "full"),
+                     .json = qk_has(args, "json") ? &out : NULL,
+                     .err = err};
+    QK_TRY(qk_value_int(args, "rows", 3, 0, &in.rows, err));
+    if (in.json) qk_json_begin(&out, NULL, '{');
+    if (in.json) qk_json_begin(&out, "configs", '{');
+    qk_status s = show_all(&in, qk_value(args, "config", NULL));
+    if (in.json && s == QK_OK) {
+        qk_json_end(&out, '}');
+        qk_json_end(&out, '}');
+        puts(qk_buf_str(&out.buf));
+    }
+    qk_buf_free(&out.buf);
+    return s;
+}

@@ -1,0 +1,112 @@
+/* See unpack.h. */
+#include "formats/unpack.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "engine/base/mem.h"
+
+struct qk_unpacker {
+    qk_packing packing;
+    const uint8_t *in;
+    size_t n, at;  /* packed bytes, and how many of them are used */
+    bool inside;   /* a member or frame has begun and is not complete */
+    z_stream gzip; /* of QK_PACKING_GZIP */
+    ZSTD_DStream *zstd;
+};
+
+static qk_status fail(const qk_unpacker *u, const char *what, qk_error *err)
+{
+    return qk_fail(err, QK_ERR_FORMAT, "the file is damaged or incomplete; fetch it again",
+                   "%s: %s, at byte %zu of the packed file",
+                   u->packing == QK_PACKING_GZIP ? "gzip" : "zstd", what, u->at);
+}
+
+qk_status qk_unpack_open(qk_unpacker **out, qk_packing packing, const void *in, size_t n,
+                         qk_error *err)
+{
+    qk_unpacker *u = qk_zalloc(1, sizeof *u);
+    *out = NULL;
+    *u = (qk_unpacker){.packing = packing, .in = in, .n = n};
+    bool ok;
+    if (packing == QK_PACKING_GZIP) {
+        ok = inflateInit2(&u->gzip, 15 + 16) == Z_OK; /* 16: gzip headers only */
+    } else {
+        u->zstd = ZSTD_createDStream();
+        ok = u->zstd != NULL;
+    }
+    if (!ok) {
+        qk_unpack_close(u);
+        return qk_fail(err, QK_ERR_IO, NULL, "no memory to unpack");
+    }
+    *out = u;
+    return QK_OK;
+}
+
+/* Behind a gzip member: zero bytes are padding up to the end or the next member. */
+static void skip_padding(qk_unpacker *u)
+{
+    while (u->at < u->n && !u->in[u->at]) u->at++;
+}
+
+/* Some packed bytes -> some plain ones; *made may stay 0. */
+static qk_status step_gzip(qk_unpacker *u, char *out, size_t room, size_t *made, qk_error *err)
+{
+    z_stream *z = &u->gzip;
+    size_t left = u->n - u->at;
+    z->next_in = (Bytef *)(uintptr_t)(u->in + u->at);
+    z->avail_in = left < INT_MAX ? (uInt)left : INT_MAX;
+    z->next_out = (Bytef *)out;
+    z->avail_out = room < INT_MAX ? (uInt)room : INT_MAX;
+    int rc = inflate(z, Z_NO_FLUSH);
+    u->at = (size_t)(z->next_in - u->in);
+    *made = (size_t)((char *)z->next_out - out);
+    u->inside = rc != Z_STREAM_END;
+    if (rc == Z_OK || rc == Z_BUF_ERROR) return QK_OK;
+    if (rc == Z_MEM_ERROR) return qk_fail(err, QK_ERR_IO, NULL, "no memory to unpack");
+    if (rc != Z_STREAM_END) return fail(u, z->msg ? z->msg : "damaged data", err);
+    inflateReset(z);
+    skip_padding(u);
+    return QK_OK;
+}
+
+static qk_status step_zstd(qk_unpacker *u, char *out, size_t room, size_t *made, qk_error *err)
+{
+    ZSTD_inBuffer in = {u->in, u->n, u->at};
+    ZSTD_outBuffer to = {out, room, 0};
+    size_t left = ZSTD_decompressStream(u->zstd, &to, &in);
+    u->at = in.pos;
+    *made = to.pos;
+    if (ZSTD_isError(left)) return fail(u, ZSTD_getErrorName(left), err);
+    u->inside = left != 0;
+    return QK_OK;
+}
+
+qk_status qk_unpack_next(qk_unpacker *u, char *out, size_t room, size_t *made, bool *ended,
+                         qk_error *err)
+{
+    *made = 0;
+    *ended = false;
+    while (*made < room) {
+        size_t more, before = u->at;
+        if (u->at == u->n && !u->inside) {
+            *ended = true;
+            return QK_OK;
+        }
+        QK_TRY((u->packing == QK_PACKING_GZIP ? step_gzip : step_zstd)(u, out + *made, room - *made,
+                                                                       &more, err));
+        *made += more;
+        if (!more && u->at == before && u->inside) return fail(u, "the data end early", err);
+    }
+    return QK_OK;
+}
+
+void qk_unpack_close(qk_unpacker *u)
+{
+    if (!u) return;
+    if (u->packing == QK_PACKING_GZIP) inflateEnd(&u->gzip);
+    ZSTD_freeDStream(u->zstd);
+    free(u);
+}

@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""CSV, JSON and text files against `datasets` itself: random tables must give the same texts and ids, or be refused.
+
+A refusal counts only where `datasets` fails too, or where README.md says so (types that change from chunk to chunk).
+"""
+import bz2
+import collections
+import gzip
+import hashlib
+import json
+import random
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import common       # first: it quiets `datasets`
+import datasets
+from common import CASE, engine, main, write_jsonl
+
+datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+
+def zstd(data):
+    return pa.compress(data, codec="zstd", asbytes=True)
+
+
+VALUES = ["1", "-1", "+5", "007", " 3", "4 ", "1.5", "1e3", "inf", "-Infinity", "NaN", "NA", "", "True", "false", "x", "0", "12",
+          "9223372036854775807", "9223372036854775808", "18446744073709551615", "18446744073709551616", "-9223372036854775809",
+          "1" * 30, ".", "5.", ".5", "+", "1e", "nan", "+inf", " inf", "1.5 x", "0x1", "-0", " True", "NULL", "n/a", "1\v",
+          "1.e5", "+ 1", "2024-05-01", "é", "a\tb", "None", "-nan", "<NA>", "TRUE", "tRue"]
+PIECES = ["a", "b c", "\"", "\"\"", ",", "\n", "\r\n", "\r", " ", "\t", "\ufeff", "é", "静", "\0", ";", "'", "NA", "\\", "\v", "\f",
+          "\u2028"]
+
+
+def example_id(value):
+    """The reference's rule."""
+    if isinstance(value, bool) or isinstance(value, int) and -2**63 <= value < 2**63:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value) if abs(value) < 2**63 else None
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        value = str(value)
+    return int.from_bytes(hashlib.blake2b(str(value).encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def read_with_datasets(path, folder):
+    kind = {"csv": "csv", "tsv": "csv", "jsonl": "json", "json": "json", "txt": "text"}[path.name.split(".")[1]]
+    more = {"sep": "\t"} if ".tsv" in path.name else {}
+    try:
+        rows = datasets.load_dataset(kind, data_files=str(path), split="train", cache_dir=str(folder / "cache"), **more)
+        return [(r["text"], r.get("id")) for r in rows]
+    except Exception as e:
+        return e
+
+
+def read_with_us(path, folder):
+    done = engine(["inspect", path, "--json", "--full", "--rows=1000000"], folder)
+    assert done.returncode in (0, 1), done.stderr
+    if done.returncode:
+        return done.stderr.strip()
+    rows = json.loads(done.stdout)["configs"]["default"]["rows"]
+    return [(r["text"], r["example_id"]) for r in rows]
+
+
+def compare(path, folder, counts, may_refuse=()):
+    theirs, ours = read_with_datasets(path, folder), read_with_us(path, folder)
+    if isinstance(theirs, Exception):
+        counts["both refuse" if isinstance(ours, str) else "only datasets refuses"] += 1
+        return
+    bad_text = any(not isinstance(t, str) for t, _ in theirs)
+    ids = [example_id(i) for _, i in theirs]
+    if isinstance(ours, str):
+        # A text that is null or a number is an error of the run, whoever reads it; so is an id beyond int64.
+        expected = bad_text or None in ids or any(word in ours for word in may_refuse)
+        assert expected, (path.read_bytes()[:500], theirs[:5], ours)
+        counts["refused rows"] += 1
+        return
+    if None in ids:
+        counts["beyond int64 in the reference"] += 1
+        return
+    assert [t for t, _ in theirs] == [t for t, _ in ours], (path.read_bytes()[:500], theirs[:5], ours[:5])
+    if "id" in path.read_bytes()[:200].decode("utf-8", "replace"):
+        assert ids == [i for _, i in ours], (path.read_bytes()[:500], theirs[:5], ours[:5])
+    counts["same rows"] += 1
+
+
+def quote(text, rng, delimiter):
+    must = any(c in text for c in "\"\r\n" + delimiter)
+    return '"' + text.replace('"', '""') + '"' if must or rng.random() < 0.2 else text
+
+
+def random_text(rng):
+    return "".join(rng.choice(PIECES) for _ in range(rng.randrange(1, 6)))
+
+
+def csv_ids(folder):
+    """Columns of ids of every kind, typed by pandas."""
+    rng, counts = random.Random(1), collections.Counter()
+    for i in range(120):
+        pool = rng.sample(VALUES, rng.choice([1, 2, 3])) + ["1"]
+        rows = [f'{quote(rng.choice(pool), rng, ",")},x' for _ in range(rng.randrange(1, 5))]
+        path = folder / f"{i}.csv"
+        path.write_bytes(("id,text\n" + "\n".join(rows) + "\n").encode())
+        compare(path, folder, counts)
+    assert counts["same rows"] > 70, counts
+    return dict(counts)
+
+
+def csv_texts(folder):
+    """Quotes, line ends, delimiters and everything else inside fields."""
+    rng, counts = random.Random(2), collections.Counter()
+    for i in range(100):
+        end, delimiter = rng.choice(["\n", "\r\n", "\r"]), rng.choice([",", "\t"])
+        rows = ["id" + delimiter + "text"]
+        for k in range(rng.randrange(1, 6)):
+            rows.append(f"{k}{delimiter}{quote(random_text(rng), rng, delimiter)}")
+            if rng.random() < 0.2:
+                rows.append(rng.choice(["", " ", "   "]))
+        body = end.join(rows) + rng.choice(["", end])
+        path = folder / (f"{i}.tsv" if delimiter == "\t" else f"{i}.csv")
+        path.write_bytes((rng.choice(["", "\ufeff"]) + body).encode())
+        compare(path, folder, counts)
+    assert counts["same rows"] > 60, counts
+    return dict(counts)
+
+
+def csv_damage(folder):
+    """Bytes changed at random: never rows that `datasets` would read otherwise."""
+    rng, counts = random.Random(3), collections.Counter()
+    for i in range(120):
+        body = bytearray(b'id,text\n1,"a b"\n2,c\n3,"d""e"\n')
+        for _ in range(rng.randrange(1, 4)):
+            body[rng.randrange(len(body))] = rng.choice(b'",\n\r a1\xff\0x')
+        if b"text" not in body or not body.startswith(b"id,"):
+            continue
+        path = folder / f"{i}.csv"
+        path.write_bytes(body)
+        compare(path, folder, counts, may_refuse=("more fields than the header", "two columns are named"))
+    assert counts["same rows"] > 20, counts
+    return dict(counts)
+
+
+def json_ids(folder):
+    """Ids of every JSON type, in lines and in an array."""
+    rng, counts = random.Random(5), collections.Counter()
+    kinds = [["1", "-7", "9223372036854775807", "0"], ["1", "1.5", "1e3", "-0.0", "2.0"], ["true", "false"], ["1", "true"],
+             ['"2024-05-01"', '"2024-05-01 10:11:12"', '"2024-05-01T10:11"', '"1969-12-31"'], ['"2024-05-01"', '"x"', '"7"'],
+             ['"2024-05-01T10:11:12Z"', '"2024-05-01T10:11:12+02:00"', '"2024-05-01T10:11:12-0230"'], ['"2024-13-01"', '"2024-05-01"'],
+             ['"10:11"', '"a"', '"\\u00e9"', '""'], ["null"], ['"2024-05-01"', "1"], ["[1]", "1"], ['"2024-05-01T10"', '"2024-05-01T24:00"'],
+             ['"2024-05-01 10:11:12.5"', '"2024-05-01"'], ["9223372036854775808", "1"], ['" 2024-05-01"', '"2024-05-01 "', '"2024-05-1"']]
+    for i in range(120):
+        pool = rng.choice(kinds) + rng.choice([[], ["null"]])
+        rows = []
+        for k in range(rng.randrange(1, 5)):
+            given = rng.random() < 0.9 or k == 0
+            rows.append('{"text": "x"%s}' % (f', "id": {rng.choice(pool)}' if given else ""))
+        path = folder / rng.choice([f"{i}.jsonl", f"{i}.json"])
+        path.write_text("\n".join(rows) if path.suffix == ".jsonl" or len(rows) == 1 else "[" + ", ".join(rows) + "]")
+        compare(path, folder, counts, may_refuse=("which cannot be an id", "reads inexactly"))
+    assert counts["same rows"] > 60, counts
+    return dict(counts)
+
+
+def csv_chunks(folder):
+    """Types that change after 10,000 rows: later chunks are cast, or refused when a value would change."""
+    counts = collections.Counter()
+    cases = [("1", "2.0,y"), ("1", ",y"), ("w", "007,y"), ("w", ",y"), ("1.5", "7,y"), ("", "7,y"), ("1", "True,y"), ("w", "true,y"),
+             ("1", "a,y"), ("1", "1.5,y"), ("w", "1.5,y"), ("1.5", "9007199254740993,y"), ("9223372036854775809", "1,y"), ("1", "2,008")]
+    for i, (first, second) in enumerate(cases):
+        path = folder / f"{i}.csv"
+        path.write_text("id,text\n" + f"{first},x\n" * 10000 + f"{second}\n" * 2)
+        compare(path, folder, counts, may_refuse=("these 10000 rows hold",))
+    assert counts["same rows"] >= 9, counts
+    return dict(counts)
+
+
+def packed(folder):
+    """.gz and .zst give the rows of the plain file, with any cut into members and frames; .bz2 is refused by name."""
+    rng = random.Random(4)
+    rows = [{"id": i, "text": random_text(rng) * rng.choice([1, 1, 50, 20000])} for i in range(60)]
+    write_jsonl(folder / "a.jsonl", rows)
+    (folder / "a.json").write_text(json.dumps(rows))
+    (folder / "a.csv").write_text("id,text\n" + "".join(f'{r["id"]},"{r["text"].replace(chr(34), chr(34) * 2)}"\n' for r in rows))
+    (folder / "a.txt").write_text("".join(f'{r["text"]}\n' for r in rows))
+    n = 0
+    for name in ("a.jsonl", "a.json", "a.csv", "a.txt"):
+        body, want = (folder / name).read_bytes(), read_with_us(folder / name, folder)
+        assert isinstance(want, list) and len(want) >= 60, want
+        assert [t for t, _ in want] == [t for t, _ in read_with_datasets(folder / name, folder)], name
+        for pack in (gzip.compress, zstd):
+            cuts = sorted(rng.sample(range(len(body)), 3))
+            parts = [body[a:b] for a, b in zip([0] + cuts, cuts + [len(body)])]
+            path = folder / (name + (".gz" if pack is gzip.compress else ".zst"))
+            path.write_bytes(b"".join(map(pack, parts)))
+            assert read_with_us(path, folder) == want, path.name
+            n += 1
+        path = folder / (name + ".bz2")
+        path.write_bytes(bz2.compress(body))
+        assert "bzip2 compression is not supported" in read_with_us(path, folder)
+    return f"{n} packed files"
+
+
+def make_config(folder, data):
+    path = folder / "config.yaml"
+    path.write_text(json.dumps({"dataset": {"path": str(data)}, "model": {"name": str(CASE / "model")}, "output": {"data_root": "out"},
+                                "capture": {"sampler": {"type": "all"}}}))
+    return path
+
+
+def later_damage_is_not_touched(folder):
+    """max_samples and slices stop before what comes behind them: a damaged rest, or files that are no data."""
+    body = "".join(json.dumps({"id": i, "text": "x" * 200}) + "\n" for i in range(60000)).encode()
+    bad = body + b'{"id": broken\n'
+    table = b"id,text\n" + b"".join(b"%d,%s\n" % (i, b"y" * 200) for i in range(30000)) + b'9,"never closed'
+    files = {"a.jsonl": bad, "a.jsonl.gz": gzip.compress(body, 1)[:-40], "a.jsonl.zst": zstd(body)[:-9],
+             "a.csv": table, "a.csv.gz": gzip.compress(table, 1)[:-40], "a.txt.gz": gzip.compress(body, 1)[:-40]}
+    for name, content in files.items():
+        path = folder / name
+        path.write_bytes(content)
+        for flags in (["--rows=500"], ["--rows=100000", "--split=train[100:600]"]):
+            done = engine(["inspect", path, "--json", *flags], folder)
+            assert done.returncode == 0, (name, done.stderr)
+            assert len(json.loads(done.stdout)["configs"]["default"]["rows"]) == 500, name
+        whole = engine(["inspect", path, "--json", "--rows=100000"], folder)
+        assert whole.returncode == 1 and name in whole.stderr, (name, whole.stderr)
+    shards = folder / "shards"
+    shards.mkdir()
+    write_jsonl(shards / "train-0.jsonl", [{"text": "a"}] * 5)
+    (shards / "train-1.jsonl").write_bytes(b"\xff\xfe not data")
+    assert engine(["inspect", shards, "--rows=5"], folder).returncode == 0
+    assert engine(["inspect", shards, "--rows=6"], folder).returncode == 1
+    tables = folder / "tables"
+    tables.mkdir()
+    pq.write_table(pa.table({"text": ["a"] * 5}), tables / "train-0.parquet")
+    (tables / "train-1.parquet").write_bytes(b"no Parquet at all")
+    for flags, status in ((["--set=dataset.max_samples=4"], 0), (["--set=dataset.split=train[1:3]"], 0), ([], 1)):
+        done = engine(["plan", make_config(folder, tables), *flags], folder)
+        assert done.returncode == status, (flags, done.stderr)
+
+
+def bombs_stop(folder):
+    """A row of a packed file is at most 32 MB; what is skipped takes no memory, however long it is."""
+    import resource
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_AS, (256 << 20, 256 << 20))
+    bombs = {"a.txt.gz": b"x", "a.txt.zst": b"\0", "b.jsonl.gz": b'{"text": "' + b"x" * 1000, "b.csv.gz": b'text\n"xxx', "c.csv.zst": b","}
+    for name, start in bombs.items():
+        body = start + start[-1:] * (200 << 20)
+        (folder / name).write_bytes(gzip.compress(body, 1) if name.endswith("gz") else zstd(body))
+        done = engine(["inspect", folder / name, "--rows=9"], folder, preexec_fn=limited)
+        assert done.returncode == 1 and name in done.stderr, (name, done.returncode, done.stderr)
+        assert "longer than 32 MB" in done.stderr or "100000 columns" in done.stderr, (name, done.stderr)
+    (folder / "blank.jsonl.gz").write_bytes(gzip.compress(b"\n" * (100 << 20) + b'{"text": "behind 100 MB of nothing"}', 1))
+    done = engine(["inspect", folder / "blank.jsonl.gz", "--rows=9"], folder, preexec_fn=limited)
+    assert done.returncode == 0 and "behind 100 MB" in done.stdout, done.stderr
+
+
+if __name__ == "__main__":
+    sys.exit(main("tables", [csv_ids, csv_texts, csv_damage, csv_chunks, json_ids, packed, later_damage_is_not_touched, bombs_stop]))
