@@ -2,6 +2,7 @@
 # make test: everything. Installs what it needs when it may, else prints the command that does.
 # Each suite has a time budget; the last line counts all tests.
 cd "$(dirname "$0")/.." || exit 1
+export OMP_WAIT_POLICY=passive # waiting threads leave the cores to whatever else runs
 tests/tools/deps.sh test || exit 1
 make -j"$(nproc 2>/dev/null || echo 2)" qkengine || exit 1
 

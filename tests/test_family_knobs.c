@@ -361,7 +361,7 @@ static bool passes(const char *folder, int k)
     char *model = qk_path_join(folder, "model"),
          *golden = qk_path_join(folder, "golden.safetensors");
     qk_model_options options = {.backend = qk_backend_find("cpu"),
-                                .device = {.compute = QK_F32, .threads = 2},
+                                .device = {.compute = QK_F32, .threads = 1},
                                 .last_layer = -1,
                                 .change_spec = change};
     qk_verification v;
