@@ -1,8 +1,8 @@
 /* The dataset: an iterator over (text, example id) in the order of `datasets.load_dataset`.
  *
- * dataset.path is a file or a folder of Parquet, JSON or text files; engine/dataset/folder.h says
- * which files of a folder are which split, split.h how a split is cut. Memory is bounded by one row
- * group of Parquet or one row of the others, never by the file.
+ * dataset.path is a file or a folder of Parquet, JSON, CSV or text files; engine/dataset/folder.h
+ * says which files of a folder are which split, split.h how a split is cut. Memory is bounded by
+ * one row group of Parquet or one row of the others (of packed ones 32 MB), never by the file.
  *
  * next: engine/dataset/folder.h, engine/tokenizer.h */
 #pragma once

@@ -62,7 +62,7 @@ const qk_config_section qk_config_sections[] = {
 
 const qk_config_key qk_config_keys[] = {
     MUST("dataset", "path", string, dataset.path,
-         "a file (.parquet, .jsonl, .txt), a folder of them, or a Hub repository"),
+         "a file (.parquet, .jsonl, .csv, .txt ...), a folder of them, or a Hub repository"),
     MAY("dataset", "name", text, dataset.name, NULL,
         "which configuration of the dataset, where it has several"),
     MAY("dataset", "split", string, dataset.split, "train",

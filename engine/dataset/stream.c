@@ -36,7 +36,7 @@ qk_status qk_stream_open(qk_stream *s, const char *path, qk_error *err)
     QK_TRY(qk_stream_packing(path, &packing, err));
     QK_TRY(qk_map_open(&s->map, path, err));
     if (packing == QK_PACKING_NONE) {
-        s->begin = s->at = s->map.size ? (const char *)s->map.data : "";
+        s->begin = s->at = s->kept = s->map.size ? (const char *)s->map.data : "";
         s->end = s->begin + s->map.size;
         s->ended = true;
         return QK_OK;
@@ -48,6 +48,14 @@ qk_status qk_stream_open(qk_stream *s, const char *path, qk_error *err)
     if (status == QK_OK) status = qk_stream_more(s, err);
     if (status != QK_OK) qk_stream_close(s);
     return status;
+}
+
+void qk_stream_read_to(qk_stream *s, const char *at)
+{
+    s->at = at;
+    if (s->unpacker || s->at - s->kept < QK_STREAM_FORGET) return;
+    qk_map_forget(s->kept, (size_t)(s->at - s->kept));
+    s->kept = s->at;
 }
 
 /* Drops [begin, at). */

@@ -15,7 +15,7 @@
 #include "engine/base/file.h"
 #include "formats/unpack.h"
 
-enum { QK_STREAM_MOST = 32 << 20 };
+enum { QK_STREAM_MOST = 32 << 20, QK_STREAM_FORGET = 8 << 20 };
 extern size_t qk_stream_first; /* bytes of a new window: 256 kB; tests cut rows with smaller ones */
 
 typedef struct qk_stream {
@@ -26,6 +26,7 @@ typedef struct qk_stream {
     size_t column;   /* bytes among them behind the last line end */
 
     const char *path; /* borrowed, for messages */
+    const char *kept; /* of a mapping: the pages before it were given back */
     qk_map map;
     qk_unpacker *unpacker; /* NULL: plain */
     char *room;
@@ -34,6 +35,9 @@ typedef struct qk_stream {
 
 /* By the last part of the name: .gz and .zst are unpacked; .bz2, .xz, .lz4 refused by name. */
 qk_status qk_stream_open(qk_stream *s, const char *path, qk_error *err);
+/* Moves `at` on. Pages of a plain file far behind it are given back, so that the memory in use does
+ * not grow with the file; they may still be read, from disk. */
+void qk_stream_read_to(qk_stream *s, const char *at);
 /* Makes the window longer, or sets `ended`. Pointers into it become invalid. */
 qk_status qk_stream_more(qk_stream *s, qk_error *err);
 /* How a file of this name is packed. */

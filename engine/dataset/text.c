@@ -51,7 +51,7 @@ static qk_status text_next(qk_source *base, qk_row *row, bool *more, qk_error *e
     const char *line = s->in.at;
     *more = line < s->in.end;
     if (!*more) return QK_OK;
-    s->in.at = next;
+    qk_stream_read_to(&s->in, next);
     row->text = (qk_cell){.kind = QK_CELL_TEXT, .text = line, .length = (size_t)(stop - line)};
     row->id = row->text;
     if (qk_utf8_check((const uint8_t *)line, row->text.length) == row->text.length) return QK_OK;
