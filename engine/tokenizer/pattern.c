@@ -207,6 +207,13 @@ void qk_pattern_free(qk_pattern *pattern)
     free(pattern);
 }
 
+bool qk_pattern_may_be_empty(const qk_pattern *pattern)
+{
+    uint32_t empty = 1;
+    pcre2_pattern_info(pattern->code, PCRE2_INFO_MATCHEMPTY, &empty);
+    return empty != 0;
+}
+
 /* ---- matching ---- */
 
 static void make_pcre(qk_match_memory *memory)

@@ -20,6 +20,8 @@ qk_status qk_pattern_compile(qk_pattern **out, const char *regex, size_t length,
 qk_status qk_pattern_compile_text(qk_pattern **out, const char *text, size_t length,
                                   const char *where, qk_error *err);
 void qk_pattern_free(qk_pattern *pattern); /* NULL-safe */
+/* Whether it might match no character at all. */
+bool qk_pattern_may_be_empty(const qk_pattern *pattern);
 
 /* Working memory of one thread, for any pattern. Zero-initialise to create. */
 typedef struct qk_match_memory {
