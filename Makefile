@@ -103,7 +103,7 @@ check:
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h' | grep -v unicode_tables)
 
-bench: qkengine
+bench: qkengine $(B)/tests/bench/parquet_text $(B)/tests/bench/parquet_vectors
 	@tests/bench/run.sh
 
 fuzz: ; @tests/fuzz/run.sh $(T)
@@ -125,7 +125,7 @@ help:
 	  'make test      every test; installs what it needs' \
 	  'make unit      only the C tests' \
 	  'make check     include arrows, formatting, size limits' \
-	  'make bench     speed and memory against transformers' \
+	  'make bench     speed and memory, against pyarrow and transformers' \
 	  'make fuzz T=60 fuzz every parser for T seconds each' \
 	  'make install PREFIX=/usr/local'
 

@@ -1,7 +1,12 @@
 #!/bin/sh
-# make bench: speed against transformers, and memory. Needs build/smollm2 (tests/interop/real_model.py makes it) and, for the
+# make bench: reading Parquet against pyarrow, speed against transformers, and memory. Needs build/smollm2 (tests/interop/real_model.py makes it) and, for the
 # comparison, a Python with torch and transformers: TORCH_PYTHON=... make bench
 cd "$(dirname "$0")/../.." || exit 1
+if [ -x build/venv/bin/python ]; then
+    for part in "text" "memory"; do build/venv/bin/python tests/bench/parquet.py $part; done
+else
+    echo "SKIPPED: Parquet against pyarrow: make test installs pyarrow in build/venv"
+fi
 [ -d build/smollm2 ] || { echo "run build/venv/bin/python tests/interop/real_model.py first: it lays the model out"; exit 1; }
 python3 tests/bench/memory.py
 [ -n "$TORCH_PYTHON" ] || { echo "SKIPPED: set TORCH_PYTHON for the comparison with transformers"; exit 0; }
