@@ -22,7 +22,6 @@ typedef struct cached_word {
 struct qk_token_scratch {
     uint64_t serial; /* of the tokenizer whose words are cached */
     cached_word *cache;
-    qk_buf spelled;
     qk_norm_memory norm;
     qk_pre_memory pre;
     qk_bpe_memory bpe;
@@ -35,31 +34,6 @@ typedef struct encoder {
     size_t most; /* ids of text beyond this many are cut off */
     qk_error *err;
 } encoder;
-
-/* ---- GPT-2's bytes ---- */
-
-static uint32_t byte_character(uint8_t byte)
-{
-    if ((byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174) return byte;
-    if (byte <= 32) return 256u + byte;
-    return byte == 173 ? 323u : 289u + (byte - 127u); /* 127..160 */
-}
-
-void qk_byte_level_spell(const uint8_t *bytes, size_t n, qk_buf *out)
-{
-    qk_buf_reserve(out, 2 * n);
-    uint8_t *p = out->data + out->size;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t c = byte_character(bytes[i]);
-        if (c < 0x80) {
-            *p++ = (uint8_t)c;
-        } else {
-            *p++ = (uint8_t)(0xC0 | c >> 6);
-            *p++ = (uint8_t)(0x80 | (c & 63));
-        }
-    }
-    out->size = (size_t)(p - out->data);
-}
 
 /* ---- pieces ---- */
 
@@ -76,16 +50,9 @@ static void push_ids(qk_tokens *out, const int32_t *ids, size_t n)
 
 static void run_bpe(encoder *e, const uint8_t *piece, size_t length)
 {
-    struct qk_token_scratch *s = e->scratch;
-    if (e->tok->pretokenizer.byte_level) {
-        qk_buf_clear(&s->spelled);
-        qk_byte_level_spell(piece, length, &s->spelled);
-        piece = s->spelled.data;
-        length = s->spelled.size;
-    }
-    qk_bpe_encode(&e->tok->bpe, &s->bpe, piece, length);
-    for (size_t i = 0; i < s->bpe.count; i++)
-        if (s->bpe.symbols[i].id >= 0) push_ids(e->out, &s->bpe.symbols[i].id, 1);
+    qk_bpe_memory *m = &e->scratch->bpe;
+    qk_bpe_encode(&e->tok->bpe, m, piece, length, e->tok->pretokenizer.byte_level);
+    push_ids(e->out, m->tokens.items, m->tokens.count);
 }
 
 static void encode_word(encoder *e, const uint8_t *piece, size_t length)
@@ -217,7 +184,6 @@ void qk_tokens_free(qk_tokens *tokens)
     struct qk_token_scratch *s = tokens->scratch;
     if (s) {
         free(s->cache);
-        qk_buf_free(&s->spelled);
         qk_norm_memory_free(&s->norm);
         qk_pre_memory_free(&s->pre);
         qk_bpe_memory_free(&s->bpe);

@@ -29,6 +29,3 @@ struct qk_tokenizer {
     char *description;
     uint64_t serial; /* tells tokenizers apart in scratch memory */
 };
-
-/* GPT-2's spelling of bytes: each becomes one visible character below U+0400. Appends. */
-void qk_byte_level_spell(const uint8_t *bytes, size_t n, qk_buf *out);
