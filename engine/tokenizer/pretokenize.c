@@ -99,8 +99,24 @@ static void join_runs(qk_pre_memory *m)
     m->cut_count = kept;
 }
 
+/* A scanner leaves nothing between its matches, so that no cut has to be judged. */
+static void scan_piece(qk_scan scan, qk_pre_memory *m, qk_piece piece)
+{
+    const uint8_t *text = m->text + piece.start;
+    uint32_t length = piece.end - piece.start;
+    for (uint32_t at = 0, end; at < length; at = end) {
+        end = (uint32_t)scan(text, length, at);
+        add_piece(&m->spare, piece.start + at, piece.start + end);
+    }
+}
+
 static bool split_piece(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece)
 {
+    qk_scan scan = qk_pattern_scanner(step->pattern);
+    if (scan && step->behavior == QK_SPLIT_ISOLATED) {
+        scan_piece(scan, m, piece);
+        return true;
+    }
     if (!find_cuts(step, m, piece)) return false;
     if (step->behavior == QK_SPLIT_MERGED_WITH_PREVIOUS) join_matches(m, false);
     if (step->behavior == QK_SPLIT_MERGED_WITH_NEXT) join_matches(m, true);
