@@ -14,14 +14,6 @@ static uint64_t pair_of(int32_t left, int32_t right)
     return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
 }
 
-static qk_merge *find_slot(qk_merge *slots, size_t count, uint64_t pair)
-{
-    uint64_t h = pair * 0x9E3779B97F4A7C15u;
-    size_t i = (size_t)(h >> 32 ^ h) & (count - 1);
-    while (slots[i].pair != pair && slots[i].pair != UINT64_MAX) i = (i + 1) & (count - 1);
-    return &slots[i];
-}
-
 static void grow_merges(qk_bpe *bpe)
 {
     qk_merge *old = bpe->merges;
@@ -31,23 +23,16 @@ static void grow_merges(qk_bpe *bpe)
     for (size_t i = 0; i < bpe->merge_slots; i++) bpe->merges[i].pair = UINT64_MAX;
     for (size_t i = 0; i < n; i++)
         if (old[i].pair != UINT64_MAX)
-            *find_slot(bpe->merges, bpe->merge_slots, old[i].pair) = old[i];
+            *qk_merge_slot(bpe->merges, bpe->merge_slots, old[i].pair) = old[i];
     free(old);
 }
 
 void qk_bpe_add_merge(qk_bpe *bpe, int32_t left, int32_t right, int32_t joined, uint32_t rank)
 {
     if (2 * (bpe->merge_count + 1) > bpe->merge_slots) grow_merges(bpe);
-    qk_merge *slot = find_slot(bpe->merges, bpe->merge_slots, pair_of(left, right));
+    qk_merge *slot = qk_merge_slot(bpe->merges, bpe->merge_slots, pair_of(left, right));
     if (slot->pair == UINT64_MAX) bpe->merge_count++;
     *slot = (qk_merge){pair_of(left, right), rank, joined};
-}
-
-const qk_merge *qk_bpe_find_merge(const qk_bpe *bpe, int32_t left, int32_t right)
-{
-    if (!bpe->merge_slots) return NULL;
-    const qk_merge *m = find_slot(bpe->merges, bpe->merge_slots, pair_of(left, right));
-    return m->pair == UINT64_MAX ? NULL : m;
 }
 
 /* ---- GPT-2's bytes ---- */

@@ -64,8 +64,24 @@ typedef struct qk_bpe_memory {
 } qk_bpe_memory;
 void qk_bpe_memory_free(qk_bpe_memory *memory);
 
+/* The slot of a pair, or the free one where it belongs; slot_count is a power of two. */
+static inline qk_merge *qk_merge_slot(qk_merge *slots, size_t slot_count, uint64_t pair)
+{
+    uint64_t h = pair * 0x9E3779B97F4A7C15u;
+    size_t i = (size_t)(h >> 32 ^ h) & (slot_count - 1);
+    while (slots[i].pair != pair && slots[i].pair != UINT64_MAX) i = (i + 1) & (slot_count - 1);
+    return &slots[i];
+}
+
 /* The merge of two tokens, or NULL. */
-const qk_merge *qk_bpe_find_merge(const qk_bpe *bpe, int32_t left, int32_t right);
+static inline const qk_merge *qk_bpe_find_merge(const qk_bpe *bpe, int32_t left, int32_t right)
+{
+    if (!bpe->merge_slots) return NULL;
+    uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    const qk_merge *m = qk_merge_slot(bpe->merges, bpe->merge_slots, pair);
+    return m->pair == UINT64_MAX ? NULL : m;
+}
+
 /* Merges memory->symbols into memory->tokens. */
 void qk_bpe_merge_symbols(const qk_bpe *bpe, qk_bpe_memory *memory);
 
