@@ -66,16 +66,11 @@ static bool *find_stand_ins(const qk_bpe *bpe)
     return out;
 }
 
-/* No merge may cross a cut, so every character must leave a symbol that ends in its last byte:
- * none is dropped (there is an unknown token), and stand-ins for characters never merge. */
-static void find_cuts(qk_bpe *bpe)
+static void find_glued(qk_bpe *bpe)
 {
-    bpe->cuts = !bpe->ignore_merges && bpe->unk >= 0 && qk_vocab_find(&bpe->vocab, SPACE, 3) >= 0;
-    bool *stand_in = find_stand_ins(bpe);
-    for (size_t i = 0; bpe->cuts && i < bpe->merge_slots; i++) {
+    for (size_t i = 0; i < bpe->merge_slots; i++) {
         const qk_merge *m = &bpe->merges[i];
         if (m->pair == UINT64_MAX) continue;
-        if (stand_in[m->pair >> 32] || stand_in[(uint32_t)m->pair]) bpe->cuts = false;
         size_t length;
         const char *text = qk_vocab_text(&bpe->vocab, m->joined, &length);
         const char *at = text, *end = text + length;
@@ -83,6 +78,22 @@ static void find_cuts(qk_bpe *bpe)
             if (at > text) bpe->glued[(uint8_t)at[-1]] = true;
             at += 3;
         }
+    }
+    bpe->knows_glued = true;
+}
+
+/* No merge may cross a cut, so every character must leave a symbol that ends in its last byte:
+ * none is dropped (there is an unknown token), and stand-ins for characters never merge. */
+static void find_cuts(qk_bpe *bpe)
+{
+    if (!bpe->knows_glued) find_glued(bpe);
+    bpe->cuts = !bpe->ignore_merges && bpe->unk >= 0 && qk_vocab_find(&bpe->vocab, SPACE, 3) >= 0;
+    if (!bpe->cuts) return;
+    bool *stand_in = find_stand_ins(bpe);
+    for (size_t i = 0; bpe->cuts && i < bpe->merge_slots; i++) {
+        const qk_merge *m = &bpe->merges[i];
+        if (m->pair == UINT64_MAX) continue;
+        if (stand_in[m->pair >> 32] || stand_in[(uint32_t)m->pair]) bpe->cuts = false;
     }
     free(stand_in);
 }

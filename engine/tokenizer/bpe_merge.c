@@ -14,7 +14,7 @@
 
 #include "engine/tokenizer/bpe.h"
 
-enum { SHORT = 48, WINDOW = 1024, GROWTH = 8 };
+enum { SHORT = 48, WINDOW = 1024, GROWTH = 8, OVERLAP = 8 }; /* overlap: an eighth of a window */
 
 static void reserve_tokens(qk_bpe_memory *m, size_t count)
 {
@@ -150,7 +150,7 @@ static bool merge_windows(const qk_bpe *bpe, qk_bpe_memory *m, size_t window)
         if (at && (m->links[0].id != expected.id || m->links[0].next != expected.next))
             return false;
         if (at + size < n) {
-            end = token_start(m, size - window / GROWTH);
+            end = token_start(m, size - window / OVERLAP);
             if (!end || m->links[end].next < 0) return false;
             expected =
                 (qk_symbol){.id = m->links[end].id, .next = m->links[end].next - (int32_t)end};

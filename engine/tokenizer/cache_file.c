@@ -1,0 +1,227 @@
+/* Tables of a tokenizer on disk. See cache_file.h. */
+#include "engine/tokenizer/cache_file.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { VERSION = 1, ALIGN = 64, BYTE_ORDER_MARK = 0x01020304 };
+
+enum { BYTES, OFFSETS, LENGTHS, SLOTS, MERGES, TEXT, SECTIONS };
+static const size_t item_sizes[SECTIONS] = {1, 4, 4, sizeof(uint64_t), sizeof(qk_merge), 1};
+
+typedef struct cache_header {
+    char magic[8];
+    uint32_t version, byte_order;
+    uint64_t checksum;         /* of the whole file, with 0 here */
+    uint64_t counts[SECTIONS]; /* items */
+    uint64_t tokens, merges;   /* used slots */
+    uint8_t key[32];
+    bool glued[256];
+    uint8_t zeros[384 - 376];
+} cache_header;
+_Static_assert(sizeof(cache_header) % ALIGN == 0, "sections begin behind the header");
+
+static const char MAGIC[8] = "QKTOKEN";
+
+/* Four lanes, so that a core's multipliers are busy; n is a multiple of ALIGN. Each step is a
+ * bijection, so that no single change goes unseen. */
+static uint64_t checksum(uint64_t seed, const uint8_t *p, size_t n)
+{
+    uint64_t lanes[4] = {seed, ~seed, seed ^ 0xA5A5, seed + 77}, word;
+    for (size_t i = 0; i < n; i += 32)
+        for (int k = 0; k < 4; k++) {
+            memcpy(&word, p + i + 8 * k, 8);
+            lanes[k] = (lanes[k] ^ word) * 0xD6E8FEB86659FD93u;
+            lanes[k] ^= lanes[k] >> 29;
+        }
+    uint64_t h = 0;
+    for (int k = 0; k < 4; k++) h = (h ^ lanes[k]) * 0x9E3779B97F4A7C15u;
+    return h ^ h >> 32;
+}
+
+static uint64_t sum_file(const cache_header *header, const uint8_t *rest, size_t n)
+{
+    cache_header h = *header;
+    h.checksum = 0;
+    return checksum(checksum(VERSION, (const uint8_t *)&h, sizeof h), rest, n);
+}
+
+/* Where each section begins; the last is the end of the file. false: sizes out of all reason. */
+static bool lay_out(const cache_header *h, size_t starts[SECTIONS + 1])
+{
+    starts[0] = sizeof *h;
+    for (int i = 0; i < SECTIONS; i++) {
+        if (h->counts[i] > UINT32_MAX) return false;
+        size_t end = starts[i] + h->counts[i] * item_sizes[i];
+        starts[i + 1] = (end + ALIGN - 1) / ALIGN * ALIGN;
+    }
+    return true;
+}
+
+/* ---- reading ---- */
+
+/* Tables of hash slots: a power of two, and not full, or a search would not end. */
+static bool is_table(uint64_t slots, uint64_t used)
+{
+    return used < slots && (slots & (slots - 1)) == 0;
+}
+
+static bool check_vocab(const qk_vocab *v)
+{
+    size_t tokens = 0, used = 0;
+    for (size_t i = 0; i < v->size; i++) {
+        if (v->offsets[i] == UINT32_MAX) continue;
+        size_t end = (size_t)v->offsets[i] + v->lengths[i];
+        if (end >= v->bytes.size || v->bytes.data[end]) return false;
+        tokens++;
+    }
+    for (size_t i = 0; i < v->slot_count; i++) {
+        uint32_t id = (uint32_t)v->slots[i];
+        if (!v->slots[i]) continue;
+        if (id - 1 >= v->size || v->offsets[id - 1] == UINT32_MAX) return false;
+        used++;
+    }
+    return tokens == v->count && used == v->count;
+}
+
+static bool check_merges(const qk_bpe *bpe)
+{
+    size_t used = 0;
+    const uint32_t *offsets = bpe->vocab.offsets;
+    for (size_t i = 0; i < bpe->merge_slots; i++) {
+        const qk_merge *m = &bpe->merges[i];
+        if (m->pair == UINT64_MAX) continue;
+        uint32_t ids[3] = {(uint32_t)(m->pair >> 32), (uint32_t)m->pair, (uint32_t)m->joined};
+        for (int k = 0; k < 3; k++)
+            if (ids[k] >= bpe->vocab.size || offsets[ids[k]] == UINT32_MAX) return false;
+        used++;
+    }
+    return used == bpe->merge_count;
+}
+
+static bool check_header(const qk_cache_place *place, const qk_map *map, size_t starts[])
+{
+    const cache_header *h = (const cache_header *)map->data;
+    if (map->size < sizeof *h || memcmp(h->magic, MAGIC, sizeof h->magic) != 0 ||
+        h->version != VERSION || h->byte_order != BYTE_ORDER_MARK ||
+        memcmp(h->key, place->key, sizeof h->key) != 0)
+        return false;
+    return lay_out(h, starts) && starts[SECTIONS] == map->size &&
+           h->counts[OFFSETS] == h->counts[LENGTHS] && h->counts[OFFSETS] <= QK_MAX_TOKEN_ID + 1 &&
+           is_table(h->counts[SLOTS], h->tokens) &&
+           (h->counts[MERGES] ? is_table(h->counts[MERGES], h->merges) : !h->merges) &&
+           sum_file(h, map->data + sizeof *h, map->size - sizeof *h) == h->checksum;
+}
+
+/* The tables are never written to: a cast is all it takes to hold them where others own theirs. */
+static void point_at(qk_bpe *bpe, const cache_header *h, const size_t *starts)
+{
+    uint8_t *base = (uint8_t *)(uintptr_t)h;
+    bpe->vocab = (qk_vocab){.bytes = {base + starts[BYTES], h->counts[BYTES], h->counts[BYTES]},
+                            .offsets = (uint32_t *)(base + starts[OFFSETS]),
+                            .lengths = (uint32_t *)(base + starts[LENGTHS]),
+                            .size = h->counts[OFFSETS],
+                            .capacity = h->counts[OFFSETS],
+                            .count = h->tokens,
+                            .slots = (uint64_t *)(base + starts[SLOTS]),
+                            .slot_count = h->counts[SLOTS]};
+    bpe->merges = (qk_merge *)(base + starts[MERGES]);
+    bpe->merge_slots = h->counts[MERGES];
+    bpe->merge_count = h->merges;
+    bpe->knows_glued = true;
+    for (int i = 0; i < 256; i++) bpe->glued[i] = h->glued[i];
+}
+
+bool qk_cache_read(const qk_cache_place *place, qk_bpe *bpe, qk_map *map, const char **text,
+                   size_t *size)
+{
+    size_t starts[SECTIONS + 1];
+    qk_error ignored = {0};
+    if (!place->path || !qk_is_file(place->path)) return false;
+    if (qk_map_open(map, place->path, &ignored) != QK_OK) return false;
+    qk_bpe found = {0};
+    bool ok = check_header(place, map, starts);
+    if (ok) {
+        point_at(&found, (const cache_header *)map->data, starts);
+        ok = check_vocab(&found.vocab) && check_merges(&found);
+    }
+    if (!ok) {
+        qk_map_close(map);
+        *map = (qk_map){0};
+        return false;
+    }
+    *bpe = found;
+    *text = (const char *)map->data + starts[TEXT];
+    *size = ((const cache_header *)map->data)->counts[TEXT];
+    return true;
+}
+
+void qk_cache_release(qk_bpe *bpe, qk_map *map)
+{
+    if (!map->data) return;
+    bpe->vocab = (qk_vocab){0};
+    bpe->merges = NULL;
+    qk_map_close(map);
+    *map = (qk_map){0};
+}
+
+/* ---- writing ---- */
+
+static void fill_file(uint8_t *file, const cache_header *header, const void *const *sections,
+                      const size_t *starts)
+{
+    for (int i = 0; i < SECTIONS; i++)
+        if (header->counts[i])
+            memcpy(file + starts[i], sections[i], header->counts[i] * item_sizes[i]);
+    cache_header h = *header;
+    h.checksum = sum_file(&h, file + sizeof h, starts[SECTIONS] - sizeof h);
+    memcpy(file, &h, sizeof h);
+}
+
+/* Not flushed to the disk: what a power cut leaves is found damaged. */
+static bool put_file(const char *path, const uint8_t *bytes, size_t n)
+{
+    char *tmp = qk_strf("%s.XXXXXX", path);
+    int fd = mkstemp(tmp);
+    bool ok = fd >= 0;
+    for (size_t at = 0; ok && at < n;) {
+        ssize_t wrote = write(fd, bytes + at, n - at);
+        ok = wrote > 0;
+        if (ok) at += (size_t)wrote;
+    }
+    if (fd >= 0) {
+        ok = close(fd) == 0 && ok;
+        ok = ok && rename(tmp, path) == 0;
+        if (!ok) unlink(tmp);
+    }
+    free(tmp);
+    return ok;
+}
+
+void qk_cache_write(const qk_cache_place *place, const qk_bpe *bpe, const char *text, size_t size)
+{
+    size_t starts[SECTIONS + 1];
+    qk_error ignored = {0};
+    const qk_vocab *v = &bpe->vocab;
+    if (!place->path || qk_make_dirs(place->folder, &ignored) != QK_OK) return;
+    cache_header h = {
+        .version = VERSION,
+        .byte_order = BYTE_ORDER_MARK,
+        .counts = {v->bytes.size, v->size, v->size, v->slot_count, bpe->merge_slots, size},
+        .tokens = v->count,
+        .merges = bpe->merge_count};
+    memcpy(h.magic, MAGIC, sizeof h.magic);
+    memcpy(h.key, place->key, sizeof h.key);
+    for (int i = 0; i < 256; i++) h.glued[i] = bpe->glued[i];
+    const void *sections[SECTIONS] = {v->bytes.data, v->offsets,  v->lengths,
+                                      v->slots,      bpe->merges, text};
+    void *file;
+    if (!lay_out(&h, starts) ||
+        qk_try_alloc(&file, starts[SECTIONS], 1, "the tokenizer's cache", &ignored) != QK_OK)
+        return;
+    memset(file, 0, starts[SECTIONS]);
+    fill_file(file, &h, sections, starts);
+    put_file(place->path, file, starts[SECTIONS]);
+    free(file);
+}
