@@ -56,22 +56,15 @@ void qk_byte_level_spell(const uint8_t *bytes, size_t n, qk_buf *out)
 
 static const char SPACE[] = "\xE2\x96\x81"; /* U+2581 */
 
-/* By id: bytes "<0x..>" and the unknown token. The caller frees. */
-static bool *find_stand_ins(const qk_bpe *bpe)
+/* Fills glued and merging. */
+static void look_through_merges(qk_bpe *bpe)
 {
-    bool *out = qk_zalloc(bpe->vocab.size, sizeof *out);
-    for (int b = 0; b < 256; b++)
-        if (bpe->byte_ids[b] >= 0) out[bpe->byte_ids[b]] = true;
-    if (bpe->unk >= 0) out[bpe->unk] = true;
-    return out;
-}
-
-static void find_glued(qk_bpe *bpe)
-{
+    bpe->merging = qk_zalloc(bpe->vocab.size, sizeof *bpe->merging);
     for (size_t i = 0; i < bpe->merge_slots; i++) {
         const qk_merge *m = &bpe->merges[i];
         if (m->pair == UINT64_MAX) continue;
         size_t length;
+        bpe->merging[m->pair >> 32] = bpe->merging[(uint32_t)m->pair] = true;
         const char *text = qk_vocab_text(&bpe->vocab, m->joined, &length);
         const char *at = text, *end = text + length;
         while ((at = memmem(at, (size_t)(end - at), SPACE, 3))) {
@@ -79,23 +72,17 @@ static void find_glued(qk_bpe *bpe)
             at += 3;
         }
     }
-    bpe->knows_glued = true;
 }
 
 /* No merge may cross a cut, so every character must leave a symbol that ends in its last byte:
  * none is dropped (there is an unknown token), and stand-ins for characters never merge. */
 static void find_cuts(qk_bpe *bpe)
 {
-    if (!bpe->knows_glued) find_glued(bpe);
-    bpe->cuts = !bpe->ignore_merges && bpe->unk >= 0 && qk_vocab_find(&bpe->vocab, SPACE, 3) >= 0;
-    if (!bpe->cuts) return;
-    bool *stand_in = find_stand_ins(bpe);
-    for (size_t i = 0; bpe->cuts && i < bpe->merge_slots; i++) {
-        const qk_merge *m = &bpe->merges[i];
-        if (m->pair == UINT64_MAX) continue;
-        if (stand_in[m->pair >> 32] || stand_in[(uint32_t)m->pair]) bpe->cuts = false;
-    }
-    free(stand_in);
+    if (!bpe->merging) look_through_merges(bpe);
+    bpe->cuts = !bpe->ignore_merges && bpe->unk >= 0 && !bpe->merging[bpe->unk] &&
+                qk_vocab_find(&bpe->vocab, SPACE, 3) >= 0;
+    for (int b = 0; b < 256; b++)
+        if (bpe->byte_ids[b] >= 0 && bpe->merging[bpe->byte_ids[b]]) bpe->cuts = false;
 }
 
 size_t qk_bpe_next_cut(const qk_bpe *bpe, const uint8_t *piece, size_t length)
@@ -131,6 +118,7 @@ void qk_bpe_free(qk_bpe *bpe)
 {
     qk_vocab_free(&bpe->vocab);
     free(bpe->merges);
+    free(bpe->merging);
     *bpe = (qk_bpe){0};
 }
 

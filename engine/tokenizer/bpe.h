@@ -30,7 +30,7 @@ typedef struct qk_bpe {
     bool level_complete;           /* all of them are there */
     bool cuts;                     /* qk_bpe_next_cut may cut */
     bool glued[256];               /* last bytes of characters that some token has before U+2581 */
-    bool knows_glued;              /* it is filled */
+    bool *merging;                 /* by id: part of some merge; NULL until glued is filled */
 } qk_bpe;
 
 /* Rank is the place in the file; a pair given again moves to the later rank. */

@@ -7,8 +7,8 @@
 
 enum { VERSION = 1, ALIGN = 64, BYTE_ORDER_MARK = 0x01020304 };
 
-enum { BYTES, OFFSETS, LENGTHS, SLOTS, MERGES, TEXT, SECTIONS };
-static const size_t item_sizes[SECTIONS] = {1, 4, 4, sizeof(uint64_t), sizeof(qk_merge), 1};
+enum { BYTES, OFFSETS, LENGTHS, SLOTS, MERGES, MERGING, TEXT, SECTIONS };
+static const size_t item_sizes[SECTIONS] = {1, 4, 4, sizeof(uint64_t), sizeof(qk_merge), 1, 1};
 
 typedef struct cache_header {
     char magic[8];
@@ -17,27 +17,41 @@ typedef struct cache_header {
     uint64_t counts[SECTIONS]; /* items */
     uint64_t tokens, merges;   /* used slots */
     uint8_t key[32];
-    bool glued[256];
-    uint8_t zeros[384 - 376];
+    uint8_t glued[256];
 } cache_header;
 _Static_assert(sizeof(cache_header) % ALIGN == 0, "sections begin behind the header");
 
 static const char MAGIC[8] = "QKTOKEN";
 
-/* Four lanes, so that a core's multipliers are busy; n is a multiple of ALIGN. Each step is a
- * bijection, so that no single change goes unseen. */
+/* One of eight lanes; each step is a bijection, so that no single change goes unseen. */
+static inline uint64_t step(uint64_t lane, const uint8_t *p)
+{
+    uint64_t word;
+    memcpy(&word, p, 8);
+    return (lane ^ word) * 0xD6E8FEB86659FD93u;
+}
+
+/* n is a multiple of ALIGN. Eight lanes keep a core's multiplier busy. */
 static uint64_t checksum(uint64_t seed, const uint8_t *p, size_t n)
 {
-    uint64_t lanes[4] = {seed, ~seed, seed ^ 0xA5A5, seed + 77}, word;
-    for (size_t i = 0; i < n; i += 32)
-        for (int k = 0; k < 4; k++) {
-            memcpy(&word, p + i + 8 * k, 8);
-            lanes[k] = (lanes[k] ^ word) * 0xD6E8FEB86659FD93u;
-            lanes[k] ^= lanes[k] >> 29;
-        }
-    uint64_t h = 0;
-    for (int k = 0; k < 4; k++) h = (h ^ lanes[k]) * 0x9E3779B97F4A7C15u;
-    return h ^ h >> 32;
+    uint64_t a = seed, b = ~seed, c = seed + 2, d = seed + 3, e = seed + 5, f = seed + 7,
+             g = seed + 11, h = seed + 13;
+    for (const uint8_t *end = p + n; p < end; p += ALIGN) {
+        a = step(a, p);
+        b = step(b, p + 8);
+        c = step(c, p + 16);
+        d = step(d, p + 24);
+        e = step(e, p + 32);
+        f = step(f, p + 40);
+        g = step(g, p + 48);
+        h = step(h, p + 56);
+    }
+    uint64_t lanes[8] = {a, b, c, d, e, f, g, h}, sum = 0;
+    for (int k = 0; k < 8; k++) {
+        sum = (sum ^ lanes[k]) * 0x9E3779B97F4A7C15u;
+        sum ^= sum >> 32;
+    }
+    return sum;
 }
 
 static uint64_t sum_file(const cache_header *header, const uint8_t *rest, size_t n)
@@ -67,37 +81,40 @@ static bool is_table(uint64_t slots, uint64_t used)
     return used < slots && (slots & (slots - 1)) == 0;
 }
 
+/* No look-up may leave the tables. What they say is as true as their checksum. */
 static bool check_vocab(const qk_vocab *v)
 {
     size_t tokens = 0, used = 0;
+    bool bad = false; /* without branches: hash slots are taken at random */
     for (size_t i = 0; i < v->size; i++) {
-        if (v->offsets[i] == UINT32_MAX) continue;
-        size_t end = (size_t)v->offsets[i] + v->lengths[i];
-        if (end >= v->bytes.size || v->bytes.data[end]) return false;
-        tokens++;
+        bool taken = v->offsets[i] != UINT32_MAX;
+        size_t end = taken ? (size_t)v->offsets[i] + v->lengths[i] : 0;
+        bad |= !taken & (v->lengths[i] != UINT32_MAX);
+        if (end >= v->bytes.size || (taken && v->bytes.data[end])) return false;
+        tokens += taken;
     }
     for (size_t i = 0; i < v->slot_count; i++) {
         uint32_t id = (uint32_t)v->slots[i];
-        if (!v->slots[i]) continue;
-        if (id - 1 >= v->size || v->offsets[id - 1] == UINT32_MAX) return false;
-        used++;
+        bool taken = v->slots[i] != 0;
+        bad |= (id > v->size) | (taken & (id == 0));
+        used += taken;
     }
-    return tokens == v->count && used == v->count;
+    return !bad && tokens == v->count && used == v->count;
 }
 
 static bool check_merges(const qk_bpe *bpe)
 {
     size_t used = 0;
-    const uint32_t *offsets = bpe->vocab.offsets;
+    uint32_t size = (uint32_t)bpe->vocab.size;
+    bool bad = false;
     for (size_t i = 0; i < bpe->merge_slots; i++) {
         const qk_merge *m = &bpe->merges[i];
-        if (m->pair == UINT64_MAX) continue;
-        uint32_t ids[3] = {(uint32_t)(m->pair >> 32), (uint32_t)m->pair, (uint32_t)m->joined};
-        for (int k = 0; k < 3; k++)
-            if (ids[k] >= bpe->vocab.size || offsets[ids[k]] == UINT32_MAX) return false;
-        used++;
+        uint32_t left = (uint32_t)(m->pair >> 32), right = (uint32_t)m->pair;
+        bool taken = m->pair != UINT64_MAX;
+        bad |= taken & ((left >= size) | (right >= size) | ((uint32_t)m->joined >= size));
+        used += taken;
     }
-    return used == bpe->merge_count;
+    return !bad && used == bpe->merge_count;
 }
 
 static bool check_header(const qk_cache_place *place, const qk_map *map, size_t starts[])
@@ -108,8 +125,8 @@ static bool check_header(const qk_cache_place *place, const qk_map *map, size_t 
         memcmp(h->key, place->key, sizeof h->key) != 0)
         return false;
     return lay_out(h, starts) && starts[SECTIONS] == map->size &&
-           h->counts[OFFSETS] == h->counts[LENGTHS] && h->counts[OFFSETS] <= QK_MAX_TOKEN_ID + 1 &&
-           is_table(h->counts[SLOTS], h->tokens) &&
+           h->counts[OFFSETS] == h->counts[LENGTHS] && h->counts[OFFSETS] == h->counts[MERGING] &&
+           h->counts[OFFSETS] <= QK_MAX_TOKEN_ID + 1 && is_table(h->counts[SLOTS], h->tokens) &&
            (h->counts[MERGES] ? is_table(h->counts[MERGES], h->merges) : !h->merges) &&
            sum_file(h, map->data + sizeof *h, map->size - sizeof *h) == h->checksum;
 }
@@ -129,8 +146,8 @@ static void point_at(qk_bpe *bpe, const cache_header *h, const size_t *starts)
     bpe->merges = (qk_merge *)(base + starts[MERGES]);
     bpe->merge_slots = h->counts[MERGES];
     bpe->merge_count = h->merges;
-    bpe->knows_glued = true;
-    for (int i = 0; i < 256; i++) bpe->glued[i] = h->glued[i];
+    bpe->merging = (bool *)(base + starts[MERGING]);
+    for (int i = 0; i < 256; i++) bpe->glued[i] = h->glued[i] != 0;
 }
 
 bool qk_cache_read(const qk_cache_place *place, qk_bpe *bpe, qk_map *map, const char **text,
@@ -162,6 +179,7 @@ void qk_cache_release(qk_bpe *bpe, qk_map *map)
     if (!map->data) return;
     bpe->vocab = (qk_vocab){0};
     bpe->merges = NULL;
+    bpe->merging = NULL;
     qk_map_close(map);
     *map = (qk_map){0};
 }
@@ -208,14 +226,14 @@ void qk_cache_write(const qk_cache_place *place, const qk_bpe *bpe, const char *
     cache_header h = {
         .version = VERSION,
         .byte_order = BYTE_ORDER_MARK,
-        .counts = {v->bytes.size, v->size, v->size, v->slot_count, bpe->merge_slots, size},
+        .counts = {v->bytes.size, v->size, v->size, v->slot_count, bpe->merge_slots, v->size, size},
         .tokens = v->count,
         .merges = bpe->merge_count};
     memcpy(h.magic, MAGIC, sizeof h.magic);
     memcpy(h.key, place->key, sizeof h.key);
     for (int i = 0; i < 256; i++) h.glued[i] = bpe->glued[i];
-    const void *sections[SECTIONS] = {v->bytes.data, v->offsets,  v->lengths,
-                                      v->slots,      bpe->merges, text};
+    const void *sections[SECTIONS] = {v->bytes.data, v->offsets,   v->lengths, v->slots,
+                                      bpe->merges,   bpe->merging, text};
     void *file;
     if (!lay_out(&h, starts) ||
         qk_try_alloc(&file, starts[SECTIONS], 1, "the tokenizer's cache", &ignored) != QK_OK)

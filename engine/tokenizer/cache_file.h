@@ -1,9 +1,10 @@
 /* The cache of loaded tokenizers: what takes long to read in a tokenizer.json, as tables ready to
  * be mapped.
  *
- *   FOLDER/SHA-256.tables   64-byte header, sections at multiples of 64 bytes: the vocabulary's
- *                           strings, offsets, lengths and hash slots, the merges' hash slots, and
- *                           the JSON text with null in place of vocabulary and merges
+ *   FOLDER/SHA-256.tables   a header, sections at multiples of 64 bytes: the vocabulary's
+ *                           strings, offsets, lengths and hash slots, the merges' hash slots,
+ *                           which tokens merge, and the JSON text with null in place of
+ *                           vocabulary and merges
  *   FOLDER/DEVICE-INODE.sum the SHA-256 of a tokenizer.json that has not changed since (size, times
  *                           of change to the nanosecond), so that it is not read at all
  *
