@@ -38,7 +38,7 @@ static bool read_zst(const char *path, qk_buf *out)
     return rc == 0;
 }
 
-static char temp[64];
+static char temp[64], *cache; /* folders */
 
 static void write_temp(const char *name, const void *bytes, size_t n)
 {
@@ -195,6 +195,7 @@ static void check_real(const char *name, const char *model_type, const char *des
     }
     qk_buf lines = {0};
     CHECK(read_zst(path, &lines));
+    clear_folder(cache);
     for (int cached = 0; cached < 2; cached++) {
         qk_tokenizer *tok;
         qk_error err = {0};
@@ -419,7 +420,7 @@ int main(void)
 {
     snprintf(temp, sizeof temp, "/tmp/qk_tokenizer_XXXXXX");
     if (!mkdtemp(temp)) return 1;
-    char *cache = qk_path_join(temp, "cache");
+    cache = qk_path_join(temp, "cache");
     setenv("QKENGINE_CACHE", cache, 1);
     RUN(test_capture);
     RUN(test_committed);
