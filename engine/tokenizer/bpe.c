@@ -20,7 +20,7 @@ static void grow_merges(qk_bpe *bpe)
     size_t n = bpe->merge_slots;
     bpe->merge_slots = n ? 2 * n : 1024;
     bpe->merges = qk_alloc(bpe->merge_slots, sizeof *bpe->merges);
-    for (size_t i = 0; i < bpe->merge_slots; i++) bpe->merges[i].pair = UINT64_MAX;
+    for (size_t i = 0; i < bpe->merge_slots; i++) bpe->merges[i] = (qk_merge){.pair = UINT64_MAX};
     for (size_t i = 0; i < n; i++)
         if (old[i].pair != UINT64_MAX)
             *qk_merge_slot(bpe->merges, bpe->merge_slots, old[i].pair) = old[i];

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { VERSION = 1, ALIGN = 64, BYTE_ORDER_MARK = 0x01020304 };
+enum { VERSION = 1, ALIGN = 64, CHUNK = 1 << 16, BYTE_ORDER_MARK = 0x01020304 };
 
 enum { BYTES, OFFSETS, LENGTHS, SLOTS, MERGES, MERGING, TEXT, SECTIONS };
 static const size_t item_sizes[SECTIONS] = {1, 4, 4, sizeof(uint64_t), sizeof(qk_merge), 1, 1};
@@ -54,11 +54,64 @@ static uint64_t checksum(uint64_t seed, const uint8_t *p, size_t n)
     return sum;
 }
 
-static uint64_t sum_file(const cache_header *header, const uint8_t *rest, size_t n)
+/* What the hash slots of a file hold. Collected chunk by chunk while the checksum is made, because
+ * reading them a second time would take as long again. */
+typedef struct slot_audit {
+    const uint8_t *slots, *merges, *end; /* the two sections lie side by side */
+    uint64_t used, merges_used;
+    uint32_t most_id;    /* of the vocabulary's slots, plus 1 */
+    bool bad;            /* a slot that is not free names no token */
+    int32_t least, most; /* of merges; the ids of free slots are -1 */
+} slot_audit;
+
+static void audit_slots(slot_audit *a, const uint64_t *slots, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t id = (uint32_t)slots[i];
+        a->bad |= slots[i] && !id;
+        a->most_id = a->most_id > id ? a->most_id : id;
+        a->used += slots[i] != 0;
+    }
+}
+
+static void audit_merges(slot_audit *a, const qk_merge *merges, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t pair = merges[i].pair;
+        int32_t left = (int32_t)(pair >> 32), right = (int32_t)pair, joined = merges[i].joined;
+        int32_t high = left > right ? left : right, low = left < right ? left : right;
+        high = high > joined ? high : joined;
+        low = low < joined ? low : joined;
+        a->most = a->most > high ? a->most : high;
+        a->least = a->least < low ? a->least : low;
+        a->merges_used += pair != UINT64_MAX;
+    }
+}
+
+/* A chunk [p, p + n): begins and ends at multiples of ALIGN, so it cuts no slot. */
+static void audit(slot_audit *a, const uint8_t *p, size_t n)
+{
+    const uint8_t *end = p + n, *from = p > a->slots ? p : a->slots;
+    const uint8_t *to = end < a->merges ? end : a->merges;
+    if (from < to) audit_slots(a, (const uint64_t *)from, (size_t)(to - from) / sizeof(uint64_t));
+    from = p > a->merges ? p : a->merges;
+    to = end < a->end ? end : a->end;
+    if (from < to) audit_merges(a, (const qk_merge *)from, (size_t)(to - from) / sizeof(qk_merge));
+}
+
+/* Of the header, with 0 for the sum itself, and of what follows it. audit may be NULL. */
+static uint64_t sum_file(const cache_header *header, const uint8_t *rest, size_t n,
+                         slot_audit *slots)
 {
     cache_header h = *header;
     h.checksum = 0;
-    return checksum(checksum(VERSION, (const uint8_t *)&h, sizeof h), rest, n);
+    uint64_t sum = checksum(VERSION, (const uint8_t *)&h, sizeof h);
+    for (size_t at = 0; at < n; at += CHUNK) {
+        size_t part = n - at < CHUNK ? n - at : CHUNK;
+        sum = checksum(sum, rest + at, part);
+        if (slots) audit(slots, rest + at, part);
+    }
+    return sum;
 }
 
 /* Where each section begins; the last is the end of the file. false: sizes out of all reason. */
@@ -81,54 +134,45 @@ static bool is_table(uint64_t slots, uint64_t used)
     return used < slots && (slots & (slots - 1)) == 0;
 }
 
-/* No look-up may leave the tables. What they say is as true as their checksum. */
-static bool check_vocab(const qk_vocab *v)
+/* Strings lie inside their bytes and end with a NUL; ids without a token have no length. */
+static bool check_strings(const qk_vocab *v)
 {
-    size_t tokens = 0, used = 0;
-    bool bad = false; /* without branches: hash slots are taken at random */
+    size_t tokens = 0;
     for (size_t i = 0; i < v->size; i++) {
-        bool taken = v->offsets[i] != UINT32_MAX;
-        size_t end = taken ? (size_t)v->offsets[i] + v->lengths[i] : 0;
-        bad |= !taken & (v->lengths[i] != UINT32_MAX);
-        if (end >= v->bytes.size || (taken && v->bytes.data[end])) return false;
-        tokens += taken;
+        if (v->offsets[i] == UINT32_MAX) {
+            if (v->lengths[i] != UINT32_MAX) return false;
+            continue;
+        }
+        size_t end = (size_t)v->offsets[i] + v->lengths[i];
+        if (end >= v->bytes.size || v->bytes.data[end]) return false;
+        tokens++;
     }
-    for (size_t i = 0; i < v->slot_count; i++) {
-        uint32_t id = (uint32_t)v->slots[i];
-        bool taken = v->slots[i] != 0;
-        bad |= (id > v->size) | (taken & (id == 0));
-        used += taken;
-    }
-    return !bad && tokens == v->count && used == v->count;
-}
-
-static bool check_merges(const qk_bpe *bpe)
-{
-    size_t used = 0;
-    uint32_t size = (uint32_t)bpe->vocab.size;
-    bool bad = false;
-    for (size_t i = 0; i < bpe->merge_slots; i++) {
-        const qk_merge *m = &bpe->merges[i];
-        uint32_t left = (uint32_t)(m->pair >> 32), right = (uint32_t)m->pair;
-        bool taken = m->pair != UINT64_MAX;
-        bad |= taken & ((left >= size) | (right >= size) | ((uint32_t)m->joined >= size));
-        used += taken;
-    }
-    return !bad && used == bpe->merge_count;
+    return tokens == v->count;
 }
 
 static bool check_header(const qk_cache_place *place, const qk_map *map, size_t starts[])
 {
     const cache_header *h = (const cache_header *)map->data;
-    if (map->size < sizeof *h || memcmp(h->magic, MAGIC, sizeof h->magic) != 0 ||
-        h->version != VERSION || h->byte_order != BYTE_ORDER_MARK ||
-        memcmp(h->key, place->key, sizeof h->key) != 0)
-        return false;
-    return lay_out(h, starts) && starts[SECTIONS] == map->size &&
-           h->counts[OFFSETS] == h->counts[LENGTHS] && h->counts[OFFSETS] == h->counts[MERGING] &&
-           h->counts[OFFSETS] <= QK_MAX_TOKEN_ID + 1 && is_table(h->counts[SLOTS], h->tokens) &&
-           (h->counts[MERGES] ? is_table(h->counts[MERGES], h->merges) : !h->merges) &&
-           sum_file(h, map->data + sizeof *h, map->size - sizeof *h) == h->checksum;
+    return map->size >= sizeof *h && !memcmp(h->magic, MAGIC, sizeof h->magic) &&
+           h->version == VERSION && h->byte_order == BYTE_ORDER_MARK &&
+           !memcmp(h->key, place->key, sizeof h->key) && lay_out(h, starts) &&
+           starts[SECTIONS] == map->size && h->counts[OFFSETS] == h->counts[LENGTHS] &&
+           h->counts[OFFSETS] == h->counts[MERGING] && h->counts[OFFSETS] <= QK_MAX_TOKEN_ID + 1 &&
+           is_table(h->counts[SLOTS], h->tokens) &&
+           (h->counts[MERGES] ? is_table(h->counts[MERGES], h->merges) : !h->merges);
+}
+
+/* No look-up may leave the tables or go on for ever. What they say is as true as their sum. */
+static bool check_tables(const cache_header *h, const size_t *starts)
+{
+    const uint8_t *base = (const uint8_t *)h;
+    slot_audit a = {.slots = base + starts[SLOTS],
+                    .merges = base + starts[MERGES],
+                    .end = base + starts[MERGES] + h->counts[MERGES] * sizeof(qk_merge)};
+    uint64_t sum = sum_file(h, base + sizeof *h, starts[SECTIONS] - sizeof *h, &a);
+    return sum == h->checksum && !a.bad && a.used == h->tokens && a.merges_used == h->merges &&
+           a.most_id <= h->counts[OFFSETS] && a.least >= -1 &&
+           (uint64_t)a.most < h->counts[OFFSETS];
 }
 
 /* The tables are never written to: a cast is all it takes to hold them where others own theirs. */
@@ -158,10 +202,11 @@ bool qk_cache_read(const qk_cache_place *place, qk_bpe *bpe, qk_map *map, const 
     if (!place->path || !qk_is_file(place->path)) return false;
     if (qk_map_open(map, place->path, &ignored) != QK_OK) return false;
     qk_bpe found = {0};
-    bool ok = check_header(place, map, starts);
+    const cache_header *h = (const cache_header *)map->data;
+    bool ok = check_header(place, map, starts) && check_tables(h, starts);
     if (ok) {
-        point_at(&found, (const cache_header *)map->data, starts);
-        ok = check_vocab(&found.vocab) && check_merges(&found);
+        point_at(&found, h, starts);
+        ok = check_strings(&found.vocab);
     }
     if (!ok) {
         qk_map_close(map);
@@ -170,7 +215,7 @@ bool qk_cache_read(const qk_cache_place *place, qk_bpe *bpe, qk_map *map, const 
     }
     *bpe = found;
     *text = (const char *)map->data + starts[TEXT];
-    *size = ((const cache_header *)map->data)->counts[TEXT];
+    *size = h->counts[TEXT];
     return true;
 }
 
@@ -193,7 +238,7 @@ static void fill_file(uint8_t *file, const cache_header *header, const void *con
         if (header->counts[i])
             memcpy(file + starts[i], sections[i], header->counts[i] * item_sizes[i]);
     cache_header h = *header;
-    h.checksum = sum_file(&h, file + sizeof h, starts[SECTIONS] - sizeof h);
+    h.checksum = sum_file(&h, file + sizeof h, starts[SECTIONS] - sizeof h, NULL);
     memcpy(file, &h, sizeof h);
 }
 
