@@ -2,12 +2,12 @@
 """Tokenizers: qkengine against the `tokenizers` package (the Hub's, in Rust), one thread each, in turn, same documents, same ids.
 
 Window: encoding 64 kB documents one after the other, from text to ids, in processor time of the process (other jobs of the machine do
-not count); the package's faster call of `encode` and `encode_batch_fast` (which leaves out offsets) counts. Each round starts one process of each program for each text, and a process reports its fastest
-pass of two or three (the first also fills the word caches of both). Printed: medians over the rounds, and the range.
-English is the King James Bible of Debian's bible-kjv-text; mixed script is drawn from golden/tokenizers/texts.jsonl (languages, code,
-emoji; without the lines made of one repeated word). Also: one word of 1 MB and of 10 MB; documents on two threads, by the wall's clock; loading.
+not count); the package's faster call of `encode` and `encode_batch_fast` (which leaves out offsets) counts. Each round starts one process
+of each program for each text; it reports its fastest pass of two or three (the first also fills the word caches of both). Printed:
+medians over the rounds, and the range. English is the King James Bible of Debian's bible-kjv-text; mixed script and fragments are
+drawn from golden/tokenizers/texts.jsonl (languages, code, emoji; without the lines made of one repeated word). Also: one word of 1 MB and of 10 MB; documents on two threads, by the wall's clock; loading.
 
-usage: tokenize.py PYTHON [--rounds 5] [--csv FILE]      (PYTHON: an interpreter with tokenizers 0.22.1; QK_SHARED or ../shared)
+usage: tokenize.py PYTHON [--rounds 5] [--only PART] [--text TEXT] [--csv FILE]   (PYTHON: an interpreter with tokenizers 0.22.1; QK_SHARED or ../shared)
 """
 import argparse
 import json
@@ -60,16 +60,33 @@ def english():
     return [text[i:i + DOCUMENT] for i in range(0, len(text) - DOCUMENT, 2 * DOCUMENT)]
 
 
-def mixed():
+def original_texts():
     lines = [json.loads(line) for line in open(SHARED / "golden/tokenizers/texts.jsonl")]
     left_out = ("repeat", "class-probe", "special", "empty", "long-word")
-    texts = [line["text"] for line in lines if not line["name"].startswith(left_out)]
-    rng, documents = random.Random(1), []
+    return [line["text"] for line in lines if not line["name"].startswith(left_out)]
+
+
+def mixed():
+    """Whole texts in random order, so words come again, as they do in English."""
+    texts, rng, documents = original_texts(), random.Random(1), []
     for _ in range(32):
         text = b""
         while len(text) < DOCUMENT:
             text += rng.choice(texts).encode() + rng.choice([b" ", b"\n"])
         documents.append(text[:DOCUMENT].decode(errors="ignore").encode())
+    return documents
+
+
+def fragments():
+    """Pieces of 5 to 80 characters cut anywhere and joined: scripts change inside words, and few words come again."""
+    texts, rng, documents = original_texts(), random.Random(2), []
+    for _ in range(32):
+        text = ""
+        while len(text) < DOCUMENT:
+            part = rng.choice(texts)
+            at = rng.randrange(len(part))
+            text += part[at:at + rng.randint(5, 80)]
+        documents.append(text.encode()[:DOCUMENT].decode(errors="ignore").encode())
     return documents
 
 
@@ -116,7 +133,9 @@ def unpack(folder):
 
 
 def rates(folder, args, rows):
-    for kind, documents in (("English", english()), ("mixed", mixed())):
+    for kind, documents in (("English", english()), ("mixed", mixed()), ("fragments", fragments())):
+        if args.text not in (None, kind):
+            continue
         path = folder / f"{kind}.bin"
         write_documents(path, documents)
         print(f"\n{kind}: {len(documents)} documents, {sum(map(len, documents)) / 1e6:.2f} MB; MB/s, one thread")
@@ -133,7 +152,7 @@ def rates(folder, args, rows):
             rows.append(f"{kind},{name},{statistics.median(a):.2f},{statistics.median(b):.2f},{ratio:.1f}")
 
 
-def linearity(folder, rows):
+def one_word(folder, args, rows):
     print("\nOne word, MB/s at 1 MB and at 10 MB (one pass)")
     small, large = words(1_000_000), words(10_000_000)
     for kind in small:
@@ -151,6 +170,7 @@ def linearity(folder, rows):
 
 
 def threads(folder, args, rows):
+    write_documents(folder / "English.bin", english())
     print("\nEnglish documents on 1 and 2 threads, MB/s")
     for name in NAMES:
         one, two = [], []
@@ -186,6 +206,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("python")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=["loads", "rates", "words", "threads"])
+    parser.add_argument("--text", choices=["English", "mixed", "fragments"])
     parser.add_argument("--csv")
     args = parser.parse_args()
     subprocess.run(["make", "-s", str(PROGRAM.relative_to(ROOT))], cwd=ROOT, check=True)
@@ -193,10 +215,10 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         unpack(folder)
-        loads(folder, args, rows)
-        rates(folder, args, rows)
-        linearity(folder, rows)
-        threads(folder, args, rows)
+        parts = {"loads": loads, "rates": rates, "words": one_word, "threads": threads}
+        for name, part in parts.items():
+            if args.only in (None, name):
+                part(folder, args, rows)
     if args.csv:
         pathlib.Path(args.csv).write_text("\n".join(rows) + "\n")
 
