@@ -139,6 +139,7 @@ static qk_status load_parts(qk_loader *l)
 static void write_cache(const qk_loader *l, const qk_cache_place *place)
 {
     const qk_span *first = &l->big[0], *second = &l->big[1];
+    if (!first->end || !second->end) return; /* a model without these two */
     if (first->begin > second->begin) first = &l->big[1], second = &l->big[0];
     qk_buf text = {0};
     qk_buf_add(&text, l->text, first->begin);
