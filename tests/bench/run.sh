@@ -6,4 +6,4 @@ cd "$(dirname "$0")/../.." || exit 1
 python3 tests/bench/memory.py
 [ -n "$TORCH_PYTHON" ] || { echo "SKIPPED: set TORCH_PYTHON for the comparison with transformers"; exit 0; }
 python3 tests/bench/prefill.py "$TORCH_PYTHON"
-python3 tests/bench/tokenize.py "$TORCH_PYTHON"
+python3 tests/bench/tokenizer.py "$TORCH_PYTHON"

@@ -7,7 +7,7 @@ of each program for each text; it reports its fastest pass of two or three (the 
 medians over the rounds, and the range. English is the King James Bible of Debian's bible-kjv-text; mixed script and fragments are
 drawn from golden/tokenizers/texts.jsonl (languages, code, emoji; without the lines made of one repeated word). Also: one word of 1 MB and of 10 MB; documents on two threads, by the wall's clock; loading.
 
-usage: tokenize.py PYTHON [--rounds 5] [--only PART] [--text TEXT] [--csv FILE]   (PYTHON: an interpreter with tokenizers 0.22.1; QK_SHARED or ../shared)
+usage: tokenizer.py PYTHON [--rounds 5] [--only PART] [--text TEXT] [--csv FILE]   (PYTHON: an interpreter with tokenizers 0.22.1; QK_SHARED or ../shared)
 """
 import argparse
 import json
@@ -23,7 +23,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = pathlib.Path(os.environ.get("QK_SHARED", ROOT.parent / "shared"))
-PROGRAM = ROOT / "build/cpu/tests/bench/tokenize"
+PROGRAM = ROOT / "build/cpu/tests/bench/tokenizer"
 NAMES = ["gemma3", "llama3_1", "qwen3", "llama2", "smollm2"]
 DOCUMENT = 65536
 

@@ -1,7 +1,7 @@
-/* Times a tokenizer's encoding and loading for tests/bench/tokenize.py.
+/* Times a tokenizer's encoding and loading for tests/bench/tokenizer.py.
  *
- * usage: tokenize FOLDER load                         milliseconds of one load: elapsed, processor
- *        tokenize FOLDER encode FILE THREADS ROUNDS   MB/s, tokens and a hash of the ids
+ * usage: tokenizer FOLDER load                         milliseconds of one load: elapsed, processor
+ *        tokenizer FOLDER encode FILE THREADS ROUNDS   MB/s, tokens and a hash of the ids
  *
  * FILE holds documents, each with its length in bytes as a little-endian uint64 in front. One round
  * encodes all of them; the rate is that of the fastest round, and every thread keeps its working
@@ -106,7 +106,7 @@ int main(int argc, char **argv)
     bool load = argc == 3 && !strcmp(argv[2], "load");
     if (!load && !(argc == 6 && !strcmp(argv[2], "encode") && atoi(argv[4]) > 0)) {
         fprintf(stderr,
-                "usage: tokenize FOLDER load | tokenize FOLDER encode FILE THREADS ROUNDS\n");
+                "usage: tokenizer FOLDER load | tokenize FOLDER encode FILE THREADS ROUNDS\n");
         return 2;
     }
     qk_error err = {0};
