@@ -106,7 +106,7 @@ int main(int argc, char **argv)
     bool load = argc == 3 && !strcmp(argv[2], "load");
     if (!load && !(argc == 6 && !strcmp(argv[2], "encode") && atoi(argv[4]) > 0)) {
         fprintf(stderr,
-                "usage: tokenizer FOLDER load | tokenize FOLDER encode FILE THREADS ROUNDS\n");
+                "usage: tokenizer FOLDER load | tokenizer FOLDER encode FILE THREADS ROUNDS\n");
         return 2;
     }
     qk_error err = {0};
