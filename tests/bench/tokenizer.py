@@ -142,7 +142,7 @@ def rates(folder, args, rows):
         for name in NAMES:
             a, b = [], []
             for _ in range(args.rounds):
-                rate, tokens, _ = ours(folder / name, "encode", path, 1, 3, QKENGINE_CACHE=str(folder / "cache"))
+                rate, _, tokens, _ = ours(folder / name, "encode", path, 1, 3, QKENGINE_CACHE=str(folder / "cache"))
                 other, their_tokens = theirs(args.python, folder / name, path)
                 assert tokens == their_tokens, (name, tokens, their_tokens)
                 a.append(float(rate))
@@ -171,14 +171,19 @@ def one_word(folder, args, rows):
 
 def threads(folder, args, rows):
     write_documents(folder / "English.bin", english())
-    print("\nEnglish documents on 1 and 2 threads, MB/s")
+    print("\nEnglish documents on 1 and 2 threads: MB/s elapsed, the best of all rounds; MB for each second of processor time, medians")
     for name in NAMES:
-        one, two = [], []
+        elapsed, processor = {1: [], 2: []}, {1: [], 2: []}
         for _ in range(args.rounds):
-            for n, out in ((1, one), (2, two)):
-                out.append(float(ours(folder / name, "encode", folder / "English.bin", n, 5, QKENGINE_CACHE=str(folder / "cache"))[0]))
-        print(f"  {name:9} {spread(one)}, {spread(two)}, ratio {statistics.median(two) / statistics.median(one):.2f}", flush=True)
-        rows.append(f"two threads,{name},{statistics.median(two):.2f},,{statistics.median(two) / statistics.median(one):.2f}")
+            for n in (1, 2):
+                env = {"QKENGINE_CACHE": str(folder / "cache"), "OMP_WAIT_POLICY": "passive"}
+                rates = ours(folder / name, "encode", folder / "English.bin", n, 5, **env)
+                processor[n].append(float(rates[0]))
+                elapsed[n].append(float(rates[1]))
+        best, median = {n: max(elapsed[n]) for n in (1, 2)}, {n: statistics.median(processor[n]) for n in (1, 2)}
+        print(f"  {name:9} {best[1]:.1f}, {best[2]:.1f}, ratio {best[2] / best[1]:.2f}; {spread(processor[1])}, {spread(processor[2])}, "
+              f"ratio {median[2] / median[1]:.2f}", flush=True)
+        rows.append(f"two threads,{name},{best[2]:.2f},,{best[2] / best[1]:.2f}")
 
 
 def loads(folder, args, rows):
