@@ -1,8 +1,9 @@
 #!/bin/sh
-# make bench: speed against transformers, and memory. Needs build/smollm2 (tests/interop/real_model.py makes it) and, for the
+# make bench: speed against transformers and tokenizers, and memory. Needs build/smollm2 (tests/interop/real_model.py makes it) and, for the
 # comparison, a Python with torch and transformers: TORCH_PYTHON=... make bench
 cd "$(dirname "$0")/../.." || exit 1
 [ -d build/smollm2 ] || { echo "run build/venv/bin/python tests/interop/real_model.py first: it lays the model out"; exit 1; }
 python3 tests/bench/memory.py
 [ -n "$TORCH_PYTHON" ] || { echo "SKIPPED: set TORCH_PYTHON for the comparison with transformers"; exit 0; }
 python3 tests/bench/prefill.py "$TORCH_PYTHON"
+python3 tests/bench/tokenizer.py "$TORCH_PYTHON"
