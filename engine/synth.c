@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
-#include "engine/tokenizer/internal.h"
+#include "engine/tokenizer/pretokenize.h"
 #include "formats/safetensors.h"
 
 enum { PIECE = 4 << 20 }; /* bytes made and written at a time */
@@ -105,14 +105,11 @@ static void write_bpe(qk_json_out *o)
     static const char *const off[] = {"fuse_unk", "byte_fallback", "ignore_merges"};
     for (size_t i = 0; i < sizeof off / sizeof *off; i++) qk_json_add_bool(o, off[i], false);
     qk_json_begin(o, "vocab", '{');
-    qk_buf spelled = {0};
     for (int i = 0; i < 256; i++) {
-        uint8_t byte = (uint8_t)i;
-        qk_buf_clear(&spelled);
-        qk_byte_level_spell(&byte, 1, &spelled);
-        qk_json_add_int(o, qk_buf_str(&spelled), i);
+        uint8_t spelled[5] = {0};
+        qk_byte_level_character((uint8_t)i, spelled);
+        qk_json_add_int(o, (const char *)spelled, i);
     }
-    qk_buf_free(&spelled);
     qk_json_end(o, '}');
     qk_json_begin(o, "merges", '[');
     qk_json_end(o, ']');
