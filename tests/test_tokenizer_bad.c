@@ -188,6 +188,9 @@ static void test_refused_files(void)
         {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(\"},"
          "\"content\":\"\"}}",
          "normalizer: regex byte 1"},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a*\"},"
+         "\"content\":\"\"}}",
+         "normalizer: a regex that can match no character"},
         {"{" MODEL ",\"normalizer\":{\"type\":\"Strip\",\"strip_left\":true}}",
          "normalizer.strip_right: true or false expected, found nothing"},
         {"{" MODEL ",\"normalizer\":{\"type\":\"Precompiled\"}}", "type \"Precompiled\""},

@@ -101,6 +101,13 @@ static void test_normalized_spans(void)
                                            "\"content\":\"\xE2\x96\x81\"") "}",
                     "b  ab"),
               "1@0:1 6@2:3 2@3:5");
+    /* A regex that has a scanner. */
+    CHECK_STR(
+        spans("{" MODEL("") "," NORM("\"Replace\",\"pattern\":{\"Regex\":\"'s|'t|'re|'ve|'m|"
+                                     "'ll|'d| ?\\\\p{L}+| ?\\\\p{N}+| ?[^\\\\s\\\\p{L}\\\\p{N}]+|"
+                                     "\\\\s+(?!\\\\S)|\\\\s+\"},\"content\":\"b\"") "}",
+              "ab a"),
+        "1@1:2 1@3:4");
 }
 
 static void test_piece_spans(void)

@@ -71,7 +71,12 @@ static qk_status load_replace(qk_loader *l, const qk_json *node, const char *whe
     QK_TRY(qk_loader_string(l, node, where, "content", &step->to, &step->to_length));
     if (!step->to) return qk_loader_refuse(l, where, "there is no \"content\"");
     if (!pattern->length) return qk_loader_refuse(l, where, "an empty pattern is not supported");
-    if (regex) return compile(l, where, pattern, true, &step->pattern);
+    if (regex) {
+        QK_TRY(compile(l, where, pattern, true, &step->pattern));
+        if (!qk_pattern_may_be_empty(step->pattern)) return QK_OK;
+        qk_pattern_free(step->pattern); /* the library loses track of what it puts at the start */
+        return qk_loader_refuse(l, where, "a regex that can match no character is not supported");
+    }
     step->from = qk_arena_strndup(&l->tok->arena, pattern->text, pattern->length);
     step->from_length = pattern->length;
     return QK_OK;

@@ -108,10 +108,11 @@ static const uint8_t *find(const uint8_t *text, const uint8_t *end, const qk_nor
     return memmem(text, (size_t)(end - text), step->from, step->from_length);
 }
 
-/* What stands for a match came from its last character, as the library has it. */
+/* What stands for a match came from its last character, as the library has it. Matches are not
+ * empty, so there is one. */
 static qk_origin last_origin(qk_view view, size_t end)
 {
-    return end ? qk_view_span(view, end - 1, end) : (qk_origin){0};
+    return qk_view_span(view, end - 1, end);
 }
 
 static qk_status replace_text(const qk_norm_step *step, qk_view view, qk_traced *out, bool *changed,

@@ -31,7 +31,7 @@ typedef struct qk_norm_step {
     qk_form form;
     const char *from, *to; /* of Replace; Prepend has only `to`, a regex only `to` and `pattern` */
     size_t from_length, to_length;
-    qk_pattern *pattern; /* owned; NULL: `from` is the text to find */
+    qk_pattern *pattern; /* owned, never matches nothing; NULL: `from` is the text to find */
     bool left, right;    /* of Strip */
 } qk_norm_step;
 

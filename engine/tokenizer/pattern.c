@@ -221,6 +221,14 @@ qk_scan qk_pattern_scanner(const qk_pattern *pattern)
     return pattern->scan;
 }
 
+bool qk_pattern_may_be_empty(const qk_pattern *pattern)
+{
+    if (pattern->scan) return false;
+    uint32_t empty = 1;
+    pcre2_pattern_info(pattern->code, PCRE2_INFO_MATCHEMPTY, &empty);
+    return empty != 0;
+}
+
 /* ---- matching ---- */
 
 static void make_pcre(qk_match_memory *memory)

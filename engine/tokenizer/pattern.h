@@ -25,6 +25,8 @@ qk_status qk_pattern_compile_text(qk_pattern **out, const char *text, size_t len
 void qk_pattern_free(qk_pattern *pattern); /* NULL-safe */
 /* The scanner that does the same; NULL when there is none. Its matches leave no gaps. */
 qk_scan qk_pattern_scanner(const qk_pattern *pattern);
+/* Whether it might match no character at all. */
+bool qk_pattern_may_be_empty(const qk_pattern *pattern);
 
 /* Working memory of one thread, for any pattern. Zero-initialise to create. */
 typedef struct qk_match_memory {
