@@ -8,23 +8,14 @@
 #include "engine/base/log.h"
 #include "engine/capture.h"
 #include "engine/commit.h"
-#include "engine/dataset.h"
 #include "engine/diff.h"
+#include "engine/feed.h"
 #include "engine/interrupt.h"
 #include "engine/merge.h"
 #include "engine/sha256.h"
 
 /* A batch is closed early rather than exceed this; batch_size 1 always passes. */
 enum { MOST_BATCH_TOKENS = 65536 };
-
-/* One example of the unit that is being worked on. Owns its memory. */
-typedef struct work_example {
-    qk_buf text, id_text;
-    bool has_id_text;
-    int64_t index, id;
-    qk_tokens tokens;
-    qk_error error; /* of its tokenization */
-} work_example;
 
 typedef struct runner {
     const qk_config *config;
@@ -41,40 +32,22 @@ typedef struct runner {
     bool model_loaded;
     qk_forward *forward;
     qk_capture *capture;
-    work_example *examples; /* [plan.unit_examples] */
-    int n_examples;
+    qk_feed *feed;
+    const qk_feed_unit *unit;         /* that is being worked on */
     int32_t *ids, *starts, *ordinals; /* one batch */
     int64_t *example_ids;
     size_t ids_room;
+    int64_t rows; /* of the dataset, or -1 */
     int64_t examples_seen;
     double started, forward_started;
 } runner;
 
-/* ---- reading and tokenizing one unit ---- */
+/* ---- checking one unit ---- */
 
-static qk_status read_unit(runner *r, bool *more)
+static qk_status check_ids(const runner *r, const qk_feed_example *w)
 {
-    r->n_examples = 0;
-    while (r->n_examples < r->plan.unit_examples) {
-        qk_example e;
-        QK_TRY(qk_dataset_next(r->dataset, &e, more, r->err));
-        if (!*more) return QK_OK;
-        work_example *w = &r->examples[r->n_examples++];
-        qk_buf_clear(&w->text);
-        qk_buf_add(&w->text, e.text, e.length);
-        qk_buf_clear(&w->id_text);
-        w->has_id_text = e.id_text != NULL;
-        if (e.id_text) qk_buf_add_str(&w->id_text, e.id_text);
-        w->index = e.index;
-        w->id = e.id;
-    }
-    return QK_OK;
-}
-
-static qk_status check_ids(const runner *r, const work_example *w)
-{
-    for (size_t i = 0; i < w->tokens.count; i++) {
-        int32_t id = w->tokens.ids[i];
+    for (size_t i = 0; i < w->count; i++) {
+        int32_t id = w->ids[i];
         if (id >= 0 && id < r->model.spec.V) continue;
         const char *piece = qk_tokenizer_piece(r->tokenizer, id);
         return qk_fail(r->err, QK_ERR_DATA, "the tokenizer belongs to another model",
@@ -84,17 +57,10 @@ static qk_status check_ids(const runner *r, const work_example *w)
     return QK_OK;
 }
 
-static qk_status tokenize_unit(runner *r)
+static qk_status check_unit(const runner *r)
 {
-    int64_t max_length = r->config->tokenizer.max_length;
-#pragma omp parallel for schedule(dynamic, 1)
-    for (int i = 0; i < r->n_examples; i++) {
-        work_example *w = &r->examples[i];
-        w->error.status = qk_tokenizer_encode(r->tokenizer, (const char *)w->text.data,
-                                              w->text.size, max_length, &w->tokens, &w->error);
-    }
-    for (int i = 0; i < r->n_examples; i++) {
-        const work_example *w = &r->examples[i];
+    for (int i = 0; i < r->unit->count; i++) {
+        const qk_feed_example *w = &r->unit->examples[i];
         if (w->error.status != QK_OK) {
             *r->err = w->error;
             return qk_error_prefix(r->err, "example %lld", (long long)w->index);
@@ -113,8 +79,8 @@ static int pack_batch(runner *r, int first, qk_batch *batch)
     size_t T = 0;
     batch->n_seq = 0;
     r->starts[0] = 0;
-    for (; next < r->n_examples && batch->n_seq < most; next++) {
-        const qk_tokens *t = &r->examples[next].tokens;
+    for (; next < r->unit->count && batch->n_seq < most; next++) {
+        const qk_feed_example *t = &r->unit->examples[next];
         if (batch->n_seq && T + t->count > MOST_BATCH_TOKENS) break;
         if (T + t->count > r->ids_room) {
             r->ids_room = 2 * (T + t->count);
@@ -123,7 +89,7 @@ static int pack_batch(runner *r, int first, qk_batch *batch)
         if (t->count) memcpy(r->ids + T, t->ids, t->count * sizeof *r->ids);
         T += t->count;
         r->ordinals[batch->n_seq] = next;
-        r->example_ids[batch->n_seq] = r->examples[next].id;
+        r->example_ids[batch->n_seq] = t->id;
         r->starts[++batch->n_seq] = (int32_t)T;
     }
     batch->ids = r->ids;
@@ -157,7 +123,7 @@ static void show_progress(const runner *r, int64_t unit, bool done)
     const qk_run_result *res = r->result;
     double seconds = qk_now() - r->forward_started;
     double rate = seconds > 0 ? (double)res->tokens / seconds : 0;
-    int64_t total = qk_dataset_rows(r->dataset);
+    int64_t total = r->rows;
     char left[64] = "";
     if (total > 0 && res->examples > 0 && !done) {
         double remaining = (double)(total - r->examples_seen) * seconds / (double)res->examples;
@@ -171,16 +137,16 @@ static void show_progress(const runner *r, int64_t unit, bool done)
 
 static void describe_examples(const runner *r, qk_unit_writer *unit)
 {
-    for (int i = 0; i < r->n_examples; i++) {
-        work_example *w = &r->examples[i];
+    for (int i = 0; i < r->unit->count; i++) {
+        qk_feed_example *w = &r->unit->examples[i];
         qk_unit_example e = {
             .index = w->index,
             .id = w->id,
             .id_text = w->has_id_text ? qk_buf_str(&w->id_text) : NULL,
-            .tokens = (int32_t)w->tokens.count,
-            .truncated = w->tokens.truncated,
+            .tokens = (int32_t)w->count,
+            .truncated = w->truncated,
         };
-        qk_sha256(w->tokens.ids, w->tokens.count * sizeof(int32_t), e.sha256);
+        qk_sha256(w->ids, w->count * sizeof(int32_t), e.sha256);
         qk_unit_add_example(unit, &e);
     }
 }
@@ -188,7 +154,7 @@ static void describe_examples(const runner *r, qk_unit_writer *unit)
 static qk_status forward_unit(runner *r, int64_t number, qk_unit_writer *unit)
 {
     qk_capture_hooks hooks = {r, pre_rope, post_rope, layer_done};
-    for (int next = 0; next < r->n_examples;) {
+    for (int next = 0; next < r->unit->count;) {
         qk_batch batch;
         int before = next;
         next = pack_batch(r, next, &batch);
@@ -234,15 +200,15 @@ static qk_status do_unit(runner *r, int64_t number)
 {
     char *path = qk_staging_unit(&r->staging, number);
     qk_status s = QK_OK;
-    if (qk_is_file(path)) {
+    if (!r->unit->wanted) {
         r->result->units_found++;
-        r->examples_seen += r->n_examples;
+        r->examples_seen += r->unit->count;
         free(path);
         return QK_OK;
     }
     qk_unit_writer *unit = NULL;
     s = load_model(r);
-    if (s == QK_OK) s = tokenize_unit(r);
+    if (s == QK_OK) s = check_unit(r);
     if (s == QK_OK) s = qk_unit_create(&unit, path, r->plan.spec.d, r->err);
     if (s == QK_OK) s = forward_unit(r, number, unit);
     if (s == QK_OK)
@@ -253,13 +219,43 @@ static qk_status do_unit(runner *r, int64_t number)
     return s;
 }
 
+static bool wants_unit(const void *context, int64_t number)
+{
+    const runner *r = context;
+    char *path = qk_staging_unit(&r->staging, number);
+    bool done = qk_is_file(path);
+    free(path);
+    return !done;
+}
+
+static void start_feed(runner *r)
+{
+    qk_feed_plan plan = {
+        .dataset = r->dataset,
+        .tokenizer = r->tokenizer,
+        .max_length = r->config->tokenizer.max_length,
+        .unit_examples = r->plan.unit_examples,
+        .threads = (int)r->config->inference.threads,
+        .wants = wants_unit,
+        .context = r,
+    };
+    r->rows = qk_dataset_rows(r->dataset);
+    r->feed = qk_feed_new(&plan);
+}
+
 static qk_status forward_all(runner *r, int64_t *units)
 {
     bool more = true;
+    start_feed(r);
     for (*units = 0; more; ++*units) {
         QK_TRY(qk_interrupt_check(r->err));
-        QK_TRY(read_unit(r, &more));
-        if (!r->n_examples) break;
+        r->unit = qk_feed_next(r->feed);
+        if (r->unit->error.status != QK_OK) {
+            *r->err = r->unit->error;
+            return r->err->status;
+        }
+        more = r->unit->more;
+        if (!r->unit->count) break;
         QK_TRY(do_unit(r, *units));
     }
     if (r->model_loaded) show_progress(r, *units, true);
@@ -283,7 +279,6 @@ static void prepare_capture(runner *r)
     };
     r->capture = qk_capture_new(&plan);
     size_t n = (size_t)r->plan.unit_examples;
-    r->examples = qk_zalloc(n, sizeof *r->examples);
     r->starts = qk_alloc(n + 1, sizeof *r->starts);
     r->ordinals = qk_alloc(n, sizeof *r->ordinals);
     r->example_ids = qk_alloc(n, sizeof *r->example_ids);
@@ -368,12 +363,7 @@ static qk_status run(runner *r)
 
 static void free_runner(runner *r)
 {
-    for (int i = 0; r->examples && i < r->plan.unit_examples; i++) {
-        qk_buf_free(&r->examples[i].text);
-        qk_buf_free(&r->examples[i].id_text);
-        qk_tokens_free(&r->examples[i].tokens);
-    }
-    free(r->examples);
+    qk_feed_free(r->feed); /* first: its thread uses dataset and tokenizer */
     free(r->ids);
     free(r->starts);
     free(r->ordinals);

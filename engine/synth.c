@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
-#include "engine/tokenizer/pretokenize.h"
+#include "engine/tokenizer/bpe.h"
 #include "formats/safetensors.h"
 
 enum { PIECE = 4 << 20 }; /* bytes made and written at a time */

@@ -176,8 +176,23 @@ done:
     return QK_JSON_NUMBER;
 }
 
+/* Up to 15 digits and nothing else: exact as int64 and as double. */
+static bool small_integer(const char *text, size_t length, int64_t *integer)
+{
+    if (!length || length > 15) return false;
+    int64_t value = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9') return false;
+        value = 10 * value + (text[i] - '0');
+    }
+    *integer = value;
+    return true;
+}
+
 double qk_json_number(const char *text, size_t length, bool *is_integer, int64_t *integer)
 {
+    *is_integer = small_integer(text, length, integer);
+    if (*is_integer) return (double)*integer;
     static locale_t c_locale; /* made once; "1.5" must not depend on the user's language */
     if (!c_locale) c_locale = newlocale(LC_ALL_MASK, "C", NULL);
     char local[128], *copy = length < sizeof local ? local : qk_alloc(length + 1, 1);

@@ -6,6 +6,7 @@
 
 #include "engine/base/file.h"
 #include "engine/tokenizer.h"
+#include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/unigram.h"
 
 static char temp[64];
@@ -22,6 +23,19 @@ static qk_tokenizer *load(const char *json)
     return tok;
 }
 
+/* Without spans words come from the cache the second time; the ids must stay. */
+static void check_plain(const qk_tokenizer *tok, const char *text, const qk_tokens *want)
+{
+    qk_tokens t = {0};
+    for (int again = 0; again < 2; again++) {
+        CHECK(qk_tokenizer_encode(tok, text, strlen(text), 0, &t, &test_error) == QK_OK);
+        bool same = t.count == want->count &&
+                    (!t.count || !memcmp(t.ids, want->ids, t.count * sizeof *t.ids));
+        CHECK_MSG(same, "\"%s\": %zu ids, %zu with spans", text, t.count, want->count);
+    }
+    qk_tokens_free(&t);
+}
+
 /* "id@start:end id@start:end", special tokens included. */
 static const char *spans(const char *json, const char *text)
 {
@@ -31,10 +45,13 @@ static const char *spans(const char *json, const char *text)
     qk_encode_options options = {.spans = true};
     size_t n = 0;
     out[0] = 0;
-    if (tok && qk_tokenizer_encode_with(tok, text, strlen(text), options, &t, &test_error) == QK_OK)
+    if (tok &&
+        qk_tokenizer_encode_with(tok, text, strlen(text), options, &t, &test_error) == QK_OK) {
         for (size_t i = 0; i < t.count && n < 900; i++)
             n += (size_t)snprintf(out + n, sizeof out - n, "%s%d@%u:%u", i ? " " : "", t.ids[i],
                                   t.spans[i].start, t.spans[i].end);
+        check_plain(tok, text, &t);
+    }
     qk_tokens_free(&t);
     qk_tokenizer_free(tok);
     return out;
@@ -84,6 +101,13 @@ static void test_normalized_spans(void)
                                            "\"content\":\"\xE2\x96\x81\"") "}",
                     "b  ab"),
               "1@0:1 6@2:3 2@3:5");
+    /* A regex that has a scanner. */
+    CHECK_STR(
+        spans("{" MODEL("") "," NORM("\"Replace\",\"pattern\":{\"Regex\":\"'s|'t|'re|'ve|'m|"
+                                     "'ll|'d| ?\\\\p{L}+| ?\\\\p{N}+| ?[^\\\\s\\\\p{L}\\\\p{N}]+|"
+                                     "\\\\s+(?!\\\\S)|\\\\s+\"},\"content\":\"b\"") "}",
+              "ab a"),
+        "1@1:2 1@3:4");
 }
 
 static void test_piece_spans(void)
@@ -99,6 +123,34 @@ static void test_piece_spans(void)
                                   "\"rstrip\":true,\"single_word\":false,\"normalized\":false}]}",
                     "ai a ! a"),
               "7@0:1 12@1:2 7@2:4 13@4:7 0@7:8");
+}
+
+/* A vocabulary that holds every byte's character, and "a" as it is spelled inside or at the end. */
+static const char *marked_spans(const char *marked, const char *joined, const char *affix)
+{
+    qk_buf json = {0}, name = {0};
+    qk_buf_add_str(&json, "{\"model\":{\"vocab\":{");
+    for (int b = 0; b < 256; b++) {
+        uint8_t byte = (uint8_t)b;
+        qk_buf_clear(&name);
+        qk_byte_level_spell(&byte, 1, &name);
+        const char *escape = b == '"' || b == '\\' ? "\\" : "";
+        qk_buf_addf(&json, "\"%s%s\":%d,", escape, qk_buf_str(&name), b);
+    }
+    qk_buf_addf(&json,
+                "\"%s\":256,\"%s\":257},\"merges\":[[\"b\",\"%s\"]],%s},"
+                "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false}}",
+                marked, joined, marked, affix);
+    const char *out = spans(qk_buf_str(&json), "cba");
+    qk_buf_free(&json);
+    qk_buf_free(&name);
+    return out;
+}
+
+static void test_marked_bytes(void)
+{
+    CHECK_STR(marked_spans("a</w>", "ba</w>", "\"end_of_word_suffix\":\"</w>\""), "99@0:1 257@1:3");
+    CHECK_STR(marked_spans("##a", "ba", "\"continuing_subword_prefix\":\"##\""), "99@0:1 256@2:3");
 }
 
 #define UNIGRAM(vocab, more)                                                                       \
@@ -122,6 +174,19 @@ static void test_unigram(void)
                     "\xC3\xA9"
                     "\xC3\xA9"),
               "1@0:4 2@0:4 1@0:4 2@0:4");
+    /* Not cut before a U+2581, as BPE's pieces are. */
+    CHECK_STR(spans(UNIGRAM("[\"?\",0],[\"a\",-2],[\"\xE2\x96\x81\",-2],[\"a\xE2\x96\x81"
+                            "a\",-3]",
+                            ""),
+                    "a\xE2\x96\x81"
+                    "a"),
+              "3@0:5");
+    CHECK_STR(spans("{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"?\",0],"
+                    "[\"\xC4\xA0\",-1],[\"a\",-1],[\"\xC4\xA0"
+                    "a\",-1.5]]},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+                    "\"add_prefix_space\":false}}",
+                    "a a"),
+              "2@0:1 3@1:3");
     qk_tokenizer *tok = load(UNIGRAM("[\"?\",0],[\"a\",-2]", ""));
     if (tok) CHECK_STR(qk_tokenizer_describe(tok), "Unigram, 2 tokens, 0 added");
     qk_tokenizer_free(tok);
@@ -152,6 +217,7 @@ int main(void)
     RUN(test_bpe_spans);
     RUN(test_normalized_spans);
     RUN(test_piece_spans);
+    RUN(test_marked_bytes);
     RUN(test_unigram);
     RUN(test_scores);
     rmdir(temp);

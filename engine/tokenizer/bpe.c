@@ -14,67 +14,68 @@ static uint64_t pair_of(int32_t left, int32_t right)
     return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
 }
 
-static qk_merge *find_slot(qk_merge *slots, size_t count, uint64_t pair)
-{
-    uint64_t h = pair * 0x9E3779B97F4A7C15u;
-    size_t i = (size_t)(h >> 32 ^ h) & (count - 1);
-    while (slots[i].pair != pair && slots[i].pair != UINT64_MAX) i = (i + 1) & (count - 1);
-    return &slots[i];
-}
-
 static void grow_merges(qk_bpe *bpe)
 {
     qk_merge *old = bpe->merges;
     size_t n = bpe->merge_slots;
     bpe->merge_slots = n ? 2 * n : 1024;
     bpe->merges = qk_alloc(bpe->merge_slots, sizeof *bpe->merges);
-    for (size_t i = 0; i < bpe->merge_slots; i++) bpe->merges[i].pair = UINT64_MAX;
+    for (size_t i = 0; i < bpe->merge_slots; i++) bpe->merges[i] = (qk_merge){.pair = UINT64_MAX};
     for (size_t i = 0; i < n; i++)
         if (old[i].pair != UINT64_MAX)
-            *find_slot(bpe->merges, bpe->merge_slots, old[i].pair) = old[i];
+            *qk_merge_slot(bpe->merges, bpe->merge_slots, old[i].pair) = old[i];
     free(old);
 }
 
 void qk_bpe_add_merge(qk_bpe *bpe, int32_t left, int32_t right, int32_t joined, uint32_t rank)
 {
     if (2 * (bpe->merge_count + 1) > bpe->merge_slots) grow_merges(bpe);
-    qk_merge *slot = find_slot(bpe->merges, bpe->merge_slots, pair_of(left, right));
+    qk_merge *slot = qk_merge_slot(bpe->merges, bpe->merge_slots, pair_of(left, right));
     if (slot->pair == UINT64_MAX) bpe->merge_count++;
     *slot = (qk_merge){pair_of(left, right), rank, joined};
 }
 
-static const qk_merge *find_merge(const qk_bpe *bpe, int32_t left, int32_t right)
+/* ---- GPT-2's bytes ---- */
+
+static uint32_t byte_character(uint8_t byte)
 {
-    if (!bpe->merge_slots) return NULL;
-    const qk_merge *m = find_slot(bpe->merges, bpe->merge_slots, pair_of(left, right));
-    return m->pair == UINT64_MAX ? NULL : m;
+    if ((byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174) return byte;
+    if (byte <= 32) return 256u + byte;
+    return byte == 173 ? 323u : 289u + (byte - 127u); /* 127..160 */
+}
+
+size_t qk_byte_level_character(uint8_t byte, uint8_t out[4])
+{
+    return qk_utf8_encode(byte_character(byte), out);
+}
+
+void qk_byte_level_spell(const uint8_t *bytes, size_t n, qk_buf *out)
+{
+    qk_buf_reserve(out, 2 * n);
+    uint8_t *p = out->data + out->size;
+    for (size_t i = 0; i < n; i++) p += qk_utf8_encode(byte_character(bytes[i]), p);
+    out->size = (size_t)(p - out->data);
+}
+
+/* ---- tables of the whole vocabulary ---- */
+
+/* Whether a character is spelled by its place in the piece. */
+static bool has_marks(const qk_bpe *bpe)
+{
+    return bpe->prefix_length || bpe->suffix_length;
 }
 
 static const char SPACE[] = "\xE2\x96\x81"; /* U+2581 */
 
-/* By id: bytes "<0x..>" and the unknown token. The caller frees. */
-static bool *find_stand_ins(const qk_bpe *bpe)
+/* Fills glued and merging. */
+static void look_through_merges(qk_bpe *bpe)
 {
-    bool *out = qk_zalloc(bpe->vocab.size, sizeof *out);
-    for (int b = 0; b < 256; b++)
-        if (bpe->byte_ids[b] >= 0) out[bpe->byte_ids[b]] = true;
-    if (bpe->unk >= 0) out[bpe->unk] = true;
-    return out;
-}
-
-/* No merge may cross a cut, so every character must leave a symbol that ends in its last byte:
- * none is dropped (there is an unknown token), and stand-ins for characters never merge. */
-static void find_cuts(qk_bpe *bpe)
-{
-    bool marks = bpe->prefix_length || bpe->suffix_length;
-    bpe->cuts =
-        !marks && !bpe->ignore_merges && bpe->unk >= 0 && qk_vocab_find(&bpe->vocab, SPACE, 3) >= 0;
-    bool *stand_in = find_stand_ins(bpe);
-    for (size_t i = 0; bpe->cuts && i < bpe->merge_slots; i++) {
+    bpe->merging = qk_zalloc(bpe->vocab.size, sizeof *bpe->merging);
+    for (size_t i = 0; i < bpe->merge_slots; i++) {
         const qk_merge *m = &bpe->merges[i];
         if (m->pair == UINT64_MAX) continue;
-        if (stand_in[m->pair >> 32] || stand_in[(uint32_t)m->pair]) bpe->cuts = false;
         size_t length;
+        bpe->merging[m->pair >> 32] = bpe->merging[(uint32_t)m->pair] = true;
         const char *text = qk_vocab_text(&bpe->vocab, m->joined, &length);
         const char *at = text, *end = text + length;
         while ((at = memmem(at, (size_t)(end - at), SPACE, 3))) {
@@ -82,7 +83,17 @@ static void find_cuts(qk_bpe *bpe)
             at += 3;
         }
     }
-    free(stand_in);
+}
+
+/* No merge may cross a cut, so every character must leave a symbol that ends in its last byte:
+ * none is dropped (there is an unknown token), and stand-ins for characters never merge. */
+static void find_cuts(qk_bpe *bpe)
+{
+    if (!bpe->merging) look_through_merges(bpe);
+    bpe->cuts = !has_marks(bpe) && !bpe->ignore_merges && bpe->unk >= 0 &&
+                !bpe->merging[bpe->unk] && qk_vocab_find(&bpe->vocab, SPACE, 3) >= 0;
+    for (int b = 0; b < 256; b++)
+        if (bpe->byte_ids[b] >= 0 && bpe->merging[bpe->byte_ids[b]]) bpe->cuts = false;
 }
 
 size_t qk_bpe_next_cut(const qk_bpe *bpe, const uint8_t *piece, size_t length)
@@ -106,6 +117,11 @@ void qk_bpe_finish(qk_bpe *bpe)
         uint8_t utf8[4];
         bpe->near_ids[c] = qk_vocab_find(&bpe->vocab, utf8, qk_utf8_encode(c, utf8));
     }
+    bpe->level_complete = !has_marks(bpe);
+    for (int b = 0; b < 256; b++) {
+        bpe->level_ids[b] = bpe->near_ids[byte_character((uint8_t)b)];
+        if (bpe->level_ids[b] < 0) bpe->level_complete = false;
+    }
     find_cuts(bpe);
 }
 
@@ -113,24 +129,34 @@ void qk_bpe_free(qk_bpe *bpe)
 {
     qk_vocab_free(&bpe->vocab);
     free(bpe->merges);
+    free(bpe->merging);
     *bpe = (qk_bpe){0};
 }
 
-void qk_bpe_memory_free(qk_bpe_memory *memory)
+void qk_bpe_memory_free(qk_bpe_memory *m)
 {
-    free(memory->symbols);
-    free(memory->heap);
-    qk_buf_free(&memory->marked);
-    *memory = (qk_bpe_memory){0};
+    free(m->symbols.items);
+    free(m->tokens.items);
+    qk_buf_free(&m->spelled);
+    qk_buf_free(&m->marked);
+    free(m->links);
+    free(m->heap);
+    *m = (qk_bpe_memory){0};
 }
 
 /* ---- characters to symbols ---- */
 
+static void reserve(qk_id_array *a, size_t count)
+{
+    if (count <= a->capacity) return;
+    a->capacity = 2 * count;
+    a->items = qk_realloc(a->items, a->capacity, sizeof *a->items);
+}
+
 static void add_symbol(qk_bpe_memory *m, int32_t id)
 {
-    QK_GROW(m->symbols, m->count, m->capacity);
-    int32_t i = (int32_t)m->count++;
-    m->symbols[i] = (qk_symbol){id, i - 1, i + 1};
+    QK_GROW(m->symbols.items, m->symbols.count, m->symbols.capacity);
+    m->symbols.items[m->symbols.count++] = id;
 }
 
 /* The tokens of a character's bytes; false when one of them is not in the vocabulary. */
@@ -154,7 +180,7 @@ void qk_bpe_mark(const qk_bpe *bpe, const uint8_t *character, size_t n, bool is_
 static void split_characters(const qk_bpe *bpe, qk_bpe_memory *m, const uint8_t *piece,
                              size_t length)
 {
-    bool waiting = false, marks = bpe->prefix_length || bpe->suffix_length;
+    bool waiting = false, marks = has_marks(bpe);
     for (size_t i = 0; i < length;) {
         uint32_t code;
         size_t n = qk_utf8_decode(piece + i, length - i, &code), spelled = n;
@@ -179,74 +205,46 @@ static void split_characters(const qk_bpe *bpe, qk_bpe_memory *m, const uint8_t 
         i += n;
     }
     if (waiting) add_symbol(m, bpe->unk);
-    if (m->count) m->symbols[m->count - 1].next = -1;
 }
 
-/* ---- the heap ---- */
-
-static void push(qk_bpe_memory *m, uint64_t key)
+/* Bytes straight to symbols, where every byte has one. */
+static void split_bytes(const qk_bpe *bpe, qk_bpe_memory *m, const uint8_t *piece, size_t length)
 {
-    QK_GROW(m->heap, m->heap_count, m->heap_capacity);
-    size_t i = m->heap_count++;
-    while (i > 0 && m->heap[(i - 1) / 2] > key) {
-        m->heap[i] = m->heap[(i - 1) / 2];
-        i = (i - 1) / 2;
+    reserve(&m->symbols, length);
+    for (size_t i = 0; i < length; i++) m->symbols.items[i] = bpe->level_ids[piece[i]];
+    m->symbols.count = length;
+}
+
+/* ---- a piece ---- */
+
+void qk_bpe_encode(const qk_bpe *bpe, qk_bpe_memory *m, const uint8_t *piece, size_t length,
+                   bool byte_level)
+{
+    m->symbols.count = m->tokens.count = 0;
+    if (byte_level && bpe->level_complete && !bpe->ignore_merges) {
+        split_bytes(bpe, m, piece, length);
+        qk_bpe_merge_symbols(bpe, m);
+        return;
     }
-    m->heap[i] = key;
-}
-
-static uint64_t pop(qk_bpe_memory *m)
-{
-    uint64_t top = m->heap[0], last = m->heap[--m->heap_count];
-    size_t i = 0, n = m->heap_count;
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && m->heap[child + 1] < m->heap[child]) child++;
-        if (m->heap[child] >= last) break;
-        m->heap[i] = m->heap[child];
+    const uint8_t *bytes = piece;
+    size_t n = length;
+    if (byte_level) {
+        qk_buf_clear(&m->spelled);
+        qk_byte_level_spell(piece, length, &m->spelled);
+        piece = m->spelled.data;
+        length = m->spelled.size;
     }
-    m->heap[i] = last;
-    return top;
-}
-
-/* Queues the pair of a symbol and the next one, when they may merge. */
-static void queue_pair(const qk_bpe *bpe, qk_bpe_memory *m, int32_t left)
-{
-    int32_t right = m->symbols[left].next;
-    if (right < 0) return;
-    const qk_merge *merge = find_merge(bpe, m->symbols[left].id, m->symbols[right].id);
-    if (merge) push(m, (uint64_t)merge->rank << 32 | (uint32_t)left);
-}
-
-static void merge_all(const qk_bpe *bpe, qk_bpe_memory *m)
-{
-    m->heap_count = 0;
-    for (size_t i = 0; i + 1 < m->count; i++) queue_pair(bpe, m, (int32_t)i);
-    qk_symbol *symbols = m->symbols;
-    while (m->heap_count) {
-        uint64_t key = pop(m);
-        int32_t left = (int32_t)(uint32_t)key, right = symbols[left].next;
-        if (symbols[left].id < 0 || right < 0) continue;
-        const qk_merge *merge = find_merge(bpe, symbols[left].id, symbols[right].id);
-        if (!merge || merge->rank != key >> 32) continue; /* one of them has changed since */
-        symbols[left].id = merge->joined;
-        symbols[left].next = symbols[right].next;
-        symbols[right].id = -1;
-        if (symbols[left].next >= 0) symbols[symbols[left].next].prev = left;
-        if (symbols[left].prev >= 0) queue_pair(bpe, m, symbols[left].prev);
-        queue_pair(bpe, m, left);
-    }
-}
-
-void qk_bpe_encode(const qk_bpe *bpe, qk_bpe_memory *m, const uint8_t *piece, size_t length)
-{
-    m->count = 0;
     if (bpe->ignore_merges && length) {
         int32_t whole = qk_vocab_find(&bpe->vocab, piece, length);
         if (whole >= 0) {
-            add_symbol(m, whole);
+            reserve(&m->tokens, 1);
+            m->tokens.items[m->tokens.count++] = whole;
             return;
         }
     }
-    split_characters(bpe, m, piece, length);
-    merge_all(bpe, m);
+    if (byte_level && bpe->level_complete)
+        split_bytes(bpe, m, bytes, n);
+    else
+        split_characters(bpe, m, piece, length);
+    qk_bpe_merge_symbols(bpe, m);
 }

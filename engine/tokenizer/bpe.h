@@ -5,9 +5,7 @@
  * nothing repeat: of all neighbours that may merge, the pair of lowest rank, leftmost first,
  * becomes one
  *
- * The neighbours wait in a heap, so a piece of n characters costs n log n.
- *
- * next: engine/tokenizer/bpe.c, engine/tokenizer/pretokenize.h */
+ * next: engine/tokenizer/bpe.c, engine/tokenizer/bpe_merge.c */
 #pragma once
 
 #include "engine/tokenizer/vocab.h"
@@ -30,8 +28,11 @@ typedef struct qk_bpe {
     size_t prefix_length, suffix_length;
     int32_t byte_ids[256];         /* "<0x00>".."<0xFF>", -1 where absent */
     int32_t near_ids[QK_BPE_NEAR]; /* of single characters below U+0400, -1 where absent */
+    int32_t level_ids[256];        /* of the characters that ByteLevel spells bytes with */
+    bool level_complete;           /* all of them are there, and neither prefix nor suffix */
     bool cuts;                     /* qk_bpe_next_cut may cut */
     bool glued[256];               /* last bytes of characters that some token has before U+2581 */
+    bool *merging;                 /* by id: part of some merge; NULL until glued is filled */
 } qk_bpe;
 
 /* Rank is the place in the file; a pair given again moves to the later rank. */
@@ -53,15 +54,48 @@ typedef struct qk_symbol {
     int32_t prev, next;
 } qk_symbol;
 
-typedef struct qk_bpe_memory {
-    qk_symbol *symbols; /* the result: ids of symbols[0], its next, ... */
+typedef struct qk_id_array {
+    int32_t *items;
     size_t count, capacity;
-    qk_buf marked;
+} qk_id_array;
+
+typedef struct qk_bpe_memory {
+    qk_id_array symbols; /* before merging */
+    qk_id_array tokens;  /* the result */
+    qk_buf spelled, marked;
+    qk_symbol *links; /* of the stretch that is being merged */
+    size_t link_capacity;
     uint64_t *heap; /* rank << 32 | place of the left symbol */
     size_t heap_count, heap_capacity;
 } qk_bpe_memory;
 void qk_bpe_memory_free(qk_bpe_memory *memory);
 
-/* piece: well-formed UTF-8 of at most 2^30 bytes. Afterwards the tokens are
- * memory->symbols[0..count) with an id other than -1, in order. */
-void qk_bpe_encode(const qk_bpe *bpe, qk_bpe_memory *memory, const uint8_t *piece, size_t length);
+/* The slot of a pair, or the free one where it belongs; slot_count is a power of two. */
+static inline qk_merge *qk_merge_slot(qk_merge *slots, size_t slot_count, uint64_t pair)
+{
+    uint64_t h = pair * 0x9E3779B97F4A7C15u;
+    size_t i = (size_t)(h >> 32 ^ h) & (slot_count - 1);
+    while (slots[i].pair != pair && slots[i].pair != UINT64_MAX) i = (i + 1) & (slot_count - 1);
+    return &slots[i];
+}
+
+/* The merge of two tokens, or NULL. */
+static inline const qk_merge *qk_bpe_find_merge(const qk_bpe *bpe, int32_t left, int32_t right)
+{
+    if (!bpe->merge_slots) return NULL;
+    uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    const qk_merge *m = qk_merge_slot(bpe->merges, bpe->merge_slots, pair);
+    return m->pair == UINT64_MAX ? NULL : m;
+}
+
+/* Merges memory->symbols into memory->tokens. */
+void qk_bpe_merge_symbols(const qk_bpe *bpe, qk_bpe_memory *memory);
+
+/* piece: well-formed UTF-8 of at most 2^30 bytes; with byte_level its bytes are spelled with
+ * GPT-2's characters first. Afterwards the tokens are memory->tokens. */
+void qk_bpe_encode(const qk_bpe *bpe, qk_bpe_memory *memory, const uint8_t *piece, size_t length,
+                   bool byte_level);
+/* GPT-2's spelling of a byte: one visible character below U+0400; returns its length, 1 or 2. */
+size_t qk_byte_level_character(uint8_t byte, uint8_t out[4]);
+/* The same of many bytes. Appends. */
+void qk_byte_level_spell(const uint8_t *bytes, size_t n, qk_buf *out);

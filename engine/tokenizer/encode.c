@@ -13,19 +13,28 @@
 #include "engine/tokenizer/internal.h"
 #include "engine/tokenizer/spans.h"
 
-/* A word and its ids in one cache line; the cache is direct-mapped: a newcomer replaces. */
-enum { CACHE_SLOTS = 1 << 15, CACHE_KEY = 32, CACHE_IDS = 7 };
+/* Words and their ids, in direct-mapped caches: a newcomer replaces. A short word is a cache line,
+ * a long one four. */
+enum { SHORT_SLOTS = 1 << 15, SHORT_KEY = 16, SHORT_IDS = 11 };
+enum { LONG_SLOTS = 1 << 12, LONG_KEY = 124, LONG_IDS = 32 };
 
-typedef struct cached_word {
-    uint8_t key[CACHE_KEY];
-    int32_t ids[CACHE_IDS];
+typedef struct short_word {
+    uint64_t key[2];       /* with zeros behind the word */
     uint8_t length, count; /* length 0: free */
-} cached_word;
+    int32_t ids[SHORT_IDS];
+} short_word;
+
+typedef struct long_word {
+    uint8_t length, count;
+    uint8_t key[LONG_KEY];
+    int32_t ids[LONG_IDS];
+} long_word;
 
 struct qk_token_scratch {
-    uint64_t serial; /* of the tokenizer whose words are cached */
-    cached_word *cache;
-    qk_buf spelled;
+    uint64_t serial;         /* of the tokenizer whose words are cached */
+    short_word *short_words; /* [SHORT_SLOTS] */
+    long_word *long_words;   /* [LONG_SLOTS] */
+    qk_buf spelled;          /* a piece for a Unigram model */
     qk_norm_memory norm;
     qk_pre_memory pre;
     qk_bpe_memory bpe;
@@ -42,14 +51,6 @@ typedef struct encoder {
     bool spans;
     qk_error *err;
 } encoder;
-
-/* GPT-2's spelling of bytes. Appends. */
-static void spell(const uint8_t *bytes, size_t n, qk_buf *out)
-{
-    qk_buf_reserve(out, 2 * n + 2);
-    for (size_t i = 0; i < n; i++)
-        out->size += qk_byte_level_character(bytes[i], out->data + out->size);
-}
 
 /* ---- pieces ---- */
 
@@ -90,29 +91,28 @@ static void push_added(encoder *e, int32_t id, qk_view view, size_t start, size_
     if (e->spans) put_span(e, 1, qk_view_span(view, start, end));
 }
 
-static void run_model(encoder *e, const uint8_t *piece, size_t length)
+/* byte_level: the piece is still to be spelled with GPT-2's characters. */
+static void run_model(encoder *e, const uint8_t *piece, size_t length, bool byte_level)
 {
     struct qk_token_scratch *s = e->scratch;
-    if (e->tok->is_unigram) {
-        qk_unigram_encode(&e->tok->unigram, &e->tok->bpe.vocab, &s->unigram, piece, length);
-        for (size_t i = 0; i < s->unigram.count; i++) push_ids(e->out, &s->unigram.tokens[i].id, 1);
+    if (!e->tok->is_unigram) {
+        qk_bpe_encode(&e->tok->bpe, &s->bpe, piece, length, byte_level);
+        push_ids(e->out, s->bpe.tokens.items, s->bpe.tokens.count);
         return;
     }
-    qk_bpe_encode(&e->tok->bpe, &s->bpe, piece, length);
-    for (size_t i = 0; i < s->bpe.count; i++)
-        if (s->bpe.symbols[i].id >= 0) push_ids(e->out, &s->bpe.symbols[i].id, 1);
+    if (byte_level) {
+        qk_buf_clear(&s->spelled);
+        qk_byte_level_spell(piece, length, &s->spelled);
+        piece = s->spelled.data;
+        length = s->spelled.size;
+    }
+    qk_unigram_encode(&e->tok->unigram, &e->tok->bpe.vocab, &s->unigram, piece, length);
+    for (size_t i = 0; i < s->unigram.count; i++) push_ids(e->out, &s->unigram.tokens[i].id, 1);
 }
 
 static void run_piece(encoder *e, const uint8_t *piece, size_t length)
 {
-    struct qk_token_scratch *s = e->scratch;
-    if (e->tok->pretokenizer.byte_level) {
-        qk_buf_clear(&s->spelled);
-        spell(piece, length, &s->spelled);
-        piece = s->spelled.data;
-        length = s->spelled.size;
-    }
-    run_model(e, piece, length);
+    run_model(e, piece, length, e->tok->pretokenizer.byte_level);
 }
 
 /* A piece with the spans of its tokens. */
@@ -125,7 +125,7 @@ static void encode_traced(encoder *e, qk_view piece)
         qk_traced_spell(&s->traced, piece);
         piece = qk_traced_view(&s->traced);
     }
-    run_model(e, piece.text, piece.length);
+    run_model(e, piece.text, piece.length, false);
     size_t count = e->out->count - begin;
     if (!count) return;
     qk_origin *parts = qk_alloc(count, sizeof *parts);
@@ -141,13 +141,10 @@ static void encode_traced(encoder *e, qk_view piece)
     free(parts);
 }
 
-static void encode_word(encoder *e, const uint8_t *piece, size_t length)
+static void encode_long(encoder *e, const uint8_t *piece, size_t length)
 {
-    if (length > CACHE_KEY) {
-        run_piece(e, piece, length);
-        return;
-    }
-    cached_word *word = &e->scratch->cache[qk_hash_bytes(piece, length) >> 32 & (CACHE_SLOTS - 1)];
+    uint64_t hash = qk_hash_bytes(piece, length);
+    long_word *word = &e->scratch->long_words[hash >> 32 & (LONG_SLOTS - 1)];
     if (word->length == length && !memcmp(word->key, piece, length)) {
         push_ids(e->out, word->ids, word->count);
         return;
@@ -155,11 +152,64 @@ static void encode_word(encoder *e, const uint8_t *piece, size_t length)
     size_t begin = e->out->count;
     run_piece(e, piece, length);
     size_t count = e->out->count - begin;
-    if (count > CACHE_IDS) return;
+    if (count > LONG_IDS) return;
     memcpy(word->key, piece, length);
-    if (count > 0) memcpy(word->ids, e->out->ids + begin, count * sizeof *word->ids);
+    if (count) memcpy(word->ids, e->out->ids + begin, count * sizeof *word->ids);
     word->length = (uint8_t)length;
     word->count = (uint8_t)count;
+}
+
+/* 1 to 16 bytes of a text that ends at `end`, with zeros behind them. */
+static void load_key(const uint8_t *piece, size_t length, const uint8_t *end, uint64_t key[2])
+{
+    key[0] = key[1] = 0;
+    if ((size_t)(end - piece) < SHORT_KEY) {
+        memcpy(key, piece, length);
+        return;
+    }
+    memcpy(key, piece, SHORT_KEY);
+    uint8_t *bytes = (uint8_t *)key;
+    static const uint8_t mask[2 * SHORT_KEY] = {255, 255, 255, 255, 255, 255, 255, 255,
+                                                255, 255, 255, 255, 255, 255, 255, 255};
+    for (size_t i = 0; i < SHORT_KEY; i++) bytes[i] &= mask[SHORT_KEY - length + i];
+}
+
+static void encode_short(encoder *e, const uint8_t *piece, size_t length, const uint8_t *end)
+{
+    uint64_t key[2];
+    load_key(piece, length, end, key);
+    uint64_t hash = (key[0] ^ key[1] * 0xD6E8FEB86659FD93u) * 0x9E3779B97F4A7C15u;
+    hash = (hash ^ hash >> 32) * 0xD6E8FEB86659FD93u;
+    short_word *word = &e->scratch->short_words[hash >> 40 & (SHORT_SLOTS - 1)];
+    if (word->key[0] == key[0] && word->key[1] == key[1] && word->length == length) {
+        qk_tokens *out = e->out;
+        if (out->count + SHORT_IDS <= out->capacity) {
+            memcpy(out->ids + out->count, word->ids, sizeof word->ids);
+            out->count += word->count;
+        } else {
+            push_ids(out, word->ids, word->count);
+        }
+        return;
+    }
+    size_t begin = e->out->count;
+    run_piece(e, piece, length);
+    size_t count = e->out->count - begin;
+    if (count > SHORT_IDS) return;
+    memcpy(word->key, key, sizeof key);
+    if (count) memcpy(word->ids, e->out->ids + begin, count * sizeof *word->ids);
+    word->length = (uint8_t)length;
+    word->count = (uint8_t)count;
+}
+
+/* A piece of a text that ends at `end`. */
+static void encode_word(encoder *e, const uint8_t *piece, size_t length, const uint8_t *end)
+{
+    if (length <= SHORT_KEY)
+        encode_short(e, piece, length, end);
+    else if (length <= LONG_KEY)
+        encode_long(e, piece, length);
+    else
+        run_piece(e, piece, length);
 }
 
 static bool is_full(const encoder *e)
@@ -167,12 +217,12 @@ static bool is_full(const encoder *e)
     return e->out->count > e->most;
 }
 
-static void encode_piece(encoder *e, const uint8_t *piece, size_t length)
+static void encode_piece(encoder *e, const uint8_t *piece, size_t length, const uint8_t *end)
 {
     while (length && !is_full(e)) {
         size_t part =
             e->tok->pretokenizer.byte_level ? length : qk_bpe_next_cut(&e->tok->bpe, piece, length);
-        encode_word(e, piece, part);
+        encode_word(e, piece, part, end);
         piece += part;
         length -= part;
     }
@@ -186,12 +236,14 @@ static qk_status encode_words(encoder *e, qk_view view, bool at_start)
     if (!view.length) return QK_OK;
     qk_pre_memory *m = &e->scratch->pre;
     QK_TRY(qk_pretokenize(&e->tok->pretokenizer, m, view, at_start, e->err));
-    for (size_t i = 0; i < m->pieces.count && !is_full(e); i++) {
+    size_t n = m->pieces.count;
+    const uint8_t *end = n ? m->view.text + m->pieces.items[n - 1].end : NULL;
+    for (size_t i = 0; i < n && !is_full(e); i++) {
         qk_piece p = m->pieces.items[i];
         if (e->spans)
             encode_traced(e, qk_view_part(m->view, p.start, p.end));
         else
-            encode_piece(e, m->view.text + p.start, p.end - p.start);
+            encode_piece(e, m->view.text + p.start, p.end - p.start, end);
     }
     return QK_OK;
 }
@@ -228,14 +280,17 @@ static qk_status encode_text(encoder *e, qk_view view)
 
 static struct qk_token_scratch *prepare_scratch(const qk_tokenizer *tok, qk_tokens *out)
 {
-    if (!out->scratch) {
-        out->scratch = qk_zalloc(1, sizeof *out->scratch);
-        out->scratch->cache = qk_zalloc(CACHE_SLOTS, sizeof *out->scratch->cache);
-    } else if (out->scratch->serial != tok->serial) {
-        memset(out->scratch->cache, 0, CACHE_SLOTS * sizeof *out->scratch->cache);
+    struct qk_token_scratch *s = out->scratch;
+    if (!s) {
+        out->scratch = s = qk_zalloc(1, sizeof *s);
+        s->short_words = qk_zalloc(SHORT_SLOTS, sizeof *s->short_words);
+        s->long_words = qk_zalloc(LONG_SLOTS, sizeof *s->long_words);
+    } else if (s->serial != tok->serial) {
+        memset(s->short_words, 0, SHORT_SLOTS * sizeof *s->short_words);
+        memset(s->long_words, 0, LONG_SLOTS * sizeof *s->long_words);
     }
-    out->scratch->serial = tok->serial;
-    return out->scratch;
+    s->serial = tok->serial;
+    return s;
 }
 
 static qk_status check_text(const uint8_t *text, size_t length, qk_error *err)
@@ -285,7 +340,8 @@ void qk_tokens_free(qk_tokens *tokens)
 {
     struct qk_token_scratch *s = tokens->scratch;
     if (s) {
-        free(s->cache);
+        free(s->short_words);
+        free(s->long_words);
         qk_buf_free(&s->spelled);
         qk_norm_memory_free(&s->norm);
         qk_pre_memory_free(&s->pre);

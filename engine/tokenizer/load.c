@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/base/file.h"
+#include "engine/tokenizer/cache_file.h"
 
 enum { MAX_FILE = 1 << 29 };
 
@@ -105,11 +106,6 @@ static void finish(qk_loader *l)
     const qk_vocab *model = &tok->bpe.vocab, *added = &tok->added_ids;
     tok->serial = atomic_fetch_add(&serial, 1) + 1;
     tok->size = model->size > added->size ? model->size : added->size;
-    tok->pieces = qk_zalloc(tok->size, sizeof *tok->pieces);
-    for (size_t id = 0; id < tok->size; id++) {
-        tok->pieces[id] = qk_vocab_text(added, (int64_t)id, NULL);
-        if (!tok->pieces[id]) tok->pieces[id] = qk_vocab_text(model, (int64_t)id, NULL);
-    }
     if (tok->is_unigram)
         tok->description = qk_strf("Unigram, %zu tokens, %zu added", model->count, added->count);
     else
@@ -137,23 +133,68 @@ static qk_status load_parts(qk_loader *l)
     }
     QK_TRY(qk_load_added(l, trees[ADDED]));
     QK_TRY(qk_check_special_tokens(l));
-    return qk_load_post_processor(l, trees[POST]);
+    QK_TRY(qk_load_post_processor(l, trees[POST]));
+    if (!l->tok->is_unigram) qk_bpe_finish(&l->tok->bpe);
+    return QK_OK;
+}
+
+/* The text without its two big values, for the cache. */
+static void write_cache(const qk_loader *l, const qk_cache_place *place)
+{
+    const qk_span *first = &l->big[0], *second = &l->big[1];
+    if (!first->end || !second->end) return; /* a model without these two */
+    if (first->begin > second->begin) first = &l->big[1], second = &l->big[0];
+    qk_buf text = {0};
+    qk_buf_add(&text, l->text, first->begin);
+    qk_buf_add_str(&text, "null");
+    qk_buf_add(&text, l->text + first->end, second->begin - first->end);
+    qk_buf_add_str(&text, "null");
+    qk_buf_add(&text, l->text + second->end, l->size - second->end);
+    qk_cache_write(place, &l->tok->bpe, (const char *)text.data, text.size);
+    qk_buf_free(&text);
+}
+
+static qk_status load_cached(qk_loader *l, const qk_cache_place *place, bool *found)
+{
+    l->has_tables = *found =
+        qk_cache_read(place, &l->tok->bpe, &l->tok->tables, &l->text, &l->size);
+    return *found ? load_parts(l) : QK_OK;
+}
+
+static qk_status load_mapped(qk_loader *l, qk_cache_place *place, const qk_map *map)
+{
+    bool found = false;
+    if (map->size > MAX_FILE)
+        return qk_fail(l->err, QK_ERR_UNSUPPORTED, NULL, "%s: %zu bytes; at most 512 MiB are read",
+                       l->path, map->size);
+    bool cached = map->size >= QK_CACHE_LEAST;
+    if (cached) {
+        qk_cache_place_hash(place, l->path, map->data, map->size);
+        QK_TRY(load_cached(l, place, &found));
+        if (found) return QK_OK;
+    }
+    l->text = (const char *)map->data;
+    l->size = map->size;
+    QK_TRY(load_parts(l));
+    if (cached) write_cache(l, place);
+    return QK_OK;
 }
 
 static qk_status load_file(qk_loader *l)
 {
+    qk_cache_place place;
     qk_map map;
-    QK_TRY(qk_map_open(&map, l->path, l->err));
-    qk_status s;
-    if (map.size > MAX_FILE) {
-        s = qk_fail(l->err, QK_ERR_UNSUPPORTED, NULL, "%s: %zu bytes; at most 512 MiB are read",
-                    l->path, map.size);
-    } else {
-        l->text = (const char *)map.data;
-        l->size = map.size;
-        s = load_parts(l);
+    bool found;
+    qk_cache_place_find(&place, l->path);
+    qk_status s = load_cached(l, &place, &found);
+    if (s == QK_OK && !found) {
+        s = qk_map_open(&map, l->path, l->err);
+        if (s == QK_OK) {
+            s = load_mapped(l, &place, &map);
+            qk_map_close(&map);
+        }
     }
-    qk_map_close(&map);
+    qk_cache_place_free(&place);
     return s;
 }
 
@@ -186,11 +227,11 @@ void qk_tokenizer_free(qk_tokenizer *tok)
     qk_vocab_free(&tok->added_ids);
     qk_normalizer_free(&tok->normalizer);
     qk_pretokenizer_free(&tok->pretokenizer);
+    qk_cache_release(&tok->bpe, &tok->tables);
     qk_bpe_free(&tok->bpe);
     qk_unigram_free(&tok->unigram);
     free(tok->before.items);
     free(tok->behind.items);
-    free(tok->pieces);
     free(tok->description);
     qk_arena_free(&tok->arena);
     free(tok);
@@ -203,7 +244,8 @@ size_t qk_tokenizer_vocab_size(const qk_tokenizer *tok)
 
 const char *qk_tokenizer_piece(const qk_tokenizer *tok, int32_t id)
 {
-    return id >= 0 && (size_t)id < tok->size ? tok->pieces[id] : NULL;
+    const char *text = qk_vocab_text(&tok->added_ids, id, NULL);
+    return text ? text : qk_vocab_text(&tok->bpe.vocab, id, NULL);
 }
 
 const char *qk_tokenizer_describe(const qk_tokenizer *tok)

@@ -3,6 +3,7 @@
  *   load.c        the file, its parts, the result     load_model.c  BPE: vocabulary and merges
  *   load_steps.c  normalizer and pre-tokenizer        load_added.c  added tokens
  *   load_unigram.c  Unigram: vocabulary and scores    load_post.c  what goes around the ids
+ *   cache_file.c, cache_place.c   vocabulary and merges from the last time
  *   class_rules.c what the class named in tokenizer_config.json puts in their place
  *
  * next: engine/tokenizer/load.c */
@@ -11,6 +12,11 @@
 #include "engine/tokenizer/internal.h"
 #include "formats/json.h"
 
+/* A value inside the text: [begin, end), or nothing (begin == end). */
+typedef struct qk_span {
+    size_t begin, end;
+} qk_span;
+
 typedef struct qk_loader {
     qk_tokenizer *tok;
     const char *folder;
@@ -18,13 +24,10 @@ typedef struct qk_loader {
     const char *text;
     size_t size; /* bytes */
     qk_error *err;
-    qk_arena arena; /* trees; dies with the loader */
+    qk_arena arena;  /* trees; dies with the loader */
+    bool has_tables; /* vocabulary and merges came from the cache; the text has null for them */
+    qk_span big[2];  /* vocabulary and merges in the text, once the model is loaded */
 } qk_loader;
-
-/* A value inside the text: [begin, end), or nothing (begin == end). */
-typedef struct qk_span {
-    size_t begin, end;
-} qk_span;
 
 /* Finds the members of an object at `from`: spans[i] becomes the value of names[i]. A key that is
  * given twice is refused. */

@@ -224,11 +224,12 @@ qk_status qk_load_model(qk_loader *l, qk_span model)
     if (!spans[VOCAB].end || !spans[MERGES].end)
         return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.%s is missing", l->path,
                        spans[VOCAB].end ? "merges" : "vocab");
-    QK_TRY(read_tables(l, spans[VOCAB], spans[MERGES]));
+    l->big[0] = spans[VOCAB];
+    l->big[1] = spans[MERGES];
+    if (!l->has_tables) QK_TRY(read_tables(l, spans[VOCAB], spans[MERGES]));
     QK_TRY(set_unknown(l, values[UNK]));
     QK_TRY(set_flag(l, values[FUSE], "model.fuse_unk", &bpe->fuse_unk));
     QK_TRY(set_flag(l, values[FALLBACK], "model.byte_fallback", &bpe->byte_fallback));
     QK_TRY(set_flag(l, values[IGNORE], "model.ignore_merges", &bpe->ignore_merges));
-    qk_bpe_finish(bpe);
     return QK_OK;
 }

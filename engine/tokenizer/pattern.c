@@ -12,10 +12,11 @@
 enum { MAX_REGEX = 1 << 14, MAX_KINDS = 255, JIT_STACK = 16 << 20 };
 
 struct qk_pattern {
+    qk_scan scan; /* when there is one, the rest is unused */
     pcre2_code *code;
     bool single; /* the whole pattern is one character of `members` */
     bool members[256];
-    uint8_t kinds[QK_MAX_CODE_POINT + 1]; /* of every code point */
+    uint8_t *kinds; /* of every code point */
 };
 
 struct qk_pcre {
@@ -143,6 +144,7 @@ static qk_status compile_program(qk_pattern **out, const qk_pattern_program *pro
     if (!program->code.size)
         return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: the pattern is empty", where);
     qk_pattern *p = qk_zalloc(1, sizeof *p);
+    p->kinds = qk_alloc(QK_MAX_CODE_POINT + 1, 1);
     kind_table table = {0};
     qk_status s;
     if (!assign_kinds(p, program, &table))
@@ -171,6 +173,12 @@ qk_status qk_pattern_compile(qk_pattern **out, const char *regex, size_t length,
                              qk_error *err)
 {
     QK_TRY(check_length(length, where, err));
+    qk_scan scan = qk_scan_find(regex, length);
+    if (scan) {
+        *out = qk_zalloc(1, sizeof **out);
+        (*out)->scan = scan;
+        return QK_OK;
+    }
     qk_pattern_program program;
     qk_status s = qk_pattern_parse(&program, regex, length, where, err);
     if (s == QK_OK) s = compile_program(out, &program, where, err);
@@ -204,11 +212,18 @@ void qk_pattern_free(qk_pattern *pattern)
 {
     if (!pattern) return;
     pcre2_code_free(pattern->code);
+    free(pattern->kinds);
     free(pattern);
+}
+
+qk_scan qk_pattern_scanner(const qk_pattern *pattern)
+{
+    return pattern->scan;
 }
 
 bool qk_pattern_may_be_empty(const qk_pattern *pattern)
 {
+    if (pattern->scan) return false;
     uint32_t empty = 1;
     pcre2_pattern_info(pattern->code, PCRE2_INFO_MATCHEMPTY, &empty);
     return empty != 0;
@@ -242,9 +257,10 @@ void qk_match_memory_free(qk_match_memory *memory)
 void qk_matcher_begin(qk_matcher *m, const qk_pattern *pattern, qk_match_memory *memory,
                       const uint8_t *text, size_t bytes)
 {
-    if (!memory->pcre) make_pcre(memory);
     *m = (qk_matcher){
         .pattern = pattern, .memory = memory, .text = text, .bytes = bytes, .last_end = SIZE_MAX};
+    if (pattern->scan || pattern->single) return;
+    if (!memory->pcre) make_pcre(memory);
     qk_buf_clear(&memory->kinds);
     qk_buf_reserve(&memory->kinds, bytes + 1);
     uint8_t *out = memory->kinds.data;
@@ -276,13 +292,6 @@ static size_t byte_of(qk_matcher *m, size_t character)
 static int find(qk_matcher *m, size_t *start, size_t *end)
 {
     const uint8_t *kinds = m->memory->kinds.data;
-    if (m->pattern->single) {
-        size_t i = m->from;
-        while (i < m->count && !m->pattern->members[kinds[i]]) i++;
-        *start = i;
-        *end = i + 1;
-        return i < m->count;
-    }
     struct qk_pcre *pcre = m->memory->pcre;
     int rc = pcre2_match(m->pattern->code, kinds, m->count, m->from, 0, pcre->data, pcre->context);
     if (rc == PCRE2_ERROR_NOMATCH) return 0;
@@ -293,8 +302,37 @@ static int find(qk_matcher *m, size_t *start, size_t *end)
     return 1;
 }
 
+/* The next character that is a match of its own; `from` counts bytes here. */
+static int find_single(qk_matcher *m, size_t *start, size_t *end)
+{
+    const qk_pattern *p = m->pattern;
+    for (size_t i = m->from, step; i < m->bytes; i += step) {
+        uint32_t code = m->text[i];
+        step = 1;
+        if (code >= 0x80) step = qk_utf8_decode(m->text + i, m->bytes - i, &code);
+        QK_ASSERT(step > 0);
+        if (!p->members[p->kinds[code]]) continue;
+        *start = i;
+        *end = m->from = i + step;
+        return 1;
+    }
+    m->from = m->bytes;
+    return 0;
+}
+
+/* A scanner's next match; `from` counts bytes here. */
+static int find_scanned(qk_matcher *m, size_t *start, size_t *end)
+{
+    if (m->from >= m->bytes) return 0;
+    *start = m->from;
+    *end = m->from = m->pattern->scan(m->text, m->bytes, m->from);
+    return 1;
+}
+
 int qk_matcher_next(qk_matcher *m, size_t *start, size_t *end)
 {
+    if (m->pattern->scan) return find_scanned(m, start, end);
+    if (m->pattern->single) return find_single(m, start, end);
     while (m->from <= m->count) {
         size_t s, e;
         int rc = find(m, &s, &e);

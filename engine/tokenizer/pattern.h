@@ -4,11 +4,14 @@
  * code points are sorted into at most 255 kinds such that every class and literal of the pattern is
  * a union of kinds; a text becomes one byte per character (its kind), and the pattern a byte regex.
  * That is exact whatever Unicode version PCRE2 knows, and as fast for Chinese as for English.
+ * Regexes of many models have a scanner instead, which needs neither kinds nor PCRE2.
  *
- * next: engine/tokenizer/pattern_parse.h, engine/tokenizer/pretokenize.h */
+ * next: engine/tokenizer/pattern_scan.h, engine/tokenizer/pattern_parse.h,
+ * engine/tokenizer/pretokenize.h */
 #pragma once
 
 #include "engine/base/mem.h"
+#include "engine/tokenizer/pattern_scan.h"
 
 typedef struct qk_pattern qk_pattern; /* immutable: threads may share one */
 
@@ -20,6 +23,8 @@ qk_status qk_pattern_compile(qk_pattern **out, const char *regex, size_t length,
 qk_status qk_pattern_compile_text(qk_pattern **out, const char *text, size_t length,
                                   const char *where, qk_error *err);
 void qk_pattern_free(qk_pattern *pattern); /* NULL-safe */
+/* The scanner that does the same; NULL when there is none. Its matches leave no gaps. */
+qk_scan qk_pattern_scanner(const qk_pattern *pattern);
 /* Whether it might match no character at all. */
 bool qk_pattern_may_be_empty(const qk_pattern *pattern);
 

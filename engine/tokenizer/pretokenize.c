@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/text.h"
+#include "engine/tokenizer/bpe.h"
 
 bool qk_pretokenizer_add(qk_pretokenizer *pre, qk_pre_step step)
 {
@@ -101,8 +101,24 @@ static void join_runs(qk_pre_memory *m)
     m->cut_count = kept;
 }
 
+/* A scanner leaves nothing between its matches, so that no cut has to be judged. */
+static void scan_piece(qk_scan scan, qk_pre_memory *m, qk_piece piece)
+{
+    const uint8_t *text = m->view.text + piece.start;
+    uint32_t length = piece.end - piece.start;
+    for (uint32_t at = 0, end; at < length; at = end) {
+        end = (uint32_t)scan(text, length, at);
+        add_piece(&m->spare, piece.start + at, piece.start + end);
+    }
+}
+
 static bool split_piece(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece)
 {
+    qk_scan scan = qk_pattern_scanner(step->pattern);
+    if (scan && step->behavior == QK_SPLIT_ISOLATED) {
+        scan_piece(scan, m, piece);
+        return true;
+    }
     if (!find_cuts(step, m, piece)) return false;
     if (step->behavior == QK_SPLIT_MERGED_WITH_PREVIOUS) join_matches(m, false);
     if (step->behavior == QK_SPLIT_MERGED_WITH_NEXT) join_matches(m, true);
@@ -136,14 +152,6 @@ static void add_metaspaced(const qk_pre_step *step, qk_traced *out, qk_view piec
         done = i + 1;
     }
     qk_traced_copy(out, piece, done, piece.length);
-}
-
-size_t qk_byte_level_character(uint8_t byte, uint8_t out[4])
-{
-    uint32_t c = byte;
-    bool visible = (c >= 33 && c <= 126) || (c >= 161 && c <= 172) || c >= 174;
-    if (!visible) c = c <= 32 ? 256 + c : c == 173 ? 323 : 289 + (c - 127); /* 127..160 */
-    return qk_utf8_encode(c, out);
 }
 
 void qk_traced_spell(qk_traced *out, qk_view piece)

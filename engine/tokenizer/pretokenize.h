@@ -45,9 +45,7 @@ typedef struct qk_pretokenizer {
     bool needs_origins; /* some step asks where in the raw text a piece begins */
 } qk_pretokenizer;
 
-/* GPT-2's spelling of a byte: one visible character below U+0400; returns its length, 1 or 2. */
-size_t qk_byte_level_character(uint8_t byte, uint8_t out[4]);
-/* Appends a text in that spelling; each character has the origin of its byte. */
+/* Appends a text in GPT-2's spelling of bytes; each character has the origin of its byte. */
 void qk_traced_spell(qk_traced *out, qk_view text);
 
 /* Appends a step, whose pattern it takes over. false when there are too many. */

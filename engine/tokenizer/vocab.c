@@ -59,7 +59,7 @@ static void grow_ids(qk_vocab *v, size_t size)
         v->offsets = qk_realloc(v->offsets, v->capacity, sizeof *v->offsets);
         v->lengths = qk_realloc(v->lengths, v->capacity, sizeof *v->lengths);
     }
-    for (; v->size < size; v->size++) v->offsets[v->size] = UINT32_MAX;
+    for (; v->size < size; v->size++) v->offsets[v->size] = v->lengths[v->size] = UINT32_MAX;
 }
 
 bool qk_vocab_add(qk_vocab *v, const char *text, size_t length, int64_t id)

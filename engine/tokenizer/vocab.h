@@ -8,9 +8,9 @@
 enum { QK_MAX_TOKEN_ID = (1 << 22) - 1 }; /* tables are as long as the largest id */
 
 typedef struct qk_vocab {
-    qk_buf bytes;      /* every string with a NUL behind it; strings may contain NULs */
-    uint32_t *offsets; /* by id, into bytes; UINT32_MAX: no token has this id */
-    uint32_t *lengths;
+    qk_buf bytes;          /* every string with a NUL behind it; strings may contain NULs */
+    uint32_t *offsets;     /* by id, into bytes; UINT32_MAX: no token has this id */
+    uint32_t *lengths;     /* UINT32_MAX there, too */
     size_t size, capacity; /* largest id + 1 */
     size_t count;          /* tokens */
     uint64_t *slots;       /* open addressing: hash << 32 | id + 1; 0 is free */

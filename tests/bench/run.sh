@@ -1,6 +1,6 @@
 #!/bin/sh
-# make bench: reading Parquet against pyarrow, speed against transformers, and memory. Needs build/smollm2 (tests/interop/real_model.py makes it) and, for the
-# comparison, a Python with torch and transformers: TORCH_PYTHON=... make bench
+# make bench: Parquet against pyarrow, memory, then speed against transformers and tokenizers. Needs build/smollm2
+# (tests/interop/real_model.py makes it) and, for the last two, a Python with torch and transformers: TORCH_PYTHON=... make bench
 cd "$(dirname "$0")/../.." || exit 1
 if [ -x build/venv/bin/python ]; then
     for part in "text" "memory"; do build/venv/bin/python tests/bench/parquet.py $part; done
@@ -11,3 +11,4 @@ fi
 python3 tests/bench/memory.py
 [ -n "$TORCH_PYTHON" ] || { echo "SKIPPED: set TORCH_PYTHON for the comparison with transformers"; exit 0; }
 python3 tests/bench/prefill.py "$TORCH_PYTHON"
+python3 tests/bench/tokenizer.py "$TORCH_PYTHON"

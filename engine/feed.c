@@ -1,0 +1,162 @@
+/* See feed.h. */
+#include "engine/feed.h"
+
+#include <omp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { UNITS = 2 };
+
+struct qk_feed {
+    qk_feed_plan plan;
+    qk_feed_unit units[UNITS]; /* unit n lies in units[n % UNITS] */
+    qk_tokens *tokens;         /* [plan.threads], working memory of tokenization */
+    pthread_t thread;
+    pthread_mutex_t lock; /* of the counts */
+    pthread_cond_t changed;
+    int64_t ready, taken; /* units that are filled, that were asked for */
+    atomic_bool waiting;  /* somebody waits for a unit */
+    atomic_bool stop;
+};
+
+/* ---- filling a unit, on the feed's thread ---- */
+
+static void copy_example(qk_feed_example *w, const qk_example *e)
+{
+    qk_buf_clear(&w->text);
+    qk_buf_add(&w->text, e->text, e->length);
+    qk_buf_clear(&w->id_text);
+    w->has_id_text = e->id_text != NULL;
+    if (e->id_text) qk_buf_add_str(&w->id_text, e->id_text);
+    w->index = e->index;
+    w->id = e->id;
+    w->count = 0;
+    w->error.status = QK_OK;
+}
+
+static void read_unit(qk_feed *f, qk_feed_unit *u)
+{
+    u->count = 0;
+    u->more = true;
+    u->error.status = QK_OK;
+    while (u->count < f->plan.unit_examples && !f->stop) {
+        qk_example e;
+        u->error.status = qk_dataset_next(f->plan.dataset, &e, &u->more, &u->error);
+        if (u->error.status != QK_OK || !u->more) return;
+        copy_example(&u->examples[u->count++], &e);
+    }
+}
+
+static void tokenize(const qk_feed *f, qk_feed_example *w, qk_tokens *t)
+{
+    w->error.status = qk_tokenizer_encode(f->plan.tokenizer, (const char *)w->text.data,
+                                          w->text.size, f->plan.max_length, t, &w->error);
+    if (w->error.status != QK_OK) return;
+    if (t->count > w->capacity) {
+        w->capacity = t->count;
+        w->ids = qk_realloc(w->ids, w->capacity, sizeof *w->ids);
+    }
+    if (t->count) memcpy(w->ids, t->ids, t->count * sizeof *w->ids);
+    w->count = t->count;
+    w->truncated = t->truncated;
+}
+
+static void tokenize_unit(qk_feed *f, qk_feed_unit *u)
+{
+    int i = 0;
+    for (; i < u->count && !f->waiting && !f->stop; i++)
+        tokenize(f, &u->examples[i], &f->tokens[0]);
+    if (f->stop || i == u->count) return;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(f->plan.threads)
+    for (int k = i; k < u->count; k++)
+        tokenize(f, &u->examples[k], &f->tokens[omp_get_thread_num()]);
+}
+
+static void *fill_units(void *context)
+{
+    qk_feed *f = context;
+    for (int64_t n = 0;; n++) {
+        pthread_mutex_lock(&f->lock);
+        while (n - f->taken >= UNITS - 1 && n > 0 && !f->stop)
+            pthread_cond_wait(&f->changed, &f->lock);
+        pthread_mutex_unlock(&f->lock);
+        if (f->stop) return NULL;
+        qk_feed_unit *u = &f->units[n % UNITS];
+        read_unit(f, u);
+        bool last = u->error.status != QK_OK || !u->more;
+        u->wanted = f->plan.wants(f->plan.context, n);
+        if (u->error.status == QK_OK && u->wanted) tokenize_unit(f, u);
+        pthread_mutex_lock(&f->lock);
+        f->ready = n + 1;
+        pthread_cond_broadcast(&f->changed);
+        pthread_mutex_unlock(&f->lock);
+        if (last) return NULL;
+    }
+}
+
+/* ---- the other side ---- */
+
+/* Signals are for the thread that looks at them. */
+static void start(qk_feed *f)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&f->thread, NULL, fill_units, f) != 0) qk_fatal("no thread for the feed");
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+qk_feed *qk_feed_new(const qk_feed_plan *plan)
+{
+    qk_feed *f = qk_zalloc(1, sizeof *f);
+    f->plan = *plan;
+    if (!f->plan.threads) f->plan.threads = omp_get_max_threads();
+    f->tokens = qk_zalloc((size_t)f->plan.threads, sizeof *f->tokens);
+    for (int i = 0; i < UNITS; i++)
+        f->units[i].examples = qk_zalloc((size_t)plan->unit_examples, sizeof *f->units[i].examples);
+    pthread_mutex_init(&f->lock, NULL);
+    pthread_cond_init(&f->changed, NULL);
+    start(f);
+    return f;
+}
+
+qk_feed_unit *qk_feed_next(qk_feed *f)
+{
+    pthread_mutex_lock(&f->lock);
+    int64_t n = f->taken++;
+    f->waiting = f->ready <= n;
+    pthread_cond_broadcast(&f->changed);
+    while (f->ready <= n) pthread_cond_wait(&f->changed, &f->lock);
+    f->waiting = false;
+    pthread_mutex_unlock(&f->lock);
+    return &f->units[n % UNITS];
+}
+
+static void free_unit(qk_feed_unit *u, int examples)
+{
+    for (int i = 0; i < examples; i++) {
+        qk_buf_free(&u->examples[i].text);
+        qk_buf_free(&u->examples[i].id_text);
+        free(u->examples[i].ids);
+    }
+    free(u->examples);
+}
+
+void qk_feed_free(qk_feed *f)
+{
+    if (!f) return;
+    pthread_mutex_lock(&f->lock);
+    f->stop = true;
+    pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+    pthread_join(f->thread, NULL);
+    for (int i = 0; i < UNITS; i++) free_unit(&f->units[i], f->plan.unit_examples);
+    for (int t = 0; t < f->plan.threads; t++) qk_tokens_free(&f->tokens[t]);
+    free(f->tokens);
+    pthread_cond_destroy(&f->changed);
+    pthread_mutex_destroy(&f->lock);
+    free(f);
+}

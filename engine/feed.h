@@ -1,0 +1,50 @@
+/* The feed: work units read and tokenized on a thread of their own, one unit ahead of the forward.
+ *
+ * Two units are in memory at most. While somebody waits for a unit, all threads tokenize it; while
+ * the forward runs, only the feed's own does. Results, errors and their order are those of reading
+ * each unit when it is asked for: an error of a unit comes out when its turn comes.
+ *
+ * next: engine/run.c */
+#pragma once
+
+#include "engine/dataset.h"
+#include "engine/tokenizer.h"
+
+/* One example of a unit. Owns its memory. */
+typedef struct qk_feed_example {
+    qk_buf text, id_text;
+    bool has_id_text;
+    int64_t index, id; /* as in qk_example */
+    int32_t *ids;
+    size_t count, capacity; /* of ids */
+    bool truncated;
+    qk_error error; /* of its tokenization */
+} qk_feed_example;
+
+typedef struct qk_feed_unit {
+    qk_feed_example *examples;
+    int count;
+    bool more;      /* false: the dataset has no rows behind this unit */
+    bool wanted;    /* tokenized */
+    qk_error error; /* of reading it */
+} qk_feed_unit;
+
+typedef struct qk_feed_plan {
+    qk_dataset *dataset; /* the feed's alone until it is freed */
+    const qk_tokenizer *tokenizer;
+    int64_t max_length;
+    int unit_examples;
+    int threads; /* 0: all */
+    /* false: unit `number` is done already, so it is read but not tokenized. On the feed's thread.
+     */
+    bool (*wants)(const void *context, int64_t number);
+    const void *context;
+} qk_feed_plan;
+
+typedef struct qk_feed qk_feed;
+
+qk_feed *qk_feed_new(const qk_feed_plan *plan);
+/* Waits for the next unit; it is valid until the next call. None comes behind a unit that has no
+ * `more` or an error. */
+qk_feed_unit *qk_feed_next(qk_feed *feed);
+void qk_feed_free(qk_feed *feed); /* stops at the next example; NULL-safe */
