@@ -37,7 +37,8 @@ class Hub:
         self.state = self.module.S
         self._cache_md5()
         self.servers = []
-        self.state.cdn = f"http://127.0.0.1:{self._serve(self.module.C)}"
+        # Another host name, too: newer clients take two ports of one host for the same origin.
+        self.state.cdn = f"http://localhost:{self._serve(self.module.C)}"
         self.endpoint = f"http://127.0.0.1:{self._serve(self.module.H)}"
 
     def _serve(self, handler):
