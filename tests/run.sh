@@ -50,6 +50,7 @@ if [ -x $venv/bin/python ]; then
     make -s SAN=1 build/cpu-san/qkengine || failed=$((failed + 1))
     suite "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
     suite "tables" 300 $py tests/interop/tables.py
+    suite "hub pull" 900 $py tests/interop/hub_pull.py
     suite "synth" 300 $py tests/interop/synth.py
     suite "Parquet files" 300 $py tests/interop/parquet_read.py
     suite "tokenizers against the package" 600 $py tests/interop/tokenizer_fuzz.py

@@ -24,9 +24,9 @@ static void make_bpe(qk_bpe *bpe, int32_t bad_joined)
     if (bad_joined) qk_bpe_add_merge(bpe, 1, 1, bad_joined, 2);
 }
 
-static qk_cache_place place_at(uint8_t key)
+static qk_table_cache_place place_at(uint8_t key)
 {
-    qk_cache_place place = {.folder = qk_strdup(folder), .key = {key}};
+    qk_table_cache_place place = {.folder = qk_strdup(folder), .key = {key}};
     place.path = qk_path_join(folder, "tables");
     return place;
 }
@@ -45,16 +45,16 @@ static bool same_bpe(const qk_bpe *a, const qk_bpe *b)
 }
 
 /* Reads the file: 0 when it is not believed, 1 when it holds these tables and this text, else 2. */
-static int read_back(const qk_cache_place *place, const qk_bpe *want, const char *want_text)
+static int read_back(const qk_table_cache_place *place, const qk_bpe *want, const char *want_text)
 {
     qk_bpe bpe = {.unk = 7};
     qk_map map = {0};
     const char *text;
     size_t size;
-    if (!qk_cache_read(place, &bpe, &map, &text, &size))
+    if (!qk_table_cache_read(place, &bpe, &map, &text, &size))
         return bpe.unk == 7 && !bpe.merges && !map.data ? 0 : 2;
     bool same = same_bpe(&bpe, want) && size == strlen(want_text) && !memcmp(text, want_text, size);
-    qk_cache_release(&bpe, &map);
+    qk_table_cache_release(&bpe, &map);
     qk_bpe_free(&bpe);
     return same ? 1 : 2;
 }
@@ -70,10 +70,10 @@ static void test_damage(void)
 {
     qk_bpe bpe;
     qk_buf file;
-    qk_cache_place place = place_at(1), other = place_at(2);
+    qk_table_cache_place place = place_at(1), other = place_at(2);
     make_bpe(&bpe, 0);
     CHECK_INT(read_back(&place, &bpe, "{}"), 0);
-    qk_cache_write(&place, &bpe, "{}", 2);
+    qk_table_cache_write(&place, &bpe, "{}", 2);
     CHECK_INT(read_back(&place, &bpe, "{}"), 1);
     CHECK_INT(read_back(&other, &bpe, "{}"), 0);
     CHECK(qk_read_file(&file, place.path, 1 << 20, &test_error) == QK_OK);
@@ -95,49 +95,49 @@ static void test_damage(void)
     put(place.path, file.data, file.size);
     believed += read_back(&place, &bpe, "{}") != 0;
     CHECK_INT(believed, 0);
-    qk_cache_write(&place, &bpe, "{}", 2);
+    qk_table_cache_write(&place, &bpe, "{}", 2);
     CHECK_INT(read_back(&place, &bpe, "{}"), 1); /* replaced */
     unlink(place.path);
     qk_buf_free(&file);
     qk_bpe_free(&bpe);
-    qk_cache_place_free(&place);
-    qk_cache_place_free(&other);
+    qk_table_cache_place_free(&place);
+    qk_table_cache_place_free(&other);
 }
 
 /* A file whose checksum is right but whose tables point outside themselves. */
 static void test_ids_outside(void)
 {
-    qk_cache_place place = place_at(1);
+    qk_table_cache_place place = place_at(1);
     qk_bpe bpe;
     make_bpe(&bpe, 1000);
-    qk_cache_write(&place, &bpe, "{}", 2);
+    qk_table_cache_write(&place, &bpe, "{}", 2);
     CHECK(qk_is_file(place.path));
     CHECK_INT(read_back(&place, &bpe, "{}"), 0);
     qk_bpe_free(&bpe);
     make_bpe(&bpe, 0);
     bpe.vocab.offsets[2] = (uint32_t)bpe.vocab.bytes.size;
-    qk_cache_write(&place, &bpe, "{}", 2);
+    qk_table_cache_write(&place, &bpe, "{}", 2);
     CHECK_INT(read_back(&place, &bpe, "{}"), 0);
     bpe.vocab.offsets[2] = 4;
     bpe.vocab.count = bpe.vocab.slot_count; /* a search in full slots would not end */
-    qk_cache_write(&place, &bpe, "{}", 2);
+    qk_table_cache_write(&place, &bpe, "{}", 2);
     CHECK_INT(read_back(&place, &bpe, "{}"), 0);
     unlink(place.path);
     qk_bpe_free(&bpe);
-    qk_cache_place_free(&place);
+    qk_table_cache_place_free(&place);
 }
 
 static void test_concurrent_writers(void)
 {
     enum { WRITERS = 4, TIMES = 60 };
-    qk_cache_place place = place_at(1);
+    qk_table_cache_place place = place_at(1);
     qk_bpe bpe;
     make_bpe(&bpe, 0);
     pid_t children[WRITERS];
     for (int c = 0; c < WRITERS; c++) {
         children[c] = fork();
         if (children[c]) continue;
-        for (int i = 0; i < TIMES; i++) qk_cache_write(&place, &bpe, "{}", 2);
+        for (int i = 0; i < TIMES; i++) qk_table_cache_write(&place, &bpe, "{}", 2);
         _exit(0);
     }
     int wrong = 0;
@@ -151,7 +151,7 @@ static void test_concurrent_writers(void)
     qk_names_free(&names);
     unlink(place.path);
     qk_bpe_free(&bpe);
-    qk_cache_place_free(&place);
+    qk_table_cache_place_free(&place);
 }
 
 /* ---- whole loads ---- */
@@ -283,7 +283,7 @@ static void clear_folder(void)
 
 int main(void)
 {
-    snprintf(temp, sizeof temp, "/tmp/qk_cache_XXXXXX");
+    snprintf(temp, sizeof temp, "/tmp/qk_table_cache_XXXXXX");
     if (!mkdtemp(temp)) return 1;
     folder = qk_path_join(temp, "cache");
     setenv("QKENGINE_CACHE", folder, 1);

@@ -150,7 +150,7 @@ static bool check_strings(const qk_vocab *v)
     return tokens == v->count;
 }
 
-static bool check_header(const qk_cache_place *place, const qk_map *map, size_t starts[])
+static bool check_header(const qk_table_cache_place *place, const qk_map *map, size_t starts[])
 {
     const cache_header *h = (const cache_header *)map->data;
     return map->size >= sizeof *h && !memcmp(h->magic, MAGIC, sizeof h->magic) &&
@@ -194,8 +194,8 @@ static void point_at(qk_bpe *bpe, const cache_header *h, const size_t *starts)
     for (int i = 0; i < 256; i++) bpe->glued[i] = h->glued[i] != 0;
 }
 
-bool qk_cache_read(const qk_cache_place *place, qk_bpe *bpe, qk_map *map, const char **text,
-                   size_t *size)
+bool qk_table_cache_read(const qk_table_cache_place *place, qk_bpe *bpe, qk_map *map,
+                         const char **text, size_t *size)
 {
     size_t starts[SECTIONS + 1];
     qk_error ignored = {0};
@@ -219,7 +219,7 @@ bool qk_cache_read(const qk_cache_place *place, qk_bpe *bpe, qk_map *map, const 
     return true;
 }
 
-void qk_cache_release(qk_bpe *bpe, qk_map *map)
+void qk_table_cache_release(qk_bpe *bpe, qk_map *map)
 {
     if (!map->data) return;
     bpe->vocab = (qk_vocab){0};
@@ -262,7 +262,8 @@ static bool put_file(const char *path, const uint8_t *bytes, size_t n)
     return ok;
 }
 
-void qk_cache_write(const qk_cache_place *place, const qk_bpe *bpe, const char *text, size_t size)
+void qk_table_cache_write(const qk_table_cache_place *place, const qk_bpe *bpe, const char *text,
+                          size_t size)
 {
     size_t starts[SECTIONS + 1];
     qk_error ignored = {0};

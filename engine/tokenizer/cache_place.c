@@ -39,7 +39,7 @@ static bool describe(const char *path, char *state, size_t room, char *name, siz
     return true;
 }
 
-static void set_path(qk_cache_place *p)
+static void set_path(qk_table_cache_place *p)
 {
     char hex[65], name[80];
     qk_sha256_hex(p->key, hex);
@@ -59,12 +59,12 @@ static bool read_hex(const char *text, size_t n, uint8_t key[32])
     return true;
 }
 
-void qk_cache_place_find(qk_cache_place *p, const char *path)
+void qk_table_cache_place_find(qk_table_cache_place *p, const char *path)
 {
     char name[64];
     qk_buf note;
     qk_error ignored = {0};
-    *p = (qk_cache_place){.folder = find_folder()};
+    *p = (qk_table_cache_place){.folder = find_folder()};
     if (!p->folder) return;
     if (!describe(path, p->state, sizeof p->state, name, sizeof name, &p->settled)) return;
     p->note = qk_path_join(p->folder, name);
@@ -76,7 +76,8 @@ void qk_cache_place_find(qk_cache_place *p, const char *path)
     qk_buf_free(&note);
 }
 
-void qk_cache_place_hash(qk_cache_place *p, const char *path, const uint8_t *bytes, size_t n)
+void qk_table_cache_place_hash(qk_table_cache_place *p, const char *path, const uint8_t *bytes,
+                               size_t n)
 {
     char state[sizeof p->state], name[64], hex[65], text[256];
     bool settled;
@@ -95,10 +96,10 @@ void qk_cache_place_hash(qk_cache_place *p, const char *path, const uint8_t *byt
         qk_write_file(p->note, text, (size_t)length, &ignored);
 }
 
-void qk_cache_place_free(qk_cache_place *p)
+void qk_table_cache_place_free(qk_table_cache_place *p)
 {
     free(p->folder);
     free(p->path);
     free(p->note);
-    *p = (qk_cache_place){0};
+    *p = (qk_table_cache_place){0};
 }

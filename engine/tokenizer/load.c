@@ -139,7 +139,7 @@ static qk_status load_parts(qk_loader *l)
 }
 
 /* The text without its two big values, for the cache. */
-static void write_cache(const qk_loader *l, const qk_cache_place *place)
+static void write_cache(const qk_loader *l, const qk_table_cache_place *place)
 {
     const qk_span *first = &l->big[0], *second = &l->big[1];
     if (!first->end || !second->end) return; /* a model without these two */
@@ -150,18 +150,18 @@ static void write_cache(const qk_loader *l, const qk_cache_place *place)
     qk_buf_add(&text, l->text + first->end, second->begin - first->end);
     qk_buf_add_str(&text, "null");
     qk_buf_add(&text, l->text + second->end, l->size - second->end);
-    qk_cache_write(place, &l->tok->bpe, (const char *)text.data, text.size);
+    qk_table_cache_write(place, &l->tok->bpe, (const char *)text.data, text.size);
     qk_buf_free(&text);
 }
 
-static qk_status load_cached(qk_loader *l, const qk_cache_place *place, bool *found)
+static qk_status load_cached(qk_loader *l, const qk_table_cache_place *place, bool *found)
 {
     l->has_tables = *found =
-        qk_cache_read(place, &l->tok->bpe, &l->tok->tables, &l->text, &l->size);
+        qk_table_cache_read(place, &l->tok->bpe, &l->tok->tables, &l->text, &l->size);
     return *found ? load_parts(l) : QK_OK;
 }
 
-static qk_status load_mapped(qk_loader *l, qk_cache_place *place, const qk_map *map)
+static qk_status load_mapped(qk_loader *l, qk_table_cache_place *place, const qk_map *map)
 {
     bool found = false;
     if (map->size > MAX_FILE)
@@ -169,7 +169,7 @@ static qk_status load_mapped(qk_loader *l, qk_cache_place *place, const qk_map *
                        l->path, map->size);
     bool cached = map->size >= QK_CACHE_LEAST;
     if (cached) {
-        qk_cache_place_hash(place, l->path, map->data, map->size);
+        qk_table_cache_place_hash(place, l->path, map->data, map->size);
         QK_TRY(load_cached(l, place, &found));
         if (found) return QK_OK;
     }
@@ -182,10 +182,10 @@ static qk_status load_mapped(qk_loader *l, qk_cache_place *place, const qk_map *
 
 static qk_status load_file(qk_loader *l)
 {
-    qk_cache_place place;
+    qk_table_cache_place place;
     qk_map map;
     bool found;
-    qk_cache_place_find(&place, l->path);
+    qk_table_cache_place_find(&place, l->path);
     qk_status s = load_cached(l, &place, &found);
     if (s == QK_OK && !found) {
         s = qk_map_open(&map, l->path, l->err);
@@ -194,7 +194,7 @@ static qk_status load_file(qk_loader *l)
             qk_map_close(&map);
         }
     }
-    qk_cache_place_free(&place);
+    qk_table_cache_place_free(&place);
     return s;
 }
 
@@ -227,7 +227,7 @@ void qk_tokenizer_free(qk_tokenizer *tok)
     qk_vocab_free(&tok->added_ids);
     qk_normalizer_free(&tok->normalizer);
     qk_pretokenizer_free(&tok->pretokenizer);
-    qk_cache_release(&tok->bpe, &tok->tables);
+    qk_table_cache_release(&tok->bpe, &tok->tables);
     qk_bpe_free(&tok->bpe);
     qk_unigram_free(&tok->unigram);
     free(tok->before.items);
