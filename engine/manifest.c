@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "engine/sha256.h"
-#include "engine/version.h"
+#include "engine/base/version.h"
 #include "formats/safetensors.h"
 
 enum { MANIFEST_LIMIT = 1 << 30 };

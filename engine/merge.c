@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/commit.h"
 #include "engine/examples_file.h"
-#include "engine/interrupt.h"
 #include "engine/merge_file.h"
 #include "engine/merge_report.h"
 

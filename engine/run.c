@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/capture.h"
 #include "engine/commit.h"
 #include "engine/dataset.h"
 #include "engine/diff.h"
-#include "engine/interrupt.h"
 #include "engine/merge.h"
 #include "engine/sha256.h"
 

@@ -7,7 +7,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/text.h"
-#include "engine/version.h"
+#include "engine/base/version.h"
 
 enum { MOST_ARGS = 64 };
 

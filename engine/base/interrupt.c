@@ -1,5 +1,5 @@
 /* See interrupt.h. */
-#include "engine/interrupt.h"
+#include "engine/base/interrupt.h"
 
 #include <signal.h>
 #include <string.h>
@@ -21,9 +21,14 @@ void qk_interrupt_install(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
+bool qk_interrupted(void)
+{
+    return received != 0;
+}
+
 qk_status qk_interrupt_check(qk_error *err)
 {
     if (!received) return QK_OK;
-    return qk_fail(err, QK_ERR_RESUME, "run the same command again: finished units are kept",
+    return qk_fail(err, QK_ERR_RESUME, "run the same command again: what is finished is kept",
                    "stopped by signal %d (%s)", (int)received, strsignal(received));
 }

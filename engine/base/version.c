@@ -1,5 +1,5 @@
 /* See version.h. */
-#include "engine/version.h"
+#include "engine/base/version.h"
 
 #if defined(__x86_64__)
 #define ARCH "x86_64"

@@ -1,0 +1,50 @@
+/* Which Hub, whose token, which cache: all of it from the environment, read once.
+ *
+ *   HF_ENDPOINT                  https://huggingface.co
+ *   HF_TOKEN, HUGGING_FACE_HUB_TOKEN, then the file HF_TOKEN_PATH (HF_HOME/token)
+ *   HF_HUB_DISABLE_IMPLICIT_TOKEN  only a token that is passed explicitly
+ *   HF_HOME                      ${XDG_CACHE_HOME:-~/.cache}/huggingface
+ *   HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE  HF_HOME/hub
+ *   HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, HF_HUB_DISABLE_SYMLINKS   1 ON YES TRUE
+ *   HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT   seconds, 10
+ *
+ * `.env` in the working folder gives those of HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_HOME,
+ * HF_HUB_CACHE and HF_HUB_OFFLINE that the environment does not have. HF_ENDPOINT is not read from
+ * it: a file that came with a folder must not choose where a person's token is sent.
+ *
+ * next: hub/http.h */
+#pragma once
+
+#include "hub/names.h"
+
+typedef struct qk_hub {
+    char *endpoint;                     /* no '/' at the end */
+    char *token;                        /* NULL: anonymous */
+    char *token_from;                   /* "HF_TOKEN", "the file ...": for messages */
+    char *cache;                        /* the folder of HF_HUB_CACHE */
+    bool offline;                       /* no socket is opened */
+    bool no_links;                      /* snapshots hold files instead of links */
+    int etag_timeout, download_timeout; /* seconds */
+} qk_hub;
+
+/* token: from the command line or a configuration, or NULL for the rules above. On error *hub needs
+ * no free. */
+qk_status qk_hub_open(qk_hub *hub, const char *token, qk_error *err);
+void qk_hub_close(qk_hub *hub); /* wipes the token */
+
+/* endpoint/api/models/REPO or endpoint/api/datasets/REPO; the caller frees. */
+char *qk_hub_api(const qk_hub *hub, qk_repo_type type, const char *repo);
+/* The same with "/verb/REVISION": "revision", "tree", "commit", "preupload" ... */
+char *qk_hub_api_at(const qk_hub *hub, qk_repo_type type, const char *repo, const char *verb,
+                    const char *revision);
+/* endpoint/[datasets/]REPO/resolve/REVISION/FILE. */
+char *qk_hub_resolve_url(const qk_hub *hub, qk_repo_type type, const char *repo,
+                         const char *revision, const char *file);
+/* endpoint/[datasets/]REPO: the page for people. */
+char *qk_hub_page(const qk_hub *hub, qk_repo_type type, const char *repo);
+/* Mirrors answer with the canonical address: https://huggingface.co/... becomes endpoint/...; other
+ * URLs are copied. */
+char *qk_hub_fix_url(const qk_hub *hub, const char *url);
+
+/* For tests of the pure part: expands a leading '~' and $VAR, ${VAR}. */
+char *qk_expand_path(const char *path);

@@ -1,0 +1,132 @@
+/* Redirects and the rule of the token. One hop is in hop.c, retries are in send.c. See http.h. */
+#include "hub/http.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hub/hop.h"
+#include "hub/url.h"
+
+enum { MOST_HOPS = 5 };
+
+const char *qk_http_header(const qk_http_reply *reply, const char *name)
+{
+    const char *at = (const char *)reply->headers.data, *end = at + reply->headers.size;
+    while (at && at < end) {
+        const char *value = at + strlen(at) + 1;
+        if (!strcmp(at, name)) return value;
+        at = value + strlen(value) + 1;
+    }
+    return NULL;
+}
+
+void qk_http_reply_free(qk_http_reply *reply)
+{
+    qk_buf_free(&reply->headers);
+    qk_buf_free(&reply->body);
+    free(reply->url);
+    *reply = (qk_http_reply){0};
+}
+
+static void reset(qk_http_reply *reply)
+{
+    qk_buf_clear(&reply->headers);
+    qk_buf_clear(&reply->body);
+    free(reply->url);
+    *reply = (qk_http_reply){.headers = reply->headers, .body = reply->body};
+}
+
+/* The token may go to this URL at all, and safely. */
+static qk_status choose_token(const qk_hub *hub, const qk_http_request *q, qk_hop *hop,
+                              qk_error *err)
+{
+    hop->at_endpoint = qk_url_same_origin(hub->endpoint, hop->url);
+    hop->send_token = hop->at_endpoint && hub->token && !q->without_token;
+    if (!hop->send_token || qk_url_is_https(hop->url) || qk_url_is_loopback(hop->url)) return QK_OK;
+    return qk_fail(err, QK_ERR_CONFIG, "use https in HF_ENDPOINT, or no token",
+                   "the token is not sent to %s: plain http can be read by others", hub->endpoint);
+}
+
+static bool is_redirect(long status)
+{
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/* What the endpoint says about a file stands in its redirect, not in the reply of the storage. */
+static void keep_hub_headers(qk_http_reply *reply)
+{
+    const char *commit = qk_http_header(reply, "x-repo-commit");
+    const char *etag = qk_http_header(reply, "x-linked-etag");
+    if (commit) snprintf(reply->repo_commit, sizeof reply->repo_commit, "%s", commit);
+    if (etag) snprintf(reply->linked_etag, sizeof reply->linked_etag, "%s", etag);
+}
+
+/* Turns the hop into the one that the reply leads to. */
+static qk_status follow(const qk_http_request *q, qk_hop *hop, const qk_http_reply *reply,
+                        qk_error *err)
+{
+    const char *location = qk_http_header(reply, "location");
+    bool reads = !strcmp(hop->method, "GET") || !strcmp(hop->method, "HEAD");
+    if (!location)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "status %ld without a Location", reply->status);
+    if (reply->status == 303 && !reads) {
+        hop->method = "GET";
+        hop->has_body = false;
+    } else if (!reads && reply->status < 307) {
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "status %ld in answer to %s", reply->status,
+                       q->method);
+    }
+    char *to;
+    QK_TRY(qk_url_follow(&to, hop->url, location, err));
+    free(hop->url);
+    hop->url = to;
+    return QK_OK;
+}
+
+static qk_status refuse(qk_http_reply *reply, const char *url, qk_error *err)
+{
+    char *shown = qk_url_shown(url);
+    reply->failure = QK_HTTP_FORBIDDEN;
+    qk_error_prefix(err, "%s", shown);
+    free(shown);
+    return err->status;
+}
+
+static qk_status all_hops(qk_http *http, const qk_http_request *q, qk_hop *hop,
+                          qk_http_reply *reply, qk_error *err)
+{
+    const qk_hub *hub = qk_http_hub(http);
+    for (int hops = 0;; hops++) {
+        if (choose_token(hub, q, hop, err) != QK_OK) {
+            reply->failure = QK_HTTP_FORBIDDEN;
+            return err->status;
+        }
+        QK_TRY(qk_hop_run(http, q, hop, reply, err));
+        if (hop->at_endpoint) keep_hub_headers(reply);
+        if (!is_redirect(reply->status)) return QK_OK;
+        if (hops == MOST_HOPS) {
+            qk_fail(err, QK_ERR_FORMAT, NULL, "more than %d redirects", MOST_HOPS);
+            return refuse(reply, q->url, err);
+        }
+        if (follow(q, hop, reply, err) != QK_OK) return refuse(reply, q->url, err);
+    }
+}
+
+qk_status qk_http_once(qk_http *http, const qk_http_request *request, qk_http_reply *reply,
+                       qk_error *err)
+{
+    reset(reply);
+    const char *method = request->method ? request->method : "GET";
+    qk_hop hop = {.method = method,
+                  .url = qk_strdup(request->url),
+                  .has_body = request->body || request->body_is_file || !strcmp(method, "POST") ||
+                              !strcmp(method, "PUT")};
+    qk_status s = all_hops(http, request, &hop, reply, err);
+    reply->url = hop.url;
+    reply->at_endpoint = hop.at_endpoint;
+    reply->token_sent = hop.send_token;
+    /* Text of the server and of libcurl may quote what was sent. */
+    if (s != QK_OK) qk_redact(err->message, qk_http_hub(http)->token);
+    return s;
+}

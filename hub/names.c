@@ -1,0 +1,145 @@
+/* See names.h. */
+#include "hub/names.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/text.h"
+
+enum { MOST_NAME = 96, MOST_SEGMENT = 255, MOST_REVISION = 250 };
+
+const char *qk_repo_type_name(qk_repo_type type)
+{
+    return type == QK_REPO_MODEL ? "model" : "dataset";
+}
+
+static bool is_alnum(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* One part of an id: begins and ends with a letter, a digit or '_'. */
+static bool is_id_part(const char *text, size_t n)
+{
+    if (!n || n > MOST_NAME) return false;
+    for (size_t i = 0; i < n; i++) {
+        bool word = is_alnum(text[i]) || text[i] == '_';
+        bool edge = i == 0 || i == n - 1;
+        if (!word && (edge || (text[i] != '-' && text[i] != '.'))) return false;
+    }
+    return true;
+}
+
+static bool is_repo(const char *repo)
+{
+    const char *slash = strchr(repo, '/'), *name = slash ? slash + 1 : repo;
+    size_t n = strlen(repo);
+    if (strstr(repo, "--") || strstr(repo, "..")) return false;
+    if (n >= 4 && !strcmp(repo + n - 4, ".git")) return false;
+    return is_id_part(name, strlen(name)) && (!slash || is_id_part(repo, (size_t)(slash - repo)));
+}
+
+qk_status qk_check_repo(const char *repo, qk_error *err)
+{
+    if (is_repo(repo)) return QK_OK;
+    return qk_fail(err, QK_ERR_CONFIG,
+                   "write owner/name: letters, digits, '-', '_' and '.', no \"--\", \"..\" or "
+                   "\".git\" at the end",
+                   "'%.200s' is not the name of a Hub repository", repo);
+}
+
+bool qk_looks_like_repo(const char *text)
+{
+    return strchr(text, '/') && is_repo(text);
+}
+
+static bool has_control(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7F) return true;
+    return false;
+}
+
+/* A '/'-separated part that may be a file or folder name. */
+static bool is_segment(const char *s, size_t n)
+{
+    return n && n <= MOST_SEGMENT && !(n == 1 && s[0] == '.') &&
+           !(n == 2 && s[0] == '.' && s[1] == '.');
+}
+
+/* Every part between the slashes is a name. */
+static bool is_relative(const char *path)
+{
+    for (const char *s = path;; s++) {
+        size_t n = strcspn(s, "/");
+        if (!is_segment(s, n)) return false;
+        s += n;
+        if (!*s) return true;
+    }
+}
+
+qk_status qk_check_revision(const char *revision, qk_error *err)
+{
+    size_t n = strlen(revision);
+    bool ok = n && n <= MOST_REVISION && !has_control(revision) && is_relative(revision) &&
+              !strstr(revision, "..") && !strstr(revision, "@{") &&
+              !strpbrk(revision, " ~^:?*[\\") && revision[0] != '-' && !strstr(revision, "/.") &&
+              revision[0] != '.' && qk_utf8_check((const uint8_t *)revision, n) == n;
+    if (ok && n >= 5 && !strcmp(revision + n - 5, ".lock")) ok = false;
+    if (ok) return QK_OK;
+    return qk_fail(err, QK_ERR_CONFIG, "give a branch, a tag, a commit or refs/pr/N",
+                   "'%.200s' is not the name of a revision", revision);
+}
+
+static const char *name_problem(const char *name)
+{
+    if (!*name) return "it is empty";
+    if (strlen(name) >= PATH_MAX / 2) return "it is too long";
+    if (qk_utf8_check((const uint8_t *)name, strlen(name)) != strlen(name)) return "not UTF-8";
+    if (has_control(name)) return "it has control characters";
+    if (strchr(name, '\\')) return "it has a backslash";
+    if (name[0] == '/') return "it begins with '/'";
+    if (!is_relative(name)) return "a part of it is empty, '.', '..' or too long";
+    for (const char *s = name; s; s = strchr(s, '/')) {
+        s += *s == '/';
+        if (is_alnum(s[0]) && s[1] == ':') return "it has a drive letter";
+    }
+    return NULL;
+}
+
+qk_status qk_check_file_name(const char *name, qk_error *err)
+{
+    const char *problem = name_problem(name);
+    if (!problem) return QK_OK;
+    char shown[128];
+    snprintf(shown, sizeof shown, "%s", name);
+    for (char *c = shown; *c; c++)
+        if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7F) *c = '?';
+    return qk_fail(err, QK_ERR_DATA,
+                   "the repository holds a name that is not safe to write; "
+                   "nothing was written for it",
+                   "file name '%s': %s", shown, problem);
+}
+
+bool qk_is_digest(const char *text)
+{
+    size_t n = strspn(text, "0123456789abcdef");
+    return !text[n] && (n == 40 || n == 64);
+}
+
+bool qk_is_commit(const char *text)
+{
+    return qk_is_digest(text);
+}
+
+void qk_url_quote(qk_buf *out, const char *text, bool keep_slash)
+{
+    for (; *text; text++) {
+        bool plain = is_alnum(*text) || strchr("_.-~", *text) || (keep_slash && *text == '/');
+        if (plain)
+            qk_buf_add_byte(out, (uint8_t)*text);
+        else
+            qk_buf_addf(out, "%%%02X", (unsigned char)*text);
+    }
+}
