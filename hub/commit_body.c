@@ -5,8 +5,7 @@
 
 void qk_base64_add(qk_buf *out, const void *bytes, size_t n)
 {
-    static const char digits[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const uint8_t *p = bytes;
     qk_buf_reserve(out, (n + 2) / 3 * 4);
     for (size_t i = 0; i < n; i += 3) {

@@ -67,7 +67,7 @@ static qk_status bad(qk_error *err, const char *what)
 static const char *text_of(const qk_json *v)
 {
     return v && v->type == QK_JSON_T_STRING && v->length && !memchr(v->text, 0, v->length) ? v->text
-                                                                                          : NULL;
+                                                                                           : NULL;
 }
 
 static bool all_digits(const char *key)
@@ -143,8 +143,8 @@ qk_status qk_lfs_batch_parse(qk_lfs_action *actions, const qk_lfs_object *object
                              const qk_buf *reply, qk_arena *arena, qk_error *err)
 {
     const qk_json *root;
-    QK_TRY(qk_json_parse(arena, (const char *)reply->data, reply->size, "the reply to the LFS batch",
-                         &root, err));
+    QK_TRY(qk_json_parse(arena, (const char *)reply->data, reply->size,
+                         "the reply to the LFS batch", &root, err));
     const char *transfer = text_of(qk_json_get(root, "transfer"));
     if (transfer && strcmp(transfer, "basic") && strcmp(transfer, "multipart"))
         return qk_fail(err, QK_ERR_UNSUPPORTED, "ask the server's owner to allow plain LFS uploads",

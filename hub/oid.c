@@ -103,6 +103,6 @@ qk_status qk_file_oids(int fd, const char *path, uint64_t size, char sha256[65],
     if (small) finish(small, git);
     if (n < 0) return qk_fail_errno(err, "cannot read", path);
     if (at == size) return QK_OK;
-    return qk_fail(err, QK_ERR_RESUME, "wait until nothing writes to it", "%s: changes while it is pushed",
-                   path);
+    return qk_fail(err, QK_ERR_RESUME, "wait until nothing writes to it",
+                   "%s: changes while it is pushed", path);
 }

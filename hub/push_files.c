@@ -28,8 +28,9 @@ static bool ends_with(const char *text, const char *end)
 /* One component of a path. Case does not matter: file systems differ about it. */
 static bool is_private_part(const char *part)
 {
-    static const char *const names[] = {".git",  ".cache",        ".qkengine", ".huggingface",
-                                        "token", "stored_tokens", ".netrc",    ".sniff_snapshot.json"};
+    static const char *const names[] = {
+        ".git",  ".cache",        ".qkengine", ".huggingface",
+        "token", "stored_tokens", ".netrc",    ".sniff_snapshot.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcasecmp(part, names[i])) return true;
     return !strncasecmp(part, ".env", 4) || ends_with(part, ".tmp") ||
@@ -54,9 +55,8 @@ static int by_name(const void *a, const void *b)
 static qk_push_file *find(const qk_push_files *files, const char *name)
 {
     qk_push_file key = {.name = (char *)name};
-    return files && files->count
-               ? bsearch(&key, files->items, files->count, sizeof key, by_name)
-               : NULL;
+    return files && files->count ? bsearch(&key, files->items, files->count, sizeof key, by_name)
+                                 : NULL;
 }
 
 const qk_push_file *qk_push_files_find(const qk_push_files *files, const char *name)
