@@ -308,21 +308,6 @@ static qk_status add_operation(qk_buf *body, const change *c, qk_error *err)
     return s;
 }
 
-/* The new head of a commit's reply. */
-static qk_status read_commit(qk_push *p, const qk_http_reply *reply, qk_error *err)
-{
-    qk_arena arena = {0};
-    const qk_json *root;
-    qk_status s = qk_json_parse(&arena, (const char *)reply->body.data, reply->body.size,
-                                "the reply to the commit", &root, err);
-    const qk_json *oid = s == QK_OK ? qk_json_get(root, "commitOid") : NULL;
-    if (s == QK_OK && (!oid || oid->type != QK_JSON_T_STRING || !qk_is_commit(oid->text)))
-        s = qk_fail(err, QK_ERR_FORMAT, NULL, "the reply to the commit names no commit");
-    if (s == QK_OK) memcpy(p->remote.head, oid->text, strlen(oid->text) + 1);
-    qk_arena_free(&arena);
-    return s;
-}
-
 /* QK_OK: the commit was not applied, or nobody knows; the branch has to be looked at. Smaller ones
  * may pass where a large one was too slow. */
 static qk_status judge_failure(qk_push *p, qk_status failed, const qk_http_reply *reply,
@@ -356,7 +341,7 @@ static qk_status send_commit(qk_push *p, const qk_buf *body, size_t operations, 
     qk_http_reply reply = {0};
     qk_status s = qk_http_send(line_of(p), &q, &reply, err);
     if (s == QK_OK && is_fine(&reply))
-        *done = read_commit(p, &reply, err) == QK_OK;
+        *done = qk_commit_read(&reply, p->remote.head, err) == QK_OK;
     else
         s = judge_failure(p, s, &reply, operations, err);
     qk_http_reply_free(&reply);

@@ -116,10 +116,10 @@ static qk_status add_item(qk_remote *r, const qk_json *item, qk_error *err)
     if (!qk_json_is_string(qk_json_get(item, "type"), "file")) return QK_OK;
     bool large = lfs && lfs->type == QK_JSON_T_OBJECT;
     if (large) oid = qk_json_get(lfs, "oid");
-    if (!is_plain_text(name) || !is_plain_text(oid) || !qk_is_digest(oid->text))
+    if (!name || name->type != QK_JSON_T_STRING || !is_plain_text(oid) || !qk_is_digest(oid->text))
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: a listing without names or hashes", r->repo);
-    qk_error why;
-    if (qk_check_file_name(name->text, &why) != QK_OK) {
+    qk_error why = {.message = "it has a NUL"};
+    if (!is_plain_text(name) || qk_check_file_name(name->text, &why) != QK_OK) {
         qk_warn("%s holds a file whose name is refused: %s", r->repo, why.message);
         return QK_OK;
     }
@@ -196,6 +196,22 @@ qk_status qk_remote_list(qk_remote *r, qk_http *http, qk_error *err)
 
 /* ---- making what is absent ---- */
 
+qk_status qk_commit_read(const qk_http_reply *reply, char head[65], qk_error *err)
+{
+    qk_arena arena = {0};
+    const qk_json *root = NULL;
+    qk_status s = qk_json_parse(&arena, (const char *)reply->body.data, reply->body.size,
+                                "the reply to the commit", &root, err);
+    const qk_json *oid = s == QK_OK ? qk_json_get(root, "commitOid") : NULL;
+    if (is_plain_text(oid) && qk_is_commit(oid->text))
+        memcpy(head, oid->text, strlen(oid->text) + 1);
+    else
+        s = qk_fail(err, QK_ERR_RESUME, "check HF_ENDPOINT and the proxy",
+                    "the reply to the commit names no commit");
+    qk_arena_free(&arena);
+    return s;
+}
+
 static void create_body(const qk_remote *r, bool is_private, qk_buf *out)
 {
     const char *slash = strchr(r->repo, '/');
@@ -264,9 +280,10 @@ static qk_status commit_front_page(qk_remote *r, qk_http *http, const char *head
     char *url = qk_hub_api_at(r->hub, QK_REPO_DATASET, r->repo, "commit", "main");
     qk_http_reply reply = {0};
     qk_status s = post(http, url, &body, commit_headers, &reply, err);
-    /* 412: somebody else was faster, and main is not empty any more. */
-    if (s == QK_OK && reply.status / 100 != 2 && reply.status != 412)
-        s = qk_reply_error(r->hub, &reply, r->repo, err);
+    char new_head[65];
+    if (s == QK_OK)
+        s = reply.status / 100 == 2 ? qk_commit_read(&reply, new_head, err)
+                                    : qk_reply_error(r->hub, &reply, r->repo, err);
     qk_http_reply_free(&reply);
     qk_buf_free(&text);
     qk_buf_free(&body);
@@ -310,7 +327,8 @@ static qk_status create_branch(qk_remote *r, qk_http *http, qk_error *err)
     return s;
 }
 
-/* A POST whose reply was lost may have worked: after any failure that may pass, look again. */
+/* A POST whose reply was lost may have worked, and 412 says that main has moved on: after any
+ * failure that may pass, look again. */
 qk_status qk_remote_prepare(qk_remote *r, qk_http *http, bool is_private, qk_error *err)
 {
     qk_status s = QK_OK;

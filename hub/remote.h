@@ -32,5 +32,7 @@ qk_status qk_remote_prepare(qk_remote *r, qk_http *http, bool is_private, qk_err
 qk_status qk_remote_look(qk_remote *r, qk_http *http, qk_error *err);
 /* Lists the files of the head. Names that could not be files here are left out, with a warning. */
 qk_status qk_remote_list(qk_remote *r, qk_http *http, qk_error *err);
+/* The new head in the reply to a commit; QK_ERR_RESUME when it names none. */
+qk_status qk_commit_read(const qk_http_reply *reply, char head[65], qk_error *err);
 const qk_remote_file *qk_remote_find(const qk_remote *r, const char *name);
 void qk_remote_free(qk_remote *r);

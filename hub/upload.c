@@ -148,13 +148,26 @@ static qk_status check_sent(sending *s)
                    "%s: changes while it is pushed", s->file->path);
 }
 
+/* A file that has changed is the better reason for a request that failed. */
+static qk_status blame_file(sending *s, qk_status failed)
+{
+    qk_error changed;
+    if (qk_push_file_check(s->file, s->fd, &changed) == QK_OK) return failed;
+    *s->err = changed;
+    s->refused = false;
+    return changed.status;
+}
+
 static qk_status send_object(sending *s, const qk_lfs_action *a)
 {
     QK_TRY(qk_push_file_open(s->file, &s->fd, s->err));
     qk_hasher_reset(s->before);
     qk_hasher_reset(s->now);
     qk_status status = a->chunk ? put_in_parts(s, a) : put_whole(s, a);
-    if (status == QK_OK) status = check_sent(s);
+    if (status == QK_OK)
+        status = check_sent(s);
+    else
+        status = blame_file(s, status);
     if (status == QK_OK && a->verify) {
         qk_buf body = {0};
         qk_lfs_verify_body(&body, s->file->sha256, s->file->size);

@@ -3,7 +3,7 @@
     POST /set         {setting: value, ...}
     POST /fault       one fault, or a list of them (faults.py)
     POST /clear       forget faults, log and leaks
-    POST /reset       forget everything, settings and repositories too
+    POST /reset       forget everything: settings, repositories and stored objects too
     POST /repository  {"kind", "name", "set": {...}, "rename": new name, "plant": [hostile paths]}
     POST /expire      all signed URLs issued so far stop working
     GET  /log, /leaks, /tree?kind=&name=&revision=
@@ -59,6 +59,7 @@ class ControlHandler(BaseHTTPRequestHandler):
         self.state.repositories.clear()
         self.state.renames.clear()
         self.state.uploads.clear()
+        self.state.store.clear()
 
     def do_expire(self, _):
         self.state.signatures.clear()

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from . import faults
 from .store import BLOCK
 
-LOGGED_BODY = 4000
+LOGGED_BODY = 100_000
 ERROR = "application/json; charset=utf-8"
 
 
@@ -67,13 +67,8 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = serve
 
     def answer(self):
-        if self.fault and self.fault.get("drop"):   # before the body has arrived
-            return faults.replace_reply(self, self.fault)
-        if self.fault and self.fault.get("after") is None and \
-           any(k in self.fault for k in ("status", "html", "redirect", "delay")):
-            self.read_body()
-            if faults.replace_reply(self, self.fault):
-                return None
+        if self.fault and faults.replace_reply(self, self.fault):
+            return None
         if self.origin == "hub" and self.state.settings.delay:
             time.sleep(self.state.settings.delay)
         return self.dispatch()

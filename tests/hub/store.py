@@ -26,6 +26,9 @@ class MemoryStore:
     def delete(self, oid):
         self.objects.pop(oid, None)
 
+    def clear(self):
+        self.objects.clear()
+
     def temporary(self):
         return io.BytesIO()
 
@@ -57,6 +60,10 @@ class FolderStore:
     def delete(self, oid):
         if self.has(oid):
             os.remove(self.path(oid))
+
+    def clear(self):
+        for name in os.listdir(self.folder):
+            self.delete(name)
 
     def temporary(self):
         return tempfile.NamedTemporaryFile(dir=self.folder, prefix="incoming-", delete=False)

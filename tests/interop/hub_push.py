@@ -512,9 +512,10 @@ def test_access(folder):
     HUB.repository("dataset", REPO, set={"disabled": True})
     refused(final, 1, "disabled")
     HUB.repository("dataset", REPO, set={"disabled": False})
+    HUB.clear()
     HUB.fault(match="/revision/", status=403, headers={"X-Error-Code": "GatedRepo"}, times=-1)
     refused(final, 1, "gated")
-    assert not requests("POST", "/create")[1:]
+    assert not requests("POST", "/create")
     HUB.clear()
     HUB.repository("dataset", REPO, rename="tester/elsewhere")
     pushed(final)
@@ -534,8 +535,6 @@ def test_redirects(folder):
         (final / "x.txt").write_text("x")
         HUB.fault(match=match, redirect=storage + "/elsewhere", times=-1)
         assert push(final).returncode in (1, 3)
-        assert requests("GET", "/elsewhere") or requests("POST", "/elsewhere") or match
-        HUB.fault(match=match, redirect="loop", times=-1)
         HUB.clear()
         HUB.fault(match=match, redirect="loop", times=-1)
         assert push(final).returncode in (1, 3)
@@ -588,7 +587,6 @@ def test_tls(folder):
 @case(33)
 def test_offline(folder):
     HUB.reset()
-    refused(small(folder / "final"), 1, "HF_HUB_OFFLINE", HF_HUB_OFFLINE="1") if False else None
     done = push(small(folder / "f"), HF_HUB_OFFLINE="1")
     assert done.returncode in (1, 3) and "offline" in done.stderr.lower() and not HUB.log(), done.stderr
 
@@ -611,19 +609,23 @@ def test_requests_are_plain(folder):
 
 @case(25)
 def test_file_changes_while_it_is_sent(folder):
-    HUB.reset()
-    final = small(folder / "final")
-    HUB.fault(method="PUT", match="/put/", delay=1.0, times=-1)
-    process = subprocess.Popen([ROOT / "qkengine", "push", final, REPO], env=environment(), stderr=subprocess.PIPE, text=True)
-    time.sleep(0.6)
-    for path in final.rglob("*.parquet"):
-        path.write_bytes(b"PAR1 another content")
-    error = process.communicate(timeout=60)[1]
-    assert process.returncode == 3 and "changes while it is pushed" in error, error
-    assert not requests("POST", "/commit/")
-    HUB.clear()
-    pushed(final)
-    assert_holds(final)
+    for i, change in enumerate((b"PAR1 shorter", b"\0" * 300_000, b"\1" * 200_000)):
+        HUB.reset()
+        final = small(folder / f"final{i}")
+        (final / "large.bin").write_bytes(b"\0" * 200_000)
+        HUB.fault(method="PUT", match="/put/", delay=1.0, times=-1)
+        process = subprocess.Popen([ROOT / "qkengine", "push", final, REPO], env=environment(), stderr=subprocess.PIPE,
+                                   text=True)
+        while not requests("PUT", "/put/"):
+            time.sleep(0.05)
+        (final / "large.bin").write_bytes(change)
+        error = process.communicate(timeout=60)[1]
+        SAID.append(error)
+        assert process.returncode == 3 and "changes while it is pushed" in error and "to go on" in error, error
+        assert not requests("POST", "/commit/")
+        HUB.clear()
+        pushed(final)
+        assert_holds(final)
 
 
 @case(38, 14)
@@ -631,7 +633,7 @@ def test_signals_and_second_push(folder):
     HUB.reset()
     final = small(folder / "final")
     HUB.fault(method="PUT", match="/put/", delay=5, times=-1)
-    process = subprocess.Popen([ROOT / "qkengine", "push", final, REPO, "--branch", "b c" if False else "b"],
+    process = subprocess.Popen([ROOT / "qkengine", "push", final, REPO, "--branch", "b"],
                                env=environment(), stderr=subprocess.PIPE, text=True)
     time.sleep(0.8)
     refused(final, 1, "working here")
@@ -647,17 +649,20 @@ def test_signals_and_second_push(folder):
 
 def test_kill_at_50_random_moments(folder):
     """SIGKILL, then a rerun: the repository is as after an undisturbed push."""
+    def slow():
+        HUB.reset()
+        HUB.set(commit_limit=4, delay=0.002)
+        HUB.fault(method="POST", match="/commit/", delay=0.05, times=-1)
+
     random.seed(7)
-    HUB.reset()
-    HUB.set(commit_limit=4, delay=0.004)
+    slow()
     source = capture(folder / "source", 0, 6, "capture.layers=[0,1]")
     start = time.monotonic()
     pushed(shutil.copytree(source, folder / "undisturbed"))
     duration, want = time.monotonic() - start, HUB.tree(REPO)
     killed = partly = 0
     for i in range(50):
-        HUB.reset()
-        HUB.set(commit_limit=4, delay=0.004)
+        slow()
         final = shutil.copytree(source, folder / f"f{i}")
         process = subprocess.Popen([ROOT / "qkengine", "push", final, REPO], env=environment(), stderr=subprocess.DEVNULL)
         time.sleep(random.random() * duration)
