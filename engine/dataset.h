@@ -21,9 +21,23 @@ typedef struct qk_example {
     const char *id_text; /* Python's str() of the id cell, or NULL without an id column */
 } qk_example;
 
+/* Where the files of dataset.path are, when that is a Hub repository: a folder, and the names of
+ * all files of the repository in byte order. Of those only the card and the files of the selection
+ * need to be there. */
+typedef struct qk_dataset_place {
+    const char *folder;
+    const qk_names *files;
+} qk_dataset_place;
+
 /* Opens config->dataset: resolves files, split and slice; checks that the columns exist. The
  * configuration is borrowed for the life of the dataset. */
 qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *err);
+/* The same in a place; NULL: dataset.path itself. */
+qk_status qk_dataset_open_in(qk_dataset **out, const qk_config *config,
+                             const qk_dataset_place *place, qk_error *err);
+/* The files that config->dataset selects in a place, as names inside it; only the card is read. */
+qk_status qk_dataset_choose(qk_names *out, const qk_config *config, const qk_dataset_place *place,
+                            qk_error *err);
 /* *more is false behind the last row. Errors name file and row; a null text is one, and so is a
  * selection without any row (unless max_samples is 0). */
 qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *err);

@@ -6,7 +6,8 @@ static const qk_command *const commands[] = {
     &qk_command_inspect,  &qk_command_diff,
     &qk_command_verify,   &qk_command_tokenize,
     &qk_command_families, &qk_command_synth,
-    &qk_command_push,     NULL,
+    &qk_command_pull,     &qk_command_push,
+    NULL,
 };
 
 int main(int argc, char **argv)

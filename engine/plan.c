@@ -52,15 +52,6 @@ static int unit_examples(int64_t max_length)
     return n < 1 ? 1 : n > MOST_UNIT_EXAMPLES ? MOST_UNIT_EXAMPLES : (int)n;
 }
 
-static qk_status local_folder(const char *key, const char *name, qk_error *err)
-{
-    if (qk_is_dir(name)) return QK_OK;
-    return qk_fail(
-        err, QK_ERR_NOTFOUND,
-        "give the folder of a downloaded model; this version does not download from the Hub",
-        "%s: there is no folder '%s'", key, name);
-}
-
 static qk_status choose_heads(qk_plan *plan, qk_error *err)
 {
     const qk_config *c = plan->config;
@@ -94,13 +85,14 @@ static qk_status choose_heads(qk_plan *plan, qk_error *err)
 static qk_status read_model(qk_plan *plan, qk_error *err)
 {
     const qk_config *c = plan->config;
-    plan->model_folder = c->model.name;
-    plan->tokenizer_folder = c->tokenizer.name ? c->tokenizer.name : c->model.name;
-    if (plan->preset)
+    if (plan->preset) {
+        plan->model_folder = c->model.name;
+        plan->tokenizer_folder = c->tokenizer.name ? c->tokenizer.name : c->model.name;
         return qk_spec_from(&plan->spec, qk_preset_config(plan->preset, &plan->arena),
                             c->model.overrides, plan->preset->name, &plan->arena, err);
-    QK_TRY(local_folder("model.name", plan->model_folder, err));
-    QK_TRY(local_folder("tokenizer.name", plan->tokenizer_folder, err));
+    }
+    plan->model_folder = plan->inputs->model;
+    plan->tokenizer_folder = plan->inputs->tokenizer;
     return qk_spec_read(&plan->spec, plan->model_folder, c->model.overrides, &plan->arena, err);
 }
 
@@ -127,16 +119,17 @@ static qk_status make_or_free(qk_plan *plan, qk_error *err)
     return s;
 }
 
-qk_status qk_plan_make(qk_plan *plan, const qk_config *config, qk_error *err)
+qk_status qk_plan_make(qk_plan *plan, const qk_config *config, const qk_inputs *inputs,
+                       qk_error *err)
 {
-    *plan = (qk_plan){.config = config};
+    *plan = (qk_plan){.config = config, .inputs = inputs};
     return make_or_free(plan, err);
 }
 
-qk_status qk_plan_preview(qk_plan *plan, const qk_config *config, qk_error *err)
+qk_status qk_plan_from_preset(qk_plan *plan, const qk_config *config, const qk_preset *preset,
+                              qk_error *err)
 {
-    *plan = (qk_plan){.config = config};
-    if (!qk_is_dir(config->model.name)) plan->preset = qk_preset_find(config->model.name);
+    *plan = (qk_plan){.config = config, .preset = preset};
     return make_or_free(plan, err);
 }
 
@@ -174,7 +167,8 @@ static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int6
     bool more = true;
     *examples = 0;
     qk_status s = qk_tokenizer_load(&tok, plan->tokenizer_folder, err);
-    if (s == QK_OK) s = qk_dataset_open(&data, plan->config, err);
+    const qk_dataset_place *place = plan->inputs ? qk_inputs_place(plan->inputs) : NULL;
+    if (s == QK_OK) s = qk_dataset_open_in(&data, plan->config, place, err);
     while (s == QK_OK && more) {
         s = qk_dataset_next(data, &e, &more, err);
         if (s != QK_OK || !more) break;
@@ -197,6 +191,7 @@ static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int6
 static bool texts_are_there(const qk_plan *plan)
 {
     const char *data = plan->config->dataset.path;
+    if (plan->inputs) return !plan->inputs->dataset_is_missing;
     return qk_is_dir(plan->tokenizer_folder) && (qk_is_dir(data) || qk_is_file(data));
 }
 
@@ -216,7 +211,7 @@ static qk_status assume_examples(const qk_plan *plan, means *m, int64_t *example
 qk_status qk_plan_estimate(const qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err)
 {
     means m = {0};
-    *out = (qk_estimate){.assumed = plan->preset && !texts_are_there(plan)};
+    *out = (qk_estimate){.assumed = !texts_are_there(plan)};
     QK_TRY(out->assumed ? assume_examples(plan, &m, &out->examples, err)
                         : read_examples(plan, look, &m, &out->examples, err));
     const qk_spec *s = &plan->spec;

@@ -6,15 +6,17 @@
 #include "engine/config.h"
 #include "engine/families/family.h"
 #include "engine/families/presets.h"
+#include "engine/inputs.h"
 #include "sampler/heads.h"
 
 typedef struct qk_plan {
     const qk_config *config; /* borrowed */
+    const qk_inputs *inputs; /* borrowed; NULL with a preset */
     qk_spec spec;
     qk_head_plan heads;
-    const int *window; /* [spec.layers]: 0 full attention */
-    const char *model_folder, *tokenizer_folder;
-    const qk_preset *preset; /* what stands for a model folder that is not there, or NULL */
+    const int *window;                           /* [spec.layers]: 0 full attention */
+    const char *model_folder, *tokenizer_folder; /* of inputs, or names with a preset */
+    const qk_preset *preset; /* what stands for a model that is not there, or NULL */
     const char *split;       /* the model's name with every non-word character as '_', or "train" */
     int unit_examples;       /* examples of a work unit: depends on the configuration alone */
     const char *staging;     /* data_root/staging: work in progress */
@@ -23,10 +25,12 @@ typedef struct qk_plan {
     qk_arena arena;
 } qk_plan;
 
-qk_status qk_plan_make(qk_plan *plan, const qk_config *config, qk_error *err);
-/* For looking only: a model.name that is no folder may be the name of a preset, and then the
- * tokenizer's folder may be absent too. */
-qk_status qk_plan_preview(qk_plan *plan, const qk_config *config, qk_error *err);
+/* inputs (engine/inputs.h) are borrowed. */
+qk_status qk_plan_make(qk_plan *plan, const qk_config *config, const qk_inputs *inputs,
+                       qk_error *err);
+/* For looking only, with the built-in config.json of a model that cannot be had. */
+qk_status qk_plan_from_preset(qk_plan *plan, const qk_config *config, const qk_preset *preset,
+                              qk_error *err);
 void qk_plan_free(qk_plan *plan);
 
 /* "l00h03q" */
@@ -45,6 +49,6 @@ typedef struct qk_estimate {
     uint64_t weight_bytes, activation_bytes, capture_bytes; /* peak memory is their sum */
 } qk_estimate;
 
-/* Tokenizes up to `look` examples. For a preset whose tokenizer or dataset is not there, examples
- * are counted at full length instead, dataset.max_samples of them. */
+/* Tokenizes up to `look` examples. Without a tokenizer (a preset) or a dataset, examples are
+ * counted at full length instead, dataset.max_samples of them. */
 qk_status qk_plan_estimate(const qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err);

@@ -23,7 +23,7 @@ typedef struct qk_push_report {
     size_t files, sent, deleted, commits;
     size_t merged; /* files that took rows from the branch, or came from it */
     uint64_t bytes_sent;
-    char head[65]; /* the branch's commit at the end */
+    char head[72]; /* the branch's commit at the end */
 } qk_push_report;
 
 /* A push that could not finish is QK_ERR_RESUME; its hint ends with the command that goes on. */

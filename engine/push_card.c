@@ -62,8 +62,8 @@ static bool has(const qk_names *names, const char *name)
 /* Splits that only the branch has: its X/manifest.json. */
 static qk_status add_theirs(card *c, const qk_push_merge *m, const qk_names *ours, qk_error *err)
 {
-    for (size_t i = 0; i < m->remote->count; i++) {
-        const char *name = m->remote->files[i].name, *slash = strchr(name, '/');
+    for (size_t i = 0; i < m->remote->listing.count; i++) {
+        const char *name = m->remote->listing.files[i].path, *slash = strchr(name, '/');
         if (!slash || strcmp(slash, "/manifest.json")) continue;
         const char *split = qk_arena_strndup(&c->arena, name, (size_t)(slash - name));
         if (has(ours, split)) continue;

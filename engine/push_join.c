@@ -39,10 +39,10 @@ static char *data_of(const char *folder, const char *name)
     return qk_strf("%s/%s/data.parquet", folder, name);
 }
 
-static const qk_remote_file *remote_of(const joiner *j, const char *name)
+static const qk_hub_file *remote_of(const joiner *j, const char *name)
 {
     char *full = data_of(j->split, name);
-    const qk_remote_file *f = qk_remote_find(j->m->remote, full);
+    const qk_hub_file *f = qk_hub_listing_find(&j->m->remote->listing, full);
     free(full);
     return f;
 }
@@ -55,10 +55,9 @@ static const qk_push_file *local_of(const joiner *j, const char *name)
     return f;
 }
 
-static bool is_equal(const qk_remote_file *there, const qk_push_file *here)
+static bool is_equal(const qk_hub_file *there, const qk_push_file *here)
 {
-    return there && here && there->size == here->size &&
-           !strcmp(there->oid, there->large ? here->sha256 : here->git);
+    return here && qk_push_file_is(here, there);
 }
 
 /* ---- which files ---- */
@@ -86,17 +85,17 @@ static int by_text(const void *a, const void *b)
 
 static void list_names(joiner *j)
 {
-    for (size_t i = 0; i < j->m->remote->count; i++) add_name(j, j->m->remote->files[i].name);
+    for (size_t i = 0; i < j->m->remote->listing.count; i++) add_name(j, j->m->remote->listing.files[i].path);
     for (size_t i = 0; i < j->m->files->count; i++) add_name(j, j->m->files->items[i].name);
     if (j->names.count) qsort(j->names.items, j->names.count, sizeof *j->names.items, by_text);
 }
 
 static qk_status fetch_data(joiner *j)
 {
-    const qk_remote_file **wanted = qk_alloc(j->names.count, sizeof *wanted);
+    const qk_hub_file **wanted = qk_alloc(j->names.count, sizeof *wanted);
     size_t n = 0;
     for (size_t i = 0; i < j->names.count; i++) {
-        const qk_remote_file *there = remote_of(j, j->names.items[i]);
+        const qk_hub_file *there = remote_of(j, j->names.items[i]);
         if (there && !is_equal(there, local_of(j, j->names.items[i]))) wanted[n++] = there;
     }
     qk_info("%s: %zu files of %s changed in the meantime, merging them", j->m->remote->repo, n,
@@ -210,7 +209,7 @@ static qk_status take_whole(joiner *j, const char *name, const char *from)
 static qk_status join_file(joiner *j, const char *name)
 {
     QK_TRY(qk_interrupt_check(j->err));
-    const qk_remote_file *there = remote_of(j, name);
+    const qk_hub_file *there = remote_of(j, name);
     const qk_push_file *here = local_of(j, name);
     char *theirs = data_of(j->there, name), *ours = data_of(j->here, name);
     qk_status s = QK_OK;

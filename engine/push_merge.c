@@ -19,7 +19,7 @@ qk_status qk_push_incoming(const qk_push_merge *m, const char *split, const char
 {
     *path = NULL;
     char *full = name_in(split, name);
-    const qk_remote_file *there = qk_remote_find(m->remote, full);
+    const qk_hub_file *there = qk_hub_listing_find(&m->remote->listing, full);
     char *folder = qk_path_join(m->staging->folder, "incoming");
     qk_status s = there ? qk_fetch_files(m->lines, m->remote, &there, 1, folder, err) : QK_OK;
     if (s == QK_OK && there) *path = qk_path_join(folder, full);
@@ -29,11 +29,10 @@ qk_status qk_push_incoming(const qk_push_merge *m, const char *split, const char
 }
 
 /* Whether the branch and the folder have the same bytes under a name. */
-static bool is_equal(const qk_push_merge *m, const qk_remote_file *there)
+static bool is_equal(const qk_push_merge *m, const qk_hub_file *there)
 {
-    const qk_push_file *here = qk_push_files_find(m->files, there->name);
-    return here && here->size == there->size &&
-           !strcmp(there->large ? here->sha256 : here->git, there->oid);
+    const qk_push_file *here = qk_push_files_find(m->files, there->path);
+    return here && qk_push_file_is(here, there);
 }
 
 /* "split/l00h00q/data.parquet", or without the split when it is NULL. */
@@ -56,8 +55,8 @@ static bool is_data(const char *name, const char *split)
 static size_t count_foreign(const qk_push_merge *m, const char *split)
 {
     size_t n = 0;
-    for (size_t i = 0; i < m->remote->count; i++)
-        n += is_data(m->remote->files[i].name, split) && !is_equal(m, &m->remote->files[i]);
+    for (size_t i = 0; i < m->remote->listing.count; i++)
+        n += is_data(m->remote->listing.files[i].path, split) && !is_equal(m, &m->remote->listing.files[i]);
     return n;
 }
 
@@ -114,7 +113,7 @@ static bool has_all_files(const qk_push_merge *m, const char *split, const qk_js
 static qk_status merge_split(qk_push_merge *m, const char *split, qk_error *err)
 {
     char *manifest = name_in(split, "manifest.json"), *path = NULL;
-    const qk_remote_file *there = qk_remote_find(m->remote, manifest);
+    const qk_hub_file *there = qk_hub_listing_find(&m->remote->listing, manifest);
     bool same = there ? is_equal(m, there) : !count_foreign(m, split);
     free(manifest);
     if (same) return QK_OK;

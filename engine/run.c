@@ -30,6 +30,7 @@ typedef struct runner {
     const qk_config *config;
     qk_run_result *result;
     qk_error *err;
+    qk_inputs inputs;
     qk_plan plan;
     qk_staging staging;
     qk_arena arena;
@@ -334,14 +335,15 @@ static qk_status open_inputs(runner *r)
     if (qk_tokenizer_vocab_size(r->tokenizer) > (size_t)r->plan.spec.V)
         qk_warn("%s has %zu tokens, the model %d: a text that uses the others is an error",
                 r->plan.tokenizer_folder, qk_tokenizer_vocab_size(r->tokenizer), r->plan.spec.V);
-    QK_TRY(qk_dataset_open(&r->dataset, r->config, r->err));
+    QK_TRY(qk_dataset_open_in(&r->dataset, r->config, qk_inputs_place(&r->inputs), r->err));
     return qk_identity_make(&r->identity, &r->plan, qk_dataset_files(r->dataset), &r->arena,
                             r->err);
 }
 
 static qk_status run(runner *r)
 {
-    QK_TRY(qk_plan_make(&r->plan, r->config, r->err));
+    QK_TRY(qk_inputs_open(&r->inputs, r->config, QK_INPUTS_RUN, r->err));
+    QK_TRY(qk_plan_make(&r->plan, r->config, &r->inputs, r->err));
     snprintf(r->result->final_folder, sizeof r->result->final_folder, "%s", r->plan.final);
     QK_TRY(open_inputs(r));
     QK_TRY(qk_staging_open(&r->staging, r->plan.staging, r->err));
@@ -381,6 +383,7 @@ static void free_runner(runner *r)
     qk_tokenizer_free(r->tokenizer);
     qk_staging_close(&r->staging);
     qk_plan_free(&r->plan);
+    qk_inputs_free(&r->inputs);
     qk_arena_free(&r->arena);
 }
 

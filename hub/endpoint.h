@@ -18,12 +18,13 @@
 #include "hub/names.h"
 
 typedef struct qk_hub {
-    char *endpoint;                     /* no '/' at the end */
-    char *token;                        /* NULL: anonymous */
-    char *token_from;                   /* "HF_TOKEN", "the file ...": for messages */
-    char *cache;                        /* the folder of HF_HUB_CACHE */
-    bool offline;                       /* no socket is opened */
-    bool no_links;                      /* snapshots hold files instead of links */
+    char *endpoint;   /* no '/' at the end */
+    char *token;      /* NULL: anonymous */
+    char *token_from; /* "HF_TOKEN", "the file ...": for messages */
+    char *cache;      /* the folder of HF_HUB_CACHE */
+    bool offline;     /* no socket is opened */
+    bool impatient;   /* a server that cannot be reached is not tried again; set by the caller */
+    bool no_links;    /* snapshots hold files instead of links */
     int etag_timeout, download_timeout; /* seconds */
 } qk_hub;
 

@@ -11,5 +11,5 @@
 
 /* Fetches files [n] of the remote's head to folder/<name>, side by side. */
 qk_status qk_fetch_files(qk_uploader *lines, const qk_remote *remote,
-                         const qk_remote_file *const *files, size_t n, const char *folder,
+                         const qk_hub_file *const *files, size_t n, const char *folder,
                          qk_error *err);

@@ -430,6 +430,7 @@ qk_status qk_hop_run(qk_http *http, const qk_http_request *q, const qk_hop *hop,
     http->failure = QK_HTTP_REPLIED;
     http->text[0] = 0;
     reply->status = 0;
+    reply->at_endpoint = hop->at_endpoint;
     qk_buf_clear(&reply->body);
     qk_buf_clear(&reply->headers);
     qk_status s = http->hub->offline ? offline(reply, shown, err) : transfer(http, hop, shown);

@@ -124,7 +124,6 @@ qk_status qk_http_once(qk_http *http, const qk_http_request *request, qk_http_re
                               !strcmp(method, "PUT")};
     qk_status s = all_hops(http, request, &hop, reply, err);
     reply->url = hop.url;
-    reply->at_endpoint = hop.at_endpoint;
     reply->token_sent = hop.send_token;
     /* Text of the server and of libcurl may quote what was sent. */
     if (s != QK_OK) qk_redact(err->message, qk_http_hub(http)->token);

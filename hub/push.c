@@ -80,12 +80,6 @@ static int rank_of(const char *name)
     return 0;
 }
 
-static bool is_same(const qk_push_file *f, const qk_remote_file *there)
-{
-    return there && there->size == f->size &&
-           !strcmp(there->oid, there->large ? f->sha256 : f->git);
-}
-
 static void add_change(changes *c, change one)
 {
     QK_GROW(c->items, c->count, c->capacity);
@@ -102,12 +96,12 @@ static void find_changes(const qk_push *p, const qk_push_files *files, changes *
 {
     for (size_t i = 0; i < files->count; i++) {
         const qk_push_file *f = &files->items[i];
-        if (is_same(f, qk_remote_find(&p->remote, f->name))) continue;
+        if (qk_push_file_is(f, qk_hub_listing_find(&p->remote.listing, f->name))) continue;
         add_change(c, (change){.file = f, .name = f->name, .rank = rank_of(f->name)});
         c->has_card |= !strcmp(f->name, "README.md");
     }
-    for (size_t i = 0; p->delete_stale && i < p->remote.count; i++) {
-        const char *name = p->remote.files[i].name;
+    for (size_t i = 0; p->delete_stale && i < p->remote.listing.count; i++) {
+        const char *name = p->remote.listing.files[i].path;
         if (strcmp(name, ".gitattributes") && !qk_push_files_find(files, name))
             add_change(c, (change){.name = name, .rank = 9});
     }
@@ -309,7 +303,7 @@ static qk_status add_operation(qk_buf *body, const change *c, qk_error *err)
 }
 
 /* QK_OK: the commit was not applied, or nobody knows; the branch has to be looked at. Smaller ones
- * may pass where a large one was too slow. */
+ * may pass where one was too large, or too slow twice. */
 static qk_status judge_failure(qk_push *p, qk_status failed, const qk_http_reply *reply,
                                size_t operations, qk_error *err)
 {
@@ -319,7 +313,9 @@ static qk_status judge_failure(qk_push *p, qk_status failed, const qk_http_reply
     bool moved = p->moved = status == 409 || status == 412;
     bool slow = !status || status == 408 || status >= 500, large = status == 413 && operations > 1;
     if (qk_interrupted() || !(moved || slow || large)) return err->status;
-    if (!moved && operations > 1) p->part_files = (operations + 1) / 2;
+    bool again = slow && p->was_slow;
+    p->was_slow = slow;
+    if ((large || again) && operations > 1) p->part_files = (operations + 1) / 2;
     return QK_OK;
 }
 

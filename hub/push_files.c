@@ -64,6 +64,12 @@ const qk_push_file *qk_push_files_find(const qk_push_files *files, const char *n
     return find(files, name);
 }
 
+bool qk_push_file_is(const qk_push_file *f, const qk_hub_file *there)
+{
+    return there && there->size == f->size &&
+           !strcmp(there->digest, strlen(there->digest) == 64 ? f->sha256 : f->git);
+}
+
 static void add(qk_push_files *out, const char *name, const char *path, const struct stat *s,
                 const qk_push_files *known)
 {

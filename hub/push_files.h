@@ -6,7 +6,7 @@
  * next: hub/push.h */
 #pragma once
 
-#include "engine/base/mem.h"
+#include "hub/listing.h"
 
 typedef struct qk_push_file {
     char *name; /* '/'-separated path in the repository */
@@ -35,6 +35,8 @@ qk_status qk_push_files_scan(qk_push_files *out, const char *folder, const qk_pu
 qk_status qk_push_files_put(qk_push_files *files, const char *name, const char *path,
                             qk_error *err);
 const qk_push_file *qk_push_files_find(const qk_push_files *files, const char *name);
+/* Whether a hashed file is what the Hub has there; there may be NULL. */
+bool qk_push_file_is(const qk_push_file *f, const qk_hub_file *there);
 /* Computes the digests of those that have none. */
 qk_status qk_push_files_hash(qk_push_files *files, qk_error *err);
 /* Opens a file of the list; QK_ERR_RESUME when it is not the one that was hashed any more. */

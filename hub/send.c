@@ -26,6 +26,7 @@ qk_status qk_http_wait(qk_http *http, qk_retry *retry, const qk_http_reply *repl
                        qk_error *err)
 {
     if (failed != QK_OK && !failure_may_pass(reply)) return failed;
+    if (qk_http_hub(http)->impatient && reply->failure == QK_HTTP_NOT_SENT) return failed;
     double asked = failed != QK_OK
                        ? -1
                        : qk_retry_asked(reply->status, qk_http_header(reply, "ratelimit"),

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/commands/cli.h"
 
@@ -75,9 +76,8 @@ static void print_table(const qk_plan *p, const qk_estimate *e)
     printf("model      %s (%s), %s\n", c->model.name, p->spec.family->model_type,
            qk_dtype_name(c->model.dtype));
     if (p->preset)
-        printf(
-            "from       the built-in config.json of %s: no folder has this name, so run refuses\n",
-            p->preset->repository);
+        printf("from       the built-in config.json of %s: the model itself cannot be had\n",
+               p->preset->repository);
     printf("runs       layers 0 to %d of %d; the last one only as far as q and k\n",
            p->heads.last_layer, p->spec.layers);
     printf("captures   %d query and %d key heads in %d layers, %s, %s RoPE\n", p->heads.n_q,
@@ -95,24 +95,45 @@ static void print_table(const qk_plan *p, const qk_estimate *e)
            qk_human_bytes((double)e->capture_bytes));
 }
 
+/* The model itself, or what the program knows of it by heart when it cannot be had. */
+static qk_status make_plan(qk_plan *plan, qk_inputs *inputs, const qk_config *config, qk_error *err)
+{
+    qk_status s = qk_inputs_open(inputs, config, QK_INPUTS_LOOK, err);
+    if (s == QK_OK) return qk_plan_make(plan, config, inputs, err);
+    const qk_preset *preset =
+        qk_is_dir(config->model.name) ? NULL : qk_preset_find(config->model.name);
+    if (!preset) return s;
+    qk_info("%s", err->message);
+    qk_info("model.name: planned with the built-in config.json of %s", preset->repository);
+    return qk_plan_from_preset(plan, config, preset, err);
+}
+
+static qk_status print(const qk_args *args, const qk_plan *plan, int64_t look, qk_error *err)
+{
+    qk_estimate estimate;
+    QK_TRY(qk_plan_estimate(plan, look, &estimate, err));
+    if (estimate.assumed)
+        qk_info("no tokenizer or no dataset here: every example counts as %lld tokens "
+                "(tokenizer.max_length)",
+                (long long)plan->config->tokenizer.max_length);
+    if (qk_has(args, "json"))
+        print_json(plan, &estimate);
+    else
+        print_table(plan, &estimate);
+    return QK_OK;
+}
+
 static qk_status show(const qk_args *args, const qk_config *config, qk_error *err)
 {
     int64_t look;
+    qk_plan plan = {0};
+    qk_inputs inputs = {0};
     QK_TRY(qk_value_int(args, "look", 256, 1, &look, err));
-    qk_plan plan;
-    QK_TRY(qk_plan_preview(&plan, config, err));
-    qk_estimate estimate;
-    qk_status s = qk_plan_estimate(&plan, look, &estimate, err);
-    if (s == QK_OK && plan.preset)
-        qk_info("model.name: no folder '%s'; planned with the built-in config.json of %s",
-                config->model.name, plan.preset->repository);
-    if (s == QK_OK && estimate.assumed)
-        qk_info("no tokenizer or no dataset here: every example counts as %lld tokens "
-                "(tokenizer.max_length)",
-                (long long)config->tokenizer.max_length);
-    if (s == QK_OK && qk_has(args, "json")) print_json(&plan, &estimate);
-    if (s == QK_OK && !qk_has(args, "json")) print_table(&plan, &estimate);
-    qk_plan_free(&plan);
+    qk_interrupt_install();
+    qk_status s = make_plan(&plan, &inputs, config, err);
+    if (s == QK_OK) s = print(args, &plan, look, err);
+    if (s == QK_OK) qk_plan_free(&plan);
+    qk_inputs_free(&inputs);
     return s;
 }
 
@@ -139,11 +160,10 @@ const qk_command qk_command_plan = {
     .arguments = "CONFIG.yaml",
     .summary = "show what a run would do: rows, files, bytes, FLOPs, peak memory",
     .details =
-        "Reads config.json, the tokenizer and the dataset, but no weights. When model.name is no\n"
-        "folder but a model that qkengine synth --list knows, its published config.json is "
-        "built in,\n"
-        "and without tokenizer and dataset every example counts as tokenizer.max_length "
-        "tokens.",
+        "Reads config.json, the tokenizer and the dataset, but no weights. A model of the Hub is\n"
+        "asked for the first two only; of one that qkengine synth --list knows and that cannot be\n"
+        "had, the published config.json is built in. Without tokenizer or dataset every example\n"
+        "counts as tokenizer.max_length tokens.",
     .options = options,
     .least = 1,
     .most = 1,

@@ -80,11 +80,16 @@ static qk_status add_range(qk_dataset *d, const qk_data_split *split, const qk_s
     return QK_OK;
 }
 
+/* "all" without bounds: every split. */
+static bool is_all(const qk_split_part *part)
+{
+    return !strcmp(part->name, "all") && !part->from.given && !part->to.given;
+}
+
 static qk_status resolve_ranges(qk_dataset *d, const qk_split_parts *parts, qk_error *err)
 {
     const qk_split_part *first = &parts->items[0];
-    bool all =
-        parts->count == 1 && !strcmp(first->name, "all") && !first->from.given && !first->to.given;
+    bool all = parts->count == 1 && is_all(first);
     size_t n = all ? d->files.count : parts->count;
     d->ranges = qk_zalloc(n, sizeof *d->ranges);
     for (size_t i = 0; i < n; i++) {
@@ -120,12 +125,19 @@ static void list_paths(qk_dataset *d)
         }
 }
 
-static qk_status open_all(qk_dataset *d, qk_error *err)
+static qk_status find_files(qk_data_files *out, const qk_config *config,
+                            const qk_dataset_place *place, qk_error *err)
+{
+    const char *name = config->dataset.name, *id = config->dataset.id_column;
+    if (!place) return qk_data_files_find(out, config->dataset.path, name, id, err);
+    return qk_data_files_find_in(out, place->files, place->folder, name, id, err);
+}
+
+static qk_status open_all(qk_dataset *d, const qk_dataset_place *place, qk_error *err)
 {
     qk_split_parts parts;
     QK_TRY(qk_split_parse(&parts, d->config->dataset.split, err));
-    qk_status s = qk_data_files_find(&d->files, d->config->dataset.path, d->config->dataset.name,
-                                     d->config->dataset.id_column, err);
+    qk_status s = find_files(&d->files, d->config, place, err);
     d->id_kind = d->files.id_kind;
     if (s == QK_OK) s = resolve_ranges(d, &parts, err);
     if (s == QK_OK) list_paths(d);
@@ -136,14 +148,47 @@ static qk_status open_all(qk_dataset *d, qk_error *err)
 
 qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *err)
 {
+    return qk_dataset_open_in(out, config, NULL, err);
+}
+
+qk_status qk_dataset_open_in(qk_dataset **out, const qk_config *config,
+                             const qk_dataset_place *place, qk_error *err)
+{
     qk_dataset *d = qk_zalloc(1, sizeof *d);
     d->config = config;
-    qk_status s = open_all(d, err);
+    qk_status s = open_all(d, place, err);
     if (s != QK_OK) {
         qk_dataset_close(d);
         d = NULL;
     }
     *out = d;
+    return s;
+}
+
+/* Names of the split inside `folder`. */
+static void add_chosen(qk_names *out, const qk_data_split *split, const char *folder)
+{
+    for (size_t i = 0; i < split->files.count; i++)
+        qk_names_add(out, split->files.items[i] + strlen(folder) + 1);
+}
+
+qk_status qk_dataset_choose(qk_names *out, const qk_config *config, const qk_dataset_place *place,
+                            qk_error *err)
+{
+    qk_split_parts parts;
+    qk_data_files files = {0};
+    QK_TRY(qk_split_parse(&parts, config->dataset.split, err));
+    qk_status s = find_files(&files, config, place, err);
+    bool all = parts.count == 1 && is_all(&parts.items[0]);
+    for (size_t i = 0; s == QK_OK && all && i < files.count; i++)
+        add_chosen(out, &files.splits[i], place->folder);
+    for (size_t i = 0; s == QK_OK && !all && i < parts.count; i++) {
+        const qk_data_split *split;
+        s = qk_data_files_get(&files, config->dataset.path, parts.items[i].name, &split, err);
+        if (s == QK_OK) add_chosen(out, split, place->folder);
+    }
+    qk_data_files_free(&files);
+    qk_split_parts_free(&parts);
     return s;
 }
 

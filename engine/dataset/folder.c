@@ -215,9 +215,9 @@ static qk_status find_in_folder(qk_data_files *out, const qk_listing *all, const
                                 const char *id_column, qk_error *err)
 {
     bool done = false;
-    char *state = qk_path_join(all->root, "state.json");
-    bool saved = qk_is_file(state);
-    free(state);
+    bool saved = false;
+    for (size_t i = 0; i < all->files.count; i++)
+        saved |= !strcmp(all->files.items[i], "state.json");
     if (saved)
         return qk_fail(err, QK_ERR_UNSUPPORTED, "export it with Dataset.to_parquet",
                        "%s: this was written by save_to_disk; Arrow files are not read", all->root);
@@ -257,6 +257,16 @@ qk_status qk_data_files_find(qk_data_files *out, const char *path, const char *n
 {
     *out = (qk_data_files){0};
     qk_status s = find(out, path, name, id_column, err);
+    if (s != QK_OK) qk_data_files_free(out);
+    return s;
+}
+
+qk_status qk_data_files_find_in(qk_data_files *out, const qk_names *names, const char *root,
+                                const char *name, const char *id_column, qk_error *err)
+{
+    *out = (qk_data_files){0};
+    qk_listing all = {.root = root, .files = *names};
+    qk_status s = find_in_folder(out, &all, name, id_column, err);
     if (s != QK_OK) qk_data_files_free(out);
     return s;
 }

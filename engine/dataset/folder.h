@@ -31,6 +31,9 @@ typedef struct qk_data_files {
 /* Resolves a file or folder. `name` is dataset.name or NULL, `id_column` may be NULL. */
 qk_status qk_data_files_find(qk_data_files *out, const char *path, const char *name,
                              const char *id_column, qk_error *err);
+/* The same for the names of a folder whose files need not all be there. */
+qk_status qk_data_files_find_in(qk_data_files *out, const qk_names *names, const char *root,
+                                const char *name, const char *id_column, qk_error *err);
 void qk_data_files_free(qk_data_files *files);
 /* The split called `name`; else QK_ERR_CONFIG with the names there are. */
 qk_status qk_data_files_get(const qk_data_files *files, const char *path, const char *name,

@@ -560,9 +560,14 @@ def test_hostile_listing(folder):
     refused(final, 1, "no commit")
     HUB.fault(match="/revision/", html=True)
     assert push(final).returncode == 1
-    HUB.repository("dataset", REPO, plant=["../../evil", "a/../../evil", "/abs", "C:\\x", "nul\0", "a//b"])
-    done = pushed(final)
-    assert "refused" in done.stderr and "x.txt" in HUB.tree(REPO) and not (folder / "evil").exists()
+    for name in ("../../evil", "a/../../evil", "/abs", "C:\\x", "nul\0", "a//b", "README.md/x"):
+        HUB.reset()
+        pushed(final)
+        HUB.repository("dataset", REPO, plant=[name])
+        done = push(final)
+        assert done.returncode == 1 and not (folder / "evil").exists(), (name, done.stderr)
+    HUB.reset()
+    pushed(final)
     for page in (1, 2):
         (final / "x.txt").write_text(f"page {page}")
         HUB.set(page=page)

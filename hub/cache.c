@@ -1,0 +1,384 @@
+/* See cache.h. */
+#include "hub/cache.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DEEPEST = 64, COPY_PIECE = 1 << 20 };
+
+/* ---- opening ---- */
+
+void qk_cache_open(qk_cache *cache, const qk_hub *hub, const qk_repo *repo)
+{
+    qk_buf name = {0};
+    qk_buf_addf(&name, "%s/%ss--", hub->cache, qk_repo_type_name(repo->type));
+    for (const char *c = repo->id; *c; c++)
+        if (*c == '/')
+            qk_buf_add_str(&name, "--");
+        else
+            qk_buf_add_byte(&name, (uint8_t)*c);
+    qk_buf_str(&name);
+    *cache = (qk_cache){.hub = hub,
+                        .folder = (char *)name.data,
+                        .snapshot = qk_strdup(""),
+                        .root = -1,
+                        .blobs = -1};
+}
+
+void qk_cache_close(qk_cache *cache)
+{
+    if (cache->root >= 0) close(cache->root);
+    if (cache->blobs >= 0) close(cache->blobs);
+    free(cache->folder);
+    free(cache->snapshot);
+    *cache = (qk_cache){.root = -1, .blobs = -1};
+}
+
+void qk_cache_set_commit(qk_cache *cache, const char *commit)
+{
+    free(cache->snapshot);
+    snprintf(cache->commit, sizeof cache->commit, "%s", commit);
+    cache->snapshot = qk_strf("%s/snapshots/%s", cache->folder, commit);
+}
+
+bool qk_cache_read_ref(const qk_cache *cache, const char *revision, char commit[72])
+{
+    qk_buf text = {0};
+    qk_error ignored;
+    char *path = qk_strf("%s/refs/%s", cache->folder, revision);
+    bool found = qk_is_file(path) && qk_read_file(&text, path, 4096, &ignored) == QK_OK;
+    snprintf(commit, 72, "%s", found ? qk_buf_str(&text) : revision);
+    commit[strcspn(commit, " \r\n")] = 0;
+    qk_buf_free(&text);
+    free(path);
+    return qk_is_commit(commit);
+}
+
+bool qk_cache_has(const qk_cache *cache, const char *path, uint64_t size)
+{
+    char *full = qk_path_join(cache->snapshot, path);
+    struct stat st;
+    bool found = stat(full, &st) == 0 && S_ISREG(st.st_mode);
+    free(full);
+    return found && (size == UINT64_MAX || (uint64_t)st.st_size == size);
+}
+
+/* ---- folders without following links ---- */
+
+static qk_status fail_at(const qk_cache *cache, const char *action, const char *name, qk_error *err)
+{
+    int code = errno;
+    if (code == ELOOP || code == ENOTDIR)
+        return qk_fail(err, QK_ERR_IO, "remove it, then run the same command again",
+                       "%s/%s: a link or a file stands where a folder belongs", cache->folder,
+                       name);
+    char *path = qk_path_join(cache->folder, name);
+    errno = code;
+    qk_fail_errno(err, action, path);
+    free(path);
+    return err->status;
+}
+
+/* The folder of `name` under the repository's folder, made when absent; *leaf is the last part. */
+static int open_parent(const qk_cache *cache, const char *name, const char **leaf)
+{
+    int at = dup(cache->root);
+    for (const char *slash; at >= 0 && (slash = strchr(name, '/')); name = slash + 1) {
+        char *part = qk_strf("%.*s", (int)(slash - name), name);
+        if (mkdirat(at, part, 0777) && errno != EEXIST) {
+            free(part);
+            close(at);
+            return -1;
+        }
+        int below = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int code = errno;
+        free(part);
+        close(at);
+        errno = code;
+        at = below;
+    }
+    *leaf = name;
+    return at;
+}
+
+static void unique_name(char out[static 64], const char *stem)
+{
+    uint32_t random;
+    if (getrandom(&random, sizeof random, 0) != sizeof random) random = (uint32_t)getpid();
+    snprintf(out, 64, ".%.32s.%08x.tmp", stem, random);
+}
+
+static void tag_cache(const qk_cache *cache)
+{
+    static const char text[] = "Signature: 8a477f597d28d172789f06886806bc55\n"
+                               "# This folder can be made again: cachedir.org\n";
+    char *path = qk_path_join(cache->hub->cache, "CACHEDIR.TAG");
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (fd >= 0 && write(fd, text, sizeof text - 1) < 0) unlink(path);
+    if (fd >= 0) close(fd);
+    free(path);
+}
+
+qk_status qk_cache_prepare(qk_cache *cache, qk_error *err)
+{
+    QK_TRY(qk_make_dirs(cache->folder, err));
+    tag_cache(cache);
+    cache->root = open(cache->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (cache->root < 0) return fail_at(cache, "cannot open", "", err);
+    const char *leaf;
+    char *inside = qk_strf("snapshots/%s/x", cache->commit);
+    int snapshot = open_parent(cache, inside, &leaf);
+    free(inside);
+    if (snapshot < 0) return fail_at(cache, "cannot make the folder", "snapshots", err);
+    close(snapshot);
+    cache->blobs = open_parent(cache, "blobs/x", &leaf);
+    return cache->blobs < 0 ? fail_at(cache, "cannot make the folder", "blobs", err) : QK_OK;
+}
+
+static bool write_all(int fd, const void *bytes, size_t n)
+{
+    for (const char *at = bytes; n;) {
+        ssize_t done = write(fd, at, n);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return false;
+        at += done;
+        n -= (size_t)done;
+    }
+    return true;
+}
+
+qk_status qk_cache_write(qk_cache *cache, const char *name, const void *bytes, size_t n,
+                         qk_error *err)
+{
+    const char *leaf;
+    char temporary[64];
+    int parent = open_parent(cache, name, &leaf);
+    if (parent < 0) return fail_at(cache, "cannot write", name, err);
+    unique_name(temporary, leaf);
+    int fd = openat(parent, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    bool ok = fd >= 0 && write_all(fd, bytes, n) && fsync(fd) == 0;
+    ok = ok && renameat(parent, temporary, parent, leaf) == 0;
+    int code = errno;
+    if (fd >= 0) close(fd);
+    if (!ok) unlinkat(parent, temporary, 0);
+    close(parent);
+    errno = code;
+    return ok ? QK_OK : fail_at(cache, "cannot write", name, err);
+}
+
+qk_status qk_cache_write_ref(qk_cache *cache, const char *revision, qk_error *err)
+{
+    char before[72];
+    if (!strcmp(revision, cache->commit)) return QK_OK;
+    if (qk_cache_read_ref(cache, revision, before) && !strcmp(before, cache->commit)) return QK_OK;
+    char *name = qk_strf("refs/%s", revision);
+    qk_status s = qk_cache_write(cache, name, cache->commit, strlen(cache->commit), err);
+    free(name);
+    return s;
+}
+
+void qk_cache_note_absent(qk_cache *cache, const char *path)
+{
+    qk_error ignored;
+    char *name = qk_strf(".no_exist/%s/%s", cache->commit, path);
+    if (cache->root >= 0) qk_cache_write(cache, name, "", 0, &ignored);
+    free(name);
+}
+
+/* ---- blobs ---- */
+
+qk_status qk_cache_lock(const qk_cache *cache, const char *digest, int *lock, bool *busy,
+                        qk_error *err)
+{
+    char *folder = qk_strf("%s/.locks/%s", cache->hub->cache, qk_path_name(cache->folder));
+    char *path = qk_strf("%s/%s.lock", folder, digest);
+    *lock = -1;
+    *busy = false;
+    qk_status s = qk_make_dirs(folder, err);
+    if (s == QK_OK) *lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0664);
+    if (s == QK_OK && *lock < 0) s = qk_fail_errno(err, "cannot open", path);
+    *busy = s == QK_OK && flock(*lock, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+    if (*busy) {
+        close(*lock);
+        *lock = -1;
+    }
+    free(folder);
+    free(path);
+    return s;
+}
+
+static char *partial_name(const char *digest)
+{
+    return qk_strf("%s.qk.incomplete", digest);
+}
+
+qk_status qk_cache_open_partial(const qk_cache *cache, const char *digest, int *fd, qk_error *err)
+{
+    char *name = partial_name(digest);
+    struct stat st;
+    *fd = openat(cache->blobs, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    bool ok = *fd >= 0 && fstat(*fd, &st) == 0;
+    qk_status s = ok ? QK_OK : fail_at(cache, "cannot open", name, err);
+    /* A second name of it would get our bytes too. */
+    if (ok && (!S_ISREG(st.st_mode) || st.st_nlink != 1))
+        s = qk_fail(err, QK_ERR_IO, "remove it, then run the same command again",
+                    "%s/blobs/%s: not a file of its own", cache->folder, name);
+    if (s == QK_OK) flock(*fd, LOCK_EX | LOCK_NB);
+    if (s != QK_OK && *fd >= 0) close(*fd);
+    free(name);
+    return s;
+}
+
+void qk_cache_drop_partial(const qk_cache *cache, const char *digest)
+{
+    char *name = partial_name(digest);
+    unlinkat(cache->blobs, name, 0);
+    free(name);
+}
+
+bool qk_cache_has_blob(const qk_cache *cache, const qk_hub_file *file)
+{
+    struct stat st;
+    return fstatat(cache->blobs, file->digest, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISREG(st.st_mode) && (uint64_t)st.st_size == file->size;
+}
+
+/* The folder of the snapshot's file. */
+static int open_place(const qk_cache *cache, const qk_hub_file *file, const char **leaf,
+                      qk_error *err)
+{
+    char *inside = qk_strf("snapshots/%s/%s", cache->commit, file->path);
+    int parent = open_parent(cache, inside, leaf);
+    if (parent < 0) fail_at(cache, "cannot make the folder of", inside, err);
+    *leaf = qk_path_name(file->path);
+    free(inside);
+    return parent;
+}
+
+static char *link_target(const qk_hub_file *file)
+{
+    qk_buf out = {0};
+    qk_buf_add_str(&out, "../../");
+    for (const char *c = file->path; *c; c++)
+        if (*c == '/') qk_buf_add_str(&out, "../");
+    qk_buf_addf(&out, "blobs/%s", file->digest);
+    qk_buf_str(&out);
+    return (char *)out.data;
+}
+
+static bool copy_blob(const qk_cache *cache, const qk_hub_file *file, int parent,
+                      const char *temporary)
+{
+    int from = openat(cache->blobs, file->digest, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int to = openat(parent, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    bool ok = from >= 0 && to >= 0;
+    char *piece = qk_alloc(COPY_PIECE, 1);
+    while (ok) {
+        ssize_t n = read(from, piece, COPY_PIECE);
+        if (n == 0) break;
+        ok = n > 0 && write_all(to, piece, (size_t)n);
+    }
+    ok = ok && fsync(to) == 0;
+    int code = errno;
+    if (from >= 0) close(from);
+    if (to >= 0) close(to);
+    free(piece);
+    errno = code;
+    return ok;
+}
+
+qk_status qk_cache_link(const qk_cache *cache, const qk_hub_file *file, qk_error *err)
+{
+    const char *leaf;
+    char temporary[64], *target = link_target(file);
+    int parent = open_place(cache, file, &leaf, err);
+    if (parent < 0) {
+        free(target);
+        return err->status;
+    }
+    unique_name(temporary, file->digest);
+    bool ok = !cache->hub->no_links && symlinkat(target, parent, temporary) == 0;
+    /* File systems without links have copies. */
+    bool links = !cache->hub->no_links && (ok || (errno != EPERM && errno != ENOTSUP));
+    if (!links) ok = copy_blob(cache, file, parent, temporary);
+    ok = ok && renameat(parent, temporary, parent, leaf) == 0;
+    int code = errno;
+    if (!ok) unlinkat(parent, temporary, 0);
+    close(parent);
+    free(target);
+    errno = code;
+    return ok ? QK_OK : fail_at(cache, "cannot write", file->path, err);
+}
+
+/* Without links the content itself moves into the snapshot. */
+static qk_status move_into_snapshot(const qk_cache *cache, const qk_hub_file *file,
+                                    const char *partial, qk_error *err)
+{
+    const char *leaf;
+    int parent = open_place(cache, file, &leaf, err);
+    if (parent < 0) return err->status;
+    qk_status s = QK_OK;
+    if (renameat(cache->blobs, partial, parent, leaf))
+        s = fail_at(cache, "cannot write", file->path, err);
+    close(parent);
+    return s;
+}
+
+qk_status qk_cache_install(const qk_cache *cache, const qk_hub_file *file, qk_error *err)
+{
+    char *partial = partial_name(file->digest);
+    qk_status s = QK_OK;
+    if (cache->hub->no_links)
+        s = move_into_snapshot(cache, file, partial, err);
+    else if (renameat(cache->blobs, partial, cache->blobs, file->digest) &&
+             !qk_cache_has_blob(cache, file)) /* made by another process, without locks */
+        s = fail_at(cache, "cannot rename", partial, err);
+    else
+        s = qk_cache_link(cache, file, err);
+    free(partial);
+    return s;
+}
+
+/* ---- without the Hub ---- */
+
+static qk_status list_below(const qk_cache *cache, const char *inside, int depth, qk_names *out,
+                            qk_error *err)
+{
+    char *folder = qk_path_join(cache->snapshot, inside);
+    qk_names names = {0};
+    qk_status s = qk_list_dir(folder, &names, err);
+    for (size_t i = 0; i < names.count && s == QK_OK; i++) {
+        char *path = *inside ? qk_path_join(inside, names.items[i]) : qk_strdup(names.items[i]);
+        char *full = qk_path_join(cache->snapshot, path);
+        struct stat st;
+        bool own_folder = lstat(full, &st) == 0 && S_ISDIR(st.st_mode);
+        if (own_folder && depth < DEEPEST)
+            s = list_below(cache, path, depth + 1, out, err);
+        else if (!own_folder && qk_is_file(full) && qk_check_file_name(path, err) == QK_OK)
+            qk_names_add(out, path);
+        free(path);
+        free(full);
+    }
+    qk_names_free(&names);
+    free(folder);
+    return s;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+qk_status qk_cache_list(const qk_cache *cache, qk_names *out, qk_error *err)
+{
+    QK_TRY(list_below(cache, "", 0, out, err));
+    if (out->count) qsort(out->items, out->count, sizeof *out->items, by_bytes);
+    return QK_OK;
+}

@@ -1,0 +1,36 @@
+/* A repository at one commit, as a folder on this disk: first its list of files, then the contents
+ * of those that somebody needs.
+ *
+ *   revision -> commit -> listing        from the Hub, or from the cache: offline, for a commit
+ *                                        whose listing is kept, or when the Hub cannot be reached
+ *   files    -> snapshots/COMMIT/PATH    what is there already costs no request
+ *
+ * next: engine/inputs.h */
+#pragma once
+
+#include "hub/cache.h"
+
+typedef struct qk_snapshot {
+    const qk_hub *hub;
+    qk_repo repo; /* owned copies */
+    qk_cache cache;
+    qk_hub_listing listing; /* sizes are UINT64_MAX when only names are known */
+    bool from_cache;        /* the Hub was not asked, or did not answer: `why` */
+    bool listing_is_kept;
+    qk_error why;
+} qk_snapshot;
+
+/* Finds commit and listing. revision NULL: main. On error *s needs no close. The hub is borrowed.
+ */
+qk_status qk_snapshot_open(qk_snapshot *s, const qk_hub *hub, qk_repo_type type, const char *repo,
+                           const char *revision, qk_error *err);
+void qk_snapshot_close(qk_snapshot *s);
+
+/* cache/snapshots/COMMIT; there after the first fetch. */
+const char *qk_snapshot_folder(const qk_snapshot *s);
+bool qk_snapshot_has(const qk_snapshot *s, const char *path);
+/* Makes the files complete in the folder. QK_ERR_NOTFOUND for a path that the commit does not have.
+ * Without the Hub, what is not in the cache is an error, and `why` is its reason. */
+qk_status qk_snapshot_fetch(qk_snapshot *s, const qk_names *paths, qk_error *err);
+/* The same for those of the paths that exist; absent ones are marked as such in the cache. */
+qk_status qk_snapshot_fetch_present(qk_snapshot *s, const char *const *paths, qk_error *err);
