@@ -85,7 +85,8 @@ static int by_text(const void *a, const void *b)
 
 static void list_names(joiner *j)
 {
-    for (size_t i = 0; i < j->m->remote->listing.count; i++) add_name(j, j->m->remote->listing.files[i].path);
+    for (size_t i = 0; i < j->m->remote->listing.count; i++)
+        add_name(j, j->m->remote->listing.files[i].path);
     for (size_t i = 0; i < j->m->files->count; i++) add_name(j, j->m->files->items[i].name);
     if (j->names.count) qsort(j->names.items, j->names.count, sizeof *j->names.items, by_text);
 }

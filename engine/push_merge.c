@@ -56,7 +56,8 @@ static size_t count_foreign(const qk_push_merge *m, const char *split)
 {
     size_t n = 0;
     for (size_t i = 0; i < m->remote->listing.count; i++)
-        n += is_data(m->remote->listing.files[i].path, split) && !is_equal(m, &m->remote->listing.files[i]);
+        n += is_data(m->remote->listing.files[i].path, split) &&
+             !is_equal(m, &m->remote->listing.files[i]);
     return n;
 }
 

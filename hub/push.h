@@ -24,9 +24,9 @@ typedef struct qk_push {
     bool delete_stale;   /* files of the branch that the list does not have are deleted */
     size_t part_files;   /* of the next commit: smaller after the server refused a larger one */
     size_t files_sent, commits, files_deleted;
-    bool fresh; /* the head was asked for just now */
+    bool fresh;    /* the head was asked for just now */
     bool was_slow; /* the last failure of a commit was a time-out or the like */
-    bool moved; /* the last commit did not fit: the branch has others by now */
+    bool moved;    /* the last commit did not fit: the branch has others by now */
 } qk_push;
 
 /* branch NULL: main. Strings are borrowed. Makes repository and branch when they are absent. */
