@@ -45,12 +45,14 @@ if [ -x $venv/bin/python ]; then
     suite "same bytes" 300 $py tests/interop/same_bytes.py
     suite "bad input" 300 $py tests/interop/bad_input.py
     suite "synth" 300 $py tests/interop/synth.py
+    suite "hub fixture" 300 $py tests/interop/hub_client.py
+    suite "hub push" 1200 $py tests/interop/hub_push.py
     for extra in tests/interop/parquet_read.py tests/interop/real_model.py; do
         [ -f $extra ] && suite "$(basename $extra .py)" 600 $py $extra
     done
 else
     echo "SKIPPED: all suites that need Python readers"
-    skipped=$((skipped + 6))
+    skipped=$((skipped + 8))
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
