@@ -77,14 +77,14 @@ def texts(first, last):
             for i in range(first, last)]
 
 
-def capture(folder, first=0, last=6, *settings, layout="prefix"):
+def capture(folder, first=0, last=6, *settings, layout="prefix", rows=None):
     """A copy of the final/ of a run over rows first..last-1; the run itself is made once."""
-    key = (first, last, settings, layout)
+    key = (first, last, settings, layout, json.dumps(rows))
     if key not in _captures:
         work = TEMP / f"run{len(_captures)}"
         work.mkdir()
         make_workspace(work)
-        write_jsonl(work / "rows.jsonl", texts(first, last))
+        write_jsonl(work / "rows.jsonl", rows or texts(first, last))
         arguments = ["run", "config.yaml", "--quiet"]
         for s in ["dataset.path=rows.jsonl", f"output.layout={layout}", *settings]:
             arguments += ["--set", s]
@@ -460,6 +460,118 @@ def test_two_pushers_at_once_lose_no_rows(folder):
         total = assert_union(folder / f"cache{i}", *kept)
     assert moved > 0, "the pushes never met"
     return f"5 times {total} rows, {moved} commits came too late and were made anew"
+
+
+def full_rows(path):
+    """{(full id, position): vector} of a file beside its examples.parquet."""
+    ids = pq.read_table(path.parents[1] / "examples.parquet")["id"].to_pylist()
+    book = {}
+    for i in ids:
+        book.setdefault((i + (1 << 31)) % (1 << 32) - (1 << 31), set()).add(i)
+    known = {}
+    for first, n, i in json.loads((pq.read_metadata(path).metadata or {}).get(b"qkengine.shared_ids", b"[]")):
+        known.update({row: int(i) for row in range(first, first + n)})
+    out, table = {}, pq.read_table(path, columns=["example_id", "position", "vector"])
+    for row, (e, p, v) in enumerate(zip(*(table[c].to_pylist() for c in ("example_id", "position", "vector")))):
+        assert row in known or len(book[e]) == 1, (row, e)
+        key = known.get(row, next(iter(book[e]))), p
+        assert key not in out, key
+        out[key] = tuple(v)
+    return out
+
+
+def test_ids_that_share_their_low_32_bits(folder):
+    """Full ids decide, also in files that only one side has."""
+    HUB.reset()
+    said = [row["text"] for row in texts(0, 6)]
+    large = 1 << 32
+    sides = {"a": [1, 2, 3], "b": [large + 1, 2, large + 7], "c": [1, large + 1, 7]}
+    folders, want = {}, {}
+    for number, (side, ids) in enumerate(sides.items()):
+        rows = [{"id": i, "text": said[i % large % 6]} for i in ids]
+        layers = f"capture.layers=[0,{number + 1}]"
+        folders[side] = capture(folder / side, 0, 3, layers, "capture.heads=[0]", rows=rows)
+        for path in folders[side].rglob("l*/data.parquet"):
+            want.setdefault(path.parent.name, {}).update(full_rows(path))
+    for side in ("a", "b", "c", "a", "b"):
+        pushed(folders[side])
+    for path in download(folder / "cache").rglob("l*/data.parquet"):
+        assert full_rows(path) == want.pop(path.parent.name), path
+    assert not want
+
+
+def test_files_of_another_program(folder):
+    """Data without manifest.json and examples.parquet: rows are compared by what the files store."""
+    from huggingface_hub import HfApi
+    HUB.reset()
+    theirs, ours = capture(folder / "theirs", 0, 6), capture(folder / "ours", 3, 9)
+    for name in ("manifest.json", "examples.parquet"):
+        (theirs / "model" / name).unlink()
+    api = HfApi(token=TOKEN)
+    api.create_repo(REPO, repo_type="dataset")
+    api.upload_folder(repo_id=REPO, repo_type="dataset", folder_path=theirs)
+    kept = shutil.copytree(ours, folder / "before")
+    pushed(ours)
+    for path in download(folder / "cache").rglob("l*/data.parquet"):
+        name = path.relative_to(path.parents[2])
+        assert rows_of(path) == {**rows_of(theirs / name), **rows_of(kept / name)}, name
+    before = commits()
+    pushed(ours)
+    assert commits() == before
+
+
+@case(8, 9, 12, 16, 29)
+def test_faults_while_merging(folder):
+    """What comes from the branch is checked like everything else; the folder changes only as a whole."""
+    faults = {"corrupt": {"corrupt": True}, "cut": {"cut": 100}, "drop": {"drop": True}, "expired": {"status": 403},
+              "500": {"status": 500}, "gzip": {"gzip": True}, "html": {"html": True}}
+    base, more = capture(folder / "base", 0, 4, *SMALL), capture(folder / "more", 2, 6, *SMALL)
+    statuses = {}
+    for name, fault in faults.items():
+        for times in (1, -1):
+            HUB.reset()
+            pushed(base)
+            HUB.clear()
+            final = shutil.copytree(more, folder / "final")
+            HUB.fault(origin="storage", method="GET", match="/repos/", times=times, **fault)
+            first = push(final)
+            assert first.returncode in (0, 1, 3) and (times == 1 or first.returncode), (name, times, first.stderr)
+            if first.returncode:
+                assert local_tree(final) == local_tree(more), name
+                HUB.clear()
+                pushed(final)
+            statuses[first.returncode] = statuses.get(first.returncode, 0) + 1
+            assert_union(folder / f"cache-{name}{times}", base, more)
+            for r in requests("GET", "/resolve/") + requests("GET", "/tree/"):
+                assert len(r["path"].split("/resolve/" if "/resolve/" in r["path"] else "/tree/")[1].split("?")[0].split("/")[0]) == 40
+            shutil.rmtree(final)
+    return f"{2 * len(faults)} faults, exit statuses {statuses}"
+
+
+def test_kill_while_merging(folder):
+    random.seed(11)
+    base, more = capture(folder / "base", 0, 6), capture(folder / "more", 3, 9)
+    kept = [shutil.copytree(f, folder / f"{f.name}-before") for f in (base, more)]
+    HUB.reset()
+    pushed(base)
+    start = time.monotonic()
+    pushed(shutil.copytree(more, folder / "undisturbed"))
+    duration, want = time.monotonic() - start, HUB.tree(REPO)
+    killed = 0
+    for i in range(20):
+        HUB.reset()
+        pushed(base)
+        final = shutil.copytree(more, folder / f"f{i}")
+        process = subprocess.Popen([ROOT / "qkengine", "push", final, REPO], env=environment(), stderr=subprocess.DEVNULL)
+        time.sleep(random.random() * duration)
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+        pushed(final)
+        assert HUB.tree(REPO) == want, i
+        shutil.rmtree(final)
+    assert killed >= 10
+    assert_union(folder / "cache", *kept)
+    return f"{killed} pushes killed"
 
 
 def test_other_models_in_the_repository(folder):
