@@ -25,6 +25,7 @@ typedef struct pusher {
     qk_push push;
     qk_push_files files;
     qk_staging staging; /* folder/.qkengine */
+    qk_staging run;     /* of the run that writes the folder, or an empty name */
     char *card;         /* README.md for the branch when it is not the folder's, or NULL */
 } pusher;
 
@@ -167,9 +168,19 @@ static qk_status check_target(const pusher *p)
     return QK_OK;
 }
 
+/* data_root/final belongs to the runs of data_root: none may write while it is pushed, and one that
+ * died while it moved its files in is finished first. */
+static qk_status hold_runs(pusher *p)
+{
+    if (!qk_is_dir(p->run.folder)) return QK_OK;
+    QK_TRY(qk_staging_open(&p->run, p->run.folder, p->err));
+    return qk_commit_recover(&p->run, p->options->folder, p->err);
+}
+
 static qk_status push(pusher *p)
 {
     QK_TRY(check_target(p));
+    QK_TRY(hold_runs(p));
     QK_TRY(qk_staging_open(&p->staging, p->staging.folder, p->err));
     QK_TRY(qk_commit_recover(&p->staging, p->options->folder, p->err));
     QK_TRY(qk_push_snapshot_read(p->staging.folder, p->options->folder, &p->files, p->err));
@@ -191,12 +202,24 @@ static void fill_report(const pusher *p)
     memcpy(r->head, p->push.remote.head, sizeof r->head);
 }
 
+/* "data_root/staging" of "data_root/final", else "". */
+static char *run_staging(const char *folder)
+{
+    size_t n = strlen(folder);
+    while (n > 1 && folder[n - 1] == '/') n--;
+    bool is_final =
+        n >= 5 && !strncmp(folder + n - 5, "final", 5) && (n == 5 || folder[n - 6] == '/');
+    return is_final ? qk_strf("%.*sstaging", (int)(n - 5), folder) : qk_strdup("");
+}
+
 qk_status qk_push_folder(const qk_push_options *options, qk_push_report *report, qk_error *err)
 {
     *report = (qk_push_report){0};
     pusher p = {.options = options, .report = report, .err = err};
     char *state = qk_path_join(options->folder, ".qkengine");
+    char *run = run_staging(options->folder);
     p.staging = (qk_staging){.folder = state, .lock = -1};
+    p.run = (qk_staging){.folder = run, .lock = -1};
     qk_interrupt_install();
     qk_status s = qk_hub_open(&p.hub, NULL, err);
     if (s == QK_OK) {
@@ -207,7 +230,9 @@ qk_status qk_push_folder(const qk_push_options *options, qk_push_report *report,
     }
     qk_push_files_free(&p.files);
     qk_staging_close(&p.staging);
+    qk_staging_close(&p.run);
     free(p.card);
     free(state);
+    free(run);
     return s == QK_ERR_RESUME ? qk_push_keep(options, err) : s;
 }

@@ -249,6 +249,8 @@ qk_status qk_upload_files(qk_uploader *u, const qk_push_file *const *files, size
     qk_lfs_action *actions = qk_zalloc(n, sizeof *actions);
     qk_status result = ask(u, qk_uploader_line(u, 0), files, n, actions, &arena, err);
     bool stop = result != QK_OK;
+    size_t wanted = 0, sent = 0;
+    for (size_t i = 0; i < n; i++) wanted += actions[i].upload != NULL;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(QK_UPLOAD_THREADS)
     for (size_t i = 0; i < n; i++) {
         bool skip;
@@ -259,7 +261,9 @@ qk_status qk_upload_files(qk_uploader *u, const qk_push_file *const *files, size
         qk_status s = send_one(u, omp_get_thread_num(), files[i], &actions[i], &own);
 #pragma omp critical(upload)
         {
-            u->bytes_sent += files[i]->size;
+            u->bytes_sent += s == QK_OK ? files[i]->size : 0;
+            qk_progress(false, "uploading: file %zu of %zu of this part, %s sent", ++sent, wanted,
+                        qk_human_bytes((double)u->bytes_sent));
             if (s != QK_OK && result == QK_OK) {
                 result = s;
                 *err = own;

@@ -2,6 +2,7 @@
 
 The last lines count the cases of the edge-case list in design/hub.md, section 14, that a test here is about.
 """
+import fcntl
 import hashlib
 import json
 import os
@@ -762,6 +763,12 @@ def test_signals_and_second_push(folder):
     HUB.clear()
     pushed(final, "--branch", "b")
     assert_holds(final, "b")
+    # A run that works on the folder holds its push off.
+    (folder / "staging").mkdir()
+    with open(folder / "staging/lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused(final, 1, "another run is working here")
+    pushed(final)
 
 
 def test_kill_at_50_random_moments(folder):
