@@ -64,12 +64,14 @@ static void add_command(qk_buf *out, const qk_push_options *o)
 
 qk_status qk_push_keep(const qk_push_options *options, qk_error *err)
 {
-    qk_buf hint = {0};
-    if (*err->hint) qk_buf_addf(&hint, "%s; ", err->hint);
-    qk_buf_add_str(&hint, "to go on: ");
-    add_command(&hint, options);
-    snprintf(err->hint, sizeof err->hint, "%s", qk_buf_str(&hint));
-    qk_buf_free(&hint);
+    qk_buf command = {0};
+    add_command(&command, options);
+    const char *text = qk_buf_str(&command);
+    size_t used = strlen(err->hint);
+    /* The command is worth more than the reason's own hint. */
+    if (used + command.size + 16 > sizeof err->hint) used = 0;
+    snprintf(err->hint + used, sizeof err->hint - used, "%sto go on: %s", used ? "; " : "", text);
+    qk_buf_free(&command);
     return err->status = QK_ERR_RESUME;
 }
 

@@ -46,13 +46,14 @@ if [ -x $venv/bin/python ]; then
     suite "bad input" 300 $py tests/interop/bad_input.py
     suite "synth" 300 $py tests/interop/synth.py
     suite "hub fixture" 300 $py tests/interop/hub_client.py
-    suite "hub push" 1200 $py tests/interop/hub_push.py
+    suite "hub push" 600 $py tests/interop/hub_push.py
+    suite "hub push faults" 1200 $py tests/interop/hub_push_faults.py
     for extra in tests/interop/parquet_read.py tests/interop/real_model.py; do
         [ -f $extra ] && suite "$(basename $extra .py)" 600 $py $extra
     done
 else
     echo "SKIPPED: all suites that need Python readers"
-    skipped=$((skipped + 8))
+    skipped=$((skipped + 9))
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
