@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 
-os.environ.update(HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1",
+os.environ.update(HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_PROGRESS_BARS="1", HF_HUB_DISABLE_TELEMETRY="1",
                   HF_DATASETS_DISABLE_PROGRESS_BARS="1")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from hub.fixture import READ_TOKEN, TOKEN, Fixture  # noqa: E402
