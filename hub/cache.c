@@ -115,21 +115,9 @@ static void unique_name(char out[static 64], const char *stem)
     snprintf(out, 64, ".%.32s.%08x.tmp", stem, random);
 }
 
-static void tag_cache(const qk_cache *cache)
-{
-    static const char text[] = "Signature: 8a477f597d28d172789f06886806bc55\n"
-                               "# This folder can be made again: cachedir.org\n";
-    char *path = qk_path_join(cache->hub->cache, "CACHEDIR.TAG");
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (fd >= 0 && write(fd, text, sizeof text - 1) < 0) unlink(path);
-    if (fd >= 0) close(fd);
-    free(path);
-}
-
 qk_status qk_cache_prepare(qk_cache *cache, qk_error *err)
 {
     QK_TRY(qk_make_dirs(cache->folder, err));
-    tag_cache(cache);
     cache->root = open(cache->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (cache->root < 0) return fail_at(cache, "cannot open", "", err);
     const char *leaf;

@@ -8,8 +8,9 @@
  *                             trees/COMMIT.json         hub/listing.h
  *   CACHE/.locks/models--owner--name/DIGEST.lock        flock while a blob is made
  *
- * Below the repository's folder no link is followed on the way to a file that is written, so a
- * planted link cannot lead out of it. Files get their final names by rename only.
+ * Nothing else is put there: huggingface_hub calls unknown names a damaged cache (1.4.1 even a
+ * CACHEDIR.TAG). Below the repository's folder no link is followed on the way to a file that is
+ * written, so a planted link cannot lead out of it. Files get their final names by rename only.
  *
  * next: hub/download.h */
 #pragma once
@@ -39,7 +40,7 @@ bool qk_cache_has(const qk_cache *cache, const char *path, uint64_t size);
 qk_status qk_cache_prepare(qk_cache *cache, qk_error *err);
 /* Writes refs/REVISION when it says something else; not for a revision that is the commit. */
 qk_status qk_cache_write_ref(qk_cache *cache, const char *revision, qk_error *err);
-/* "trees/COMMIT.json", "../CACHEDIR.TAG" ... under the repository's folder, by a rename. */
+/* Writes "trees/COMMIT.json" and the like under the repository's folder, by a rename. */
 qk_status qk_cache_write(qk_cache *cache, const char *name, const void *bytes, size_t n,
                          qk_error *err);
 /* Leaves a mark in .no_exist; failures do not matter. */

@@ -36,6 +36,7 @@ typedef struct transfer {
     uint64_t at;   /* bytes that are written and in the digest */
     int round;     /* counts restarts: pieces of an older round are dropped */
     bool adding;   /* a worker writes outside of the mutex */
+    bool no_room;  /* writing failed: what is there would only be in the way */
 } transfer;
 
 typedef struct download {
@@ -172,6 +173,7 @@ static qk_status write_at(transfer *t, const uint8_t *bytes, size_t n, qk_error 
     for (size_t done = 0; done < n;) {
         ssize_t w = pwrite(t->fd, bytes + done, n - done, (off_t)(at + done));
         if (w < 0 && errno == EINTR) continue;
+        t->no_room = w <= 0;
         if (w <= 0) return qk_fail_errno(err, "cannot write", t->source.file->path);
         done += (size_t)w;
     }
@@ -193,7 +195,8 @@ static qk_status finish_file(download *d, transfer *t, bool *wrong, qk_error *er
                        "%s: the content that came is not the one that the Hub lists (%s %.12s...)",
                        file->path, strlen(file->digest) == 64 ? "SHA-256" : "git sha1",
                        file->digest);
-    if (fsync(t->fd)) return qk_fail_errno(err, "cannot write", file->path);
+    t->no_room = fsync(t->fd) != 0;
+    if (t->no_room) return qk_fail_errno(err, "cannot write", file->path);
     return qk_cache_install(d->cache, file, err);
 }
 
@@ -448,8 +451,7 @@ static void clean_up(download *d)
 {
     for (size_t i = 0; i < d->count; i++) {
         transfer *t = &d->files[i];
-        bool full = d->status == QK_ERR_RESUME && strstr(d->err.message, "the disk is full");
-        if (full && t->fd >= 0) qk_cache_drop_partial(d->cache, t->source.file->digest);
+        if (t->no_room) qk_cache_drop_partial(d->cache, t->source.file->digest);
         close_files(t);
         free(t->source.url);
         free(t->source.direct);

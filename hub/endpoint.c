@@ -223,7 +223,6 @@ static qk_status read_all(qk_hub *hub, const settings *set, const char *token, q
 {
     hub->offline = flag(set, "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE");
     hub->no_links = flag(set, "HF_HUB_DISABLE_SYMLINKS", NULL);
-    hub->etag_timeout = seconds(set, "HF_HUB_ETAG_TIMEOUT");
     hub->download_timeout = seconds(set, "HF_HUB_DOWNLOAD_TIMEOUT");
     char *home = find_home(set);
     hub->cache = expand_and_free(first_setting(set, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"));

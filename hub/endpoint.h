@@ -6,7 +6,7 @@
  *   HF_HOME                      ${XDG_CACHE_HOME:-~/.cache}/huggingface
  *   HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE  HF_HOME/hub
  *   HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, HF_HUB_DISABLE_SYMLINKS   1 ON YES TRUE
- *   HF_HUB_ETAG_TIMEOUT, HF_HUB_DOWNLOAD_TIMEOUT   seconds, 10
+ *   HF_HUB_DOWNLOAD_TIMEOUT      seconds of silence, 10
  *
  * `.env` in the working folder gives those of HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_HOME,
  * HF_HUB_CACHE and HF_HUB_OFFLINE that the environment does not have. HF_ENDPOINT is not read from
@@ -25,7 +25,7 @@ typedef struct qk_hub {
     bool offline;     /* no socket is opened */
     bool impatient;   /* a server that cannot be reached is not tried again; set by the caller */
     bool no_links;    /* snapshots hold files instead of links */
-    int etag_timeout, download_timeout; /* seconds */
+    int download_timeout; /* seconds of silence */
 } qk_hub;
 
 /* token: from the command line or a configuration, or NULL for the rules above. On error *hub needs

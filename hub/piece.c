@@ -62,7 +62,8 @@ static qk_status wrong(incoming *in, qk_error *err, const char *what)
 static qk_status check_identity(incoming *in, const qk_http_reply *reply, qk_error *err)
 {
     const char *commits[] = {reply->repo_commit, qk_http_header(reply, "x-repo-commit")};
-    const char *etags[] = {reply->linked_etag, qk_http_header(reply, "etag")};
+    const char *etags[] = {reply->linked_etag, qk_http_header(reply, "x-linked-etag"),
+                           qk_http_header(reply, "etag")};
     size_t n = reply->at_endpoint ? 2 : 1, known = 0;
     if (in->direct) return QK_OK;
     for (size_t i = 0; i < n; i++) {
@@ -73,12 +74,12 @@ static qk_status check_identity(incoming *in, const qk_http_reply *reply, qk_err
     }
     if (!known)
         return wrong(in, err, "the reply has no X-Repo-Commit: it does not come from a Hub");
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < (n == 2 ? 3 : 1); i++) {
         char digest[136];
         if (!etags[i] || !*etags[i]) continue;
         normalize(etags[i], digest);
         /* A server's own kind of tag is no digest; X-Linked-ETag always is one. */
-        bool other = i == 1 && strlen(digest) != strlen(in->source->file->digest);
+        bool other = i == 2 && strlen(digest) != strlen(in->source->file->digest);
         if (!other && strcasecmp(digest, in->source->file->digest) != 0)
             return wrong(in, err, "its ETag is not the digest of the listing");
     }

@@ -44,6 +44,7 @@ if [ -x $venv/bin/python ]; then
     suite "readers" 300 $py tests/interop/load.py
     suite "same bytes" 300 $py tests/interop/same_bytes.py
     suite "bad input" 300 $py tests/interop/bad_input.py
+    suite "hub pull" 900 $py tests/interop/hub_pull.py
     suite "synth" 300 $py tests/interop/synth.py
     suite "hub fixture" 300 $py tests/interop/hub_client.py
     suite "hub push" 600 $py tests/interop/hub_push.py
@@ -53,7 +54,7 @@ if [ -x $venv/bin/python ]; then
     done
 else
     echo "SKIPPED: all suites that need Python readers"
-    skipped=$((skipped + 9))
+    skipped=$((skipped + 10))
 fi
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

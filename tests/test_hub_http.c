@@ -90,7 +90,6 @@ static qk_hub hub_at(const server *s)
     return (qk_hub){.endpoint = qk_strf("http://127.0.0.1:%d", s->port),
                     .token = qk_strdup("hf_secretsecret"),
                     .token_from = qk_strdup("HF_TOKEN"),
-                    .etag_timeout = 2,
                     .download_timeout = 2};
 }
 

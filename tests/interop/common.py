@@ -9,6 +9,7 @@ import sys
 import traceback
 
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"   # before `datasets` is imported
+os.environ.setdefault("HF_HUB_OFFLINE", "1")            # only the tests of the Hub have one, on the loopback
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CASE = ROOT / "tests/data/capture/case1_llama_log_uniform"
 

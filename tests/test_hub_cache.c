@@ -1,0 +1,183 @@
+/* The parts of pulling that need no server: the cache's layout, listings, digests, patterns. */
+#include "tests/test.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "hub/cache.h"
+#include "hub/digest.h"
+#include "hub/match.h"
+
+#define COMMIT "0123456789abcdef0123456789abcdef01234567"
+
+static char folder[] = "/tmp/qk_hub_XXXXXX";
+
+static void test_patterns(void)
+{
+    static const struct {
+        const char *pattern, *path;
+        bool matches;
+    } cases[] = {
+        {"*", "a/b/.c", true},
+        {"**/*", "a", false},
+        {"**/*", "a/b", true},
+        {"*.json", "a/b.json", true},
+        {"*.json", "a/b.jsonl", false},
+        {"a?c", "abc", true},
+        {"a?c",
+         "a\xC3\xBC"
+         "c",
+         true},
+        {"a?c", "ac", false},
+        {"[a-c]x", "bx", true},
+        {"[!a-c]x", "bx", false},
+        {"[!a-c]x", "dx", true},
+        {"[]]x", "]x", true},
+        {"[x", "[x", true},
+        {"a*b*c", "a1b2b3c", true},
+        {"a*b*c", "a1b2b3", false},
+        {"", "", true},
+        {"", "a", false},
+        {"a", "", false},
+        {"*", "", true},
+        {"A", "a", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        CHECK_MSG(qk_path_matches(cases[i].pattern, cases[i].path) == cases[i].matches, "%s %s",
+                  cases[i].pattern, cases[i].path);
+}
+
+static bool digest_is(const char *text, size_t n, const char *digest)
+{
+    qk_hub_file file = {.path = "x", .size = n, .digest = digest};
+    qk_digest *d = qk_digest_begin(&file);
+    qk_digest_add(d, text, n);
+    bool same = qk_digest_end(d, &file);
+    qk_digest_free(d);
+    return same;
+}
+
+/* Of `git hash-object` and `sha256sum`. */
+static void test_digests(void)
+{
+    CHECK(digest_is("", 0, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"));
+    CHECK(digest_is("hello\n", 6, "ce013625030ba8dba906f756967f9e9ca394464a"));
+    CHECK(digest_is("hello\n", 6,
+                    "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"));
+    CHECK(!digest_is("hellO\n", 6, "ce013625030ba8dba906f756967f9e9ca394464a"));
+}
+
+static char *read_text(const char *path)
+{
+    qk_buf text = {0};
+    CHECK(qk_read_file(&text, path, 1 << 20, &test_error) == QK_OK);
+    qk_buf_str(&text);
+    return (char *)text.data;
+}
+
+static void test_layout(void)
+{
+    qk_hub hub = {.cache = folder};
+    qk_repo repo = {QK_REPO_DATASET, "me/my.data", "b/1"};
+    qk_cache c;
+    char commit[72], target[256] = "";
+    qk_cache_open(&c, &hub, &repo);
+    CHECK(!qk_cache_read_ref(&c, "b/1", commit));
+    CHECK(qk_cache_read_ref(&c, COMMIT, commit) && !strcmp(commit, COMMIT));
+    qk_cache_set_commit(&c, COMMIT);
+    CHECK(qk_cache_prepare(&c, &test_error) == QK_OK);
+    CHECK(qk_cache_write_ref(&c, "b/1", &test_error) == QK_OK);
+    char *path = qk_strf("%s/datasets--me--my.data/refs/b/1", folder);
+    char *text = read_text(path);
+    CHECK_STR(text, COMMIT);
+    CHECK(qk_cache_read_ref(&c, "b/1", commit));
+
+    qk_hub_file file = {"a/b/c.txt", 6, "ce013625030ba8dba906f756967f9e9ca394464a", ""};
+    int fd;
+    CHECK(!qk_cache_has(&c, file.path, file.size) && !qk_cache_has_blob(&c, &file));
+    CHECK(qk_cache_open_partial(&c, file.digest, &fd, &test_error) == QK_OK);
+    CHECK(write(fd, "hello\n", 6) == 6);
+    close(fd);
+    CHECK(qk_cache_install(&c, &file, &test_error) == QK_OK);
+    CHECK(qk_cache_has(&c, file.path, 6) && !qk_cache_has(&c, file.path, 7));
+    CHECK(qk_cache_has_blob(&c, &file));
+    char *link = qk_path_join(c.snapshot, file.path);
+    CHECK(readlink(link, target, sizeof target - 1) > 0);
+    CHECK_STR(target, "../../../../blobs/ce013625030ba8dba906f756967f9e9ca394464a");
+    qk_cache_note_absent(&c, "x/y");
+    free(path);
+    path = qk_strf("%s/datasets--me--my.data/.no_exist/" COMMIT "/x/y", folder);
+    CHECK_INT(qk_file_size(path), 0);
+    free(link);
+    free(path);
+    free(text);
+    qk_cache_close(&c);
+}
+
+static void test_locks(void)
+{
+    qk_hub hub = {.cache = folder};
+    qk_repo repo = {QK_REPO_MODEL, "me/m", "main"};
+    qk_cache c;
+    int first, second;
+    bool busy;
+    qk_cache_open(&c, &hub, &repo);
+    CHECK(qk_cache_lock(&c, "abc", &first, &busy, &test_error) == QK_OK && !busy);
+    CHECK(qk_cache_lock(&c, "abc", &second, &busy, &test_error) == QK_OK && busy && second < 0);
+    close(first);
+    CHECK(qk_cache_lock(&c, "abc", &second, &busy, &test_error) == QK_OK && !busy);
+    close(second);
+    char *path = qk_strf("%s/.locks/models--me--m/abc.lock", folder);
+    CHECK(qk_is_file(path));
+    free(path);
+    qk_cache_close(&c);
+}
+
+static void test_listing_file(void)
+{
+    qk_hub_listing l = {0}, again;
+    qk_hub_file files[] = {{"a/\"b\".bin", 5,
+                            "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03",
+                            "ce013625030ba8dba906f756967f9e9ca394464a"},
+                           {"c", 6, "ce013625030ba8dba906f756967f9e9ca394464a",
+                            "ce013625030ba8dba906f756967f9e9ca394464a"}};
+    l.files = files;
+    l.count = 2;
+    qk_buf text;
+    qk_hub_listing_json(&l, &text);
+    char *path = qk_path_join(folder, "trees.json");
+    CHECK(qk_write_file(path, text.data, text.size, &test_error) == QK_OK);
+    CHECK(qk_hub_listing_read(&again, path, &test_error) == QK_OK);
+    CHECK_INT(again.count, 2);
+    for (size_t i = 0; i < again.count && i < 2; i++) {
+        CHECK_STR(again.files[i].path, files[i].path);
+        CHECK_STR(again.files[i].digest, files[i].digest);
+        CHECK_INT(again.files[i].size, files[i].size);
+    }
+    qk_hub_listing_free(&again);
+    static const char *const bad[] = {
+        "{}",
+        "[]",
+        "{\"format_version\":2,\"files\":{}}",
+        "{\"format_version\":1,\"files\":[]}",
+        "{\"format_version\":1,\"files\":{\"../x\":{\"size\":1,\"blob_id\":"
+        "\"ce013625030ba8dba906f756967f9e9ca394464a\"}}}",
+        "{\"format_version\":1,\"files\":{\"x\":{\"size\":1,\"blob_id\":\"../y\"}}}"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CHECK(qk_write_file(path, bad[i], strlen(bad[i]), &test_error) == QK_OK);
+        CHECK_MSG(qk_hub_listing_read(&again, path, &test_error) != QK_OK, "%s", bad[i]);
+    }
+    free(path);
+    qk_buf_free(&text);
+}
+
+int main(void)
+{
+    if (!mkdtemp(folder)) return 1;
+    RUN(test_patterns);
+    RUN(test_digests);
+    RUN(test_layout);
+    RUN(test_locks);
+    RUN(test_listing_file);
+    return test_summary("hub cache");
+}
