@@ -216,25 +216,32 @@ static void add_this_run(qk_json_out *o, const qk_identity *id, const qk_unit_to
     qk_json_end(o, '}');
 }
 
+/* Everything before "runs". */
+static void write_head(qk_json_out *o, int head_dim, const qk_manifest_file *files, size_t n_files,
+                       int64_t examples, int64_t tokens)
+{
+    qk_json_begin(o, NULL, '{');
+    qk_json_add_str(o, "format", FORMAT);
+    qk_json_add_str(o, "build", qk_build());
+    qk_json_add_int(o, "head_dim", head_dim);
+    qk_json_add_int(o, "examples", examples);
+    qk_json_add_int(o, "tokens", tokens);
+    qk_json_begin(o, "files", '{');
+    for (size_t i = 0; i < n_files; i++) {
+        qk_json_begin(o, files[i].name, '{');
+        qk_json_add_int(o, "rows", (int64_t)files[i].rows);
+        qk_json_add_int(o, "bytes", (int64_t)files[i].bytes);
+        qk_json_end(o, '}');
+    }
+    qk_json_end(o, '}');
+}
+
 void qk_manifest_write(qk_buf *out, const qk_json *old, const qk_identity *id, int head_dim,
                        const qk_manifest_file *files, size_t n_files, int64_t examples,
                        int64_t tokens, const qk_unit_totals *units, size_t n_units)
 {
     qk_json_out o = {0};
-    qk_json_begin(&o, NULL, '{');
-    qk_json_add_str(&o, "format", FORMAT);
-    qk_json_add_str(&o, "build", qk_build());
-    qk_json_add_int(&o, "head_dim", head_dim);
-    qk_json_add_int(&o, "examples", examples);
-    qk_json_add_int(&o, "tokens", tokens);
-    qk_json_begin(&o, "files", '{');
-    for (size_t i = 0; i < n_files; i++) {
-        qk_json_begin(&o, files[i].name, '{');
-        qk_json_add_int(&o, "rows", (int64_t)files[i].rows);
-        qk_json_add_int(&o, "bytes", (int64_t)files[i].bytes);
-        qk_json_end(&o, '}');
-    }
-    qk_json_end(&o, '}');
+    write_head(&o, head_dim, files, n_files, examples, tokens);
     qk_json_begin(&o, "runs", '[');
     const qk_json *runs = qk_json_get(old, "runs");
     for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
@@ -245,4 +252,37 @@ void qk_manifest_write(qk_buf *out, const qk_json *old, const qk_identity *id, i
     qk_json_end(&o, '}');
     qk_buf_add_byte(&o.buf, '\n');
     *out = o.buf;
+}
+
+void qk_manifest_join(qk_buf *out, const qk_json *a, const qk_json *b, int head_dim,
+                      const qk_manifest_file *files, size_t n_files, int64_t examples,
+                      int64_t tokens)
+{
+    qk_json_out o = {0};
+    write_head(&o, head_dim, files, n_files, examples, tokens);
+    qk_json_begin(&o, "runs", '[');
+    const qk_json *runs = qk_json_get(a, "runs");
+    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
+        qk_json_add_tree(&o, NULL, r);
+    runs = qk_json_get(b, "runs");
+    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next) {
+        const qk_json *print = qk_json_get(r, "fingerprint");
+        if (!print || print->type != QK_JSON_T_STRING || !find_run(a, print->text))
+            qk_json_add_tree(&o, NULL, r);
+    }
+    qk_json_end(&o, ']');
+    qk_json_end(&o, '}');
+    qk_buf_add_byte(&o.buf, '\n');
+    *out = o.buf;
+}
+
+bool qk_manifest_covers(const qk_json *whole, const qk_json *part)
+{
+    const qk_json *runs = qk_json_get(part, "runs");
+    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next) {
+        const qk_json *print = qk_json_get(r, "fingerprint");
+        if (!print || print->type != QK_JSON_T_STRING || !find_run(whole, print->text))
+            return false;
+    }
+    return true;
 }

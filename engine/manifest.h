@@ -52,3 +52,10 @@ typedef struct qk_manifest_file {
 void qk_manifest_write(qk_buf *out, const qk_json *old, const qk_identity *id, int head_dim,
                        const qk_manifest_file *files, size_t n_files, int64_t examples,
                        int64_t tokens, const qk_unit_totals *units, size_t n_units);
+/* The manifest of two that describe parts of one split: the runs of a (may be NULL), then those of
+ * b that a lacks. The caller frees the buffer. */
+void qk_manifest_join(qk_buf *out, const qk_json *a, const qk_json *b, int head_dim,
+                      const qk_manifest_file *files, size_t n_files, int64_t examples,
+                      int64_t tokens);
+/* Whether `whole` holds every run of `part`. */
+bool qk_manifest_covers(const qk_json *whole, const qk_json *part);

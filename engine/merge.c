@@ -65,19 +65,9 @@ static qk_status merged_path(merger *m, const char *relative, char **out)
 
 /* ---- examples ---- */
 
-/* The example's id and a piece of its digest stand for it. */
-static bool is_new_example(merger *m, const qk_unit_example *e)
-{
-    int64_t digest;
-    int32_t more;
-    memcpy(&digest, e->sha256, 8);
-    memcpy(&more, e->sha256 + 8, 4);
-    return qk_pairset_add(&m->examples_seen, e->id ^ digest, more & INT32_MAX);
-}
-
 static qk_status write_example(merger *m, const qk_unit_example *e)
 {
-    if (m->context.keep_pairs_once && !is_new_example(m, e)) return QK_OK;
+    if (m->context.keep_pairs_once && !qk_example_is_new(&m->examples_seen, e)) return QK_OK;
     m->report.examples++;
     m->report.tokens += e->tokens;
     return qk_examples_append(m->examples_out, e, m->err);

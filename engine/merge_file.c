@@ -20,6 +20,8 @@ static void remember_old_rows(qk_merge_file *f, const qk_merge_context *c, const
     for (size_t i = 0; i < rows->n; i++) {
         int64_t id;
         uint64_t row = f->rows + i;
+        if (f->keep_all_stored)
+            qk_pairset_add(&f->all_stored, rows->example_id[i], rows->position[i]);
         if (qk_id_runs_find(known, row, &id) ||
             qk_id_book_find(c->old_ids, rows->example_id[i], &id) == 1) {
             qk_pairset_add(&f->seen, id, rows->position[i]);
@@ -118,6 +120,66 @@ qk_status qk_merge_file_add(qk_merge_file *f, const qk_merge_context *c, const q
     return kept ? qk_rows_append(f->writer, &block_rows, err) : QK_OK;
 }
 
+/* Whether this file lacks a row of another one. A row whose full id nobody knows is compared by
+ * what files store. */
+static bool lacks(qk_merge_file *f, const int64_t *id, int32_t stored, int32_t position)
+{
+    if (!id)
+        return !qk_pairset_has(&f->all_stored, stored, position) &&
+               qk_pairset_add(&f->seen_stored, stored, position);
+    return !qk_pairset_has(&f->seen_stored, stored, position) &&
+           qk_pairset_add(&f->seen, *id, position);
+}
+
+/* The rows of one block that are new; `first` counts rows of the other file. */
+static qk_status add_block(qk_merge_file *f, const qk_merge_context *c, const qk_id_runs *known,
+                           const qk_id_book *ids, const qk_file_rows *rows, uint64_t first,
+                           qk_error *err)
+{
+    size_t kept = 0, d = (size_t)c->format.d;
+    columns out = make_columns(f, rows->n);
+    qk_buf_clear(&f->vectors);
+    for (size_t i = 0; i < rows->n; i++) {
+        int64_t id;
+        bool is_known = qk_id_runs_find(known, first + i, &id) ||
+                        qk_id_book_find(ids, rows->example_id[i], &id) == 1;
+        if (!lacks(f, is_known ? &id : NULL, rows->example_id[i], rows->position[i])) continue;
+        if (is_known) note_shared(f, c, f->rows + kept, id);
+        out.bucket[kept] = rows->bucket[i];
+        out.example_id[kept] = rows->example_id[i];
+        out.position[kept] = rows->position[i];
+        out.window[kept] = rows->window[i];
+        out.token_str[kept++] = rows->token_str ? rows->token_str[i] : NULL;
+        qk_buf_add(&f->vectors, rows->vectors + i * d, d * sizeof(float));
+    }
+    qk_file_rows block = {
+        kept,       out.bucket,   out.example_id, out.position, (const float *)f->vectors.data,
+        out.window, out.token_str};
+    f->rows += kept;
+    f->added += kept;
+    return kept ? qk_rows_append(f->writer, &block, err) : QK_OK;
+}
+
+qk_status qk_merge_file_add_file(qk_merge_file *f, const qk_merge_context *c, const char *path,
+                                 const qk_id_book *ids, qk_error *err)
+{
+    qk_rows_reader *other = NULL;
+    qk_id_runs known = {0};
+    uint64_t first = 0;
+    QK_TRY(qk_rows_open(&other, path, c->format.d, err));
+    qk_status s = qk_id_runs_read(&known, qk_rows_shared_ids(other), path, err);
+    while (s == QK_OK) {
+        qk_file_rows rows;
+        s = qk_rows_next(other, &rows, err);
+        if (s != QK_OK || !rows.n) break;
+        s = add_block(f, c, &known, ids, &rows, first, err);
+        first += rows.n;
+    }
+    qk_id_runs_free(&known);
+    qk_rows_close(other);
+    return s;
+}
+
 qk_status qk_merge_file_commit(qk_merge_file *f, qk_error *err)
 {
     char *shared = qk_id_runs_write(&f->shared);
@@ -132,6 +194,7 @@ void qk_merge_file_free(qk_merge_file *f)
     qk_rows_abort(f->writer);
     qk_pairset_free(&f->seen);
     qk_pairset_free(&f->seen_stored);
+    qk_pairset_free(&f->all_stored);
     qk_id_runs_free(&f->shared);
     qk_buf_free(&f->vectors);
     qk_buf_free(&f->columns);

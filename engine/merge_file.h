@@ -26,7 +26,9 @@ typedef struct qk_merge_file {
     qk_rows_writer *writer;
     uint64_t rows, added, bytes;
     qk_pairset seen;        /* (full id, position) */
-    qk_pairset seen_stored; /* (stored id, position) of old rows whose full id nobody knows */
+    qk_pairset seen_stored; /* (stored id, position) of rows whose full id nobody knows */
+    qk_pairset all_stored;  /* the same of all rows; filled for qk_merge_file_add_file */
+    bool keep_all_stored;
     qk_id_runs shared;
     qk_buf vectors, columns, strings; /* reused between blocks */
 } qk_merge_file;
@@ -38,5 +40,8 @@ qk_status qk_merge_file_open(qk_merge_file *f, const qk_merge_context *c, const 
 qk_status qk_merge_file_add(qk_merge_file *f, const qk_merge_context *c, const qk_unit *unit,
                             const qk_unit_block *block, int32_t h, const qk_unit_rows *rows,
                             qk_error *err);
+/* Appends the rows of another file that this one lacks; ids: of the examples.parquet beside it. */
+qk_status qk_merge_file_add_file(qk_merge_file *f, const qk_merge_context *c, const char *path,
+                                 const qk_id_book *ids, qk_error *err);
 qk_status qk_merge_file_commit(qk_merge_file *f, qk_error *err);
 void qk_merge_file_free(qk_merge_file *f);

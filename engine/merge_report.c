@@ -6,8 +6,7 @@
 
 #include "engine/rows_file.h"
 
-/* "l00h03q" -> 0, 3, 'q'; false for any other name. */
-static bool parse_name(const char *name, int *layer, int *head, qk_kind *kind)
+bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind)
 {
     char letter, rest;
     if (sscanf(name, "l%4dh%4d%c%c", layer, head, &letter, &rest) != 3) return false;
@@ -68,7 +67,7 @@ static qk_status find_own_others(qk_merge_report *r, qk_error *err)
         qk_card_file file = {.split = r->plan->split};
         uint64_t bytes;
         int d;
-        if (!parse_name(names.items[i], &file.layer, &file.head, &file.kind) ||
+        if (!qk_parse_file_name(names.items[i], &file.layer, &file.head, &file.kind) ||
             is_known(r, names.items[i]))
             continue;
         s = count_file(r->plan->split_folder, names.items[i], &file, &bytes, &d, err);
@@ -85,17 +84,16 @@ static const char *text_of(qk_arena *arena, const qk_json *v)
     return v && v->type == QK_JSON_T_STRING ? qk_arena_strndup(arena, v->text, v->length) : NULL;
 }
 
-/* What the card says of a split, from the identity of its last run. */
-static void describe(qk_merge_report *r, qk_card_split *split, const qk_json *identity)
+void qk_describe_split(qk_card_split *split, const qk_json *identity, qk_arena *arena)
 {
     const qk_json *c = qk_json_get(identity, "config");
     const qk_json *dataset = qk_json_get(c, "dataset"), *model = qk_json_get(c, "model"),
                   *capture = qk_json_get(c, "capture");
-    split->model = text_of(&r->arena, qk_json_get(model, "name"));
-    split->dtype = text_of(&r->arena, qk_json_get(model, "dtype"));
-    split->dataset = text_of(&r->arena, qk_json_get(dataset, "path"));
-    split->dataset_split = text_of(&r->arena, qk_json_get(dataset, "split"));
-    split->sampling = text_of(&r->arena, qk_json_get(qk_json_get(capture, "sampler"), "type"));
+    split->model = text_of(arena, qk_json_get(model, "name"));
+    split->dtype = text_of(arena, qk_json_get(model, "dtype"));
+    split->dataset = text_of(arena, qk_json_get(dataset, "path"));
+    split->dataset_split = text_of(arena, qk_json_get(dataset, "split"));
+    split->sampling = text_of(arena, qk_json_get(qk_json_get(capture, "sampler"), "type"));
 }
 
 static qk_card_split *add_split(qk_merge_report *r, const char *name, const char *folder)
@@ -125,7 +123,7 @@ static qk_status add_other_split(qk_merge_report *r, const char *name, qk_error 
     for (size_t i = 0; i < names.count && s == QK_OK; i++) {
         qk_card_file file = {.split = split};
         uint64_t bytes;
-        if (!parse_name(names.items[i], &file.layer, &file.head, &file.kind)) continue;
+        if (!qk_parse_file_name(names.items[i], &file.layer, &file.head, &file.kind)) continue;
         s = count_file(folder, names.items[i], &file, &bytes, &info.head_dim, err);
         if (s != QK_OK || !bytes) continue;
         QK_GROW(r->others, r->n_others, r->others_capacity);
@@ -138,7 +136,7 @@ static qk_status add_other_split(qk_merge_report *r, const char *name, qk_error 
     }
     info.examples = count_of(qk_json_get(manifest, "examples"));
     info.tokens = count_of(qk_json_get(manifest, "tokens"));
-    describe(r, &info, qk_json_get(run, "identity"));
+    qk_describe_split(&info, qk_json_get(run, "identity"), &r->arena);
     *add_split(r, split, split) = info;
     return QK_OK;
 }
@@ -180,7 +178,7 @@ void qk_merge_report_card(qk_merge_report *r, const qk_identity *id, qk_buf *out
     r->splits[0].head_dim = r->plan->spec.d;
     r->splits[0].examples = r->examples;
     r->splits[0].tokens = r->tokens;
-    describe(r, &r->splits[0], id->tree);
+    qk_describe_split(&r->splits[0], id->tree, &r->arena);
     size_t n = r->n_files + r->n_others;
     qk_card_file *all = qk_alloc(n, sizeof *all);
     if (r->n_files) memcpy(all, r->files, r->n_files * sizeof *all);

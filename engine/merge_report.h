@@ -1,5 +1,5 @@
 /* What a merge leaves beside the data: numbers for manifest.json and README.md.
- * Private to merge*.c. */
+ * Private to merge*.c and push_*.c. */
 #pragma once
 
 #include "engine/card.h"
@@ -29,3 +29,8 @@ void qk_merge_report_manifest(qk_merge_report *r, const qk_identity *id, const q
                               size_t n_units, qk_buf *out);
 void qk_merge_report_card(qk_merge_report *r, const qk_identity *id, qk_buf *out);
 void qk_merge_report_free(qk_merge_report *r);
+
+/* "l00h03q" -> 0, 3, 'q'; false for any other name. */
+bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind);
+/* What the card says of a split, from the identity of its last run; strings live in the arena. */
+void qk_describe_split(qk_card_split *split, const qk_json *identity, qk_arena *arena);

@@ -52,6 +52,9 @@ if [ -x $venv/bin/python ]; then
     suite "tables" 300 $py tests/interop/tables.py
     suite "hub pull" 900 $py tests/interop/hub_pull.py
     suite "synth" 300 $py tests/interop/synth.py
+    suite "hub fixture" 300 $py tests/interop/hub_client.py
+    suite "hub push" 600 $py tests/interop/hub_push.py
+    suite "hub push faults" 1200 $py tests/interop/hub_push_faults.py
     suite "Parquet files" 300 $py tests/interop/parquet_read.py
     suite "tokenizers against the package" 600 $py tests/interop/tokenizer_fuzz.py
     suite "real model" 600 $py tests/interop/real_model.py

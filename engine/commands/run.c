@@ -5,6 +5,7 @@
 
 #include "engine/base/log.h"
 #include "engine/commands/cli.h"
+#include "engine/push.h"
 
 static void print_json(const qk_run_result *r)
 {
@@ -39,6 +40,24 @@ static void report(const qk_run_result *r)
             r->final_folder);
 }
 
+/* The run is safe in final/ by now: whatever stops the push, the same push goes on later. */
+static qk_status push(const qk_config *c, const qk_run_result *result, qk_error *err)
+{
+    qk_push_options options = {
+        .folder = result->final_folder,
+        .repo = c->output.hf_repo_id,
+        .branch = c->output.hf_branch,
+        .is_private = c->output.is_private,
+    };
+    if (!options.repo || !*options.repo) return QK_OK;
+    qk_push_report pushed;
+    qk_status s = qk_push_folder(&options, &pushed, err);
+    if (s != QK_OK) return s == QK_ERR_RESUME ? s : qk_push_keep(&options, err);
+    qk_info("%s: %zu of %zu files sent, %zu merged, head %.12s", options.repo, pushed.sent,
+            pushed.files, pushed.merged, pushed.head);
+    return QK_OK;
+}
+
 static qk_status run(const qk_args *args, qk_error *err)
 {
     const char *const *settings;
@@ -50,6 +69,7 @@ static qk_status run(const qk_args *args, qk_error *err)
     qk_status s = qk_run(&config, &result, err);
     if (s == QK_OK) report(&result);
     if (s == QK_OK && qk_has(args, "json")) print_json(&result);
+    if (s == QK_OK) s = push(&config, &result, err);
     qk_config_free(&config);
     return s;
 }
@@ -67,7 +87,8 @@ const qk_command qk_command_run = {
     .summary = "run the model over the dataset and write the sampled queries and keys",
     .details = "Results go to output.data_root/final. Work in progress is kept in "
                "output.data_root/staging:\n"
-               "after a crash, a signal or a full disk the same command goes on where it stopped.",
+               "after a crash, a signal or a full disk the same command goes on where it stopped.\n"
+               "With output.hf_repo_id the result is pushed at the end.",
     .options = options,
     .least = 1,
     .most = 1,

@@ -1,0 +1,108 @@
+/* See fetch.h. */
+#include "hub/fetch.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/file.h"
+#include "hub/digest.h"
+#include "hub/errors.h"
+
+enum { TRIES = 3 };
+
+typedef struct fetching {
+    const qk_hub_file *file;
+    const char *path;
+    qk_writer out;
+    qk_digest *digest; /* of what has arrived */
+    uint64_t size;
+} fetching;
+
+static void drop(fetching *f)
+{
+    if (f->out.file) qk_writer_abort(&f->out);
+    qk_digest_free(f->digest);
+    f->digest = NULL;
+    f->size = 0;
+}
+
+static qk_status begin(void *context, const qk_http_reply *reply, qk_error *err)
+{
+    (void)reply;
+    fetching *f = context;
+    drop(f);
+    f->digest = qk_digest_begin(f->file);
+    return qk_writer_open(&f->out, f->path, err);
+}
+
+static qk_status data(void *context, const void *bytes, size_t n, qk_error *err)
+{
+    fetching *f = context;
+    f->size += n;
+    if (f->size > f->file->size)
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: longer than the listing says", f->file->path);
+    qk_writer_add(&f->out, bytes, n);
+    qk_digest_add(f->digest, bytes, n);
+    return QK_OK;
+}
+
+static bool is_right(fetching *f)
+{
+    return f->size == f->file->size && f->digest && qk_digest_end(f->digest, f->file);
+}
+
+static qk_status try_once(qk_http *http, const qk_remote *r, fetching *f, bool *right,
+                          qk_error *err)
+{
+    char *url = qk_hub_resolve_url(r->hub, QK_REPO_DATASET, r->repo, r->head, f->file->path);
+    qk_http_sink sink = {f, begin, data};
+    qk_http_request q = {.url = url, .is_file = true, .sink = &sink};
+    qk_http_reply reply = {0};
+    qk_status s = qk_http_send(http, &q, &reply, err);
+    if (s == QK_OK && qk_reply_problem(&reply) != QK_PROBLEM_NONE)
+        s = qk_reply_error(r->hub, &reply, f->file->path, err);
+    *right = s == QK_OK && is_right(f);
+    if (*right) s = qk_writer_commit(&f->out, err);
+    drop(f);
+    qk_http_reply_free(&reply);
+    free(url);
+    return s;
+}
+
+static qk_status fetch(qk_http *http, const qk_remote *r, const qk_hub_file *file,
+                       const char *folder, qk_error *err)
+{
+    char *path = qk_path_join(folder, file->path), *parent = qk_strdup(path);
+    *strrchr(parent, '/') = 0;
+    fetching f = {.file = file, .path = path};
+    qk_status s = qk_make_dirs(parent, err);
+    bool right = false;
+    for (int i = 0; i < TRIES && s == QK_OK && !right; i++) s = try_once(http, r, &f, &right, err);
+    if (s == QK_OK && !right)
+        s = qk_fail(err, QK_ERR_RESUME, "run the same command again",
+                    "%s: the bytes that arrive are not those of the listing", file->path);
+    free(parent);
+    free(path);
+    return s;
+}
+
+qk_status qk_fetch_files(qk_uploader *lines, const qk_remote *remote,
+                         const qk_hub_file *const *files, size_t n, const char *folder,
+                         qk_error *err)
+{
+    qk_status result = QK_OK;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(QK_UPLOAD_THREADS)
+    for (size_t i = 0; i < n; i++) {
+        qk_error own = {0};
+        qk_http *http = qk_uploader_line(lines, omp_get_thread_num());
+        qk_status s = fetch(http, remote, files[i], folder, &own);
+        if (s == QK_OK) continue;
+#pragma omp critical(fetch)
+        {
+            result = s;
+            *err = own;
+        }
+    }
+    return result;
+}

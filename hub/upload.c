@@ -1,0 +1,280 @@
+/* See upload.h. */
+#include "hub/upload.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/interrupt.h"
+#include "engine/base/log.h"
+#include "hub/errors.h"
+#include "hub/lfs.h"
+#include "hub/oid.h"
+
+/* How often an object is asked for anew: its URL may have expired. */
+enum { MOST_BATCHES = 4 };
+
+static const char *const lfs_headers[] = {"Accept: application/vnd.git-lfs+json",
+                                          "Content-Type: application/vnd.git-lfs+json", NULL};
+
+qk_http *qk_uploader_line(qk_uploader *u, int thread)
+{
+    if (!u->lines[thread]) u->lines[thread] = qk_http_open(u->hub);
+    return u->lines[thread];
+}
+
+void qk_uploader_close(qk_uploader *u)
+{
+    for (int i = 0; i < QK_UPLOAD_THREADS; i++) qk_http_close(u->lines[i]);
+    *u = (qk_uploader){0};
+}
+
+/* ---- one object ---- */
+
+typedef struct sending {
+    qk_uploader *u;
+    qk_http *http;
+    const qk_push_file *file;
+    int fd;
+    qk_hasher *before, *now; /* of the bytes before this request's body, and of all sent */
+    bool refused;            /* the server said no: a fresh URL may help */
+    qk_http_reply reply;
+    qk_error *err;
+} sending;
+
+static bool is_fine(const qk_http_reply *reply)
+{
+    return reply->status >= 200 && reply->status < 300;
+}
+
+static void see(void *context, uint64_t at, const void *bytes, size_t n)
+{
+    sending *s = context;
+    if (at == 0) qk_hasher_copy(s->now, s->before);
+    qk_hasher_add(s->now, bytes, n);
+}
+
+static qk_status request(sending *s, const qk_http_request *q)
+{
+    QK_TRY(qk_http_send(s->http, q, &s->reply, s->err));
+    if (is_fine(&s->reply)) return QK_OK;
+    s->refused = true;
+    return qk_reply_error(s->u->hub, &s->reply, s->file->name, s->err);
+}
+
+static qk_status put(sending *s, const char *url, uint64_t offset, uint64_t size)
+{
+    qk_http_request q = {
+        .method = "PUT",
+        .url = url,
+        .body_is_file = true,
+        .body_file = s->fd,
+        .body_offset = offset,
+        .body_size = size,
+        .body_seen = see,
+        .body_context = s,
+        .without_token = true,
+    };
+    QK_TRY(request(s, &q));
+    qk_hasher_copy(s->before, s->now);
+    return QK_OK;
+}
+
+static qk_status post(sending *s, const char *href, qk_buf *body, bool without_token)
+{
+    char *url = qk_hub_fix_url(s->u->hub, href);
+    qk_http_request q = {
+        .method = "POST",
+        .url = url,
+        .headers = lfs_headers,
+        .body = body->data,
+        .body_size = body->size,
+        .without_token = without_token,
+        .seconds = 120,
+    };
+    qk_status status = request(s, &q);
+    qk_buf_free(body);
+    free(url);
+    return status;
+}
+
+static qk_status put_parts(sending *s, const qk_lfs_action *a, char **etags)
+{
+    for (size_t i = 0; i < a->n_parts; i++) {
+        uint64_t offset = i * a->chunk, left = s->file->size - offset;
+        char *url = qk_hub_fix_url(s->u->hub, a->parts[i]);
+        qk_status status = put(s, url, offset, left < a->chunk ? left : a->chunk);
+        free(url);
+        if (status != QK_OK) return status;
+        const char *etag = qk_http_header(&s->reply, "etag");
+        if (!etag || !*etag)
+            return qk_fail(s->err, QK_ERR_FORMAT, NULL, "%s: the storage gave part %zu no ETag",
+                           s->file->name, i + 1);
+        etags[i] = qk_strdup(etag);
+    }
+    return QK_OK;
+}
+
+static qk_status put_in_parts(sending *s, const qk_lfs_action *a)
+{
+    char **etags = qk_zalloc(a->n_parts, sizeof *etags);
+    qk_buf body = {0};
+    qk_status status = put_parts(s, a, etags);
+    if (status == QK_OK) {
+        qk_lfs_complete_body(&body, s->file->sha256, etags, a->n_parts);
+        status = post(s, a->upload, &body, true);
+    }
+    for (size_t i = 0; i < a->n_parts; i++) free(etags[i]);
+    free(etags);
+    return status;
+}
+
+static qk_status put_whole(sending *s, const qk_lfs_action *a)
+{
+    char *url = qk_hub_fix_url(s->u->hub, a->upload);
+    qk_status status = put(s, url, 0, s->file->size);
+    free(url);
+    return status;
+}
+
+static qk_status check_sent(sending *s)
+{
+    char sent[65];
+    qk_hasher_hex(s->now, sent);
+    QK_TRY(qk_push_file_check(s->file, s->fd, s->err));
+    if (!strcmp(sent, s->file->sha256)) return QK_OK;
+    return qk_fail(s->err, QK_ERR_RESUME, "wait until nothing writes to it",
+                   "%s: changes while it is pushed", s->file->path);
+}
+
+/* A file that has changed is the better reason for a request that failed. */
+static qk_status blame_file(sending *s, qk_status failed)
+{
+    qk_error changed;
+    if (qk_push_file_check(s->file, s->fd, &changed) == QK_OK) return failed;
+    *s->err = changed;
+    s->refused = false;
+    return changed.status;
+}
+
+static qk_status send_object(sending *s, const qk_lfs_action *a)
+{
+    QK_TRY(qk_push_file_open(s->file, &s->fd, s->err));
+    qk_hasher_reset(s->before);
+    qk_hasher_reset(s->now);
+    qk_status status = a->chunk ? put_in_parts(s, a) : put_whole(s, a);
+    if (status == QK_OK)
+        status = check_sent(s);
+    else
+        status = blame_file(s, status);
+    if (status == QK_OK && a->verify) {
+        qk_buf body = {0};
+        qk_lfs_verify_body(&body, s->file->sha256, s->file->size);
+        status = post(s, a->verify, &body, false);
+    }
+    close(s->fd);
+    return status;
+}
+
+/* ---- the batch ---- */
+
+static qk_status ask(qk_uploader *u, qk_http *http, const qk_push_file *const *files, size_t n,
+                     qk_lfs_action *actions, qk_arena *arena, qk_error *err)
+{
+    qk_lfs_object *objects = qk_alloc(n, sizeof *objects);
+    for (size_t i = 0; i < n; i++) objects[i] = (qk_lfs_object){files[i]->sha256, files[i]->size};
+    qk_buf body = {0};
+    qk_lfs_batch_body(&body, objects, n, u->branch);
+    char *url = qk_strf("%s/datasets/%s.git/info/lfs/objects/batch", u->hub->endpoint, u->repo);
+    qk_http_request q = {.method = "POST",
+                         .url = url,
+                         .headers = lfs_headers,
+                         .body = body.data,
+                         .body_size = body.size,
+                         .seconds = 60};
+    qk_http_reply reply = {0};
+    qk_status s = qk_http_send(http, &q, &reply, err);
+    if (s == QK_OK && !is_fine(&reply)) s = qk_reply_error(u->hub, &reply, u->repo, err);
+    if (s == QK_OK) s = qk_lfs_batch_parse(actions, objects, n, &reply.body, arena, err);
+    qk_http_reply_free(&reply);
+    qk_buf_free(&body);
+    free(objects);
+    free(url);
+    return s;
+}
+
+/* Sends one object; one that is refused gets fresh URLs, which may also say that it is stored. */
+static qk_status send_until_stored(sending *s, const qk_lfs_action *first)
+{
+    qk_arena arena = {0};
+    qk_lfs_action action = *first;
+    qk_status status = QK_OK;
+    for (int asked = 1; action.upload; asked++) {
+        s->refused = false;
+        status = send_object(s, &action);
+        if (status == QK_OK || !s->refused || asked == MOST_BATCHES) break;
+        qk_error why = *s->err;
+        status = ask(s->u, s->http, &s->file, 1, &action, &arena, s->err);
+        if (status != QK_OK) {
+            *s->err = why;
+            break;
+        }
+    }
+    qk_arena_free(&arena);
+    return status;
+}
+
+static qk_status send_one(qk_uploader *u, int thread, const qk_push_file *file,
+                          const qk_lfs_action *action, qk_error *err)
+{
+    QK_TRY(qk_interrupt_check(err));
+    sending s = {.u = u,
+                 .http = qk_uploader_line(u, thread),
+                 .file = file,
+                 .before = qk_hasher_new(),
+                 .now = qk_hasher_new(),
+                 .err = err};
+    qk_status status = send_until_stored(&s, action);
+    qk_http_reply_free(&s.reply);
+    qk_hasher_free(s.before);
+    qk_hasher_free(s.now);
+    return status;
+}
+
+qk_status qk_upload_files(qk_uploader *u, const qk_push_file *const *files, size_t n, qk_error *err)
+{
+    QK_ASSERT(n <= QK_LFS_MOST_OBJECTS);
+    qk_arena arena = {0};
+    qk_lfs_action *actions = qk_zalloc(n, sizeof *actions);
+    qk_status result = ask(u, qk_uploader_line(u, 0), files, n, actions, &arena, err);
+    bool stop = result != QK_OK;
+    size_t wanted = 0, sent = 0;
+    for (size_t i = 0; i < n; i++) wanted += actions[i].upload != NULL;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(QK_UPLOAD_THREADS)
+    for (size_t i = 0; i < n; i++) {
+        bool skip;
+#pragma omp atomic read
+        skip = stop;
+        if (skip || !actions[i].upload) continue;
+        qk_error own = {0};
+        qk_status s = send_one(u, omp_get_thread_num(), files[i], &actions[i], &own);
+#pragma omp critical(upload)
+        {
+            u->bytes_sent += s == QK_OK ? files[i]->size : 0;
+            qk_progress(false, "uploading: file %zu of %zu of this part, %s sent", ++sent, wanted,
+                        qk_human_bytes((double)u->bytes_sent));
+            if (s != QK_OK && result == QK_OK) {
+                result = s;
+                *err = own;
+            }
+        }
+        if (s != QK_OK) {
+#pragma omp atomic write
+            stop = true;
+        }
+    }
+    free(actions);
+    qk_arena_free(&arena);
+    return result;
+}
