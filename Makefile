@@ -95,7 +95,7 @@ EMULATED := $(foreach f,$(EMU_VEC),$(foreach v,1 4,$(B)/emulated/$(f).VEC.$(v).o
             $(foreach f,$(EMU_HEAD_DIM),$(foreach v,64 80 96 128 256,$(B)/emulated/$(f).HEAD_DIM.$(v).o))
 EMULATOR := $(patsubst %.c,$(B)/%.o,$(wildcard kernels/emulator/*.c) \
               kernels/cuda/lists.c kernels/cuda/ops.c kernels/cuda/ops_attention.c) $(EMULATED)
-$(B)/kernels/emulator/%.o $(B)/emulated/%.o: DEFINES += -DQK_EMULATOR
+$(B)/kernels/emulator/%.o $(B)/emulated/%.o $(B)/tests/test_cuda_emulator.o: DEFINES += -DQK_EMULATOR
 
 # build/../emulated/NAME.MACRO.VALUE.o from kernels/cuda/NAME.cu
 define emulated_rule
@@ -110,6 +110,14 @@ $(foreach o,$(EMULATED:$(B)/emulated/%.o=%),$(eval $(call emulated_rule,$(o))))
 $(B)/tests/test_cuda_%: $(B)/tests/test_cuda_%.o $(EMULATOR) $(LIB)
 	@echo '  LINK    $@'
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+# Every specialisation through NVRTC, where a CUDA toolkit is installed; no GPU is needed.
+$(B)/tests/cuda_nvrtc: $(B)/tests/cuda_nvrtc.o $(EMULATOR) $(LIB)
+	@echo '  LINK    $@'
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+.PHONY: cuda-gates
+cuda-gates: $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_cuda_*.c)) $(B)/tests/cuda_nvrtc
+	@tests/cuda_gates.sh $(B)
 -include $(EMULATOR:.o=.d)
 # ---- end of CUDA kernels without a GPU ----
 
@@ -150,6 +158,7 @@ help:
 	  'make demo      run it on a tiny checkpoint and a few texts of this repository' \
 	  'make test      every test; installs what it needs' \
 	  'make unit      only the C tests' \
+	  'make cuda-gates  the CUDA kernels, in full, without a GPU: emulator, NVRTC, seeded bugs' \
 	  'make check     include arrows, formatting, size limits' \
 	  'make bench     speed and memory against transformers' \
 	  'make fuzz T=60 fuzz every parser for T seconds each' \

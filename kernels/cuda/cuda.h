@@ -81,6 +81,8 @@ void cuda_add_rows(qk_device *, qk_tensor, qk_tensor, const int32_t *, const flo
 void cuda_qkv_post(qk_device *, qk_tensor, qk_tensor, const qk_qkv_post *, size_t);
 void cuda_attention(qk_device *, qk_tensor, qk_tensor, const qk_attention *);
 void cuda_gather(qk_device *, qk_tensor, qk_heads, const qk_layer_capture *);
+/* Dynamic shared memory of a rung of the attention ladder (1..3) for a padded head size. */
+size_t cuda_attention_shared(int rung, int head_dim);
 
 /* Queues a launch of `kernel` in kernels/cuda/FILE.cu. args: a struct of kernels/cuda/args.h. */
 void cuda_run(qk_device *dev, const cuda_launch *l);

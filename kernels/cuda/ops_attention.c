@@ -31,6 +31,13 @@ static int padded(int d)
     return -1;
 }
 
+size_t cuda_attention_shared(int number, int head_dim)
+{
+    const rung *r = &rungs[number - 1];
+    int i = padded(head_dim), rows = r->loads ? r->bm[i] + r->loads * r->bn[i] : 0;
+    return (size_t)(2 * head_dim * rows + r->extra);
+}
+
 /* The tensor cores want bfloat16 and rows whose heads are aligned to 16 bytes. */
 static bool fits_v3(qk_tensor qkv, qk_tensor o, int d)
 {
@@ -145,13 +152,18 @@ void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attenti
         .q = begin_capture(dev, &q, capture->q, capture->n_q, h->H, h->d, qkv.dtype, 0, qkv.rows),
         .k = begin_capture(dev, &k, capture->k, capture->n_k, h->K, h->d, qkv.dtype, 0, qkv.rows),
     };
-    size_t shared =
-        2 * (size_t)(head_dims[dim] * (r->bm[dim] + r->loads * r->bn[dim])) + (size_t)r->extra;
-    cuda_launch l = {r->file, r->file, "HEAD_DIM", head_dims[dim], n, 1, shared, &a, sizeof a};
+    cuda_launch l = {r->file,
+                     r->file,
+                     "HEAD_DIM",
+                     head_dims[dim],
+                     n,
+                     1,
+                     cuda_attention_shared(number, head_dims[dim]),
+                     &a,
+                     sizeof a};
     if (number == 1) {
         l.macro = "FORMAT";
         l.value = cuda_format(qkv.dtype);
-        l.shared_bytes = 0;
     }
     cuda_run(dev, &l);
     finish_capture(dev, &q, &a.q, h->d, qkv.dtype);

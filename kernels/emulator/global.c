@@ -2,6 +2,7 @@
  * 2 bytes. Blocks of one launch are ordered by nothing, launches by everything.
  *
  * next: kernels/emulator/tensor.c */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/base/error.h"
@@ -42,6 +43,23 @@ void emu_buffer_remove(const void *data)
         }
 }
 
+/* " (64 bytes behind the end of qkv)", for messages. */
+static const char *nearest(uintptr_t at)
+{
+    static char text[120];
+    uintptr_t best = 65536;
+    text[0] = 0;
+    for (int i = 0; i < n_buffers; i++) {
+        uintptr_t from = (uintptr_t)buffers[i].data, end = from + buffers[i].bytes;
+        uintptr_t distance = at < from ? from - at : at - end;
+        if (distance >= best) continue;
+        best = distance;
+        snprintf(text, sizeof text, " (%zu bytes %s of %s)", (size_t)distance,
+                 at < from ? "before the start" : "behind the end", buffers[i].name);
+    }
+    return text;
+}
+
 static buffer *find(const void *p, u32 bytes, u32 align, const char *what)
 {
     static int last; /* the next access is most likely to the same buffer */
@@ -58,13 +76,7 @@ static buffer *find(const void *p, u32 bytes, u32 align, const char *what)
                       (size_t)(at - from), buffers[n].name);
         return &buffers[n];
     }
-    for (int i = 0; i < n_buffers; i++) { /* just before or behind one? */
-        uintptr_t from = (uintptr_t)buffers[i].data;
-        if (at + 65536 >= from && at < from + buffers[i].bytes + 65536)
-            emu_fault("out of bounds: %s %lld bytes from the start of %s, which has %zu", what,
-                      (long long)(at - from), buffers[i].name, buffers[i].bytes);
-    }
-    emu_fault("out of bounds: %s in no buffer", what);
+    emu_fault("out of bounds: %s in no buffer%s", what, nearest(at));
 }
 
 void emu_global_read(const void *p, u32 bytes, u32 align, const char *what)

@@ -90,7 +90,7 @@ const u8 *emu_shared_read(u32 at, u32 n, const thread *t, bool whole_warp, const
     for (u32 i = word; i < word + n / 4; i++) {
         refuse_in_flight(at, i, what);
         if (shadows[i].write.block != emu_block.serial)
-            emu_fault("uninitialised: %s in %s that nobody wrote", what, name_of(at));
+            emu_fault("uninitialised: %s in %s, which nobody has written yet", what, name_of(at));
         const char *wrong = emu_shadow_read(&shadows[i], t, whole_warp);
         if (wrong) emu_fault("%s: %s (%s)", name_of(at), wrong, what);
     }
