@@ -135,7 +135,7 @@ check:
 	@tests/check_layers.sh && tests/check_style.sh
 
 format:
-	clang-format -i $$(git ls-files '*.c' '*.h' | grep -v unicode_tables)
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' | grep -v unicode_tables)
 
 bench: qkengine
 	@tests/bench/run.sh

@@ -250,6 +250,9 @@ static size_t run_route(const qk_backend *b, qk_device *dev, const void *shape, 
     qk_tensor sum = tensor(b, dev, "sum", QK_F32, s->T, s->D, x);
     qk_tensor y = tensor(b, dev, "y", QK_F32, s->T, s->D, x);
     const qk_routes *r = b->route(dev, tl, s->top_k, s->renormalise);
+    if (r->starts[0] != 0 || r->starts[s->E] != (int32_t)pairs) return 0; /* do not follow them */
+    for (size_t e = 0; e < s->E; e++)
+        if (r->starts[e] > r->starts[e + 1]) return 0;
     for (size_t e = 0; e <= s->E; e++) *at++ = (float)r->starts[e];
     for (size_t i = 0; i < pairs; i++) *at++ = (float)r->rows[i];
     memcpy(at, r->weights, pairs * sizeof *at), at += pairs;

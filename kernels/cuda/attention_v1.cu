@@ -10,7 +10,7 @@
  *                   [. . . . x]     pass 2: the same scores again, p and the sums
  *
  * tile        1 query row per warp, 4 per block      registers  ~60: q and o, d / 32 numbers each
- * shared      none                                   work list  tiles of 4 rows (kernels/cuda/worklist.h)
+ * shared      none                                   list  tiles of 4 rows (lists.c)
  * FLOPs       6 d per (query, key): q . k twice, p v once; causal: T^2 / 2 pairs per head
  * bytes       6 d per pair: K twice and V once for every row, from L2. That is the problem.
  *
@@ -39,8 +39,7 @@ DEVICE float element(const void *base, long long at)
 DEVICE void load_row(float *v, const void *base, long long at, int d)
 {
     int lane = thread_id() % WARP;
-    UNROLL for (int i = 0; i < PARTS; i++) v[i] =
-        i * WARP + lane < d ? element(base, at + i * WARP + lane) : 0;
+    EACH (i, PARTS) v[i] = i * WARP + lane < d ? element(base, at + i * WARP + lane) : 0;
 }
 
 /* s_j in each lane: the score of the row q against the key at base[at ..]. */
@@ -48,8 +47,8 @@ DEVICE float score(const attention_args *a, const float *q, long long at)
 {
     float k[PARTS], s = 0;
     load_row(k, a->qkv, at, a->d);
-    UNROLL for (int i = 0; i < PARTS; i++) s += q[i] * k[i];
-    UNROLL for (int mask = 16; mask; mask /= 2) s += shuffle_xor(s, mask);
+    EACH (i, PARTS) s += q[i] * k[i];
+    BUTTERFLY (mask, 16) s += shuffle_xor(s, mask);
     s *= a->scale;
     return a->soft_cap > 0 ? a->soft_cap * tanh_exact(s / a->soft_cap) : s;
 }
@@ -70,7 +69,7 @@ DEVICE void attend_row(const attention_args *a, const attention_tile *t, int row
         float v[PARTS], p = exp2_fast((score(a, q, j * a->qkv_stride + k_col) - largest) * LOG2E);
         load_row(v, a->qkv, j * a->qkv_stride + v_col, d);
         sum += p;
-        UNROLL for (int i = 0; i < PARTS; i++) o[i] += p * v[i];
+        EACH (i, PARTS) o[i] += p * v[i];
     }
     long long to = row * a->o_stride + t->head * d + lane;
     for (int i = 0; i * WARP + lane < d; i++) {

@@ -63,30 +63,32 @@ DEVICE void load_tile(const attention_args *a, u32 tile, int row, int end, int c
 DEVICE void scores(const attention_args *a, float s[4][4], u32 q_tile, u32 k_tile)
 {
     int y = thread_id() / 16, x = thread_id() % 16;
-    UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++) s[i][j] = 0;
+    EACH (i, 4)
+        EACH (j, 4) s[i][j] = 0;
     for (int c = 0; c < HEAD_DIM / 2; c++) {
         u32 q[4], k[4];
-        UNROLL for (int i = 0; i < 4; i++) q[i] = ld_shared_u32(pair_at(q_tile, 4 * y + i, c));
-        UNROLL for (int j = 0; j < 4; j++) k[j] = ld_shared_u32(pair_at(k_tile, x + 16 * j, c));
-        UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++) s[i][j] +=
-            low_bf16(q[i]) * low_bf16(k[j]) + high_bf16(q[i]) * high_bf16(k[j]);
+        EACH (i, 4) q[i] = ld_shared_u32(pair_at(q_tile, 4 * y + i, c));
+        EACH (j, 4) k[j] = ld_shared_u32(pair_at(k_tile, x + 16 * j, c));
+        EACH (i, 4)
+            EACH (j, 4)
+                s[i][j] += low_bf16(q[i]) * low_bf16(k[j]) + high_bf16(q[i]) * high_bf16(k[j]);
     }
-    UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++)
-    {
-        s[i][j] *= a->scale;
-        if (a->soft_cap > 0) s[i][j] = a->soft_cap * tanh_exact(s[i][j] / a->soft_cap);
-    }
+    EACH (i, 4)
+        EACH (j, 4) {
+            s[i][j] *= a->scale;
+            if (a->soft_cap > 0) s[i][j] = a->soft_cap * tanh_exact(s[i][j] / a->soft_cap);
+        }
 }
 
 /* Keys that the query must not see score minus infinity. q, k: numbers within the sequence. */
 DEVICE void mask_scores(const attention_args *a, float s[4][4], int first_q, int first_k)
 {
     int y = thread_id() / 16, x = thread_id() % 16;
-    UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++)
-    {
-        int q = first_q + 4 * y + i, k = first_k + x + 16 * j;
-        if (k > q || (a->window > 0 && k <= q - a->window)) s[i][j] = minus_infinity();
-    }
+    EACH (i, 4)
+        EACH (j, 4) {
+            int q = first_q + 4 * y + i, k = first_k + x + 16 * j;
+            if (k > q || (a->window > 0 && k <= q - a->window)) s[i][j] = minus_infinity();
+        }
 }
 
 /* One step of online softmax for 4 rows; p goes to shared memory. A row's 64 scores are held by 16
@@ -94,23 +96,21 @@ DEVICE void mask_scores(const attention_args *a, float s[4][4], int first_q, int
 DEVICE void softmax_step(float s[4][4], float *m, float *l, float o[4][COLUMNS], u32 p)
 {
     int y = thread_id() / 16, x = thread_id() % 16;
-    UNROLL for (int i = 0; i < 4; i++)
-    {
+    EACH (i, 4) {
         float largest = larger(larger(s[i][0], s[i][1]), larger(s[i][2], s[i][3])), sum = 0;
-        UNROLL for (int mask = 8; mask; mask /= 2) largest = larger(largest, shuffle_xor(largest, mask));
+        BUTTERFLY (mask, 8) largest = larger(largest, shuffle_xor(largest, mask));
         largest = larger(m[i], largest);
         float base = largest == minus_infinity() ? 0 : largest; /* nothing seen yet: p = 0 */
         float correction = exp2_fast((m[i] - base) * LOG2E);
-        UNROLL for (int j = 0; j < 4; j++)
-        {
+        EACH (j, 4) {
             float e = exp2_fast((s[i][j] - base) * LOG2E);
             st_shared_f32(p_at(p, 4 * y + i, x + 16 * j), e);
             sum += e;
         }
-        UNROLL for (int mask = 8; mask; mask /= 2) sum += shuffle_xor(sum, mask);
+        BUTTERFLY (mask, 8) sum += shuffle_xor(sum, mask);
         l[i] = l[i] * correction + sum;
         m[i] = largest;
-        UNROLL for (int c = 0; c < COLUMNS; c++) o[i][c] *= correction;
+        EACH (c, COLUMNS) o[i][c] *= correction;
     }
 }
 
@@ -120,20 +120,17 @@ DEVICE void add_values(float o[4][COLUMNS], u32 p, u32 v_tile)
     int y = thread_id() / 16, x = thread_id() % 16;
     for (int k = 0; k < BN; k++) {
         float weight[4];
-        UNROLL for (int i = 0; i < 4; i++) weight[i] = ld_shared_f32(p_at(p, 4 * y + i, k));
-        UNROLL for (int c = 0; c < COLUMNS / 2; c++)
-        {
+        EACH (i, 4) weight[i] = ld_shared_f32(p_at(p, 4 * y + i, k));
+        EACH (c, COLUMNS / 2) {
             u32 v = ld_shared_u32(pair_at(v_tile, k, x + 16 * c));
-            UNROLL for (int i = 0; i < 4; i++)
-            {
+            EACH (i, 4) {
                 o[i][2 * c] += weight[i] * low_bf16(v);
                 o[i][2 * c + 1] += weight[i] * high_bf16(v);
             }
         }
 #if COLUMNS % 2 /* HEAD_DIM = 80: the last 16 numbers are 8 pairs */
         u32 v = ld_shared_u32(pair_at(v_tile, k, 8 * (COLUMNS - 1) + x / 2));
-        UNROLL for (int i = 0; i < 4; i++) o[i][COLUMNS - 1] +=
-            weight[i] * (x % 2 ? high_bf16(v) : low_bf16(v));
+        EACH (i, 4) o[i][COLUMNS - 1] += weight[i] * (x % 2 ? high_bf16(v) : low_bf16(v));
 #endif
     }
 }
@@ -150,12 +147,12 @@ DEVICE void store_rows(const attention_args *a, const attention_tile *t, float o
                        const float *l)
 {
     int y = thread_id() / 16;
-    UNROLL for (int i = 0; i < 4; i++)
-    {
+    EACH (i, 4) {
         int row = t->first + 4 * y + i;
         bf16 *to = (bf16 *)a->o + row * a->o_stride + t->head * a->d;
-        UNROLL for (int c = 0; c < COLUMNS; c++) if (row < t->seq_end && column(c) < a->d)
-            st_u16(to + column(c), f32_to_bf16(o[i][c] / l[i]));
+        EACH (c, COLUMNS)
+            if (row < t->seq_end && column(c) < a->d)
+                st_u16(to + column(c), f32_to_bf16(o[i][c] / l[i]));
     }
 }
 
@@ -171,10 +168,9 @@ KERNEL(attention_v2, THREADS, attention_args)
     int first_q = t.first - t.seq_begin, first_k = 0; /* numbers within the sequence */
     if (a.window > 0 && first_q >= a.window) first_k = (first_q - a.window + 1) / BN * BN;
     float m[4], l[4] = {0}, o[4][COLUMNS];
-    UNROLL for (int i = 0; i < 4; i++)
-    {
+    EACH (i, 4) {
         m[i] = minus_infinity();
-        UNROLL for (int c = 0; c < COLUMNS; c++) o[i][c] = 0;
+        EACH (c, COLUMNS) o[i][c] = 0;
     }
     capture_tile(&a, &t, end, 2, thread_id() / WARP, THREADS / WARP);
     load_tile(&a, q_tile, t.first, end, t.head * a.d);

@@ -1,13 +1,13 @@
-/* Attention, third rung: tensor cores. For sm_80 and newer; the shipped kernel until a v4 for Hopper
- * (TMA, wgmma) takes its place there.
+/* Attention, third rung: tensor cores. For sm_80 and newer; the shipped kernel until a v4 for
+ * Hopper (TMA, wgmma) takes its place there.
  *
  * The same walk as the second rung; what changes is who multiplies and how numbers travel.
  *   mma        a warp multiplies 16 x 16 by 16 x 8 bfloat16 tiles: 4096 FLOPs per instruction
  *   ldmatrix   brings four 8 x 8 tiles from shared memory in the layout that mma wants
  *   registers  p never leaves them: the layout in which mma leaves S is the one it takes p in
- *   cp.async   the next tile comes while this one is used: V_n during S = Q K_n^T, K_(n-1) during p V_n
- *   swizzle    16-byte chunk c of row r lies at c ^ swizzle(r): the 8 rows of an 8 x 8 tile then lie
- *              in 8 different banks, and so do the 8 chunks of a row that cp.async writes
+ *   cp.async   the next tile comes while this one is used: V_n during Q K_n, K_(n-1) during p V_n
+ *   swizzle    chunks of 16 bytes change places within a row, by row: the 8 rows of an 8 x 8 tile
+ *              then lie in 8 different banks, and so do the 8 chunks that 8 lanes copy
  *
  *             BN keys                                 one warp: 16 MT rows, all BN keys, all of d
  *          +-----------+      time ->
@@ -17,15 +17,15 @@
  *   warp 3 +-----------+
  *
  * Keys are taken from the diagonal down, so the masked blocks come first (and, with a window, last)
- * and the long middle runs without a mask. exp is 2^x with log2 e folded into the scale; the row sum
- * is kept per thread and added up once at the end.
+ * and the long middle runs without a mask. exp is 2^x with log2 e folded into the scale; the row
+ * sum is kept per thread and added up once at the end.
  *
- *   HEAD_DIM   MT (BM)   BN   shared memory 2 d (BM + 2 BN)   registers (kernels/cuda/budgets.txt)
- *      64      2 (128)   64    32 KB
- *      80      2 (128)   64    40 KB     FLOPs  4 d per (query, key); causal: T^2 / 2 pairs per head
- *      96      2 (128)   64    48 KB     bytes  4 d / BM per pair from L2
- *     128      2 (128)   32    48 KB
- *     256      1 (64)    64    96 KB
+ *   HEAD_DIM   MT (BM)   BN   shared memory    registers of a thread: o 8 MT HEAD_DIM / 16,
+ *      64      2 (128)   64      32 KB         S 8 MT BN / 16, and some 70 for fragments and
+ *      80      2 (128)   64      40 KB         addresses; 255 is the limit, none are spilled
+ *      96      2 (128)   64      48 KB         (kernels/cuda/budgets.txt)
+ *     128      2 (128)   32      48 KB         FLOPs  4 d per (query, key), T^2 / 2 pairs per head
+ *     256      1 (64)    32      64 KB         bytes  4 d / BM per pair from L2
  *
  * Not measured yet: no GPU. From public measurements of kernels of this design: 280 to 340 TFLOP/s
  * on an H100 (causal, d = 128, 16k tokens), 170 to 185 on an A100.
@@ -41,7 +41,7 @@
 #endif
 #define THREADS 128
 #define WARPS 4
-#define MT (HEAD_DIM == 256 ? 1 : 2)  /* 16-row tiles per warp */
+#define MT (HEAD_DIM == 256 ? 1 : 2) /* 16-row tiles per warp */
 #define BM (16 * MT * WARPS)
 #define BN (HEAD_DIM >= 128 ? 32 : 64)
 #define CHUNKS (HEAD_DIM / 8) /* of 16 bytes in a row */
@@ -69,8 +69,9 @@ typedef struct state {
 
 /* ---- shared memory ---- */
 
-/* Rows of 8 n chunks all start in the same bank: 8 rows need 8 places. Rows of 8 n + 4 chunks start in
- * two, rows of 8 n + 2 in four, and need fewer: chunks move within groups of GROUP. */
+/* Where chunk c of row r lies: at c ^ swizzle(r). Rows of 8 n chunks all start in the same bank, so
+ * 8 rows need 8 places; rows of 8 n + 4 chunks start in two banks, rows of 8 n + 2 in four, and
+ * need fewer: chunks move within groups of GROUP. */
 #define GROUP (CHUNKS % 8 == 0 ? 8 : CHUNKS % 4 == 0 ? 4 : 2)
 
 DEVICE u32 chunk_at(u32 tile, int row, int chunk)
@@ -79,8 +80,8 @@ DEVICE u32 chunk_at(u32 tile, int row, int chunk)
     return tile + 16 * (r * CHUNKS + (c ^ swizzle));
 }
 
-/* Starts the copy of rows row .. row + rows - 1 (those before `end`; the rest becomes zero). A thread
- * keeps its column of chunks and goes down the rows: one pointer, no division. */
+/* Starts the copy of rows row .. row + rows - 1 (those before `end`; the rest becomes zero). A
+ * thread keeps its column of chunks and goes down the rows: one pointer, no division. */
 DEVICE void load_tile(const attention_args *a, u32 tile, int row, int rows, int end, int col)
 {
     int step = THREADS / CHUNKS, first = thread_id() / CHUNKS, c = thread_id() % CHUNKS;
@@ -98,20 +99,18 @@ DEVICE void load_tile(const attention_args *a, u32 tile, int row, int rows, int 
 DEVICE void multiply_qk(state *x, u32 q_tile, u32 k_tile)
 {
     int lane = thread_id() % WARP, row = thread_id() / WARP * 16 * MT;
-    UNROLL for (int t = 0; t < MT; t++) UNROLL for (int j = 0; j < BN / 8; j++)
-        UNROLL for (int e = 0; e < 4; e++) x->s[t][j][e] = 0;
-    UNROLL_4 for (int k = 0; k < HEAD_DIM / 16; k++) /* 4: all of them need too many addresses */
+    EACH (t, MT)
+        EACH (j, BN / 8)
+            EACH (e, 4) x->s[t][j][e] = 0;
+    EACH_4 (k, HEAD_DIM / 16) /* 4: all of them need too many addresses */
     {
         u32 q[MT][4];
         /* lanes 0-15: the 16 rows, left half; lanes 16-31: right half */
-        UNROLL for (int t = 0; t < MT; t++)
-            ldmatrix4(q[t], chunk_at(q_tile, row + 16 * t + lane % 16, 2 * k + lane / 16));
-        UNROLL for (int j = 0; j < BN / 16; j++)
-        {
+        EACH (t, MT) ldmatrix4(q[t], chunk_at(q_tile, row + 16 * t + lane % 16, 2 * k + lane / 16));
+        EACH (j, BN / 16) {
             u32 b[4]; /* keys 16 j .. + 7: b[0], b[1]; the next 8: b[2], b[3] */
             ldmatrix4(b, chunk_at(k_tile, 16 * j + lane % 8 + lane / 16 * 8, 2 * k + lane / 8 % 2));
-            UNROLL for (int t = 0; t < MT; t++)
-            {
+            EACH (t, MT) {
                 mma_16x8x16(x->s[t][2 * j], q[t], b[0], b[1]);
                 mma_16x8x16(x->s[t][2 * j + 1], q[t], b[2], b[3]);
             }
@@ -131,39 +130,40 @@ DEVICE float cap(float x)
 DEVICE void mask_scores(const attention_args *a, state *x, int first_q, int first_k)
 {
     int lane = thread_id() % WARP, row = first_q + thread_id() / WARP * 16 * MT + lane / 4;
-    UNROLL for (int t = 0; t < MT; t++) UNROLL for (int j = 0; j < BN / 8; j++)
-        UNROLL for (int e = 0; e < 4; e++)
-        {
-            int q = row + 16 * t + 8 * (e >> 1), k = first_k + 8 * j + 2 * (lane % 4) + (e & 1);
-            if (k > q || (HAS_WINDOW && k <= q - a->window)) x->s[t][j][e] = minus_infinity();
-        }
+    EACH (t, MT)
+        EACH (j, BN / 8)
+            EACH (e, 4) {
+                int q = row + 16 * t + 8 * (e >> 1), k = first_k + 8 * j + 2 * (lane % 4) + (e & 1);
+                if (k > q || (HAS_WINDOW && k <= q - a->window)) x->s[t][j][e] = minus_infinity();
+            }
 }
 
 /* unit: what turns a score into an exponent of 2. A row is held by the 4 lanes of a quad. */
 DEVICE void softmax_step(state *x, float unit)
 {
-    UNROLL for (int t = 0; t < MT; t++) UNROLL for (int h = 0; h < 2; h++)
-    {
-        float largest = x->m[t][h];
-        UNROLL for (int j = 0; j < BN / 8; j++)
-            largest = larger(largest, larger(x->s[t][j][2 * h], x->s[t][j][2 * h + 1]));
-        largest = larger(largest, shuffle_xor(largest, 1));
-        largest = larger(largest, shuffle_xor(largest, 2));
-        float base = largest == minus_infinity() ? 0 : largest * unit; /* nothing seen yet: p = 0 */
-        float correction = exp2_fast(x->m[t][h] * unit - base);
-        x->m[t][h] = largest;
-        x->l[t][h] *= correction;
-        UNROLL for (int j = 0; j < BN / 8; j++) UNROLL for (int e = 2 * h; e < 2 * h + 2; e++)
-        {
-            x->s[t][j][e] = exp2_fast(x->s[t][j][e] * unit - base);
-            x->l[t][h] += x->s[t][j][e];
+    EACH (t, MT)
+        EACH (h, 2) {
+            float largest = x->m[t][h];
+            EACH (j, BN / 8)
+                largest = larger(largest, larger(x->s[t][j][2 * h], x->s[t][j][2 * h + 1]));
+            largest = larger(largest, shuffle_xor(largest, 1));
+            largest = larger(largest, shuffle_xor(largest, 2));
+            float base =
+                largest == minus_infinity() ? 0 : largest * unit; /* or nothing seen: p = 0 */
+            float correction = exp2_fast(x->m[t][h] * unit - base);
+            x->m[t][h] = largest;
+            x->l[t][h] *= correction;
+            EACH (j, BN / 8)
+                EACH (i, 2) {
+                    int e = 2 * h + i;
+                    x->s[t][j][e] = exp2_fast(x->s[t][j][e] * unit - base);
+                    x->l[t][h] += x->s[t][j][e];
+                }
+            EACH (j, HEAD_DIM / 8) {
+                x->o[t][j][2 * h] *= correction;
+                x->o[t][j][2 * h + 1] *= correction;
+            }
         }
-        UNROLL for (int j = 0; j < HEAD_DIM / 8; j++)
-        {
-            x->o[t][j][2 * h] *= correction;
-            x->o[t][j][2 * h + 1] *= correction;
-        }
-    }
 }
 
 /* ---- o += p V ---- */
@@ -171,17 +171,16 @@ DEVICE void softmax_step(state *x, float unit)
 DEVICE void multiply_pv(state *x, u32 v_tile)
 {
     int lane = thread_id() % WARP;
-    UNROLL for (int k = 0; k < BN / 16; k++)
-    {
+    EACH (k, BN / 16) {
         u32 p[MT][4]; /* 16 keys: the S tiles 2 k and 2 k + 1, rounded */
-        UNROLL for (int t = 0; t < MT; t++) UNROLL for (int i = 0; i < 4; i++) p[t][i] =
-            pack_bf16(x->s[t][2 * k + i / 2][2 * (i % 2)], x->s[t][2 * k + i / 2][2 * (i % 2) + 1]);
-        UNROLL for (int j = 0; j < HEAD_DIM / 16; j++)
-        {
+        EACH (t, MT)
+            EACH (i, 4)
+                p[t][i] = pack_bf16(x->s[t][2 * k + i / 2][2 * (i % 2)],
+                                    x->s[t][2 * k + i / 2][2 * (i % 2) + 1]);
+        EACH (j, HEAD_DIM / 16) {
             u32 b[4];
             ldmatrix4_transposed(b, chunk_at(v_tile, 16 * k + lane % 16, 2 * j + lane / 16));
-            UNROLL for (int t = 0; t < MT; t++)
-            {
+            EACH (t, MT) {
                 mma_16x8x16(x->o[t][2 * j], p[t], b[0], b[1]);
                 mma_16x8x16(x->o[t][2 * j + 1], p[t], b[2], b[3]);
             }
@@ -193,31 +192,32 @@ DEVICE void multiply_pv(state *x, u32 v_tile)
 
 DEVICE void clear(state *x)
 {
-    UNROLL for (int t = 0; t < MT; t++)
-    {
-        UNROLL for (int h = 0; h < 2; h++)
-        {
+    EACH (t, MT) {
+        EACH (h, 2) {
             x->m[t][h] = minus_infinity();
             x->l[t][h] = 0;
         }
-        UNROLL for (int j = 0; j < HEAD_DIM / 8; j++) UNROLL for (int e = 0; e < 4; e++) x->o[t][j][e] = 0;
+        EACH (j, HEAD_DIM / 8)
+            EACH (e, 4) x->o[t][j][e] = 0;
     }
 }
 
 DEVICE void store_rows(const attention_args *a, const attention_tile *tile, state *x)
 {
     int lane = thread_id() % WARP, d = PADDED ? a->d : HEAD_DIM;
-    UNROLL for (int t = 0; t < MT; t++) UNROLL for (int h = 0; h < 2; h++)
-    {
-        float sum = x->l[t][h];
-        sum += shuffle_xor(sum, 1);
-        sum += shuffle_xor(sum, 2);
-        int row = tile->first + thread_id() / WARP * 16 * MT + 16 * t + lane / 4 + 8 * h;
-        if (row >= tile->seq_end) continue;
-        bf16 *to = (bf16 *)a->o + row * a->o_stride + tile->head * d + 2 * (lane % 4);
-        UNROLL for (int j = 0; j < HEAD_DIM / 8; j++) if (8 * j < d)
-            st_u32(to + 8 * j, pack_bf16(x->o[t][j][2 * h] / sum, x->o[t][j][2 * h + 1] / sum));
-    }
+    EACH (t, MT)
+        EACH (h, 2) {
+            float sum = x->l[t][h];
+            sum += shuffle_xor(sum, 1);
+            sum += shuffle_xor(sum, 2);
+            int row = tile->first + thread_id() / WARP * 16 * MT + 16 * t + lane / 4 + 8 * h;
+            if (row >= tile->seq_end) continue;
+            bf16 *to = (bf16 *)a->o + row * a->o_stride + tile->head * d + 2 * (lane % 4);
+            EACH (j, HEAD_DIM / 8)
+                if (8 * j < d)
+                    st_u32(to + 8 * j,
+                           pack_bf16(x->o[t][j][2 * h] / sum, x->o[t][j][2 * h + 1] / sum));
+        }
 }
 
 DEVICE void attend_tile(const attention_args *a)
@@ -248,8 +248,9 @@ DEVICE void attend_tile(const attention_args *a)
         copy_commit();
         multiply_qk(&x, q_tile, k_tile);
         if (HAS_SOFT_CAP)
-            UNROLL for (int i = 0; i < MT; i++) UNROLL for (int j = 0; j < BN / 8; j++)
-                UNROLL for (int e = 0; e < 4; e++) x.s[i][j][e] = cap(x.s[i][j][e] * shrink);
+            EACH (i, MT)
+                EACH (j, BN / 8)
+                    EACH (e, 4) x.s[i][j][e] = cap(x.s[i][j][e] * shrink);
         if ((n + 1) * BN - 1 > first_q || (HAS_WINDOW && n * BN <= first_q + BM - 1 - a->window))
             mask_scores(a, &x, first_q, n * BN);
         softmax_step(&x, unit);

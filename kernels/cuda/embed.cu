@@ -28,8 +28,8 @@ KERNEL(embed, THREADS, embed_args)
     long long token = block_id(), from = ld_i32(a.ids + token) * a.table_stride;
     for (int c = thread_id() * VEC; c < a.D; c += THREADS * VEC) {
         float v[VEC];
-        UNROLL for (int i = 0; i < VEC; i++) v[i] =
-            a.scale * rounded(element(a.table, from + c + i, a.table_format), a.round_to);
+        EACH (i, VEC)
+            v[i] = a.scale * rounded(element(a.table, from + c + i, a.table_format), a.round_to);
         st_vec(a.x, token * a.x_stride + c, v, KERNEL_F32);
     }
 }

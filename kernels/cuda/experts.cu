@@ -23,8 +23,7 @@
 /* The largest of v over the warp and the lowest e that has it. */
 DEVICE void warp_best(float *v, int *e)
 {
-    UNROLL for (int mask = 16; mask; mask /= 2)
-    {
+    BUTTERFLY (mask, 16) {
         float other = shuffle_xor(*v, mask);
         int other_e = shuffle_xor_int(*e, mask);
         if (other > *v || (other == *v && other_e < *e)) {
@@ -40,7 +39,7 @@ DEVICE void softmax_row(const float *logits, int experts, u32 p)
     int lane = thread_id() % WARP;
     float largest = minus_infinity(), sum = 0;
     for (int e = lane; e < experts; e += WARP) largest = larger(largest, ld_f32(logits + e));
-    UNROLL for (int mask = 16; mask; mask /= 2) largest = larger(largest, shuffle_xor(largest, mask));
+    BUTTERFLY (mask, 16) largest = larger(largest, shuffle_xor(largest, mask));
     for (int e = lane; e < experts; e += WARP) sum += exp_exact(ld_f32(logits + e) - largest);
     sum = warp_sum(sum);
     for (int e = lane; e < experts; e += WARP)
@@ -150,7 +149,7 @@ KERNEL(add_rows, THREADS, add_rows_args)
         float sum[VEC], y[VEC];
         ld_vec(sum, x + c);
         ld_vec(y, a.y + i * a.y_stride + c);
-        UNROLL for (int j = 0; j < VEC; j++) sum[j] += weight * y[j];
+        EACH (j, VEC) sum[j] += weight * y[j];
         st_vec(x, c, sum, KERNEL_F32);
     }
 }

@@ -1,6 +1,6 @@
 /* Captured rows on their own, for a last layer that stops at q and k.
  *
- * Block (x, y) takes entry x of the list (args.h, capture_kind) and head y; one warp copies the row.
+ * Block (x, y) takes entry x of the list (args.h, capture_kind) and head y: one warp, one row.
  *
  *   bytes   2 x 2 d per row and head, nothing else is touched
  *

@@ -32,7 +32,7 @@ KERNEL(glu, THREADS, glu_args)
         float x[VEC], u[VEC];
         ld_vec(x, gate + c);
         ld_vec(u, up + c);
-        UNROLL for (int i = 0; i < VEC; i++) x[i] = activate(x[i], a.activation) * u[i];
+        EACH (i, VEC) x[i] = activate(x[i], a.activation) * u[i];
         st_vec(a.y, row * a.y_stride + c, x, a.y_format);
     }
 }

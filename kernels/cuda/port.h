@@ -26,6 +26,12 @@ typedef u16 bf16; /* the upper half of a float32 */
 #define LOG2E 1.4426950408889634f
 #define WARP 32
 
+/* Loops over registers: unrolled, because a register has no address. */
+#define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
+#define EACH_4(i, n) UNROLL_4 for (int i = 0; i < (n); i++)
+/* mask = from, from / 2, .. 1: the partners of a sum or maximum over 2 from neighbouring lanes. */
+#define BUTTERFLY(mask, from) UNROLL for (int mask = from; mask; mask /= 2)
+
 #ifdef QK_EMULATOR
 #include "kernels/emulator/device.h"
 #else

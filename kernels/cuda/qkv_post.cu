@@ -36,7 +36,7 @@ DEVICE float whole_norm(const float *x, int n, float eps, u32 scratch)
     for (int c = thread_id() * VEC; c < n; c += THREADS * VEC) {
         float v[VEC];
         ld_vec(v, x + c);
-        UNROLL for (int i = 0; i < VEC; i++) sum += v[i] * v[i];
+        EACH (i, VEC) sum += v[i] * v[i];
     }
     return 1 / square_root(block_sum(sum, scratch, WARPS) / (float)n + eps);
 }
@@ -49,8 +49,7 @@ DEVICE void stage_head(const qkv_post_args *a, const float *x, const float *w, f
     for (int c = lane * VEC; c < d; c += WARP * VEC) {
         float v[VEC];
         ld_vec(v, x + c);
-        UNROLL for (int i = 0; i < VEC; i++)
-        {
+        EACH (i, VEC) {
             sum += v[i] * v[i];
             st_shared_f32(staged(d, c + i), v[i]);
         }
@@ -77,7 +76,7 @@ DEVICE void capture_staged(const qkv_post_args *a, const capture_kind *kind, int
         long long to = (long long)(place + ld_i32(&kind->rows[e].index)) * d;
         for (int c = thread_id() % WARP * VEC; c < d; c += WARP * VEC) {
             float v[VEC];
-            UNROLL for (int i = 0; i < VEC; i++) v[i] = ld_shared_f32(staged(d, c + i));
+            EACH (i, VEC) v[i] = ld_shared_f32(staged(d, c + i));
             st_vec(kind->out, to + c, v, a->out_format);
         }
     }
@@ -112,9 +111,9 @@ DEVICE void process_head(const qkv_post_args *a, int h, float q_norm, float k_no
     float scale = is_q && a->q_scale ? ld_f32(a->q_scale + position) : 1;
     for (int c = thread_id() % WARP * VEC; c < d; c += WARP * VEC) {
         float v[VEC];
-        UNROLL for (int i = 0; i < VEC; i++) v[i] =
-            is_q || is_k ? rotated(a, c + i, position * (a->rotary / 2)) * scale
-                         : ld_shared_f32(staged(d, c + i));
+        EACH (i, VEC)
+            v[i] = is_q || is_k ? rotated(a, c + i, position * (a->rotary / 2)) * scale
+                                : ld_shared_f32(staged(d, c + i));
         st_vec(a->out, (long long)block_id() * a->out_stride + h * d + c, v, a->out_format);
     }
     sync_warp(); /* before the next head takes the place */

@@ -33,8 +33,7 @@ DEVICE float park_row(const float *x, int D, float eps)
     for (int c = thread_id() * VEC; c < D; c += THREADS * VEC) {
         float v[VEC];
         ld_vec(v, x + c);
-        UNROLL for (int i = 0; i < VEC; i++)
-        {
+        EACH (i, VEC) {
             sum += v[i] * v[i];
             st_shared_f32(parked(c + i), v[i]);
         }
@@ -49,8 +48,7 @@ KERNEL(rmsnorm, THREADS, rmsnorm_args)
     for (int c = thread_id() * VEC; c < a.D; c += THREADS * VEC) {
         float w[VEC], y[VEC];
         ld_vec(w, a.w + c);
-        UNROLL for (int i = 0; i < VEC; i++) y[i] =
-            ld_shared_f32(parked(c + i)) * norm * (w[i] + a.shift);
+        EACH (i, VEC) y[i] = ld_shared_f32(parked(c + i)) * norm * (w[i] + a.shift);
         st_vec(a.y, row * a.y_stride + c, y, a.y_format);
     }
 }
@@ -65,12 +63,11 @@ KERNEL(add, THREADS, add_args)
         ld_vec(sum, x + c);
         if (a.w) {
             ld_vec(w, a.w + c);
-            UNROLL for (int i = 0; i < VEC; i++) v[i] =
-                ld_shared_f32(parked(c + i)) * norm * (w[i] + a.shift);
+            EACH (i, VEC) v[i] = ld_shared_f32(parked(c + i)) * norm * (w[i] + a.shift);
         } else {
             ld_vec(v, y + c);
         }
-        UNROLL for (int i = 0; i < VEC; i++) sum[i] += a.scale * v[i];
+        EACH (i, VEC) sum[i] += a.scale * v[i];
         st_vec(x, c, sum, KERNEL_F32);
     }
 }

@@ -47,7 +47,7 @@ DEVICE void st_vec(void *base, long long at, const float *v, int format)
  * order. */
 DEVICE float warp_sum(float v)
 {
-    UNROLL for (int mask = 16; mask; mask /= 2) v += shuffle_xor(v, mask);
+    BUTTERFLY (mask, 16) v += shuffle_xor(v, mask);
     return v;
 }
 
