@@ -153,7 +153,7 @@ clean:
 
 help:
 	@printf '%s\n' 'make           ./qkengine for the CPU' \
-	  'make CUDA=1    the same with the CUDA backend in the table (its kernels are not written yet)' \
+	  'make CUDA=1    the same with the CUDA backend in the table (nothing drives a GPU yet)' \
 	  'make SAN=1     with the address and undefined-behaviour sanitizers' \
 	  'make demo      run it on a tiny checkpoint and a few texts of this repository' \
 	  'make test      every test; installs what it needs' \

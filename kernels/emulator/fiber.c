@@ -8,6 +8,14 @@
 
 #include "kernels/emulator/internal.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+/* A fiber that was given up never left its frames; the sanitizer still guards them. */
+#define FORGET_FRAMES(stack, bytes) __asan_unpoison_memory_region(stack, bytes)
+#else
+#define FORGET_FRAMES(stack, bytes) ((void)0)
+#endif
+
 #if defined(__x86_64__)
 
 /* System V: rbx, rbp, r12-r15 belong to the caller; the return address is on the stack. */
@@ -24,6 +32,7 @@ __asm__(".text\n"
 
 void *emu_stack_for(char *stack, size_t bytes, void (*entry)(void))
 {
+    FORGET_FRAMES(stack, bytes);
     uintptr_t top = ((uintptr_t)stack + bytes) & ~(uintptr_t)15;
     void **p = (void **)top;
     *--p = NULL;                     /* entry's return address; keeps its stack aligned */
@@ -45,6 +54,7 @@ void emu_switch(void **save, void *to)
 
 void *emu_stack_for(char *stack, size_t bytes, void (*entry)(void))
 {
+    FORGET_FRAMES(stack, bytes);
     ucontext_t *c = (ucontext_t *)(void *)stack; /* kept at the stack's far end */
     getcontext(c);
     c->uc_stack.ss_sp = stack + sizeof *c;
