@@ -87,6 +87,43 @@ $(B)/tests/%: $(B)/tests/%.o $(LIB)
 	@echo '  LINK    $@'
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
+# ---- CUDA kernels without a GPU ----
+# The kernels of kernels/cuda/*.cu compiled as C for the emulator (kernels/emulator), once for every
+# value of the constant that a file is specialised by; QK_SPEC tells the builds apart.
+EMU_VEC      := embed rmsnorm glu qkv_post experts
+EMU_FORMAT   := gather attention_v1
+EMU_HEAD_DIM := attention_v2 attention_v3
+EMULATED := $(foreach f,$(EMU_VEC),$(foreach v,1 4,$(B)/emulated/$(f).VEC.$(v).o)) \
+            $(foreach f,$(EMU_FORMAT),$(foreach v,0 1,$(B)/emulated/$(f).FORMAT.$(v).o)) \
+            $(foreach f,$(EMU_HEAD_DIM),$(foreach v,64 80 96 128 256,$(B)/emulated/$(f).HEAD_DIM.$(v).o))
+EMULATOR := $(patsubst %.c,$(B)/%.o,$(wildcard kernels/emulator/*.c) \
+              kernels/cuda/lists.c kernels/cuda/ops.c kernels/cuda/ops_attention.c) $(EMULATED)
+$(B)/kernels/emulator/%.o $(B)/emulated/%.o $(B)/tests/test_cuda_emulator.o: DEFINES += -DQK_EMULATOR
+
+# build/../emulated/NAME.MACRO.VALUE.o from kernels/cuda/NAME.cu
+define emulated_rule
+$(B)/emulated/$(1).o: kernels/cuda/$(word 1,$(subst ., ,$(1))).cu
+	@mkdir -p $$(@D)
+	@echo '  CC      $$< ($(word 2,$(subst ., ,$(1))) $(word 3,$(subst ., ,$(1))))'
+	@$$(CC) $$(CFLAGS) -x c -DQK_SPEC=$(word 3,$(subst ., ,$(1))) \
+	  -D$(word 2,$(subst ., ,$(1)))=$(word 3,$(subst ., ,$(1))) -c -o $$@ $$<
+endef
+$(foreach o,$(EMULATED:$(B)/emulated/%.o=%),$(eval $(call emulated_rule,$(o))))
+
+$(B)/tests/test_cuda_%: $(B)/tests/test_cuda_%.o $(EMULATOR) $(LIB)
+	@echo '  LINK    $@'
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+# Every specialisation through NVRTC, where a CUDA toolkit is installed; no GPU is needed.
+$(B)/tests/cuda_nvrtc: $(B)/tests/cuda_nvrtc.o $(EMULATOR) $(LIB)
+	@echo '  LINK    $@'
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+.PHONY: cuda-gates
+cuda-gates: $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_cuda_*.c)) $(B)/tests/cuda_nvrtc
+	@tests/cuda_gates.sh $(B)
+-include $(EMULATOR:.o=.d)
+# ---- end of CUDA kernels without a GPU ----
+
 # All C tests, built and run; tests/run.sh (make test) adds the goldens and the Python readers.
 unit: $(TESTS)
 	@tests/run_unit.sh $(B) $(TESTS)
@@ -101,7 +138,7 @@ check:
 	@tests/check_layers.sh && tests/check_style.sh
 
 format:
-	clang-format -i $$(git ls-files '*.c' '*.h' | grep -v unicode_tables)
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' | grep -v unicode_tables)
 
 bench: qkengine $(B)/tests/bench/parquet_text $(B)/tests/bench/parquet_vectors
 	@tests/bench/run.sh
@@ -119,11 +156,12 @@ clean:
 
 help:
 	@printf '%s\n' 'make           ./qkengine for the CPU' \
-	  'make CUDA=1    the same with the CUDA backend in the table (its kernels are not written yet)' \
+	  'make CUDA=1    the same with the CUDA backend in the table (nothing drives a GPU yet)' \
 	  'make SAN=1     with the address and undefined-behaviour sanitizers' \
 	  'make demo      run it on a tiny checkpoint and a few texts of this repository' \
 	  'make test      every test; installs what it needs' \
 	  'make unit      only the C tests' \
+	  'make cuda-gates  the CUDA kernels, in full, without a GPU: emulator, NVRTC, seeded bugs' \
 	  'make check     include arrows, formatting, size limits' \
 	  'make bench     speed and memory, against pyarrow and transformers' \
 	  'make fuzz T=60 fuzz every parser for T seconds each' \

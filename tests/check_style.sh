@@ -2,7 +2,7 @@
 # Formatting, and the caps on size: files 700 lines (kernels 450), functions 100 lines.
 rc=0
 if command -v clang-format >/dev/null 2>&1; then
-    for f in $(git ls-files '*.c' '*.h' | grep -v unicode_tables); do
+    for f in $(git ls-files '*.c' '*.h' '*.cu' | grep -v unicode_tables); do
         clang-format --dry-run --Werror "$f" >/dev/null 2>&1 || { echo "$f: not formatted; run 'make format'"; rc=1; }
     done
 else

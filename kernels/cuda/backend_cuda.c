@@ -1,7 +1,7 @@
-/* The CUDA backend's place in the table. Its kernels are not written yet: opening it says so, and
- * everything else of the program runs with --backend cpu.
+/* The CUDA backend's place in the table. The kernels and the ops are here (cuda.h); what drives a
+ * GPU is not written yet: opening it says so, and everything else runs with --backend cpu.
  *
- * next: kernels/backend.h */
+ * next: kernels/cuda/cuda.h */
 #include "kernels/backend.h"
 
 extern const qk_backend qk_backend_cuda;
@@ -11,7 +11,7 @@ static qk_status cuda_open(const qk_device_options *options, qk_device **out, qk
     (void)options;
     *out = NULL;
     return qk_fail(err, QK_ERR_UNSUPPORTED, "use inference.backend: cpu, or --backend cpu",
-                   "this version has no CUDA kernels");
+                   "this version cannot drive a GPU");
 }
 
 const qk_backend qk_backend_cuda = {.name = "cuda", .open = cuda_open};

@@ -1,0 +1,269 @@
+/* Attention, third rung: tensor cores. For sm_80 and newer; the shipped kernel until a v4 for
+ * Hopper (TMA, wgmma) takes its place there.
+ *
+ * The same walk as the second rung; what changes is who multiplies and how numbers travel.
+ *   mma        a warp multiplies 16 x 16 by 16 x 8 bfloat16 tiles: 4096 FLOPs per instruction
+ *   ldmatrix   brings four 8 x 8 tiles from shared memory in the layout that mma wants
+ *   registers  p never leaves them: the layout in which mma leaves S is the one it takes p in
+ *   cp.async   the next tile comes while this one is used: V_n during Q K_n, K_(n-1) during p V_n
+ *   swizzle    chunks of 16 bytes change places within a row, by row: the 8 rows of an 8 x 8 tile
+ *              then lie in 8 different banks, and so do the 8 chunks that 8 lanes copy
+ *
+ *             BN keys                                 one warp: 16 MT rows, all BN keys, all of d
+ *          +-----------+      time ->
+ *   warp 0 |           |      load   K_n | V_n        | K_n-1        |
+ *   warp 1 |  S -> p   |      tensor     | Q K_n      | p V_n        |
+ *   warp 2 |           |                 ^ wait+sync  ^ wait+sync
+ *   warp 3 +-----------+
+ *
+ * Keys are taken from the diagonal down, so the masked blocks come first (and, with a window, last)
+ * and the long middle runs without a mask. exp is 2^x with log2 e folded into the scale; the row
+ * sum is kept per thread and added up once at the end.
+ *
+ *   HEAD_DIM   MT (BM)   BN   shared memory    registers of a thread: o 8 MT HEAD_DIM / 16,
+ *      64      2 (128)   64      32 KB         S 8 MT BN / 16, and some 70 for fragments and
+ *      80      2 (128)   64      40 KB         addresses; 255 is the limit, none are spilled
+ *      96      2 (128)   64      48 KB         (kernels/cuda/budgets.txt)
+ *     128      2 (128)   32      48 KB         FLOPs  4 d per (query, key), T^2 / 2 pairs per head
+ *     256      1 (64)    32      64 KB         bytes  4 d / BM per pair from L2
+ *
+ * Not measured yet: no GPU. From public measurements of kernels of this design: 280 to 340 TFLOP/s
+ * on an H100 (causal, d = 128, 16k tokens), 170 to 185 on an A100.
+ *
+ * HAS_WINDOW, HAS_SOFT_CAP, HAS_CAPTURE and PADDED (d < HEAD_DIM) are constants in a specialised
+ * build and otherwise decided at run time, with the same results. d is a multiple of 8.
+ *
+ * next: kernels/README.md for what the three rungs have in common */
+#include "kernels/cuda/capture.h"
+
+#ifndef HEAD_DIM
+#define HEAD_DIM 128
+#endif
+#define THREADS 128
+#define WARPS 4
+#define MT (HEAD_DIM == 256 ? 1 : 2) /* 16-row tiles per warp */
+#define BM (16 * MT * WARPS)
+#define BN (HEAD_DIM >= 128 ? 32 : 64)
+#define CHUNKS (HEAD_DIM / 8) /* of 16 bytes in a row */
+#define Q_BYTES (BM * HEAD_DIM * 2)
+#define KV_BYTES (BN * HEAD_DIM * 2)
+
+#ifndef HAS_WINDOW
+#define HAS_WINDOW (a->window > 0)
+#endif
+#ifndef HAS_SOFT_CAP
+#define HAS_SOFT_CAP (a->soft_cap > 0)
+#endif
+#ifndef HAS_CAPTURE
+#define HAS_CAPTURE 1
+#endif
+#ifndef PADDED
+#define PADDED (a->d < HEAD_DIM)
+#endif
+
+typedef struct state {
+    float o[MT][HEAD_DIM / 8][4]; /* numerators, as mma leaves them */
+    float m[MT][2], l[MT][2];     /* maxima, and this thread's part of the sums: rows g and g + 8 */
+    float s[MT][BN / 8][4];       /* scores, then p */
+} state;
+
+/* ---- shared memory ---- */
+
+/* Where chunk c of row r lies: at c ^ swizzle(r). Rows of 8 n chunks all start in the same bank, so
+ * 8 rows need 8 places; rows of 8 n + 4 chunks start in two banks, rows of 8 n + 2 in four, and
+ * need fewer: chunks move within groups of GROUP. */
+#define GROUP (CHUNKS % 8 == 0 ? 8 : CHUNKS % 4 == 0 ? 4 : 2)
+
+DEVICE u32 chunk_at(u32 tile, int row, int chunk)
+{
+    u32 r = (u32)row, c = (u32)chunk, swizzle = r / (8 / GROUP) % GROUP;
+    return tile + 16 * (r * CHUNKS + (c ^ swizzle));
+}
+
+/* Starts the copy of rows row .. row + rows - 1 (those before `end`; the rest becomes zero). A
+ * thread keeps its column of chunks and goes down the rows: one pointer, no division. */
+DEVICE void load_tile(const attention_args *a, u32 tile, int row, int rows, int end, int col)
+{
+    int step = THREADS / CHUNKS, first = thread_id() / CHUNKS, c = thread_id() % CHUNKS;
+    if (first >= step) return; /* 128 is no multiple of 10 or 12 */
+    const bf16 *from = (const bf16 *)a->qkv + (row + first) * a->qkv_stride + col + 8 * c;
+    UNROLL for (int r = first; r < rows; r += step)
+    {
+        copy_async16(chunk_at(tile, r, c), from, row + r < end && (!PADDED || 8 * c < a->d));
+        from += step * a->qkv_stride;
+    }
+}
+
+/* ---- S = Q K^T ---- */
+
+DEVICE void multiply_qk(state *x, u32 q_tile, u32 k_tile)
+{
+    int lane = thread_id() % WARP, row = thread_id() / WARP * 16 * MT;
+    EACH (t, MT)
+        EACH (j, BN / 8)
+            EACH (e, 4) x->s[t][j][e] = 0;
+    EACH_4 (k, HEAD_DIM / 16) /* 4: all of them need too many addresses */
+    {
+        u32 q[MT][4];
+        /* lanes 0-15: the 16 rows, left half; lanes 16-31: right half */
+        EACH (t, MT) ldmatrix4(q[t], chunk_at(q_tile, row + 16 * t + lane % 16, 2 * k + lane / 16));
+        EACH (j, BN / 16) {
+            u32 b[4]; /* keys 16 j .. + 7: b[0], b[1]; the next 8: b[2], b[3] */
+            ldmatrix4(b, chunk_at(k_tile, 16 * j + lane % 8 + lane / 16 * 8, 2 * k + lane / 8 % 2));
+            EACH (t, MT) {
+                mma_16x8x16(x->s[t][2 * j], q[t], b[0], b[1]);
+                mma_16x8x16(x->s[t][2 * j + 1], q[t], b[2], b[3]);
+            }
+        }
+    }
+}
+
+/* ---- p = softmax, one step ---- */
+
+/* tanh by 2^x: 1e-7 of 1, where the hardware's tanh.approx is off by 5e-4. */
+DEVICE float cap(float x)
+{
+    return 1 - 2 * reciprocal_fast(exp2_fast(2 * LOG2E * x) + 1);
+}
+
+/* Scores of keys that the query must not see become minus infinity. Numbers within the sequence. */
+DEVICE void mask_scores(const attention_args *a, state *x, int first_q, int first_k)
+{
+    int lane = thread_id() % WARP, row = first_q + thread_id() / WARP * 16 * MT + lane / 4;
+    EACH (t, MT)
+        EACH (j, BN / 8)
+            EACH (e, 4) {
+                int q = row + 16 * t + 8 * (e >> 1), k = first_k + 8 * j + 2 * (lane % 4) + (e & 1);
+                if (k > q || (HAS_WINDOW && k <= q - a->window)) x->s[t][j][e] = minus_infinity();
+            }
+}
+
+/* unit: what turns a score into an exponent of 2. A row is held by the 4 lanes of a quad. */
+DEVICE void softmax_step(state *x, float unit)
+{
+    EACH (t, MT)
+        EACH (h, 2) {
+            float largest = x->m[t][h];
+            EACH (j, BN / 8)
+                largest = larger(largest, larger(x->s[t][j][2 * h], x->s[t][j][2 * h + 1]));
+            largest = larger(largest, shuffle_xor(largest, 1));
+            largest = larger(largest, shuffle_xor(largest, 2));
+            float base =
+                largest == minus_infinity() ? 0 : largest * unit; /* or nothing seen: p = 0 */
+            float correction = exp2_fast(x->m[t][h] * unit - base);
+            x->m[t][h] = largest;
+            x->l[t][h] *= correction;
+            EACH (j, BN / 8)
+                EACH (i, 2) {
+                    int e = 2 * h + i;
+                    x->s[t][j][e] = exp2_fast(x->s[t][j][e] * unit - base);
+                    x->l[t][h] += x->s[t][j][e];
+                }
+            EACH (j, HEAD_DIM / 8) {
+                x->o[t][j][2 * h] *= correction;
+                x->o[t][j][2 * h + 1] *= correction;
+            }
+        }
+}
+
+/* ---- o += p V ---- */
+
+DEVICE void multiply_pv(state *x, u32 v_tile)
+{
+    int lane = thread_id() % WARP;
+    EACH (k, BN / 16) {
+        u32 p[MT][4]; /* 16 keys: the S tiles 2 k and 2 k + 1, rounded */
+        EACH (t, MT)
+            EACH (i, 4)
+                p[t][i] = pack_bf16(x->s[t][2 * k + i / 2][2 * (i % 2)],
+                                    x->s[t][2 * k + i / 2][2 * (i % 2) + 1]);
+        EACH (j, HEAD_DIM / 16) {
+            u32 b[4];
+            ldmatrix4_transposed(b, chunk_at(v_tile, 16 * k + lane % 16, 2 * j + lane / 16));
+            EACH (t, MT) {
+                mma_16x8x16(x->o[t][2 * j], p[t], b[0], b[1]);
+                mma_16x8x16(x->o[t][2 * j + 1], p[t], b[2], b[3]);
+            }
+        }
+    }
+}
+
+/* ---- beginning and end ---- */
+
+DEVICE void clear(state *x)
+{
+    EACH (t, MT) {
+        EACH (h, 2) {
+            x->m[t][h] = minus_infinity();
+            x->l[t][h] = 0;
+        }
+        EACH (j, HEAD_DIM / 8)
+            EACH (e, 4) x->o[t][j][e] = 0;
+    }
+}
+
+DEVICE void store_rows(const attention_args *a, const attention_tile *tile, state *x)
+{
+    int lane = thread_id() % WARP, d = PADDED ? a->d : HEAD_DIM;
+    EACH (t, MT)
+        EACH (h, 2) {
+            float sum = x->l[t][h];
+            sum += shuffle_xor(sum, 1);
+            sum += shuffle_xor(sum, 2);
+            int row = tile->first + thread_id() / WARP * 16 * MT + 16 * t + lane / 4 + 8 * h;
+            if (row >= tile->seq_end) continue;
+            bf16 *to = (bf16 *)a->o + row * a->o_stride + tile->head * d + 2 * (lane % 4);
+            EACH (j, HEAD_DIM / 8)
+                if (8 * j < d)
+                    st_u32(to + 8 * j,
+                           pack_bf16(x->o[t][j][2 * h] / sum, x->o[t][j][2 * h + 1] / sum));
+        }
+}
+
+DEVICE void attend_tile(const attention_args *a)
+{
+    attention_tile t = load_tile_of_block(a);
+    u32 q_tile = shared_base(), k_tile = q_tile + Q_BYTES, v_tile = k_tile + KV_BYTES;
+    name_shared(q_tile, Q_BYTES, "Q");
+    name_shared(k_tile, KV_BYTES, "K");
+    name_shared(v_tile, KV_BYTES, "V");
+    int d = PADDED ? a->d : HEAD_DIM, kv_head = t.head / (a->H / a->K);
+    int k_col = (a->H + kv_head) * d, v_col = k_col + a->K * d;
+    int end = t.first + BM < t.seq_end ? t.first + BM : t.seq_end;
+    /* Blocks of keys lo .. hi - 1, counted from the sequence's first token. */
+    int first_q = t.first - t.seq_begin, hi = (end - t.seq_begin + BN - 1) / BN, lo = 0;
+    if (HAS_WINDOW && first_q >= a->window) lo = (first_q - a->window + 1) / BN;
+    float unit = HAS_SOFT_CAP ? a->soft_cap * LOG2E : a->scale * LOG2E;
+    float shrink = HAS_SOFT_CAP ? a->scale / a->soft_cap : 0;
+    state x;
+    clear(&x);
+    if (HAS_CAPTURE) capture_tile(a, &t, end, 2, thread_id() / WARP, WARPS);
+    load_tile(a, q_tile, t.first, BM, end, t.head * d);
+    load_tile(a, k_tile, t.seq_begin + (hi - 1) * BN, BN, t.seq_end, k_col);
+    copy_commit();
+    for (int n = hi - 1; n >= lo; n--) {
+        copy_wait(0);
+        sync_block(); /* K_n is there for all, and Q; all are done with V_(n+1) */
+        load_tile(a, v_tile, t.seq_begin + n * BN, BN, t.seq_end, v_col);
+        copy_commit();
+        multiply_qk(&x, q_tile, k_tile);
+        if (HAS_SOFT_CAP)
+            EACH (i, MT)
+                EACH (j, BN / 8)
+                    EACH (e, 4) x.s[i][j][e] = cap(x.s[i][j][e] * shrink);
+        if ((n + 1) * BN - 1 > first_q || (HAS_WINDOW && n * BN <= first_q + BM - 1 - a->window))
+            mask_scores(a, &x, first_q, n * BN);
+        softmax_step(&x, unit);
+        copy_wait(0);
+        sync_block(); /* V_n is there for all; all are done with K_n */
+        if (n > lo) load_tile(a, k_tile, t.seq_begin + (n - 1) * BN, BN, t.seq_end, k_col);
+        copy_commit();
+        multiply_pv(&x, v_tile);
+    }
+    store_rows(a, &t, &x);
+}
+
+KERNEL(attention_v3, THREADS, attention_args)
+{
+    attend_tile(&a);
+}

@@ -1,0 +1,115 @@
+/* The lists that drive the attention kernels: pieces of work, and captured rows. Plain C, made once
+ * per batch (tiles) or layer (captures), so that a kernel decides nothing.
+ *
+ * next: kernels/cuda/ops_attention.c */
+#include <stdlib.h>
+
+#include "kernels/cuda/cuda.h"
+
+/* ---- tiles ---- */
+
+typedef struct piece {
+    attention_tile tile;
+    int kv_head, keys;
+} piece;
+
+static int order(const void *a, const void *b)
+{
+    const piece *x = a, *y = b;
+    if (x->kv_head != y->kv_head) return x->kv_head - y->kv_head;
+    if (x->keys != y->keys) return y->keys - x->keys;
+    if (x->tile.first != y->tile.first) return x->tile.first < y->tile.first ? -1 : 1;
+    return x->tile.head - y->tile.head;
+}
+
+attention_tile *cuda_tiles(const qk_attention *p, int bm, size_t *n)
+{
+    size_t rows = 0, at = 0;
+    for (int s = 0; s < p->n_seq; s++)
+        rows += (size_t)((p->seq_start[s + 1] - p->seq_start[s] + bm - 1) / bm);
+    *n = rows * (size_t)p->heads.H;
+    piece *pieces = qk_alloc(*n, sizeof *pieces);
+    for (int s = 0; s < p->n_seq; s++)
+        for (int first = p->seq_start[s]; first < p->seq_start[s + 1]; first += bm)
+            for (int h = 0; h < p->heads.H; h++) {
+                int keys = first - p->seq_start[s] + bm;
+                if (p->window && keys > p->window + bm) keys = p->window + bm;
+                pieces[at++] = (piece){{first, p->seq_start[s], p->seq_start[s + 1], h},
+                                       h / (p->heads.H / p->heads.K),
+                                       keys};
+            }
+    QK_ASSERT(at == *n);
+    qsort(pieces, *n, sizeof *pieces, order);
+    attention_tile *tiles = qk_alloc(*n, sizeof *tiles);
+    for (size_t i = 0; i < *n; i++) tiles[i] = pieces[i].tile;
+    free(pieces);
+    return tiles;
+}
+
+/* ---- captured rows ---- */
+
+static int by_row(const void *a, const void *b)
+{
+    const capture_row *x = a, *y = b;
+    if (x->row != y->row) return x->row < y->row ? -1 : 1;
+    return x->copy != y->copy ? x->copy - y->copy : x->index - y->index;
+}
+
+static bool inside(int32_t row, size_t first_row, size_t n_tokens)
+{
+    return (size_t)row >= first_row && (size_t)row - first_row < n_tokens;
+}
+
+/* The rows of one copy, and the place of its heads: head h of its i-th row inside goes to row
+ * at + h * (rows inside) + i of what is captured. */
+static void add_copy(cuda_capture *c, const qk_row_copy *copy, int number, int heads, int d,
+                     size_t first_row, size_t n_tokens)
+{
+    size_t before = c->n_rows;
+    for (size_t r = 0; r < copy->n_rows; r++)
+        if (inside(copy->rows[r], first_row, n_tokens)) {
+            int index = (int)(c->n_rows - before);
+            c->rows[c->n_rows++] = (capture_row){copy->rows[r], number, index};
+        }
+    int *place = c->place + number * heads;
+    for (int h = 0; h < heads; h++) place[h] = -1;
+    for (size_t h = 0; h < copy->n_heads; h++) {
+        QK_ASSERT(copy->heads[h] < heads && place[copy->heads[h]] < 0);
+        place[copy->heads[h]] = (int)c->n_out;
+        for (size_t r = 0; r < copy->n_rows; r++)
+            if (inside(copy->rows[r], first_row, n_tokens))
+                c->targets[c->n_out++] = copy->out + (h * copy->n_rows + r) * (size_t)d;
+    }
+}
+
+void cuda_capture_list(cuda_capture *c, const qk_row_copy *copies, size_t n_copies, int heads,
+                       int d, size_t first_row, size_t n_tokens)
+{
+    size_t rows = 0, out = 0, words = (first_row + n_tokens) / 32 + 2;
+    for (size_t i = 0; i < n_copies; i++) {
+        rows += copies[i].n_rows;
+        out += copies[i].n_rows * copies[i].n_heads;
+    }
+    *c = (cuda_capture){.n_first = words, .n_place = n_copies * (size_t)heads};
+    c->rows = qk_alloc(rows + 1, sizeof *c->rows);
+    c->place = qk_alloc(c->n_place + 1, sizeof *c->place);
+    c->targets = qk_alloc(out + 1, sizeof *c->targets);
+    for (size_t i = 0; i < n_copies; i++)
+        add_copy(c, &copies[i], (int)i, heads, d, first_row, n_tokens);
+    qsort(c->rows, c->n_rows, sizeof *c->rows, by_row);
+    c->first = qk_alloc(words, sizeof *c->first);
+    size_t at = 0;
+    for (size_t w = 0; w < words; w++) {
+        while (at < c->n_rows && (size_t)c->rows[at].row < 32 * w) at++;
+        c->first[w] = (int)at;
+    }
+}
+
+void cuda_capture_free(cuda_capture *c)
+{
+    free(c->first);
+    free(c->rows);
+    free(c->place);
+    free(c->targets);
+    *c = (cuda_capture){0};
+}

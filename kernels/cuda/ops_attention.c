@@ -1,0 +1,196 @@
+/* CUDA ops around attention: which rung takes which shape, the lists, the captured rows' way out.
+ *
+ * next: kernels/cuda/attention_v1.cu */
+#include <stdlib.h>
+
+#include "kernels/cuda/cuda.h"
+
+/* ---- the ladder ---- */
+
+typedef struct rung {
+    const char *file;
+    int bm[5]; /* queries per tile, by padded head size */
+    int bn[5]; /* keys per tile: shared memory is (bm + loads * bn) * head size * 2 + extra */
+    int loads, extra;
+} rung;
+
+static const int head_dims[] = {64, 80, 96, 128, 256};
+
+/* As in the kernels' headers. */
+static const rung rungs[] = {
+    {"attention_v1", {4, 4, 4, 4, 4}, {0}, 0, 0},
+    {"attention_v2", {64, 64, 64, 64, 64}, {64, 64, 64, 64, 64}, 1, 64 * 65 * 4},
+    {"attention_v3", {128, 128, 128, 128, 64}, {64, 64, 64, 32, 32}, 2, 0},
+};
+
+/* The padded head size's index; d itself must be a multiple of 8 for 16-byte copies. */
+static int padded(int d)
+{
+    for (int i = 0; i < 5; i++)
+        if (d <= head_dims[i]) return i;
+    return -1;
+}
+
+size_t cuda_attention_shared(int number, int head_dim)
+{
+    const rung *r = &rungs[number - 1];
+    int i = padded(head_dim), rows = r->loads ? r->bm[i] + r->loads * r->bn[i] : 0;
+    return (size_t)(2 * head_dim * rows + r->extra);
+}
+
+/* The tensor cores want bfloat16 and rows whose heads are aligned to 16 bytes. */
+static bool fits_v3(qk_tensor qkv, qk_tensor o, int d)
+{
+    return qkv.dtype == QK_BF16 && d % 8 == 0 && qkv.stride % 8 == 0 && o.stride % 2 == 0 &&
+           (uintptr_t)qkv.data % 16 == 0 && (uintptr_t)o.data % 4 == 0;
+}
+
+static int choose_rung(const qk_device *dev, qk_tensor qkv, qk_tensor o, int d)
+{
+    int best = qkv.dtype != QK_BF16 ? 1 : fits_v3(qkv, o, d) ? 3 : 2;
+    return dev->rung && dev->rung < best ? dev->rung : best;
+}
+
+/* ---- captured rows ---- */
+
+/* The list on the device; afterwards finish_capture sends the rows home. */
+static capture_kind begin_capture(qk_device *dev, cuda_capture *c, const qk_row_copy *copies,
+                                  size_t n, int heads, int d, qk_dtype dtype, size_t first_row,
+                                  size_t n_tokens)
+{
+    capture_kind kind = {0};
+    cuda_capture_list(c, copies, n, heads, d, first_row, n_tokens);
+    if (!c->n_out) return kind;
+    const cuda_machine *m = dev->machine;
+    kind.first = m->stage(dev, c->first, c->n_first * sizeof *c->first, "captures by token");
+    kind.rows = m->stage(dev, c->rows, c->n_rows * sizeof *c->rows, "captured rows' list");
+    kind.place = m->stage(dev, c->place, c->n_place * sizeof *c->place, "places of captures");
+    kind.out = m->stage(dev, NULL, c->n_out * (size_t)d * qk_dtype_size(dtype), "captured rows");
+    return kind;
+}
+
+static void finish_capture(qk_device *dev, cuda_capture *c, const capture_kind *kind, int d,
+                           qk_dtype dtype)
+{
+    if (c->n_out) {
+        dev->machine->deliver(dev, kind->out, dtype, c->n_out, (size_t)d, c->targets);
+        c->targets = NULL;
+    }
+    cuda_capture_free(c);
+}
+
+/* ---- ops ---- */
+
+void cuda_qkv_post(qk_device *dev, qk_tensor out, qk_tensor in, const qk_qkv_post *p,
+                   size_t first_row)
+{
+    const qk_heads *h = &p->heads;
+    static const qk_layer_capture nothing;
+    const qk_layer_capture *capture = p->capture ? p->capture : &nothing;
+    size_t width = qk_heads_width(*h);
+    QK_ASSERT(in.cols == width && out.cols == width && in.dtype == QK_F32 && out.dtype != QK_F16);
+    cuda_capture q, k;
+    qkv_post_args a = {
+        .out = out.data,
+        .in = in.data,
+        .out_stride = (long long)out.stride,
+        .in_stride = (long long)in.stride,
+        .H = h->H,
+        .K = h->K,
+        .d = h->d,
+        .has_v = h->has_v,
+        .out_format = cuda_format(out.dtype),
+        .q_norm = p->q_norm,
+        .k_norm = p->k_norm,
+        .norm_whole = p->norm_whole,
+        .eps = p->eps,
+        .shift = p->norm_plus_one ? 1 : 0,
+        .cos = p->cos,
+        .sin = p->sin,
+        .q_scale = p->q_scale,
+        .table_row = dev->machine->stage(dev, p->table_row + first_row,
+                                         in.rows * sizeof *p->table_row, "RoPE rows"),
+        .rotary = p->rotary,
+        .interleaved = p->interleaved,
+        .first_row = (int)first_row,
+        .q = begin_capture(dev, &q, capture->q, capture->n_q, h->H, h->d, out.dtype, first_row,
+                           in.rows),
+        .k = begin_capture(dev, &k, capture->k, capture->n_k, h->K, h->d, out.dtype, first_row,
+                           in.rows),
+    };
+    bool four = h->d % 4 == 0 && in.stride % 4 == 0 && out.stride % 4 == 0 &&
+                (uintptr_t)in.data % 16 == 0 && (uintptr_t)out.data % 16 == 0;
+    cuda_run(dev, &(cuda_launch){"qkv_post", "qkv_post", "VEC", four ? 4 : 1, in.rows, 1,
+                                 4 * (8 + 4 * (size_t)h->d), &a, sizeof a});
+    finish_capture(dev, &q, &a.q, h->d, out.dtype);
+    finish_capture(dev, &k, &a.k, h->d, out.dtype);
+}
+
+void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attention *p)
+{
+    const qk_heads *h = &p->heads;
+    static const qk_layer_capture nothing;
+    const qk_layer_capture *capture = p->capture ? p->capture : &nothing;
+    QK_ASSERT(h->has_v && qkv.cols == qk_heads_width(*h) && o.dtype == qkv.dtype && h->d <= 256);
+    int number = choose_rung(dev, qkv, o, h->d), dim = padded(h->d);
+    const rung *r = &rungs[number - 1];
+    size_t n;
+    attention_tile *tiles = cuda_tiles(p, r->bm[dim], &n);
+    cuda_capture q, k;
+    attention_args a = {
+        .qkv = qkv.data,
+        .o = o.data,
+        .tiles = dev->machine->stage(dev, tiles, n * sizeof *tiles, "attention tiles"),
+        .qkv_stride = (long long)qkv.stride,
+        .o_stride = (long long)o.stride,
+        .H = h->H,
+        .K = h->K,
+        .d = h->d,
+        .window = p->window,
+        .scale = p->scale,
+        .soft_cap = p->soft_cap,
+        .q = begin_capture(dev, &q, capture->q, capture->n_q, h->H, h->d, qkv.dtype, 0, qkv.rows),
+        .k = begin_capture(dev, &k, capture->k, capture->n_k, h->K, h->d, qkv.dtype, 0, qkv.rows),
+    };
+    cuda_launch l = {r->file,
+                     r->file,
+                     "HEAD_DIM",
+                     head_dims[dim],
+                     n,
+                     1,
+                     cuda_attention_shared(number, head_dims[dim]),
+                     &a,
+                     sizeof a};
+    if (number == 1) {
+        l.macro = "FORMAT";
+        l.value = cuda_format(qkv.dtype);
+    }
+    cuda_run(dev, &l);
+    finish_capture(dev, &q, &a.q, h->d, qkv.dtype);
+    finish_capture(dev, &k, &a.k, h->d, qkv.dtype);
+    free(tiles);
+}
+
+static void gather_kind(qk_device *dev, qk_tensor qkv, int first_col, int heads, int d,
+                        const qk_row_copy *copies, size_t n)
+{
+    cuda_capture c;
+    gather_args a = {
+        .qkv = qkv.data,
+        .stride = (long long)qkv.stride,
+        .d = d,
+        .first_col = first_col,
+        .heads = heads,
+    };
+    a.kind = begin_capture(dev, &c, copies, n, heads, d, qkv.dtype, 0, qkv.rows);
+    if (c.n_out)
+        cuda_run(dev, &(cuda_launch){"gather", "gather", "FORMAT", cuda_format(qkv.dtype), c.n_rows,
+                                     (size_t)heads, 0, &a, sizeof a});
+    finish_capture(dev, &c, &a.kind, d, qkv.dtype);
+}
+
+void cuda_gather(qk_device *dev, qk_tensor qkv, qk_heads heads, const qk_layer_capture *capture)
+{
+    gather_kind(dev, qkv, 0, heads.H, heads.d, capture->q, capture->n_q);
+    gather_kind(dev, qkv, heads.H * heads.d, heads.K, heads.d, capture->k, capture->n_k);
+}

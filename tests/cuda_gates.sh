@@ -1,0 +1,26 @@
+#!/bin/sh
+# make cuda-gates: everything that can be shown about the CUDA kernels without a GPU, in full.
+#   emulator   every op against kernels/ref; the attention ladder under nine schedules; the forward
+#              pass of tiny models; the emulator's own test
+#   NVRTC      every specialisation for every GPU generation: spills, registers, shared memory
+#   mutants    seeded bugs in the kernels, all of which must be caught
+# usage: cuda_gates.sh BUILD_FOLDER. Prints what failed, the counts and the seconds of each gate.
+build=$1
+jobs=$(nproc 2>/dev/null || echo 2)
+failed=0
+gate() {
+    name=$1 from=$(date +%s); shift
+    log=$build/tests/gate.log
+    "$@" >"$log" 2>&1; rc=$?
+    [ $rc = 0 ] && grep -E 'SKIPPED|passed' "$log" || { cat "$log"; failed=1; }
+    echo "== $name: status $rc, $(($(date +%s) - from)) seconds"
+}
+gate "emulator" "$build/tests/test_cuda_emulator"
+gate "rows" "$build/tests/test_cuda_rows"
+gate "attention" "$build/tests/test_cuda_attention" full
+gate "forward" "$build/tests/test_cuda_forward" full
+gate "NVRTC" sh -c "printf '%s\n' sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a | xargs -P $jobs -n 1 $build/tests/cuda_nvrtc"
+gate "mutants" python3 tests/cuda_mutants.py "$build"
+grep '^mutants:' "$build/tests/gate.log"
+[ $failed = 0 ] && echo "cuda-gates: all passed" || echo "cuda-gates: FAILED"
+exit $failed

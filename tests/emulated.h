@@ -1,0 +1,89 @@
+/* What the tests of the CUDA kernels on the emulator share: values, tensors, schedules, comparing
+ * the emulator backend with the reference one. */
+#pragma once
+
+#include "tests/test.h"
+
+#include "kernels/emulator/backend_emulator.h"
+
+static uint64_t noise_state;
+
+static inline float noise(void) /* about normal, sigma 1 */
+{
+    float sum = 0;
+    for (int i = 0; i < 4; i++) {
+        noise_state = noise_state * 6364136223846793005u + 1442695040888963407u;
+        sum += (float)(noise_state >> 40) / 8388608.0f - 1;
+    }
+    return sum * 0.866f;
+}
+
+static inline float *noises(size_t n, uint64_t seed)
+{
+    noise_state = seed;
+    float *v = qk_alloc(n + 1, sizeof *v);
+    for (size_t i = 0; i < n; i++) v[i] = noise();
+    return v;
+}
+
+static inline qk_device *open_device(const qk_backend *b, qk_dtype compute)
+{
+    qk_device *dev = NULL;
+    qk_device_options o = {.compute = compute, .threads = 1};
+    QK_ASSERT(b->open(&o, &dev, &test_error) == QK_OK);
+    return dev;
+}
+
+/* A tensor on a backend, filled from host values (NULL: with NaN). */
+static inline qk_tensor tensor(const qk_backend *b, qk_device *dev, const char *name,
+                               qk_dtype dtype, size_t rows, size_t cols, const float *values)
+{
+    qk_tensor t;
+    QK_ASSERT(b->alloc(dev, dtype, rows, cols, name, &t, &test_error) == QK_OK);
+    if (values)
+        b->upload(dev, t, values, QK_F32);
+    else
+        memset(t.data, 0xFF, rows * cols * qk_dtype_size(dtype));
+    return t;
+}
+
+/* Values of a tensor as floats, appended at *at. */
+static inline void append_values(const qk_backend *b, qk_device *dev, qk_tensor t, float **at)
+{
+    size_t n = t.rows * t.cols;
+    uint16_t *half = qk_alloc(n + 1, 2);
+    b->download(dev, t.dtype == QK_F32 ? (void *)*at : (void *)half, t);
+    for (size_t i = 0; t.dtype != QK_F32 && i < n; i++) (*at)[i] = qk_bf16_to_f32(half[i]);
+    free(half);
+    *at += n;
+}
+
+typedef struct difference {
+    double most, rms; /* largest; root mean square as a part of that of `want`. NaN: infinite */
+} difference;
+
+static inline difference compare(const float *got, const float *want, size_t n)
+{
+    double error = 0, size = 0, most = 0;
+    for (size_t i = 0; i < n; i++) {
+        double e = fabs((double)got[i] - (double)want[i]);
+        if (!(e <= most)) most = e; /* keeps a NaN, from either side */
+        if (isnan(e)) return (difference){INFINITY, INFINITY};
+        error += e * e;
+        size += (double)want[i] * (double)want[i];
+    }
+    return (difference){most, size > 0 ? sqrt(error / size) : error};
+}
+
+/* Three orders of asynchronous copies, three orders of warps and lanes. */
+enum { SCHEDULES = 9 };
+
+static inline const char *set_schedule(int i)
+{
+    static char name[40];
+    static const char *const orders[] = {"eager", "lazy", "latest"};
+    emu_backend_settings.order = (emu_order)(i % 3);
+    emu_backend_settings.seed = (unsigned)(i / 3);
+    snprintf(name, sizeof name, "%s, seed %d", orders[i % 3], i / 3);
+    return name;
+}

@@ -1,0 +1,261 @@
+/* The attention ladder on the emulator against the naive double-precision one: all head sizes,
+ * groups, windows, soft caps, packed sequences, captured rows; under nine schedules that must all
+ * give the same bits, and alone as in a batch.
+ *
+ * Errors allowed, from theory: o is rounded to bfloat16, off by at most 2^-9 |o|, here and in the
+ * reference, and v3 rounds p too, off by at most 2^-9 sum p |v|; together at most 3 2^-9 max |v|.
+ * Random roundings have a root mean square of about 0.6 of that: 1.2e-3 relative for o
+ * alone, 2.5e-3 with p.
+ *
+ *   test_cuda_attention            a small matrix, for make unit
+ *   test_cuda_attention full       the whole one, for make cuda-gates
+ *   test_cuda_attention small v3   only one rung; stops at the first case that fails */
+#include "tests/emulated.h"
+
+typedef struct attention_case {
+    int H, K, d, window;
+    float soft_cap;
+    int n_seq;
+    int32_t starts[5];
+} attention_case;
+
+typedef struct outcome {
+    float *o, *captured;
+    size_t n, n_captured;
+    float largest_v;
+} outcome;
+
+static bool full;
+static int only_rung; /* 0: all */
+static bool in_place; /* o in the q columns, as engine/forward.c has it */
+
+/* Some rows of each sequence's beginning, middle and end, for some heads; and two lists that share
+ * rows. */
+static size_t choose_rows(int32_t *rows, const attention_case *c, int step)
+{
+    size_t n = 0;
+    for (int32_t t = 0; t < c->starts[c->n_seq]; t++)
+        if (t % step == step / 2 || t + 1 == c->starts[c->n_seq]) rows[n++] = t;
+    return n;
+}
+
+static outcome run_case(const qk_backend *b, const attention_case *c, qk_dtype dtype)
+{
+    qk_device *dev = open_device(b, dtype);
+    qk_heads heads = {c->H, c->K, c->d, true};
+    size_t T = (size_t)c->starts[c->n_seq], width = qk_heads_width(heads), d = (size_t)c->d;
+    float *v = noises(T * width, 7);
+    qk_tensor qkv = tensor(b, dev, "qkv", dtype, T, width, v);
+    qk_tensor own = tensor(b, dev, "o", dtype, T, (size_t)c->H * d, NULL);
+    int32_t *some = qk_alloc(T, sizeof *some), *more = qk_alloc(T, sizeof *more);
+    size_t n_some = choose_rows(some, c, 5), n_more = choose_rows(more, c, 17);
+    int32_t all_heads[64], last_head = c->H - 1, last_key = c->K - 1;
+    for (int h = 0; h < c->H; h++) all_heads[h] = h;
+    size_t sizes[4] = {n_some * (size_t)c->H * d, n_more * d, n_more * (size_t)c->K * d,
+                       n_some * d};
+    outcome r = {.n = T * own.cols, .n_captured = sizes[0] + sizes[1] + sizes[2] + sizes[3]};
+    r.captured = qk_alloc(r.n_captured, sizeof(float));
+    memset(r.captured, 0xFF, r.n_captured * sizeof(float));
+    float *at = r.captured;
+    qk_row_copy q[2] = {{some, all_heads, n_some, (size_t)c->H, at},
+                        {more, &last_head, n_more, 1, at + sizes[0]}};
+    at += sizes[0] + sizes[1];
+    qk_row_copy k[2] = {{more, all_heads, n_more, (size_t)c->K, at},
+                        {some, &last_key, n_some, 1, at + sizes[2]}};
+    qk_layer_capture capture = {q, k, 2, 2};
+    qk_attention p = {heads,       c->starts, c->n_seq, c->window, 1 / sqrtf((float)c->d),
+                      c->soft_cap, &capture};
+    qk_tensor o = in_place ? qk_cols(qkv, 0, own.cols) : own;
+    b->attention(dev, o, qkv, &p);
+    b->sync(dev);
+    r.o = qk_alloc(r.n, sizeof(float));
+    float *out = r.o;
+    append_values(b, dev, o, &out);
+    for (size_t i = 0; i < T * width; i++)
+        if (i % width >= width - (size_t)c->K * d) r.largest_v = fmaxf(r.largest_v, fabsf(v[i]));
+    b->free(dev, &qkv), b->free(dev, &own);
+    b->close(dev);
+    free(v), free(some), free(more);
+    return r;
+}
+
+static void free_outcome(outcome *r)
+{
+    free(r->o), free(r->captured);
+}
+
+static const char *name_of(const attention_case *c, int rung, qk_dtype dtype)
+{
+    static char name[160];
+    snprintf(name, sizeof name, "v%d %s d %d H %d K %d window %d cap %g, %d tokens in %d", rung,
+             qk_dtype_name(dtype), c->d, c->H, c->K, c->window, (double)c->soft_cap,
+             c->starts[c->n_seq], c->n_seq);
+    return name;
+}
+
+static void check_outcome(const char *name, const char *schedule, int rung, qk_dtype dtype,
+                          const outcome *got, const outcome *want)
+{
+    const char *fault = emu_backend_fault();
+    CHECK_MSG(!fault[0], "%s (%s): %s", name, schedule, fault);
+    if (fault[0]) return;
+    double most = dtype == QK_F32 ? 4e-6 : 3 * (double)want->largest_v / 512;
+    double rms = dtype == QK_F32 ? 1e-6 : rung == 3 ? 2.5e-3 : 1.2e-3;
+    difference d = compare(got->o, want->o, want->n);
+    CHECK_MSG(d.most <= most && d.rms <= rms,
+              "%s (%s): off by %.3g (allowed %.3g), rms %.3g (%.3g)", name, schedule, d.most, most,
+              d.rms, rms);
+    CHECK_MSG(!memcmp(got->captured, want->captured, want->n_captured * sizeof(float)),
+              "%s (%s): captured rows differ", name, schedule);
+}
+
+static void run_all_schedules(const attention_case *c, int rung, qk_dtype dtype, int schedules)
+{
+    outcome want = run_case(&qk_backend_ref, c, dtype), first = {0};
+    const char *name = name_of(c, rung, dtype);
+    emu_backend_settings.rung = rung;
+    for (int i = 0; i < schedules; i++) {
+        /* One schedule of fewer than nine is the last and the most random. */
+        const char *schedule = set_schedule(schedules == 1 ? SCHEDULES - 1 : i);
+        outcome got = run_case(&qk_backend_emulator, c, dtype);
+        check_outcome(name, schedule, rung, dtype, &got, &want);
+        if (i)
+            CHECK_MSG(!memcmp(first.o, got.o, got.n * sizeof(float)), "%s: %s gives other bits",
+                      name, schedule);
+        if (i) free_outcome(&got);
+        if (!i) first = got;
+    }
+    uint64_t conflicts = emu_backend_bank_conflicts(), products = emu_backend_tensor_products();
+    CHECK_MSG(rung != 3 || (products > 0 && conflicts == 0),
+              "%s: %llu bank conflicts in ldmatrix, %llu products", name,
+              (unsigned long long)conflicts, (unsigned long long)products);
+    free_outcome(&first), free_outcome(&want);
+    if (only_rung && test_failed_checks) exit(1);
+}
+
+/* ---- the cases ---- */
+
+static bool wanted(int rung)
+{
+    return !only_rung || only_rung == rung;
+}
+
+/* Shapes that are odd in every way, for all rungs; the first one is small and meets most code. */
+static const attention_case odd_cases[] = {
+    {4, 2, 64, 0, 0, 3, {0, 65, 66, 200}}, {1, 1, 64, 0, 0, 1, {0, 1}},
+    {2, 1, 80, 9, 0, 2, {0, 7, 150}},      {16, 1, 96, 0, 0, 1, {0, 65}},
+    {3, 1, 128, 0, 20, 2, {0, 70, 134}},   {4, 4, 128, 64, 0, 1, {0, 200}},
+    {2, 1, 256, 33, 15, 2, {0, 64, 129}},  {2, 2, 48, 5, 0, 1, {0, 77}},
+    {6, 3, 88, 0, 0, 2, {0, 0, 90}},       {2, 1, 160, 1, 0, 1, {0, 67}},
+    {8, 2, 64, 100, 30, 2, {0, 129, 260}},
+};
+enum { N_ODD = sizeof odd_cases / sizeof *odd_cases };
+
+static void test_v1(void)
+{
+    for (int i = 0; i < N_ODD && wanted(1); i++) {
+        /* The slowest rung, here too: every score is five meetings of a warp. */
+        if (full || i < 3) run_all_schedules(&odd_cases[i], 1, QK_BF16, full ? 3 : 1);
+        if (full || i == 2) run_all_schedules(&odd_cases[i], 1, QK_F32, 1);
+    }
+    static const attention_case tiny = {3, 1, 5, 4, 0, 2, {0, 9, 20}}; /* a size no tile likes */
+    if (wanted(1)) run_all_schedules(&tiny, 1, QK_F32, SCHEDULES);
+}
+
+static void test_v2(void)
+{
+    for (int i = 0; i < N_ODD && wanted(2); i++)
+        run_all_schedules(&odd_cases[i], 2, QK_BF16, full ? SCHEDULES : 1);
+    static const attention_case odd_size = {3, 1, 50, 4, 0, 2, {0, 9, 70}};
+    if (wanted(2)) run_all_schedules(&odd_size, 2, QK_BF16, 3);
+}
+
+static void test_v3(void)
+{
+    for (int i = 0; i < N_ODD && wanted(3); i++)
+        run_all_schedules(&odd_cases[i], 3, QK_BF16, full || i == 0 ? SCHEDULES : 3);
+}
+
+/* Every head size x length, with groups, windows and caps in turn. */
+static void test_v3_matrix(void)
+{
+    static const int head_sizes[] = {64, 80, 96, 128, 256}, lengths[] = {1, 7, 64, 65, 300, 700};
+    static const int heads[][2] = {{1, 1}, {2, 1}, {4, 1}, {16, 1}, {6, 2}, {5, 1}, {8, 1}};
+    static const int windows[] = {0, 100, 0, 1, 65, 0, 300, 13, 0};
+    static const float caps[] = {0, 0, 30, 0, 0, 0, 15};
+    if (!full || !wanted(3)) return;
+    for (int i = 0, n = 0; i < 5; i++)
+        for (int j = 0; j < 6; j++)
+            for (int variant = 0; variant < 3; variant++, n++) {
+                attention_case c = {.d = head_sizes[i],
+                                    .window = windows[n % 9],
+                                    .soft_cap = caps[n % 7],
+                                    .n_seq = 1,
+                                    .starts = {0, lengths[j]}};
+                bool many =
+                    lengths[j] < 300; /* heads repeat the work of a tile: few of long ones */
+                c.H = many ? heads[n % 7][0] : 2;
+                c.K = many ? heads[n % 7][1] : 1 + n % 2;
+                if (variant == 2 && lengths[j] < 700) { /* packed between others */
+                    c.n_seq = 3;
+                    c.starts[1] = 7, c.starts[2] = 7 + lengths[j], c.starts[3] = 20 + lengths[j];
+                }
+                if (lengths[j] == 700 && variant == 1) continue;
+                run_all_schedules(&c, 3, QK_BF16, SCHEDULES);
+            }
+}
+
+/* o may take the place of q. */
+static void test_in_place(void)
+{
+    in_place = true;
+    for (int rung = 1; rung <= 3; rung++)
+        if (wanted(rung)) run_all_schedules(&odd_cases[0], rung, QK_BF16, rung == 1 ? 1 : 3);
+    in_place = false;
+}
+
+/* A sequence has the same bits alone and packed behind others. */
+static void test_blind_to_the_batch(void)
+{
+    enum { H = 2, K = 1, D = 128, A = 75, B = 140 };
+    qk_heads heads = {H, K, D, true};
+    size_t width = qk_heads_width(heads);
+    float *v = noises((A + B) * width, 9);
+    for (int rung = 1; rung <= 3; rung++) {
+        if (!wanted(rung)) continue;
+        emu_backend_settings.rung = rung;
+        qk_device *dev = open_device(&qk_backend_emulator, QK_BF16);
+        int32_t packed[] = {0, A, A + B}, alone[] = {0, B};
+        qk_attention p = {
+            .heads = heads, .seq_start = packed, .n_seq = 2, .window = 50, .scale = 0.1f};
+        qk_tensor qkv = tensor(&qk_backend_emulator, dev, "qkv", QK_BF16, A + B, width, v);
+        qk_tensor both = tensor(&qk_backend_emulator, dev, "o", QK_BF16, A + B, H * D, NULL);
+        qk_tensor one = tensor(&qk_backend_emulator, dev, "o", QK_BF16, B, H * D, NULL);
+        qk_backend_emulator.attention(dev, both, qkv, &p);
+        p.seq_start = alone;
+        p.n_seq = 1;
+        qk_backend_emulator.attention(dev, one, qk_rows(qkv, A, B), &p);
+        qk_backend_emulator.sync(dev);
+        CHECK_STR(emu_backend_fault(), "");
+        CHECK_MSG(!memcmp(one.data, qk_rows(both, A, B).data, B * H * D * 2),
+                  "v%d sees its neighbours", rung);
+        qk_backend_emulator.free(dev, &qkv);
+        qk_backend_emulator.free(dev, &both);
+        qk_backend_emulator.free(dev, &one);
+        qk_backend_emulator.close(dev);
+    }
+    free(v);
+}
+
+int main(int argc, char **argv)
+{
+    full = argc > 1 && !strcmp(argv[1], "full");
+    only_rung = argc > 2 ? argv[2][1] - '0' : 0;
+    RUN(test_v1);
+    RUN(test_v2);
+    RUN(test_v3);
+    RUN(test_in_place);
+    RUN(test_blind_to_the_batch);
+    RUN(test_v3_matrix);
+    return test_summary("cuda attention");
+}

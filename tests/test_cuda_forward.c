@@ -1,0 +1,121 @@
+/* The whole forward pass with the CUDA kernels, on the emulator: q and k of every layer and head
+ * against the goldens of tiny models, within what golden/README.md allows (bfloat16: what the same
+ * rounding costs transformers, from each golden's meta.json; float32: 2e-6 per layer); and the same
+ * bits alone, together and in reverse order.
+ *
+ *   test_cuda_forward         the four families of make unit
+ *   test_cuda_forward full    more of them, and all rungs of the attention ladder */
+#include "tests/emulated.h"
+
+#include "engine/base/file.h"
+#include "engine/verify.h"
+
+/* The largest number under "bf16_error". */
+static double stated_bf16_error(const char *meta)
+{
+    qk_arena arena = {0};
+    const qk_json *root;
+    double largest = 0;
+    CHECK(qk_json_parse_file(&arena, meta, 1 << 24, &root, &test_error) == QK_OK);
+    const qk_json *errors = qk_json_get(root, "bf16_error");
+    for (const qk_json *layer = errors ? errors->first : NULL; layer; layer = layer->next)
+        for (const qk_json *e = layer->first; e; e = e->next)
+            if (e->number > largest) largest = e->number;
+    qk_arena_free(&arena);
+    return largest;
+}
+
+static void check_golden(const char *name, const char *folder, qk_dtype compute, int rung)
+{
+    char model[1024], golden[1024], meta[1024];
+    snprintf(model, sizeof model, "%s/model", folder);
+    snprintf(golden, sizeof golden, "%s/golden.safetensors", folder);
+    snprintf(meta, sizeof meta, "%s/meta.json", folder);
+    emu_backend_settings.rung = rung;
+    qk_model_options options = {.backend = &qk_backend_emulator,
+                                .device = {.compute = compute, .threads = 1},
+                                .last_layer = -1};
+    qk_verification v;
+    qk_status s = qk_verify(&v, model, golden, &options, &test_error);
+    CHECK_MSG(s == QK_OK, "%s: %s", name, test_error.message);
+    CHECK_STR(emu_backend_fault(), "");
+    if (s != QK_OK) return;
+    double allowed = compute == QK_F32 ? 2e-6 * v.layers : stated_bf16_error(meta), worst = 0;
+    size_t judged = 0;
+    CHECK_MSG(allowed > 0, "%s states no bfloat16 error", name);
+    CHECK_MSG(v.same_bits, "%s: bits depend on the batch", name);
+    for (size_t i = 0; i < v.count; i++) {
+        if (v.items[i].layer < 0 && compute != QK_F32) continue; /* the hidden state has no bound */
+        judged++;
+        if (!(v.items[i].rms_error <= worst)) worst = v.items[i].rms_error;
+    }
+    printf("%-26s %s  %3zu tensors, rms %.3g, allowed %.3g\n", name, qk_dtype_name(compute), judged,
+           worst, allowed);
+    CHECK_MSG(judged >= 2 * (size_t)v.layers && worst <= allowed,
+              "%s %s: off by %.3g, allowed %.3g", name, qk_dtype_name(compute), worst, allowed);
+    qk_verification_free(&v);
+}
+
+static bool full;
+
+static void check_named(const char *name, qk_dtype compute, int rung)
+{
+    char path[256];
+    snprintf(path, sizeof path, "forward/%s/meta.json", name);
+    char *meta = test_golden(path);
+    if (!meta) SKIP("the golden %s is not there (QK_SHARED)", name);
+    *strrchr(meta, '/') = 0;
+    check_golden(name, meta, compute, rung);
+    free(meta);
+}
+
+static void test_llama3_1(void)
+{
+    check_named("llama3_1", QK_BF16, 0);
+}
+static void test_qwen3(void)
+{
+    check_named("qwen3", QK_BF16, 0);
+    check_named("qwen3", QK_F32, 0);
+    for (int rung = 1; rung < 3 && full; rung++) check_named("qwen3", QK_BF16, rung);
+}
+static void test_gemma3_text(void)
+{
+    check_named("gemma3_text", QK_BF16, 0);
+}
+static void test_glm_interleaved_partial(void)
+{
+    check_named("glm_interleaved_partial", QK_BF16, 0);
+}
+
+/* The golden that this repository carries itself. */
+static void test_carried(void)
+{
+    check_golden("tests/data/forward/qwen3", "tests/data/forward/qwen3", QK_BF16, 0);
+}
+
+/* Soft caps, experts, norms over all heads, float16, scales: one golden each. */
+static void test_more_families(void)
+{
+    static const char *const names[] = {
+        "gemma2_softcap",           "qwen3_moe",  "mixtral",
+        "olmo2_full_width_qk_norm", "qwen2_bias", "ministral3_yarn_q_scale",
+        "granite_multipliers"};
+    for (size_t i = 0; full && i < sizeof names / sizeof *names; i++) {
+        check_named(names[i], QK_BF16, 0);
+        check_named(names[i], QK_F32, 0);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    full = argc > 1 && !strcmp(argv[1], "full");
+    set_schedule(SCHEDULES - 1);
+    RUN(test_carried);
+    RUN(test_llama3_1);
+    RUN(test_qwen3);
+    RUN(test_gemma3_text);
+    RUN(test_glm_interleaved_partial);
+    RUN(test_more_families);
+    return test_summary("cuda forward");
+}
