@@ -20,12 +20,13 @@ fi
 
 passed=0 failed=0 skipped=0
 suite() {
-    name=$1 budget=$2; shift 2
+    name=$1 budget=$2 began=$(date +%s); shift 2
     echo "== $name =="
     log=build/suite.log
     timeout "$budget" "$@" >$log 2>&1; rc=$?
     [ $rc = 0 ] && grep -E 'SKIPPED|^[a-z].*: [0-9]+ passed|^ok ' $log || cat $log
     [ $rc = 124 ] && echo "$name: stopped after $budget seconds"
+    echo "$name: $(($(date +%s) - began)) s"
     counts=$(sed -n 's/.*: \([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' $log | tail -n 1)
     [ -n "$counts" ] || { [ $rc = 0 ] && counts="1 0 0" || counts="0 1 0"; }
     set -- $counts

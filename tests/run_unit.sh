@@ -1,11 +1,12 @@
 #!/bin/sh
-# Runs the C test programs given as arguments. Prints each one's last line, and everything a failing
-# one said. The last line counts them all. usage: run_unit.sh BUILD_FOLDER PROGRAM...
-build=$1; shift
-log=$build/tests/last.log
+# Runs the C test programs given as arguments, as many at once as there are cores. Prints each one's last line, and everything
+# a failing one said. The last line counts them all. usage: run_unit.sh BUILD_FOLDER PROGRAM...
+shift
 passed=0 failed=0 skipped=0
+printf '%s\n' "$@" | xargs -P "$(nproc 2>/dev/null || echo 2)" -I{} \
+    sh -c 'timeout 600 "$1" >"$1.log" 2>&1; echo $? >"$1.status"' sh {}
 for program in "$@"; do
-    timeout 300 "$program" >"$log" 2>&1; rc=$?
+    log=$program.log rc=$(cat "$program.status")
     line=$(tail -n 1 "$log")
     counts=$(printf '%s\n' "$line" | sed -n 's/.*: \([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
     if [ "$rc" != 0 ] || [ -z "$counts" ]; then
