@@ -175,24 +175,26 @@ def vectors(folder, rounds):
                    "split, delta": {"use_dictionary": ["bucket", "sliding_window"], "data_page_version": "2.0", "column_encoding": {
                        "vector.list.element": "BYTE_STREAM_SPLIT", "example_id": "DELTA_BINARY_PACKED",
                        "position": "DELTA_BINARY_PACKED"}}}
-        speeds, sizes = {}, {}
+        speeds, busy, sizes = {}, {}, {}
 
-        def note(name, seconds, size):
+        def note(name, seconds, cpu, size):
             speeds.setdefault(name, []).append(raw / seconds / 1e6)
+            busy.setdefault(name, []).append(raw / cpu / 1e6)
             sizes.setdefault(name, set()).add(size)
         for _ in range(rounds):
             for way in ("split", "plain"):
                 said = say([PROGRAMS / "parquet_vectors", shm / "rows.parquet", shm / "ours.parquet", way])
-                note(f"qkengine {way}", said["seconds"], said["bytes"])
+                note(f"qkengine {way}", said["seconds"], said["cpu"], said["bytes"])
                 assert pq.read_table(shm / "ours.parquet")["vector"].combine_chunks().flatten().equals(table["vector"].combine_chunks().flatten())
             for way, more in options.items():
-                begin = time.perf_counter()
+                begin, cpu = time.perf_counter(), time.process_time()
                 pq.write_table(table, shm / "theirs.parquet", compression="zstd", compression_level=3, **more)
-                note(f"pyarrow {way}", time.perf_counter() - begin, (shm / "theirs.parquet").stat().st_size)
+                note(f"pyarrow {way}", time.perf_counter() - begin, time.process_time() - cpu, (shm / "theirs.parquet").stat().st_size)
         for name in speeds:
             assert len(sizes[name]) == 1, sizes
             size = sizes[name].pop()
             show(f"  {name}, {size} bytes ({size / raw:.3f})", speeds[name])
+            show("    by CPU time", busy[name])
     finally:
         for p in shm.iterdir():
             p.unlink()
