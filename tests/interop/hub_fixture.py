@@ -78,6 +78,7 @@ class Hub:
             oid = hashlib.sha256(data).hexdigest()
             if lfs:
                 self.state.objects[oid] = data
+                self.module.hashlib.md5(data)
             tree[path] = self.module.entry(lfs=(oid, len(data))) if lfs else self.module.entry(data)
         repo.refs[branch] = repo.add_commit(repo.refs.get(branch), tree, "files", "")
         for k, v in properties.items():
