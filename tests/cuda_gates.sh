@@ -17,7 +17,7 @@ gate() {
 }
 gate "emulator" "$build/tests/test_cuda_emulator"
 gate "rows" "$build/tests/test_cuda_rows"
-gate "attention" "$build/tests/test_cuda_attention" full
+gate "attention" sh -c "printf '%s\n' v3 v1 v2 | xargs -P $jobs -n 1 $build/tests/test_cuda_attention full"
 gate "forward" "$build/tests/test_cuda_forward" full
 gate "NVRTC" sh -c "printf '%s\n' sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a | xargs -P $jobs -n 1 $build/tests/cuda_nvrtc"
 gate "mutants" python3 tests/cuda_mutants.py "$build"
