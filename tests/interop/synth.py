@@ -243,7 +243,9 @@ def plan_of_one_example(folder):
     none = engine([*args, "--set", "tokenizer.max_length=null"], folder)
     assert none.returncode == 1 and "tokenizer.max_length" in none.stderr
     unknown = engine([*args, "--set", "model.name=Qwen/Qwen9"], folder)
-    assert unknown.returncode == 1 and "no folder 'Qwen/Qwen9'" in unknown.stderr
+    assert unknown.returncode == 1 and "Qwen/Qwen9 at 'main' is not in the cache" in unknown.stderr, unknown.stderr
+    unknown = engine([*args, "--set", "model.name=./Qwen9"], folder)
+    assert unknown.returncode == 1 and "no folder './Qwen9'" in unknown.stderr, unknown.stderr
 
 
 if __name__ == "__main__":
