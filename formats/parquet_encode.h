@@ -2,7 +2,8 @@
  *
  *   RLE/bit-packed hybrid  runs: varint(count << 1), value;  groups of 8: varint(groups << 1 | 1)
  *   BYTE_STREAM_SPLIT      byte 0 of all floats, byte 1 of all floats, ...: compresses well
- * DELTA_BINARY_PACKED is left out on purpose: fastparquet reads it wrongly, and zstd gains as much.
+ * DELTA_BINARY_PACKED is left out on purpose: fastparquet reads it wrongly, and beside vectors it
+ * saves little.
  *
  * next: formats/parquet_write.c */
 #pragma once
