@@ -14,8 +14,8 @@ mkdir -p build/fuzz/obj
 clang_flags="-std=c11 -D_GNU_SOURCE -I. -O1 -g -w -fsanitize=address,undefined -fno-sanitize-recover=all"
 if [ "$T" != 0 ] && [ -n "$clang" ]; then
     rm -f build/fuzz/obj/*
-    git ls-files 'formats/*.c' 'engine/base/*.c' 'engine/*.c' 'engine/config/*.c' 'engine/dataset/*.c' 'engine/tokenizer/*.c' 'engine/families/*.c' 'sampler/*.c' 'kernels/*.c' 'kernels/ref/*.c' |
-        grep -vE 'engine/main.c|kernels/backend.c|kernels/cpu/|kernels/cuda/' |
+    git ls-files 'formats/*.c' 'engine/base/*.c' 'engine/*.c' 'engine/config/*.c' 'engine/dataset/*.c' 'engine/tokenizer/*.c' 'engine/families/*.c' 'sampler/*.c' 'hub/*.c' 'kernels/*.c' 'kernels/ref/*.c' |
+        grep -vE 'engine/main.c|kernels/backend.c|kernels/cpu/|kernels/cuda/|kernels/emulator/' |
         xargs -P "$(nproc 2>/dev/null || echo 2)" -I{} sh -c 'clang $1 -fsanitize=fuzzer-no-link -c -o "build/fuzz/obj/$(echo {} | tr / _).o" {}' sh "$clang_flags" || exit 1
 fi
 
@@ -50,7 +50,7 @@ for source in tests/fuzz/fuzz_*.c; do
     else failed=$((failed + 1)); echo "FAIL $name replay: $said"; fi
     [ "$T" = 0 ] && continue
     [ -n "$clang" ] || { echo "SKIPPED $name: clang is not installed, so only the corpus was replayed"; continue; }
-    clang $clang_flags -fsanitize=fuzzer -o "build/fuzz/$name" "$source" tests/fuzz/one_backend.c build/fuzz/obj/*.o $(make -s print-libs) ||
+    clang $clang_flags -fsanitize=fuzzer -o "build/fuzz/$name" "$source" tests/fuzz/one_backend.c build/fuzz/obj/*.o $(make -s print-libs) "$(gcc -print-file-name=libgomp.so)" ||
         { failed=$((failed + 1)); continue; }
     mkdir -p "build/fuzz/new-$name"
     if said=$(search "$name"); then passed=$((passed + 1)); echo "ok   $name: $said"
