@@ -5,16 +5,16 @@
 #include <stdlib.h>
 
 /* Experts see only their share of a chunk, so a sparse model gets a larger one. */
-enum { CHUNK = 512, SPARSE_CHUNK = 4096 };
+enum { SPARSE_CHUNK = 4096 };
 
 qk_dtype qk_activation_format(qk_dtype compute)
 {
     return compute == QK_BF16 ? QK_BF16 : QK_F32;
 }
 
-size_t qk_activation_chunk(const qk_spec *s)
+size_t qk_activation_chunk(const qk_spec *s, const qk_backend *backend)
 {
-    return s->experts ? SPARSE_CHUNK : CHUNK;
+    return s->experts && backend->chunk < SPARSE_CHUNK ? SPARSE_CHUNK : backend->chunk;
 }
 
 size_t qk_widest_ffn(const qk_spec *s)
@@ -62,7 +62,7 @@ static qk_status alloc_chunk(qk_activations *a, size_t width, qk_error *err)
 {
     const qk_spec *s = &a->m->spec;
     qk_dtype act = qk_activation_format(a->m->compute);
-    size_t n = a->chunk = qk_activation_chunk(s), D = (size_t)s->D, F = qk_widest_ffn(s);
+    size_t n = a->chunk = qk_activation_chunk(s, a->m->backend), D = (size_t)s->D, F = qk_widest_ffn(s);
     QK_TRY(alloc(a, &a->normed, act, n, D, err));
     QK_TRY(alloc(a, &a->gate_up, QK_F32, n, 2 * F, err));
     QK_TRY(alloc(a, &a->gated, act, n, F, err));

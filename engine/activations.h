@@ -39,8 +39,8 @@ void qk_activations_free(qk_activations *a);
 
 /* Activations that feed matrix products have the compute format, but float16 keeps float32. */
 qk_dtype qk_activation_format(qk_dtype compute);
-/* The chunk of a model, and the widest F it can meet. */
-size_t qk_activation_chunk(const qk_spec *spec);
+/* The chunk of a model on a backend, and the widest F it can meet. */
+size_t qk_activation_chunk(const qk_spec *spec, const qk_backend *backend);
 size_t qk_widest_ffn(const qk_spec *spec);
 /* Whether what attention or MLP gives is normed or scaled before it joins the residual stream. */
 bool qk_has_branch(const qk_spec *spec);

@@ -15,16 +15,24 @@ typedef struct selection {
     size_t vector_room;
 } selection;
 
+/* What one layer gives away, from the request until its rows have arrived; reused. */
+typedef struct layer_rows {
+    int layer; /* -1: free */
+    selection *selections;
+    qk_row_copy *copies; /* one per selection, queries first */
+    size_t n, room;
+    qk_layer_capture request;
+} layer_rows;
+
+enum { IN_FLIGHT = 2 }; /* the layer that runs and the one whose rows are written */
+
 struct qk_capture {
     qk_capture_plan plan;
     const qk_batch *batch;
     const int64_t *ids;
     const int32_t *ordinals;
     qk_unit_writer *unit;
-    selection *selections; /* of the layer that runs now; reused */
-    qk_row_copy *copies;   /* one per selection, queries first */
-    size_t n_selections, room;
-    qk_layer_capture request;
+    layer_rows layers[IN_FLIGHT];
     qk_sampled_rows drawn;
     uint64_t rows;
 };
@@ -36,11 +44,10 @@ qk_capture *qk_capture_new(const qk_capture_plan *plan)
     return c;
 }
 
-void qk_capture_free(qk_capture *c)
+static void free_layer(layer_rows *l)
 {
-    if (!c) return;
-    for (size_t i = 0; i < c->room; i++) {
-        selection *s = &c->selections[i];
+    for (size_t i = 0; i < l->room; i++) {
+        selection *s = &l->selections[i];
         free(s->tokens);
         free(s->positions);
         free(s->buckets);
@@ -48,8 +55,14 @@ void qk_capture_free(qk_capture *c)
         free(s->rows);
         free(s->vectors);
     }
-    free(c->selections);
-    free(c->copies);
+    free(l->selections);
+    free(l->copies);
+}
+
+void qk_capture_free(qk_capture *c)
+{
+    if (!c) return;
+    for (int i = 0; i < IN_FLIGHT; i++) free_layer(&c->layers[i]);
     qk_sampled_rows_free(&c->drawn);
     free(c);
 }
@@ -61,6 +74,7 @@ void qk_capture_aim(qk_capture *c, const qk_batch *batch, const int64_t *ids,
     c->ids = ids;
     c->ordinals = ordinals;
     c->unit = unit;
+    for (int i = 0; i < IN_FLIGHT; i++) c->layers[i].layer = -1;
 }
 
 uint64_t qk_capture_rows(const qk_capture *c)
@@ -68,16 +82,23 @@ uint64_t qk_capture_rows(const qk_capture *c)
     return c->rows;
 }
 
-static selection *next_selection(qk_capture *c)
+static layer_rows *find_layer(qk_capture *c, int layer)
 {
-    if (c->n_selections == c->room) {
-        size_t room = c->room ? 2 * c->room : 2;
-        c->selections = qk_realloc(c->selections, room, sizeof *c->selections);
-        c->copies = qk_realloc(c->copies, room, sizeof *c->copies);
-        for (size_t i = c->room; i < room; i++) c->selections[i] = (selection){0};
-        c->room = room;
+    for (int i = 0; i < IN_FLIGHT; i++)
+        if (c->layers[i].layer == layer) return &c->layers[i];
+    return NULL;
+}
+
+static selection *next_selection(layer_rows *l)
+{
+    if (l->n == l->room) {
+        size_t room = l->room ? 2 * l->room : 2;
+        l->selections = qk_realloc(l->selections, room, sizeof *l->selections);
+        l->copies = qk_realloc(l->copies, room, sizeof *l->copies);
+        for (size_t i = l->room; i < room; i++) l->selections[i] = (selection){0};
+        l->room = room;
     }
-    selection *s = &c->selections[c->n_selections++];
+    selection *s = &l->selections[l->n++];
     s->count = 0;
     return s;
 }
@@ -108,17 +129,17 @@ static void append(const qk_capture *c, selection *s, int i)
 }
 
 /* mask_head: -1 for the mask that all heads share. */
-static void select_rows(qk_capture *c, int layer, qk_kind kind, const int32_t *heads, int32_t n,
+static void select_rows(qk_capture *c, layer_rows *l, qk_kind kind, const int32_t *heads, int32_t n,
                         int32_t mask_head)
 {
-    selection *s = next_selection(c);
+    selection *s = next_selection(l);
     s->heads = heads;
     s->n_heads = n;
     s->kind = kind;
     for (int i = 0; i < c->batch->n_seq; i++) {
         qk_draw draw = {
             .example_id = c->ids[i],
-            .layer = layer,
+            .layer = l->layer,
             .mask_head = mask_head,
             .first_head = heads[0],
             .kind = kind,
@@ -135,14 +156,14 @@ static void select_rows(qk_capture *c, int layer, qk_kind kind, const int32_t *h
     }
 }
 
-static void select_kind(qk_capture *c, int layer, qk_kind kind, const int32_t *heads, int32_t n)
+static void select_kind(qk_capture *c, layer_rows *l, qk_kind kind, const int32_t *heads, int32_t n)
 {
     if (!n) return;
     if (!c->plan.per_head_masks) {
-        select_rows(c, layer, kind, heads, n, -1);
+        select_rows(c, l, kind, heads, n, -1);
         return;
     }
-    for (int32_t h = 0; h < n; h++) select_rows(c, layer, kind, &heads[h], 1, heads[h]);
+    for (int32_t h = 0; h < n; h++) select_rows(c, l, kind, &heads[h], 1, heads[h]);
 }
 
 static const qk_layer_heads *heads_of_layer(const qk_capture *c, int layer)
@@ -155,30 +176,34 @@ static const qk_layer_heads *heads_of_layer(const qk_capture *c, int layer)
 static const qk_layer_capture *request(void *context, int layer)
 {
     qk_capture *c = context;
-    c->n_selections = 0;
     const qk_layer_heads *heads = heads_of_layer(c, layer);
     if (!heads) return NULL;
-    if (c->plan.queries) select_kind(c, layer, QK_KIND_Q, heads->q, heads->n_q);
-    size_t n_q = c->n_selections;
-    if (c->plan.keys) select_kind(c, layer, QK_KIND_K, heads->k, heads->n_k);
-    for (size_t i = 0; i < c->n_selections; i++) {
-        const selection *s = &c->selections[i];
-        c->copies[i] = (qk_row_copy){.rows = s->rows,
+    layer_rows *l = find_layer(c, -1);
+    QK_ASSERT(l);
+    l->layer = layer;
+    l->n = 0;
+    if (c->plan.queries) select_kind(c, l, QK_KIND_Q, heads->q, heads->n_q);
+    size_t n_q = l->n;
+    if (c->plan.keys) select_kind(c, l, QK_KIND_K, heads->k, heads->n_k);
+    for (size_t i = 0; i < l->n; i++) {
+        const selection *s = &l->selections[i];
+        l->copies[i] = (qk_row_copy){.rows = s->rows,
                                      .heads = s->heads,
                                      .n_rows = s->count,
                                      .n_heads = (size_t)s->n_heads,
                                      .out = s->vectors};
     }
-    c->request = (qk_layer_capture){
-        .q = c->copies, .n_q = n_q, .k = c->copies + n_q, .n_k = c->n_selections - n_q};
-    return &c->request;
+    l->request =
+        (qk_layer_capture){.q = l->copies, .n_q = n_q, .k = l->copies + n_q, .n_k = l->n - n_q};
+    return &l->request;
 }
 
 static qk_status layer_done(void *context, int layer, qk_error *err)
 {
     qk_capture *c = context;
-    for (size_t i = 0; i < c->n_selections; i++) {
-        const selection *s = &c->selections[i];
+    layer_rows *l = find_layer(c, layer);
+    for (size_t i = 0; l && i < l->n; i++) {
+        const selection *s = &l->selections[i];
         qk_unit_rows rows = {
             .layer = layer,
             .kind = s->kind,
@@ -194,7 +219,7 @@ static qk_status layer_done(void *context, int layer, qk_error *err)
         QK_TRY(qk_unit_add_rows(c->unit, &rows, err));
         c->rows += s->count * (uint64_t)s->n_heads;
     }
-    c->n_selections = 0;
+    if (l) l->layer = -1;
     return QK_OK;
 }
 

@@ -192,6 +192,48 @@ static const qk_layer_capture *wanted(const qk_capture_hooks *hooks, int l,
     return ask ? ask(hooks->context, l) : NULL;
 }
 
+/* One layer, queued: its rows arrive when the device has come so far. */
+static void run_layer(qk_forward *f, int l, qk_tensor x, qk_tensor qkv, const qk_batch *batch,
+                      const qk_capture_hooks *hooks)
+{
+    const qk_model *m = f->m;
+    const qk_layer_capture *pre = wanted(hooks, l, hooks->pre_rope);
+    const qk_layer_capture *post = wanted(hooks, l, hooks->post_rope);
+    project(f, l, x, qkv, pre);
+    if (m->stops_at_qk && l == m->n_layers - 1) {
+        if (post) m->backend->gather(m->device, qkv, heads_of(m, false), post);
+    } else {
+        attend(f, l, x, qkv, batch, post);
+        feed_forward(f, l, x);
+    }
+    m->backend->layer_end(m->device);
+}
+
+/* Waits until a layer is done that `queued` others were queued after, and hands its rows over. */
+static qk_status finish_layer(qk_forward *f, int l, int queued, const qk_capture_hooks *hooks,
+                              qk_error *err)
+{
+    if (l < 0) return QK_OK;
+    QK_TRY(f->m->backend->sync(f->m->device, queued, err));
+    return hooks->layer_done ? hooks->layer_done(hooks->context, l, err) : QK_OK;
+}
+
+/* Where layers can be queued, the rows of one are handed over while the next one runs. */
+static qk_status run_layers(qk_forward *f, qk_tensor x, qk_tensor qkv, const qk_batch *batch,
+                            const qk_capture_hooks *hooks, qk_error *err)
+{
+    const qk_model *m = f->m;
+    int queued = m->backend->depth - 1, last = -1;
+    QK_ASSERT(queued == 0 || queued == 1);
+    for (int l = 0; l < m->n_layers; l++) {
+        if (m->spec.layer[l].absent) continue;
+        run_layer(f, l, x, qkv, batch, hooks);
+        QK_TRY(finish_layer(f, queued ? last : l, queued, hooks, err));
+        last = l;
+    }
+    return queued ? finish_layer(f, last, 0, hooks, err) : QK_OK;
+}
+
 qk_status qk_forward_run(qk_forward *f, const qk_batch *batch, const qk_capture_hooks *hooks,
                          qk_error *err)
 {
@@ -201,33 +243,21 @@ qk_status qk_forward_run(qk_forward *f, const qk_batch *batch, const qk_capture_
     if (!T) return QK_OK;
     QK_TRY(qk_activations_reserve(&f->a, T, err));
     QK_TRY(qk_activations_rope(&f->a, batch, err));
-
-    qk_tensor x = qk_rows(f->a.x, 0, T), qkv = qk_rows(f->a.qkv, 0, T);
+    qk_tensor x = qk_rows(f->a.x, 0, T);
     embed(f, x, batch->ids);
-    for (int l = 0; l < m->n_layers; l++) {
-        if (m->spec.layer[l].absent) continue;
-        const qk_layer_capture *pre = wanted(hooks, l, hooks->pre_rope);
-        const qk_layer_capture *post = wanted(hooks, l, hooks->post_rope);
-        bool stops = m->stops_at_qk && l == m->n_layers - 1;
-        project(f, l, x, qkv, pre);
-        if (stops) {
-            if (post) m->backend->gather(m->device, qkv, heads_of(m, false), post);
-        } else {
-            attend(f, l, x, qkv, batch, post);
-            feed_forward(f, l, x);
-        }
-        m->backend->sync(m->device);
-        if (hooks->layer_done) QK_TRY(hooks->layer_done(hooks->context, l, err));
-    }
-    return QK_OK;
+    qk_status status = run_layers(f, x, qk_rows(f->a.qkv, 0, T), batch, hooks, err);
+    qk_error ignored; /* nothing may arrive any more in memory that the caller is about to free */
+    if (status != QK_OK) m->backend->sync(m->device, 0, &ignored);
+    return status;
 }
 
-void qk_forward_hidden(qk_forward *f, float *out)
+qk_status qk_forward_hidden(qk_forward *f, float *out, qk_error *err)
 {
     const qk_model *m = f->m;
     QK_ASSERT(m->final_norm);
-    if (!f->tokens) return;
+    if (!f->tokens) return QK_OK;
     qk_tensor x = qk_rows(f->a.x, 0, f->tokens);
     m->backend->rmsnorm(m->device, x, x, m->final_norm, m->spec.eps, m->spec.norm_plus_one);
     m->backend->download(m->device, out, x);
+    return m->backend->sync(m->device, 0, err);
 }

@@ -18,7 +18,8 @@ typedef struct qk_batch {
 
 /* Who wants rows. pre_rope and post_rope say which rows of a layer (NULL: none); layer_done is
  * called when all copies of that layer have arrived, and may fail (a full disk). Each may be NULL.
- */
+ * On a device that works by itself the next layer is asked for before the last one is done, so two
+ * layers' rows must have room. */
 typedef struct qk_capture_hooks {
     void *context;
     const qk_layer_capture *(*pre_rope)(void *context, int layer);
@@ -37,10 +38,11 @@ qk_status qk_forward_run(qk_forward *f, const qk_batch *batch, const qk_capture_
                          qk_error *err);
 /* The last hidden state after the final norm, [T, D] of the batch that ran last, into host memory.
  * Only for models that were loaded whole. */
-void qk_forward_hidden(qk_forward *f, float *out);
+qk_status qk_forward_hidden(qk_forward *f, float *out, qk_error *err);
 
 /* Bytes of an activation block for T tokens, for the plan. */
-uint64_t qk_forward_bytes(const qk_spec *spec, qk_dtype compute, uint64_t T);
+uint64_t qk_forward_bytes(const qk_spec *spec, const qk_backend *backend, qk_dtype compute,
+                          uint64_t T);
 /* Floating point operations of a forward over sequences of the given length, for the plan:
  * products of weights, and of attention (windows counted). */
 double qk_forward_flops(const qk_spec *spec, int last_layer, double length);

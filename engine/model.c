@@ -171,7 +171,8 @@ static qk_status load(loader *l, const qk_model_options *options)
     m->backend = options->backend;
     m->compute = options->device.compute;
     QK_TRY(m->backend->open(&options->device, &m->device, l->err));
-    return load_weights(l);
+    QK_TRY(load_weights(l));
+    return m->backend->sync(m->device, 0, l->err);
 }
 
 qk_status qk_model_load(qk_model *model, const char *folder, const qk_model_options *options,

@@ -227,7 +227,9 @@ qk_status qk_plan_estimate(const qk_plan *plan, int64_t look, qk_estimate *out, 
     qk_dtype compute = plan->config->model.dtype;
     uint64_t batch = (uint64_t)(m.longest * (double)plan->config->inference.batch_size);
     out->weight_bytes = qk_model_weight_bytes(s, compute, plan->heads.last_layer);
-    out->activation_bytes = qk_forward_bytes(s, compute, batch);
+    const qk_backend *backend = qk_backend_find(plan->config->inference.backend);
+    out->activation_bytes =
+        qk_forward_bytes(s, backend ? backend : &qk_backend_cpu, compute, batch);
     double rows_per_batch = m.rows / n * (double)plan->config->inference.batch_size;
     out->capture_bytes = (uint64_t)(rows_per_batch * (s->H + s->K) * 4.0 * s->d);
     return QK_OK;

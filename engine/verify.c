@@ -212,12 +212,12 @@ static qk_status run_batch(verifier *v, const int *order, int n)
     if (!v->hidden) return QK_OK;
     size_t D = (size_t)v->model.spec.D;
     float *out = qk_alloc((size_t)v->starts[n] * D, sizeof *out);
-    qk_forward_hidden(v->forward, out);
+    qk_status status = qk_forward_hidden(v->forward, out, v->err);
     for (int i = 0; i < n; i++)
         memcpy(v->hidden + (size_t)order[i] * v->T * D, out + (size_t)v->starts[i] * D,
                (size_t)length_of(v, order[i]) * D * sizeof(float));
     free(out);
-    return QK_OK;
+    return status;
 }
 
 /* A fingerprint of everything that was computed, bit for bit. */

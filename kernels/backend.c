@@ -3,23 +3,41 @@
 
 #include <string.h>
 
+#include "engine/base/log.h"
+
 #ifdef QK_CUDA
-extern const qk_backend qk_backend_cuda;
+#include "kernels/cuda/backend_cuda.h"
 #endif
 
-/* The first one is what "auto" means. */
+/* The fastest first: "auto" takes the first that is present. */
 static const qk_backend *const backends[] = {
-    &qk_backend_cpu,
-    &qk_backend_ref,
 #ifdef QK_CUDA
     &qk_backend_cuda,
 #endif
+    &qk_backend_cpu,
+    &qk_backend_ref,
 };
+
+enum { COUNT = sizeof backends / sizeof *backends };
+
+static const qk_backend *find_present(void)
+{
+    static const qk_backend *found;
+    for (int i = 0; i < COUNT && !found; i++) {
+        qk_error why;
+        if (!backends[i]->present || backends[i]->present(&why))
+            found = backends[i];
+        else
+            qk_info("backend %s: %s; going on with %s", backends[i]->name, why.message,
+                    backends[i + 1]->name);
+    }
+    return found;
+}
 
 const qk_backend *qk_backend_find(const char *name)
 {
-    if (!strcmp(name, "auto")) return backends[0];
-    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
+    if (!strcmp(name, "auto")) return find_present();
+    for (int i = 0; i < COUNT; i++)
         if (!strcmp(backends[i]->name, name)) return backends[i];
     return NULL;
 }

@@ -14,7 +14,8 @@
  * never on T, on its neighbours in the batch or on the number of threads. Bits are equal.
  *
  * Ops are void: shapes are ours, so a wrong one is a bug and aborts. Opening, allocating and
- * loading can fail because of the outside world and return a status.
+ * waiting can fail because of the outside world and return a status: a device that failed in
+ * between does nothing any more, and the next sync says what happened.
  *
  * next: kernels/ref/ref.c, then kernels/cpu/ */
 #pragma once
@@ -73,7 +74,7 @@ static inline size_t qk_heads_width(qk_heads h)
 
 /* Rows that leave the device: for each head h and row r, out[(h * n_rows + r) * d ..] as float32.
  * rows index the tokens of the packed batch; heads index query heads or key heads. All pointers are
- * host memory; `out` is filled when sync() returns. */
+ * host memory; `out` is filled when sync() returns, all else is read while the op is called. */
 typedef struct qk_row_copy {
     const int32_t *rows, *heads;
     size_t n_rows, n_heads;
@@ -126,7 +127,11 @@ typedef struct qk_routes {
 
 typedef struct qk_backend {
     const char *name; /* "cpu", "ref", "cuda" */
+    int depth;        /* layers that may be queued at once: 1 where an op is done when it returns */
+    size_t chunk;     /* tokens per matrix product that make it efficient; memory grows with it */
 
+    /* Whether this machine has such a device; NULL: always. The error says why not. */
+    bool (*present)(qk_error *why);
     qk_status (*open)(const qk_device_options *options, qk_device **out, qk_error *err);
     void (*close)(qk_device *dev); /* NULL-safe */
     /* "AVX-512 BF16, 2 threads": for people. Owned by the device. */
@@ -199,10 +204,14 @@ typedef struct qk_backend {
     void (*add_rows)(qk_device *dev, qk_tensor x, qk_tensor y, const int32_t *rows,
                      const float *weights);
 
-    void (*sync)(qk_device *dev); /* waits for all work and all copies */
+    /* Ends a layer: the work queued since the last call belongs together. */
+    void (*layer_end)(qk_device *dev);
+    /* Waits, work and copies, until at most `layers` ended layers are unfinished; 0: for all. */
+    qk_status (*sync)(qk_device *dev, int layers, qk_error *err);
 } qk_backend;
 
-/* NULL when this build has no such backend. "auto" is the fastest one this build has. */
+/* NULL when this build has no such backend. "auto" is the fastest one that this build and this
+ * machine have; when that is not the fastest of the build, the reason is logged once. */
 const qk_backend *qk_backend_find(const char *name);
 /* "cpu ref", for messages. */
 const char *qk_backend_names(void);

@@ -67,7 +67,7 @@ static outcome run_case(const qk_backend *b, const attention_case *c, qk_dtype d
                       c->soft_cap, &capture};
     qk_tensor o = in_place ? qk_cols(qkv, 0, own.cols) : own;
     b->attention(dev, o, qkv, &p);
-    b->sync(dev);
+    CHECK(b->sync(dev, 0, &test_error) == QK_OK);
     r.o = qk_alloc(r.n, sizeof(float));
     float *out = r.o;
     append_values(b, dev, o, &out);
@@ -235,7 +235,7 @@ static void test_blind_to_the_batch(void)
         p.seq_start = alone;
         p.n_seq = 1;
         qk_backend_emulator.attention(dev, one, qk_rows(qkv, A, B), &p);
-        qk_backend_emulator.sync(dev);
+        CHECK(qk_backend_emulator.sync(dev, 0, &test_error) == QK_OK);
         CHECK_STR(emu_backend_fault(), "");
         CHECK_MSG(!memcmp(one.data, qk_rows(both, A, B).data, B * H * D * 2),
                   "v%d sees its neighbours", rung);

@@ -100,7 +100,7 @@ static size_t run_embed(const qk_backend *b, qk_device *dev, const void *shape, 
     qk_tensor x = tensor(b, dev, "x", QK_F32, s->T, s->D, NULL);
     b->embed(dev, x, tt, ids, 1.5f);
     append_values(b, dev, x, &at);
-    b->sync(dev);
+    CHECK(b->sync(dev, 0, &test_error) == QK_OK);
     b->free(dev, &tt), b->free(dev, &x);
     free(table);
     return (size_t)(at - out);
@@ -200,7 +200,7 @@ static size_t run_post(const qk_backend *b, qk_device *dev, const void *shape, f
         size_t n = s->T - t < s->chunk ? s->T - t : s->chunk;
         b->qkv_post(dev, qk_rows(to, t, n), qk_rows(in, t, n), &p, t);
     }
-    b->sync(dev);
+    CHECK(b->sync(dev, 0, &test_error) == QK_OK);
     append_values(b, dev, to, &at);
     memcpy(at, rows_q, n_out * sizeof *at), at += n_out;
     memcpy(at, rows_k, n_captured * k.n_heads * d * sizeof *at), at += n_captured * k.n_heads * d;
@@ -264,7 +264,7 @@ static size_t run_route(const qk_backend *b, qk_device *dev, const void *shape, 
         append_values(b, dev, qk_rows(taken, 0, n), &at);
     }
     append_values(b, dev, sum, &at);
-    b->sync(dev);
+    CHECK(b->sync(dev, 0, &test_error) == QK_OK);
     b->free(dev, &tl), b->free(dev, &tx), b->free(dev, &taken), b->free(dev, &sum);
     b->free(dev, &y);
     free(logits), free(x);
@@ -300,7 +300,7 @@ static size_t run_gather(const qk_backend *b, qk_device *dev, const void *shape,
     at += 8 * D;
     b->gather(dev, qkv, (qk_heads){H, K, D, false}, &(qk_layer_capture){q, k, 2, 1});
     b->gather(dev, qkv, (qk_heads){H, K, D, false}, &(qk_layer_capture){NULL, NULL, 0, 0});
-    b->sync(dev);
+    CHECK(b->sync(dev, 0, &test_error) == QK_OK);
     b->free(dev, &wide);
     free(v);
     return (size_t)(at - out);

@@ -461,7 +461,7 @@ static float *run_post(const qk_backend *b, qk_device *dev, const void *shape, s
     /* in two chunks, as the forward pass does it */
     b->qkv_post(dev, qk_rows(out, 0, 8), qk_rows(in, 0, 8), &p, 0);
     b->qkv_post(dev, qk_rows(out, 8, T - 8), qk_rows(in, 8, T - 8), &p, 8);
-    b->sync(dev);
+    CHECK(b->sync(dev, 0, &test_error) == QK_OK);
     float *rows_out = values_of(b, dev, out);
     *n = T * width + 8 * d;
     float *both = qk_alloc(*n, sizeof *both);
@@ -556,7 +556,7 @@ static void test_gather(void)
         qk_tensor t = tensor(both[b], dev, QK_F32, 4, 8, v);
         memset(out, 0xFF, sizeof out);
         both[b]->gather(dev, t, heads, &capture);
-        both[b]->sync(dev);
+        CHECK(both[b]->sync(dev, 0, &test_error) == QK_OK);
         CHECK(!memcmp(out, want, sizeof out));
         both[b]->free(dev, &t);
         both[b]->close(dev);

@@ -90,13 +90,23 @@ static void cpu_download(qk_device *dev, void *dst, qk_tensor t)
                t.cols * size);
 }
 
-static void cpu_sync(qk_device *dev)
+static void cpu_layer_end(qk_device *dev)
 {
     (void)dev;
 }
 
+static qk_status cpu_sync(qk_device *dev, int layers, qk_error *err)
+{
+    (void)dev;
+    (void)layers;
+    (void)err;
+    return QK_OK;
+}
+
 const qk_backend qk_backend_cpu = {
     .name = "cpu",
+    .depth = 1,
+    .chunk = 512,
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,
@@ -119,5 +129,6 @@ const qk_backend qk_backend_cpu = {
     .route = cpu_route,
     .take_rows = cpu_take_rows,
     .add_rows = cpu_add_rows,
+    .layer_end = cpu_layer_end,
     .sync = cpu_sync,
 };

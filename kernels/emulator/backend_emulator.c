@@ -113,7 +113,7 @@ static void fetch(qk_device *dev, void *dst, const void *src, size_t bytes)
 
 static const cuda_machine machine = {launch, stage, deliver, fetch};
 
-static void sync_device(qk_device *dev)
+static void finish(qk_device *dev)
 {
     struct cuda_own *own = dev->own;
     for (size_t i = 0; i < own->n_deliveries; i++) {
@@ -132,6 +132,19 @@ static void sync_device(qk_device *dev)
     own->n_deliveries = own->n_staged = 0;
 }
 
+static void layer_end(qk_device *dev)
+{
+    (void)dev;
+}
+
+static qk_status sync_device(qk_device *dev, int layers, qk_error *err)
+{
+    (void)layers;
+    (void)err;
+    finish(dev);
+    return QK_OK;
+}
+
 /* ---- device and memory ---- */
 
 static qk_status open_device(const qk_device_options *options, qk_device **out, qk_error *err)
@@ -148,7 +161,7 @@ static qk_status open_device(const qk_device_options *options, qk_device **out, 
 static void close_device(qk_device *dev)
 {
     if (!dev) return;
-    sync_device(dev);
+    finish(dev);
     free(dev->own->staged);
     free(dev->own->deliveries);
     free(dev->own);
@@ -255,6 +268,8 @@ static void matmul(qk_device *dev, qk_tensor y, qk_tensor x, const qk_matrix *w,
 
 const qk_backend qk_backend_emulator = {
     .name = "emulator",
+    .depth = 2,
+    .chunk = 512,
     .open = open_device,
     .close = close_device,
     .describe = describe,
@@ -277,5 +292,6 @@ const qk_backend qk_backend_emulator = {
     .route = cuda_route,
     .take_rows = cuda_take_rows,
     .add_rows = cuda_add_rows,
+    .layer_end = layer_end,
     .sync = sync_device,
 };

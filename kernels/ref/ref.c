@@ -176,13 +176,23 @@ static void ref_add(qk_device *dev, qk_tensor x, qk_tensor y, const float *w, fl
     }
 }
 
-static void ref_sync(qk_device *dev)
+static void ref_layer_end(qk_device *dev)
 {
     (void)dev;
 }
 
+static qk_status ref_sync(qk_device *dev, int layers, qk_error *err)
+{
+    (void)dev;
+    (void)layers;
+    (void)err;
+    return QK_OK;
+}
+
 const qk_backend qk_backend_ref = {
     .name = "ref",
+    .depth = 1,
+    .chunk = 512,
     .open = ref_open,
     .close = ref_close,
     .describe = ref_describe,
@@ -205,5 +215,6 @@ const qk_backend qk_backend_ref = {
     .route = ref_route,
     .take_rows = ref_take_rows,
     .add_rows = ref_add_rows,
+    .layer_end = ref_layer_end,
     .sync = ref_sync,
 };
