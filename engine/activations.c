@@ -62,7 +62,8 @@ static qk_status alloc_chunk(qk_activations *a, size_t width, qk_error *err)
 {
     const qk_spec *s = &a->m->spec;
     qk_dtype act = qk_activation_format(a->m->compute);
-    size_t n = a->chunk = qk_activation_chunk(s, a->m->backend), D = (size_t)s->D, F = qk_widest_ffn(s);
+    size_t n = a->chunk = qk_activation_chunk(s, a->m->backend), D = (size_t)s->D,
+           F = qk_widest_ffn(s);
     QK_TRY(alloc(a, &a->normed, act, n, D, err));
     QK_TRY(alloc(a, &a->gate_up, QK_F32, n, 2 * F, err));
     QK_TRY(alloc(a, &a->gated, act, n, F, err));

@@ -1,8 +1,7 @@
 /* What a forward pass costs, for the plan. See forward.h. */
 #include "engine/activations.h"
 
-uint64_t qk_forward_bytes(const qk_spec *s, const qk_backend *backend, qk_dtype compute,
-                          uint64_t T)
+uint64_t qk_forward_bytes(const qk_spec *s, const qk_backend *backend, qk_dtype compute, uint64_t T)
 {
     uint64_t act = qk_dtype_size(qk_activation_format(compute)), D = (uint64_t)s->D,
              F = qk_widest_ffn(s), chunk = qk_activation_chunk(s, backend),
