@@ -25,8 +25,13 @@ OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
 ISA_OPT := -fno-sanitize=undefined -fno-var-tracking
 endif
 ISA_OPT ?= -O3
+# The headers of the CUDA toolkit; its libraries are opened when the program runs.
+CUDA_HOME ?= /usr/local/cuda
 ifeq ($(CUDA),1)
-DEFINES += -DQK_CUDA
+ifeq ($(wildcard $(CUDA_HOME)/include/cublasLt.h),)
+$(error CUDA=1 needs the headers of the CUDA toolkit (cuda.h, nvrtc.h, cublasLt.h): CUDA_HOME=$(CUDA_HOME) has none)
+endif
+DEFINES += -DQK_CUDA -isystem $(CUDA_HOME)/include
 endif
 
 MAIN := engine/main.c
@@ -62,6 +67,8 @@ all: qkengine
 
 qkengine: $(B)/qkengine
 	@ln -sf $< $@
+
+$(B)/kernels/cuda/sources.o: $(wildcard kernels/cuda/*.cu kernels/cuda/*.h)
 
 $(B)/qkengine: $(B)/$(MAIN:.c=.o) $(LIB)
 	@echo '  LINK    $@'

@@ -43,6 +43,15 @@ const char *qk_path_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+char *qk_cache_folder(const char *kind)
+{
+    const char *own = getenv("QKENGINE_CACHE"), *xdg = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    if (own && *own) return strcmp(own, "off") ? qk_path_join(own, kind) : NULL;
+    if (xdg && *xdg == '/') return qk_strf("%s/qkengine/%s", xdg, kind);
+    return home && *home == '/' ? qk_strf("%s/.cache/qkengine/%s", home, kind) : NULL;
+}
+
 qk_status qk_make_dirs(const char *path, qk_error *err)
 {
     char *copy = qk_strdup(path);

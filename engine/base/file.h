@@ -30,6 +30,11 @@ qk_status qk_sync_dir(const char *path, qk_error *err);
 /* Removes a file; an absent one is fine. */
 qk_status qk_remove_file(const char *path, qk_error *err);
 
+/* Where what can be made again is kept between runs: `kind` below $QKENGINE_CACHE, else below
+ * qkengine in $XDG_CACHE_HOME or ~/.cache. NULL when QKENGINE_CACHE is "off" or there is no such
+ * place. The folder may not exist yet. The caller frees. */
+char *qk_cache_folder(const char *kind);
+
 /* Names in a folder without "." and "..", in byte order. qk_names_free frees. */
 typedef struct qk_names {
     char **items;

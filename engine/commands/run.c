@@ -2,6 +2,7 @@
 #include "engine/run.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/base/log.h"
 #include "engine/commands/cli.h"
@@ -58,13 +59,26 @@ static qk_status push(const qk_config *c, const qk_run_result *result, qk_error 
     return QK_OK;
 }
 
+/* The configuration with --set, and --backend NAME as --set inference.backend=NAME after them. */
+static qk_status load_config(const qk_args *args, qk_config *config, qk_error *err)
+{
+    const char *const *given, *backend = qk_value(args, "backend", NULL);
+    size_t n = qk_values(args, "set", &given);
+    const char **settings = qk_alloc(n + 1, sizeof *settings);
+    char *last = backend ? qk_strf("inference.backend=%s", backend) : NULL;
+    for (size_t i = 0; i < n; i++) settings[i] = given[i];
+    if (last) settings[n++] = last;
+    qk_status s = qk_config_load(config, qk_arg(args, 0), settings, n, err);
+    free(settings);
+    free(last);
+    return s;
+}
+
 static qk_status run(const qk_args *args, qk_error *err)
 {
-    const char *const *settings;
-    size_t n = qk_values(args, "set", &settings);
     qk_log_quiet(qk_has(args, "quiet"));
     qk_config config;
-    QK_TRY(qk_config_load(&config, qk_arg(args, 0), settings, n, err));
+    QK_TRY(load_config(args, &config, err));
     qk_run_result result;
     qk_status s = qk_run(&config, &result, err);
     if (s == QK_OK) report(&result);
@@ -76,6 +90,7 @@ static qk_status run(const qk_args *args, qk_error *err)
 
 static const qk_option options[] = {
     {"set", "KEY=VALUE", "change one key of the configuration; may be repeated"},
+    {"backend", "NAME", "cpu, cuda, ref, or auto: the same as --set inference.backend=NAME"},
     {"quiet", NULL, "only warnings and errors"},
     {"json", NULL, "a summary for programs on standard output"},
     {NULL, NULL, NULL},

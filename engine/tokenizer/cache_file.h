@@ -8,9 +8,9 @@
  *   FOLDER/DEVICE-INODE.sum the SHA-256 of a tokenizer.json that has not changed since (size, times
  *                           of change to the nanosecond), so that it is not read at all
  *
- * FOLDER is $QKENGINE_CACHE ("off": no cache), else qkengine/tokenizers under $XDG_CACHE_HOME or
- * ~/.cache. A file that is damaged, of another version or of another kind of machine counts as
- * absent and is replaced; a folder that cannot be written is no error. Little-endian or not at all.
+ * FOLDER is qk_cache_folder("tokenizers"). A file that is damaged, of another version or of another
+ * kind of machine counts as absent and is replaced; a folder that cannot be written is no error.
+ * Little-endian or not at all.
  *
  * next: engine/tokenizer/cache_file.c, engine/tokenizer/cache_place.c */
 #pragma once

@@ -13,15 +13,6 @@
  * every change shows. */
 enum { SETTLED = 2 };
 
-static char *find_folder(void)
-{
-    const char *own = getenv("QKENGINE_CACHE"), *xdg = getenv("XDG_CACHE_HOME");
-    const char *home = getenv("HOME");
-    if (own && *own) return strcmp(own, "off") ? qk_strdup(own) : NULL;
-    if (xdg && *xdg == '/') return qk_path_join(xdg, "qkengine/tokenizers");
-    return home && *home == '/' ? qk_path_join(home, ".cache/qkengine/tokenizers") : NULL;
-}
-
 /* Describes a file as it is now; false when it cannot be seen. */
 static bool describe(const char *path, char *state, size_t room, char *name, size_t name_room,
                      bool *settled)
@@ -64,7 +55,7 @@ void qk_table_cache_place_find(qk_table_cache_place *p, const char *path)
     char name[64];
     qk_buf note;
     qk_error ignored = {0};
-    *p = (qk_table_cache_place){.folder = find_folder()};
+    *p = (qk_table_cache_place){.folder = qk_cache_folder("tokenizers")};
     if (!p->folder) return;
     if (!describe(path, p->state, sizeof p->state, name, sizeof name, &p->settled)) return;
     p->note = qk_path_join(p->folder, name);

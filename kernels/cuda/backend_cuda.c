@@ -1,17 +1,223 @@
-/* The CUDA backend's place in the table. The kernels and the ops are here (cuda.h); what drives a
- * GPU is not written yet: opening it says so, and everything else runs with --backend cpu.
+/* See backend_cuda.h: opening and closing a GPU, its errors, its op table.
  *
- * next: kernels/cuda/cuda.h */
-#include "kernels/backend.h"
+ * next: kernels/cuda/port.h, the hardware as kernels see it */
+#include "kernels/cuda/backend_cuda.h"
 
-extern const qk_backend qk_backend_cuda;
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/base/log.h"
+#include "kernels/cuda/runtime.h"
+
+/* ---- errors ---- */
+
+static const char *advice(int result)
+{
+    static const struct {
+        int result;
+        const char *hint;
+    } all[] = {
+        {CUDA_ERROR_OUT_OF_MEMORY,
+         "lower inference.batch_size or tokenizer.max_length; 'qkengine plan' shows what weights "
+         "and activations need"},
+        {CUDA_ERROR_NO_DEVICE, "see nvidia-smi and CUDA_VISIBLE_DEVICES, or use --backend cpu"},
+        {CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, "the driver was updated: restart the machine"},
+        {CUDA_ERROR_SYSTEM_NOT_READY, "start nvidia-fabricmanager, or restart the machine"},
+        {CUDA_ERROR_DEVICE_UNAVAILABLE, "another program has the GPU for itself: see nvidia-smi"},
+        {CUDA_ERROR_NO_BINARY_FOR_GPU, "remove the folder 'cubins' of the cache and try again"},
+        {CUDA_ERROR_ECC_UNCORRECTABLE, "the GPU's memory is failing: use another GPU"},
+        {CUDA_ERROR_ILLEGAL_ADDRESS,
+         "a bug of qkengine or a failing GPU: what is finished is kept, the same command goes on"},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i].result == result) return all[i].hint;
+    return "what is finished is kept: the same command goes on; see nvidia-smi and dmesg";
+}
+
+const char *cuda_error_text(const cuda_driver *driver, int result)
+{
+    static _Thread_local char text[160];
+    const char *name = NULL, *words = NULL;
+    driver->cuGetErrorName((CUresult)result, &name);
+    driver->cuGetErrorString((CUresult)result, &words);
+    snprintf(text, sizeof text, "%s (%s)", name ? name : "unknown error", words ? words : "?");
+    return text;
+}
+
+bool cuda_check(cuda_own *own, const char *doing, const char *call, int result)
+{
+    if (result == CUDA_SUCCESS || result == CUDA_SKIPPED) return result == CUDA_SUCCESS;
+    char room[80] = "";
+    size_t left = 0, total = 0;
+    if (result == CUDA_ERROR_OUT_OF_MEMORY &&
+        own->driver->cuMemGetInfo(&left, &total) == CUDA_SUCCESS)
+        snprintf(room, sizeof room, "; %s of %s are free", qk_human_bytes((double)left),
+                 qk_human_bytes((double)total));
+    qk_fail(&own->failure, QK_ERR_RESUME, advice(result), "GPU, %s: %s: %s%s", doing, call,
+            cuda_error_text(own->driver, result), room);
+    return false;
+}
+
+/* ---- open ---- */
+
+static int rung;
+
+void cuda_use_rung(int number)
+{
+    rung = number;
+}
+
+/* The driver, initialised, and how many GPUs it sees. */
+static const cuda_driver *find_gpus(int *n, qk_error *err)
+{
+    const cuda_driver *driver = cuda_driver_get(err);
+    if (!driver) return NULL;
+    CUresult r = driver->cuInit(0);
+    if (r == CUDA_SUCCESS) r = driver->cuDeviceGetCount(n);
+    if (r == CUDA_SUCCESS && *n == 0) r = CUDA_ERROR_NO_DEVICE;
+    if (r == CUDA_SUCCESS) return driver;
+    qk_fail(err, QK_ERR_UNSUPPORTED, advice((int)r), "no GPU: %s", cuda_error_text(driver, (int)r));
+    return NULL;
+}
+
+static bool cuda_present(qk_error *why)
+{
+    int n;
+    return find_gpus(&n, why) != NULL;
+}
+
+static int attribute(cuda_own *own, CUdevice_attribute what)
+{
+    int value = 0;
+    CUDA_CALL(own, "opening", cuDeviceGetAttribute, &value, what, own->device);
+    return value;
+}
+
+/* "NVIDIA H100 80GB HBM3, sm_90a, 79.1 GB, driver for CUDA 13.0" */
+static void describe_gpu(cuda_own *own)
+{
+    char name[100] = "?";
+    int driver = 0;
+    size_t left = 0, total = 0;
+    CUDA_CALL(own, "opening", cuDeviceGetName, name, sizeof name, own->device);
+    CUDA_CALL(own, "opening", cuDriverGetVersion, &driver);
+    CUDA_CALL(own, "opening", cuMemGetInfo, &left, &total);
+    snprintf(own->title, sizeof own->title, "%s, %s, %s, driver for CUDA %d.%d", name, own->arch,
+             qk_human_bytes((double)total), driver / 1000, driver % 1000 / 10);
+}
+
+enum { OLDEST_DRIVER = 12000 };
+
+static qk_status check_gpu(cuda_own *own, qk_error *err)
+{
+    int driver = OLDEST_DRIVER;
+    CUDA_CALL(own, "opening", cuDriverGetVersion, &driver);
+    if (driver < OLDEST_DRIVER)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, "update the NVIDIA driver",
+                       "the NVIDIA driver is too old: it knows CUDA %d.%d, and 12.0 is needed",
+                       driver / 1000, driver % 1000 / 10);
+    int major = attribute(own, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+    int minor = attribute(own, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+    if (own->failure.status) return QK_OK; /* found by the caller */
+    snprintf(own->arch, sizeof own->arch, "sm_%d%d%s", major, minor, major >= 9 ? "a" : "");
+    if (major >= 8) return QK_OK;
+    return qk_fail(err, QK_ERR_UNSUPPORTED, "use --backend cpu",
+                   "this GPU has compute capability %d.%d; the kernels need 8.0 (Ampere) or newer",
+                   major, minor);
+}
+
+static void open_streams(cuda_own *own)
+{
+    CUDA_CALL(own, "opening", cuStreamCreate, &own->compute, CU_STREAM_NON_BLOCKING);
+    CUDA_CALL(own, "opening", cuStreamCreate, &own->copy, CU_STREAM_NON_BLOCKING);
+    cuda_segments_open(own);
+    cuda_memory_open(own);
+}
+
+static qk_status open_gpu(qk_device *dev, qk_error *err)
+{
+    cuda_own *own = dev->own;
+    int n;
+    own->driver = find_gpus(&n, err);
+    if (!own->driver) return err->status;
+    CUDA_CALL(own, "opening", cuDeviceGet, &own->device, 0);
+    QK_TRY(check_gpu(own, err));
+    CUDA_CALL(own, "opening", cuDevicePrimaryCtxRetain, &own->context, own->device);
+    CUDA_CALL(own, "opening", cuCtxSetCurrent, own->context);
+    describe_gpu(own);
+    open_streams(own);
+    if (own->failure.status) *err = own->failure;
+    QK_TRY(own->failure.status);
+    return cuda_products_open(dev, err);
+}
+
+static void cuda_close(qk_device *dev)
+{
+    if (!dev) return;
+    cuda_own *own = dev->own;
+    const cuda_driver *driver = own->driver;
+    if (driver && own->context) {
+        /* Whatever failed, nothing is freed that the GPU still works on. */
+        if (own->compute) driver->cuStreamSynchronize(own->compute);
+        if (own->copy) driver->cuStreamSynchronize(own->copy);
+        cuda_products_close(own);
+        cuda_functions_close(own);
+        cuda_segments_close(own);
+        cuda_memory_close(own);
+        if (own->compute) driver->cuStreamDestroy(own->compute);
+        if (own->copy) driver->cuStreamDestroy(own->copy);
+        driver->cuDevicePrimaryCtxRelease(own->device);
+    }
+    free(dev->starts);
+    free(own);
+    free(dev);
+}
 
 static qk_status cuda_open(const qk_device_options *options, qk_device **out, qk_error *err)
 {
-    (void)options;
-    *out = NULL;
-    return qk_fail(err, QK_ERR_UNSUPPORTED, "use inference.backend: cpu, or --backend cpu",
-                   "this version cannot drive a GPU");
+    qk_device *dev = qk_zalloc(1, sizeof *dev);
+    dev->machine = &cuda_gpu;
+    dev->own = qk_zalloc(1, sizeof *dev->own);
+    dev->compute = options->compute;
+    dev->rung = rung;
+    qk_status s = open_gpu(dev, err);
+    *out = s == QK_OK ? dev : NULL;
+    if (s != QK_OK) cuda_close(dev);
+    return s;
 }
 
-const qk_backend qk_backend_cuda = {.name = "cuda", .open = cuda_open};
+static const char *cuda_describe(const qk_device *dev)
+{
+    return dev->own->title;
+}
+
+const qk_backend qk_backend_cuda = {
+    .name = "cuda",
+    .depth = 2,
+    .chunk = 4096,
+    .present = cuda_present,
+    .open = cuda_open,
+    .close = cuda_close,
+    .describe = cuda_describe,
+    .alloc = cuda_alloc,
+    .free = cuda_free,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .matrix_new = cuda_matrix_new,
+    .matrix_load = cuda_matrix_load,
+    .matrix_free = cuda_matrix_free,
+    .embed = cuda_embed,
+    .rmsnorm = cuda_rmsnorm,
+    .convert = cuda_convert,
+    .add = cuda_add,
+    .matmul = cuda_matmul,
+    .qkv_post = cuda_qkv_post,
+    .attention = cuda_attention,
+    .gather = cuda_gather,
+    .glu = cuda_glu,
+    .route = cuda_route,
+    .take_rows = cuda_take_rows,
+    .add_rows = cuda_add_rows,
+    .layer_end = cuda_layer_end,
+    .sync = cuda_sync,
+};

@@ -17,25 +17,34 @@ typedef struct cuda_launch {
     size_t shared_bytes;
     const void *args;
     size_t args_bytes;
+    const char *defines; /* more constants of the build, "-DPADDED=1", or NULL */
+    int threads;         /* of a block; cuda_run fills it in */
 } cuda_launch;
+
+/* Device memory that outlives a layer and grows: what an op leaves for later ops. */
+enum { ROOM_CHOSEN, ROOM_CHOSEN_WEIGHTS, ROOM_STARTS, ROOM_ROWS, ROOM_WEIGHTS, CUDA_ROOMS };
 
 typedef struct cuda_machine {
     /* Queues a launch. args may be overwritten when it returns. */
     void (*launch)(qk_device *dev, const cuda_launch *l);
-    /* Room on the device until the next sync, filled from host memory (src NULL: not filled), which
-     * may be overwritten when it returns. */
+    /* Room on the device until the layer's end, filled from host memory (src NULL: not filled),
+     * which may be overwritten when it returns. */
     void *(*stage)(qk_device *dev, const void *src, size_t bytes, const char *what);
     /* Queues the way of captured rows to the host: row i of `from` [n, d] becomes float32 at
      * targets[i], before sync returns. Takes over targets (malloc). */
     void (*deliver)(qk_device *dev, const void *from, qk_dtype dtype, size_t n, size_t d,
                     float **targets);
-    /* Waits, and copies device memory to the host. */
+    /* Room on the device until this room is asked for again: at least `bytes`, not filled. */
+    void *(*room)(qk_device *dev, int room, size_t bytes, const char *what);
+    /* Waits, and copies device memory to the host; zeros when the device has failed. */
     void (*fetch)(qk_device *dev, void *dst, const void *src, size_t bytes);
 } cuda_machine;
 
+typedef struct cuda_own cuda_own;
+
 struct qk_device {
     const cuda_machine *machine;
-    struct cuda_own *own; /* the machine's */
+    cuda_own *own; /* the machine's */
     qk_dtype compute;
     int rung;        /* of the attention ladder, 1..3; 0: the best that takes the shape */
     int32_t *starts; /* of the last route, host memory */
@@ -83,6 +92,11 @@ void cuda_attention(qk_device *, qk_tensor, qk_tensor, const qk_attention *);
 void cuda_gather(qk_device *, qk_tensor, qk_heads, const qk_layer_capture *);
 /* Dynamic shared memory of a rung of the attention ladder (1..3) for a padded head size. */
 size_t cuda_attention_shared(int rung, int head_dim);
+
+/* The builds of attention_v3 whose branches are constants. */
+#define V3_DEFINES(window, soft_cap, capture)                                                      \
+    "-DHAS_WINDOW=" #window " -DHAS_SOFT_CAP=" #soft_cap " -DHAS_CAPTURE=" #capture " -DPADDED=0"
+#define V3_PADDED "-DPADDED=1"
 
 /* Queues a launch of `kernel` in kernels/cuda/FILE.cu. args: a struct of kernels/cuda/args.h. */
 void cuda_run(qk_device *dev, const cuda_launch *l);

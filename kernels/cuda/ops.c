@@ -3,22 +3,50 @@
  *
  * next: kernels/cuda/ops_attention.c */
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/cuda/cuda.h"
 
 enum { ROW_WARPS = 8 /* kernels/cuda/rmsnorm.cu */, ROUTE_WARPS = 4 /* experts.cu */ };
 
+/* Threads of a block, as KERNEL() says in the kernel's file. */
+static int threads_of(const char *kernel)
+{
+    static const struct {
+        const char *kernel;
+        int threads;
+    } all[] = {{"embed", 256},        {"rmsnorm", 256},     {"add", 256},
+               {"glu", 256},          {"convert", 256},     {"qkv_post", 128},
+               {"route_choose", 128}, {"route_sort", 128},  {"take_rows", 128},
+               {"add_rows", 128},     {"gather", 32},       {"attention_v1", 128},
+               {"attention_v2", 256}, {"attention_v3", 128}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(all[i].kernel, kernel)) return all[i].threads;
+    qk_fatal("nobody knows how many threads a block of %s has", kernel);
+}
+
 void cuda_run(qk_device *dev, const cuda_launch *l)
 {
-    if (l->grid_x && l->grid_y) dev->machine->launch(dev, l);
+    if (!l->grid_x || !l->grid_y) return;
+    cuda_launch whole = *l;
+    whole.threads = threads_of(l->kernel);
+    if (!l->defines) whole.defines = "";
+    dev->machine->launch(dev, &whole);
 }
 
 /* One block per row. */
 static void run_rows(qk_device *dev, const char *file, const char *kernel, int vec, size_t rows,
                      size_t shared_bytes, const void *args, size_t args_bytes)
 {
-    cuda_run(dev,
-             &(cuda_launch){file, kernel, "VEC", vec, rows, 1, shared_bytes, args, args_bytes});
+    cuda_run(dev, &(cuda_launch){.file = file,
+                                 .kernel = kernel,
+                                 .macro = "VEC",
+                                 .value = vec,
+                                 .grid_x = rows,
+                                 .grid_y = 1,
+                                 .shared_bytes = shared_bytes,
+                                 .args = args,
+                                 .args_bytes = args_bytes});
 }
 
 /* Whether a row can be moved 4 elements at a time. */
@@ -118,17 +146,27 @@ const qk_routes *cuda_route(qk_device *dev, qk_tensor logits, int top_k, bool re
         .experts = (int)E,
         .top_k = top_k,
         .renormalise = renormalise,
-        .chosen = m->stage(dev, NULL, pairs * sizeof(int), "chosen experts"),
-        .chosen_weights = m->stage(dev, NULL, pairs * sizeof(float), "weights of chosen experts"),
-        .starts = m->stage(dev, NULL, (E + 1) * sizeof(int), "first pair of each expert"),
-        .rows = m->stage(dev, NULL, pairs * sizeof(int), "rows of experts"),
-        .weights = m->stage(dev, NULL, pairs * sizeof(float), "weights of experts"),
+        .chosen = m->room(dev, ROOM_CHOSEN, pairs * sizeof(int), "chosen experts"),
+        .chosen_weights =
+            m->room(dev, ROOM_CHOSEN_WEIGHTS, pairs * sizeof(float), "weights of chosen experts"),
+        .starts = m->room(dev, ROOM_STARTS, (E + 1) * sizeof(int), "first pair of each expert"),
+        .rows = m->room(dev, ROOM_ROWS, pairs * sizeof(int), "rows of experts"),
+        .weights = m->room(dev, ROOM_WEIGHTS, pairs * sizeof(float), "weights of experts"),
     };
-    cuda_run(dev, &(cuda_launch){"experts", "route_choose", "VEC", 4,
-                                 (T + ROUTE_WARPS - 1) / ROUTE_WARPS, 1, 4 * ROUTE_WARPS * E, &a,
-                                 sizeof a});
-    cuda_run(dev, &(cuda_launch){"experts", "route_sort", "VEC", 4, E, 1, 4 * ROUTE_WARPS, &a,
-                                 sizeof a});
+    cuda_launch l = {.file = "experts",
+                     .macro = "VEC",
+                     .value = 4,
+                     .grid_y = 1,
+                     .args = &a,
+                     .args_bytes = sizeof a};
+    l.kernel = "route_choose";
+    l.grid_x = (T + ROUTE_WARPS - 1) / ROUTE_WARPS;
+    l.shared_bytes = 4 * ROUTE_WARPS * E;
+    cuda_run(dev, &l);
+    l.kernel = "route_sort";
+    l.grid_x = E;
+    l.shared_bytes = 4 * ROUTE_WARPS;
+    cuda_run(dev, &l);
     dev->starts = qk_realloc(dev->starts, E + 1, sizeof *dev->starts);
     m->fetch(dev, dev->starts, a.starts, (E + 1) * sizeof *dev->starts);
     dev->routes = (qk_routes){dev->starts, a.rows, a.weights};

@@ -120,10 +120,27 @@ void cuda_qkv_post(qk_device *dev, qk_tensor out, qk_tensor in, const qk_qkv_pos
     };
     bool four = h->d % 4 == 0 && in.stride % 4 == 0 && out.stride % 4 == 0 &&
                 (uintptr_t)in.data % 16 == 0 && (uintptr_t)out.data % 16 == 0;
-    cuda_run(dev, &(cuda_launch){"qkv_post", "qkv_post", "VEC", four ? 4 : 1, in.rows, 1,
-                                 4 * (8 + 4 * (size_t)h->d), &a, sizeof a});
+    cuda_run(dev, &(cuda_launch){.file = "qkv_post",
+                                 .kernel = "qkv_post",
+                                 .macro = "VEC",
+                                 .value = four ? 4 : 1,
+                                 .grid_x = in.rows,
+                                 .grid_y = 1,
+                                 .shared_bytes = 4 * (8 + 4 * (size_t)h->d),
+                                 .args = &a,
+                                 .args_bytes = sizeof a});
     finish_capture(dev, &q, &a.q, h->d, out.dtype);
     finish_capture(dev, &k, &a.k, h->d, out.dtype);
+}
+
+/* The build whose constants say what this call needs; see kernels/cuda/builds.c. */
+static const char *v3_defines(const qk_attention *p, bool captures, bool is_padded)
+{
+    static const char *const all[2][2][2] = {
+        {{V3_DEFINES(0, 0, 0), V3_DEFINES(0, 0, 1)}, {V3_DEFINES(0, 1, 0), V3_DEFINES(0, 1, 1)}},
+        {{V3_DEFINES(1, 0, 0), V3_DEFINES(1, 0, 1)}, {V3_DEFINES(1, 1, 0), V3_DEFINES(1, 1, 1)}},
+    };
+    return is_padded ? V3_PADDED : all[p->window > 0][p->soft_cap > 0][captures];
 }
 
 void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attention *p)
@@ -152,19 +169,20 @@ void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attenti
         .q = begin_capture(dev, &q, capture->q, capture->n_q, h->H, h->d, qkv.dtype, 0, qkv.rows),
         .k = begin_capture(dev, &k, capture->k, capture->n_k, h->K, h->d, qkv.dtype, 0, qkv.rows),
     };
-    cuda_launch l = {r->file,
-                     r->file,
-                     "HEAD_DIM",
-                     head_dims[dim],
-                     n,
-                     1,
-                     cuda_attention_shared(number, head_dims[dim]),
-                     &a,
-                     sizeof a};
+    cuda_launch l = {.file = r->file,
+                     .kernel = r->file,
+                     .macro = "HEAD_DIM",
+                     .value = head_dims[dim],
+                     .grid_x = n,
+                     .grid_y = 1,
+                     .shared_bytes = cuda_attention_shared(number, head_dims[dim]),
+                     .args = &a,
+                     .args_bytes = sizeof a};
     if (number == 1) {
         l.macro = "FORMAT";
         l.value = cuda_format(qkv.dtype);
     }
+    if (number == 3) l.defines = v3_defines(p, a.q.first || a.k.first, h->d < head_dims[dim]);
     cuda_run(dev, &l);
     finish_capture(dev, &q, &a.q, h->d, qkv.dtype);
     finish_capture(dev, &k, &a.k, h->d, qkv.dtype);
@@ -184,8 +202,14 @@ static void gather_kind(qk_device *dev, qk_tensor qkv, int first_col, int heads,
     };
     a.kind = begin_capture(dev, &c, copies, n, heads, d, qkv.dtype, 0, qkv.rows);
     if (c.n_out)
-        cuda_run(dev, &(cuda_launch){"gather", "gather", "FORMAT", cuda_format(qkv.dtype), c.n_rows,
-                                     (size_t)heads, 0, &a, sizeof a});
+        cuda_run(dev, &(cuda_launch){.file = "gather",
+                                     .kernel = "gather",
+                                     .macro = "FORMAT",
+                                     .value = cuda_format(qkv.dtype),
+                                     .grid_x = c.n_rows,
+                                     .grid_y = (size_t)heads,
+                                     .args = &a,
+                                     .args_bytes = sizeof a});
     finish_capture(dev, &c, &a.kind, d, qkv.dtype);
 }
 

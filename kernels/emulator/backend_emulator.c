@@ -19,6 +19,7 @@ typedef struct delivery {
 struct cuda_own {
     void **staged; /* until the next sync */
     size_t n_staged;
+    void *rooms[CUDA_ROOMS];
     delivery *deliveries;
     size_t n_deliveries;
 };
@@ -60,6 +61,7 @@ static void launch(qk_device *dev, const cuda_launch *l)
 {
     (void)dev;
     if (fault[0]) return;
+    QK_ASSERT(emu_threads(l->kernel, l->value) == l->threads);
     emu_launch e = {
         .kernel = l->kernel,
         .spec = l->value,
@@ -97,6 +99,16 @@ static void *stage(qk_device *dev, const void *src, size_t bytes, const char *wh
     return p;
 }
 
+static void *room(qk_device *dev, int number, size_t bytes, const char *what)
+{
+    void **p = &dev->own->rooms[number];
+    if (*p) emu_buffer_remove(*p);
+    free(*p);
+    *p = new_memory(bytes);
+    emu_buffer_add(*p, bytes, what, true);
+    return *p;
+}
+
 static void deliver(qk_device *dev, const void *from, qk_dtype dtype, size_t n, size_t d,
                     float **targets)
 {
@@ -111,7 +123,7 @@ static void fetch(qk_device *dev, void *dst, const void *src, size_t bytes)
     memcpy(dst, src, bytes);
 }
 
-static const cuda_machine machine = {launch, stage, deliver, fetch};
+static const cuda_machine machine = {launch, stage, deliver, room, fetch};
 
 static void finish(qk_device *dev)
 {
@@ -162,6 +174,10 @@ static void close_device(qk_device *dev)
 {
     if (!dev) return;
     finish(dev);
+    for (int i = 0; i < CUDA_ROOMS; i++) {
+        if (dev->own->rooms[i]) emu_buffer_remove(dev->own->rooms[i]);
+        free(dev->own->rooms[i]);
+    }
     free(dev->own->staged);
     free(dev->own->deliveries);
     free(dev->own);

@@ -1,0 +1,183 @@
+/* See compile.h.
+ *
+ * next: kernels/cuda/runtime.h */
+#include "kernels/cuda/compile.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/file.h"
+#include "engine/base/log.h"
+#include "kernels/cuda/libraries.h"
+
+enum { MOST_OPTIONS = 12, MOST_CUBIN = 64 << 20 };
+
+/* ---- what is compiled ---- */
+
+static const cuda_source *find_source(const char *file)
+{
+    char name[64];
+    snprintf(name, sizeof name, "kernels/cuda/%s.cu", file);
+    for (const cuda_source *s = cuda_kernels; s->name; s++)
+        if (!strcmp(s->name, name)) return s;
+    qk_fatal("there is no kernel file %s", file);
+}
+
+/* "--gpu-architecture=sm_90a -DHEAD_DIM=128 -DPADDED=1", separated by blanks. */
+static char *options_of(const cuda_build *b, const char *arch, const char *more)
+{
+    return qk_strf("--gpu-architecture=%s -D%s=%d %s %s", arch, b->macro, b->value, b->defines,
+                   more);
+}
+
+char *cuda_cubin_name(const cuda_build *build, const char *arch)
+{
+    qk_buf all = {0};
+    char *options = options_of(build, arch, "");
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    qk_buf_add(&all, options, strlen(options) + 1);
+    for (const cuda_source *h = cuda_headers; h->name; h++)
+        qk_buf_add(&all, h->text, strlen(h->text) + 1);
+    const cuda_source *s = find_source(build->file);
+    qk_buf_add(&all, s->text, strlen(s->text) + 1);
+    QK_ASSERT(EVP_Digest(all.data, all.size, digest, &n, EVP_sha256(), NULL) && n == 32);
+    qk_buf_clear(&all);
+    for (unsigned i = 0; i < n; i++) qk_buf_addf(&all, "%02x", digest[i]);
+    char *name = qk_strf("%s.cubin", qk_buf_str(&all));
+    free(options);
+    qk_buf_free(&all);
+    return name;
+}
+
+/* ---- NVRTC ---- */
+
+static qk_status create(const cuda_nvrtc *rtc, const cuda_build *build, nvrtcProgram *program,
+                        qk_error *err)
+{
+    const char *texts[8], *names[8];
+    int n = 0;
+    for (const cuda_source *h = cuda_headers; h->name; h++, n++) {
+        QK_ASSERT(n < 8);
+        texts[n] = h->text;
+        names[n] = h->name;
+    }
+    const cuda_source *s = find_source(build->file);
+    nvrtcResult r = rtc->nvrtcCreateProgram(program, s->text, s->name, n, texts, names);
+    if (r == NVRTC_SUCCESS) return QK_OK;
+    return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "nvrtcCreateProgram: %s",
+                   rtc->nvrtcGetErrorString(r));
+}
+
+static void read_log(const cuda_nvrtc *rtc, nvrtcProgram program, qk_buf *log)
+{
+    size_t n = 0;
+    if (rtc->nvrtcGetProgramLogSize(program, &n) != NVRTC_SUCCESS || n < 2) return;
+    char *text = qk_zalloc(n + 1, 1);
+    if (rtc->nvrtcGetProgramLog(program, text) == NVRTC_SUCCESS)
+        qk_buf_add(log, text, strlen(text));
+    free(text);
+}
+
+static qk_status compile(const cuda_nvrtc *rtc, nvrtcProgram program, char *options,
+                         const char *title, qk_buf *out, qk_buf *log, qk_error *err)
+{
+    const char *list[MOST_OPTIONS];
+    int n = 0;
+    char *save = NULL;
+    for (char *o = strtok_r(options, " ", &save); o; o = strtok_r(NULL, " ", &save)) {
+        QK_ASSERT(n < MOST_OPTIONS);
+        list[n++] = o;
+    }
+    nvrtcResult r = rtc->nvrtcCompileProgram(program, n, list);
+    read_log(rtc, program, log);
+    size_t size = 0;
+    if (r == NVRTC_SUCCESS) r = rtc->nvrtcGetCUBINSize(program, &size);
+    if (r == NVRTC_SUCCESS && size) {
+        char *bytes = qk_alloc(size, 1);
+        r = rtc->nvrtcGetCUBIN(program, bytes);
+        if (r == NVRTC_SUCCESS) qk_buf_add(out, bytes, size);
+        free(bytes);
+    }
+    if (r == NVRTC_SUCCESS && size) return QK_OK;
+    return qk_fail(err, QK_ERR_UNSUPPORTED,
+                   "this NVRTC may not know this GPU: a newer CUDA toolkit helps then",
+                   "%s does not compile: %s. %.600s", title,
+                   r == NVRTC_SUCCESS ? "no machine code" : rtc->nvrtcGetErrorString(r),
+                   log->size ? qk_buf_str(log) : "");
+}
+
+qk_status cuda_compile(const cuda_build *build, const char *arch, const char *more_options,
+                       qk_buf *out, qk_buf *log, qk_error *err)
+{
+    const cuda_nvrtc *rtc = cuda_nvrtc_get(err);
+    if (!rtc) return err->status;
+    nvrtcProgram program;
+    QK_TRY(create(rtc, build, &program, err));
+    char *options = options_of(build, arch, more_options), title[256];
+    snprintf(title, sizeof title, "kernels/cuda/%s.cu (%s)", build->file, options);
+    qk_buf own = {0};
+    qk_status s = compile(rtc, program, options, title, out, log ? log : &own, err);
+    rtc->nvrtcDestroyProgram(&program);
+    qk_buf_free(&own);
+    free(options);
+    return s;
+}
+
+/* ---- what is kept ---- */
+
+static bool read_cubin(char *folder, const char *name, qk_buf *out)
+{
+    qk_error ignored;
+    char *path = folder ? qk_path_join(folder, name) : NULL;
+    bool found = path && qk_is_file(path) && qk_read_file(out, path, MOST_CUBIN, &ignored) == QK_OK;
+    free(path);
+    free(folder);
+    return found;
+}
+
+/* `place` below the folder of the running program; NULL where that cannot be told. */
+static char *beside_program(const char *place)
+{
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0) return NULL;
+    path[n] = 0;
+    *strrchr(path, '/') = 0;
+    return qk_path_join(path, place);
+}
+
+/* Two programs may compile the same thing at once: each writes under a name of its own. A cache
+ * that cannot be written costs time, not the run. */
+static void keep(const char *name, const qk_buf *cubin)
+{
+    qk_error ignored;
+    char *folder = qk_cache_folder("cubins");
+    if (!folder) return;
+    char *path = qk_path_join(folder, name), *own = qk_strf("%s.%ld", path, (long)getpid());
+    if (qk_make_dirs(folder, &ignored) == QK_OK &&
+        qk_write_file(own, cubin->data, cubin->size, &ignored) == QK_OK && rename(own, path) != 0)
+        qk_remove_file(own, &ignored);
+    free(own);
+    free(path);
+    free(folder);
+}
+
+qk_status cuda_cubin(const cuda_build *build, const char *arch, bool fresh, qk_buf *out,
+                     qk_error *err)
+{
+    char *name = cuda_cubin_name(build, arch);
+    qk_status s = QK_OK;
+    bool found = !fresh && (read_cubin(qk_cache_folder("cubins"), name, out) ||
+                            read_cubin(beside_program("cubins"), name, out) ||
+                            read_cubin(beside_program("../share/qkengine/cubins"), name, out));
+    if (!found) {
+        s = cuda_compile(build, arch, "", out, NULL, err);
+        if (s == QK_OK) keep(name, out);
+    }
+    free(name);
+    return s;
+}

@@ -1,0 +1,188 @@
+/* Memory of the GPU: pools for what lives as long as a layer, tensors, and the way of weights and
+ * tables to the device.
+ *
+ * Copies to the device start in page-locked memory, from which the GPU reads by itself. Two such
+ * buffers take turns: while one is read, the next piece is converted into the other.
+ *
+ * next: kernels/cuda/gemm.c */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/log.h"
+#include "kernels/cuda/runtime.h"
+
+/* ---- pools ---- */
+
+enum { ALIGNMENT = 256, LEAST_BLOCK = 1 << 20 };
+
+static bool new_block(cuda_own *own, const cuda_pool *pool, cuda_block *b, const char *what)
+{
+    if (pool->on_host) return CUDA_CALL(own, what, cuMemHostAlloc, (void **)&b->host, b->bytes, 0);
+    return CUDA_CALL(own, what, cuMemAlloc, &b->device, b->bytes);
+}
+
+static void *address(const cuda_pool *pool, const cuda_block *b, size_t at)
+{
+    return pool->on_host ? b->host + at : (char *)b->device + at;
+}
+
+void *cuda_pool_take(cuda_own *own, cuda_pool *pool, size_t bytes, const char *what)
+{
+    bytes = (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
+    for (size_t i = 0; i < pool->n; i++) {
+        cuda_block *b = &pool->blocks[i];
+        if (b->bytes - b->used < bytes) continue;
+        b->used += bytes;
+        return address(pool, b, b->used - bytes);
+    }
+    cuda_block b = {.bytes = bytes > LEAST_BLOCK ? bytes : LEAST_BLOCK, .used = bytes};
+    if (b.bytes < pool->wanted) b.bytes = pool->wanted;
+    if (!new_block(own, pool, &b, what)) return NULL;
+    pool->blocks = qk_realloc(pool->blocks, pool->n + 1, sizeof *pool->blocks);
+    pool->blocks[pool->n++] = b;
+    return address(pool, &b, 0);
+}
+
+void cuda_pool_close(cuda_own *own, cuda_pool *pool)
+{
+    for (size_t i = 0; i < pool->n; i++)
+        if (pool->on_host)
+            own->driver->cuMemFreeHost(pool->blocks[i].host);
+        else
+            own->driver->cuMemFree(pool->blocks[i].device);
+    free(pool->blocks);
+    pool->blocks = NULL;
+    pool->n = 0;
+}
+
+/* More than one block means that layers grew: the next one is as large as all of them. */
+void cuda_pool_reset(cuda_own *own, cuda_pool *pool)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < pool->n; i++) {
+        bytes += pool->blocks[i].bytes;
+        pool->blocks[i].used = 0;
+    }
+    if (pool->n < 2 || own->failure.status) return;
+    pool->wanted = bytes;
+    cuda_pool_close(own, pool);
+}
+
+/* ---- tensors ---- */
+
+qk_status cuda_alloc(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols, const char *what,
+                     qk_tensor *out, qk_error *err)
+{
+    cuda_own *own = dev->own;
+    size_t n, bytes = SIZE_MAX;
+    *out = (qk_tensor){NULL, dtype, rows, cols, cols};
+    if (!qk_mul(rows, cols, &n) || !qk_mul(n, qk_dtype_size(dtype), &bytes)) bytes = SIZE_MAX;
+    CUdeviceptr p = 0;
+    if (!CUDA_CALL(own, what, cuMemAlloc, &p, bytes ? bytes : 1)) {
+        *err = own->failure;
+        return err->status;
+    }
+    out->data = (void *)p;
+    return QK_OK;
+}
+
+void cuda_free(qk_device *dev, qk_tensor *t)
+{
+    if (t->data) dev->own->driver->cuMemFree((CUdeviceptr)t->data);
+    *t = (qk_tensor){0};
+}
+
+/* ---- to the device ---- */
+
+void cuda_memory_open(cuda_own *own)
+{
+    for (int i = 0; i < CUDA_BOUNCES; i++) {
+        CUDA_CALL(own, "opening", cuMemHostAlloc, (void **)&own->bounces[i].host, CUDA_BOUNCE_BYTES,
+                  0);
+        CUDA_CALL(own, "opening", cuEventCreate, &own->bounces[i].free, CU_EVENT_DISABLE_TIMING);
+    }
+}
+
+void cuda_memory_close(cuda_own *own)
+{
+    for (int i = 0; i < CUDA_BOUNCES; i++) {
+        if (own->bounces[i].host) own->driver->cuMemFreeHost(own->bounces[i].host);
+        if (own->bounces[i].free) own->driver->cuEventDestroy(own->bounces[i].free);
+    }
+}
+
+static float element(const void *src, size_t i, qk_dtype dtype)
+{
+    if (dtype == QK_F32) return ((const float *)src)[i];
+    uint16_t h = ((const uint16_t *)src)[i];
+    return dtype == QK_BF16 ? qk_bf16_to_f32(h) : qk_f16_to_f32(h);
+}
+
+/* n elements from src[first] on, in dtype, rounded to `round_to` on the way. */
+static void convert(void *dst, qk_dtype dtype, qk_dtype round_to, const void *src,
+                    qk_dtype src_dtype, size_t first, size_t n)
+{
+    size_t size = qk_dtype_size(dtype);
+    if (src_dtype == dtype && round_to == dtype) {
+        memcpy(dst, (const char *)src + first * size, n * size);
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < n; i++) {
+        float v = qk_round_to(element(src, first + i, src_dtype), round_to);
+        if (dtype == QK_F32)
+            ((float *)dst)[i] = v;
+        else
+            ((uint16_t *)dst)[i] = dtype == QK_BF16 ? qk_f32_to_bf16(v) : qk_f32_to_f16(v);
+    }
+}
+
+void cuda_send(cuda_own *own, CUdeviceptr to, qk_dtype dtype, qk_dtype round_to, const void *src,
+               qk_dtype src_dtype, size_t first, size_t n)
+{
+    size_t size = qk_dtype_size(dtype), most = CUDA_BOUNCE_BYTES / size;
+    for (size_t at = 0; at < n && !own->failure.status; at += most) {
+        size_t now = n - at < most ? n - at : most;
+        int i = own->bounce = (own->bounce + 1) % CUDA_BOUNCES;
+        char *host = own->bounces[i].host;
+        if (!CUDA_CALL(own, "copying to the GPU", cuEventSynchronize, own->bounces[i].free)) return;
+        convert(host, dtype, round_to, src, src_dtype, first + at, now);
+        CUDA_CALL(own, "copying to the GPU", cuMemcpyHtoDAsync, to + at * size, host, now * size,
+                  own->compute);
+        CUDA_CALL(own, "copying to the GPU", cuEventRecord, own->bounces[i].free, own->compute);
+    }
+}
+
+void cuda_upload(qk_device *dev, qk_tensor t, const void *src, qk_dtype dtype)
+{
+    size_t runs = t.stride == t.cols ? 1 : t.rows,
+           n = t.stride == t.cols ? t.rows * t.cols : t.cols;
+    for (size_t r = 0; r < runs; r++)
+        cuda_send(dev->own, (CUdeviceptr)t.data + r * t.stride * qk_dtype_size(t.dtype), t.dtype,
+                  t.dtype, src, dtype, r * t.cols, n);
+}
+
+/* ---- to the host ---- */
+
+static void receive(cuda_own *own, char *dst, CUdeviceptr from, size_t bytes)
+{
+    const char *doing = "copying from the GPU";
+    for (size_t at = 0; at < bytes; at += CUDA_BOUNCE_BYTES) {
+        size_t now = bytes - at < CUDA_BOUNCE_BYTES ? bytes - at : CUDA_BOUNCE_BYTES;
+        char *host = own->bounces[0].host;
+        if (!CUDA_CALL(own, doing, cuEventSynchronize, own->bounces[0].free) ||
+            !CUDA_CALL(own, doing, cuMemcpyDtoHAsync, host, from + at, now, own->compute) ||
+            !CUDA_CALL(own, doing, cuStreamSynchronize, own->compute))
+            return;
+        memcpy(dst + at, host, now);
+    }
+}
+
+void cuda_download(qk_device *dev, void *dst, qk_tensor t)
+{
+    size_t size = qk_dtype_size(t.dtype), runs = t.stride == t.cols ? 1 : t.rows,
+           bytes = (t.stride == t.cols ? t.rows : 1) * t.cols * size;
+    for (size_t r = 0; r < runs; r++)
+        receive(dev->own, (char *)dst + r * t.cols * size,
+                (CUdeviceptr)t.data + r * t.stride * size, bytes);
+}
