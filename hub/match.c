@@ -5,12 +5,12 @@
 
 #include "engine/base/text.h"
 
-/* One code point; a byte that is not UTF-8 stands for itself. */
+/* One code point. A byte that is not UTF-8 is one of its own, as in Python (surrogateescape). */
 static uint32_t take(const char **at)
 {
     uint32_t c;
     size_t n = qk_utf8_decode((const uint8_t *)*at, strlen(*at), &c);
-    if (!n) c = (uint8_t) * *at;
+    if (!n) c = 0xDC00u + (uint8_t) * *at;
     *at += n ? n : 1;
     return c;
 }

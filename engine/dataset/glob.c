@@ -36,12 +36,12 @@ bool qk_glob_is_valid(const char *pattern)
     return true;
 }
 
-/* One character; an ill-formed byte counts as one. */
+/* One character. An ill-formed byte counts as one of its own, as in Python (surrogateescape). */
 static size_t step(span t, uint32_t *c)
 {
     size_t n = qk_utf8_decode((const uint8_t *)t.s, (size_t)(t.end - t.s), c);
     if (n) return n;
-    *c = (unsigned char)*t.s;
+    *c = 0xDC00u + (unsigned char)*t.s;
     return 1;
 }
 
