@@ -129,6 +129,7 @@ $(B)/tests/cuda_nvrtc: $(B)/tests/cuda_nvrtc.o $(EMULATOR) $(LIB)
 cuda-gates: $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_cuda_*.c)) $(B)/tests/cuda_nvrtc
 	@tests/cuda_gates.sh $(B)
 -include $(EMULATOR:.o=.d)
+include tests/fake_cuda/fake.mk
 # ---- end of CUDA kernels without a GPU ----
 
 # All C tests, built and run; tests/run.sh (make test) adds the goldens and the Python readers.
