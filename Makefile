@@ -121,13 +121,22 @@ $(B)/tests/test_cuda_%: $(B)/tests/test_cuda_%.o $(EMULATOR) $(LIB)
 	@echo '  LINK    $@'
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 # Every specialisation through NVRTC, where a CUDA toolkit is installed; no GPU is needed.
-$(B)/tests/cuda_nvrtc: $(B)/tests/cuda_nvrtc.o $(EMULATOR) $(LIB)
+build/cuda/tests/cuda_nvrtc: build/cuda/tests/cuda_nvrtc.o build/cuda/libqkengine.a
 	@echo '  LINK    $@'
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
-.PHONY: cuda-gates
-cuda-gates: $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_cuda_*.c)) $(B)/tests/cuda_nvrtc
-	@tests/cuda_gates.sh $(B)
+.PHONY: cuda-gates cubins
+cuda-gates: $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_cuda_*.c))
+	@CUDA_HOME=$(CUDA_HOME) tests/cuda_gates.sh $(B)
+
+# Machine code for GPUs whose machines have no NVRTC; `make install CUDA=1` takes it along.
+ARCHS ?= sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a
+build/cuda/make_cubins: build/cuda/kernels/cuda/tools/make_cubins.o build/cuda/libqkengine.a
+	@echo '  LINK    $@'
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+cubins:
+	@$(MAKE) --no-print-directory CUDA=1 build/cuda/make_cubins
+	@build/cuda/make_cubins build/cuda/cubins $(ARCHS)
 -include $(EMULATOR:.o=.d)
 # ---- end of CUDA kernels without a GPU ----
 
@@ -157,13 +166,16 @@ print-libs: ; @echo $(LDLIBS)
 install: qkengine
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(B)/qkengine $(DESTDIR)$(PREFIX)/bin/qkengine
+	if [ -d $(B)/cubins ]; then install -d $(DESTDIR)$(PREFIX)/share/qkengine/cubins && \
+	  install -m 644 $(B)/cubins/*.cubin $(DESTDIR)$(PREFIX)/share/qkengine/cubins; fi
 
 clean:
 	rm -rf build qkengine
 
 help:
 	@printf '%s\n' 'make           ./qkengine for the CPU' \
-	  'make CUDA=1    the same with the CUDA backend in the table (nothing drives a GPU yet)' \
+	  'make CUDA=1    the same with the CUDA backend; needs the headers of the CUDA toolkit' \
+	  'make cubins    compiles the kernels ahead, for machines without NVRTC; ARCHS=sm_90a' \
 	  'make SAN=1     with the address and undefined-behaviour sanitizers' \
 	  'make demo      run it on a tiny checkpoint and a few texts of this repository' \
 	  'make test      every test; installs what it needs' \
