@@ -61,6 +61,5 @@ qk_status qk_arithmetic_note(const qk_staging *staging, const qk_backend *backen
     QK_TRY(qk_staging_arithmetic(staging, &then, err));
     bool known = then != NULL;
     free(then);
-    return known ? QK_OK
-                 : qk_staging_set_arithmetic(staging, backend->arithmetic(device), err);
+    return known ? QK_OK : qk_staging_set_arithmetic(staging, backend->arithmetic(device), err);
 }
