@@ -100,9 +100,11 @@ $(B)/tests/%: $(B)/tests/%.o $(LIB)
 EMU_VEC      := embed rmsnorm glu qkv_post experts
 EMU_FORMAT   := gather attention_v1
 EMU_HEAD_DIM := attention_v2 attention_v3
+EMU_HEAD_DIM_F32 := attention_v2
 EMULATED := $(foreach f,$(EMU_VEC),$(foreach v,1 4,$(B)/emulated/$(f).VEC.$(v).o)) \
             $(foreach f,$(EMU_FORMAT),$(foreach v,0 1,$(B)/emulated/$(f).FORMAT.$(v).o)) \
-            $(foreach f,$(EMU_HEAD_DIM),$(foreach v,64 80 96 128 256,$(B)/emulated/$(f).HEAD_DIM.$(v).o))
+            $(foreach f,$(EMU_HEAD_DIM),$(foreach v,64 80 96 128 256,$(B)/emulated/$(f).HEAD_DIM.$(v).o)) \
+            $(foreach f,$(EMU_HEAD_DIM_F32),$(foreach v,64 80 96 128,$(B)/emulated/$(f).HEAD_DIM_F32.$(v).o))
 EMULATOR := $(patsubst %.c,$(B)/%.o,$(wildcard kernels/emulator/*.c) \
               kernels/cuda/lists.c kernels/cuda/ops.c kernels/cuda/ops_attention.c) $(EMULATED)
 $(B)/kernels/emulator/%.o $(B)/emulated/%.o $(B)/tests/test_cuda_emulator.o: DEFINES += -DQK_EMULATOR
@@ -121,13 +123,22 @@ $(B)/tests/test_cuda_%: $(B)/tests/test_cuda_%.o $(EMULATOR) $(LIB)
 	@echo '  LINK    $@'
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 # Every specialisation through NVRTC, where a CUDA toolkit is installed; no GPU is needed.
-$(B)/tests/cuda_nvrtc: $(B)/tests/cuda_nvrtc.o $(EMULATOR) $(LIB)
+build/cuda/tests/cuda_nvrtc: build/cuda/tests/cuda_nvrtc.o build/cuda/libqkengine.a
 	@echo '  LINK    $@'
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
-.PHONY: cuda-gates
-cuda-gates: $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_cuda_*.c)) $(B)/tests/cuda_nvrtc
-	@tests/cuda_gates.sh $(B)
+.PHONY: cuda-gates cubins
+cuda-gates: $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_cuda_*.c))
+	@CUDA_HOME=$(CUDA_HOME) tests/cuda_gates.sh $(B)
+
+# Machine code for GPUs whose machines have no NVRTC; `make install CUDA=1` takes it along.
+ARCHS ?= sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a
+build/cuda/make_cubins: build/cuda/kernels/cuda/tools/make_cubins.o build/cuda/libqkengine.a
+	@echo '  LINK    $@'
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+cubins:
+	@$(MAKE) --no-print-directory CUDA=1 build/cuda/make_cubins
+	@build/cuda/make_cubins build/cuda/cubins $(ARCHS)
 -include $(EMULATOR:.o=.d)
 include tests/fake_cuda/fake.mk
 # ---- end of CUDA kernels without a GPU ----
@@ -158,13 +169,16 @@ print-libs: ; @echo $(LDLIBS)
 install: qkengine
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(B)/qkengine $(DESTDIR)$(PREFIX)/bin/qkengine
+	if [ -d $(B)/cubins ]; then install -d $(DESTDIR)$(PREFIX)/share/qkengine/cubins && \
+	  install -m 644 $(B)/cubins/*.cubin $(DESTDIR)$(PREFIX)/share/qkengine/cubins; fi
 
 clean:
 	rm -rf build qkengine
 
 help:
 	@printf '%s\n' 'make           ./qkengine for the CPU' \
-	  'make CUDA=1    the same with the CUDA backend in the table (nothing drives a GPU yet)' \
+	  'make CUDA=1    the same with the CUDA backend; needs the headers of the CUDA toolkit' \
+	  'make cubins    compiles the kernels ahead, for machines without NVRTC; ARCHS=sm_90a' \
 	  'make SAN=1     with the address and undefined-behaviour sanitizers' \
 	  'make demo      run it on a tiny checkpoint and a few texts of this repository' \
 	  'make test      every test; installs what it needs' \

@@ -7,47 +7,10 @@
  *
  * NVRTC is looked for as the loader does and in $CUDA_HOME/lib64 (/usr/local/cuda); without it the
  * program says SKIPPED. */
-#include <dlfcn.h>
-
-#include "engine/base/file.h"
+#include "kernels/cuda/compile.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/libraries.h"
 #include "tests/test.h"
-
-/* ---- NVRTC, the few calls of nvrtc.h that are needed ---- */
-
-typedef struct nvrtc_program_s *nvrtc_program;
-static int (*nvrtc_create)(nvrtc_program *, const char *source, const char *name, int n_headers,
-                           const char *const *headers, const char *const *names);
-static int (*nvrtc_compile)(nvrtc_program, int n_options, const char *const *options);
-static int (*nvrtc_log_size)(nvrtc_program, size_t *);
-static int (*nvrtc_log)(nvrtc_program, char *);
-static int (*nvrtc_cubin_size)(nvrtc_program, size_t *);
-static int (*nvrtc_destroy)(nvrtc_program *);
-static int (*nvrtc_version)(int *major, int *minor);
-
-static bool bind(void *library, const char *name, void *to)
-{
-    void *symbol = dlsym(library, name);
-    memcpy(to, &symbol, sizeof symbol);
-    return symbol != NULL;
-}
-
-static bool open_nvrtc(void)
-{
-    const char *home = getenv("CUDA_HOME");
-    char in_home[512];
-    snprintf(in_home, sizeof in_home, "%s/lib64/libnvrtc.so", home ? home : "/usr/local/cuda");
-    const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", in_home};
-    void *library = NULL;
-    for (int i = 0; i < 4 && !library; i++) library = dlopen(names[i], RTLD_NOW);
-    return library && bind(library, "nvrtcCreateProgram", &nvrtc_create) &&
-           bind(library, "nvrtcCompileProgram", &nvrtc_compile) &&
-           bind(library, "nvrtcGetProgramLogSize", &nvrtc_log_size) &&
-           bind(library, "nvrtcGetProgramLog", &nvrtc_log) &&
-           bind(library, "nvrtcGetCUBINSize", &nvrtc_cubin_size) &&
-           bind(library, "nvrtcDestroyProgram", &nvrtc_destroy) &&
-           bind(library, "nvrtcVersion", &nvrtc_version);
-}
 
 /* ---- budgets ---- */
 
@@ -95,17 +58,13 @@ static budget *budget_of(const char *kernel, const char *build)
 
 /* ---- one compilation ---- */
 
-static const char *const header_names[] = {"kernels/cuda/args.h", "kernels/cuda/port.h",
-                                           "kernels/cuda/rows.h", "kernels/cuda/capture.h"};
-static char *headers[4];
-
 /* The assembler's words about each kernel of the file. */
-static void judge_log(char *log, const char *arch, const char *file, const char *build,
+static void judge_log(const char *words, const char *arch, const char *file, const char *build,
                       const char *extra)
 {
     char kernel[64] = "";
     int n = 0;
-    char *save = NULL;
+    char *log = qk_strdup(words), *save = NULL;
     for (char *line = strtok_r(log, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         int stack, stores, loads, registers;
         char *at;
@@ -128,66 +87,31 @@ static void judge_log(char *log, const char *arch, const char *file, const char 
         }
     }
     CHECK_MSG(n > 0, "%s %s %s: the log names no kernel", arch, file, build);
+    free(log);
 }
 
-static void compile(const char *arch, const char *file, const char *build, const char *extra)
+static void compile(const char *arch, const cuda_build *b)
 {
-    char path[128], gpu[64], define[64], more[4][32];
-    snprintf(path, sizeof path, "kernels/cuda/%s.cu", file);
-    snprintf(gpu, sizeof gpu, "--gpu-architecture=%s", arch);
-    snprintf(define, sizeof define, "-D%s", build);
-    const char *options[8] = {gpu, define, "--ptxas-options=-v"};
-    int n = 3, extras = sscanf(extra, "%31s %31s %31s %31s", more[0], more[1], more[2], more[3]);
-    for (int i = 0; i < extras; i++) options[n++] = more[i];
-    char *source = read_text(path);
-    nvrtc_program program;
-    QK_ASSERT(!nvrtc_create(&program, source, path, 4, (const char *const *)headers, header_names));
-    int failed = nvrtc_compile(program, n, options);
-    size_t size = 0, cubin = 0;
-    nvrtc_log_size(program, &size);
-    char *log = qk_zalloc(size + 1, 1);
-    nvrtc_log(program, log);
-    if (!failed) nvrtc_cubin_size(program, &cubin);
-    CHECK_MSG(!failed && cubin > 0, "%s %s %s %s does not compile: %s", arch, file, build, extra,
-              log);
-    if (!failed) judge_log(log, arch, file, build, extra);
-    nvrtc_destroy(&program);
-    free(log), free(source);
+    char build[64];
+    snprintf(build, sizeof build, "%s=%d", b->macro, b->value);
+    qk_buf cubin = {0}, log = {0};
+    qk_status s = cuda_compile(b, arch, "--ptxas-options=-v", &cubin, &log, &test_error);
+    CHECK_MSG(s == QK_OK && cubin.size > 0, "%s", test_error.message);
+    if (s == QK_OK) judge_log(qk_buf_str(&log), arch, b->file, build, b->defines);
+    qk_buf_free(&cubin);
+    qk_buf_free(&log);
 }
 
 /* ---- all of them ---- */
-
-static void compile_attention_v3(const char *arch, const char *build)
-{
-    for (int i = 0; i < 8; i++) {
-        char extra[128];
-        snprintf(extra, sizeof extra,
-                 "-DHAS_WINDOW=%d -DHAS_SOFT_CAP=%d -DHAS_CAPTURE=%d -DPADDED=0", i & 1, i >> 1 & 1,
-                 i >> 2);
-        compile(arch, "attention_v3", build, extra);
-    }
-    compile(arch, "attention_v3", build, "-DPADDED=1");
-}
 
 static const char *arch;
 
 static void test_kernels(void)
 {
-    static const char *const vec_files[] = {"embed", "rmsnorm", "glu", "qkv_post", "experts"};
-    static const char *const vecs[] = {"VEC=1", "VEC=4"}, *const formats[] = {"FORMAT=0",
-                                                                              "FORMAT=1"};
-    static const char *const dims[] = {"HEAD_DIM=64", "HEAD_DIM=80", "HEAD_DIM=96", "HEAD_DIM=128",
-                                       "HEAD_DIM=256"};
+    size_t n;
+    const cuda_build *builds = cuda_builds(&n);
     for (int i = 0; i < n_budgets; i++) budgets[i].used = budgets[i].builds = 0;
-    for (int i = 0; i < 2; i++) {
-        for (int f = 0; f < 5; f++) compile(arch, vec_files[f], vecs[i], "");
-        compile(arch, "attention_v1", formats[i], "");
-        compile(arch, "gather", formats[i], "");
-    }
-    for (int i = 0; i < 5; i++) {
-        compile(arch, "attention_v2", dims[i], "");
-        compile_attention_v3(arch, dims[i]);
-    }
+    for (size_t i = 0; i < n; i++) compile(arch, &builds[i]);
     for (int i = 0; i < n_budgets; i++) {
         printf("%-7s %-14s %-13s %d builds, %3d registers of %3d\n", arch, budgets[i].kernel,
                budgets[i].build, budgets[i].builds, budgets[i].used, budgets[i].registers);
@@ -209,11 +133,11 @@ static int shared_limit(void)
 static void test_shared_memory(void)
 {
     for (int i = 0; i < n_budgets; i++) {
-        int rung, dim;
-        if (sscanf(budgets[i].kernel, "attention_v%d", &rung) != 1 ||
-            sscanf(budgets[i].build, "HEAD_DIM=%d", &dim) != 1)
+        int dim;
+        if (strncmp(budgets[i].build, "HEAD_DIM", 8) ||
+            sscanf(strchr(budgets[i].build, '='), "=%d", &dim) != 1)
             continue;
-        size_t bytes = cuda_attention_shared(rung, dim);
+        size_t bytes = cuda_attention_shared(budgets[i].kernel, dim);
         CHECK_MSG(bytes <= (size_t)budgets[i].shared && bytes <= 1024 * (size_t)shared_limit(),
                   "%s %s: %zu bytes of shared memory, allowed %d here and %d KB by %s",
                   budgets[i].kernel, budgets[i].build, bytes, budgets[i].shared, shared_limit(),
@@ -228,20 +152,19 @@ static void test_nvrtc_is_absent(void)
 
 int main(int argc, char **argv)
 {
-    if (!open_nvrtc()) {
+    const cuda_nvrtc *rtc = cuda_nvrtc_get(&test_error);
+    if (!rtc) {
         RUN(test_nvrtc_is_absent);
         return test_summary("cuda nvrtc");
     }
     int major, minor;
-    nvrtc_version(&major, &minor);
+    rtc->nvrtcVersion(&major, &minor);
     printf("NVRTC %d.%d\n", major, minor);
-    for (int i = 0; i < 4; i++) headers[i] = read_text(header_names[i]);
     read_budgets();
     for (int i = 1; i < argc; i++) {
         arch = argv[i];
         RUN(test_kernels);
         RUN(test_shared_memory);
     }
-    for (int i = 0; i < 4; i++) free(headers[i]);
     return test_summary("cuda nvrtc");
 }
