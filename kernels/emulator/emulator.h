@@ -54,3 +54,8 @@ size_t emu_args_bytes(const char *kernel, int spec);
 /* Global memory that kernels may touch. The memory stays the caller's. */
 void emu_buffer_add(const void *data, size_t bytes, const char *name, bool writable);
 void emu_buffer_remove(const void *data);
+
+/* What launches read and wrote since the last call, in pieces of at most EMU_GRANULE bytes counted
+ * from the start of each buffer. An access is noted where it begins. */
+enum { EMU_GRANULE = 256 };
+void emu_touched(void (*each)(const void *at, size_t bytes, bool write, void *more), void *more);

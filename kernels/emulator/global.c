@@ -1,5 +1,6 @@
 /* The emulator's global memory: buffers that the host announced, by name, each with a shadow per
- * 2 bytes. Blocks of one launch are ordered by nothing, launches by everything.
+ * 2 bytes. Blocks of one launch are ordered by nothing, launches by everything. Which parts of a
+ * buffer were read and written is noted, for those who order launches.
  *
  * next: kernels/emulator/tensor.c */
 #include <stdio.h>
@@ -17,7 +18,10 @@ typedef struct buffer {
     char name[32];
     bool writable;
     shadow *shadows;
+    bool touched;
+    u8 *marks; /* one per EMU_GRANULE bytes: READ, WRITTEN */
 } buffer;
+enum { READ = 1, WRITTEN = 2 };
 
 static buffer buffers[MAX_BUFFERS];
 static int n_buffers;
@@ -30,7 +34,8 @@ void emu_buffer_add(const void *data, size_t bytes, const char *name, bool writa
     strncpy(b->name, name, sizeof b->name - 1);
     /* Zero pages cost nothing until they are touched. What nobody writes needs no shadow. */
     if (writable) b->shadows = calloc(bytes / 2 + 1, sizeof *b->shadows);
-    QK_ASSERT(b->shadows || !writable);
+    b->marks = calloc(bytes / EMU_GRANULE + 1, 1);
+    QK_ASSERT(b->marks && (b->shadows || !writable));
 }
 
 void emu_buffer_remove(const void *data)
@@ -38,9 +43,31 @@ void emu_buffer_remove(const void *data)
     for (int i = 0; i < n_buffers; i++)
         if (buffers[i].data == data) {
             free(buffers[i].shadows);
+            free(buffers[i].marks);
             buffers[i] = buffers[--n_buffers];
             return;
         }
+}
+
+void emu_touched(void (*each)(const void *at, size_t bytes, bool write, void *more), void *more)
+{
+    for (int i = 0; i < n_buffers; i++) {
+        buffer *b = &buffers[i];
+        for (size_t at = 0; b->touched && at < b->bytes; at += EMU_GRANULE) {
+            u8 mark = b->marks[at / EMU_GRANULE];
+            size_t n = b->bytes - at < EMU_GRANULE ? b->bytes - at : EMU_GRANULE;
+            if (mark & READ) each(b->data + at, n, false, more);
+            if (mark & WRITTEN) each(b->data + at, n, true, more);
+            b->marks[at / EMU_GRANULE] = 0;
+        }
+        b->touched = false;
+    }
+}
+
+static void note(buffer *b, const void *p, u8 mark)
+{
+    b->touched = true;
+    b->marks[(size_t)((const u8 *)p - b->data) / EMU_GRANULE] |= mark;
 }
 
 /* " (64 bytes behind the end of qkv)", for messages. */
@@ -82,6 +109,7 @@ static buffer *find(const void *p, u32 bytes, u32 align, const char *what)
 void emu_global_read(const void *p, u32 bytes, u32 align, const char *what)
 {
     buffer *b = find(p, bytes, align, what);
+    note(b, p, READ);
     if (!b->writable) return;
     shadow *s = b->shadows + ((const u8 *)p - b->data) / 2;
     for (u32 i = 0; i < bytes / 2; i++) {
@@ -94,6 +122,7 @@ void emu_global_write(const void *p, u32 bytes, u32 align, const char *what)
 {
     buffer *b = find(p, bytes, align, what);
     if (!b->writable) emu_fault("%s into %s, which is read-only", what, b->name);
+    note(b, p, WRITTEN);
     shadow *s = b->shadows + ((const u8 *)p - b->data) / 2;
     for (u32 i = 0; i < bytes / 2; i++) {
         const char *wrong = emu_shadow_write(&s[i], emu_thread);

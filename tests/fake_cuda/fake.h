@@ -1,8 +1,8 @@
 /* What the files of the fake GPU share. One lock guards everything: fake_begin takes it, fake_end
  * gives it back, and in between a call may run any queued work.
  *
- * next: tests/fake_cuda/state.c, objects.c, queue.c, memory.c, context.c, module.c, nvrtc.c,
- * cublaslt.c */
+ * next: tests/fake_cuda/state.c, objects.c, queue.c, races.c, memory.c, context.c, module.c,
+ * nvrtc.c, cublaslt.c */
 #pragma once
 
 #include <stdbool.h>
@@ -89,6 +89,12 @@ void fake_program_free(void *body);
 
 /* ---- queue.c: streams, events, work ---- */
 
+/* How far each stream had come, in pieces of work: what is counted here came before. */
+enum { FAKE_STREAMS = 16 };
+typedef struct fake_clock {
+    uint32_t tick[FAKE_STREAMS];
+} fake_clock;
+
 typedef struct fake_use {
     uintptr_t at;
     size_t bytes;
@@ -102,6 +108,8 @@ typedef struct fake_work {
     struct fake_mark *records, *waits;
     fake_use uses[5]; /* memory that it touches, device and host alike */
     int n_uses;
+    int slot; /* of its stream */
+    fake_clock clock;
     const void *module; /* handle, of a launch */
     void *args;         /* freed afterwards; a kernel's are searched for addresses */
     size_t args_bytes;
@@ -117,7 +125,19 @@ const fake_work *fake_pending_launch(const void *module);
 void fake_run_some(void); /* what the order allows after a call */
 void fake_run_all(void);
 
+/* ---- races.c ---- */
+
+/* Who touched the pieces of an allocation last, for `bytes` of it; free() frees it. */
+typedef struct fake_history fake_history;
+fake_history *fake_history_new(size_t bytes);
+/* w touches [offset, offset + bytes): a fault when other work did and nothing orders the two. */
+void fake_touch(const fake_work *w, fake_history *h, size_t offset, size_t bytes, bool write,
+                const char *name);
+
 /* ---- memory.c ---- */
+
+/* The same for an address of any allocation. */
+void fake_touch_address(const fake_work *w, uintptr_t at, size_t bytes, bool write);
 
 /* Whether [at, at + bytes) lies in one living allocation; else a fault that names `what`. */
 bool fake_device_range(uintptr_t at, size_t bytes, const char *what);

@@ -23,6 +23,7 @@ typedef struct range {
     uintptr_t at;
     size_t bytes;
     void *handle;
+    fake_history *history;
 } range;
 
 static range *device_ranges, *host_ranges;
@@ -121,6 +122,13 @@ bool fake_host_range(uintptr_t at, size_t bytes, const char *what)
     return inside(host_ranges, at, bytes, what, "page-locked memory (cuMemHostAlloc)");
 }
 
+void fake_touch_address(const fake_work *w, uintptr_t at, size_t bytes, bool write)
+{
+    const range *r = overlapping(device_ranges, at, 1);
+    if (!r) r = overlapping(host_ranges, at, 1);
+    if (r) fake_touch(w, r->history, at - r->at, bytes, write, fake_object_name(r->handle));
+}
+
 static range *starting_at(range *list, uintptr_t at)
 {
     range *r = overlapping(list, at, 1);
@@ -163,7 +171,8 @@ CUresult cuMemAlloc(CUdeviceptr *out, size_t bytes)
     fake_memory_open();
     memset((void *)at, 0xFF, bytes);
     range *r = qk_zalloc(1, sizeof *r);
-    *r = (range){device_ranges, at, bytes, fake_object_new(FAKE_DEVICE_MEMORY, r)};
+    *r = (range){device_ranges, at, bytes, fake_object_new(FAKE_DEVICE_MEMORY, r),
+                 fake_history_new(bytes)};
     device_ranges = r;
     emu_buffer_add((void *)at, bytes, fake_object_name(r->handle), true);
     *out = at;
@@ -178,6 +187,7 @@ void fake_device_memory_free(void *body)
     uintptr_t first = (r->at + PAGE - 1) / PAGE * PAGE, end = (r->at + r->bytes) / PAGE * PAGE;
     if (end > first) madvise((void *)first, end - first, MADV_DONTNEED);
     used -= r->bytes;
+    free(r->history);
     free(r);
 }
 
@@ -211,7 +221,8 @@ CUresult cuMemHostAlloc(void **out, size_t bytes, unsigned flags)
     if (!p) FAKE_RESULT(CUDA_ERROR_OUT_OF_MEMORY);
     memset(p, 0xFF, bytes);
     range *r = qk_zalloc(1, sizeof *r);
-    *r = (range){host_ranges, (uintptr_t)p, bytes, fake_object_new(FAKE_PINNED, r)};
+    *r = (range){host_ranges, (uintptr_t)p, bytes, fake_object_new(FAKE_PINNED, r),
+                 fake_history_new(bytes)};
     host_ranges = r;
     *out = p;
     FAKE_RESULT(CUDA_SUCCESS);
@@ -223,6 +234,7 @@ void fake_pinned_free(void *body)
     unlink_range(&host_ranges, r);
     memset((void *)r->at, 0xFF, r->bytes);
     free((void *)r->at);
+    free(r->history);
     free(r);
 }
 

@@ -134,6 +134,11 @@ typedef struct launching {
     unsigned seed;
 } launching;
 
+static void note_touched(const void *at, size_t bytes, bool write, void *work)
+{
+    fake_touch_address(work, (uintptr_t)at, bytes, write);
+}
+
 /* The work's args: the kernel's argument struct, and behind it what else is needed. */
 static void run_kernel(fake_work *w)
 {
@@ -155,6 +160,7 @@ static void run_kernel(fake_work *w)
                     .seed = fake_options.order == FAKE_LAZY ? l.seed | 1 : 0};
     emu_result r;
     emu_run(&e, &r);
+    emu_touched(note_touched, w);
     if (!r.ok) {
         fake_fault("%s", r.message);
         fake_break(CUDA_ERROR_ILLEGAL_ADDRESS, r.message);

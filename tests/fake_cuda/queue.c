@@ -6,7 +6,7 @@
  *
  * so that what no event and no wait orders happens in different orders.
  *
- * next: tests/fake_cuda/memory.c */
+ * next: tests/fake_cuda/races.c */
 #include "engine/base/mem.h"
 #include "tests/fake_cuda/fake.h"
 
@@ -18,6 +18,7 @@ typedef struct fake_mark {
     int refs;
     stream *at; /* while it is not done */
     uint64_t when;
+    fake_clock clock;
 } mark;
 
 typedef struct event {
@@ -28,11 +29,15 @@ typedef struct event {
 struct stream {
     void *handle;
     fake_work *head, *tail;
+    int slot;
+    fake_clock clock;
 };
 
-enum { MOST_STREAMS = 64 };
-static stream *streams[MOST_STREAMS];
+static stream *streams[FAKE_STREAMS];
 static int n_streams;
+static bool slot_used[FAKE_STREAMS];
+static uint32_t slot_ticks[FAKE_STREAMS]; /* go on when another stream takes the slot */
+static fake_clock host;                   /* what the host has waited for */
 static uint64_t work_done;
 
 /* ---- work ---- */
@@ -64,8 +69,20 @@ static void free_work(fake_work *w)
     free(w);
 }
 
+static void learn(fake_clock *c, const fake_clock *more)
+{
+    for (int i = 0; i < FAKE_STREAMS; i++)
+        if (more->tick[i] > c->tick[i]) c->tick[i] = more->tick[i];
+}
+
 static void append(stream *s, fake_work *w)
 {
+    learn(&s->clock, &host);
+    if (w->waits) learn(&s->clock, &w->waits->clock);
+    s->clock.tick[s->slot] = ++slot_ticks[s->slot];
+    if (w->records) w->records->clock = s->clock;
+    w->slot = s->slot;
+    w->clock = s->clock;
     if (s->tail)
         s->tail->next = w;
     else
@@ -129,6 +146,8 @@ static void run_head(stream *s)
     if (w->run && !fake_sticky) {
         fake_log("  %s runs: %s", fake_object_name(s->handle), w->what);
         fake_memory_open();
+        for (int i = 0; i < w->n_uses; i++)
+            fake_touch_address(w, w->uses[i].at, w->uses[i].bytes, w->uses[i].write);
         w->run(w);
     }
     if (w->records) {
@@ -198,9 +217,11 @@ CUresult cuStreamCreate(CUstream *out, unsigned flags)
         fake_fault("flags %u", flags);
         FAKE_RESULT(CUDA_ERROR_INVALID_VALUE);
     }
-    QK_ASSERT(n_streams < MOST_STREAMS);
+    QK_ASSERT(n_streams < FAKE_STREAMS);
     stream *s = qk_zalloc(1, sizeof *s);
     streams[n_streams++] = s;
+    while (slot_used[s->slot]) s->slot++;
+    slot_used[s->slot] = true;
     s->handle = fake_object_new(FAKE_STREAM, s);
     *out = s->handle;
     FAKE_RESULT(CUDA_SUCCESS);
@@ -218,6 +239,7 @@ void fake_stream_free(void *body)
     }
     for (int i = 0; i < n_streams; i++)
         if (streams[i] == s) streams[i--] = streams[--n_streams];
+    slot_used[s->slot] = false;
     free(s);
 }
 
@@ -237,6 +259,7 @@ CUresult cuStreamSynchronize(CUstream handle)
     stream *s = fake_object_get(handle, FAKE_STREAM);
     if (!s) FAKE_RESULT(CUDA_ERROR_INVALID_HANDLE);
     finish(s);
+    learn(&host, &s->clock);
     FAKE_RESULT(fake_sticky);
 }
 
@@ -305,7 +328,10 @@ CUresult cuEventSynchronize(CUevent handle)
     FAKE_BEGIN_IN_CONTEXT("%s", fake_object_name(handle));
     event *e = fake_object_get(handle, FAKE_EVENT);
     if (!e) FAKE_RESULT(CUDA_ERROR_INVALID_HANDLE);
-    if (e->last) reach(e->last);
+    if (e->last) {
+        reach(e->last);
+        learn(&host, &e->last->clock);
+    }
     FAKE_RESULT(fake_sticky);
 }
 
