@@ -76,6 +76,7 @@ const char *fake_object_name(const void *handle);
 /* Forgets it and frees its body as its kind wants it. */
 void fake_object_end(const void *handle);
 void fake_objects_end(fake_kind first, fake_kind end);
+void fake_objects_reset(void); /* ends all, and numbers begin anew */
 /* How many live, in words; "" for none. */
 void fake_objects_count(fake_kind first, fake_kind end, char *text, size_t room);
 

@@ -100,6 +100,12 @@ void fake_objects_end(fake_kind first, fake_kind last)
             end(&objects[i]);
 }
 
+void fake_objects_reset(void)
+{
+    fake_objects_end(0, FAKE_KINDS);
+    memset(made, 0, sizeof made); /* handles stay known: none comes back */
+}
+
 void fake_objects_count(fake_kind first, fake_kind last, char *text, size_t bytes)
 {
     size_t used = 0;

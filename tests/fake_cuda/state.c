@@ -286,7 +286,7 @@ const char *fake_cuda_leaks(void)
 void fake_cuda_reset(void)
 {
     enter();
-    fake_objects_end(0, FAKE_KINDS);
+    fake_objects_reset();
     fake_memory_reset();
     fake_context_reset();
     fake_sticky = CUDA_SUCCESS;
