@@ -39,7 +39,7 @@ $(FAKE_LIB): $(FAKE_OBJ) tests/fake_cuda/symbols.map
 	@for name in libcuda.so.1 libnvrtc.so.13 libcublasLt.so.13; do ln -sf libfakecuda.so $(FAKE)/$$name; done
 
 # Tests that need the fake: in builds with the CUDA backend only.
-FAKE_TESTS := $(B)/tests/test_fake_cuda $(B)/tests/test_cuda_runtime
+FAKE_TESTS := $(B)/tests/test_fake_cuda $(B)/tests/test_fake_cublas $(B)/tests/test_cuda_runtime
 TESTS := $(if $(filter 1,$(CUDA)),$(TESTS),$(filter-out $(FAKE_TESTS),$(TESTS)))
 $(FAKE_TESTS): $(B)/tests/%: $(B)/tests/%.o $(LIB) $(FAKE_LIB)
 	@echo '  LINK    $@'
