@@ -140,6 +140,7 @@ cubins:
 	@$(MAKE) --no-print-directory CUDA=1 build/cuda/make_cubins
 	@build/cuda/make_cubins build/cuda/cubins $(ARCHS)
 -include $(EMULATOR:.o=.d)
+include tests/fake_cuda/fake.mk
 # ---- end of CUDA kernels without a GPU ----
 
 # All C tests, built and run; tests/run.sh (make test) adds the goldens and the Python readers.
