@@ -30,6 +30,7 @@ void fake_cuda_set_devices(int n);      /* 0 or 1 */
  * library). A NAME of * is every call that can fail; "kernel" and "product" are pieces of work,
  * which fail when they run. NULL: nothing fails. */
 void fake_cuda_set_failures(const char *what);
+const char *fake_cuda_failed_call(void);  /* the name of the last one that failed so; "" for none */
 void fake_cuda_set_log(const char *path); /* NULL: none; a file that exists is emptied */
 
 /* What callers did wrong since the last call: "" or the first fault. */

@@ -35,6 +35,7 @@ typedef struct failure {
     long long seen;
 } failure;
 static failure failures[MOST_FAILURES];
+static const char *failed_call = "";
 
 /* ---- settings ---- */
 
@@ -59,6 +60,7 @@ static void set_seed(unsigned seed)
 static void set_failures(const char *what)
 {
     memset(failures, 0, sizeof failures);
+    failed_call = "";
     for (int i = 0; what && *what; i++) {
         failure *f = &failures[i];
         int read = 0;
@@ -136,6 +138,7 @@ static int failure_of(const char *name, bool is_call)
         if (strcmp(f->name, name) != 0 && !(is_call && !strcmp(f->name, "*"))) continue;
         if (++f->seen == f->at) error = f->error ? f->error : usual_error(name);
     }
+    if (error) failed_call = name;
     return error;
 }
 
@@ -322,6 +325,11 @@ const char *fake_cuda_fault(void)
     first_fault[0] = 0;
     leave();
     return last;
+}
+
+const char *fake_cuda_failed_call(void)
+{
+    return failed_call;
 }
 
 static uint64_t read_number(const uint64_t *number)
