@@ -55,7 +55,14 @@ bool cuda_check(cuda_own *own, const char *doing, const char *call, int result)
                  qk_human_bytes((double)total));
     qk_fail(&own->failure, QK_ERR_RESUME, advice(result), "GPU, %s: %s: %s%s", doing, call,
             cuda_error_text(own->driver, result), room);
+    cuda_drain(own);
     return false;
+}
+
+void cuda_drain(cuda_own *own)
+{
+    if (own->compute) own->driver->cuStreamSynchronize(own->compute);
+    if (own->copy) own->driver->cuStreamSynchronize(own->copy);
 }
 
 /* ---- open ---- */
@@ -77,21 +84,20 @@ typedef struct gpu {
 
 enum { OLDEST_DRIVER = 12000, OLDEST_GPU = 8 };
 
-static CUresult ask(gpu *g)
+/* *call: the last one that was asked. */
+static CUresult ask(gpu *g, const char **call)
 {
-    const cuda_driver *d = g->driver;
+#define ASK(name, ...) (r == CUDA_SUCCESS ? (*call = #name, r = g->driver->name(__VA_ARGS__)) : r)
+    CUresult r = CUDA_SUCCESS;
     int n = 0;
-    CUresult r = d->cuInit(0);
-    if (r == CUDA_SUCCESS) r = d->cuDeviceGetCount(&n);
+    ASK(cuInit, 0);
+    ASK(cuDeviceGetCount, &n);
     if (r == CUDA_SUCCESS && n == 0) r = CUDA_ERROR_NO_DEVICE;
-    if (r == CUDA_SUCCESS) r = d->cuDriverGetVersion(&g->version);
-    if (r == CUDA_SUCCESS) r = d->cuDeviceGet(&g->device, 0);
-    if (r == CUDA_SUCCESS)
-        r = d->cuDeviceGetAttribute(&g->major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-                                    g->device);
-    if (r == CUDA_SUCCESS)
-        r = d->cuDeviceGetAttribute(&g->minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-                                    g->device);
+    ASK(cuDriverGetVersion, &g->version);
+    ASK(cuDeviceGet, &g->device, 0);
+    ASK(cuDeviceGetAttribute, &g->major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, g->device);
+    ASK(cuDeviceGetAttribute, &g->minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, g->device);
+#undef ASK
     return r;
 }
 
@@ -99,9 +105,10 @@ static qk_status find_gpu(gpu *g, qk_error *err)
 {
     *g = (gpu){.driver = cuda_driver_get(err)};
     if (!g->driver) return err->status;
-    CUresult r = ask(g);
+    const char *call = "";
+    CUresult r = ask(g, &call);
     if (r != CUDA_SUCCESS)
-        return qk_fail(err, QK_ERR_UNSUPPORTED, advice((int)r), "no GPU: %s",
+        return qk_fail(err, QK_ERR_UNSUPPORTED, advice((int)r), "no GPU: %s: %s", call,
                        cuda_error_text(g->driver, (int)r));
     if (g->version < OLDEST_DRIVER)
         return qk_fail(err, QK_ERR_UNSUPPORTED, "update the NVIDIA driver",
@@ -165,9 +172,7 @@ static void cuda_close(qk_device *dev)
     cuda_own *own = dev->own;
     const cuda_driver *driver = own->driver;
     if (driver && own->context) {
-        /* Whatever failed, nothing is freed that the GPU still works on. */
-        if (own->compute) driver->cuStreamSynchronize(own->compute);
-        if (own->copy) driver->cuStreamSynchronize(own->copy);
+        cuda_drain(own);
         cuda_products_close(own);
         cuda_functions_close(own);
         cuda_segments_close(own);

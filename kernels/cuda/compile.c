@@ -55,6 +55,8 @@ char *cuda_cubin_name(const cuda_build *build, const char *arch)
 
 /* ---- NVRTC ---- */
 
+static const char newer[] = "this NVRTC may not know this GPU: a newer CUDA toolkit helps then";
+
 static qk_status create(const cuda_nvrtc *rtc, const cuda_build *build, nvrtcProgram *program,
                         qk_error *err)
 {
@@ -68,7 +70,7 @@ static qk_status create(const cuda_nvrtc *rtc, const cuda_build *build, nvrtcPro
     const cuda_source *s = find_source(build->file);
     nvrtcResult r = rtc->nvrtcCreateProgram(program, s->text, s->name, n, texts, names);
     if (r == NVRTC_SUCCESS) return QK_OK;
-    return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "nvrtcCreateProgram: %s",
+    return qk_fail(err, QK_ERR_UNSUPPORTED, newer, "%s: nvrtcCreateProgram: %s", s->name,
                    rtc->nvrtcGetErrorString(r));
 }
 
@@ -92,21 +94,21 @@ static qk_status compile(const cuda_nvrtc *rtc, nvrtcProgram program, char *opti
         QK_ASSERT(n < MOST_OPTIONS);
         list[n++] = o;
     }
+    const char *call = "nvrtcCompileProgram";
     nvrtcResult r = rtc->nvrtcCompileProgram(program, n, list);
     read_log(rtc, program, log);
     size_t size = 0;
-    if (r == NVRTC_SUCCESS) r = rtc->nvrtcGetCUBINSize(program, &size);
+    if (r == NVRTC_SUCCESS) call = "nvrtcGetCUBINSize", r = rtc->nvrtcGetCUBINSize(program, &size);
     if (r == NVRTC_SUCCESS && size) {
         char *bytes = qk_alloc(size, 1);
+        call = "nvrtcGetCUBIN";
         r = rtc->nvrtcGetCUBIN(program, bytes);
         if (r == NVRTC_SUCCESS) qk_buf_add(out, bytes, size);
         free(bytes);
     }
     if (r == NVRTC_SUCCESS && size) return QK_OK;
-    return qk_fail(err, QK_ERR_UNSUPPORTED,
-                   "this NVRTC may not know this GPU: a newer CUDA toolkit helps then",
-                   "%s does not compile: %s. %.600s", title,
-                   r == NVRTC_SUCCESS ? "no machine code" : rtc->nvrtcGetErrorString(r),
+    return qk_fail(err, QK_ERR_UNSUPPORTED, newer, "%s does not compile: %s: %s. %.600s", title,
+                   call, r == NVRTC_SUCCESS ? "no machine code" : rtc->nvrtcGetErrorString(r),
                    log->size ? qk_buf_str(log) : "");
 }
 

@@ -38,6 +38,7 @@ static bool load(cuda_own *own, const cuda_build *build, CUmodule *module)
         qk_error err;
         if (cuda_cubin(build, own->arch, fresh, &cubin, &err) != QK_OK) {
             own->failure = err;
+            cuda_drain(own);
             qk_buf_free(&cubin);
             return false;
         }

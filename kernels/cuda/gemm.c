@@ -57,6 +57,7 @@ static bool check(cuda_own *own, const char *doing, const char *call, int status
     qk_fail(&own->failure, QK_ERR_RESUME, "see whether cuBLAS and the driver belong together",
             "%s: %s: %s", doing, call,
             own->products->blas->cublasLtGetStatusString((cublasStatus_t)status));
+    cuda_drain(own);
     return false;
 }
 
