@@ -35,6 +35,8 @@ extern CUresult fake_sticky;
 int fake_begin(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same for calls that cannot fail. */
 void fake_begin_sure(const char *name);
+/* Whether the call of this name destroys something and `wrong` only says that a kernel failed. */
+bool fake_destroys(const char *name, int wrong);
 int fake_end(int result);
 /* The caller made a mistake; "CALL: " is put before it. */
 void fake_fault(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -165,10 +167,11 @@ int fake_shared_limit(void); /* most dynamic shared memory of a block, bytes */
         int injected_ = fake_begin(__func__, __VA_ARGS__);                                         \
         if (injected_) FAKE_RESULT(injected_);                                                     \
     } while (0)
-/* Calls that need the context of their thread. */
+/* Calls that need the context of their thread. After a kernel went wrong all of them fail; those
+ * that destroy do so all the same. */
 #define FAKE_BEGIN_IN_CONTEXT(...)                                                                 \
     do {                                                                                           \
         FAKE_BEGIN(__VA_ARGS__);                                                                   \
         CUresult wrong_ = fake_context();                                                          \
-        if (wrong_) FAKE_RESULT(wrong_);                                                           \
+        if (wrong_ && !fake_destroys(__func__, wrong_)) FAKE_RESULT(wrong_);                       \
     } while (0)

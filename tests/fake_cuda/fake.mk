@@ -39,9 +39,11 @@ $(FAKE_LIB): $(FAKE_OBJ) tests/fake_cuda/symbols.map
 	@for name in libcuda.so.1 libnvrtc.so.13 libcublasLt.so.13; do ln -sf libfakecuda.so $(FAKE)/$$name; done
 
 # Tests that need the fake: in builds with the CUDA backend only.
-FAKE_TESTS := $(B)/tests/test_fake_cuda $(B)/tests/test_fake_cublas $(B)/tests/test_cuda_runtime
+FAKE_TESTS := $(B)/tests/test_fake_cuda $(B)/tests/test_fake_cublas $(B)/tests/test_cuda_runtime \
+              $(B)/tests/test_cuda_failures
 TESTS := $(if $(filter 1,$(CUDA)),$(TESTS),$(filter-out $(FAKE_TESTS),$(TESTS)))
 $(FAKE_TESTS): $(B)/tests/%: $(B)/tests/%.o $(LIB) $(FAKE_LIB)
 	@echo '  LINK    $@'
 	@$(CC) $(CFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN/../../$(notdir $(FAKE))' $(LDLIBS)
+$(B)/tests/test_cuda_failures: | $(B)/qkengine
 -include $(FAKE_OBJ:.o=.d)

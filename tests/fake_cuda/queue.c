@@ -115,9 +115,10 @@ static bool touches(const fake_work *w, uintptr_t at, size_t bytes, bool writes_
     return false;
 }
 
+/* After a failure what is queued never runs. */
 const fake_work *fake_pending_use(uintptr_t at, size_t bytes, bool writes_only)
 {
-    for (int i = 0; i < n_streams; i++)
+    for (int i = 0; i < n_streams && !fake_sticky; i++)
         for (const fake_work *w = streams[i]->head; w; w = w->next)
             if (touches(w, at, bytes, writes_only)) return w;
     return NULL;
@@ -125,7 +126,7 @@ const fake_work *fake_pending_use(uintptr_t at, size_t bytes, bool writes_only)
 
 const fake_work *fake_pending_launch(const void *module)
 {
-    for (int i = 0; i < n_streams; i++)
+    for (int i = 0; i < n_streams && !fake_sticky; i++)
         for (const fake_work *w = streams[i]->head; w; w = w->next)
             if (w->module == module) return w;
     return NULL;

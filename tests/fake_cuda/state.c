@@ -149,6 +149,13 @@ static bool destroys(const char *name)
            strstr(name, "Unload");
 }
 
+bool fake_destroys(const char *name, int wrong)
+{
+    if (wrong != (int)fake_sticky || !destroys(name)) return false;
+    after = wrong;
+    return true;
+}
+
 int fake_begin(const char *name, const char *format, ...)
 {
     enter();

@@ -1,0 +1,260 @@
+/* What the CUDA backend does when the driver, NVRTC or cuBLASLt fail, on the fake GPU
+ * (tests/fake_cuda): any call, any kernel, short memory, no device, old or absent libraries.
+ *
+ *   test_cuda_failures         what make CUDA=1 unit runs: every 23rd call
+ *   test_cuda_failures full    every call */
+#include "tests/fake_run.h"
+
+#include <dlfcn.h>
+#include <signal.h>
+#include <unistd.h>
+
+static bool full;
+
+/* ---- any call fails ---- */
+
+static char running[200]; /* what is tried now, for the handler */
+
+static void say_and_end(int number)
+{
+    static const char text[] = "a signal while trying: ";
+    ssize_t n = write(1, text, sizeof text - 1);
+    n += write(1, running, strlen(running));
+    n += write(1, "\n", 1);
+    _exit(n ? 90 + number % 10 : 90);
+}
+
+/* Calls whose failure changes nothing that was asked for. */
+static bool may_be_ignored(const char *call, bool closing)
+{
+    return closing || strstr(call, "Destroy") || strstr(call, "Free") || strstr(call, "Unload") ||
+           strstr(call, "ProgramLog");
+}
+
+static bool names_call(const char *message, const char *call)
+{
+    char plain[80];
+    snprintf(plain, sizeof plain, "%s", call);
+    char *version = strstr(plain, "_v2");
+    if (version) *version = 0;
+    return strstr(message, plain) != NULL;
+}
+
+/* The name of the error that an injected failure of this call returns by default. */
+static const char *usual_error(const char *call)
+{
+    return !strncmp(call, "nvrtc", 5)      ? "NVRTC_ERROR_INTERNAL_ERROR"
+           : !strncmp(call, "cublasLt", 8) ? "CUBLAS_STATUS_INTERNAL_ERROR"
+                                           : "CUDA_ERROR_UNKNOWN";
+}
+
+/* A small run in which something fails. number: which call it is; 0: not known. */
+static void run_failing(outcome *o, const char *failure, unsigned order, const outcome *right)
+{
+    fake_cuda_reset();
+    fake_cuda_set_order((fake_order)(order % 3), order);
+    fake_cuda_set_failures(failure);
+    snprintf(running, sizeof running, "%s", failure);
+    alarm(60);
+    small_run(o, QK_BF16);
+    alarm(0);
+    CHECK_MSG(*fake_cuda_failed_call(), "%s: was never reached", failure);
+    check_rows(o, right, failure);
+    check_clean(failure);
+    CHECK_MSG(o->status == QK_OK || *o->err.hint, "%s: no hint", failure);
+}
+
+static void test_every_failing_call(void)
+{
+    static outcome o;
+    const outcome *right = right_outcome();
+    int n = (int)fake_cuda_calls("*");
+    CHECK(n > 300);
+    for (int k = 1; k <= n; k += full ? 1 : 23) {
+        char failure[40];
+        snprintf(failure, sizeof failure, "*:%d:0", k);
+        run_failing(&o, failure, (unsigned)k, right);
+        const char *call = fake_cuda_failed_call(), *message = o.err.message;
+        if (o.status == QK_OK)
+            CHECK_MSG(may_be_ignored(call, (uint64_t)k > o.calls_before_close),
+                      "call %d, %s: nobody noticed", k, call);
+        else
+            CHECK_MSG(names_call(message, call) && strstr(message, usual_error(call)),
+                      "call %d, %s: the message is: %s", k, call, message);
+    }
+    printf("%d calls, each failed once%s\n", n, full ? "" : " (every 23rd)");
+}
+
+/* Work that goes wrong is noticed by some later call, before its rows are handed over. */
+static void test_failing_work(void)
+{
+    static const char *const kinds[] = {"kernel:%d:700", "product:%d:719"};
+    static const char *const errors[] = {"CUDA_ERROR_ILLEGAL_ADDRESS", "CUDA_ERROR_LAUNCH_FAILED"};
+    static outcome o;
+    const outcome *right = right_outcome();
+    const int most[] = {(int)fake_cuda_calls("kernel"), (int)fake_cuda_calls("product")};
+    printf("%d kernels, %d products\n", most[0], most[1]);
+    CHECK(most[0] > 1 && most[1] > 1);
+    for (int i = 0; i < 2; i++)
+        for (int k = 1; k <= most[i]; k += full ? 1 : 11) {
+            char failure[40];
+            snprintf(failure, sizeof failure, kinds[i], k);
+            run_failing(&o, failure, (unsigned)k, right);
+            CHECK_MSG(o.status != QK_OK, "%s: nobody noticed", failure);
+            CHECK_MSG(strstr(o.err.message, errors[i]) ||
+                          strstr(o.err.message, "CUBLAS_STATUS_EXECUTION_FAILED"),
+                      "%s: the message is: %s", failure, o.err.message);
+        }
+}
+
+/* ---- memory is short ---- */
+
+static void check_shortage(const outcome *o, const char *what)
+{
+    CHECK_MSG(o->status != QK_OK, "%s: nobody noticed", what);
+    CHECK_MSG(strstr(o->err.message, "out of memory") && strstr(o->err.message, " are free"),
+              "%s: the message is: %s", what, o->err.message);
+    CHECK_MSG(strstr(o->err.hint, "batch_size"), "%s: the hint is: %s", what, o->err.hint);
+}
+
+static void test_short_memory(void)
+{
+    static outcome o;
+    const outcome *right = right_outcome();
+    size_t peak = fake_cuda_memory_peak();
+    int allocations = (int)fake_cuda_calls("cuMemAlloc_v2");
+    for (int tenths = 0; tenths < 10; tenths += full ? 1 : 3) {
+        char what[60];
+        snprintf(what, sizeof what, "%d tenths of the memory", tenths);
+        fake_cuda_reset();
+        fake_cuda_set_memory(peak * (size_t)tenths / 10 + 1000);
+        small_run(&o, QK_BF16);
+        check_shortage(&o, what);
+        check_rows(&o, right, what);
+        check_clean(what);
+    }
+    for (int k = 1; k <= allocations; k += full ? 1 : 9) {
+        char failure[40];
+        snprintf(failure, sizeof failure, "cuMemAlloc_v2:%d:2", k);
+        run_failing(&o, failure, (unsigned)k, right);
+        check_shortage(&o, failure);
+    }
+}
+
+/* ---- no GPU, or the wrong one ---- */
+
+static void check_open(const char *message)
+{
+    static outcome o;
+    small_run(&o, QK_BF16);
+    CHECK(o.status == QK_ERR_UNSUPPORTED);
+    CHECK_MSG(strstr(o.err.message, message), "the message is: %s", o.err.message);
+    CHECK(*o.err.hint);
+    check_clean(message);
+    fake_cuda_reset();
+}
+
+static void test_wrong_gpus(void)
+{
+    fake_cuda_reset();
+    fake_cuda_set_devices(0);
+    check_open("CUDA_ERROR_NO_DEVICE");
+    fake_cuda_set_driver(11080);
+    check_open("the NVIDIA driver is too old: it knows CUDA 11.8, and 12.0 is needed");
+    fake_cuda_set_capability(7, 5);
+    check_open("compute capability 7.5");
+    fake_cuda_set_driver(12040); /* older than the compiler, whose code it then refuses */
+    fake_cuda_set_failures("cuModuleLoadData:1:209");
+    check_open("it knows CUDA 12.4, the kernel compiler is of 13.0");
+}
+
+/* Other generations get other code, and the same rows. */
+static void test_generations(void)
+{
+    static const int all[][2] = {{8, 0}, {8, 6}, {8, 9}, {10, 0}, {12, 0}};
+    static outcome o;
+    const outcome *right = right_outcome();
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        fake_cuda_reset();
+        fake_cuda_set_capability(all[i][0], all[i][1]);
+        small_run(&o, QK_BF16);
+        CHECK_MSG(o.status == QK_OK, "%s", o.err.message);
+        check_rows(&o, right, "another generation");
+        check_clean("another generation");
+    }
+}
+
+/* ---- absent and old libraries: what the program says ---- */
+
+/* The C library under an NVIDIA name: a library that has none of the functions. */
+static void put_library(const char *folder, const char *name, const char *file)
+{
+    char path[1200];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    unlink(path);
+    CHECK(symlink(file, path) == 0);
+}
+
+static void check_program(const char *program, const char *folder, const char *message)
+{
+    char command[4000], output[4000];
+    snprintf(command, sizeof command,
+             "LD_LIBRARY_PATH=%s CUDA_HOME=/nonexistent %s verify %s "
+             "tests/data/forward/qwen3/golden.safetensors --backend cuda 2>&1",
+             folder, program, model_folder);
+    FILE *f = popen(command, "r");
+    size_t n = fread(output, 1, sizeof output - 1, f);
+    output[n] = 0;
+    CHECK(pclose(f) != 0);
+    CHECK_MSG(strstr(output, message), "the program says: %s", output);
+}
+
+static void test_libraries(void)
+{
+    char folder[] = "/tmp/qk_libraries_XXXXXX", program[1024], fake[1100];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 40);
+    Dl_info libc;
+    QK_ASSERT(n > 0 && mkdtemp(folder) && dladdr((void *)(uintptr_t)&exit, &libc));
+    program[n] = 0;
+    for (int i = 0; i < 2; i++) *strrchr(program, '/') = 0;
+    snprintf(fake, sizeof fake, "%s/../fake_cuda%s/libfakecuda.so", program,
+             strstr(program, "-san") ? "-san" : "");
+    strcat(program, "/qkengine");
+    char *real = realpath(fake, NULL);
+    QK_ASSERT(real);
+    put_library(folder, "libcuda.so.1", "/dev/null");
+    check_program(program, folder, "the NVIDIA driver is not here: libcuda.so.1");
+    put_library(folder, "libcuda.so.1", libc.dli_fname);
+    check_program(program, folder, "the NVIDIA driver has no cuInit: too old");
+    put_library(folder, "libcuda.so.1", real);
+    put_library(folder, "libcublasLt.so.13", libc.dli_fname);
+    check_program(program, folder, "cuBLASLt of the CUDA toolkit has no cublasLtCreate: too old");
+    put_library(folder, "libcublasLt.so.13", real);
+    put_library(folder, "libnvrtc.so.13", libc.dli_fname);
+    check_program(program, folder, "has no nvrtcVersion: too old");
+    free(real);
+    const char *const names[] = {"libcuda.so.1", "libcublasLt.so.13", "libnvrtc.so.13"};
+    for (int i = 0; i < 3; i++) {
+        char path[1200];
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
+int main(int argc, char **argv)
+{
+    full = argc > 1 && !strcmp(argv[1], "full");
+    setenv("QKENGINE_CACHE", "off", 1); /* every run compiles, so that this can fail, too */
+    qk_log_quiet(true);
+    signal(SIGALRM, say_and_end);
+    signal(SIGABRT, say_and_end);
+    signal(SIGSEGV, say_and_end);
+    RUN(test_every_failing_call);
+    RUN(test_failing_work);
+    RUN(test_short_memory);
+    RUN(test_wrong_gpus);
+    RUN(test_generations);
+    RUN(test_libraries);
+    return test_summary("cuda failures");
+}
