@@ -7,6 +7,7 @@
 
 #include <unistd.h>
 
+#include "engine/base/file.h"
 #include "engine/verify.h"
 #include "kernels/backend.h"
 
@@ -215,58 +216,122 @@ static void test_what_waits_for_what(void)
 
 /* ---- builds of attention_v3: the host picks the one whose constants fit ---- */
 
+enum { T = 40, HEADS = 4, KEY_HEADS = 2, MOST_D = 256 };
+
+typedef struct attention_case {
+    int d, window;
+    float soft_cap;
+    bool capture;
+} attention_case;
+
 typedef struct attention_run {
-    float o[40 * 4 * 64], captured[2 * 64];
+    float o[T * HEADS * MOST_D], captured[2 * MOST_D];
 } attention_run;
 
-/* 4 query heads and 2 key heads of 64 numbers, sequences of 27 and 13 tokens. */
-static void attend(attention_run *run, const qk_backend *b, int window, float soft_cap,
-                   bool capture)
+/* Sequences of 27 and 13 tokens; the capture wants heads 1 and 3 of token 30. */
+static void attend(attention_run *run, const qk_backend *b, const attention_case *c)
 {
-    enum { T = 40, WIDTH = 8 * 64 };
+    const size_t d = (size_t)c->d, width = (HEADS + 2 * KEY_HEADS) * d;
     const qk_device_options options = {.compute = QK_BF16, .threads = 1};
-    static const int32_t starts[] = {0, 27, 40}, row[] = {30}, wanted[] = {1, 3};
+    static const int32_t starts[] = {0, 27, T}, row[] = {30}, wanted[] = {1, 3};
     const qk_row_copy copy = {row, wanted, 1, 2, run->captured};
     const qk_layer_capture captures = {&copy, NULL, 1, 0};
-    const qk_attention p = {{4, 2, 64, true},          starts, 2, window, 0.125f, soft_cap,
-                            capture ? &captures : NULL};
-    static float values[T * WIDTH];
-    static uint16_t out[T * 4 * 64];
+    const qk_attention p = {
+        {HEADS, KEY_HEADS, c->d, true}, starts, 2, c->window, 0.125f, c->soft_cap,
+        c->capture ? &captures : NULL};
+    static float values[T * (HEADS + 2 * KEY_HEADS) * MOST_D];
+    static uint16_t out[T * HEADS * MOST_D];
     qk_device *dev;
     qk_tensor qkv, o;
-    for (int i = 0; i < T * WIDTH; i++) values[i] = sinf((float)i * 1.7f) * 2;
-    CHECK(b->open(&options, &dev, &test_error) == QK_OK);
-    CHECK(b->alloc(dev, QK_BF16, T, WIDTH, "qkv", &qkv, &test_error) == QK_OK);
-    CHECK(b->alloc(dev, QK_BF16, T, 4 * 64, "o", &o, &test_error) == QK_OK);
+    for (size_t i = 0; i < T * width; i++) values[i] = sinf((float)i * 1.7f) * 2;
+    QK_ASSERT(b->open(&options, &dev, &test_error) == QK_OK);
+    CHECK(b->alloc(dev, QK_BF16, T, width, "qkv", &qkv, &test_error) == QK_OK);
+    CHECK(b->alloc(dev, QK_BF16, T, HEADS * d, "o", &o, &test_error) == QK_OK);
     b->upload(dev, qkv, values, QK_F32);
     b->attention(dev, o, qkv, &p);
     b->layer_end(dev);
     CHECK(b->sync(dev, 0, &test_error) == QK_OK);
     b->download(dev, out, o);
-    for (int i = 0; i < T * 4 * 64; i++) run->o[i] = qk_bf16_to_f32(out[i]);
+    for (size_t i = 0; i < T * HEADS * d; i++) run->o[i] = qk_bf16_to_f32(out[i]);
     b->free(dev, &qkv);
     b->free(dev, &o);
     b->close(dev);
 }
 
-static void test_constants_of_builds(void)
+static void test_builds_of_attention(void)
 {
     static attention_run got, want;
-    for (int i = 0; i < 8; i++) {
+    static const attention_case all[] = {
+        {64, 0, 0, false}, {64, 7, 0, false}, {64, 0, 3, false},
+        {64, 7, 3, false}, {64, 0, 0, true},  {64, 7, 0, true},
+        {64, 0, 3, true},  {64, 7, 3, true},  {48, 7, 0, true}, /* padded */
+        {256, 0, 0, true} /* more shared memory than without asking */
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        float error = 0, size = 0;
         fake_cuda_reset();
-        int window = i & 1 ? 7 : 0;
-        float soft_cap = i & 2 ? 3 : 0, error = 0, size = 0;
-        attend(&got, &qk_backend_cuda, window, soft_cap, i & 4);
-        attend(&want, &qk_backend_ref, window, soft_cap, i & 4);
-        for (int k = 0; k < 40 * 4 * 64; k++) {
+        attend(&got, &qk_backend_cuda, &all[i]);
+        attend(&want, &qk_backend_ref, &all[i]);
+        for (int k = 0; k < T * HEADS * all[i].d; k++) {
             error += (got.o[k] - want.o[k]) * (got.o[k] - want.o[k]);
             size += want.o[k] * want.o[k];
         }
-        CHECK_MSG(sqrtf(error / size) < 0.004f, "build %d: off by %g", i,
+        CHECK_MSG(sqrtf(error / size) < 0.004f, "case %zu: off by %g", i,
                   (double)sqrtf(error / size)); /* a bfloat16 has 2^-9 */
-        CHECK(!(i & 4) || !memcmp(got.captured, want.captured, sizeof got.captured));
+        CHECK(!all[i].capture ||
+              !memcmp(got.captured, want.captured, 2 * (size_t)all[i].d * sizeof(float)));
         check_clean("attention");
     }
+}
+
+/* ---- kept cubins ---- */
+
+static void each_file(const char *folder, void (*act)(const char *path))
+{
+    qk_names names;
+    CHECK(qk_list_dir(folder, &names, &test_error) == QK_OK);
+    for (size_t i = 0; i < names.count; i++) {
+        char *path = qk_path_join(folder, names.items[i]);
+        act(path);
+        free(path);
+    }
+    qk_names_free(&names);
+}
+
+static void damage(const char *path)
+{
+    CHECK(qk_write_file(path, "not a cubin", 12, &test_error) == QK_OK);
+}
+
+static void remove_it(const char *path)
+{
+    CHECK(unlink(path) == 0);
+}
+
+/* The first run compiles, the second does not; where what was kept is damaged, the third does. */
+static void test_kept_cubins(void)
+{
+    static outcome o;
+    const outcome *right = right_outcome();
+    int builds = (int)fake_cuda_calls("nvrtcCompileProgram");
+    CHECK(builds > 4);
+    char cache[] = "/tmp/qk_cubins_XXXXXX", folder[64];
+    QK_ASSERT(mkdtemp(cache));
+    snprintf(folder, sizeof folder, "%s/cubins", cache);
+    setenv("QKENGINE_CACHE", cache, 1);
+    for (int i = 0; i < 4; i++) {
+        fake_cuda_reset();
+        small_run(&o, QK_BF16);
+        CHECK_MSG(o.status == QK_OK, "%s", o.err.message);
+        CHECK_INT(fake_cuda_calls("nvrtcCompileProgram"), i % 2 ? 0 : builds);
+        check_rows(&o, right, "kept cubins");
+        check_clean("kept cubins");
+        if (i == 1) each_file(folder, damage);
+    }
+    setenv("QKENGINE_CACHE", "off", 1);
+    each_file(folder, remove_it);
+    rmdir(folder);
+    rmdir(cache);
 }
 
 int main(int argc, char **argv)
@@ -274,9 +339,10 @@ int main(int argc, char **argv)
     full = argc > 1 && !strcmp(argv[1], "full");
     setenv("QKENGINE_CACHE", "off", 1);
     qk_log_quiet(true);
+    RUN(test_what_waits_for_what);
+    RUN(test_builds_of_attention);
+    RUN(test_kept_cubins);
     RUN(test_carried_golden);
     RUN(test_goldens);
-    RUN(test_what_waits_for_what);
-    RUN(test_constants_of_builds);
     return test_summary("cuda runtime");
 }
