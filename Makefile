@@ -127,8 +127,10 @@ build/cuda/tests/cuda_nvrtc: build/cuda/tests/cuda_nvrtc.o build/cuda/libqkengin
 	@echo '  LINK    $@'
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
+include tests/fake_cuda/fake.mk
+
 .PHONY: cuda-gates cubins
-cuda-gates: $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_cuda_*.c))
+cuda-gates: $(filter $(B)/tests/test_cuda_%,$(TESTS))
 	@CUDA_HOME=$(CUDA_HOME) tests/cuda_gates.sh $(B)
 
 # Machine code for GPUs whose machines have no NVRTC; `make install CUDA=1` takes it along.
@@ -140,7 +142,6 @@ cubins:
 	@$(MAKE) --no-print-directory CUDA=1 build/cuda/make_cubins
 	@build/cuda/make_cubins build/cuda/cubins $(ARCHS)
 -include $(EMULATOR:.o=.d)
-include tests/fake_cuda/fake.mk
 # ---- end of CUDA kernels without a GPU ----
 
 # All C tests, built and run; tests/run.sh (make test) adds the goldens and the Python readers.

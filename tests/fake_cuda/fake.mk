@@ -46,4 +46,6 @@ $(FAKE_TESTS): $(B)/tests/%: $(B)/tests/%.o $(LIB) $(FAKE_LIB)
 	@echo '  LINK    $@'
 	@$(CC) $(CFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN/../../$(notdir $(FAKE))' $(LDLIBS)
 $(B)/tests/test_cuda_failures: | $(B)/qkengine
+.PHONY: fake-tests
+fake-tests: $(FAKE_TESTS)
 -include $(FAKE_OBJ:.o=.d)
