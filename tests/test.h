@@ -17,8 +17,8 @@
 
 #include "engine/base/error.h"
 
-static int test_failed_checks, test_passed, test_failed, test_skipped;
-static bool test_is_skipped;
+__attribute__((unused)) static int test_failed_checks, test_passed, test_failed, test_skipped;
+__attribute__((unused)) static bool test_is_skipped;
 /* For calls whose message does not matter here. */
 __attribute__((unused)) static qk_error test_error;
 
