@@ -100,9 +100,11 @@ $(B)/tests/%: $(B)/tests/%.o $(LIB)
 EMU_VEC      := embed rmsnorm glu qkv_post experts
 EMU_FORMAT   := gather attention_v1
 EMU_HEAD_DIM := attention_v2 attention_v3
+EMU_HEAD_DIM_F32 := attention_v2
 EMULATED := $(foreach f,$(EMU_VEC),$(foreach v,1 4,$(B)/emulated/$(f).VEC.$(v).o)) \
             $(foreach f,$(EMU_FORMAT),$(foreach v,0 1,$(B)/emulated/$(f).FORMAT.$(v).o)) \
-            $(foreach f,$(EMU_HEAD_DIM),$(foreach v,64 80 96 128 256,$(B)/emulated/$(f).HEAD_DIM.$(v).o))
+            $(foreach f,$(EMU_HEAD_DIM),$(foreach v,64 80 96 128 256,$(B)/emulated/$(f).HEAD_DIM.$(v).o)) \
+            $(foreach f,$(EMU_HEAD_DIM_F32),$(foreach v,64 80 96 128,$(B)/emulated/$(f).HEAD_DIM_F32.$(v).o))
 EMULATOR := $(patsubst %.c,$(B)/%.o,$(wildcard kernels/emulator/*.c) \
               kernels/cuda/lists.c kernels/cuda/ops.c kernels/cuda/ops_attention.c) $(EMULATED)
 $(B)/kernels/emulator/%.o $(B)/emulated/%.o $(B)/tests/test_cuda_emulator.o: DEFINES += -DQK_EMULATOR
@@ -150,6 +152,7 @@ build/cuda/tests/gpu/primitives.o: tests/gpu/primitives.cu
 gpu-check gpu-bench lab: ; @tests/gpu/run.sh $@
 gpu-programs: $(GPU_PROGRAMS) $(patsubst %,build/cuda/tests/test_cuda_%,rows attention forward)
 -include $(GPU_PROGRAMS:=.d)
+include tests/fake_cuda/fake.mk
 # ---- end of CUDA kernels without a GPU ----
 
 # All C tests, built and run; tests/run.sh (make test) adds the goldens and the Python readers.

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/arithmetic.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/capture.h"
@@ -187,8 +188,10 @@ static qk_status load_model(runner *r)
         .overrides = c->model.overrides,
         .last_layer = r->plan.heads.last_layer,
     };
+    QK_TRY(qk_arithmetic_follow(&r->staging, backend, &options.device, r->err));
     QK_TRY(qk_model_load(&r->model, r->plan.model_folder, &options, r->err));
     r->model_loaded = true;
+    QK_TRY(qk_arithmetic_note(&r->staging, backend, r->model.device, r->err));
     r->forward = qk_forward_new(&r->model);
     qk_info("%s: %d of %d layers, %s weights as %s, %s", c->model.name, r->model.n_layers,
             r->plan.spec.layers, qk_human_bytes((double)r->model.weight_bytes),

@@ -103,12 +103,32 @@ qk_status qk_staging_set_units(const qk_staging *s, int64_t units, qk_error *err
     return status;
 }
 
+qk_status qk_staging_arithmetic(const qk_staging *s, char **name, qk_error *err)
+{
+    *name = NULL;
+    char *path = in_staging(s, "arithmetic");
+    qk_buf text = {0};
+    qk_status status = qk_is_file(path) ? qk_read_file(&text, path, 100, err) : QK_OK;
+    if (status == QK_OK && text.size) *name = qk_strdup(qk_buf_str(&text));
+    qk_buf_free(&text);
+    free(path);
+    return status;
+}
+
+qk_status qk_staging_set_arithmetic(const qk_staging *s, const char *name, qk_error *err)
+{
+    char *path = in_staging(s, "arithmetic");
+    qk_status status = qk_write_file(path, name, strlen(name), err);
+    free(path);
+    return status;
+}
+
 qk_status qk_staging_clear(const qk_staging *s, int64_t units, qk_error *err)
 {
     /* units.json goes first: without it a half-cleared folder is an unfinished run, never a
      * finished one with units missing. */
-    static const char *const small[] = {"units.json", "identity.json"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const small[] = {"units.json", "identity.json", "arithmetic"};
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++) {
         char *path = in_staging(s, small[i]);
         qk_status status = qk_remove_file(path, err);
         free(path);

@@ -26,5 +26,9 @@ char *qk_staging_unit(const qk_staging *s, int64_t unit);
 /* Number of units once the dataset has been read to its end, else -1. */
 qk_status qk_staging_units(const qk_staging *s, int64_t *units, qk_error *err);
 qk_status qk_staging_set_units(const qk_staging *s, int64_t units, qk_error *err);
-/* Removes the units, identity.json and units.json: the run is in final/. */
+/* The arithmetic (kernels/backend.h) of the units that are there: "cpu amx"; NULL when it is not
+ * known yet. The caller frees. */
+qk_status qk_staging_arithmetic(const qk_staging *s, char **name, qk_error *err);
+qk_status qk_staging_set_arithmetic(const qk_staging *s, const char *name, qk_error *err);
+/* Removes the units and what was noted about them: the run is in final/. */
 qk_status qk_staging_clear(const qk_staging *s, int64_t units, qk_error *err);

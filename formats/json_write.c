@@ -32,7 +32,8 @@ static void quoted(qk_buf *buf, const char *text, size_t length)
     qk_buf_add_byte(buf, '"');
 }
 
-static void item(qk_json_out *o, const char *key)
+/* What comes before a value. A key may hold NULs: "\u0000" in a file is one. */
+static void item_n(qk_json_out *o, const char *key, size_t length)
 {
     if (o->depth) {
         if (o->has_item[o->depth - 1]) qk_buf_add_str(&o->buf, o->compact ? ", " : ",");
@@ -40,16 +41,26 @@ static void item(qk_json_out *o, const char *key)
         line_break(o);
     }
     if (!key) return;
-    quoted(&o->buf, key, strlen(key));
+    quoted(&o->buf, key, length);
     qk_buf_add_str(&o->buf, ": ");
+}
+
+static void item(qk_json_out *o, const char *key)
+{
+    item_n(o, key, key ? strlen(key) : 0);
+}
+
+static void open_bracket(qk_json_out *o, char bracket)
+{
+    QK_ASSERT(o->depth < QK_JSON_MAX_DEPTH);
+    qk_buf_add_byte(&o->buf, (uint8_t)bracket);
+    o->has_item[o->depth++] = false;
 }
 
 void qk_json_begin(qk_json_out *o, const char *key, char bracket)
 {
     item(o, key);
-    QK_ASSERT(o->depth < QK_JSON_MAX_DEPTH);
-    qk_buf_add_byte(&o->buf, (uint8_t)bracket);
-    o->has_item[o->depth++] = false;
+    open_bracket(o, bracket);
 }
 
 void qk_json_end(qk_json_out *o, char bracket)
@@ -107,21 +118,27 @@ void qk_json_add_null(qk_json_out *o, const char *key)
     qk_buf_add_str(&o->buf, "null");
 }
 
-void qk_json_add_tree(qk_json_out *o, const char *key, const qk_json *v)
+static void tree(qk_json_out *o, const qk_json *v)
 {
+    bool object = v->type == QK_JSON_T_OBJECT;
     switch (v->type) {
-    case QK_JSON_T_NULL: qk_json_add_null(o, key); return;
-    case QK_JSON_T_BOOL: qk_json_add_bool(o, key, v->boolean); return;
-    case QK_JSON_T_STRING: qk_json_add_strn(o, key, v->text, v->length); return;
-    case QK_JSON_T_NUMBER:
-        item(o, key);
-        qk_buf_add(&o->buf, v->text, v->length);
-        return;
+    case QK_JSON_T_NULL: qk_buf_add_str(&o->buf, "null"); return;
+    case QK_JSON_T_BOOL: qk_buf_add_str(&o->buf, v->boolean ? "true" : "false"); return;
+    case QK_JSON_T_STRING: quoted(&o->buf, v->text, v->length); return;
+    case QK_JSON_T_NUMBER: qk_buf_add(&o->buf, v->text, v->length); return;
     case QK_JSON_T_ARRAY:
     case QK_JSON_T_OBJECT: break;
     }
-    bool object = v->type == QK_JSON_T_OBJECT;
-    qk_json_begin(o, key, object ? '{' : '[');
-    for (const qk_json *m = v->first; m; m = m->next) qk_json_add_tree(o, m->key, m);
+    open_bracket(o, object ? '{' : '[');
+    for (const qk_json *m = v->first; m; m = m->next) {
+        item_n(o, m->key, m->key_length);
+        tree(o, m);
+    }
     qk_json_end(o, object ? '}' : ']');
+}
+
+void qk_json_add_tree(qk_json_out *o, const char *key, const qk_json *v)
+{
+    item(o, key);
+    tree(o, v);
 }

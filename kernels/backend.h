@@ -136,6 +136,8 @@ typedef struct qk_backend {
     void (*close)(qk_device *dev); /* NULL-safe */
     /* "AVX-512 BF16, 2 threads": for people. Owned by the device. */
     const char *(*describe)(const qk_device *dev);
+    /* "cpu", "cpu amx", "cuda sm_90a": devices that say the same compute the same bits. Static. */
+    const char *(*arithmetic)(const qk_device *dev);
 
     /* Memory. `what` names it in error messages. upload and download move rows * cols elements of
      * the tensor's own dtype; upload converts from `dtype`, rounding to nearest. */

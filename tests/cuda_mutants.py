@@ -14,6 +14,7 @@ ONLY = sys.argv[2] if len(sys.argv) > 2 else ""
 TREE = BUILD / "mutants"
 FLAGS = ["-O1", "-std=c11", "-D_GNU_SOURCE", "-w", "-ffp-contract=off", "-DQK_EMULATOR"]
 ATTENTION, ROWS = "test_cuda_attention", "test_cuda_rows"
+DIMS_F32 = [("HEAD_DIM_F32", d) for d in (64, 80, 96, 128)]
 DIMS, FORMATS, VECS = [("HEAD_DIM", d) for d in (64, 80, 96, 128, 256)], [("FORMAT", 0), ("FORMAT", 1)], [("VEC", 1), ("VEC", 4)]
 
 K_WAIT = "copy_wait(0);\n        sync_block(); /* K_n"
@@ -102,7 +103,7 @@ MUTANTS = [
 def builds(path):
     """The .cu files that a mutated file is part of, each with its specialisations and its test."""
     table = {
-        "attention_v1": (FORMATS, [ATTENTION, "small", "v1"]), "attention_v2": (DIMS, [ATTENTION, "small", "v2"]),
+        "attention_v1": (FORMATS, [ATTENTION, "small", "v1"]), "attention_v2": (DIMS + DIMS_F32, [ATTENTION, "small", "v2"]),
         "attention_v3": (DIMS, [ATTENTION, "small", "v3"]), "gather": (FORMATS, [ROWS]),
         **{f: (VECS, [ROWS]) for f in ("embed", "rmsnorm", "glu", "qkv_post", "experts")},
     }

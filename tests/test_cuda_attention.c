@@ -166,10 +166,14 @@ static void test_v1(void)
 
 static void test_v2(void)
 {
-    for (int i = 0; i < N_ODD && wanted(2); i++)
+    for (int i = 0; i < N_ODD && wanted(2); i++) {
         run_all_schedules(&odd_cases[i], 2, QK_BF16, full ? SCHEDULES : 1);
+        if (odd_cases[i].d <= 128 && (full || i % 2 == 0)) /* wider rows fall to the first rung */
+            run_all_schedules(&odd_cases[i], 2, QK_F32, full ? SCHEDULES : 1);
+    }
     static const attention_case odd_size = {3, 1, 50, 4, 0, 2, {0, 9, 70}};
     if (wanted(2)) run_all_schedules(&odd_size, 2, QK_BF16, 3);
+    if (wanted(2)) run_all_schedules(&odd_size, 2, QK_F32, 3);
 }
 
 static void test_v3(void)

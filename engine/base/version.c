@@ -10,7 +10,7 @@
 #endif
 
 #ifdef QK_CUDA
-#define BACKENDS "cpu, and a place for cuda"
+#define BACKENDS "cpu, cuda"
 #else
 #define BACKENDS "cpu"
 #endif

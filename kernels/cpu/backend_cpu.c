@@ -43,6 +43,12 @@ static const char *cpu_describe(const qk_device *dev)
     return dev->title;
 }
 
+/* Only the tile registers of AMX add in an order of their own, and only bfloat16 uses them. */
+static const char *cpu_arithmetic(const qk_device *dev)
+{
+    return dev->compute == QK_BF16 && !strcmp(dev->isa->name, "amx") ? "cpu amx" : "cpu";
+}
+
 static qk_status cpu_alloc(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols,
                            const char *what, qk_tensor *out, qk_error *err)
 {
@@ -110,6 +116,7 @@ const qk_backend qk_backend_cpu = {
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,
+    .arithmetic = cpu_arithmetic,
     .alloc = cpu_alloc,
     .free = cpu_free,
     .upload = cpu_upload,

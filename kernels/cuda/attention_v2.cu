@@ -15,14 +15,22 @@
  *
  * tile        64 x 64, 256 threads as 16 x 16        registers  4 x 4 scores + 4 x d/16 outputs
  * shared      Q 128 d + K or V 128 d + p 16640 bytes: 48 KB at d = 128, 80 KB at d = 256
+ *             float32: Q 256 d + K or V 256 d + p, 80 KB at d = 128
  * FLOPs       4 d per (query, key), in float32: 67 TFLOP/s at most on an H100, tensor cores idle
  * bytes       4 d / 64 per pair from L2
  *
- * HEAD_DIM is the padded head size: numbers d .. HEAD_DIM - 1 of a row are zero here.
+ * HEAD_DIM is the padded head size: numbers d .. HEAD_DIM - 1 of a row are zero here. Built with
+ * HEAD_DIM_F32 instead, it reads and writes float32 rows: the best rung for them, up to d = 128.
  *
  * next: kernels/cuda/attention_v3.cu */
 #include "kernels/cuda/capture.h"
 
+#ifdef HEAD_DIM_F32
+#define HEAD_DIM HEAD_DIM_F32
+#define ELEMENT 4 /* bytes of a number */
+#else
+#define ELEMENT 2
+#endif
 #ifndef HEAD_DIM
 #define HEAD_DIM 128
 #endif
@@ -31,15 +39,48 @@
 #define BN 64
 #define COLUMNS (HEAD_DIM / 16) /* of o per thread */
 #define P_STRIDE 65             /* floats; odd, so that a column of p lies in different banks */
-#define Q_BYTES (BM * HEAD_DIM * 2)
-#define KV_BYTES (BN * HEAD_DIM * 2)
+#define Q_BYTES (BM * HEAD_DIM * ELEMENT)
+#define KV_BYTES (BN * HEAD_DIM * ELEMENT)
 #define ATTENTION_V2_SHARED (Q_BYTES + KV_BYTES + BM * P_STRIDE * 4)
 
-/* Pair c (numbers 2 c, 2 c + 1) of row r of a bfloat16 tile. Pairs of a row are rotated by the row,
- * so that 16 threads that read one pair of 16 rows meet 16 banks. */
+/* ---- a tile of Q, K or V: pairs of numbers ---- */
+
+/* Pair c (numbers 2 c, 2 c + 1) of row r. Pairs of a row are rotated by the row, so that 16 threads
+ * that read one pair of 16 rows meet 16 banks. */
 DEVICE u32 pair_at(u32 tile, int r, int c)
 {
-    return tile + 4u * (u32)(r * (HEAD_DIM / 2) + (c + r) % (HEAD_DIM / 2));
+    return tile + 2u * ELEMENT * (u32)(r * (HEAD_DIM / 2) + (c + r) % (HEAD_DIM / 2));
+}
+
+typedef struct pair {
+    float lo, hi;
+} pair;
+
+DEVICE pair ld_pair(u32 at)
+{
+    pair p;
+#if ELEMENT == 4
+    p.lo = ld_shared_f32(at);
+    p.hi = ld_shared_f32(at + 4);
+#else
+    u32 both = ld_shared_u32(at);
+    p.lo = low_bf16(both);
+    p.hi = high_bf16(both);
+#endif
+    return p;
+}
+
+/* Number i of a projection row goes to shared memory, the one behind it too; zeros when outside. */
+DEVICE void copy_pair(u32 to, const void *row, int i, int n)
+{
+#if ELEMENT == 4
+    st_shared_f32(to, i < n ? ld_f32((const float *)row + i) : 0);
+    st_shared_f32(to + 4, i + 1 < n ? ld_f32((const float *)row + i + 1) : 0);
+#else
+    u32 lo = i < n ? ld_u16((const bf16 *)row + i) : 0;
+    u32 hi = i + 1 < n ? ld_u16((const bf16 *)row + i + 1) : 0;
+    st_shared_u32(to, lo | hi << 16);
+#endif
 }
 
 DEVICE u32 p_at(u32 p, int r, int c)
@@ -52,10 +93,8 @@ DEVICE void load_tile(const attention_args *a, u32 tile, int row, int end, int c
 {
     for (int i = thread_id(); i < BM * HEAD_DIM / 2; i += THREADS) {
         int r = i / (HEAD_DIM / 2), c = i % (HEAD_DIM / 2);
-        const bf16 *from = (const bf16 *)a->qkv + (row + r) * a->qkv_stride + col;
-        u32 lo = row + r < end && 2 * c < a->d ? ld_u16(from + 2 * c) : 0;
-        u32 hi = row + r < end && 2 * c + 1 < a->d ? ld_u16(from + 2 * c + 1) : 0;
-        st_shared_u32(pair_at(tile, r, c), lo | hi << 16);
+        const u8 *from = (const u8 *)a->qkv + ELEMENT * ((row + r) * a->qkv_stride + col);
+        copy_pair(pair_at(tile, r, c), from, 2 * c, row + r < end ? a->d : 0);
     }
 }
 
@@ -66,12 +105,11 @@ DEVICE void scores(const attention_args *a, float s[4][4], u32 q_tile, u32 k_til
     EACH (i, 4)
         EACH (j, 4) s[i][j] = 0;
     for (int c = 0; c < HEAD_DIM / 2; c++) {
-        u32 q[4], k[4];
-        EACH (i, 4) q[i] = ld_shared_u32(pair_at(q_tile, 4 * y + i, c));
-        EACH (j, 4) k[j] = ld_shared_u32(pair_at(k_tile, x + 16 * j, c));
+        pair q[4], k[4];
+        EACH (i, 4) q[i] = ld_pair(pair_at(q_tile, 4 * y + i, c));
+        EACH (j, 4) k[j] = ld_pair(pair_at(k_tile, x + 16 * j, c));
         EACH (i, 4)
-            EACH (j, 4)
-                s[i][j] += low_bf16(q[i]) * low_bf16(k[j]) + high_bf16(q[i]) * high_bf16(k[j]);
+            EACH (j, 4) s[i][j] += q[i].lo * k[j].lo + q[i].hi * k[j].hi;
     }
     EACH (i, 4)
         EACH (j, 4) {
@@ -122,15 +160,15 @@ DEVICE void add_values(float o[4][COLUMNS], u32 p, u32 v_tile)
         float weight[4];
         EACH (i, 4) weight[i] = ld_shared_f32(p_at(p, 4 * y + i, k));
         EACH (c, COLUMNS / 2) {
-            u32 v = ld_shared_u32(pair_at(v_tile, k, x + 16 * c));
+            pair v = ld_pair(pair_at(v_tile, k, x + 16 * c));
             EACH (i, 4) {
-                o[i][2 * c] += weight[i] * low_bf16(v);
-                o[i][2 * c + 1] += weight[i] * high_bf16(v);
+                o[i][2 * c] += weight[i] * v.lo;
+                o[i][2 * c + 1] += weight[i] * v.hi;
             }
         }
 #if COLUMNS % 2 /* HEAD_DIM = 80: the last 16 numbers are 8 pairs */
-        u32 v = ld_shared_u32(pair_at(v_tile, k, 8 * (COLUMNS - 1) + x / 2));
-        EACH (i, 4) o[i][COLUMNS - 1] += weight[i] * (x % 2 ? high_bf16(v) : low_bf16(v));
+        pair v = ld_pair(pair_at(v_tile, k, 8 * (COLUMNS - 1) + x / 2));
+        EACH (i, 4) o[i][COLUMNS - 1] += weight[i] * (x % 2 ? v.hi : v.lo);
 #endif
     }
 }
@@ -149,14 +187,23 @@ DEVICE void store_rows(const attention_args *a, const attention_tile *t, float o
     int y = thread_id() / 16;
     EACH (i, 4) {
         int row = t->first + 4 * y + i;
-        bf16 *to = (bf16 *)a->o + row * a->o_stride + t->head * a->d;
+        long long to = row * a->o_stride + t->head * a->d;
         EACH (c, COLUMNS)
-            if (row < t->seq_end && column(c) < a->d)
-                st_u16(to + column(c), f32_to_bf16(o[i][c] / l[i]));
+            if (row < t->seq_end && column(c) < a->d) {
+#if ELEMENT == 4
+                st_f32((float *)a->o + to + column(c), o[i][c] / l[i]);
+#else
+                st_u16((bf16 *)a->o + to + column(c), f32_to_bf16(o[i][c] / l[i]));
+#endif
+            }
     }
 }
 
+#if ELEMENT == 4
+KERNEL(attention_v2_f32, THREADS, attention_args)
+#else
 KERNEL(attention_v2, THREADS, attention_args)
+#endif
 {
     attention_tile t = load_tile_of_block(&a);
     u32 q_tile = shared_base(), kv_tile = q_tile + Q_BYTES, p = kv_tile + KV_BYTES;
@@ -172,7 +219,7 @@ KERNEL(attention_v2, THREADS, attention_args)
         m[i] = minus_infinity();
         EACH (c, COLUMNS) o[i][c] = 0;
     }
-    capture_tile(&a, &t, end, 2, thread_id() / WARP, THREADS / WARP);
+    capture_tile(&a, &t, end, ELEMENT, thread_id() / WARP, THREADS / WARP);
     load_tile(&a, q_tile, t.first, end, t.head * a.d);
     for (int k = first_k; k < first_q + BM && t.seq_begin + k < t.seq_end; k += BN) {
         float s[4][4];

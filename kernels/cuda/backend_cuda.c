@@ -120,6 +120,7 @@ static qk_status check_gpu(cuda_own *own, qk_error *err)
     int minor = attribute(own, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
     if (own->failure.status) return QK_OK; /* found by the caller */
     snprintf(own->arch, sizeof own->arch, "sm_%d%d%s", major, minor, major >= 9 ? "a" : "");
+    snprintf(own->arithmetic, sizeof own->arithmetic, "cuda %s", own->arch);
     if (major >= 8) return QK_OK;
     return qk_fail(err, QK_ERR_UNSUPPORTED, "use --backend cpu",
                    "this GPU has compute capability %d.%d; the kernels need 8.0 (Ampere) or newer",
@@ -191,6 +192,11 @@ static const char *cuda_describe(const qk_device *dev)
     return dev->own->title;
 }
 
+static const char *cuda_arithmetic(const qk_device *dev)
+{
+    return dev->own->arithmetic;
+}
+
 const qk_backend qk_backend_cuda = {
     .name = "cuda",
     .depth = 2,
@@ -199,6 +205,7 @@ const qk_backend qk_backend_cuda = {
     .open = cuda_open,
     .close = cuda_close,
     .describe = cuda_describe,
+    .arithmetic = cuda_arithmetic,
     .alloc = cuda_alloc,
     .free = cuda_free,
     .upload = cuda_upload,

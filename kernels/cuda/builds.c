@@ -1,55 +1,47 @@
-/* Every specialisation of every kernel file: one list for the host, for compiling ahead, and for
- * the test that reads what the assembler says about each.
+/* Every specialisation of every kernel file: one list for compiling ahead, and for the test that
+ * reads what the assembler says about each.
  *
  * next: kernels/cuda/compile.c */
 #include "kernels/cuda/compile.h"
 #include "kernels/cuda/cuda.h"
 
-#define VEC(file)                                                                                  \
-    {file, "VEC", 1, ""},                                                                          \
-    {                                                                                              \
-        file, "VEC", 4, ""                                                                         \
-    }
-#define FORMAT(file)                                                                               \
-    {file, "FORMAT", KERNEL_F32, ""},                                                              \
-    {                                                                                              \
-        file, "FORMAT", KERNEL_BF16, ""                                                            \
-    }
-#define V2(dim)                                                                                    \
-    {                                                                                              \
-        "attention_v2", "HEAD_DIM", dim, ""                                                        \
-    }
-#define V3(dim, defines)                                                                           \
-    {                                                                                              \
-        "attention_v3", "HEAD_DIM", dim, defines                                                   \
-    }
-#define V3_ALL(dim)                                                                                \
-    V3(dim, V3_DEFINES(0, 0, 0)), V3(dim, V3_DEFINES(0, 0, 1)), V3(dim, V3_DEFINES(0, 1, 0)),      \
-        V3(dim, V3_DEFINES(0, 1, 1)), V3(dim, V3_DEFINES(1, 0, 0)), V3(dim, V3_DEFINES(1, 0, 1)),  \
-        V3(dim, V3_DEFINES(1, 1, 0)), V3(dim, V3_DEFINES(1, 1, 1)), V3(dim, V3_PADDED)
+static const char *const plain[] = {"", NULL};
+static const char *const v3[] = {V3_DEFINES(0, 0, 0), V3_DEFINES(0, 0, 1),
+                                 V3_DEFINES(0, 1, 0), V3_DEFINES(0, 1, 1),
+                                 V3_DEFINES(1, 0, 0), V3_DEFINES(1, 0, 1),
+                                 V3_DEFINES(1, 1, 0), V3_DEFINES(1, 1, 1),
+                                 V3_PADDED,           NULL};
 
-static const cuda_build builds[] = {
-    VEC("embed"),
-    VEC("rmsnorm"),
-    VEC("glu"),
-    VEC("qkv_post"),
-    VEC("experts"),
-    FORMAT("gather"),
-    FORMAT("attention_v1"),
-    V2(64),
-    V2(80),
-    V2(96),
-    V2(128),
-    V2(256),
-    V3_ALL(64),
-    V3_ALL(80),
-    V3_ALL(96),
-    V3_ALL(128),
-    V3_ALL(256),
+enum { MOST = 128 };
+
+/* A file is built for every value times every list of defines. */
+static const struct {
+    const char *file, *macro;
+    int n_values, values[5];
+    const char *const *defines;
+} files[] = {
+    {"embed", "VEC", 2, {1, 4}, plain},
+    {"rmsnorm", "VEC", 2, {1, 4}, plain},
+    {"glu", "VEC", 2, {1, 4}, plain},
+    {"qkv_post", "VEC", 2, {1, 4}, plain},
+    {"experts", "VEC", 2, {1, 4}, plain},
+    {"gather", "FORMAT", 2, {KERNEL_F32, KERNEL_BF16}, plain},
+    {"attention_v1", "FORMAT", 2, {KERNEL_F32, KERNEL_BF16}, plain},
+    {"attention_v2", "HEAD_DIM", 5, {64, 80, 96, 128, 256}, plain},
+    {"attention_v2", "HEAD_DIM_F32", 4, {64, 80, 96, 128}, plain},
+    {"attention_v3", "HEAD_DIM", 5, {64, 80, 96, 128, 256}, v3},
 };
 
 const cuda_build *cuda_builds(size_t *n)
 {
-    *n = sizeof builds / sizeof *builds;
+    static cuda_build builds[MOST];
+    *n = 0;
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++)
+        for (int v = 0; v < files[f].n_values; v++)
+            for (const char *const *d = files[f].defines; *d; d++) {
+                QK_ASSERT(*n < MOST);
+                builds[(*n)++] =
+                    (cuda_build){files[f].file, files[f].macro, files[f].values[v], *d};
+            }
     return builds;
 }

@@ -90,8 +90,8 @@ void cuda_add_rows(qk_device *, qk_tensor, qk_tensor, const int32_t *, const flo
 void cuda_qkv_post(qk_device *, qk_tensor, qk_tensor, const qk_qkv_post *, size_t);
 void cuda_attention(qk_device *, qk_tensor, qk_tensor, const qk_attention *);
 void cuda_gather(qk_device *, qk_tensor, qk_heads, const qk_layer_capture *);
-/* Dynamic shared memory of a rung of the attention ladder (1..3) for a padded head size. */
-size_t cuda_attention_shared(int rung, int head_dim);
+/* Dynamic shared memory of a kernel of the attention ladder for a padded head size. */
+size_t cuda_attention_shared(const char *kernel, int head_dim);
 
 /* The builds of attention_v3 whose branches are constants. */
 #define V3_DEFINES(window, soft_cap, capture)                                                      \

@@ -70,6 +70,19 @@ void cuda_pool_reset(cuda_own *own, cuda_pool *pool)
 
 /* ---- tensors ---- */
 
+/* Memory that is short here is no failure of the device: the caller gives up and says why. */
+static qk_status no_room(cuda_own *own, const char *what, size_t bytes, qk_error *err)
+{
+    size_t left = 0, total = 0;
+    own->driver->cuMemGetInfo(&left, &total);
+    return qk_fail(err, QK_ERR_IO,
+                   "lower inference.batch_size or tokenizer.max_length, or use a GPU with more "
+                   "memory; 'qkengine plan' shows what weights and activations need",
+                   "GPU, %s: out of memory: %s wanted, %s of %s are free", what,
+                   qk_human_bytes((double)bytes), qk_human_bytes((double)left),
+                   qk_human_bytes((double)total));
+}
+
 qk_status cuda_alloc(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols, const char *what,
                      qk_tensor *out, qk_error *err)
 {
@@ -78,12 +91,12 @@ qk_status cuda_alloc(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols, c
     *out = (qk_tensor){NULL, dtype, rows, cols, cols};
     if (!qk_mul(rows, cols, &n) || !qk_mul(n, qk_dtype_size(dtype), &bytes)) bytes = SIZE_MAX;
     CUdeviceptr p = 0;
-    if (!CUDA_CALL(own, what, cuMemAlloc, &p, bytes ? bytes : 1)) {
-        *err = own->failure;
-        return err->status;
-    }
-    out->data = (void *)p;
-    return QK_OK;
+    int result =
+        own->failure.status ? CUDA_SKIPPED : (int)own->driver->cuMemAlloc(&p, bytes ? bytes : 1);
+    if (result == CUDA_ERROR_OUT_OF_MEMORY) return no_room(own, what, bytes, err);
+    if (cuda_check(own, what, "cuMemAlloc", result)) out->data = (void *)p;
+    if (own->failure.status) *err = own->failure;
+    return own->failure.status;
 }
 
 void cuda_free(qk_device *dev, qk_tensor *t)

@@ -15,11 +15,14 @@ static int threads_of(const char *kernel)
     static const struct {
         const char *kernel;
         int threads;
-    } all[] = {{"embed", 256},        {"rmsnorm", 256},     {"add", 256},
-               {"glu", 256},          {"convert", 256},     {"qkv_post", 128},
-               {"route_choose", 128}, {"route_sort", 128},  {"take_rows", 128},
-               {"add_rows", 128},     {"gather", 32},       {"attention_v1", 128},
-               {"attention_v2", 256}, {"attention_v3", 128}};
+    } all[] = {{"embed", 256},        {"rmsnorm", 256},
+               {"add", 256},          {"glu", 256},
+               {"convert", 256},      {"qkv_post", 128},
+               {"route_choose", 128}, {"route_sort", 128},
+               {"take_rows", 128},    {"add_rows", 128},
+               {"gather", 32},        {"attention_v1", 128},
+               {"attention_v2", 256}, {"attention_v2_f32", 256},
+               {"attention_v3", 128}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!strcmp(all[i].kernel, kernel)) return all[i].threads;
     qk_fatal("nobody knows how many threads a block of %s has", kernel);

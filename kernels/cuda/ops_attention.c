@@ -2,25 +2,54 @@
  *
  * next: kernels/cuda/attention_v1.cu */
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/cuda/cuda.h"
 
 /* ---- the ladder ---- */
 
 typedef struct rung {
-    const char *file;
+    int number;
+    const char *file, *kernel, *macro;
     int bm[5]; /* queries per tile, by padded head size */
-    int bn[5]; /* keys per tile: shared memory is (bm + loads * bn) * head size * 2 + extra */
-    int loads, extra;
+    int bn[5]; /* keys per tile: shared memory is (bm + loads * bn) * head size * element + extra */
+    int loads, element, extra;
 } rung;
 
 static const int head_dims[] = {64, 80, 96, 128, 256};
 
-/* As in the kernels' headers. */
+enum { P_BYTES = 64 * 65 * 4 };
+
+/* As in the kernels' headers. The first one that takes a shape is the best. */
 static const rung rungs[] = {
-    {"attention_v1", {4, 4, 4, 4, 4}, {0}, 0, 0},
-    {"attention_v2", {64, 64, 64, 64, 64}, {64, 64, 64, 64, 64}, 1, 64 * 65 * 4},
-    {"attention_v3", {128, 128, 128, 128, 64}, {64, 64, 64, 32, 32}, 2, 0},
+    {3,
+     "attention_v3",
+     "attention_v3",
+     "HEAD_DIM",
+     {128, 128, 128, 128, 64},
+     {64, 64, 64, 32, 32},
+     2,
+     2,
+     0},
+    {2,
+     "attention_v2",
+     "attention_v2",
+     "HEAD_DIM",
+     {64, 64, 64, 64, 64},
+     {64, 64, 64, 64, 64},
+     1,
+     2,
+     P_BYTES},
+    {2,
+     "attention_v2",
+     "attention_v2_f32",
+     "HEAD_DIM_F32",
+     {64, 64, 64, 64},
+     {64, 64, 64, 64},
+     1,
+     4,
+     P_BYTES},
+    {1, "attention_v1", "attention_v1", "FORMAT", {4, 4, 4, 4, 4}, {0}, 0, 0, 0},
 };
 
 /* The padded head size's index; d itself must be a multiple of 8 for 16-byte copies. */
@@ -31,11 +60,17 @@ static int padded(int d)
     return -1;
 }
 
-size_t cuda_attention_shared(int number, int head_dim)
+static size_t shared_bytes(const rung *r, int dim)
 {
-    const rung *r = &rungs[number - 1];
-    int i = padded(head_dim), rows = r->loads ? r->bm[i] + r->loads * r->bn[i] : 0;
-    return (size_t)(2 * head_dim * rows + r->extra);
+    int rows = r->loads ? r->bm[dim] + r->loads * r->bn[dim] : 0;
+    return (size_t)(r->element * head_dims[dim] * rows + r->extra);
+}
+
+size_t cuda_attention_shared(const char *kernel, int head_dim)
+{
+    for (size_t i = 0; i < sizeof rungs / sizeof *rungs; i++)
+        if (!strcmp(rungs[i].kernel, kernel)) return shared_bytes(&rungs[i], padded(head_dim));
+    qk_fatal("there is no attention kernel %s", kernel);
 }
 
 /* The tensor cores want bfloat16 and rows whose heads are aligned to 16 bytes. */
@@ -45,10 +80,18 @@ static bool fits_v3(qk_tensor qkv, qk_tensor o, int d)
            (uintptr_t)qkv.data % 16 == 0 && (uintptr_t)o.data % 4 == 0;
 }
 
-static int choose_rung(const qk_device *dev, qk_tensor qkv, qk_tensor o, int d)
+static bool takes(const rung *r, qk_tensor qkv, qk_tensor o, int d)
 {
-    int best = qkv.dtype != QK_BF16 ? 1 : fits_v3(qkv, o, d) ? 3 : 2;
-    return dev->rung && dev->rung < best ? dev->rung : best;
+    if (r->number == 3) return fits_v3(qkv, o, d);
+    if (r->element == 4) return qkv.dtype == QK_F32 && d <= 128;
+    return r->number == 1 || qkv.dtype == QK_BF16;
+}
+
+static const rung *choose_rung(const qk_device *dev, qk_tensor qkv, qk_tensor o, int d)
+{
+    const rung *r = rungs;
+    while ((dev->rung && r->number > dev->rung) || !takes(r, qkv, o, d)) r++;
+    return r;
 }
 
 /* ---- captured rows ---- */
@@ -149,8 +192,8 @@ void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attenti
     static const qk_layer_capture nothing;
     const qk_layer_capture *capture = p->capture ? p->capture : &nothing;
     QK_ASSERT(h->has_v && qkv.cols == qk_heads_width(*h) && o.dtype == qkv.dtype && h->d <= 256);
-    int number = choose_rung(dev, qkv, o, h->d), dim = padded(h->d);
-    const rung *r = &rungs[number - 1];
+    int dim = padded(h->d);
+    const rung *r = choose_rung(dev, qkv, o, h->d);
     size_t n;
     attention_tile *tiles = cuda_tiles(p, r->bm[dim], &n);
     cuda_capture q, k;
@@ -170,19 +213,15 @@ void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attenti
         .k = begin_capture(dev, &k, capture->k, capture->n_k, h->K, h->d, qkv.dtype, 0, qkv.rows),
     };
     cuda_launch l = {.file = r->file,
-                     .kernel = r->file,
-                     .macro = "HEAD_DIM",
-                     .value = head_dims[dim],
+                     .kernel = r->kernel,
+                     .macro = r->macro,
+                     .value = r->number == 1 ? cuda_format(qkv.dtype) : head_dims[dim],
                      .grid_x = n,
                      .grid_y = 1,
-                     .shared_bytes = cuda_attention_shared(number, head_dims[dim]),
+                     .shared_bytes = shared_bytes(r, dim),
                      .args = &a,
                      .args_bytes = sizeof a};
-    if (number == 1) {
-        l.macro = "FORMAT";
-        l.value = cuda_format(qkv.dtype);
-    }
-    if (number == 3) l.defines = v3_defines(p, a.q.first || a.k.first, h->d < head_dims[dim]);
+    if (r->number == 3) l.defines = v3_defines(p, a.q.first || a.k.first, h->d < head_dims[dim]);
     cuda_run(dev, &l);
     finish_capture(dev, &q, &a.q, h->d, qkv.dtype);
     finish_capture(dev, &k, &a.k, h->d, qkv.dtype);

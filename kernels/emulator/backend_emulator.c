@@ -191,6 +191,12 @@ static const char *describe(const qk_device *dev)
     return "CUDA kernels on the emulator";
 }
 
+static const char *arithmetic(const qk_device *dev)
+{
+    (void)dev;
+    return "emulator";
+}
+
 static qk_status alloc(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols, const char *what,
                        qk_tensor *out, qk_error *err)
 {
@@ -289,6 +295,7 @@ const qk_backend qk_backend_emulator = {
     .open = open_device,
     .close = close_device,
     .describe = describe,
+    .arithmetic = arithmetic,
     .alloc = alloc,
     .free = free_tensor,
     .upload = upload,

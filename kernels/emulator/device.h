@@ -25,11 +25,12 @@
     }                                                                                              \
     __attribute__((constructor)) static void register_##name(void)                                 \
     {                                                                                              \
-        emu_register(#name, QK_SPEC, block_threads, run_##name);                                   \
+        emu_register(#name, QK_SPEC, block_threads, sizeof(type), run_##name);                     \
     }                                                                                              \
     static void name(const type a)
 
-void emu_register(const char *name, int spec, int threads, void (*run)(const void *args));
+void emu_register(const char *name, int spec, int threads, size_t args_bytes,
+                  void (*run)(const void *args));
 
 int thread_id(void);
 int block_id(void);

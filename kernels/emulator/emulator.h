@@ -48,6 +48,8 @@ typedef struct emu_result {
 void emu_run(const emu_launch *launch, emu_result *result);
 /* Threads of a block of this kernel; 0: there is no such kernel. */
 int emu_threads(const char *kernel, int spec);
+/* Bytes of its argument struct. */
+size_t emu_args_bytes(const char *kernel, int spec);
 
 /* Global memory that kernels may touch. The memory stays the caller's. */
 void emu_buffer_add(const void *data, size_t bytes, const char *name, bool writable);

@@ -17,6 +17,7 @@ enum { STACK_BYTES = 128 * 1024, MAX_KERNELS = 256 };
 typedef struct kernel {
     const char *name;
     int spec, threads;
+    size_t args_bytes;
     void (*run)(const void *args);
 } kernel;
 
@@ -34,10 +35,11 @@ static u32 random_state, next_serial = 1, first_serial;
 
 /* ---- the list of kernels ---- */
 
-void emu_register(const char *name, int spec, int threads, void (*run)(const void *args))
+void emu_register(const char *name, int spec, int threads, size_t args_bytes,
+                  void (*run)(const void *args))
 {
     QK_ASSERT(n_kernels < MAX_KERNELS && threads % WARP == 0 && threads <= MAX_THREADS);
-    kernels[n_kernels++] = (kernel){name, spec, threads, run};
+    kernels[n_kernels++] = (kernel){name, spec, threads, args_bytes, run};
 }
 
 static const kernel *find(const char *name, int spec)
@@ -51,6 +53,12 @@ int emu_threads(const char *name, int spec)
 {
     const kernel *k = find(name, spec);
     return k ? k->threads : 0;
+}
+
+size_t emu_args_bytes(const char *name, int spec)
+{
+    const kernel *k = find(name, spec);
+    return k ? k->args_bytes : 0;
 }
 
 /* ---- for the other files ---- */

@@ -31,6 +31,12 @@ static const char *ref_describe(const qk_device *dev)
     return "reference backend: naive, double precision, 1 thread";
 }
 
+static const char *ref_arithmetic(const qk_device *dev)
+{
+    (void)dev;
+    return "ref";
+}
+
 static qk_status ref_alloc(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols,
                            const char *what, qk_tensor *out, qk_error *err)
 {
@@ -196,6 +202,7 @@ const qk_backend qk_backend_ref = {
     .open = ref_open,
     .close = ref_close,
     .describe = ref_describe,
+    .arithmetic = ref_arithmetic,
     .alloc = ref_alloc,
     .free = ref_free,
     .upload = ref_upload,

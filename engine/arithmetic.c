@@ -1,0 +1,65 @@
+/* See arithmetic.h. */
+#include "engine/arithmetic.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/log.h"
+
+/* *same: whether a device with these options computes as `wanted` says; name: how it computes. */
+static qk_status ask(const qk_backend *backend, const qk_device_options *options,
+                     const char *wanted, bool *same, char name[40], qk_error *err)
+{
+    qk_device *device;
+    QK_TRY(backend->open(options, &device, err));
+    strncpy(name, backend->arithmetic(device), 39);
+    name[39] = 0;
+    *same = !strcmp(wanted, name);
+    backend->close(device);
+    return QK_OK;
+}
+
+/* An older instruction set of this processor may compute as the units that are there. */
+static bool find_isa(const qk_backend *backend, qk_device_options *options, const char *wanted)
+{
+    static const char *const names[] = {"avx512bf16", "avx512", "avx2", "portable"};
+    qk_device_options other = *options;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !options->isa; i++) {
+        qk_error ignored;
+        char name[40];
+        bool same = false;
+        other.isa = names[i];
+        if (ask(backend, &other, wanted, &same, name, &ignored) != QK_OK || !same) continue;
+        qk_info("isa %s, to go on with the bits that this run began with", names[i]);
+        *options = other;
+        return true;
+    }
+    return false;
+}
+
+qk_status qk_arithmetic_follow(const qk_staging *staging, const qk_backend *backend,
+                               qk_device_options *options, qk_error *err)
+{
+    char *then, now[40];
+    bool same;
+    QK_TRY(qk_staging_arithmetic(staging, &then, err));
+    qk_status s = then ? ask(backend, options, then, &same, now, err) : QK_OK;
+    if (then && s == QK_OK && !same && !find_isa(backend, options, then))
+        s = qk_fail(err, QK_ERR_CONFIG,
+                    "finish it on such a machine, with the same inference.backend and isa, or "
+                    "remove the staging folder to begin again here",
+                    "%s: its units were computed with '%s', this is '%s': the last bits would mix",
+                    staging->folder, then, now);
+    free(then);
+    return s;
+}
+
+qk_status qk_arithmetic_note(const qk_staging *staging, const qk_backend *backend,
+                             const qk_device *device, qk_error *err)
+{
+    char *then;
+    QK_TRY(qk_staging_arithmetic(staging, &then, err));
+    bool known = then != NULL;
+    free(then);
+    return known ? QK_OK : qk_staging_set_arithmetic(staging, backend->arithmetic(device), err);
+}
