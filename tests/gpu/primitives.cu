@@ -199,21 +199,35 @@ KERNEL(p_widen_f16, BLOCK, primitive_args)
     }
 }
 
-/* in: BLOCK float32; exact to the documented number of last places only. */
-#define APPROXIMATION(name, call)                                                                  \
-    KERNEL(name, BLOCK, primitive_args)                                                            \
-    {                                                                                              \
-        for (int i = 0; i < 8; i++) {                                                              \
-            int n = BLOCK * i + thread_id();                                                       \
-            st_f32(AS_FLOATS(a.out + n), call(ld_f32(AS_CONST_FLOATS(a.in) + n)));                 \
-        }                                                                                          \
-    }
-APPROXIMATION(p_exp2, exp2_fast)
-APPROXIMATION(p_reciprocal, reciprocal_fast)
-APPROXIMATION(p_exp, exp_exact)
-APPROXIMATION(p_tanh, tanh_exact)
-APPROXIMATION(p_erfc, erfc_exact)
-APPROXIMATION(p_root, square_root)
+/* in: 8 BLOCK float32; exact to the documented number of last places only. */
+#define EACH_INPUT(call)                                                                           \
+    for (int i = thread_id(); i < 8 * BLOCK; i += BLOCK)                                           \
+    st_f32(AS_FLOATS(a.out + i), call(ld_f32(AS_CONST_FLOATS(a.in) + i)))
+
+KERNEL(p_exp2, BLOCK, primitive_args)
+{
+    EACH_INPUT(exp2_fast);
+}
+KERNEL(p_reciprocal, BLOCK, primitive_args)
+{
+    EACH_INPUT(reciprocal_fast);
+}
+KERNEL(p_exp, BLOCK, primitive_args)
+{
+    EACH_INPUT(exp_exact);
+}
+KERNEL(p_tanh, BLOCK, primitive_args)
+{
+    EACH_INPUT(tanh_exact);
+}
+KERNEL(p_erfc, BLOCK, primitive_args)
+{
+    EACH_INPUT(erfc_exact);
+}
+KERNEL(p_root, BLOCK, primitive_args)
+{
+    EACH_INPUT(square_root);
+}
 
 /* ---- tensor cores ---- */
 
