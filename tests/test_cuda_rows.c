@@ -255,8 +255,11 @@ static size_t run_route(const qk_backend *b, qk_device *dev, const void *shape, 
     for (size_t e = 0; e < s->E; e++)
         if (r->starts[e] > r->starts[e + 1]) return 0;
     for (size_t e = 0; e <= s->E; e++) *at++ = (float)r->starts[e];
-    for (size_t i = 0; i < pairs; i++) *at++ = (float)r->rows[i];
-    memcpy(at, r->weights, pairs * sizeof *at), at += pairs;
+    int32_t *rows = qk_alloc(pairs, sizeof *rows);
+    b->download(dev, rows, (qk_tensor){(void *)r->rows, QK_F32, 1, pairs, pairs}); /* 4 bytes */
+    for (size_t i = 0; i < pairs; i++) *at++ = (float)rows[i];
+    free(rows);
+    append_values(b, dev, (qk_tensor){(void *)r->weights, QK_F32, 1, pairs, pairs}, &at);
     for (size_t e = 0; e < s->E; e++) {
         size_t first = (size_t)r->starts[e], n = (size_t)r->starts[e + 1] - first;
         if (!n) continue;

@@ -38,7 +38,10 @@ static void *room(qk_device *dev, int number, size_t bytes, const char *what)
 {
     cuda_own *own = dev->own;
     if (own->rooms[number].bytes < bytes) {
-        if (own->rooms[number].device) CUDA_CALL(own, what, cuMemFree, own->rooms[number].device);
+        if (own->rooms[number].device) {
+            CUDA_CALL(own, what, cuStreamSynchronize, own->compute); /* the old one may be in use */
+            CUDA_CALL(own, what, cuMemFree, own->rooms[number].device);
+        }
         own->rooms[number].device = 0;
         own->rooms[number].bytes = 0;
         if (CUDA_CALL(own, what, cuMemAlloc, &own->rooms[number].device, bytes))

@@ -190,11 +190,20 @@ static bool check_includes(program *p, const char *text, int depth)
     return true;
 }
 
-static void find_kernels(fake_cubin *c, const char *text)
+/* The kernels of a file; a build for float32 rows has those whose names say so, and no others. */
+static bool find_kernels(program *p, fake_cubin *c, bool f32)
 {
-    for (const char *at = text; (at = strstr(at, "\nKERNEL(")) && c->n_kernels < FAKE_MOST_KERNELS;
-         at++)
-        if (sscanf(at, "\nKERNEL(%31[a-z0-9_],", c->kernels[c->n_kernels]) == 1) c->n_kernels++;
+    for (const char *at = p->source;
+         (at = strstr(at, "\nKERNEL(")) && c->n_kernels < FAKE_MOST_KERNELS; at++) {
+        char name[32], *suffix;
+        if (sscanf(at, "\nKERNEL(%31[a-z0-9_],", name) != 1) continue;
+        suffix = strstr(name, "_f32");
+        if ((suffix != NULL) != f32) continue;
+        if (!emu_threads(name, c->spec))
+            return complain(p, "there is no emulated build %s<%d>", name, c->spec);
+        memcpy(c->kernels[c->n_kernels++], name, sizeof name);
+    }
+    return c->n_kernels > 0 || complain(p, "no kernels");
 }
 
 /* ---- compiling: options ---- */
@@ -211,7 +220,7 @@ static bool known_arch(const char *arch)
 }
 
 /* A constant either picks the emulated build or is one that its builds leave to the arguments. */
-static bool read_constant(program *p, fake_cubin *c, const char *option)
+static bool read_constant(program *p, fake_cubin *c, const char *option, bool *f32)
 {
     char name[32];
     int value;
@@ -224,6 +233,7 @@ static bool read_constant(program *p, fake_cubin *c, const char *option)
                {"VEC", &c->spec},
                {"FORMAT", &c->spec},
                {"HEAD_DIM", &c->spec},
+               {"HEAD_DIM_F32", &c->spec},
                {"HAS_WINDOW", &c->has_window},
                {"HAS_SOFT_CAP", &c->has_soft_cap},
                {"HAS_CAPTURE", &c->has_capture},
@@ -231,18 +241,19 @@ static bool read_constant(program *p, fake_cubin *c, const char *option)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!strcmp(all[i].name, name)) {
             *all[i].value = value;
+            *f32 |= strstr(name, "_F32") != NULL;
             return true;
         }
     return complain(p, "the kernels have no constant %s", name);
 }
 
-static bool read_options(program *p, fake_cubin *c, int n, const char *const *options)
+static bool read_options(program *p, fake_cubin *c, int n, const char *const *options, bool *f32)
 {
     c->spec = c->has_window = c->has_soft_cap = c->has_capture = c->padded = -1;
     for (int i = 0; i < n; i++) {
         const char *o = options[i], *arch = "--gpu-architecture=";
         if (!strncmp(o, "-D", 2)) {
-            if (!read_constant(p, c, o)) return false;
+            if (!read_constant(p, c, o, f32)) return false;
         } else if (!strncmp(o, arch, strlen(arch)) && known_arch(o + strlen(arch))) {
             snprintf(c->arch, sizeof c->arch, "%s", o + strlen(arch));
         } else if (strncmp(o, "--ptxas-options=", 16) != 0) {
@@ -258,16 +269,12 @@ nvrtcResult nvrtcCompileProgram(nvrtcProgram handle, int n, const char *const *o
     program *p = fake_object_get(handle, FAKE_PROGRAM);
     if (!p) FAKE_RESULT(NVRTC_ERROR_INVALID_PROGRAM);
     fake_cubin c = {0};
-    if (!read_options(p, &c, n, options)) FAKE_RESULT(NVRTC_ERROR_INVALID_OPTION);
+    bool f32 = false;
+    if (!read_options(p, &c, n, options, &f32)) FAKE_RESULT(NVRTC_ERROR_INVALID_OPTION);
     if (!is_original(p, cuda_kernels, p->name, p->source) || !check_includes(p, p->source, 0))
         FAKE_RESULT(NVRTC_ERROR_COMPILATION);
     snprintf(c.file, sizeof c.file, "%s", p->name);
-    find_kernels(&c, p->source);
-    for (int i = 0; i < c.n_kernels; i++)
-        if (!emu_threads(c.kernels[i], c.spec)) {
-            complain(p, "there is no emulated build %s<%d>", c.kernels[i], c.spec);
-            FAKE_RESULT(NVRTC_ERROR_COMPILATION);
-        }
+    if (!find_kernels(p, &c, f32)) FAKE_RESULT(NVRTC_ERROR_COMPILATION);
     free(p->cubin);
     p->cubin = fake_cubin_write(&c, &p->cubin_bytes);
     FAKE_RESULT(NVRTC_SUCCESS);
