@@ -28,13 +28,25 @@ static inline bool has_argument(int argc, char **argv, const char *word)
 
 enum { STATUS_NO_GPU = 77 };
 
+/* Open from first to last: making a context anew for every test takes a driver long. */
+static qk_device *first_device;
+
+static inline void close_first_device(void)
+{
+    tested->close(first_device);
+}
+
 /* Ends the program where there is no GPU. */
 static inline void test_on_gpu(void)
 {
     qk_error why;
+    qk_device_options o = {.compute = QK_F32};
     tested = qk_backend_find("cuda");
     if (!tested) printf("this build has no CUDA backend: make CUDA=1\n");
-    if (tested && tested->present(&why)) return;
+    if (tested && tested->present(&why) && tested->open(&o, &first_device, &why) == QK_OK) {
+        atexit(close_first_device);
+        return;
+    }
     if (tested) printf("%s\n", why.message);
     exit(STATUS_NO_GPU);
 }

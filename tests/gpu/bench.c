@@ -2,6 +2,7 @@
  * tables that can be pasted into kernels/SPEED.md.
  *
  *   bench [small]      status 77 where there is no GPU
+ *   bench which        only says which GPU it is
  *
  * GB/s counts the bytes that an op must move: every input and output once. TFLOP/s: 2 T in out for
  * a product; for attention see timing.h.
@@ -164,7 +165,7 @@ static void measure_products(gpu *g, const shape *s)
 static void measure_attention(gpu *g, const shape *s)
 {
     static const int dims[] = {64, 128, 256}, lengths[] = {2048, 8192, 16384},
-                     tiny_lengths[] = {70, 130, 200};
+                     tiny_lengths[] = {20, 66, 100};
     int H = s->heads.H, K = s->heads.K;
     printf("\n| attention, %d heads on %d, causal | d | tokens | ms | TFLOP/s | of peak |\n"
            "|---|---:|---:|---:|---:|---:|\n",
@@ -183,6 +184,11 @@ static void measure_attention(gpu *g, const shape *s)
 int main(int argc, char **argv)
 {
     gpu g;
+    if (has_argument(argc, argv, "which")) {
+        test_on_gpu();
+        puts(tested->describe(first_device));
+        return 0;
+    }
     gpu_begin(&g, argc, argv);
     const shape *s = g.small ? &tiny : &qwen3_8b;
     measure_rows(&g, s);

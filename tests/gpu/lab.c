@@ -75,8 +75,8 @@ int main(int argc, char **argv)
     gpu g;
     gpu_begin(&g, argc, argv);
     enum { D = 4096, F = 12288 };
-    climb_attention(&g, 1, g.small ? 130 : 2048);
-    climb_attention(&g, 2, g.small ? 200 : 16384);
+    climb_attention(&g, 1, g.small ? 40 : 2048);
+    climb_attention(&g, 2, g.small ? 70 : 16384);
     climb_rows(&g, "rmsnorm", call_rmsnorm, D, D, 6.0 * D);
     climb_rows(&g, "glu", call_glu, 2 * F, F, 10.0 * F);
     printf("\nMatrix products have one rung, cuBLASLt: make gpu-bench.\n");
