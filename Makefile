@@ -196,7 +196,9 @@ help:
 	  'make test      every test; installs what it needs' \
 	  'make unit      only the C tests' \
 	  'make cuda-gates  the CUDA kernels, in full, without a GPU: emulator, NVRTC, seeded bugs' \
-	  'make check     include arrows, formatting, size limits' \
+	  'make gpu-check  on a machine with a GPU: everything that only a GPU can show; SANITIZER=1' \
+  'make gpu-bench  its speed, as tables; make lab: the kernels rung by rung' \
+  'make check     include arrows, formatting, size limits' \
 	  'make bench     speed and memory, against pyarrow and transformers' \
 	  'make fuzz T=60 fuzz every parser for T seconds each' \
 	  'make install PREFIX=/usr/local'

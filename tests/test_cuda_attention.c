@@ -155,30 +155,30 @@ enum { N_ODD = sizeof odd_cases / sizeof *odd_cases };
 
 static void test_v1(void)
 {
-    for (int i = 0; i < N_ODD && wanted(1); i++) {
+    for (int i = 0; i < N_ODD; i++) {
         /* The slowest rung, here too: every score is five meetings of a warp. */
         if (full || i < 3) run_all_schedules(&odd_cases[i], 1, QK_BF16, full ? 3 : 1);
         if (full || i == 2) run_all_schedules(&odd_cases[i], 1, QK_F32, 1);
     }
     static const attention_case tiny = {3, 1, 5, 4, 0, 2, {0, 9, 20}}; /* a size no tile likes */
-    if (wanted(1)) run_all_schedules(&tiny, 1, QK_F32, SCHEDULES);
+    run_all_schedules(&tiny, 1, QK_F32, SCHEDULES);
 }
 
 static void test_v2(void)
 {
-    for (int i = 0; i < N_ODD && wanted(2); i++) {
+    for (int i = 0; i < N_ODD; i++) {
         run_all_schedules(&odd_cases[i], 2, QK_BF16, full ? SCHEDULES : 1);
         if (odd_cases[i].d <= 128 && (full || i % 2 == 0)) /* wider rows fall to the first rung */
             run_all_schedules(&odd_cases[i], 2, QK_F32, full ? SCHEDULES : 1);
     }
     static const attention_case odd_size = {3, 1, 50, 4, 0, 2, {0, 9, 70}};
-    if (wanted(2)) run_all_schedules(&odd_size, 2, QK_BF16, 3);
-    if (wanted(2)) run_all_schedules(&odd_size, 2, QK_F32, 3);
+    run_all_schedules(&odd_size, 2, QK_BF16, 3);
+    run_all_schedules(&odd_size, 2, QK_F32, 3);
 }
 
 static void test_v3(void)
 {
-    for (int i = 0; i < N_ODD && wanted(3); i++)
+    for (int i = 0; i < N_ODD; i++)
         run_all_schedules(&odd_cases[i], 3, QK_BF16, full || i == 0 ? SCHEDULES : 3);
 }
 
@@ -189,7 +189,6 @@ static void test_v3_matrix(void)
     static const int heads[][2] = {{1, 1}, {2, 1}, {4, 1}, {16, 1}, {6, 2}, {5, 1}, {8, 1}};
     static const int windows[] = {0, 100, 0, 1, 65, 0, 300, 13, 0};
     static const float caps[] = {0, 0, 30, 0, 0, 0, 15};
-    if (!full || !wanted(3)) return;
     for (int i = 0, n = 0; i < 5; i++)
         for (int j = 0; j < 6; j++)
             for (int variant = 0; variant < 3; variant++, n++) {
@@ -263,11 +262,11 @@ int main(int argc, char **argv)
     for (int rung = 1; rung <= 3; rung++)
         if (has_argument(argc, argv, (char[]){'v', (char)('0' + rung), 0})) only_rung = rung;
     if (has_argument(argc, argv, "cuda")) test_on_gpu();
-    RUN(test_v1);
-    RUN(test_v2);
-    RUN(test_v3);
+    if (wanted(1)) RUN(test_v1);
+    if (wanted(2)) RUN(test_v2);
+    if (wanted(3)) RUN(test_v3);
     RUN(test_in_place);
     RUN(test_blind_to_the_batch);
-    RUN(test_v3_matrix);
+    if (full && wanted(3)) RUN(test_v3_matrix);
     return test_summary("cuda attention");
 }

@@ -19,7 +19,7 @@ static void climb_attention(gpu *g, int first, int T)
            "faster |\n|---|---|---:|---:|---:|---:|\n",
            heads, key_heads, D, T);
     for (int rung = first; rung <= 3; rung++) {
-        double ms = time_attention(g, rung == 3 ? 0 : rung, heads, key_heads, D, T);
+        double ms = time_attention(g, rung == 3 ? 0 : rung, QK_BF16, heads, key_heads, D, T);
         double rate = attention_flops(heads, D, T) / ms / 1e9;
         printf("| v%d | %s | %.3f | %.2f | %s | ", rung, ideas[rung - 1], ms, rate,
                percent(rate, g->peak));

@@ -5,7 +5,6 @@
 cd "$(dirname "$0")/../.." || exit 1
 home=${CUDA_HOME:-/usr/local/cuda}
 programs=build/cuda/tests/gpu
-export OMP_WAIT_POLICY=passive
 nothing() { echo "$1" >&2; echo "$mode: not run" >&2; exit 77; }
 mode=$1
 [ -f "$home/include/cublasLt.h" ] || nothing "no CUDA toolkit: $home/include/cublasLt.h is missing; CUDA_HOME names another folder"
@@ -24,19 +23,21 @@ section() {
     name=$1 from=$(date +%s); shift
     timeout 280 "$@" >$log 2>&1; rc=$?
     counts=$(sed -n 's/.*: \([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' $log | tail -n 1)
+    checks=$(sed -n 's/^\([0-9]*\) checks$/\1/p' $log | tail -n 1)
     [ -n "$counts" ] || { [ $rc = 0 ] && counts='1 0 0' || counts='0 1 0'; }
     set -- $counts
     [ $rc = 0 ] || [ "$2" != 0 ] || set -- "$1" 1 "$3"
     if grep -q '^fake GPU.*fault' $log; then set -- "$1" $(($2 + 1)) "$3"; fi
     echo "== $name: $1 passed, $2 failed, $3 skipped"
     if [ "$2" = 0 ]; then grep SKIPPED $log; else tail -n 40 $log; failed=1; fi
-    rows="$rows| $name | $(($1 + $2 + $3)) | $2 | $3 | $(($(date +%s) - from)) |
+    rows="$rows| $name | $(($1 + $2 + $3)) | $checks | $2 | $3 | $(($(date +%s) - from)) |
 "
 }
-skip() { echo "SKIPPED: $1: $2"; rows="$rows| $1 | 1 | 0 | 1 | 0 |
+skip() { echo "SKIPPED: $1: $2"; rows="$rows| $1 | 1 | | 0 | 1 | 0 |
 "; }
 
 check() {
+    export OMP_WAIT_POLICY=passive
     shared=${QK_SHARED:-$(cd .. && pwd)/shared} capture=tests/data/capture
     [ -d "$shared/golden/capture" ] && capture=$shared/golden/capture
     [ $kind = fake ] && full='' || full=full
@@ -82,7 +83,7 @@ gpu-bench) bench || exit 1 ;;
 lab) $programs/lab $small || exit 1 ;;
 gpu-check)
     if [ "$SANITIZER" = 1 ]; then sanitize; else check; fi
-    printf '\n| section | tests | failed | skipped | seconds |\n|---|---:|---:|---:|---:|\n%s\n' "$rows"
+    printf '\n| section | tests | checks in them | failed | skipped | seconds |\n|---|---:|---:|---:|---:|---:|\n%s\n' "$rows"
     [ $failed = 0 ] && echo 'gpu-check: all passed' || echo 'gpu-check: FAILED'
     exit $failed ;;
 *) echo "usage: run.sh gpu-check|gpu-bench|lab" >&2; exit 2 ;;

@@ -188,13 +188,13 @@ static inline void call_attention(gpu *g, void *context)
 }
 
 /* Milliseconds of causal attention of one sequence with a rung of the ladder. */
-static inline double time_attention(gpu *g, int rung, int H, int K, int d, int T)
+static inline double time_attention(gpu *g, int rung, qk_dtype dtype, int H, int K, int d, int T)
 {
     gpu own = *g; /* a device of its own: the rung is chosen when it is opened */
     gpu_open(&own, rung);
     qk_heads heads = {H, K, d, true};
-    attention_call c = {.qkv = randoms(&own, QK_BF16, (size_t)T, qk_heads_width(heads)),
-                        .o = empty(&own, QK_BF16, (size_t)T, (size_t)(H * d)),
+    attention_call c = {.qkv = randoms(&own, dtype, (size_t)T, qk_heads_width(heads)),
+                        .o = empty(&own, dtype, (size_t)T, (size_t)(H * d)),
                         .starts = {0, T}};
     c.p = (qk_attention){
         .heads = heads, .seq_start = c.starts, .n_seq = 1, .scale = 1 / sqrtf((float)d)};
