@@ -67,64 +67,72 @@ void cuda_use_rung(int number)
     rung = number;
 }
 
-/* The driver, initialised, and how many GPUs it sees. */
-static const cuda_driver *find_gpus(int *n, qk_error *err)
+/* The first GPU, before anything is taken of it. */
+typedef struct gpu {
+    const cuda_driver *driver;
+    CUdevice device;
+    int version; /* of CUDA that the driver knows: 13000 */
+    int major, minor;
+} gpu;
+
+enum { OLDEST_DRIVER = 12000, OLDEST_GPU = 8 };
+
+static CUresult ask(gpu *g)
 {
-    const cuda_driver *driver = cuda_driver_get(err);
-    if (!driver) return NULL;
-    CUresult r = driver->cuInit(0);
-    if (r == CUDA_SUCCESS) r = driver->cuDeviceGetCount(n);
-    if (r == CUDA_SUCCESS && *n == 0) r = CUDA_ERROR_NO_DEVICE;
-    if (r == CUDA_SUCCESS) return driver;
-    qk_fail(err, QK_ERR_UNSUPPORTED, advice((int)r), "no GPU: %s", cuda_error_text(driver, (int)r));
-    return NULL;
+    const cuda_driver *d = g->driver;
+    int n = 0;
+    CUresult r = d->cuInit(0);
+    if (r == CUDA_SUCCESS) r = d->cuDeviceGetCount(&n);
+    if (r == CUDA_SUCCESS && n == 0) r = CUDA_ERROR_NO_DEVICE;
+    if (r == CUDA_SUCCESS) r = d->cuDriverGetVersion(&g->version);
+    if (r == CUDA_SUCCESS) r = d->cuDeviceGet(&g->device, 0);
+    if (r == CUDA_SUCCESS)
+        r = d->cuDeviceGetAttribute(&g->major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+                                    g->device);
+    if (r == CUDA_SUCCESS)
+        r = d->cuDeviceGetAttribute(&g->minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+                                    g->device);
+    return r;
+}
+
+static qk_status find_gpu(gpu *g, qk_error *err)
+{
+    *g = (gpu){.driver = cuda_driver_get(err)};
+    if (!g->driver) return err->status;
+    CUresult r = ask(g);
+    if (r != CUDA_SUCCESS)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, advice((int)r), "no GPU: %s",
+                       cuda_error_text(g->driver, (int)r));
+    if (g->version < OLDEST_DRIVER)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, "update the NVIDIA driver",
+                       "the NVIDIA driver is too old: it knows CUDA %d.%d, and 12.0 is needed",
+                       g->version / 1000, g->version % 1000 / 10);
+    if (g->major < OLDEST_GPU)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, "use --backend cpu",
+                       "this GPU has compute capability %d.%d; the kernels need 8.0 (Ampere) or "
+                       "newer",
+                       g->major, g->minor);
+    return QK_OK;
 }
 
 static bool cuda_present(qk_error *why)
 {
-    int n;
-    return find_gpus(&n, why) != NULL;
-}
-
-static int attribute(cuda_own *own, CUdevice_attribute what)
-{
-    int value = 0;
-    CUDA_CALL(own, "opening", cuDeviceGetAttribute, &value, what, own->device);
-    return value;
+    gpu g;
+    return find_gpu(&g, why) == QK_OK;
 }
 
 /* "NVIDIA H100 80GB HBM3, sm_90a, 79.1 GB, driver for CUDA 13.0" */
-static void describe_gpu(cuda_own *own)
+static void describe_gpu(cuda_own *own, const gpu *g)
 {
     char name[100] = "?";
-    int driver = 0;
     size_t left = 0, total = 0;
     CUDA_CALL(own, "opening", cuDeviceGetName, name, sizeof name, own->device);
-    CUDA_CALL(own, "opening", cuDriverGetVersion, &driver);
     CUDA_CALL(own, "opening", cuMemGetInfo, &left, &total);
-    snprintf(own->title, sizeof own->title, "%s, %s, %s, driver for CUDA %d.%d", name, own->arch,
-             qk_human_bytes((double)total), driver / 1000, driver % 1000 / 10);
-}
-
-enum { OLDEST_DRIVER = 12000 };
-
-static qk_status check_gpu(cuda_own *own, qk_error *err)
-{
-    int driver = OLDEST_DRIVER;
-    CUDA_CALL(own, "opening", cuDriverGetVersion, &driver);
-    if (driver < OLDEST_DRIVER)
-        return qk_fail(err, QK_ERR_UNSUPPORTED, "update the NVIDIA driver",
-                       "the NVIDIA driver is too old: it knows CUDA %d.%d, and 12.0 is needed",
-                       driver / 1000, driver % 1000 / 10);
-    int major = attribute(own, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
-    int minor = attribute(own, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
-    if (own->failure.status) return QK_OK; /* found by the caller */
-    snprintf(own->arch, sizeof own->arch, "sm_%d%d%s", major, minor, major >= 9 ? "a" : "");
+    snprintf(own->arch, sizeof own->arch, "sm_%d%d%s", g->major, g->minor,
+             g->major >= 9 ? "a" : "");
     snprintf(own->arithmetic, sizeof own->arithmetic, "cuda %s", own->arch);
-    if (major >= 8) return QK_OK;
-    return qk_fail(err, QK_ERR_UNSUPPORTED, "use --backend cpu",
-                   "this GPU has compute capability %d.%d; the kernels need 8.0 (Ampere) or newer",
-                   major, minor);
+    snprintf(own->title, sizeof own->title, "%s, %s, %s, driver for CUDA %d.%d", name, own->arch,
+             qk_human_bytes((double)total), g->version / 1000, g->version % 1000 / 10);
 }
 
 static void open_streams(cuda_own *own)
@@ -138,14 +146,13 @@ static void open_streams(cuda_own *own)
 static qk_status open_gpu(qk_device *dev, qk_error *err)
 {
     cuda_own *own = dev->own;
-    int n;
-    own->driver = find_gpus(&n, err);
-    if (!own->driver) return err->status;
-    CUDA_CALL(own, "opening", cuDeviceGet, &own->device, 0);
-    QK_TRY(check_gpu(own, err));
+    gpu g;
+    QK_TRY(find_gpu(&g, err));
+    own->driver = g.driver;
+    own->device = g.device;
     CUDA_CALL(own, "opening", cuDevicePrimaryCtxRetain, &own->context, own->device);
     CUDA_CALL(own, "opening", cuCtxSetCurrent, own->context);
-    describe_gpu(own);
+    describe_gpu(own, &g);
     open_streams(own);
     if (own->failure.status) *err = own->failure;
     QK_TRY(own->failure.status);
