@@ -8,6 +8,7 @@ programs=build/cuda/tests/gpu
 nothing() { echo "$1" >&2; echo "$mode: not run" >&2; exit 77; }
 mode=$1
 [ -f "$home/include/cublasLt.h" ] || nothing "no CUDA toolkit: $home/include/cublasLt.h is missing; CUDA_HOME names another folder"
+mkdir -p build
 make -s -j"$(nproc)" CUDA=1 gpu-programs build/cuda/qkengine >build/gpu-build.log 2>&1 || { cat build/gpu-build.log; exit 1; }
 gpu=$($programs/bench which 2>&1) || nothing "no GPU: $gpu"
 # The fake GPU (tests/fake_cuda) shows that all this works; it gets small shapes and a cache that no real one sees.
