@@ -28,7 +28,7 @@ section() {
     [ -n "$counts" ] || { [ $rc = 0 ] && counts='1 0 0' || counts='0 1 0'; }
     set -- $counts
     [ $rc = 0 ] || [ "$2" != 0 ] || set -- "$1" 1 "$3"
-    if grep -q '^fake GPU.*fault' $log; then set -- "$1" $(($2 + 1)) "$3"; fi
+    if grep -qE '^fake GPU.*(fault|leaked)' $log; then set -- "$1" $(($2 + 1)) "$3"; fi
     echo "== $name: $1 passed, $2 failed, $3 skipped"
     if [ "$2" = 0 ]; then grep SKIPPED $log; else tail -n 40 $log; failed=1; fi
     rows="$rows| $name | $(($1 + $2 + $3)) | $checks | $2 | $3 | $(($(date +%s) - from)) |
