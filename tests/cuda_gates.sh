@@ -3,6 +3,7 @@
 #   emulator   every op against kernels/ref; the attention ladder under nine schedules; the forward
 #              pass of tiny models; the emulator's own test
 #   NVRTC      every specialisation for every GPU generation: spills, registers, shared memory
+#   primitives the kernels of tests/gpu, which wait for a GPU: no fault on the emulator, and they compile
 #   mutants    seeded bugs in the kernels, all of which must be caught
 # usage: cuda_gates.sh BUILD_FOLDER. Prints what failed, the counts and the seconds of each gate.
 build=$1
@@ -22,6 +23,8 @@ gate "forward" "$build/tests/test_cuda_forward" full
 if [ -f "${CUDA_HOME:-/usr/local/cuda}/include/nvrtc.h" ]; then
     gate "NVRTC" sh -c "make -s CUDA=1 build/cuda/tests/cuda_nvrtc &&
         printf '%s\n' sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a | xargs -P $jobs -n 1 build/cuda/tests/cuda_nvrtc"
+    gate "primitives" sh -c "make -s CUDA=1 build/cuda/tests/gpu/primitives && build/cuda/tests/gpu/primitives emulator &&
+        build/cuda/tests/gpu/primitives compile sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a"
 else
     echo "SKIPPED: NVRTC: no CUDA toolkit (CUDA_HOME), so no kernel was compiled for a GPU"
 fi
