@@ -3,6 +3,7 @@
 End to end, the cache shared with huggingface_hub, accounts, names, TLS and proxies. Faults: hub_pull_faults.py.
 """
 import concurrent.futures
+import fcntl
 import hashlib
 import http.server
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import common
 import hub_fixture
@@ -161,6 +163,7 @@ def test_offline_with_pythons_cache_alone(tmp):
     assert str(check_files(p)) == theirs and not HUB.log()
 
 
+@case(14)
 def test_both_at_once(tmp):
     fresh()
     HUB.add("model", MODEL, FILES)
@@ -172,6 +175,7 @@ def test_both_at_once(tmp):
     assert not list(tmp.glob("hub/*/blobs/*.incomplete"))
 
 
+@case(14)
 def test_two_processes_download_once(tmp):
     fresh()
     HUB.add("model", MODEL, FILES)
@@ -181,6 +185,25 @@ def test_two_processes_download_once(tmp):
             check_files(r.result())
     blob = hashlib.sha256(FILES["model.safetensors"]).hexdigest()
     assert HUB.requests().count(f"GET storage /repos/{blob}") == 3, HUB.requests()   # pieces of 4 MB
+
+
+@case(14)
+def test_waiting_for_a_lock(tmp):
+    """Another process holds a blob's lock: this one says so, waits, and goes on when it is free."""
+    if not FULL:
+        return "SKIPPED: takes 12 seconds, see --full"
+    fresh()
+    HUB.add("model", MODEL, FILES)
+    locks = tmp / "hub/.locks/models--me--model"
+    locks.mkdir(parents=True)
+    with open(locks / f"{hashlib.sha256(FILES['model.safetensors']).hexdigest()}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        p = subprocess.Popen([str(common.ROOT / "qkengine"), "pull", MODEL], env=HUB.env(tmp), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(11)
+        assert p.poll() is None
+    out, err = p.communicate(timeout=20)
+    assert p.returncode == 0 and "waiting for another process" in err, err
+    assert not cache_problems(tmp)
 
 
 def test_without_links(tmp):
@@ -194,6 +217,7 @@ def test_without_links(tmp):
     assert not any("/resolve" in r for r in HUB.requests())
 
 
+@case(36)
 def test_read_only_cache(tmp):
     fresh()
     if os.getuid() != 0:
@@ -239,6 +263,7 @@ def test_unreachable_hub_and_a_full_cache(tmp):
     assert p.returncode == 3, p.stderr
 
 
+@case(33)
 def test_offline(tmp):
     fresh()
     HUB.add("model", MODEL, FILES)
@@ -248,16 +273,21 @@ def test_offline(tmp):
     HUB.clear()
     p = pull(tmp, *ALL, env=HUB.env(tmp, HF_HUB_OFFLINE="1"))
     assert p.returncode == 1 and "not in the cache" in p.stderr and not HUB.log(), p.stderr
-    if shutil.which("strace"):
-        p = subprocess.run(["strace", "-f", "-e", "trace=socket", "-o", str(tmp / "calls"), str(common.ROOT / "qkengine"), "pull", MODEL],
-                           env=HUB.env(tmp, HF_HUB_OFFLINE="1"), capture_output=True, text=True)
-        if p.returncode == 0:
-            assert "socket(" not in (tmp / "calls").read_text()
-            return "no socket (strace)"
+    said = []
+    apart = ["unshare", "--user", "--map-root-user", "--net"]   # a network of its own, in which nothing is up
+    for tool, name in ((["strace", "-f", "-e", "trace=socket", "-o", str(tmp / "calls")], "no socket (strace)"), (apart, "no network")):
+        if shutil.which(tool[0]) is None or subprocess.run([*tool, "true"], capture_output=True).returncode:
+            continue
+        p = subprocess.run([*tool, str(common.ROOT / "qkengine"), "pull", MODEL], env=HUB.env(tmp, HF_HUB_OFFLINE="1"), capture_output=True, text=True)
+        check_files(p, NEEDED)
+        assert tool is apart or "socket(" not in (tmp / "calls").read_text()
+        said.append(name)
+    return ", ".join(said)
 
 
 # ---- accounts ----
 
+@case(31, 32, 6)
 def test_accounts(tmp):
     fresh()
     HUB.add("model", "me/private", {"config.json": b"{}"}, private=True)
@@ -303,6 +333,7 @@ def test_token_sources(tmp):
     assert p.returncode == 1 and "not valid" in p.stderr, ".env does not override"
 
 
+@case(22)
 def test_pages(tmp):
     fresh()
     files = {f"d{i % 7}/f{i:04d}.txt": b"%d" % (i % 10) for i in range(300)}
@@ -310,69 +341,71 @@ def test_pages(tmp):
     HUB.state.settings.page = 17
     check_files(pull(tmp, "--dataset", repo="me/many"), files)
     pages = sum("/tree/" in r for r in HUB.requests())
-    fresh()
+    # A next page by a relative address, and a last page that is empty.
+    sha, one = HUB.add("dataset", "me/few", {"a.txt": b"a", "b.txt": b"b"}), [{"type": "file", "path": "a.txt", "size": 1, "oid": "2e65efe2a145dda7ee51d1741299f848e5bf752e"}]
+    for link in (f"/api/datasets/me/few/tree/{sha}?cursor=x", "?cursor=x", f"{HUB.endpoint}/api/datasets/me/few/tree/{sha}?cursor=x"):
+        fresh()
+        HUB.fault("/tree/.*cursor=", status=200, body="[]")
+        HUB.fault("/tree/", status=200, body=json.dumps(one), headers={"Link": f'<https://elsewhere.test/x>; rel="prev", <{link}>; foo=bar; rel=next'})
+        home = tmp / str(len(link))
+        check_files(pull(home, "--dataset", repo="me/few", cwd=tmp), {"a.txt": b"a"})
+        assert sum("/tree/" in r for r in HUB.requests()) == 2
     return f"{pages} pages, {len(files)} files"
+
+
+@case(22)
+def test_100001_files(tmp):
+    fresh()
+    files = {f"d{i % 97}/f{i:06d}.txt": b"" for i in range(100_000)}
+    HUB.add("dataset", "me/very-many", {**files, "last.txt": b"here"})
+    HUB.state.settings.page = 50_000
+    check_files(pull(tmp, "--dataset", "--include", "last.txt", repo="me/very-many"), {"last.txt": b"here"})
+    del HUB.state.repositories["dataset", "me/very-many"]
 
 
 # ---- TLS and proxies ----
 
-def make_certificates(tmp):
-    def openssl(*args):
-        subprocess.run(["openssl", *args], cwd=tmp, check=True, capture_output=True)
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "30", "-subj", "/CN=test authority")
-    for name, san, days in (("good", "IP:127.0.0.1", "30"), ("other", "DNS:elsewhere.test", "30"), ("expired", "IP:127.0.0.1", "-1")):
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        (tmp / f"{name}.ext").write_text(f"subjectAltName={san}\n")
-        args = ["x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", f"{name}.pem", "-extfile", f"{name}.ext"]
-        if days == "-1":
-            (tmp / "db").write_text("")
-            (tmp / "serial").write_text("05\n")
-            (tmp / "ca.cnf").write_text("[ca]\ndefault_ca=d\n[d]\ndatabase=db\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n")
-            openssl("ca", "-batch", "-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key", "-in", f"{name}.csr", "-out", f"{name}.pem",
-                    "-startdate", "20200101000000Z", "-enddate", "20200102000000Z", "-extfile", f"{name}.ext", "-notext")
-        else:
-            openssl(*args, "-days", days)
-
-
+@case(7, 17, 5)
 def test_tls(tmp):
     if not shutil.which("openssl"):
         return "SKIPPED: no openssl program"
-    fresh()
     HUB.add("model", MODEL, {"config.json": b"{}"})
-    make_certificates(tmp)
-    for name, authority, code, words in (("good", True, 0, []), ("good", False, 1, ["certificate"]), ("other", True, 1, ["127.0.0.1"]), ("expired", True, 1, ["expired", "clock"])):
-        server = hub_fixture.Server(("127.0.0.1", 0), HUB.module.H)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tmp / f"{name}.pem", tmp / f"{name}.key")
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        env = HUB.env(tmp / name, HF_ENDPOINT=f"https://127.0.0.1:{server.server_address[1]}")
-        if authority:
-            env["SSL_CERT_FILE"] = str(tmp / "ca.pem")
-        HUB.clear()
-        p = engine(["pull", MODEL, *ALL], cwd=tmp, env=env)
-        server.shutdown()
-        assert p.returncode == code, (name, p.stderr)
-        for w in words:
-            assert w in p.stderr, (name, w, p.stderr)
-        assert code == 0 or not HUB.log(), "nothing is said to a server that is not verified"
-    return "4 cases"
+    (tmp / "ca").mkdir()
+    tls.make(tmp / "ca")
+    authority, filled = {"SSL_CERT_FILE": str(tmp / "ca/ca.pem")}, tmp / "filled"
+    cases = [("good", authority, 0, []), ("good", {}, 1, ["certificate", "clock"]), ("wrong_host", authority, 1, ["certificate"]),
+             ("expired", authority, 1, ["expired", "clock"]), ("future", authority, 1, ["not yet valid", "clock"])]
+    for number, (name, more, code, words) in enumerate(cases):
+        address = HUB.listen(scheme="https", context=tls.context(tmp / "ca", name))
+        for home in (tmp / f"{number}", filled):   # what the cache holds is no answer to a server that cannot be trusted
+            fresh()
+            p = engine(["pull", MODEL, *ALL], cwd=tmp, env=HUB.env(home, HF_ENDPOINT=address, **more))
+            assert p.returncode == code, (name, p.stderr)
+            for w in words:
+                assert w in p.stderr, (name, w, p.stderr)
+            assert code == 0 or not HUB.log(), "nothing is said to a server that is not verified"
+    fresh()   # from https to http: never, with a token or without
+    HUB.fault("/revision/", status=307, headers={"Location": f"{HUB.endpoint}/api/models/{MODEL}/revision/main"}, times=9)
+    address = HUB.listen(scheme="https", context=tls.context(tmp / "ca", "good"))
+    p = engine(["pull", MODEL, *ALL], cwd=tmp, env=HUB.env(tmp / "down", HF_ENDPOINT=address, **authority))
+    assert p.returncode == 1 and "from https to http" in p.stderr and len(HUB.log()) == 1, p.stderr
+    return f"{2 * len(cases) + 1} cases"
 
 
 class Proxy(http.server.BaseHTTPRequestHandler):
-    """Forwards absolute http URLs to the fixture, whatever their host; asked keeps what came."""
-    asked, answer = [], None
+    """Forwards absolute http URLs, and tunnels, to the fixture, whatever their host; asked keeps what came."""
+    asked, answer, tunnel = [], None, None
 
     def log_message(self, *args):
         pass
 
     def do_GET(self):
-        import urllib.request
         Proxy.asked.append((self.path, self.headers.get("Authorization")))
         if Proxy.answer:
-            self.send_response(Proxy.answer)
-            self.send_header("Content-Length", "0")
+            self.send_response(Proxy.answer[0])
+            self.send_header("Content-Length", str(len(Proxy.answer[1])))
             self.end_headers()
+            self.wfile.write(Proxy.answer[1])
             return
         path = self.path.split("/", 3)[3]
         base = HUB.endpoint if not path.startswith("repos/") else HUB.storage
@@ -386,35 +419,145 @@ class Proxy(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
 
+    def do_CONNECT(self):
+        Proxy.asked.append((self.path, self.headers.get("Authorization")))
+        there = socket.create_connection(("127.0.0.1", Proxy.tunnel))
+        self.wfile.write(b"HTTP/1.1 200 Connected\r\nX-Repo-Commit: ../../evil\r\nETag: \"../../evil\"\r\n\r\n")
+        self.wfile.flush()
 
+        def copy(source, target):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        back = threading.Thread(target=copy, args=(there, self.connection), daemon=True)
+        back.start()
+        copy(self.connection, there)
+        back.join()
+        self.close_connection = True
+
+
+@case(18)
 def test_proxy(tmp):
     fresh()
     HUB.add("model", MODEL, {"config.json": b"{}"})
-    server = hub_fixture.Server(("127.0.0.1", 0), Proxy)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    proxy = f"http://127.0.0.1:{server.server_address[1]}"
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+    proxy, server = hub_fixture.serve(Proxy)
+
+    def through(home, endpoint="http://hub.test", token=None, **more):
         Proxy.asked.clear()
-        env = HUB.env(tmp / name, token=None, HF_ENDPOINT="http://hub.test", **{name: proxy})
-        check_files(engine(["pull", MODEL, *ALL], cwd=tmp, env=env), {"config.json": b"{}"})
+        return engine(["pull", MODEL, *ALL], cwd=tmp, env=HUB.env(tmp / home, token=token, HF_ENDPOINT=endpoint, **more))
+
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        check_files(through(name, **{name: proxy}), {"config.json": b"{}"})
         assert all(path.startswith("http://hub.test/") for path, _ in Proxy.asked) and Proxy.asked
-    Proxy.asked.clear()
-    env = HUB.env(tmp / "direct", http_proxy=proxy)
-    check_files(engine(["pull", MODEL, *ALL], cwd=tmp, env=env), {"config.json": b"{}"})
+    check_files(through("direct", HUB.endpoint, hub_fixture.READ, http_proxy=proxy), {"config.json": b"{}"})
     assert not Proxy.asked, "this machine is reached directly"
-    p = engine(["pull", MODEL, *ALL], cwd=tmp, env=HUB.env(tmp / "t", HF_ENDPOINT="http://hub.test", http_proxy=proxy))
+    p = through("t", token=hub_fixture.READ, http_proxy=proxy)
     assert p.returncode == 1 and "plain http" in p.stderr and not Proxy.asked, p.stderr
-    p = engine(["pull", MODEL, *ALL], cwd=tmp, env=HUB.env(tmp / "n", token=None, HF_ENDPOINT="http://hub.test", http_proxy=proxy, NO_PROXY="hub.test"))
-    assert p.returncode == 3 and not Proxy.asked, p.stderr
-    Proxy.answer = 407
-    env = HUB.env(tmp / "http_proxy", token=None, HF_ENDPOINT="http://hub.test", http_proxy=proxy)
-    p = engine(["pull", MODEL, *ALL], cwd=tmp, env=env)
-    assert p.returncode == 1 and "407" in p.stderr, "a proxy that says no is not a reason to use the cache"
-    p = engine(["pull", MODEL, *ALL], cwd=tmp, env={**env, "http_proxy": "http://127.0.0.1:9"})
+    for value in ("hub.test", ".test", "elsewhere, hub.test", "*"):
+        p = through("n", http_proxy=proxy, NO_PROXY=value)
+        assert p.returncode == 3 and not Proxy.asked, (value, p.stderr)
+    for answer, words in (((407, b""), "407"), ((200, b"<!DOCTYPE html><html>Please log in</html>"), "not what a Hub answers")):
+        Proxy.answer = answer
+        p = through("http_proxy", http_proxy=proxy)
+        assert p.returncode == 1 and words in p.stderr, "a proxy that says no is not a reason to use the cache"
     Proxy.answer = None
-    server.shutdown()
+    p = through("http_proxy", http_proxy="http://127.0.0.1:9")
     assert p.returncode == 3, p.stderr
-    return "8 cases"
+    n = 13
+    if shutil.which("openssl"):   # a tunnel: what the proxy says in its reply to CONNECT is not the Hub's
+        (tmp / "ca").mkdir()
+        tls.make(tmp / "ca")
+        address = HUB.listen(scheme="https", context=tls.context(tmp / "ca", "good"))
+        Proxy.tunnel = int(address.split(":")[-1])
+        p = through("tunnel", "https://hub.test", hub_fixture.READ, HTTPS_PROXY=proxy, SSL_CERT_FILE=str(tmp / "ca/ca.pem"))
+        check_files(p, {"config.json": b"{}"})
+        assert Proxy.asked and set(Proxy.asked) == {("hub.test:443", None)}, Proxy.asked
+        n += 1
+    server.shutdown()
+    return f"{n} cases"
+
+
+# ---- networks ----
+
+class SixServer(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+    daemon_threads = True
+
+
+@case(40)
+def test_ip_versions(tmp):
+    """An address of IPv6; a name that has both kinds, of which only one answers."""
+    fresh()
+    HUB.add("model", MODEL, {"config.json": b"{}"})
+    port = HUB.endpoint.split(":")[-1]
+    check_files(pull(tmp / "4", *ALL, env=HUB.env(tmp / "4", HF_ENDPOINT=f"http://localhost:{port}"), cwd=tmp), {"config.json": b"{}"})
+    try:
+        server = SixServer(("::1", 0), type("Six", (hub_fixture.HubHandler,), {"state": HUB.state, "scheme": "http"}))
+    except OSError:
+        return "SKIPPED: this machine has no IPv6"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in ("[::1]", "localhost"):
+        fresh()
+        p = pull(tmp / name, *ALL, env=HUB.env(tmp / name, HF_ENDPOINT=f"http://{name}:{server.server_port}"), cwd=tmp)
+        if name == "localhost" and p.returncode == 3 and not HUB.log():
+            continue   # here the name is one of IPv4 alone
+        check_files(p, {"config.json": b"{}"})
+    server.shutdown()
+
+
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
+static long offset(void) { return atol(getenv("CLOCK_OFFSET")); }
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
+    int status = real(id, t);
+    if (id == CLOCK_REALTIME) t->tv_sec += offset();
+    return status;
+}
+time_t time(time_t *out)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    if (out) *out = t.tv_sec;
+    return t.tv_sec;
+}
+int gettimeofday(struct timeval *t, void *zone)
+{
+    struct timespec now;
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &now);
+    *t = (struct timeval){now.tv_sec, now.tv_nsec / 1000};
+    return 0;
+}
+"""
+
+
+@case(17)
+def test_wrong_clock(tmp):
+    """A wall clock that is years off, either way, changes nothing: not waits, not retries, not the order of the pieces."""
+    HUB.add("model", MODEL, FILES)
+    (tmp / "clock.c").write_text(CLOCK)
+    made = subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp / "clock.so", tmp / "clock.c", "-ldl"], capture_output=True)
+    if made.returncode:
+        return "SKIPPED: no C compiler"
+    for years in (-30, -1, 1, 30):
+        fresh()
+        HUB.fault("/revision/", status=429, headers={"Retry-After": "1"})
+        HUB.fault("^/repos/", status=503, times=2)
+        HUB.fault("^/repos/", status=403, body="<Error><Code>RequestTimeTooSkewed</Code></Error>")
+        HUB.fault("", headers={"Date": "Thu, 01 Jan 1970 00:00:00 GMT"}, times=99)
+        began, home = time.monotonic(), tmp / str(years)
+        env = HUB.env(home, LD_PRELOAD=str(tmp / "clock.so"), CLOCK_OFFSET=str(years * 31_557_600))
+        check_files(pull(home, *ALL, env=env, cwd=tmp, timeout=60))
+        assert time.monotonic() - began < 20, years
+    return "4 clocks"
 
 
 TESTS = [test for name, test in globals().copy().items() if name.startswith("test_")]

@@ -41,7 +41,7 @@ def cache_problems(home):
 
 
 def pull(home, *args, repo=MODEL, env=None, **more):
-    return engine(["pull", repo, *args, "--quiet"], cwd=home, env=env or HUB.env(home), **more)
+    return engine(["pull", repo, *args, "--quiet"], **{"cwd": home, "env": env or HUB.env(home), **more})
 
 
 def check_files(process, files=FILES):
