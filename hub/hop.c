@@ -36,6 +36,7 @@ struct qk_http {
     qk_error *err;
     uint64_t sent, ignored;
     bool begun;      /* sink->begin was called */
+    bool has_head;   /* the empty line behind the headers came */
     bool err_is_set; /* *err says why the transfer was stopped */
     qk_http_failure failure;
 };
@@ -127,8 +128,10 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
     while (n && (line[n - 1] == '\n' || line[n - 1] == '\r')) n--;
     if (n >= 5 && !strncasecmp(line, "HTTP/", 5)) {
         qk_buf_clear(&h->reply->headers);
+        h->has_head = false;
         return size * count;
     }
+    h->has_head |= !n;
     if (h->reply->headers.size + n > MOST_HEADERS) {
         qk_fail(h->err, QK_ERR_FORMAT, NULL, "the headers of the reply never end");
         return stop(h, QK_HTTP_FORBIDDEN);
@@ -392,6 +395,15 @@ static qk_status explain(qk_http *h, CURLcode code, const char *shown)
                    h->text[0] ? h->text : curl_easy_strerror(code));
 }
 
+/* libcurl takes a connection that ends within the headers for a reply without a body. */
+static qk_status check_head(qk_http *h, const char *shown)
+{
+    if (h->has_head) return QK_OK;
+    h->reply->failure = QK_HTTP_BROKEN;
+    return qk_fail(h->err, QK_ERR_RESUME, "run the same command again",
+                   "%s: the reply ends within its headers", shown);
+}
+
 static qk_status offline(qk_http_reply *reply, const char *shown, qk_error *err)
 {
     reply->failure = QK_HTTP_STOPPED;
@@ -413,6 +425,7 @@ static qk_status transfer(qk_http *h, const qk_hop *hop, const char *shown)
     free_headers(headers);
     bool known = !is_good(h->reply->status) && h->ignored > MOST_IGNORED; /* enough of an error */
     if (code != CURLE_OK && !known) return explain(h, code, shown);
+    QK_TRY(check_head(h, shown));
     if (is_good(h->reply->status) && !begin_body(h)) return explain(h, code, shown);
     h->reply->failure = QK_HTTP_REPLIED;
     return QK_OK;
@@ -426,7 +439,7 @@ qk_status qk_hop_run(qk_http *http, const qk_http_request *q, const qk_hop *hop,
     http->reply = reply;
     http->err = err;
     http->sent = http->ignored = 0;
-    http->begun = http->err_is_set = false;
+    http->begun = http->has_head = http->err_is_set = false;
     http->failure = QK_HTTP_REPLIED;
     http->text[0] = 0;
     reply->status = 0;

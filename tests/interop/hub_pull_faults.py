@@ -18,18 +18,101 @@ import time
 import common
 import hub_fixture
 from common import engine
-from hub.cases import case, pair
+from hub.cases import FAULTS, case, pair
 from pull_common import (ALL, FILES, FULL, HUB, MODEL, NEEDED, RNG, cache_problems, check_files, check_no_secret, finish,
                          folder_files, fresh, pull)
 
 
-# ---- faults ----
+# ---- each fault at each kind of request ----
+
+SMALL = {"config.json": b'{"a": 1}', "model.safetensors": RNG.randbytes(100_001), "tokenizer.json": b"{}"}
+REQUESTS = {"revision": r"/revision/", "listing": r"/tree/[^?]*\?recursive=true&expand=false$", "next page": r"/tree/.*cursor=",
+            "file": r"^/me/small/resolve/.*model.safetensors", "small file": r"/resolve-cache/.*config.json", "large file": r"^/repos/"}
+CONTENTS = ("file", "small file", "large file")   # these are asked for once more when what comes is wrong
+PASSING = {
+    "refused": dict(redirect="http://127.0.0.1:9/"), "reset in the body": dict(cut=5, reset=True), "truncated": dict(cut=5),
+    "429": dict(status=429), "429 Retry-After": dict(status=429, headers={"Retry-After": "2"}),
+    "429 RateLimit": dict(status=429, headers={"RateLimit": '"api";r=0;t=3'}),
+    "500": dict(status=500), "503": dict(status=503), "504": dict(status=504), "slow loris": dict(drip=0.03),
+    "drop": dict(drop=True), "reset": dict(drop="reset"), "408": dict(status=408), "502": dict(status=502), "silence": dict(delay=2.5),
+    "torn headers": dict(torn=20),
+}
+NO_ETAG, NOT_SIGNED = "no ETag is read", "its URL is not signed"
+
+
+def wrong_listing(paths):
+    return json.dumps([dict(type="file", path=p, size=len(SMALL[p]), oid="0" * 40) for p in paths])
+
+
+def fault_cases(hub, kind):
+    """{fault: (what the server does, exit status, words of the message)}; a text: why there is no such thing."""
+    content, stored = kind in CONTENTS, kind == "large file"
+    cases = {name: (fault, 0, []) for name, fault in PASSING.items()}
+    for status in (401, 403, 404, 409, 412):
+        code = 0 if stored else 3 if status == 412 else 1
+        cases[str(status)] = dict(status=status), code, [f"status {status}"] if code else []
+    cases["other host"] = dict(redirect=hub.storage + "/elsewhere"), 0 if content else 1, [] if content else ["status 403"]
+    cases["loop"] = dict(redirect="loop", times=-1), 1, ["more than 5 redirects"]
+    cases["garbage"] = dict(status=200, body="{]"), 0 if content else 1, [] if content else ["not what a Hub answers"]
+    cases["expired URL"] = (dict(status=403, body="<Error><Code>AccessDenied</Code></Error>"), 0, []) if stored else NOT_SIGNED
+    cases["wrong ETag"] = {"file": (dict(headers={"X-Linked-ETag": '"%s"' % ("0" * 64)}), 0, []),
+                           "small file": (dict(headers={"ETag": '"%s"' % ("0" * 40)}), 0, []),
+                           "large file": "the storage's ETag is of its own kind, no digest"}.get(kind, NO_ETAG)
+    cases["wrong SHA"] = {
+        "revision": (dict(json={"sha": "0" * 40}), 1, ["no such revision"]),
+        "listing": (dict(status=200, body=wrong_listing(SMALL)), 1, ["ETag is not the digest"]),
+        "next page": (dict(status=200, body=wrong_listing(["tokenizer.json"])), 1, ["ETag is not the digest"]),
+        "file": (dict(headers={"X-Repo-Commit": "0" * 40}), 0, []),
+    }.get(kind, (dict(corrupt=True), 0, []))
+    return cases
+
+
+def faults_at(tmp, kind):
+    hub, ended = hub_fixture.Hub(), {}
+    hub.add("model", "me/small", SMALL)
+    for name, what in fault_cases(hub, kind).items():
+        if isinstance(what, str):
+            ended[name] = "- " + what
+            continue
+        fault, code, words = what
+        home = tmp / f"{kind} {name}"
+        home.mkdir()
+        hub.clear()
+        hub.state.settings.page = 2
+        hub.fault(REQUESTS[kind], **fault)
+        p = pull(home, *ALL, repo="me/small", env=hub.env(home, HF_HUB_DOWNLOAD_TIMEOUT="1"))
+        assert any("fault" in r for r in hub.log()), (kind, name, "the fault was not met")
+        assert p.returncode == code, (kind, name, p.returncode, p.stderr)
+        assert all(w in p.stderr for w in words), (kind, name, p.stderr)
+        check_no_secret(p.stderr + p.stdout)
+        assert not hub.leaks() and not cache_problems(home), (kind, name)
+        if code == 0:
+            check_files(p, SMALL)
+        hub.clear()
+        check_files(pull(home, *ALL, repo="me/small", env=hub.env(home)), SMALL)
+        assert not cache_problems(home) and not list(home.glob("hub/*/blobs/*.incomplete")), (kind, name)
+        ended[name] = f"status {code}" if code else "retried"
+    return ended
+
+
+@case(5, 6, 8, 9, 19, 29)
+def test_faults_at_every_request(tmp):
+    """Each passes after another try, or ends with its status and message; the next run finishes."""
+    with concurrent.futures.ThreadPoolExecutor(len(REQUESTS)) as pool:
+        runs = {kind: pool.submit(faults_at, tmp, kind) for kind in REQUESTS}
+    statuses, n = {}, 0
+    for kind, run in runs.items():
+        for fault, how in run.result().items():
+            if fault in FAULTS:
+                pair("pull: " + kind, fault, how)
+            if how[0] != "-":
+                statuses[how], n = statuses.get(how, 0) + 1, n + 1
+    return f"{n} faults at {len(REQUESTS)} kinds of request: {statuses}"
+
+
+# ---- faults that stay, and wrong answers ----
 
 KINDS = {"revision": r"/revision/", "tree": r"/tree/", "resolve": r"^/me/model/resolve/", "storage": r"^/repos/"}
-PASSING = {"drop": dict(drop=True), "408": dict(status=408), "500": dict(status=500), "502": dict(status=502),
-           "503": dict(status=503), "504": dict(status=504), "429": dict(status=429),
-           "429 Retry-After": dict(status=429, headers={"Retry-After": "2"}),
-           "429 RateLimit": dict(status=429, headers={"RateLimit": '"api";r=0;t=3'}), "silence": dict(delay=3.5)}
 GARBAGE = dict(status=200, body="<html>hello</html>", headers={"Content-Type": "text/html"})
 
 
@@ -52,16 +135,6 @@ def one_fault(tmp, name, match, fault, code, words=(), extra=ALL):
     assert not cache_problems(home) and not list(home.glob("hub/*/blobs/*.incomplete")), name
 
 
-def test_trouble_that_passes(tmp):
-    HUB.add("model", MODEL, FILES)
-    n = 0
-    for kind, match in KINDS.items():
-        for name, fault in PASSING.items():
-            one_fault(tmp, f"{kind} {name}", match, fault, 0)
-            n += 1
-    return f"{n} cases"
-
-
 def test_trouble_that_stays(tmp):
     HUB.add("model", MODEL, FILES)
     n = 0
@@ -76,6 +149,7 @@ def test_trouble_that_stays(tmp):
     return f"{n} cases"
 
 
+@case(2, 19, 20, 22, 23, 31, 32)
 def test_answers_that_say_no(tmp):
     HUB.add("model", MODEL, FILES)
     cases = [
@@ -86,6 +160,12 @@ def test_answers_that_say_no(tmp):
         ("revision bad sha", "/revision/", dict(status=200, body='{"sha": "../../x"}'), 1, ["no commit"]),
         ("tree object", "/tree/", dict(status=200, body="{}"), 1, ["the listing is an object"]),
         ("tree deep", "/tree/", dict(status=200, body="[" * 100000), 1, []),
+        ("tree 65 MB", "/tree/", dict(status=200, body="[" + " " * (65 << 20) + "]"), 1, ["larger than"]),
+        ("revision twice", "/revision/", dict(status=200, body='{"sha": "%s", "sha": "%s"}' % ("a" * 40, "b" * 40)), 1, ["twice"]),
+        ("tree number", "/tree/", dict(status=200, body='[{"type":"file","path":"a","size":9007199254740993000000,"oid":"%s"}]' % ("a" * 40)), 1, ["no size"]),
+        ("tree fraction", "/tree/", dict(status=200, body='[{"type":"file","path":"a","size":1.5,"oid":"%s"}]' % ("a" * 40)), 1, ["no size"]),
+        ("tree NUL", "/tree/", dict(status=200, body='[{"type":"file","path":"a","size":1,"oid":"%s\\u0000"}]' % ("a" * 39)), 1, ["no digest"]),
+        ("tree of tree", "/tree/", dict(status=200, body='[[{"type":"file"}], 7, null, "x", {"type":"file"}]'), 1, ["without a path"]),
         ("tree no digest", "/tree/", dict(status=200, body='[{"type":"file","path":"a","size":1,"oid":"../x"}]'), 1, ["no digest"]),
         ("tree negative", "/tree/", dict(status=200, body='[{"type":"file","path":"a","size":-1,"oid":"%s"}]' % ("a" * 40)), 1, ["no size"]),
         ("tree twice", "/tree/", dict(status=200, body=json.dumps([dict(type="file", path="a", size=1, oid=c * 40) for c in "ab"])), 1, ["listed twice"]),
@@ -101,7 +181,9 @@ def test_answers_that_say_no(tmp):
         ("resolve 404", "/resolve/", dict(status=404, headers={"X-Error-Code": "EntryNotFound"}), 1, ["no such file"]),
         ("resolve gated", "/resolve/", dict(status=403, headers={"X-Error-Code": "GatedRepo"}), 1, ["gated", "ask for access"]),
         ("resolve other commit", r"/resolve/.*/model.safetensors", dict(status=302, headers={"X-Repo-Commit": "0" * 40, "Location": "/x"}, times=99), 1, []),
-        ("resolve to file url", "/resolve/", dict(status=302, headers={"Location": "file:///etc/passwd"}), 1, ["no web address"]),
+        *[(f"resolve to {i}", "/resolve/", dict(status=302, headers={"Location": where}), 1, ["no web address"])
+          for i, where in enumerate(["file:///etc/passwd", "ftp://127.0.0.1/x", "javascript:alert(1)", "gopher://127.0.0.1/", "http://u:p@127.0.0.1/",
+                                     "http://", "data:,x", "http://a b/", "dict://127.0.0.1:11211/"])],
         ("resolve without location", "/resolve/", dict(status=302), 1, ["without a Location"]),
         ("storage 403 stays", "^/repos/", dict(status=403, times=99), 1, ["status 403"]),
     ]
@@ -110,6 +192,7 @@ def test_answers_that_say_no(tmp):
     return f"{len(cases)} cases"
 
 
+@case(2, 8, 9, 11, 12, 29, 35)
 def test_contents_that_are_wrong(tmp):
     HUB.add("model", MODEL, FILES)
     storage, small = "^/repos/", "/resolve-cache/.*/tokenizer.json"
@@ -127,13 +210,25 @@ def test_contents_that_are_wrong(tmp):
         ("range start", storage, dict(headers={"Content-Range": "bytes 1-4194304/9000001"}), 0, []),
         ("range total", storage, dict(headers={"Content-Range": "bytes 0-4194303/9"}), 0, []),
         ("range words", storage, dict(headers={"Content-Range": "everything"}), 0, []),
+        ("range of parts", storage, dict(headers={"Content-Range": None, "Content-Type": "multipart/byteranges; boundary=x"}), 0, []),
+        ("chunks", storage, dict(chunked=True, times=99), 0, []),
+        ("chunks cut", storage, dict(chunked=True, cut=100_000, times=2), 0, []),
+        ("no length, no ranges", storage, dict(ignore_range=True, headers={"Content-Length": None, "Connection": "close"}, times=99), 0, []),
+        ("longer than it is", storage, dict(extra=1, times=99), 1, ["more bytes came"]),
+        ("longer, no ranges", storage, dict(extra=5000, ignore_range=True, times=99), 1, ["more bytes came"]),
+        ("small longer", small, dict(extra=3, times=99), 1, ["more bytes came"]),
+        ("no length and short", storage, dict(extra=1, cut=1000, times=2), 0, []),
+        ("length of the redirect", "/resolve/.*safetensors", dict(headers={"X-Linked-Size": "1"}, times=99), 0, []),
         ("gzip", storage, dict(headers={"Content-Encoding": "gzip"}, times=99), 1, ["gzip"]),
+        ("small gzip", small, dict(gzip=True, times=99), 1, ["gzip"]),
         ("expired", storage, dict(status=403), 0, []),
         ("expired twice", storage, dict(status=400, times=2), 0, []),
         ("small etag", small, dict(headers={"ETag": '"%s"' % ("0" * 40)}), 0, []),
         ("small commit", small, dict(headers={"X-Repo-Commit": "0" * 40}, times=99), 1, ["another commit"]),
         ("small length", small, dict(headers={"Content-Length": "1"}, times=99), 1, []),
         ("linked etag", "/resolve/.*/tokenizer.json", dict(status=200, body="{}", times=99, headers={"X-Repo-Commit": "SHA", "X-Linked-ETag": '"../../evil"'}), 1, ["ETag"]),
+        ("commit", "/resolve/.*/tokenizer.json", dict(headers={"X-Repo-Commit": "../../../../evil"}, times=99), 1, ["another commit"]),
+        ("linked etag first", "/resolve-cache/.*/tokenizer.json", dict(headers={"ETag": '"of-its-own-kind"'}, times=99), 0, []),
         ("weak etag", "/resolve/.*/tokenizer.json", dict(status=200, body="{}", headers={"X-Repo-Commit": "SHA", "ETag": 'W/"9E26DFEEB6E641A33DAE4961196235BDB965B21B"'}), 0, []),
         ("direct answer", "/resolve/.*/tokenizer.json", dict(status=200, body="{}", headers={"X-Repo-Commit": "SHA", "ETag": "9e26dfeeb6e641a33dae4961196235bdb965b21b"}), 0, []),
     ]
@@ -144,6 +239,7 @@ def test_contents_that_are_wrong(tmp):
     return f"{len(cases)} cases"
 
 
+@case(10)
 def test_cut_resumes_at_the_byte(tmp):
     fresh()
     HUB.add("model", MODEL, FILES)
@@ -160,6 +256,7 @@ def hostile_names():
             "a\x00b", "x" * 256, "/".join(["d"] * 3000), ""]
 
 
+@case(1, 20)
 def test_hostile_names(tmp):
     HUB.add("model", MODEL, FILES)
     n = 0
@@ -180,6 +277,7 @@ def test_hostile_names(tmp):
     return f"{n + 1} names"
 
 
+@case(2)
 def test_bad_arguments(tmp):
     for repo in ("../x", "a/b/c", "a--b/c", "a/b.git", "/a", "a b"):
         assert pull(tmp, repo=repo).returncode == 1, repo
@@ -187,6 +285,7 @@ def test_bad_arguments(tmp):
         assert pull(tmp, "--revision", rev).returncode == 1, rev
 
 
+@case(3)
 def test_planted_links(tmp):
     fresh()
     HUB.add("model", MODEL, FILES)
@@ -219,6 +318,7 @@ def test_planted_links(tmp):
     assert (outside / "victim").read_text() == "mine"
 
 
+@case(10)
 def test_partial_files(tmp):
     """Garbage, a longer file, a good prefix: all end in the right bytes."""
     HUB.add("model", MODEL, FILES)
@@ -236,6 +336,7 @@ def test_partial_files(tmp):
     return "5 cases"
 
 
+@case(5, 6)
 def test_redirects_and_the_token(tmp):
     """The API led to another origin: followed, without the token."""
     fresh()
@@ -248,6 +349,7 @@ def test_redirects_and_the_token(tmp):
     check_no_secret(p.stderr)
 
 
+@case(34)
 def test_renamed_repository(tmp):
     fresh()
     HUB.add("model", MODEL, FILES)
@@ -262,6 +364,7 @@ def test_renamed_repository(tmp):
 
 # ---- signals and disks ----
 
+@case(38)
 def test_sigint(tmp):
     fresh()
     HUB.add("model", MODEL, FILES)
@@ -278,6 +381,7 @@ def test_sigint(tmp):
     check_files(pull(tmp), NEEDED)
 
 
+@case(13)
 def test_full_disk(tmp):
     """Too small from the start, and filled by somebody else in the middle."""
     fresh()
@@ -309,6 +413,7 @@ def test_full_disk(tmp):
     return "2 cases"
 
 
+@case(37)
 def test_permissions(tmp):
     fresh()
     HUB.add("model", MODEL, FILES)
@@ -321,6 +426,7 @@ def test_permissions(tmp):
         assert stat.S_IMODE(blob.stat().st_mode) == 0o640, blob
 
 
+@case(10)
 def test_kill(tmp):
     """50 kills at random moments of a pull; each rerun completes with identical bytes and asks for no byte twice."""
     fresh()
