@@ -20,8 +20,7 @@ enum {
     MOST_BODY = 64 << 20,       /* in memory, when the request names no limit */
     MOST_ERROR_BODY = 64 << 10, /* kept of a reply that is not 2xx */
     MOST_IGNORED = 1 << 20,     /* read of one, before the connection is given up */
-    MOST_HEADERS =
-        256 << 10, /* bytes of one reply; libcurl itself ends at 300 kB, with another error */
+    MOST_HEADERS = 256 << 10,   /* bytes of one reply; libcurl itself gives up at 300 kB */
     CONNECT_SECONDS = 10,
     SLOWEST = 64, /* bytes/s below which a connection counts as silent */
 };

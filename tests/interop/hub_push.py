@@ -1,6 +1,6 @@
 """qkengine push against the Hub of tests/hub: what readers get, what is sent, that nobody's rows are lost, who may.
 
-The last line counts the cases of the edge-case list in design/hub.md, section 14, that a test here is about.
+Which edge cases each test is about: tests/hub/cases.py.
 """
 import hashlib
 import json
@@ -13,11 +13,12 @@ import sys
 import time
 
 from push_common import (HUB, READ_TOKEN, REPO, ROOT, SAID, SMALL, TEMP, TOKEN, assert_holds, assert_union,
-                         capture, case, commits, download, engine, environment, finish, local_tree,
+                         capture, commits, download, engine, environment, finish, local_tree,
                          make_workspace, no_token_was_printed, push, pushed, refused, requests, rows_of, small,
                          texts)  # first: it sets the environment of the readers
 
 import pyarrow.parquet as pq
+from hub.cases import case
 
 
 # ---- what readers get ----
@@ -537,4 +538,4 @@ def test_no_token_was_printed(_):
 TESTS = [test for name, test in globals().copy().items() if name.startswith("test_")]
 
 if __name__ == "__main__":
-    sys.exit(finish("hub push", TESTS))
+    sys.exit(finish("hub push", "hub_push", TESTS))

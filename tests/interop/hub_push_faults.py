@@ -1,7 +1,8 @@
 """qkengine push under faults: signals, SIGKILL, files that change, and each kind of failure at each kind of request.
 
-The last line counts the cases of the edge-case list in design/hub.md, section 14, that a test here is about.
+Which edge cases each test is about: tests/hub/cases.py.
 """
+import concurrent.futures
 import fcntl
 import os
 import random
@@ -12,8 +13,10 @@ import sys
 import time
 
 from push_common import (FAST, HUB, REPO, ROOT, SAID, SMALL, TEMP, TOKEN, assert_holds, assert_union, capture,
-                         case, commits, engine, environment, finish, local_tree, no_token_was_printed, push,
+                         commits, engine, environment, finish, local_tree, no_token_was_printed, push,
                          pushed, refused, requests, small)  # first: it sets the environment of the readers
+from hub.cases import FAULTS, case, pair
+from hub.fixture import Fixture
 
 
 # ---- interruptions ----
@@ -160,50 +163,139 @@ KINDS = {
     "put": ("PUT", "/put/"), "part": ("PUT", "/part/"), "completion": ("POST", "/_lfs/complete"),
     "verify": ("POST", "/_lfs/verify"), "commit": ("POST", "/commit/b$"),
 }
+MERGING = {   # what is fetched when the branch has other rows
+    "merged file": ("GET", r"/resolve/.*l00h00q/data.parquet"), "merged small file": ("GET", "/resolve-cache/.*manifest.json"),
+    "merged large file": ("GET", "^/repos/"),
+}
+NO_BODY = ("put", "part", "verify")   # replies without a body end within their headers instead
+STORED = ("put", "part", "merged large file")
 PASSING = {   # faults after which the same push must succeed
-    "drop": {"drop": True}, "reset": {"drop": "reset"}, "lost reply": {"after": "drop"}, "cut reply": {"cut": 1},
-    "429 window": {"status": 429, "headers": {"RateLimit": '"api";r=0;t=1'}},
-    "429 retry-after": {"status": 429, "headers": {"Retry-After": "1"}}, "429": {"status": 429},
-    "500": {"status": 500}, "503": {"status": 503}, "504": {"status": 504},
+    "refused": {"redirect": "http://127.0.0.1:9/"}, "drop": {"drop": True}, "reset": {"drop": "reset"},
+    "lost reply": {"after": "drop"}, "reset in the body": {"cut": 1, "reset": True}, "truncated": {"cut": 1},
+    "429 RateLimit": {"status": 429, "headers": {"RateLimit": '"api";r=0;t=1'}},
+    "429 Retry-After": {"status": 429, "headers": {"Retry-After": "1"}}, "429": {"status": 429},
+    "500": {"status": 500}, "503": {"status": 503}, "504": {"status": 504}, "slow loris": {"drip": 0.03},
 }
 ENDING = {    # faults that may end it, with a message; the next push must succeed
     "401": {"status": 401}, "403": {"status": 403}, "404": {"status": 404}, "409": {"status": 409}, "412": {"status": 412},
     "413": {"status": 413}, "html": {"html": True}, "garbage": {"status": 200, "body": "{]", "type": "application/json"},
-    "loop": {"redirect": "loop"},
+    "loop": {"redirect": "loop", "times": -1}, "other host": {"redirect": "STORAGE/elsewhere"},
+}
+NO_ETAG, NOT_SIGNED, NO_DIGEST = "no ETag is read", "its URL is not signed", "no digest is read"
+ZEROS = "0" * 40
+EXPIRED = {"status": 403, "body": "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"}
+WRONG_ETAG = {"part": {"headers": {"ETag": '"of other bytes"'}}}
+WRONG_SHA = {
+    "repository": {"json": {"sha": ZEROS}}, "branch head": {"json": {"sha": ZEROS}},
+    "main tree": {"status": 200, "body": '[{"type":"file","path":".gitattributes","size":46,"oid":"%s"}]' % ZEROS},
+    "front page": {"json": {"commitOid": ZEROS}}, "commit": {"json": {"commitOid": ZEROS}},
+    "batch": {"json": {"objects": [{"oid": "0" * 64, "size": 1}]}},
+    "put": {"status": 400, "body": "<Error><Code>BadDigest</Code></Error>"}, "part": {"status": 400, "body": "BadDigest"},
+    "completion": {"status": 400, "body": "sha256 mismatch"}, "verify": {"status": 404, "body": "object not uploaded"},
+    "merged small file": {"corrupt": True}, "merged large file": {"corrupt": True},
 }
 
 
-@case(8, 18, 30, 38)
+def push_cases(kind, storage):
+    """{fault: what the server does}; a text: why there is no such thing."""
+    cases = {**PASSING, **ENDING}
+    if kind in NO_BODY:
+        cases.update({"reset in the body": {"torn": 20}, "truncated": {"torn": 45}})
+    cases["other host"] = {"redirect": storage + "/elsewhere"}
+    cases["wrong ETag"] = WRONG_ETAG.get(kind, NO_ETAG)
+    cases["wrong SHA"] = WRONG_SHA.get(kind, NO_DIGEST)
+    cases["expired URL"] = EXPIRED if kind in STORED else NOT_SIGNED
+    return cases
+
+
+class Pushes:
+    """Pushes to a fixture of its own, so that several kinds of request are tried side by side."""
+
+    def __init__(self, hub, folder, kind):
+        self.hub, self.folder, self.kind, self.said = hub, folder, kind, []
+
+    def push(self, final, **more):
+        environment = self.hub.environment(self.folder / "home", **{**FAST, **more})
+        done = engine(["push", final, REPO, "--branch", "b"], self.folder, env=environment, timeout=120)
+        self.said.append(done.stdout + done.stderr)
+        return done
+
+    def prepare(self, before):
+        self.hub.reset()
+        in_parts = self.kind in ("part", "completion")
+        self.hub.set(multipart_threshold=2500 if in_parts else 1 << 62, chunk=1000)
+        if before:
+            done = self.push(shutil.copytree(before, self.folder / "before"))
+            assert done.returncode == 0, done.stderr
+            shutil.rmtree(self.folder / "before")
+
+    def once(self, name, fault, before, source, want):
+        """One push with a fault, one without; the exit status of the first."""
+        self.prepare(before)
+        final = shutil.copytree(source, self.folder / "final")
+        method, match = {**KINDS, **MERGING}[self.kind]
+        self.hub.fault(method=method, match=match, **fault)
+        first = self.push(final, **({"HF_HUB_DOWNLOAD_TIMEOUT": "1"} if name == "slow loris" else {}))
+        where = self.kind, name, first.returncode, first.stderr
+        assert any(r.get("fault") for r in self.hub.log()), (where, "the fault was not met")
+        assert not self.hub.leaks(), where
+        assert first.returncode in ((0,) if name in PASSING else (0, 1, 3)), where
+        assert first.returncode == 0 or "error" in first.stderr, where
+        assert first.returncode != 3 or "to go on: qkengine push" in first.stderr, where
+        if name.isdigit() and first.returncode:
+            assert f"status {name}" in first.stderr, where
+        if first.returncode:
+            self.hub.clear()
+            second = self.push(final)
+            assert second.returncode == 0, (where, second.stderr)
+        assert self.hub.tree(REPO, "b") == want, where
+        history = [r for r in self.hub.log("/commit/b") if "fault" not in r]
+        assert len(history) <= 4, (where, history)
+        shutil.rmtree(final)
+        return first.returncode
+
+
+def faults_at(folder, kind, before, source):
+    folder.mkdir()
+    with Fixture() as hub:
+        pushes, ended = Pushes(hub, folder, kind), {}
+        pushes.prepare(before)
+        undisturbed = shutil.copytree(source, folder / "undisturbed")
+        assert pushes.push(undisturbed).returncode == 0
+        want = hub.tree(REPO, "b")
+        for name, fault in push_cases(kind, hub.addresses["storage"]).items():
+            ended[name] = "- " + fault if isinstance(fault, str) else pushes.once(name, fault, before, source, want)
+    return ended, pushes.said
+
+
+def try_all(folder, kinds, before, source):
+    """Records the pairs; {exit status: how many}."""
+    statuses = {}
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        runs = {kind: pool.submit(faults_at, folder / kind, kind, before, source) for kind in kinds}
+    for kind, run in runs.items():
+        ended, said = run.result()
+        SAID.extend(said)
+        for fault, how in ended.items():
+            print("DEBUG", kind, fault, how)
+            if fault in FAULTS:
+                pair("push: " + kind, fault, how if isinstance(how, str) else f"status {how}" if how else "retried")
+            if not isinstance(how, str):
+                statuses[how] = statuses.get(how, 0) + 1
+    return f"{sum(statuses.values())} faults at {len(kinds)} kinds of request; exit statuses {statuses}"
+
+
+@case(8, 18, 29, 30, 38)
 def test_faults_at_every_request(folder):
     source = small(folder / "source")
     (source / "big.bin").write_bytes(b"\0" * 3000)
-    statuses = {}
-    for kind, (method, match) in KINDS.items():
-        for name, fault in {**PASSING, **ENDING}.items():
-            HUB.reset()
-            HUB.set(multipart_threshold=2500 if kind in ("part", "completion") else 1 << 62, chunk=1000)
-            final = shutil.copytree(source, folder / "final")
-            HUB.fault(method=method, match=match, **fault)
-            first = push(final, "--branch", "b")
-            hit = [r for r in HUB.log() if r.get("fault")]
-            assert hit, (kind, name)
-            statuses[first.returncode] = statuses.get(first.returncode, 0) + 1
-            if name in PASSING:
-                assert first.returncode == 0, (kind, name, first.stderr)
-            assert first.returncode in (0, 1, 3), (kind, name, first.returncode, first.stderr)
-            assert first.returncode == 0 or "error" in first.stderr, (kind, name, first.stderr)
-            if first.returncode == 3:
-                assert "to go on: qkengine push" in first.stderr, (kind, name, first.stderr)
-            if first.returncode:
-                pushed(final, "--branch", "b")
-            assert HUB.tree(REPO, "b").keys() - {".gitattributes"} == set(local_tree(source)), (kind, name)
-            assert_holds(final, "b")
-            want = 4 if (kind, name) == ("commit", "413") else 3   # that one is split
-            assert len(commits("b")) == want, (kind, name, commits("b"))
-            assert not HUB.leaks(), (kind, name)
-            shutil.rmtree(final)
-    total = len(KINDS) * (len(PASSING) + len(ENDING))
-    return f"{total} faults ({len(KINDS)} requests, {len(PASSING) + len(ENDING)} faults); exit statuses {statuses}"
+    return try_all(folder, KINDS, None, source)
+
+
+@case(8, 9, 12, 29)
+def test_faults_at_every_request_of_a_merge(folder):
+    before, source = capture(folder / "before", 0, 4, *SMALL), capture(folder / "source", 2, 6, *SMALL)
+    return try_all(folder, MERGING, before, source)
 
 
 def test_lasting_faults_end_in_time(folder):
@@ -235,4 +327,4 @@ def test_no_token_was_printed(_):
 TESTS = [test for name, test in globals().copy().items() if name.startswith("test_")]
 
 if __name__ == "__main__":
-    sys.exit(finish("hub push faults", TESTS))
+    sys.exit(finish("hub push faults", "hub_push_faults", TESTS))
