@@ -53,7 +53,7 @@ def case(*numbers):
 
 
 def pair(kind, fault, ended):
-    """A fault at a kind of request was checked; `ended` is a word: "retried", "status 1", or "-" and why not."""
+    """A fault at a kind of request was checked; `ended` is a word: "retried", "status 1", or "- " and why it cannot be."""
     assert fault in FAULTS, fault
     _pairs.setdefault(kind, {})[fault] = ended
 

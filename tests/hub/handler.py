@@ -80,7 +80,8 @@ class Handler(BaseHTTPRequestHandler):
         self.request_id = "Root=1-" + uuid.uuid4().hex
         url = urlsplit(self.path)
         self.route, self.query = url.path, parse_qs(url.query, keep_blank_values=True)
-        self.fault = None
+        self.fault = self.held = None
+        self.holding = False
         self.record = {"origin": self.origin, "method": self.command, "path": self.path,
                        "headers": dict(self.headers.items()), "status": None}
         self.body_read = False
@@ -158,8 +159,21 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
         self.connection.close()
 
+    def send_after(self, work, *arguments):
+        """Does work under the lock; its reply, however slow, is sent after that."""
+        self.holding = True
+        try:
+            with self.state.lock:
+                work(*arguments)
+        finally:
+            self.holding = False
+        self.send(*self.held)
+
     def send(self, status, body=b"", headers=None, kind=None):
         """A reply whose body is bytes, or an object that becomes JSON."""
+        if self.holding:
+            self.held = status, body, headers, kind
+            return
         fault = self.fault or {}
         if isinstance(body, (dict, list)):
             if fault.get("json") and isinstance(body, dict):

@@ -146,6 +146,32 @@ def test_what_is_never_sent(folder):
     assert (final / ".qkengine/snapshot.json").exists() and len(commits()) == 2
 
 
+@case(43)
+def test_folders_of_others_are_left_alone(folder):
+    """A run does not clear a folder that is not its own, by whatever name; a push changes nothing but its own state."""
+    make_workspace(folder)
+    mine = folder / "mine"
+    (mine / "final").mkdir(parents=True)
+    (mine / "final/thesis.txt").write_text("ten years of work")
+    (folder / "link").symlink_to(mine)
+    for root in ("mine", "link", "mine/final/..", "mine/final"):
+        engine(["run", "config.yaml", "--quiet", "--set", f"output.data_root={root}"], folder)
+        assert (mine / "final/thesis.txt").read_text() == "ten years of work", root
+    theirs = folder / "theirs/final/l00h00q/data.parquet"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"PAR1 theirs")
+    done = engine(["run", "config.yaml", "--quiet", "--set", "output.data_root=theirs", "--set", "output.layout=branch"], folder)
+    assert done.returncode == 1 and "another program wrote them" in done.stderr, done.stderr
+    assert theirs.read_bytes() == b"PAR1 theirs"
+    HUB.reset()
+    final = small(folder / "out-final")
+    before = local_tree(final)
+    pushed(final)
+    assert local_tree(final) == before
+    assert {p.name for p in final.iterdir()} - {".qkengine"} == {p.split("/")[0] for p in before}
+
+
+@case(42)
 def test_gitignore_and_stale_files(folder):
     from huggingface_hub import HfApi
     HUB.reset()
@@ -209,10 +235,20 @@ def test_batch_replies(folder):
     HUB.set(verify=False, preupload_oid=False)
     pushed(final)
     assert_holds(final)
+    # More objects than were asked for, and a verify address elsewhere: no token goes there.
+    (final / "l00h00q/data.parquet").write_bytes(b"PAR1 and more")
+    oid = hashlib.sha256(b"PAR1 and more").hexdigest()
+    away = HUB.addresses["storage"] + "/verify"
+    HUB.fault(match="objects/batch", json={"objects": [{"oid": "f" * 64, "size": 1}, {"oid": oid, "size": 13, "actions": {
+        "upload": {"href": HUB.url + "/_lfs/verify/dataset/x"}, "verify": {"href": away}}}, {"oid": oid, "size": 14}, 7, None]})
+    HUB.fault(method="PUT", match="/_lfs/verify/dataset/x", status=200, body="")
+    HUB.set(verify=True)
+    pushed(final)   # the storage says no; what it is for is asked for again
+    assert_holds(final)
+    assert [r for r in HUB.log() if r["path"] == "/verify"] and not HUB.leaks()
     canonical = "https://huggingface.co/_lfs/verify/dataset/" + REPO   # a mirror that repeats the original's addresses
     (final / "l00h00q/data.parquet").write_bytes(b"PAR1 something new")
     oid = hashlib.sha256(b"PAR1 something new").hexdigest()
-    HUB.set(verify=True)
     HUB.fault(match="objects/batch", json={"objects": [{"oid": oid, "size": 18, "actions": {
         "upload": {"href": "https://huggingface.co/nowhere"}, "verify": {"href": canonical}}}]})
     HUB.fault(method="PUT", match="/nowhere", status=403)

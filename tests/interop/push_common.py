@@ -24,6 +24,7 @@ import pyarrow.parquet as pq  # noqa: E402
 REPO = "tester/captures"
 SMALL = ["capture.layers=[0]", "capture.heads=[0]"]
 FAST = {"QKENGINE_RETRY_MS": "2"}
+FULL = "--full" in sys.argv   # more rounds of what is random
 SAID = []   # everything that qkengine printed: no token may be in it
 
 
@@ -154,7 +155,7 @@ def no_token_was_printed():
 
 def finish(title, suite, tests):
     """Runs those that the command line names, or all; the exit status."""
-    chosen = sys.argv[1:]
+    chosen = [a for a in sys.argv[1:] if not a.startswith("--")]
     status = main(title, [t for t in tests if not chosen or any(w in t.__name__ for w in chosen)])
     cases.say()
     if not chosen:
