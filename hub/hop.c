@@ -1,7 +1,6 @@
 /* See hop.h. */
 #include "hub/hop.h"
 
-#include <ctype.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -91,35 +90,6 @@ static size_t stop(qk_http *h, qk_http_failure failure)
     return 0;
 }
 
-/* A header that came before under the same name gets the value behind a comma. */
-static void add_header(qk_http_reply *reply, const char *name, size_t n, const char *value,
-                       size_t n_value)
-{
-    qk_buf lower = {0};
-    for (size_t i = 0; i < n; i++)
-        qk_buf_add_byte(&lower, (uint8_t)tolower((unsigned char)name[i]));
-    qk_buf joined = {0};
-    const char *before = qk_http_header(reply, qk_buf_str(&lower));
-    if (before) {
-        qk_buf_addf(&joined, "%s, ", before);
-        /* The newest copy must be found first. */
-        qk_buf rest = reply->headers;
-        reply->headers = (qk_buf){0};
-        for (const char *at = (char *)rest.data, *end = at + rest.size; at < end;) {
-            const char *v = at + strlen(at) + 1, *next = v + strlen(v) + 1;
-            if (strcmp(at, (char *)lower.data) != 0)
-                qk_buf_add(&reply->headers, at, (size_t)(next - at));
-            at = next;
-        }
-        qk_buf_free(&rest);
-    }
-    qk_buf_add(&joined, value, n_value);
-    qk_buf_add(&reply->headers, lower.data, lower.size + 1);
-    qk_buf_add(&reply->headers, qk_buf_str(&joined), joined.size + 1);
-    qk_buf_free(&lower);
-    qk_buf_free(&joined);
-}
-
 /* 1xx replies, proxies and redirects send several blocks: only the last counts. */
 static size_t on_header(char *line, size_t size, size_t count, void *context)
 {
@@ -136,12 +106,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
         qk_fail(h->err, QK_ERR_FORMAT, NULL, "the headers of the reply never end");
         return stop(h, QK_HTTP_FORBIDDEN);
     }
-    const char *colon = memchr(line, ':', n);
-    if (!colon || memchr(line, 0, n)) return size * count;
-    const char *value = colon + 1, *end = line + n;
-    while (value < end && (*value == ' ' || *value == '\t')) value++;
-    while (end > value && (end[-1] == ' ' || end[-1] == '\t')) end--;
-    add_header(h->reply, line, (size_t)(colon - line), value, (size_t)(end - value));
+    qk_http_add_header(h->reply, line, n);
     return size * count;
 }
 
