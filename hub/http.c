@@ -13,8 +13,9 @@ enum { MOST_HOPS = 5 };
 
 const char *qk_http_header(const qk_http_reply *reply, const char *name)
 {
-    const char *at = (const char *)reply->headers.data, *end = at + reply->headers.size;
-    while (at && at < end) {
+    const char *at = (const char *)reply->headers.data;
+    const char *end = at ? at + reply->headers.size : NULL;
+    while (at < end) {
         const char *value = at + strlen(at) + 1;
         if (!strcmp(at, name)) return value;
         at = value + strlen(value) + 1;
@@ -137,6 +138,13 @@ static qk_status all_hops(qk_http *http, const qk_http_request *q, qk_hop *hop,
                           qk_http_reply *reply, qk_error *err)
 {
     const qk_hub *hub = qk_http_hub(http);
+    char *origin = qk_url_origin(q->url); /* addresses of uploads come from a server, too */
+    bool is_web = origin != NULL;
+    free(origin);
+    if (!is_web) {
+        qk_fail(err, QK_ERR_FORMAT, NULL, "this is no web address");
+        return refuse(reply, q->url, err);
+    }
     for (int hops = 0;; hops++) {
         if (choose_token(hub, q, hop, err) != QK_OK) {
             reply->failure = QK_HTTP_FORBIDDEN;
