@@ -229,7 +229,7 @@ class Handler(BaseHTTPRequestHandler):
         left, first = fault.get("cut"), True
         for piece in pieces:
             if first and fault.get("corrupt") and piece:
-                piece = bytes([piece[0] ^ 0xFF]) + piece[1:]
+                piece = bytes([piece[0] ^ 0xFF]) + bytes(piece[1:])
             first = False
             if left is not None:
                 piece = piece[:left]
