@@ -98,7 +98,9 @@ qk_status __wrap_qk_hop_run(qk_http *http, const qk_http_request *q, const qk_ho
 {
     (void)http;
     QK_ASSERT(!hop->send_token || qk_url_same_origin(hop->url, hub.endpoint));
-    QK_ASSERT(!strncmp(hop->url, "https://", 8) || !strncmp(hop->url, "http://", 7));
+    char *origin = qk_url_origin(hop->url); /* NULL: no web address */
+    QK_ASSERT(origin);
+    free(origin);
     pthread_mutex_lock(&script.mutex);
     QK_ASSERT(++script.requests < 100000);
     const uint8_t *at = script.at, *end = at ? memchr(at, 1, (size_t)(script.end - at)) : NULL;
