@@ -44,8 +44,7 @@ qk_status qk_push_snapshot_read(const char *state, const char *folder, qk_push_f
         qk_warn("%s: cannot be read, all files are hashed again", path);
     const qk_json *list = qk_json_get(root, "files");
     bool named = list && list->type == QK_JSON_T_OBJECT;
-    for (const qk_json *f = named ? list->first : NULL; f; f = f->next)
-        add_known(files, folder, f);
+    for (const qk_json *f = named ? list->first : NULL; f; f = f->next) add_known(files, folder, f);
     qk_arena_free(&arena);
     free(path);
     return QK_OK;
