@@ -34,6 +34,8 @@ FAULTS = ["refused", "reset in the body", "truncated", "429", "429 Retry-After",
           "slow loris", "wrong ETag", "wrong SHA", "expired URL", "401", "403", "404", "409", "412", "other host", "loop",
           "garbage"]
 
+LEGEND = "r: asked again, done; 0: done all the same; 1, 3: that exit status, done by the next run; -: cannot be"
+
 _passed = {}   # number of a case -> tests about it
 _pairs = {}    # kind of request -> fault -> how it ended, or why there is no such thing
 
@@ -53,7 +55,7 @@ def case(*numbers):
 
 
 def pair(kind, fault, ended):
-    """A fault at a kind of request was checked; `ended` is a word: "retried", "status 1", or "- " and why it cannot be."""
+    """A fault at a kind of request was checked; `ended` is a word: "retried", "done", "status 1", or "- " and why it cannot be."""
     assert fault in FAULTS, fault
     _pairs.setdefault(kind, {})[fault] = ended
 
@@ -87,12 +89,11 @@ def print_cases(suites):
 
 def print_pairs(suites):
     """Returns the number of holes."""
-    holes, reasons, counts = [], [], {}
+    holes, reasons, checked = [], [], 0
     for suite, kept in suites.items():
         if not kept["pairs"]:
             continue
-        print(f"{suite}: each fault at each kind of request (r: tried again and done, 0: done, 1 and 3: that exit status and "
-              "done by the next run, -: cannot be)")
+        print(f"{suite}: each fault at each kind of request; {LEGEND}")
         width = max(map(len, kept["pairs"]))
         for row in range(max(map(len, FAULTS))):
             print(" " * width, " ".join(f.rjust(max(map(len, FAULTS)))[row] for f in FAULTS).rstrip())
@@ -104,11 +105,12 @@ def print_pairs(suites):
                     holes.append(f"{suite}: {fault} at {kind}")
                 elif how.startswith("- "):
                     reasons.append((how[2:], f"{fault} at {kind}"))
-                marks.append("?" if how is None else {"retried": "r"}.get(how, how[0] if how[0] == "-" else how[-1]))
-                counts[how and how[0] != "-"] = counts.get(how and how[0] != "-", 0) + 1
+                else:
+                    checked += 1
+                marks.append({None: "?", "retried": "r", "done": "0", "status 1": "1", "status 3": "3"}.get(how, "-"))
             print(kind.ljust(width), " ".join(marks))
     for why in dict.fromkeys(r for r, _ in reasons):
         print(f"  - {why}: {', '.join(where for r, where in reasons if r == why)}")
-    print(f"faults at requests: {counts.get(True, 0)} pairs checked, {len(reasons)} cannot be, {len(holes)} holes"
+    print(f"faults at requests: {checked} pairs checked, {len(reasons)} cannot be, {len(holes)} holes"
           + (f": {'; '.join(holes)}" if holes else ""))
     return len(holes)

@@ -4,6 +4,7 @@ Each fault ends with a look at the whole cache (every blob has the digest that i
 the identical bytes. --full: 50 SIGKILLs instead of 20, and what takes its time.
 """
 import concurrent.futures
+import errno
 import hashlib
 import json
 import os
@@ -529,6 +530,74 @@ def test_full_disk(tmp):
         finally:
             subprocess.run(["umount", str(disk)])
     return "2 cases"
+
+
+DISK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static int fails(const char *what)
+{
+    if (strcmp(getenv("DISK_FAILS"), what)) return 0;
+    errno = atoi(getenv("DISK_ERRNO"));
+    return 1;
+}
+ssize_t pwrite(int fd, const void *bytes, size_t n, off_t at)
+{
+    static ssize_t (*real)(int, const void *, size_t, off_t);
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "pwrite");
+    return at > 5000000 && fails("write") ? -1 : real(fd, bytes, n, at);
+}
+int fsync(int fd)
+{
+    static int (*real)(int);
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "fsync");
+    return fails("fsync") ? -1 : real(fd);
+}
+int renameat(int from, const char *old, int to, const char *new)
+{
+    static int (*real)(int, const char *, int, const char *);
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "renameat");
+    return fails("rename") ? -1 : real(from, old, to, new);
+}
+int symlinkat(const char *target, int to, const char *new)
+{
+    static int (*real)(const char *, int, const char *);
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "symlinkat");
+    return fails("link") ? -1 : real(target, to, new);
+}
+"""
+
+
+@case(13)
+def test_disk_that_refuses(tmp):
+    """No space, or no quota, at each kind of write; and too little of it from the start."""
+    HUB.add("model", MODEL, FILES)
+    (tmp / "disk.c").write_text(DISK)
+    if subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp / "disk.so", tmp / "disk.c", "-ldl"], capture_output=True).returncode:
+        return "SKIPPED: no C compiler"
+    for what in ("write", "fsync", "rename", "link"):
+        for code in (errno.ENOSPC, errno.EDQUOT):
+            fresh()
+            home = tmp / f"{what} {code}"
+            env = HUB.env(home, LD_PRELOAD=str(tmp / "disk.so"), DISK_FAILS=what, DISK_ERRNO=str(code))
+            p = pull(home, *ALL, env=env, cwd=tmp)
+            assert p.returncode == 3 and "disk is full" in p.stderr, (what, code, p.returncode, p.stderr)
+            assert not cache_problems(home)
+            if what in ("write", "fsync"):   # what was written would only be in the way
+                large = hashlib.sha256(FILES["model.safetensors"]).hexdigest()
+                assert not (home / f"hub/models--me--model/blobs/{large}.qk.incomplete").exists(), what
+            check_files(pull(home, *ALL, cwd=tmp))
+            assert not cache_problems(home) and not list(home.glob("hub/*/blobs/*.incomplete"))
+    fresh()
+    HUB.fault("/tree/", status=200, body=json.dumps([dict(type="file", path=p, size=1 << 49, oid=c * 40) for p, c in ("aa", "bb")]))
+    p = pull(tmp / "huge", *ALL, cwd=tmp)
+    assert p.returncode == 3 and "are needed" in p.stderr and not HUB.log("storage"), p.stderr
+    return "9 cases"
 
 
 @case(37)

@@ -120,8 +120,9 @@ def test_kill_at_50_random_moments(folder):
     start = time.monotonic()
     pushed(shutil.copytree(source, folder / "undisturbed"))
     duration, want = time.monotonic() - start, HUB.tree(REPO)
-    killed = partly = 0
-    for i in range(50):
+    killed = partly = i = 0
+    while killed < 50 and i < 150:   # those that were done before do not count
+        i += 1
         slow()
         final = shutil.copytree(source, folder / f"f{i}")
         process = subprocess.Popen([ROOT / "qkengine", "push", final, REPO], env=environment(), stderr=subprocess.DEVNULL)
@@ -136,7 +137,7 @@ def test_kill_at_50_random_moments(folder):
         assert HUB.tree(REPO) == want, i
         assert local_tree(final) == local_tree(source)
         shutil.rmtree(final)
-    assert killed >= 30 and partly >= 3, (killed, partly)
+    assert killed == 50 and partly >= 3, (killed, partly)
     return f"{killed} pushes killed, {partly} of them between two commits"
 
 
@@ -149,8 +150,9 @@ def test_kill_while_merging(folder):
     start = time.monotonic()
     pushed(shutil.copytree(more, folder / "undisturbed"))
     duration, want = time.monotonic() - start, HUB.tree(REPO)
-    killed = 0
-    for i in range(50 if FULL else 20):
+    wanted, killed, i = 50 if FULL else 20, 0, 0
+    while killed < wanted and i < 3 * wanted:
+        i += 1
         HUB.reset()
         pushed(base)
         final = shutil.copytree(more, folder / f"f{i}")
@@ -161,7 +163,7 @@ def test_kill_while_merging(folder):
         pushed(final)
         assert HUB.tree(REPO) == want, i
         shutil.rmtree(final)
-    assert killed >= (25 if FULL else 10)
+    assert killed == wanted, killed
     assert_union(folder / "cache", *kept)
     return f"{killed} pushes killed"
 
@@ -305,7 +307,8 @@ def try_all(folder, kinds, before, source):
         SAID.extend(said)
         for fault, how in ended.items():
             if fault in FAULTS:
-                pair("push: " + kind, fault, how if isinstance(how, str) else f"status {how}" if how else "retried")
+                done = "retried" if fault in PASSING else "done"
+                pair("push: " + kind, fault, how if isinstance(how, str) else f"status {how}" if how else done)
             if not isinstance(how, str):
                 statuses[how] = statuses.get(how, 0) + 1
     return f"{sum(statuses.values())} faults at {len(kinds)} kinds of request; exit statuses {statuses}"
