@@ -90,6 +90,33 @@ def test_new_branch_and_main(folder):
     assert_holds(other, "two")
 
 
+def test_from_the_hub_to_the_hub(folder):
+    """Model and dataset from the Hub, the run, its push, and the rows by load_dataset, as a person would do it."""
+    from datasets import load_dataset
+    from huggingface_hub import HfApi
+    HUB.reset()
+    make_workspace(folder)
+    api = HfApi(token=TOKEN)
+    for kind, name, local in (("model", "tester/tiny", "model"), ("dataset", "tester/texts", "dataset")):
+        api.create_repo(name, repo_type=kind)
+        api.upload_folder(repo_id=name, repo_type=kind, folder_path=folder / local)
+        shutil.rmtree(folder / local)
+    counted = 0
+    for layout, branch, split in (("prefix", None, "tester_tiny"), ("branch", "smol/1", "train")):
+        settings = ["model.name=tester/tiny", "dataset.path=tester/texts", f"output.layout={layout}", f"output.data_root={layout}",
+                    f"output.hf_repo_id={REPO}", *([f"output.hf_branch={branch}"] if branch else [])]
+        done = engine(["run", "config.yaml", "--quiet", *(a for s in settings for a in ("--set", s))], folder, env=environment())
+        SAID.append(done.stderr)
+        assert done.returncode == 0, done.stderr
+        final = folder / layout / "final"
+        assert_holds(final, branch or "main")
+        path = next(final.rglob("l00h00q/data.parquet"))
+        rows = load_dataset(REPO, "l00h00q", split=split, revision=branch, token=TOKEN, cache_dir=str(folder / "cache"))
+        assert rows.to_list() == pq.read_table(path).to_pylist() and len(rows) > 0
+        counted += len(rows)
+    return f"{counted} rows"
+
+
 def test_private_and_existing(folder):
     from huggingface_hub import HfApi
     HUB.reset()
