@@ -17,7 +17,7 @@ class View:
         return self
 
     def __exit__(self, *_):
-        """The pieces of it may still be on their way: nothing to release."""
+        """Its pieces may still be on their way: nothing to release."""
 
     def seek(self, at):
         self.at = at

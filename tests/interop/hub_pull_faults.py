@@ -18,7 +18,6 @@ import time
 
 import common
 import hub_fixture
-from common import engine
 from hub.cases import FAULTS, case, pair
 from pull_common import (ALL, FILES, FULL, HUB, MODEL, NEEDED, RNG, cache_problems, check_files, check_no_secret, finish,
                          folder_files, fresh, pull)
