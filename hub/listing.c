@@ -231,6 +231,7 @@ qk_status qk_hub_list(qk_hub_listing *out, qk_http *http, const qk_repo *repo, c
     free(url);
     qk_names_free(&seen);
     qk_http_reply_free(&reply);
+    if (s != QK_OK) qk_redact(err->message, qk_http_hub(http)->token); /* names are the server's */
     if (s != QK_OK) qk_hub_listing_free(out);
     return s;
 }
