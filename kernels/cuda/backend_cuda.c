@@ -59,10 +59,12 @@ bool cuda_check(cuda_own *own, const char *doing, const char *call, int result)
     return false;
 }
 
-void cuda_drain(cuda_own *own)
+int cuda_drain(cuda_own *own)
 {
-    if (own->compute) own->driver->cuStreamSynchronize(own->compute);
-    if (own->copy) own->driver->cuStreamSynchronize(own->copy);
+    CUresult a = CUDA_SUCCESS, b = CUDA_SUCCESS;
+    if (own->compute) a = own->driver->cuStreamSynchronize(own->compute);
+    if (own->copy) b = own->driver->cuStreamSynchronize(own->copy);
+    return (int)(a ? a : b);
 }
 
 /* ---- open ---- */

@@ -54,10 +54,11 @@ static bool check(cuda_own *own, const char *doing, const char *call, int status
 {
     if (status == CUBLAS_STATUS_SUCCESS || status == SKIPPED)
         return status == CUBLAS_STATUS_SUCCESS;
+    int cause = cuda_drain(own); /* a kernel that failed before makes every later call fail */
+    if (cause) return cuda_check(own, doing, call, cause);
     qk_fail(&own->failure, QK_ERR_RESUME, "see whether cuBLAS and the driver belong together",
             "%s: %s: %s", doing, call,
             own->products->blas->cublasLtGetStatusString((cublasStatus_t)status));
-    cuda_drain(own);
     return false;
 }
 

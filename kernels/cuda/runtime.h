@@ -105,8 +105,8 @@ enum { CUDA_SKIPPED = -1 }; /* the result of a call that was not made */
 /* Keeps the error of a driver call, with what to do about it; true for CUDA_SUCCESS. */
 bool cuda_check(cuda_own *own, const char *doing, const char *call, int result);
 /* Waits for all that was queued: after a failure, which queues nothing more, and before the end, so
- * that nothing is freed that the GPU still works on. */
-void cuda_drain(cuda_own *own);
+ * that nothing is freed that the GPU still works on. CUDA_SUCCESS, or what went wrong in it. */
+int cuda_drain(cuda_own *own);
 /* "CUDA_ERROR_NO_DEVICE (no CUDA-capable device is detected)", into a static buffer per thread. */
 const char *cuda_error_text(const cuda_driver *driver, int result);
 
