@@ -260,6 +260,7 @@ static qk_status ask_modes(qk_push *p, const qk_push_files *files, change *items
     if (s == QK_OK && !is_fine(&reply))
         s = qk_reply_error(p->remote.hub, &reply, p->remote.repo, err);
     if (s == QK_OK) s = read_modes(items, n, asked, &reply.body, err);
+    if (s != QK_OK) qk_redact(err->message, p->remote.hub->token); /* it may quote the server */
     qk_http_reply_free(&reply);
     free(url);
     return s;
