@@ -14,6 +14,7 @@
 #include "hub/errors.h"
 #include "hub/lfs.h"
 #include "hub/oid.h"
+#include "hub/url.h"
 
 /* A server works on a commit in silence; this many times what is too long elsewhere: 3 minutes. */
 enum { COMMIT_PATIENCE = 18 };
