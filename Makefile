@@ -142,6 +142,18 @@ cubins:
 	@$(MAKE) --no-print-directory CUDA=1 build/cuda/make_cubins
 	@build/cuda/make_cubins build/cuda/cubins $(ARCHS)
 -include $(EMULATOR:.o=.d)
+
+# ---- on a GPU: tests/gpu/README.md; with CUDA=1 ----
+GPU_PROGRAMS := $(patsubst tests/gpu/%.c,build/cuda/tests/gpu/%,$(wildcard tests/gpu/*.c))
+$(GPU_PROGRAMS): build/cuda/tests/gpu/%: build/cuda/tests/gpu/%.o $(EMULATOR:$(B)/%=build/cuda/%) build/cuda/libqkengine.a
+	@echo '  LINK    $@'
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+build/cuda/tests/gpu/primitives.o: DEFINES += -DQK_EMULATOR
+build/cuda/tests/gpu/primitives.o: tests/gpu/primitives.cu
+.PHONY: gpu-check gpu-bench lab gpu-programs
+gpu-check gpu-bench lab: ; @tests/gpu/run.sh $@
+gpu-programs: $(GPU_PROGRAMS) $(patsubst %,build/cuda/tests/test_cuda_%,rows attention forward)
+-include $(GPU_PROGRAMS:=.d)
 # ---- end of CUDA kernels without a GPU ----
 
 # All C tests, built and run; tests/run.sh (make test) adds the goldens and the Python readers.
@@ -185,7 +197,9 @@ help:
 	  'make test      every test; installs what it needs' \
 	  'make unit      only the C tests' \
 	  'make cuda-gates  the CUDA kernels, in full, without a GPU: emulator, NVRTC, seeded bugs' \
-	  'make check     include arrows, formatting, size limits' \
+	  'make gpu-check  on a machine with a GPU: everything that only a GPU can show; SANITIZER=1' \
+  'make gpu-bench  its speed, as tables; make lab: the kernels rung by rung' \
+  'make check     include arrows, formatting, size limits' \
 	  'make bench     speed and memory, against pyarrow and transformers' \
 	  'make fuzz T=60 fuzz every parser for T seconds each' \
 	  'make install PREFIX=/usr/local'

@@ -10,9 +10,10 @@
 
 enum { LIMIT = 256 << 20 };
 
-static bool take_hex(const qk_json *v, size_t digits, char *out)
+static bool take_digest(const qk_json *v, size_t digits, char *out)
 {
-    if (!v || v->type != QK_JSON_T_STRING || v->length != digits) return false;
+    if (!v || v->type != QK_JSON_T_STRING || v->length != digits || !qk_is_digest(v->text))
+        return false;
     memcpy(out, v->text, digits + 1);
     return true;
 }
@@ -22,8 +23,9 @@ static void add_known(qk_push_files *files, const char *folder, const qk_json *f
     const qk_json *size = qk_json_get(f, "size"), *mtime = qk_json_get(f, "mtime_ns"),
                   *git = qk_json_get(f, "git");
     qk_push_file known = {.hashed = true};
-    if (!size || !mtime || !take_hex(qk_json_get(f, "sha256"), 64, known.sha256)) return;
-    if (git && git->length && !take_hex(git, 40, known.git)) return;
+    if (!size || !size->is_integer || size->integer < 0 || !mtime || !mtime->is_integer) return;
+    if (!take_digest(qk_json_get(f, "sha256"), 64, known.sha256)) return;
+    if (git && git->length && !take_digest(git, 40, known.git)) return;
     known.size = (uint64_t)size->integer;
     known.mtime = mtime->integer;
     known.name = qk_strdup(f->key);
@@ -41,7 +43,8 @@ qk_status qk_push_snapshot_read(const char *state, const char *folder, qk_push_f
     if (qk_is_file(path) && qk_json_parse_file(&arena, path, LIMIT, &root, err) != QK_OK)
         qk_warn("%s: cannot be read, all files are hashed again", path);
     const qk_json *list = qk_json_get(root, "files");
-    for (const qk_json *f = list ? list->first : NULL; f; f = f->next) add_known(files, folder, f);
+    bool named = list && list->type == QK_JSON_T_OBJECT;
+    for (const qk_json *f = named ? list->first : NULL; f; f = f->next) add_known(files, folder, f);
     qk_arena_free(&arena);
     free(path);
     return QK_OK;

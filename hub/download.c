@@ -383,7 +383,7 @@ static void wait_a_little(worker *w)
 {
     download *d = w->d;
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += 100000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
@@ -461,12 +461,22 @@ static void clean_up(download *d)
     pthread_cond_destroy(&d->changed);
 }
 
+/* Waits go by a clock that nobody sets: the wall clock may jump by hours while one lasts. */
+static void init_condition(pthread_cond_t *condition)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
 qk_status qk_download(const qk_cache *cache, const qk_repo *repo, const qk_hub_file *const *files,
                       size_t count, qk_error *err)
 {
     download d = {.cache = cache, .count = count, .started = qk_now()};
     pthread_mutex_init(&d.mutex, NULL);
-    pthread_cond_init(&d.changed, NULL);
+    init_condition(&d.changed);
     d.files = qk_zalloc(count + 1, sizeof *d.files);
     for (size_t i = 0; i < count; i++) {
         transfer *t = &d.files[i];

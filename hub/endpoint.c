@@ -30,8 +30,8 @@ static const char *const in_env_file[] = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", 
 static char *env_file_value(const qk_buf *file, const char *name)
 {
     char *found = NULL;
-    const char *line = (const char *)file->data, *end = line + file->size;
-    for (size_t n; line && line < end; line += n + 1) {
+    const char *line = (const char *)file->data, *end = line ? line + file->size : NULL;
+    for (size_t n; line < end; line += n + 1) {
         n = strcspn(line, "\r\n");
         const char *s = line + strspn(line, " \t"), *stop = line + n;
         if (!strncmp(s, "export ", 7)) s += 7 + strspn(s + 7, " \t");

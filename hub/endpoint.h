@@ -6,7 +6,7 @@
  *   HF_HOME                      ${XDG_CACHE_HOME:-~/.cache}/huggingface
  *   HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE  HF_HOME/hub
  *   HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, HF_HUB_DISABLE_SYMLINKS   1 ON YES TRUE
- *   HF_HUB_DOWNLOAD_TIMEOUT      seconds of silence, 10
+ *   HF_HUB_DOWNLOAD_TIMEOUT      seconds of silence, 10; a commit may take 18 times that
  *
  * `.env` in the working folder gives those of HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_HOME,
  * HF_HUB_CACHE and HF_HUB_OFFLINE that the environment does not have. HF_ENDPOINT is not read from

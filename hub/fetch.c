@@ -52,14 +52,16 @@ static bool is_right(fetching *f)
     return f->size == f->file->size && f->digest && qk_digest_end(f->digest, f->file);
 }
 
+/* QK_OK and not *right: other bytes came. *expired: the storage no longer takes the signed URL. */
 static qk_status try_once(qk_http *http, const qk_remote *r, fetching *f, bool *right,
-                          qk_error *err)
+                          bool *expired, qk_error *err)
 {
     char *url = qk_hub_resolve_url(r->hub, QK_REPO_DATASET, r->repo, r->head, f->file->path);
     qk_http_sink sink = {f, begin, data};
     qk_http_request q = {.url = url, .is_file = true, .sink = &sink};
     qk_http_reply reply = {0};
     qk_status s = qk_http_send(http, &q, &reply, err);
+    *expired = s == QK_OK && !reply.at_endpoint && reply.status / 100 == 4;
     if (s == QK_OK && qk_reply_problem(&reply) != QK_PROBLEM_NONE)
         s = qk_reply_error(r->hub, &reply, f->file->path, err);
     *right = s == QK_OK && is_right(f);
@@ -78,7 +80,11 @@ static qk_status fetch(qk_http *http, const qk_remote *r, const qk_hub_file *fil
     fetching f = {.file = file, .path = path};
     qk_status s = qk_make_dirs(parent, err);
     bool right = false;
-    for (int i = 0; i < TRIES && s == QK_OK && !right; i++) s = try_once(http, r, &f, &right, err);
+    bool again = s == QK_OK, expired = false;
+    for (int i = 0; i < TRIES && again; i++) {
+        s = try_once(http, r, &f, &right, &expired, err);
+        again = expired || (s == QK_OK && !right);
+    }
     if (s == QK_OK && !right)
         s = qk_fail(err, QK_ERR_RESUME, "run the same command again",
                     "%s: the bytes that arrive are not those of the listing", file->path);

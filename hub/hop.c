@@ -1,7 +1,6 @@
 /* See hop.h. */
 #include "hub/hop.h"
 
-#include <ctype.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,7 +19,7 @@ enum {
     MOST_BODY = 64 << 20,       /* in memory, when the request names no limit */
     MOST_ERROR_BODY = 64 << 10, /* kept of a reply that is not 2xx */
     MOST_IGNORED = 1 << 20,     /* read of one, before the connection is given up */
-    MOST_HEADERS = 512 << 10,   /* bytes of one reply */
+    MOST_HEADERS = 256 << 10,   /* bytes of one reply; libcurl itself gives up at 300 kB */
     CONNECT_SECONDS = 10,
     SLOWEST = 64, /* bytes/s below which a connection counts as silent */
 };
@@ -36,6 +35,7 @@ struct qk_http {
     qk_error *err;
     uint64_t sent, ignored;
     bool begun;      /* sink->begin was called */
+    bool has_head;   /* the empty line behind the headers came */
     bool err_is_set; /* *err says why the transfer was stopped */
     qk_http_failure failure;
 };
@@ -90,35 +90,6 @@ static size_t stop(qk_http *h, qk_http_failure failure)
     return 0;
 }
 
-/* A header that came before under the same name gets the value behind a comma. */
-static void add_header(qk_http_reply *reply, const char *name, size_t n, const char *value,
-                       size_t n_value)
-{
-    qk_buf lower = {0};
-    for (size_t i = 0; i < n; i++)
-        qk_buf_add_byte(&lower, (uint8_t)tolower((unsigned char)name[i]));
-    qk_buf joined = {0};
-    const char *before = qk_http_header(reply, qk_buf_str(&lower));
-    if (before) {
-        qk_buf_addf(&joined, "%s, ", before);
-        /* The newest copy must be found first. */
-        qk_buf rest = reply->headers;
-        reply->headers = (qk_buf){0};
-        for (const char *at = (char *)rest.data, *end = at + rest.size; at < end;) {
-            const char *v = at + strlen(at) + 1, *next = v + strlen(v) + 1;
-            if (strcmp(at, (char *)lower.data) != 0)
-                qk_buf_add(&reply->headers, at, (size_t)(next - at));
-            at = next;
-        }
-        qk_buf_free(&rest);
-    }
-    qk_buf_add(&joined, value, n_value);
-    qk_buf_add(&reply->headers, lower.data, lower.size + 1);
-    qk_buf_add(&reply->headers, qk_buf_str(&joined), joined.size + 1);
-    qk_buf_free(&lower);
-    qk_buf_free(&joined);
-}
-
 /* 1xx replies, proxies and redirects send several blocks: only the last counts. */
 static size_t on_header(char *line, size_t size, size_t count, void *context)
 {
@@ -127,18 +98,15 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
     while (n && (line[n - 1] == '\n' || line[n - 1] == '\r')) n--;
     if (n >= 5 && !strncasecmp(line, "HTTP/", 5)) {
         qk_buf_clear(&h->reply->headers);
+        h->has_head = false;
         return size * count;
     }
+    h->has_head |= !n;
     if (h->reply->headers.size + n > MOST_HEADERS) {
         qk_fail(h->err, QK_ERR_FORMAT, NULL, "the headers of the reply never end");
         return stop(h, QK_HTTP_FORBIDDEN);
     }
-    const char *colon = memchr(line, ':', n);
-    if (!colon || memchr(line, 0, n)) return size * count;
-    const char *value = colon + 1, *end = line + n;
-    while (value < end && (*value == ' ' || *value == '\t')) value++;
-    while (end > value && (end[-1] == ' ' || end[-1] == '\t')) end--;
-    add_header(h->reply, line, (size_t)(colon - line), value, (size_t)(end - value));
+    qk_http_add_header(h->reply, line, n);
     return size * count;
 }
 
@@ -392,6 +360,15 @@ static qk_status explain(qk_http *h, CURLcode code, const char *shown)
                    h->text[0] ? h->text : curl_easy_strerror(code));
 }
 
+/* libcurl takes a connection that ends within the headers for a reply without a body. */
+static qk_status check_head(qk_http *h, const char *shown)
+{
+    if (h->has_head) return QK_OK;
+    h->reply->failure = QK_HTTP_BROKEN;
+    return qk_fail(h->err, QK_ERR_RESUME, "run the same command again",
+                   "%s: the reply ends within its headers", shown);
+}
+
 static qk_status offline(qk_http_reply *reply, const char *shown, qk_error *err)
 {
     reply->failure = QK_HTTP_STOPPED;
@@ -413,6 +390,7 @@ static qk_status transfer(qk_http *h, const qk_hop *hop, const char *shown)
     free_headers(headers);
     bool known = !is_good(h->reply->status) && h->ignored > MOST_IGNORED; /* enough of an error */
     if (code != CURLE_OK && !known) return explain(h, code, shown);
+    QK_TRY(check_head(h, shown));
     if (is_good(h->reply->status) && !begin_body(h)) return explain(h, code, shown);
     h->reply->failure = QK_HTTP_REPLIED;
     return QK_OK;
@@ -426,7 +404,7 @@ qk_status qk_hop_run(qk_http *http, const qk_http_request *q, const qk_hop *hop,
     http->reply = reply;
     http->err = err;
     http->sent = http->ignored = 0;
-    http->begun = http->err_is_set = false;
+    http->begun = http->has_head = http->err_is_set = false;
     http->failure = QK_HTTP_REPLIED;
     http->text[0] = 0;
     reply->status = 0;

@@ -1,6 +1,7 @@
 /* Redirects and the rule of the token. One hop is in hop.c, retries are in send.c. See http.h. */
 #include "hub/http.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,13 +13,53 @@ enum { MOST_HOPS = 5 };
 
 const char *qk_http_header(const qk_http_reply *reply, const char *name)
 {
-    const char *at = (const char *)reply->headers.data, *end = at + reply->headers.size;
-    while (at && at < end) {
+    const char *at = (const char *)reply->headers.data;
+    const char *end = at ? at + reply->headers.size : NULL;
+    while (at < end) {
         const char *value = at + strlen(at) + 1;
         if (!strcmp(at, name)) return value;
         at = value + strlen(value) + 1;
     }
     return NULL;
+}
+
+/* A header that came before under the same name gets the value behind a comma. */
+static void add_header(qk_http_reply *reply, const char *name, size_t n, const char *value,
+                       size_t n_value)
+{
+    qk_buf lower = {0};
+    for (size_t i = 0; i < n; i++)
+        qk_buf_add_byte(&lower, (uint8_t)tolower((unsigned char)name[i]));
+    qk_buf joined = {0};
+    const char *before = qk_http_header(reply, qk_buf_str(&lower));
+    if (before) {
+        qk_buf_addf(&joined, "%s, ", before);
+        /* The newest copy must be found first. */
+        qk_buf rest = reply->headers;
+        reply->headers = (qk_buf){0};
+        for (const char *at = (char *)rest.data, *end = at + rest.size; at < end;) {
+            const char *v = at + strlen(at) + 1, *next = v + strlen(v) + 1;
+            if (strcmp(at, (char *)lower.data) != 0)
+                qk_buf_add(&reply->headers, at, (size_t)(next - at));
+            at = next;
+        }
+        qk_buf_free(&rest);
+    }
+    qk_buf_add(&joined, value, n_value);
+    qk_buf_add(&reply->headers, lower.data, lower.size + 1);
+    qk_buf_add(&reply->headers, qk_buf_str(&joined), joined.size + 1);
+    qk_buf_free(&lower);
+    qk_buf_free(&joined);
+}
+
+void qk_http_add_header(qk_http_reply *reply, const char *line, size_t n)
+{
+    const char *colon = memchr(line, ':', n);
+    if (!colon || memchr(line, 0, n)) return;
+    const char *value = colon + 1, *end = line + n;
+    while (value < end && (*value == ' ' || *value == '\t')) value++;
+    while (end > value && (end[-1] == ' ' || end[-1] == '\t')) end--;
+    add_header(reply, line, (size_t)(colon - line), value, (size_t)(end - value));
 }
 
 void qk_http_reply_free(qk_http_reply *reply)
@@ -97,6 +138,13 @@ static qk_status all_hops(qk_http *http, const qk_http_request *q, qk_hop *hop,
                           qk_http_reply *reply, qk_error *err)
 {
     const qk_hub *hub = qk_http_hub(http);
+    char *origin = qk_url_origin(q->url); /* addresses of uploads come from a server, too */
+    bool is_web = origin != NULL;
+    free(origin);
+    if (!is_web) {
+        qk_fail(err, QK_ERR_FORMAT, NULL, "this is no web address");
+        return refuse(reply, q->url, err);
+    }
     for (int hops = 0;; hops++) {
         if (choose_token(hub, q, hop, err) != QK_OK) {
             reply->failure = QK_HTTP_FORBIDDEN;

@@ -59,6 +59,7 @@ qk_status qk_hub_commit(qk_http *http, const qk_repo *repo, char commit[72], qk_
     if (s == QK_OK && (!sha || sha->type != QK_JSON_T_STRING || !qk_is_commit(sha->text)))
         s = qk_fail(err, QK_ERR_FORMAT, not_a_hub, "%s: the reply names no commit", repo->id);
     if (s == QK_OK) snprintf(commit, 72, "%s", sha->text);
+    if (s != QK_OK) qk_redact(err->message, hub->token); /* it may quote where we were sent */
     qk_arena_free(&arena);
     free(url);
     return s;
@@ -231,6 +232,7 @@ qk_status qk_hub_list(qk_hub_listing *out, qk_http *http, const qk_repo *repo, c
     free(url);
     qk_names_free(&seen);
     qk_http_reply_free(&reply);
+    if (s != QK_OK) qk_redact(err->message, qk_http_hub(http)->token); /* names are the server's */
     if (s != QK_OK) qk_hub_listing_free(out);
     return s;
 }

@@ -15,6 +15,9 @@
 #include "hub/lfs.h"
 #include "hub/oid.h"
 
+/* A server works on a commit in silence; this many times what is too long elsewhere: 3 minutes. */
+enum { COMMIT_PATIENCE = 18 };
+
 static const char *const json_headers[] = {"Content-Type: application/json", NULL};
 static const char *const commit_headers[] = {"Content-Type: application/x-ndjson", NULL};
 
@@ -257,6 +260,7 @@ static qk_status ask_modes(qk_push *p, const qk_push_files *files, change *items
     if (s == QK_OK && !is_fine(&reply))
         s = qk_reply_error(p->remote.hub, &reply, p->remote.repo, err);
     if (s == QK_OK) s = read_modes(items, n, asked, &reply.body, err);
+    if (s != QK_OK) qk_redact(err->message, p->remote.hub->token); /* it may quote the server */
     qk_http_reply_free(&reply);
     free(url);
     return s;
@@ -326,13 +330,14 @@ static qk_status send_commit(qk_push *p, const qk_buf *body, size_t operations, 
     *done = false;
     char *url =
         qk_hub_api_at(p->remote.hub, QK_REPO_DATASET, p->remote.repo, "commit", p->remote.branch);
+    int seconds = COMMIT_PATIENCE * p->remote.hub->download_timeout;
     qk_http_request q = {.method = "POST",
                          .url = url,
                          .headers = commit_headers,
                          .body = body->data,
                          .body_size = body->size,
-                         .seconds = 180,
-                         .idle_seconds = 180,
+                         .seconds = seconds,
+                         .idle_seconds = seconds,
                          .retries = QK_RETRY_UNSENT};
     qk_http_reply reply = {0};
     qk_status s = qk_http_send(line_of(p), &q, &reply, err);

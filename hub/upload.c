@@ -11,6 +11,7 @@
 #include "hub/errors.h"
 #include "hub/lfs.h"
 #include "hub/oid.h"
+#include "hub/url.h"
 
 /* How often an object is asked for anew: its URL may have expired. */
 enum { MOST_BATCHES = 4 };
@@ -197,6 +198,7 @@ static qk_status ask(qk_uploader *u, qk_http *http, const qk_push_file *const *f
     qk_status s = qk_http_send(http, &q, &reply, err);
     if (s == QK_OK && !is_fine(&reply)) s = qk_reply_error(u->hub, &reply, u->repo, err);
     if (s == QK_OK) s = qk_lfs_batch_parse(actions, objects, n, &reply.body, arena, err);
+    if (s != QK_OK) qk_redact(err->message, u->hub->token); /* it may quote the server */
     qk_http_reply_free(&reply);
     qk_buf_free(&body);
     free(objects);
@@ -214,12 +216,8 @@ static qk_status send_until_stored(sending *s, const qk_lfs_action *first)
         s->refused = false;
         status = send_object(s, &action);
         if (status == QK_OK || !s->refused || asked == MOST_BATCHES) break;
-        qk_error why = *s->err;
         status = ask(s->u, s->http, &s->file, 1, &action, &arena, s->err);
-        if (status != QK_OK) {
-            *s->err = why;
-            break;
-        }
+        if (status != QK_OK) break;
     }
     qk_arena_free(&arena);
     return status;

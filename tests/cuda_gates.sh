@@ -3,6 +3,7 @@
 #   emulator   every op against kernels/ref; the attention ladder under nine schedules; the forward
 #              pass of tiny models; the emulator's own test
 #   NVRTC      every specialisation for every GPU generation: spills, registers, shared memory
+#   primitives the kernels of tests/gpu, which wait for a GPU: no fault on the emulator, and they compile
 #   fake GPU   the host runtime on the driver API, NVRTC and cuBLASLt that tests/fake_cuda makes of the
 #              emulator: goldens in every order of queued work, every call failing once, whole runs
 #   mutants    seeded bugs in the kernels and in the host runtime, all of which must be caught
@@ -10,10 +11,13 @@
 build=$1
 jobs=$(nproc 2>/dev/null || echo 2)
 failed=0
+all=$build/tests/gates.log
+: >"$all"
 gate() {
     name=$1 from=$(date +%s); shift
     log=$build/tests/gate.log
     "$@" >"$log" 2>&1; rc=$?
+    cat "$log" >>"$all"
     [ $rc = 0 ] && grep -E 'SKIPPED|passed' "$log" || { cat "$log"; failed=1; }
     echo "== $name: status $rc, $(($(date +%s) - from)) seconds"
 }
@@ -24,8 +28,10 @@ gate "forward" "$build/tests/test_cuda_forward" full
 if [ -f "${CUDA_HOME:-/usr/local/cuda}/include/nvrtc.h" ]; then
     gate "NVRTC" sh -c "make -s CUDA=1 build/cuda/tests/cuda_nvrtc &&
         printf '%s\n' sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a | xargs -P $jobs -n 1 build/cuda/tests/cuda_nvrtc"
+    gate "primitives" sh -c "make -s CUDA=1 build/cuda/tests/gpu/primitives && build/cuda/tests/gpu/primitives emulator &&
+        build/cuda/tests/gpu/primitives compile sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a"
 else
-    echo "SKIPPED: NVRTC: no CUDA toolkit (CUDA_HOME), so no kernel was compiled for a GPU"
+    echo "SKIPPED: NVRTC: no CUDA toolkit (CUDA_HOME), so no kernel was compiled for a GPU" | tee -a "$all"
 fi
 if [ -f "${CUDA_HOME:-/usr/local/cuda}/include/cublasLt.h" ]; then
     gate "fake GPU" sh -c "make -s CUDA=1 fake-tests && build/cuda/tests/test_fake_cuda && build/cuda/tests/test_fake_cublas"
@@ -34,9 +40,11 @@ if [ -f "${CUDA_HOME:-/usr/local/cuda}/include/cublasLt.h" ]; then
     gate "whole runs" tests/fake_cuda/runs.sh build/cuda/qkengine build/fake_cuda
     gate "runtime mutants" python3 tests/cuda_runtime_mutants.py
 else
-    echo "SKIPPED: fake GPU: no CUDA toolkit (CUDA_HOME), so the host runtime was not tried"
+    echo "SKIPPED: fake GPU: no CUDA toolkit (CUDA_HOME), so the host runtime was not tried" | tee -a "$all"
 fi
 gate "mutants" python3 tests/cuda_mutants.py "$build"
-grep '^mutants:' "$build/tests/gate.log"
-[ $failed = 0 ] && echo "cuda-gates: all passed" || echo "cuda-gates: FAILED"
+grep -hE '^(runtime )?mutants:' "$all"
+sed -n 's/.*: \([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$all" |
+    awk -v bad=$failed -v skips="$(grep -c '^SKIPPED: ' "$all")" '{ p += $1; f += $2; s += $3 }
+        END { printf "cuda gates: %d passed, %d failed, %d skipped\n", p, f + (bad && !f), s + skips }'
 exit $failed

@@ -24,7 +24,7 @@ suite() {
     echo "== $name =="
     log=build/suite.log
     timeout "$budget" "$@" >$log 2>&1; rc=$?
-    [ $rc = 0 ] && grep -E 'SKIPPED|^[a-z].*: [0-9]+ passed|^ok ' $log || cat $log
+    [ $rc = 0 ] && grep -E 'SKIPPED|^[a-z].*: [0-9]+ passed|^ok |cases covered|pairs checked' $log || cat $log
     [ $rc = 124 ] && echo "$name: stopped after $budget seconds"
     echo "$name: $(($(date +%s) - began)) s"
     counts=$(sed -n 's/.*: \([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' $log | tail -n 1)
@@ -51,11 +51,13 @@ if [ -x $venv/bin/python ]; then
     make -s SAN=1 build/cpu-san/qkengine || failed=$((failed + 1))
     suite "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
     suite "tables" 300 $py tests/interop/tables.py
-    suite "hub pull" 900 $py tests/interop/hub_pull.py
+    suite "hub pull" 300 $py tests/interop/hub_pull.py
+    suite "hub pull faults" 600 $py tests/interop/hub_pull_faults.py
     suite "synth" 300 $py tests/interop/synth.py
     suite "hub fixture" 300 $py tests/interop/hub_client.py
     suite "hub push" 600 $py tests/interop/hub_push.py
     suite "hub push faults" 1200 $py tests/interop/hub_push_faults.py
+    suite "hub cases" 60 $py tests/interop/hub_cases.py
     suite "Parquet files" 300 $py tests/interop/parquet_read.py
     suite "tokenizers against the package" 600 $py tests/interop/tokenizer_fuzz.py
     suite "real model" 600 $py tests/interop/real_model.py

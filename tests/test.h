@@ -17,13 +17,15 @@
 
 #include "engine/base/error.h"
 
-static int test_failed_checks, test_passed, test_failed, test_skipped;
-static bool test_is_skipped;
+__attribute__((unused)) static int test_failed_checks, test_passed, test_failed, test_skipped;
+__attribute__((unused)) static bool test_is_skipped;
+__attribute__((unused)) static long test_checks; /* made, in all tests */
 /* For calls whose message does not matter here. */
 __attribute__((unused)) static qk_error test_error;
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
+        test_checks++;                                                                             \
         if (!(condition)) {                                                                        \
             printf("  %s:%d: failed: %s\n", __FILE__, __LINE__, #condition);                       \
             test_failed_checks++;                                                                  \
@@ -33,6 +35,7 @@ __attribute__((unused)) static qk_error test_error;
 /* CHECK with a printf-style explanation. */
 #define CHECK_MSG(condition, ...)                                                                  \
     do {                                                                                           \
+        test_checks++;                                                                             \
         if (!(condition)) {                                                                        \
             printf("  %s:%d: failed: %s: ", __FILE__, __LINE__, #condition);                       \
             printf(__VA_ARGS__);                                                                   \
@@ -86,6 +89,7 @@ __attribute__((unused)) static qk_error test_error;
 
 static inline int test_summary(const char *name)
 {
+    printf("%ld checks\n", test_checks);
     printf("%s: %d passed, %d failed, %d skipped\n", name, test_passed, test_failed, test_skipped);
     return test_failed ? 1 : 0;
 }

@@ -1,6 +1,6 @@
-/* The attention ladder on the emulator against the naive double-precision one: all head sizes,
- * groups, windows, soft caps, packed sequences, captured rows; under nine schedules that must all
- * give the same bits, and alone as in a batch.
+/* The attention ladder against the naive double-precision one: all head sizes, groups, windows,
+ * soft caps, packed sequences, captured rows; under nine schedules that must all give the same
+ * bits, and alone as in a batch. On the emulator, or on a GPU.
  *
  * Errors allowed, from theory: o is rounded to bfloat16, off by at most 2^-9 |o|, here and in the
  * reference, and v3 rounds p too, off by at most 2^-9 sum p |v|; together at most 3 2^-9 max |v|.
@@ -9,7 +9,8 @@
  *
  *   test_cuda_attention            a small matrix, for make unit
  *   test_cuda_attention full       the whole one, for make cuda-gates
- *   test_cuda_attention small v3   only one rung; stops at the first case that fails */
+ *   test_cuda_attention small v3   only one rung; stops at the first case that fails
+ *   test_cuda_attention cuda ...   on a GPU */
 #include "tests/emulated.h"
 
 typedef struct attention_case {
@@ -96,7 +97,7 @@ static const char *name_of(const attention_case *c, int rung, qk_dtype dtype)
 static void check_outcome(const char *name, const char *schedule, int rung, qk_dtype dtype,
                           const outcome *got, const outcome *want)
 {
-    const char *fault = emu_backend_fault();
+    const char *fault = tested_fault();
     CHECK_MSG(!fault[0], "%s (%s): %s", name, schedule, fault);
     if (fault[0]) return;
     double most = dtype == QK_F32 ? 4e-6 : 3 * (double)want->largest_v / 512;
@@ -113,11 +114,12 @@ static void run_all_schedules(const attention_case *c, int rung, qk_dtype dtype,
 {
     outcome want = run_case(&qk_backend_ref, c, dtype), first = {0};
     const char *name = name_of(c, rung, dtype);
-    emu_backend_settings.rung = rung;
+    use_rung(rung);
+    schedules = schedules_of(schedules);
     for (int i = 0; i < schedules; i++) {
         /* One schedule of fewer than nine is the last and the most random. */
         const char *schedule = set_schedule(schedules == 1 ? SCHEDULES - 1 : i);
-        outcome got = run_case(&qk_backend_emulator, c, dtype);
+        outcome got = run_case(tested, c, dtype);
         check_outcome(name, schedule, rung, dtype, &got, &want);
         if (i)
             CHECK_MSG(!memcmp(first.o, got.o, got.n * sizeof(float)), "%s: %s gives other bits",
@@ -126,7 +128,7 @@ static void run_all_schedules(const attention_case *c, int rung, qk_dtype dtype,
         if (!i) first = got;
     }
     uint64_t conflicts = emu_backend_bank_conflicts(), products = emu_backend_tensor_products();
-    CHECK_MSG(rung != 3 || (products > 0 && conflicts == 0),
+    CHECK_MSG(on_gpu() || rung != 3 || (products > 0 && conflicts == 0),
               "%s: %llu bank conflicts in ldmatrix, %llu products", name,
               (unsigned long long)conflicts, (unsigned long long)products);
     free_outcome(&first), free_outcome(&want);
@@ -153,30 +155,30 @@ enum { N_ODD = sizeof odd_cases / sizeof *odd_cases };
 
 static void test_v1(void)
 {
-    for (int i = 0; i < N_ODD && wanted(1); i++) {
+    for (int i = 0; i < N_ODD; i++) {
         /* The slowest rung, here too: every score is five meetings of a warp. */
         if (full || i < 3) run_all_schedules(&odd_cases[i], 1, QK_BF16, full ? 3 : 1);
         if (full || i == 2) run_all_schedules(&odd_cases[i], 1, QK_F32, 1);
     }
     static const attention_case tiny = {3, 1, 5, 4, 0, 2, {0, 9, 20}}; /* a size no tile likes */
-    if (wanted(1)) run_all_schedules(&tiny, 1, QK_F32, SCHEDULES);
+    run_all_schedules(&tiny, 1, QK_F32, SCHEDULES);
 }
 
 static void test_v2(void)
 {
-    for (int i = 0; i < N_ODD && wanted(2); i++) {
+    for (int i = 0; i < N_ODD; i++) {
         run_all_schedules(&odd_cases[i], 2, QK_BF16, full ? SCHEDULES : 1);
         if (odd_cases[i].d <= 128 && (full || i % 2 == 0)) /* wider rows fall to the first rung */
             run_all_schedules(&odd_cases[i], 2, QK_F32, full ? SCHEDULES : 1);
     }
     static const attention_case odd_size = {3, 1, 50, 4, 0, 2, {0, 9, 70}};
-    if (wanted(2)) run_all_schedules(&odd_size, 2, QK_BF16, 3);
-    if (wanted(2)) run_all_schedules(&odd_size, 2, QK_F32, 3);
+    run_all_schedules(&odd_size, 2, QK_BF16, 3);
+    run_all_schedules(&odd_size, 2, QK_F32, 3);
 }
 
 static void test_v3(void)
 {
-    for (int i = 0; i < N_ODD && wanted(3); i++)
+    for (int i = 0; i < N_ODD; i++)
         run_all_schedules(&odd_cases[i], 3, QK_BF16, full || i == 0 ? SCHEDULES : 3);
 }
 
@@ -187,7 +189,6 @@ static void test_v3_matrix(void)
     static const int heads[][2] = {{1, 1}, {2, 1}, {4, 1}, {16, 1}, {6, 2}, {5, 1}, {8, 1}};
     static const int windows[] = {0, 100, 0, 1, 65, 0, 300, 13, 0};
     static const float caps[] = {0, 0, 30, 0, 0, 0, 15};
-    if (!full || !wanted(3)) return;
     for (int i = 0, n = 0; i < 5; i++)
         for (int j = 0; j < 6; j++)
             for (int variant = 0; variant < 3; variant++, n++) {
@@ -225,41 +226,47 @@ static void test_blind_to_the_batch(void)
     qk_heads heads = {H, K, D, true};
     size_t width = qk_heads_width(heads);
     float *v = noises((A + B) * width, 9);
+    const qk_backend *b = tested;
     for (int rung = 1; rung <= 3; rung++) {
         if (!wanted(rung)) continue;
-        emu_backend_settings.rung = rung;
-        qk_device *dev = open_device(&qk_backend_emulator, QK_BF16);
+        use_rung(rung);
+        qk_device *dev = open_device(b, QK_BF16);
         int32_t packed[] = {0, A, A + B}, alone[] = {0, B};
         qk_attention p = {
             .heads = heads, .seq_start = packed, .n_seq = 2, .window = 50, .scale = 0.1f};
-        qk_tensor qkv = tensor(&qk_backend_emulator, dev, "qkv", QK_BF16, A + B, width, v);
-        qk_tensor both = tensor(&qk_backend_emulator, dev, "o", QK_BF16, A + B, H * D, NULL);
-        qk_tensor one = tensor(&qk_backend_emulator, dev, "o", QK_BF16, B, H * D, NULL);
-        qk_backend_emulator.attention(dev, both, qkv, &p);
+        qk_tensor qkv = tensor(b, dev, "qkv", QK_BF16, A + B, width, v);
+        qk_tensor both = tensor(b, dev, "o", QK_BF16, A + B, H * D, NULL);
+        qk_tensor one = tensor(b, dev, "o", QK_BF16, B, H * D, NULL);
+        b->attention(dev, both, qkv, &p);
         p.seq_start = alone;
         p.n_seq = 1;
-        qk_backend_emulator.attention(dev, one, qk_rows(qkv, A, B), &p);
-        CHECK(qk_backend_emulator.sync(dev, 0, &test_error) == QK_OK);
-        CHECK_STR(emu_backend_fault(), "");
-        CHECK_MSG(!memcmp(one.data, qk_rows(both, A, B).data, B * H * D * 2),
-                  "v%d sees its neighbours", rung);
-        qk_backend_emulator.free(dev, &qkv);
-        qk_backend_emulator.free(dev, &both);
-        qk_backend_emulator.free(dev, &one);
-        qk_backend_emulator.close(dev);
+        b->attention(dev, one, qk_rows(qkv, A, B), &p);
+        CHECK(b->sync(dev, 0, &test_error) == QK_OK);
+        CHECK_STR(tested_fault(), "");
+        static float packed_o[B * H * D], alone_o[B * H * D];
+        float *to = packed_o;
+        append_values(b, dev, qk_rows(both, A, B), &to);
+        append_values(b, dev, one, &(float *){alone_o});
+        CHECK_MSG(!memcmp(alone_o, packed_o, sizeof alone_o), "v%d sees its neighbours", rung);
+        b->free(dev, &qkv);
+        b->free(dev, &both);
+        b->free(dev, &one);
+        b->close(dev);
     }
     free(v);
 }
 
 int main(int argc, char **argv)
 {
-    full = argc > 1 && !strcmp(argv[1], "full");
-    only_rung = argc > 2 ? argv[2][1] - '0' : 0;
-    RUN(test_v1);
-    RUN(test_v2);
-    RUN(test_v3);
+    full = has_argument(argc, argv, "full");
+    for (int rung = 1; rung <= 3; rung++)
+        if (has_argument(argc, argv, (char[]){'v', (char)('0' + rung), 0})) only_rung = rung;
+    if (has_argument(argc, argv, "cuda")) test_on_gpu();
+    if (wanted(1)) RUN(test_v1);
+    if (wanted(2)) RUN(test_v2);
+    if (wanted(3)) RUN(test_v3);
     RUN(test_in_place);
     RUN(test_blind_to_the_batch);
-    RUN(test_v3_matrix);
+    if (full && wanted(3)) RUN(test_v3_matrix);
     return test_summary("cuda attention");
 }

@@ -274,7 +274,7 @@ KERNEL(exchanges, N, test_args)
 {
     int t = thread_id(), lane = t % WARP;
     float sum = shuffle_xor((float)t, 3) + 100 * (float)shuffle_xor_int(t, 16);
-    u32 votes = ballot(lane % 3 == 0);
+    u32 votes = warp_ballot(lane % 3 == 0);
     st_f32(a.out + t, sum + 1e6f * (float)count_bits(votes & ((1u << lane) - 1)));
 }
 

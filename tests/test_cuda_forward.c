@@ -1,11 +1,15 @@
-/* The whole forward pass with the CUDA kernels, on the emulator: q and k of every layer and head
- * against the goldens of tiny models, within what golden/README.md allows (bfloat16: what the same
- * rounding costs transformers, from each golden's meta.json; float32: 2e-6 per layer); and the same
- * bits alone, together and in reverse order.
+/* The whole forward pass with the CUDA kernels, on the emulator or a GPU: q and k of every layer
+ * and head against the goldens of tiny models, within what golden/README.md allows (bfloat16: what
+ * the same rounding costs transformers, from each golden's meta.json; float32: 2e-6 per layer); and
+ * the same bits alone, together and in reverse order.
  *
  *   test_cuda_forward         the four families of make unit
- *   test_cuda_forward full    more of them, and all rungs of the attention ladder */
+ *   test_cuda_forward full    more of them, and all rungs of the attention ladder
+ *   test_cuda_forward all     every golden that is there
+ *   test_cuda_forward cuda ...   on a GPU */
 #include "tests/emulated.h"
+
+#include <dirent.h>
 
 #include "engine/base/file.h"
 #include "engine/verify.h"
@@ -31,14 +35,13 @@ static void check_golden(const char *name, const char *folder, qk_dtype compute,
     snprintf(model, sizeof model, "%s/model", folder);
     snprintf(golden, sizeof golden, "%s/golden.safetensors", folder);
     snprintf(meta, sizeof meta, "%s/meta.json", folder);
-    emu_backend_settings.rung = rung;
-    qk_model_options options = {.backend = &qk_backend_emulator,
-                                .device = {.compute = compute, .threads = 1},
-                                .last_layer = -1};
+    use_rung(rung);
+    qk_model_options options = {
+        .backend = tested, .device = {.compute = compute, .threads = 1}, .last_layer = -1};
     qk_verification v;
     qk_status s = qk_verify(&v, model, golden, &options, &test_error);
     CHECK_MSG(s == QK_OK, "%s: %s", name, test_error.message);
-    CHECK_STR(emu_backend_fault(), "");
+    CHECK_STR(tested_fault(), "");
     if (s != QK_OK) return;
     double allowed = compute == QK_F32 ? 2e-6 * v.layers : stated_bf16_error(meta), worst = 0;
     size_t judged = 0;
@@ -107,10 +110,51 @@ static void test_more_families(void)
     }
 }
 
+/* Every folder of goldens below `folder`, in both formats. */
+static void check_folder(const char *folder)
+{
+    struct dirent **entries;
+    int n = scandir(folder, &entries, NULL, alphasort), goldens = 0;
+    for (int i = 0; i < n; i++) {
+        const char *name = entries[i]->d_name;
+        char path[512], file[600];
+        snprintf(path, sizeof path, "%s/%s", folder, name);
+        snprintf(file, sizeof file, "%s/golden.safetensors", path);
+        if (qk_is_file(file)) {
+            check_golden(name, path, QK_BF16, 0);
+            check_golden(name, path, QK_F32, 0);
+            goldens++;
+        }
+        free(entries[i]);
+    }
+    if (n >= 0) free(entries);
+    CHECK_MSG(goldens > 0, "%s holds no golden", folder);
+}
+
+static void test_all_shared(void)
+{
+    char *folder = test_golden("forward/qwen3/meta.json");
+    if (!folder) SKIP("the goldens are not there (QK_SHARED)");
+    for (int i = 0; i < 2; i++) *strrchr(folder, '/') = 0;
+    check_folder(folder);
+    free(folder);
+}
+
+static void test_all_carried(void)
+{
+    check_folder("tests/data/forward");
+}
+
 int main(int argc, char **argv)
 {
-    full = argc > 1 && !strcmp(argv[1], "full");
+    full = has_argument(argc, argv, "full");
+    if (has_argument(argc, argv, "cuda")) test_on_gpu();
     set_schedule(SCHEDULES - 1);
+    if (has_argument(argc, argv, "all")) {
+        RUN(test_all_carried);
+        RUN(test_all_shared);
+        return test_summary("cuda forward");
+    }
     RUN(test_carried);
     RUN(test_llama3_1);
     RUN(test_qwen3);

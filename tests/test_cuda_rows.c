@@ -1,5 +1,6 @@
-/* The CUDA ops that walk along rows, on the emulator against the naive double-precision ones:
- * embedding, norms, the step before attention, activations, experts, captured rows.
+/* The CUDA ops that walk along rows against the naive double-precision ones: embedding, norms, the
+ * step before attention, activations, experts, captured rows. On the emulator, or with the argument
+ * "cuda" on a GPU.
  *
  * Errors allowed: float32 chains as in tests/test_kernels.c, 4e-6 of values of size 1; bfloat16
  * results are rounded here and in the reference, and a value near the middle of two neighbours may
@@ -22,13 +23,13 @@ static void compare_all(const char *what, op_runner run, const void *shape, qk_d
     qk_device *dev = open_device(&qk_backend_ref, compute);
     size_t n_want = run(&qk_backend_ref, dev, shape, want);
     qk_backend_ref.close(dev);
-    for (int i = 0; i < SCHEDULES; i++) {
+    for (int i = 0; i < schedules_of(SCHEDULES); i++) {
         const char *schedule = set_schedule(i);
-        dev = open_device(&qk_backend_emulator, compute);
+        dev = open_device(tested, compute);
         memset(got, 0xFF, n_want * sizeof *got);
-        size_t n = run(&qk_backend_emulator, dev, shape, got), bad = 0;
-        qk_backend_emulator.close(dev);
-        const char *fault = emu_backend_fault();
+        size_t n = run(tested, dev, shape, got), bad = 0;
+        tested->close(dev);
+        const char *fault = tested_fault();
         CHECK_MSG(!fault[0], "%s (%s): %s", what, schedule, fault);
         for (size_t j = 0; j < n; j++)
             if (!(fabsf(got[j] - want[j]) <= step * (1 + fabsf(want[j])))) bad = j + 1;
@@ -254,8 +255,11 @@ static size_t run_route(const qk_backend *b, qk_device *dev, const void *shape, 
     for (size_t e = 0; e < s->E; e++)
         if (r->starts[e] > r->starts[e + 1]) return 0;
     for (size_t e = 0; e <= s->E; e++) *at++ = (float)r->starts[e];
-    for (size_t i = 0; i < pairs; i++) *at++ = (float)r->rows[i];
-    memcpy(at, r->weights, pairs * sizeof *at), at += pairs;
+    int32_t *rows = qk_alloc(pairs, sizeof *rows);
+    b->download(dev, rows, (qk_tensor){(void *)r->rows, QK_F32, 1, pairs, pairs}); /* 4 bytes */
+    for (size_t i = 0; i < pairs; i++) *at++ = (float)rows[i];
+    free(rows);
+    append_values(b, dev, (qk_tensor){(void *)r->weights, QK_F32, 1, pairs, pairs}, &at);
     for (size_t e = 0; e < s->E; e++) {
         size_t first = (size_t)r->starts[e], n = (size_t)r->starts[e + 1] - first;
         if (!n) continue;
@@ -312,8 +316,9 @@ static void test_gather(void)
     for (int i = 0; i < 2; i++) compare_all("gather", run_gather, &formats[i], formats[i], 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (has_argument(argc, argv, "cuda")) test_on_gpu();
     RUN(test_rows);
     RUN(test_embed);
     RUN(test_qkv_post);

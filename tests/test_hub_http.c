@@ -269,6 +269,40 @@ static void test_retries_end(void)
     close_client(&c);
 }
 
+static void test_torn_headers(void)
+{
+    server s;
+    client c;
+    listen_on(&s);
+    add(&s, "HTTP/1.1 200 OK\r\n");
+    add(&s, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nLi");
+    add(&s, REPLY("200 OK", "Content-Length: 2\r\n", "{}"));
+    start(&s);
+    open_client(&c, &s, "/x");
+    CHECK(get(&c) == QK_OK);
+    CHECK_STR(qk_buf_str(&c.reply.body), "{}");
+    CHECK_INT(s.n_asked, 3);
+    stop(&s);
+    close_client(&c);
+}
+
+static void test_no_web_address(void)
+{
+    static const char *const urls[] = {"file:///etc/passwd", "ftp://127.0.0.1/", "/x", "",
+                                       "http://u:p@127.0.0.1/"};
+    server s;
+    client c;
+    listen_on(&s);
+    open_client(&c, &s, "/x");
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+        qk_http_request q = {.url = urls[i]};
+        CHECK(qk_http_send(c.http, &q, &c.reply, &c.err) == QK_ERR_FORMAT);
+        CHECK_INT(c.reply.failure, QK_HTTP_FORBIDDEN);
+    }
+    close(s.socket);
+    close_client(&c);
+}
+
 static void test_post_is_not_repeated(void)
 {
     server s;
@@ -456,6 +490,8 @@ int main(void)
     RUN(test_redirect_of_post);
     RUN(test_retries);
     RUN(test_retries_end);
+    RUN(test_torn_headers);
+    RUN(test_no_web_address);
     RUN(test_post_is_not_repeated);
     RUN(test_refused);
     RUN(test_limits);

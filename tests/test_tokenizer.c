@@ -456,8 +456,8 @@ int main(void)
 {
     snprintf(temp, sizeof temp, "/tmp/qk_tokenizer_XXXXXX");
     if (!mkdtemp(temp)) return 1;
-    cache = qk_path_join(temp, "cache");
-    setenv("QKENGINE_CACHE", cache, 1);
+    cache = qk_path_join(temp, "tokenizers");
+    setenv("QKENGINE_CACHE", temp, 1);
     RUN(test_capture);
     RUN(test_committed);
     RUN(test_limits);

@@ -228,7 +228,7 @@ static void test_without_a_cache(void)
         check_load("fourth3", false);
         check_load("fourth3", false);
     }
-    setenv("QKENGINE_CACHE", folder, 1);
+    setenv("QKENGINE_CACHE", temp, 1);
 }
 
 /* Loads twice; "ab" is token 2 both times. */
@@ -285,8 +285,8 @@ int main(void)
 {
     snprintf(temp, sizeof temp, "/tmp/qk_table_cache_XXXXXX");
     if (!mkdtemp(temp)) return 1;
-    folder = qk_path_join(temp, "cache");
-    setenv("QKENGINE_CACHE", folder, 1);
+    folder = qk_path_join(temp, "tokenizers");
+    setenv("QKENGINE_CACHE", temp, 1);
     RUN(test_damage);
     RUN(test_ids_outside);
     RUN(test_concurrent_writers);

@@ -14,7 +14,7 @@ uint64_t qk_hash_bytes(const void *bytes, size_t n)
         h ^= h >> 32;
     }
     word = 0;
-    memcpy(&word, p, n);
+    if (n) memcpy(&word, p, n); /* bytes may be NULL for none */
     h = (h ^ word) * 0xD6E8FEB86659FD93u;
     h ^= h >> 32;
     return h * 0x9E3779B97F4A7C15u;
@@ -25,7 +25,8 @@ static bool slot_is(const qk_vocab *v, uint64_t slot, uint64_t hash, const void 
 {
     if (slot >> 32 != hash >> 32) return false;
     uint32_t id = (uint32_t)slot - 1;
-    return v->lengths[id] == length && !memcmp(v->bytes.data + v->offsets[id], text, length);
+    return v->lengths[id] == length &&
+           (!length || !memcmp(v->bytes.data + v->offsets[id], text, length));
 }
 
 /* The slot of this string, or the free one where it belongs. */

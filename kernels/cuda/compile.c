@@ -17,12 +17,25 @@ enum { MOST_OPTIONS = 12, MOST_CUBIN = 64 << 20 };
 
 /* ---- what is compiled ---- */
 
+static const cuda_source *added;
+
+void cuda_add_source(const cuda_source *source)
+{
+    added = source;
+}
+
+static bool is_file(const cuda_source *s, const char *file)
+{
+    const char *name = strrchr(s->name, '/') + 1;
+    size_t n = strlen(file);
+    return !strncmp(name, file, n) && !strcmp(name + n, ".cu");
+}
+
 static const cuda_source *find_source(const char *file)
 {
-    char name[64];
-    snprintf(name, sizeof name, "kernels/cuda/%s.cu", file);
     for (const cuda_source *s = cuda_kernels; s->name; s++)
-        if (!strcmp(s->name, name)) return s;
+        if (is_file(s, file)) return s;
+    if (added && is_file(added, file)) return added;
     qk_fatal("there is no kernel file %s", file);
 }
 
@@ -120,7 +133,7 @@ qk_status cuda_compile(const cuda_build *build, const char *arch, const char *mo
     nvrtcProgram program;
     QK_TRY(create(rtc, build, &program, err));
     char *options = options_of(build, arch, more_options), title[256];
-    snprintf(title, sizeof title, "kernels/cuda/%s.cu (%s)", build->file, options);
+    snprintf(title, sizeof title, "%s (%s)", find_source(build->file)->name, options);
     qk_buf own = {0};
     qk_status s = compile(rtc, program, options, title, out, log ? log : &own, err);
     rtc->nvrtcDestroyProgram(&program);

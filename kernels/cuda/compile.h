@@ -30,6 +30,9 @@ typedef struct cuda_source {
     const char *text; /* NUL-terminated */
 } cuda_source;
 extern const cuda_source cuda_headers[], cuda_kernels[]; /* end with a NULL name */
+/* One file more, found like the others by its name without folder and ending; it must stay. For
+ * tests of the hardware: tests/gpu. */
+void cuda_add_source(const cuda_source *source);
 
 /* All builds that the ops can ask for, for compiling them ahead and for judging them. */
 const cuda_build *cuda_builds(size_t *n);

@@ -80,7 +80,7 @@ KERNEL(route_choose, THREADS, route_args)
 DEVICE int rank_in_block(int yes, u32 counts, int *total)
 {
     int lane = thread_id() % WARP, warp = thread_id() / WARP, before = 0;
-    u32 votes = ballot(yes);
+    u32 votes = warp_ballot(yes);
     sync_block(); /* the last round's counts have been read */
     if (lane == 0) st_shared_u32(counts + 4u * (u32)warp, (u32)count_bits(votes));
     sync_block();

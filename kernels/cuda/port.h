@@ -89,7 +89,8 @@ DEVICE int shuffle_xor_int(int v, int mask)
 {
     return __shfl_xor_sync(0xFFFFFFFFu, v, mask);
 }
-DEVICE u32 ballot(int predicate)
+/* Not `ballot`: CUDA C++ has an old builtin of that name for bool, which does not assemble. */
+DEVICE u32 warp_ballot(int predicate)
 {
     return __ballot_sync(0xFFFFFFFFu, predicate);
 }

@@ -42,7 +42,7 @@ void barrier_sync(int id, int n);
 void barrier_arrive(int id, int n);
 float shuffle_xor(float v, int mask);
 int shuffle_xor_int(int v, int mask);
-u32 ballot(int predicate);
+u32 warp_ballot(int predicate);
 
 float ld_f32(const float *p);
 int ld_i32(const int *p);

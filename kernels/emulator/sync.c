@@ -151,7 +151,7 @@ int shuffle_xor_int(int v, int mask)
     return exchange((word){.i = v}, mask, "shuffle_xor_int").i;
 }
 
-u32 ballot(int predicate)
+u32 warp_ballot(int predicate)
 {
     int warp = emu_thread->warp, lane = emu_thread->lane;
     word mine;

@@ -4,7 +4,7 @@
 FAKE := build/fake_cuda$(if $(filter 1,$(SAN)),-san)
 FAKE_SRC := $(wildcard tests/fake_cuda/*.c) $(filter-out %/backend_emulator.c,$(wildcard kernels/emulator/*.c)) \
             kernels/cuda/sources.c engine/base/error.c engine/base/mem.c engine/base/text.c
-FAKE_OBJ := $(FAKE_SRC:%.c=$(FAKE)/%.o) $(EMULATED:$(B)/%=$(FAKE)/%)
+FAKE_OBJ := $(FAKE_SRC:%.c=$(FAKE)/%.o) $(EMULATED:$(B)/%=$(FAKE)/%) $(FAKE)/emulated/primitives.o
 FAKE_LIB := $(FAKE)/libfakecuda.so
 FAKE_FLAGS := -fPIC -isystem $(CUDA_HOME)/include
 
@@ -30,6 +30,12 @@ $(FAKE)/emulated/$(1).o: kernels/cuda/$(word 1,$(subst ., ,$(1))).cu
 	  -D$(word 2,$(subst ., ,$(1)))=$(word 3,$(subst ., ,$(1))) -c -o $$@ $$<
 endef
 $(foreach o,$(EMULATED:$(B)/emulated/%.o=%),$(eval $(call fake_emulated_rule,$(o))))
+
+$(FAKE)/emulated/primitives.o: tests/gpu/primitives.cu
+	@mkdir -p $(@D)
+	@echo '  CC      $< (fake GPU)'
+	@$(CC) $(CFLAGS) $(FAKE_FLAGS) -x c -c -o $@ $<
+$(FAKE)/tests/fake_cuda/nvrtc.o: tests/gpu/primitives.cu
 
 # One file under every name, so that the three libraries share what they know.
 $(FAKE_LIB): $(FAKE_OBJ) tests/fake_cuda/symbols.map

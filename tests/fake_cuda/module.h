@@ -9,11 +9,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+enum { FAKE_MOST_KERNELS = 32 }; /* of one file */
+
 typedef struct fake_cubin {
     char arch[16], file[80];
     int spec;
     int has_window, has_soft_cap, has_capture, padded; /* -1: not said */
-    char kernels[8][32];
+    char kernels[FAKE_MOST_KERNELS][32];
     int n_kernels;
 } fake_cubin;
 

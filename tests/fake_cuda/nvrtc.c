@@ -51,7 +51,8 @@ bool fake_cubin_read(fake_cubin *c, const void *image)
                &c->padded, &n) != 7)
         return false;
     at = text + n;
-    while (c->n_kernels < 8 && sscanf(at, "kernel %31s\n%n", c->kernels[c->n_kernels], &n) == 1) {
+    while (c->n_kernels < FAKE_MOST_KERNELS &&
+           sscanf(at, "kernel %31s\n%n", c->kernels[c->n_kernels], &n) == 1) {
         c->n_kernels++;
         at += n;
     }
@@ -137,13 +138,26 @@ static bool complain(program *p, const char *format, ...)
     return false;
 }
 
-static bool is_original(program *p, const cuda_source *list, const char *name, const char *text)
+/* The kernels of tests/gpu/primitives.c have an emulated build too. */
+extern const char fake_primitives[];
+__asm__(".section .rodata,\"a\"\nfake_primitives:\n.incbin \"tests/gpu/primitives.cu\"\n.byte 0\n"
+        ".previous");
+static const cuda_source primitives[] = {{"tests/gpu/primitives.cu", fake_primitives}, {0}};
+
+static const cuda_source *find_source(const cuda_source *list, const char *name)
 {
     for (const cuda_source *s = list; s->name; s++)
-        if (!strcmp(s->name, name))
-            return !strcmp(s->text, text) ||
-                   complain(p, "%s is not the text that the emulated kernels were built from",
-                            name);
+        if (!strcmp(s->name, name)) return s;
+    return NULL;
+}
+
+static bool is_original(program *p, const cuda_source *list, const char *name, const char *text)
+{
+    const cuda_source *s = find_source(list, name);
+    if (!s && list == cuda_kernels) s = find_source(primitives, name);
+    if (s)
+        return !strcmp(s->text, text) ||
+               complain(p, "%s is not the text that the emulated kernels were built from", name);
     return complain(p, "nobody knows a source %s", name);
 }
 
@@ -179,7 +193,8 @@ static bool check_includes(program *p, const char *text, int depth)
 /* The kernels of a file; a build for float32 rows has those whose names say so, and no others. */
 static bool find_kernels(program *p, fake_cubin *c, bool f32)
 {
-    for (const char *at = p->source; (at = strstr(at, "\nKERNEL(")) && c->n_kernels < 8; at++) {
+    for (const char *at = p->source;
+         (at = strstr(at, "\nKERNEL(")) && c->n_kernels < FAKE_MOST_KERNELS; at++) {
         char name[32], *suffix;
         if (sscanf(at, "\nKERNEL(%31[a-z0-9_],", name) != 1) continue;
         suffix = strstr(name, "_f32");
@@ -214,7 +229,8 @@ static bool read_constant(program *p, fake_cubin *c, const char *option, bool *f
     const struct {
         const char *name;
         int *value;
-    } all[] = {{"VEC", &c->spec},
+    } all[] = {{"PRIMITIVES", &c->spec},
+               {"VEC", &c->spec},
                {"FORMAT", &c->spec},
                {"HEAD_DIM", &c->spec},
                {"HEAD_DIM_F32", &c->spec},

@@ -45,12 +45,13 @@ for source in tests/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
     case " $* " in "  " | *" ${name#fuzz_} "*) ;; *) continue ;; esac
     corpus=tests/fuzz/corpus/${name#fuzz_}
-    gcc $flags -o "build/fuzz/$name-replay" "$source" tests/fuzz/replay.c $libs || { failed=$((failed + 1)); continue; }
+    link=$(sed -n '1s/^.*link: *//p' "$source") # what a target needs beyond the usual
+    gcc $flags -o "build/fuzz/$name-replay" "$source" tests/fuzz/replay.c $link $libs || { failed=$((failed + 1)); continue; }
     if said=$("build/fuzz/$name-replay" "$corpus"/* 2>&1); then passed=$((passed + 1)); echo "ok   $name replay: $said"
     else failed=$((failed + 1)); echo "FAIL $name replay: $said"; fi
     [ "$T" = 0 ] && continue
     [ -n "$clang" ] || { echo "SKIPPED $name: clang is not installed, so only the corpus was replayed"; continue; }
-    clang $clang_flags -fsanitize=fuzzer -o "build/fuzz/$name" "$source" tests/fuzz/one_backend.c build/fuzz/obj/*.o $(make -s print-libs) "$(gcc -print-file-name=libgomp.so)" ||
+    clang $clang_flags -fsanitize=fuzzer $link -o "build/fuzz/$name" "$source" tests/fuzz/one_backend.c build/fuzz/obj/*.o $(make -s print-libs) "$(gcc -print-file-name=libgomp.so)" ||
         { failed=$((failed + 1)); continue; }
     mkdir -p "build/fuzz/new-$name"
     if said=$(search "$name"); then passed=$((passed + 1)); echo "ok   $name: $said"

@@ -56,8 +56,8 @@ def route_repository(handler, kind, name, below, revision, path):
         return paths_info(handler, handler.repository(kind, name), revision)
     if (handler.command, below) in writing:
         handler.read_body()
-        with handler.state.lock:
-            return writing[handler.command, below](handler, handler.repository(kind, name, write=True), revision)
+        repository = handler.repository(kind, name, write=True)
+        return handler.send_after(writing[handler.command, below], handler, repository, revision)
     raise HubError(404, None, "not found")
 
 
@@ -85,10 +85,12 @@ def create_repository(handler):
     kind, name, body = wanted(handler)
     url = f"{handler.base()}/{WEB[kind]}{name}"
     with handler.state.lock:
-        if (kind, name) in handler.state.repositories:
-            message = f"You already created this {kind} repo"
-            return handler.send(409, {"error": message, "url": url}, {"X-Error-Message": message})
-        handler.state.create(kind, name, body.get("visibility") == "private" or bool(body.get("private")))
+        known = (kind, name) in handler.state.repositories
+        if not known:
+            handler.state.create(kind, name, body.get("visibility") == "private" or bool(body.get("private")))
+    if known:
+        message = f"You already created this {kind} repo"
+        return handler.send(409, {"error": message, "url": url}, {"X-Error-Message": message})
     return handler.send(200, {"url": url, "name": name, "id": repository_id(name)})
 
 

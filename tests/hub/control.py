@@ -31,8 +31,8 @@ class ControlHandler(BaseHTTPRequestHandler):
                 commit = self.state.repositories[query["kind"], query["name"]].find(query["revision"])
                 out = commit and {p: [e.content_oid(), e.size, bool(e.lfs)] for p, e in commit["tree"].items()}
             else:
-                out = getattr(self.state, {"/log": "log", "/leaks": "leaks"}[url.path])
-            self.reply(out)
+                out = [dict(r) for r in getattr(self.state, {"/log": "log", "/leaks": "leaks"}[url.path])]
+        self.reply(out)
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")

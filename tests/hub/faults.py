@@ -8,16 +8,20 @@ and what happens to them, any of:
 
     delay          seconds before anything else
     status         this reply instead of the real one, with headers and body
-    drop           the connection closes before a reply ("reset": with a TCP reset)
+    drop           the connection closes before a reply ("reset": with a TCP reset); read: so many bytes of the
+                   request's body are read first
     after          "drop": the request is carried out, then the connection closes without a reply
-    cut            the reply's body ends after so many bytes (the connection closes)
+    cut            the reply's body ends after so many bytes (the connection closes; with reset: a TCP reset)
+    torn           the reply ends after so many bytes, headers included
     corrupt        one byte of the reply's body is another one
     ignore_range   Range is ignored
     headers        these headers in the reply (without status: in the real one)
     gzip           the reply is compressed though nobody asked
     html           status 200 and a page of HTML, as a captive portal sends
     redirect       "loop": 307 to itself; otherwise 307 to this address
-    drip           seconds between single bytes of the body
+    drip           seconds between single bytes of the reply, headers included
+    chunked        the body comes in chunks, without a length
+    extra          so many bytes more than belong to it, without a length; the connection closes behind them
     json           keys that replace those of the JSON reply
 """
 import re
@@ -47,6 +51,7 @@ def replace_reply(handler, fault):
     if "status" in fault:
         handler.send(fault["status"], fault.get("body", "").encode(), fault.get("headers"), fault.get("type"))
     elif fault.get("drop"):
+        handler.rfile.read(fault.get("read", 0))
         handler.hang_up(reset=fault["drop"] == "reset")
     elif fault.get("html"):
         handler.send(200, b"<!DOCTYPE html><html><body>Please log in to the network</body></html>", {}, "text/html")

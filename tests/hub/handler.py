@@ -28,6 +28,41 @@ class HubError(Exception):
         self.headers, self.body = headers or {}, body
 
 
+class Slow:
+    """A connection whose bytes trickle."""
+
+    def __init__(self, out, seconds):
+        self.out, self.seconds = out, seconds
+
+    def write(self, data):
+        for i in range(len(data)):
+            self.out.write(data[i:i + 1])
+            self.out.flush()
+            time.sleep(self.seconds)
+        return len(data)
+
+    def __getattr__(self, name):
+        return getattr(self.out, name)
+
+
+class Torn:
+    """A connection that breaks after some bytes."""
+
+    def __init__(self, out, left):
+        self.out, self.left = out, left
+
+    def write(self, data):
+        self.out.write(data[:self.left])
+        self.out.flush()
+        self.left -= min(self.left, len(data))
+        if not self.left:
+            raise ConnectionResetError("torn by a fault")
+        return len(data)
+
+    def __getattr__(self, name):
+        return getattr(self.out, name)
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     origin = "hub"
@@ -45,7 +80,8 @@ class Handler(BaseHTTPRequestHandler):
         self.request_id = "Root=1-" + uuid.uuid4().hex
         url = urlsplit(self.path)
         self.route, self.query = url.path, parse_qs(url.query, keep_blank_values=True)
-        self.fault = None
+        self.fault = self.held = None
+        self.holding = False
         self.record = {"origin": self.origin, "method": self.command, "path": self.path,
                        "headers": dict(self.headers.items()), "status": None}
         self.body_read = False
@@ -123,8 +159,21 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
         self.connection.close()
 
+    def send_after(self, work, *arguments):
+        """Does work under the lock; its reply, however slow, is sent after that."""
+        self.holding = True
+        try:
+            with self.state.lock:
+                work(*arguments)
+        finally:
+            self.holding = False
+        self.send(*self.held)
+
     def send(self, status, body=b"", headers=None, kind=None):
         """A reply whose body is bytes, or an object that becomes JSON."""
+        if self.holding:
+            self.held = status, body, headers, kind
+            return
         fault = self.fault or {}
         if isinstance(body, (dict, list)):
             if fault.get("json") and isinstance(body, dict):
@@ -149,9 +198,24 @@ class Handler(BaseHTTPRequestHandler):
             data = gzip.compress(b"".join(pieces))
             pieces, length = [data], len(data)
             all_headers["Content-Encoding"] = "gzip"
-        all_headers.setdefault("Content-Length", str(length))
+        all_headers.setdefault("Content-Length", None if fault.get("chunked") or fault.get("extra") else str(length))
+        if fault.get("chunked"):
+            all_headers["Transfer-Encoding"] = "chunked"
+        if fault.get("extra"):
+            pieces, self.close_connection = [*pieces, b"x" * fault["extra"]], True
         if "status" not in fault:
             all_headers.update(fault.get("headers") or {})
+        fast = self.wfile
+        if fault.get("drip"):
+            self.wfile = Slow(fast, fault["drip"])
+        if fault.get("torn"):
+            self.wfile = Torn(fast, fault["torn"])
+        try:
+            self.send_all(status, all_headers, pieces, fault)
+        finally:
+            self.wfile = fast
+
+    def send_all(self, status, all_headers, pieces, fault):
         self.send_response(status)
         for name, value in all_headers.items():
             if value is not None:
@@ -160,28 +224,23 @@ class Handler(BaseHTTPRequestHandler):
         self.record["status"], self.record["reply_headers"] = status, all_headers
         if self.command != "HEAD":
             self.send_pieces(pieces, fault)
-        return None
 
     def send_pieces(self, pieces, fault):
         left, first = fault.get("cut"), True
         for piece in pieces:
             if first and fault.get("corrupt") and piece:
-                piece = bytes([piece[0] ^ 0xFF]) + piece[1:]
+                piece = bytes([piece[0] ^ 0xFF]) + bytes(piece[1:])
             first = False
             if left is not None:
                 piece = piece[:left]
                 left -= len(piece)
-            if fault.get("drip"):
-                for i in range(len(piece)):
-                    self.wfile.write(piece[i:i + 1])
-                    self.wfile.flush()
-                    time.sleep(fault["drip"])
-            else:
-                self.wfile.write(piece)
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if fault.get("chunked") and piece else piece)
             if left == 0:
                 self.wfile.flush()
                 self.record["cut"] = True
-                return self.hang_up()
+                return self.hang_up(fault.get("reset", False))
+        if fault.get("chunked"):
+            self.wfile.write(b"0\r\n\r\n")
         return None
 
     def drain(self):

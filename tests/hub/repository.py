@@ -63,6 +63,8 @@ class Repository:
         tag = self.tags.get(re.sub(r"^refs/tags/", "", revision))
         if tag:
             return self.commits[tag]
+        if revision in self.commits:
+            return self.commits[revision]
         if re.fullmatch(r"[0-9a-f]{7,40}", revision):
             hits = [c for c in self.commits if c.startswith(revision)]
             if len(hits) == 1:

@@ -1,4 +1,4 @@
-"""A CA of our own and three certificates of it: good (127.0.0.1, localhost), for another host, expired."""
+"""A CA of our own and certificates of it: good (127.0.0.1, localhost, hub.test), for another host, expired, of the future."""
 import pathlib
 import ssl
 import subprocess
@@ -17,8 +17,9 @@ unique_subject = no
 [any]
 commonName = supplied
 """
-NAMES = {"good": "DNS:localhost,IP:127.0.0.1", "wrong_host": "DNS:elsewhere.invalid", "expired": "DNS:localhost,IP:127.0.0.1"}
-DATES = {"expired": ("20200101000000Z", "20200201000000Z")}
+HERE = "DNS:localhost,IP:127.0.0.1,DNS:hub.test"
+NAMES = {"good": HERE, "wrong_host": "DNS:elsewhere.invalid", "expired": HERE, "future": HERE}
+DATES = {"expired": ("20200101000000Z", "20200201000000Z"), "future": ("20480101000000Z", "20490101000000Z")}
 ALWAYS = ("20200101000000Z", "20491231000000Z")
 
 

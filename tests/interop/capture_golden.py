@@ -3,8 +3,10 @@
 
 For every case and variant: `qkengine run` in branch layout (old_layout: prefix, per-head masks), then
 every file's bucket, example_id, position, token_str and sliding_window must be identical, in order,
-the set of files too, and vectors within the bound.  usage: capture_golden.py QKENGINE GOLDEN_FOLDER [CASE ...]
+the set of files too, and vectors within the bound.
+usage: capture_golden.py QKENGINE GOLDEN_FOLDER [CASE ...] [--backend NAME]
 """
+import argparse
 import json
 import pathlib
 import shutil
@@ -21,6 +23,7 @@ CASES = ["case1_llama_log_uniform", "case2_qwen3_uniform_head_sampling", "case3_
 # What the reference stops at half-way, or does nothing for, is refused before the run.
 REFUSED = {"case4_mistral_window_max_rows/config_c.yaml": "there is no key head 2",
            "case4_mistral_window_max_rows/config_d.yaml": "every chosen layer has a sliding window"}
+BACKEND = []  # more arguments of qkengine run
 EXACT = ["bucket", "example_id", "position", "sliding_window", "token_str"]
 
 
@@ -39,7 +42,7 @@ def run(engine, case, config, work):
     old = case.name == "old_layout" and config == "config.yaml"
     layout = ["--set", "output.layout=" + ("prefix" if old else "branch")]
     masks = ["--set", "capture.per_head_masks=true"] if old else []
-    command = [engine, "run", config, "--quiet", "--set", "output.data_root=out", *layout, *masks]
+    command = [engine, "run", config, "--quiet", "--set", "output.data_root=out", *layout, *masks, *BACKEND]
     done = subprocess.run(command, cwd=work, capture_output=True, text=True)
     if done.returncode:
         raise AssertionError(f"exit status {done.returncode}: {done.stderr.strip()}")
@@ -119,9 +122,16 @@ def check(engine, case, config, expected):
 
 
 def main():
-    engine, golden = str(pathlib.Path(sys.argv[1]).resolve()), pathlib.Path(sys.argv[2]).resolve()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("engine", type=pathlib.Path)
+    parser.add_argument("golden", type=pathlib.Path)
+    parser.add_argument("cases", nargs="*")
+    parser.add_argument("--backend")
+    args = parser.parse_args()
+    engine, golden = str(args.engine.resolve()), args.golden.resolve()
+    BACKEND.extend(["--backend", args.backend] if args.backend else [])
     passed = failed = skipped = 0
-    for name in sys.argv[3:] or CASES:
+    for name in args.cases or CASES:
         case = golden / name
         if not case.is_dir():
             print(f"SKIPPED {name}: not in {golden}")

@@ -1,6 +1,6 @@
 """qkengine push against the Hub of tests/hub: what readers get, what is sent, that nobody's rows are lost, who may.
 
-The last line counts the cases of the edge-case list in design/hub.md, section 14, that a test here is about.
+Which edge cases each test is about: tests/hub/cases.py.
 """
 import hashlib
 import json
@@ -13,11 +13,12 @@ import sys
 import time
 
 from push_common import (HUB, READ_TOKEN, REPO, ROOT, SAID, SMALL, TEMP, TOKEN, assert_holds, assert_union,
-                         capture, case, commits, download, engine, environment, finish, local_tree,
+                         capture, commits, download, engine, environment, finish, local_tree,
                          make_workspace, no_token_was_printed, push, pushed, refused, requests, rows_of, small,
                          texts)  # first: it sets the environment of the readers
 
 import pyarrow.parquet as pq
+from hub.cases import case
 
 
 # ---- what readers get ----
@@ -89,6 +90,33 @@ def test_new_branch_and_main(folder):
     assert_holds(other, "two")
 
 
+def test_from_the_hub_to_the_hub(folder):
+    """Model and dataset from the Hub, the run, its push, and the rows by load_dataset, as a person would do it."""
+    from datasets import load_dataset
+    from huggingface_hub import HfApi
+    HUB.reset()
+    make_workspace(folder)
+    api = HfApi(token=TOKEN)
+    for kind, name, local in (("model", "tester/tiny", "model"), ("dataset", "tester/texts", "dataset")):
+        api.create_repo(name, repo_type=kind)
+        api.upload_folder(repo_id=name, repo_type=kind, folder_path=folder / local)
+        shutil.rmtree(folder / local)
+    counted = 0
+    for layout, branch, split in (("prefix", None, "tester_tiny"), ("branch", "smol/1", "train")):
+        settings = ["model.name=tester/tiny", "dataset.path=tester/texts", f"output.layout={layout}", f"output.data_root={layout}",
+                    f"output.hf_repo_id={REPO}", *([f"output.hf_branch={branch}"] if branch else [])]
+        done = engine(["run", "config.yaml", "--quiet", *(a for s in settings for a in ("--set", s))], folder, env=environment())
+        SAID.append(done.stderr)
+        assert done.returncode == 0, done.stderr
+        final = folder / layout / "final"
+        assert_holds(final, branch or "main")
+        path = next(final.rglob("l00h00q/data.parquet"))
+        rows = load_dataset(REPO, "l00h00q", split=split, revision=branch, token=TOKEN, cache_dir=str(folder / "cache"))
+        assert rows.to_list() == pq.read_table(path).to_pylist() and len(rows) > 0
+        counted += len(rows)
+    return f"{counted} rows"
+
+
 def test_private_and_existing(folder):
     from huggingface_hub import HfApi
     HUB.reset()
@@ -145,6 +173,32 @@ def test_what_is_never_sent(folder):
     assert (final / ".qkengine/snapshot.json").exists() and len(commits()) == 2
 
 
+@case(43)
+def test_folders_of_others_are_left_alone(folder):
+    """A run does not clear a folder that is not its own, by whatever name; a push changes nothing but its own state."""
+    make_workspace(folder)
+    mine = folder / "mine"
+    (mine / "final").mkdir(parents=True)
+    (mine / "final/thesis.txt").write_text("ten years of work")
+    (folder / "link").symlink_to(mine)
+    for root in ("mine", "link", "mine/final/..", "mine/final"):
+        engine(["run", "config.yaml", "--quiet", "--set", f"output.data_root={root}"], folder)
+        assert (mine / "final/thesis.txt").read_text() == "ten years of work", root
+    theirs = folder / "theirs/final/l00h00q/data.parquet"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"PAR1 theirs")
+    done = engine(["run", "config.yaml", "--quiet", "--set", "output.data_root=theirs", "--set", "output.layout=branch"], folder)
+    assert done.returncode == 1 and "another program wrote them" in done.stderr, done.stderr
+    assert theirs.read_bytes() == b"PAR1 theirs"
+    HUB.reset()
+    final = small(folder / "out-final")
+    before = local_tree(final)
+    pushed(final)
+    assert local_tree(final) == before
+    assert {p.name for p in final.iterdir()} - {".qkengine"} == {p.split("/")[0] for p in before}
+
+
+@case(42)
 def test_gitignore_and_stale_files(folder):
     from huggingface_hub import HfApi
     HUB.reset()
@@ -208,10 +262,20 @@ def test_batch_replies(folder):
     HUB.set(verify=False, preupload_oid=False)
     pushed(final)
     assert_holds(final)
+    # More objects than were asked for, and a verify address elsewhere: no token goes there.
+    (final / "l00h00q/data.parquet").write_bytes(b"PAR1 and more")
+    oid = hashlib.sha256(b"PAR1 and more").hexdigest()
+    away = HUB.addresses["storage"] + "/verify"
+    HUB.fault(match="objects/batch", json={"objects": [{"oid": "f" * 64, "size": 1}, {"oid": oid, "size": 13, "actions": {
+        "upload": {"href": HUB.url + "/_lfs/verify/dataset/x"}, "verify": {"href": away}}}, {"oid": oid, "size": 14}, 7, None]})
+    HUB.fault(method="PUT", match="/_lfs/verify/dataset/x", status=200, body="")
+    HUB.set(verify=True)
+    pushed(final)   # the storage says no; what it is for is asked for again
+    assert_holds(final)
+    assert [r for r in HUB.log() if r["path"] == "/verify"] and not HUB.leaks()
     canonical = "https://huggingface.co/_lfs/verify/dataset/" + REPO   # a mirror that repeats the original's addresses
     (final / "l00h00q/data.parquet").write_bytes(b"PAR1 something new")
     oid = hashlib.sha256(b"PAR1 something new").hexdigest()
-    HUB.set(verify=True)
     HUB.fault(match="objects/batch", json={"objects": [{"oid": oid, "size": 18, "actions": {
         "upload": {"href": "https://huggingface.co/nowhere"}, "verify": {"href": canonical}}}]})
     HUB.fault(method="PUT", match="/nowhere", status=403)
@@ -537,4 +601,4 @@ def test_no_token_was_printed(_):
 TESTS = [test for name, test in globals().copy().items() if name.startswith("test_")]
 
 if __name__ == "__main__":
-    sys.exit(finish("hub push", TESTS))
+    sys.exit(finish("hub push", "hub_push", TESTS))

@@ -11,6 +11,7 @@ os.environ.update(HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_PRO
                   HF_DATASETS_DISABLE_PROGRESS_BARS="1")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from common import ROOT, engine, main, make_workspace, write_jsonl  # noqa: E402
+from hub import cases  # noqa: E402
 from hub.fixture import READ_TOKEN, TOKEN, Fixture  # noqa: E402
 
 SHARED = tempfile.TemporaryDirectory()
@@ -23,16 +24,8 @@ import pyarrow.parquet as pq  # noqa: E402
 REPO = "tester/captures"
 SMALL = ["capture.layers=[0]", "capture.heads=[0]"]
 FAST = {"QKENGINE_RETRY_MS": "2"}
+FULL = "--full" in sys.argv   # more rounds of what is random
 SAID = []   # everything that qkengine printed: no token may be in it
-CASES = {}  # number of an edge case -> tests about it
-
-
-def case(*numbers):
-    def mark(test):
-        for n in numbers:
-            CASES.setdefault(n, []).append(test.__name__)
-        return test
-    return mark
 
 
 # ---- helpers ----
@@ -160,11 +153,12 @@ def no_token_was_printed():
     assert not any(TOKEN in p.read_text(errors="replace") for p in TEMP.rglob(".qkengine/*") if p.is_file())
 
 
-def finish(title, tests):
+def finish(title, suite, tests):
     """Runs those that the command line names, or all; the exit status."""
-    chosen = [t for t in tests if not sys.argv[1:] or any(w in t.__name__ for w in sys.argv[1:])]
-    status = main(title, chosen)
-    numbers = sorted(n for n, names in CASES.items())
-    print(f"edge cases of hub.md section 14 with a test here: {len(numbers)} ({', '.join(map(str, numbers))})")
+    chosen = [a for a in sys.argv[1:] if not a.startswith("--")]
+    status = main(title, [t for t in tests if not chosen or any(w in t.__name__ for w in chosen)])
+    cases.say()
+    if not chosen:
+        cases.keep(suite)
     HUB.__exit__()
     return status

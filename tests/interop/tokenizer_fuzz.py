@@ -315,7 +315,7 @@ def main():
             for cache in ("off", f"{temp}/{name}-cache"):
                 os.environ["QKENGINE_CACHE"] = cache
                 engine(folder, ["a"])  # fills the cache
-                assert cache == "off" or list(pathlib.Path(cache).glob("*.tables"))
+                assert cache == "off" or list(pathlib.Path(cache).glob("tokenizers/*.tables"))
                 good = Comparison(name, folder).run(args.count, args.seed, True)
                 passed, failed = passed + good, failed + (not good)
         os.environ["QKENGINE_CACHE"] = "off"
