@@ -48,9 +48,10 @@ $(FAKE_LIB): $(FAKE_OBJ) tests/fake_cuda/symbols.map
 FAKE_TESTS := $(B)/tests/test_fake_cuda $(B)/tests/test_fake_cublas $(B)/tests/test_cuda_runtime \
               $(B)/tests/test_cuda_failures
 TESTS := $(if $(filter 1,$(CUDA)),$(TESTS),$(filter-out $(FAKE_TESTS),$(TESTS)))
+# An old-style rpath: the sanitizers call dlopen for the program, and a new one would be theirs.
 $(FAKE_TESTS): $(B)/tests/%: $(B)/tests/%.o $(LIB) $(FAKE_LIB)
 	@echo '  LINK    $@'
-	@$(CC) $(CFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN/../../$(notdir $(FAKE))' $(LDLIBS)
+	@$(CC) $(CFLAGS) -o $@ $^ -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/../../$(notdir $(FAKE))' $(LDLIBS)
 $(B)/tests/test_cuda_failures: | $(B)/qkengine
 .PHONY: fake-tests
 fake-tests: $(FAKE_TESTS)
