@@ -39,6 +39,7 @@ suite "style" 120 tests/check_style.sh
 suite "unit tests" 600 make -s unit
 suite "unit tests with sanitizers" 1200 make -s unit SAN=1
 suite "fuzz corpus" 600 tests/fuzz/run.sh 0
+suite "CUDA gates" 1500 make -s cuda-gates
 if [ -x $venv/bin/python ]; then
     py="$venv/bin/python"
     suite "forward goldens" 300 $py tests/interop/forward_golden.py "$(golden forward)" tests/data/forward
