@@ -141,6 +141,20 @@ static void test_short_memory(void)
     }
 }
 
+/* A model that is loaded and given up at once: weights are still on their way. */
+static void test_load_alone(void)
+{
+    qk_model m;
+    const qk_model_options options = {.backend = &qk_backend_cuda,
+                                      .device = {.compute = QK_BF16, .threads = 1},
+                                      .last_layer = -1};
+    fake_cuda_reset();
+    fake_cuda_set_order(FAKE_LATEST, 1);
+    CHECK(qk_model_load(&m, model_folder, &options, &test_error) == QK_OK);
+    qk_model_free(&m);
+    check_clean("loading alone");
+}
+
 /* ---- no GPU, or the wrong one ---- */
 
 static void check_open(const char *message)
@@ -252,6 +266,7 @@ int main(int argc, char **argv)
     RUN(test_every_failing_call);
     RUN(test_failing_work);
     RUN(test_short_memory);
+    RUN(test_load_alone);
     RUN(test_wrong_gpus);
     RUN(test_generations);
     RUN(test_libraries);
