@@ -4,8 +4,9 @@ A mutant is one edit of one file of kernels/cuda: a wait, an event or an attribu
 order turned around. It is compiled, linked with the test that covers it, and run; a mutant that
 passes is printed and makes this script fail. The last line counts.
 
-    python3 tests/cuda_runtime_mutants.py [WORD]    after `make CUDA=1 fake-tests`; WORD: only
-                                                    mutants that contain it
+    python3 tests/cuda_runtime_mutants.py [WORD]    after `make CUDA=1 fake-tests`, with the goldens
+                                                     (QK_SHARED); WORD: only
+                                                     mutants that contain it
 """
 import concurrent.futures, os, pathlib, shutil, subprocess, sys
 
@@ -35,7 +36,7 @@ MUTANTS = [
     ("memory.c", "nobody records that a buffer is free", RUN, 'CUDA_CALL(own, "copying to the GPU", cuEventRecord, own->bounces[i].free, own->compute);', ""),
     ("memory.c", "what comes back is read too early", RUN, "!CUDA_CALL(own, doing, cuStreamSynchronize, own->compute))", "0)"),
     ("memory.c", "a pool's block is one byte short", RUN, "b->used += bytes;", "b->used += bytes - 256;"),
-    ("memory.c", "a matrix is never freed", RUN, "cuMemFree(pool->blocks[i].device)", "cuMemGetInfo(&(size_t){0}, &(size_t){0})"),
+    ("memory.c", "a pool is never freed", RUN, "cuMemFree(pool->blocks[i].device)", "cuMemGetInfo(&(size_t){0}, &(size_t){0})"),
     ("gemm.c", "sums may be split", RUN, "{CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &whole_sums},", ""),
     ("gemm.c", "the weight is not transposed", RUN, "transposed = CUBLAS_OP_T", "transposed = CUBLAS_OP_N"),
     ("gemm.c", "always adds", RUN, "beta = accumulate ? 1 : 0", "beta = 1"),
