@@ -119,15 +119,15 @@ $(B)/emulated/$(1).o: kernels/cuda/$(word 1,$(subst ., ,$(1))).cu
 endef
 $(foreach o,$(EMULATED:$(B)/emulated/%.o=%),$(eval $(call emulated_rule,$(o))))
 
-$(B)/tests/test_cuda_%: $(B)/tests/test_cuda_%.o $(EMULATOR) $(LIB)
+include tests/fake_cuda/fake.mk
+EMU_TESTS := $(filter-out $(FAKE_TESTS),$(filter $(B)/tests/test_cuda_%,$(TESTS)))
+$(EMU_TESTS): $(B)/tests/%: $(B)/tests/%.o $(EMULATOR) $(LIB)
 	@echo '  LINK    $@'
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 # Every specialisation through NVRTC, where a CUDA toolkit is installed; no GPU is needed.
 build/cuda/tests/cuda_nvrtc: build/cuda/tests/cuda_nvrtc.o build/cuda/libqkengine.a
 	@echo '  LINK    $@'
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
-
-include tests/fake_cuda/fake.mk
 
 .PHONY: cuda-gates cubins
 cuda-gates: $(filter $(B)/tests/test_cuda_%,$(TESTS))
