@@ -196,6 +196,7 @@ def test_answers_that_say_no(tmp):
 def test_contents_that_are_wrong(tmp):
     HUB.add("model", MODEL, FILES)
     storage, small = "^/repos/", "/resolve-cache/.*/tokenizer.json"
+    large = storage + hashlib.sha256(FILES["model.safetensors"]).hexdigest()
     cases = [
         ("cut", storage, dict(cut=100_000, times=2), 0, []),
         ("cut at once", storage, dict(cut=0, times=2), 0, []),
@@ -217,7 +218,7 @@ def test_contents_that_are_wrong(tmp):
         ("longer than it is", storage, dict(extra=1, times=99), 1, ["more bytes came"]),
         ("longer, no ranges", storage, dict(extra=5000, ignore_range=True, times=99), 1, ["more bytes came"]),
         ("small longer", small, dict(extra=3, times=99), 1, ["more bytes came"]),
-        ("no length and short", storage, dict(extra=1, cut=1000, times=2), 0, []),
+        ("no length and short", large, dict(extra=1, cut=1000, times=2), 0, []),
         ("length of the redirect", "/resolve/.*safetensors", dict(headers={"X-Linked-Size": "1"}, times=99), 0, []),
         ("gzip", storage, dict(headers={"Content-Encoding": "gzip"}, times=99), 1, ["gzip"]),
         ("small gzip", small, dict(gzip=True, times=99), 1, ["gzip"]),
