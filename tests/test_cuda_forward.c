@@ -11,23 +11,8 @@
 
 #include <dirent.h>
 
-#include "engine/base/file.h"
 #include "engine/verify.h"
-
-/* The largest number under "bf16_error". */
-static double stated_bf16_error(const char *meta)
-{
-    qk_arena arena = {0};
-    const qk_json *root;
-    double largest = 0;
-    CHECK(qk_json_parse_file(&arena, meta, 1 << 24, &root, &test_error) == QK_OK);
-    const qk_json *errors = qk_json_get(root, "bf16_error");
-    for (const qk_json *layer = errors ? errors->first : NULL; layer; layer = layer->next)
-        for (const qk_json *e = layer->first; e; e = e->next)
-            if (e->number > largest) largest = e->number;
-    qk_arena_free(&arena);
-    return largest;
-}
+#include "tests/golden_bound.h"
 
 static void check_golden(const char *name, const char *folder, qk_dtype compute, int rung)
 {

@@ -5,6 +5,7 @@
  *   test_cuda_runtime full    all of them
  *   test_cuda_runtime quick   only one, for seeded bugs */
 #include "tests/fake_run.h"
+#include "tests/golden_bound.h"
 
 #include <unistd.h>
 
@@ -34,21 +35,6 @@ static uint64_t fingerprint(const qk_verification *v)
         for (size_t k = 0; k < n; k++) h = (h ^ qk_float_bits(v->items[i].data[k])) * 0x100000001B3;
     }
     return h;
-}
-
-/* The largest number under "bf16_error". */
-static double stated_bf16_error(const char *meta)
-{
-    qk_arena arena = {0};
-    const qk_json *root;
-    double largest = 0;
-    CHECK(qk_json_parse_file(&arena, meta, 1 << 24, &root, &test_error) == QK_OK);
-    const qk_json *errors = qk_json_get(root, "bf16_error");
-    for (const qk_json *layer = errors ? errors->first : NULL; layer; layer = layer->next)
-        for (const qk_json *e = layer->first; e; e = e->next)
-            if (e->number > largest) largest = e->number;
-    qk_arena_free(&arena);
-    return largest;
 }
 
 static void judge(const char *name, const char *meta, const qk_verification *v, qk_dtype compute)
