@@ -19,7 +19,7 @@ DIMS, FORMATS, VECS = [("HEAD_DIM", d) for d in (64, 80, 96, 128, 256)], [("FORM
 
 K_WAIT = "copy_wait(0);\n        sync_block(); /* K_n"
 V_WAIT = "copy_wait(0);\n        sync_block(); /* V_n is there for all; all are done with K_n */\n"
-NEXT_K = "        if (n > lo) load_tile(a, k_tile, t.seq_begin + (n - 1) * BN, BN, t.seq_end, k_col);\n"
+NEXT_K = "        from += to_k;\n        valid = BN; /* only the first block can be cut */\n        if (ahead < last) load_tile(a, k_tile, &from, BN, valid);\n"
 
 # file, what is wrong, text, its replacement (the first occurrence)
 MUTANTS = [
@@ -29,9 +29,14 @@ MUTANTS = [
     ("attention_v3.cu", "no barrier after the wait for V", V_WAIT, "copy_wait(0);\n"),
     ("attention_v3.cu", "a wait that leaves one group on its way", V_WAIT, V_WAIT.replace("wait(0)", "wait(1)")),
     ("attention_v3.cu", "the next K is requested before all are done with this one", V_WAIT + NEXT_K, NEXT_K + V_WAIT),
-    ("attention_v3.cu", "the first group is not committed", "seq_end, k_col);\n    copy_commit();", "seq_end, k_col);"),
-    ("attention_v3.cu", "V of a stale block", "load_tile(a, v_tile, t.seq_begin + n * BN", "load_tile(a, v_tile, t.seq_begin + (n > lo ? n - 1 : n) * BN"),
-    ("attention_v3.cu", "no swizzle (right, but slow)", "(c ^ swizzle)", "c"),
+    ("attention_v3.cu", "the first group is not committed", "load_tile(a, k_tile, &from, BN, valid);\n    copy_commit();", "load_tile(a, k_tile, &from, BN, valid);"),
+    ("attention_v3.cu", "V of the block before", "from += to_v;", "from += to_v - (ahead < last ? BN * a->qkv_stride : 0);"),
+    ("attention_v3.cu", "K of the same block again", "- below - BN * a->qkv_stride", "- below"),
+    ("attention_v3.cu", "the cut of the first block is kept", "valid = BN; /* only", "/* only"),
+    ("attention_v3.cu", "rows beyond the sequence are read", "r < valid &&", "1 &&"),
+    ("attention_v3.cu", "no swizzle", "(c ^ swizzle)", "c"),
+    ("attention_v3.cu", "chunks across as if there were no swizzle", "(at ^ (u32)(16 * (2 * k % GROUP)))", "(at + (u32)(16 * (2 * k % GROUP)))"),
+    ("attention_v3.cu", "8 of 16 rows down", "down(across(q_at, k), 16 * t)", "down(across(q_at, k), 8 * t)"),
     ("attention_v3.cu", "swizzle of 80 and 96 by the wrong rows", "r / (8 / GROUP) % GROUP", "r % GROUP"),
     ("attention_v3.cu", "swizzle beyond the row's end", "r / (8 / GROUP) % GROUP", "r % 8"),
     ("attention_v3.cu", "window one too wide", "k <= q - a->window", "k < q - a->window"),
@@ -40,14 +45,16 @@ MUTANTS = [
     ("attention_v3.cu", "a query does not see itself", "if (k > q ||", "if (k >= q ||"),
     ("attention_v3.cu", "mask on the wrong side", "if (k > q ||", "if (k < q ||"),
     ("attention_v3.cu", "the window's first block is skipped", "(first_q - a->window + 1) / BN;", "(first_q - a->window + BN) / BN;"),
-    ("attention_v3.cu", "a diagonal block without its mask", "(n + 1) * BN - 1 > first_q", "n * BN > first_q"),
-    ("attention_v3.cu", "a window's edge without its mask", "n * BN <= first_q + BM - 1 - a->window", "n * BN <= first_q - a->window"),
+    ("attention_v3.cu", "a diagonal block without its mask", "if (ahead < BN - 1 ||", "if (ahead < 0 ||"),
+    ("attention_v3.cu", "a window's edge without its mask", "ahead + BM > a->window", "ahead > a->window"),
     ("attention_v3.cu", "the last block of keys is forgotten", "(end - t.seq_begin + BN - 1) / BN", "(end - t.seq_begin) / BN > 0 ? (end - t.seq_begin) / BN : 1"),
-    ("attention_v3.cu", "scale without log2 e", "a->scale * LOG2E", "a->scale"),
-    ("attention_v3.cu", "soft cap scaled twice", "HAS_SOFT_CAP ? a->scale / a->soft_cap", "HAS_SOFT_CAP ? a->scale * a->scale / a->soft_cap"),
-    ("attention_v3.cu", "sums are not corrected", "x->l[t][h] *= correction;", ""),
-    ("attention_v3.cu", "outputs are not corrected", "x->o[t][j][2 * h + 1] *= correction;", ""),
-    ("attention_v3.cu", "nothing seen yet gives NaN", "largest == minus_infinity() ? 0 : largest * unit", "largest * unit"),
+    ("attention_v3.cu", "a score that is not scaled", "x->s[t][j][e] * a->unit - base", "x->s[t][j][e] - base"),
+    ("attention_v3.cu", "soft cap with the other unit", "x.s[i][j][e] * a->cap_unit", "x.s[i][j][e] * a->unit"),
+    ("attention_v3.cu", "sums are not corrected", "x->l[t][h] *= correction[t][h];", ""),
+    ("attention_v3.cu", "outputs are not corrected", "x->o[t][j][2 * h + 1] *= correction[t][h];", ""),
+    ("attention_v3.cu", "half of the rows have no vote", "raised |= largest > old;", "raised |= largest > old && h == 0;"),
+    ("attention_v3.cu", "the last row alone votes", "raised |= largest > old;", "raised = largest > old;"),
+    ("attention_v3.cu", "nothing seen yet gives NaN", "m == minus_infinity() ? 0 : m * a->unit", "m * a->unit"),
     ("attention_v3.cu", "sum of half a quad", "sum += shuffle_xor(sum, 2);", ""),
     ("attention_v3.cu", "maximum of half a quad", "largest = larger(largest, shuffle_xor(largest, 2));", ""),
     ("attention_v3.cu", "keys in the wrong lanes", "lane % 8 + lane / 16 * 8", "lane % 16"),
@@ -56,10 +63,10 @@ MUTANTS = [
     ("attention_v3.cu", "p of the neighbouring key", "pack_bf16(x->s[t][2 * k + i / 2][2 * (i % 2)]", "pack_bf16(x->s[t][2 * k + i / 2][2 * (i % 2) + 1]"),
     ("attention_v3.cu", "rows of the wrong warp", "row = thread_id() / WARP * 16 * MT;", "row = thread_id() / WARP * 16;"),
     ("attention_v3.cu", "stores into the wrong row", "16 * t + lane / 4 + 8 * h", "16 * t + lane / 4 + 4 * h"),
-    ("attention_v3.cu", "stores one row too many", "row >= tile->seq_end", "row > tile->seq_end"),
+    ("attention_v3.cu", "stores one row too many", "row >= tile.seq_end", "row > tile.seq_end"),
     ("attention_v3.cu", "the wrong key head", "t.head / (a->H / a->K)", "t.head % a->K"),
     ("attention_v3.cu", "padding is not cleared", "(!PADDED || 8 * c < a->d)", "1"),
-    ("attention_v3.cu", "captures after o has overwritten q", "store_rows(a, &t, &x);", "store_rows(a, &t, &x); if (HAS_CAPTURE) capture_tile(a, &t, end, 2, thread_id() / WARP, WARPS);"),
+    ("attention_v3.cu", "captures after o has overwritten q", "store_rows(a, &x);", "store_rows(a, &x); if (HAS_CAPTURE) capture_tile(a, &t, end, 2, thread_id() / WARP, WARPS);"),
     ("attention_v2.cu", "no barrier before V replaces K", "sync_block(); /* K has been used; p is there */", ""),
     ("attention_v2.cu", "no barrier before K is used", "t.seq_end, k_col);\n        sync_block();", "t.seq_end, k_col);"),
     ("attention_v2.cu", "no barrier before K replaces V", "sync_block(); /* V of the last step has been used */", ""),

@@ -28,7 +28,6 @@ typedef u16 bf16; /* the upper half of a float32 */
 
 /* Loops over registers: unrolled, because a register has no address. */
 #define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
-#define EACH_4(i, n) UNROLL_4 for (int i = 0; i < (n); i++)
 /* mask = from, from / 2, .. 1: the partners of a sum or maximum over 2 from neighbouring lanes. */
 #define BUTTERFLY(mask, from) UNROLL for (int mask = from; mask; mask /= 2)
 
@@ -40,10 +39,12 @@ typedef u16 bf16; /* the upper half of a float32 */
 
 #define DEVICE static __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
-#define UNROLL_4 _Pragma("unroll 4")
 /* KERNEL(name, threads of a block, type of `a`) { body } */
 #define KERNEL(name, threads, type)                                                                \
     extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ type a)
+
+/* Compute capability that this is compiled for: 90 for 9.0. */
+#define CAPABILITY (__CUDA_ARCH__ / 10)
 
 DEVICE int thread_id(void)
 {

@@ -9,7 +9,7 @@
 
 #define DEVICE static inline
 #define UNROLL
-#define UNROLL_4
+#define CAPABILITY EMULATED_CAPABILITY
 
 /* A kernel becomes a function of a pointer to its argument struct, and enters the emulator's list
  * under its name and QK_SPEC, the number that its specialisation is known by (0 when it has none).
