@@ -137,8 +137,9 @@ void cuda_qkv_post(qk_device *dev, qk_tensor out, qk_tensor in, const qk_qkv_pos
         .k = begin_capture(dev, &k, capture->k, capture->n_k, h->K, h->d, out.dtype, first_row,
                            in.rows),
     };
-    bool four = h->d % 4 == 0 && in.stride % 4 == 0 && out.stride % 4 == 0 &&
-                (uintptr_t)in.data % 16 == 0 && (uintptr_t)out.data % 16 == 0;
+    bool four = h->d % 8 == 0 && h->d <= 256 && p->rotary % 8 == 0 && in.stride % 4 == 0 &&
+                out.stride % 4 == 0 && (uintptr_t)in.data % 16 == 0 &&
+                (uintptr_t)out.data % 16 == 0;
     cuda_run(dev, &(cuda_launch){.file = "qkv_post",
                                  .kernel = "qkv_post",
                                  .macro = "VEC",

@@ -274,10 +274,18 @@ DEVICE void st_shared_f32(u32 at, float v)
 {
     asm volatile("st.shared.f32 [%0], %1;" ::"r"(at), "f"(v) : "memory");
 }
-DEVICE void st_shared_u32x4(u32 at, const u32 *v)
+/* v[] is 16 bytes, aligned to 16: a warp's 512 bytes in four turns of all banks. */
+DEVICE void ld_shared_f32x4(float *v, u32 at)
 {
-    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(v[0]), "r"(v[1]),
-                 "r"(v[2]), "r"(v[3])
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v[0]), "=f"(v[1]), "=f"(v[2]), "=f"(v[3])
+                 : "r"(at)
+                 : "memory");
+}
+DEVICE void st_shared_f32x4(u32 at, const float *v)
+{
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(at), "f"(v[0]), "f"(v[1]),
+                 "f"(v[2]), "f"(v[3])
                  : "memory");
 }
 
