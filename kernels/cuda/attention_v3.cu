@@ -20,12 +20,18 @@
  * and the long middle runs without a mask. exp is 2^x with log2 e folded into the scale; the row
  * sum is kept per thread and added up once at the end.
  *
- *   HEAD_DIM   MT (BM)   BN   shared memory    registers of a thread: o 8 MT HEAD_DIM / 16,
- *      64      2 (128)   64      32 KB         S 8 MT BN / 16, and some 70 for fragments and
- *      80      2 (128)   64      40 KB         addresses; 255 is the limit, none are spilled
- *      96      2 (128)   64      48 KB         (kernels/cuda/budgets.txt)
- *     128      2 (128)   32      48 KB         FLOPs  4 d per (query, key), T^2 / 2 pairs per head
- *     256      1 (64)    32      64 KB         bytes  4 d / BM per pair from L2
+ * A scheduler issues one instruction per clock, for products and for everything else, so what is not
+ * a product must be little: one xor takes a lane from fragment to fragment, one pointer walks through
+ * keys and values, and old sums shrink only in blocks where some maximum of the warp grew.
+ *
+ *   HEAD_DIM   MT (BM)   BN       shared memory   registers of a thread: o 8 MT HEAD_DIM / 16,
+ *      64      2 (128)   64            32 KB      S 8 MT BN / 16, and some 50 for fragments and
+ *      80      2 (128)   64            40 KB      addresses; 255 is the limit, none are spilled
+ *      96      2 (128)   64            48 KB      (kernels/cuda/budgets.txt)
+ *     128      2 (128)   64 or 32      64, 48 KB  FLOPs  4 d per (query, key), T^2 / 2 pairs a head
+ *     256      1 (64)    64 or 32      96, 64 KB  bytes  4 d / BM per pair from L2
+ *
+ * (BN: 64 where two blocks of that share an SM, see args.h.)
  *
  * Not measured yet: no GPU. From public measurements of kernels of this design: 280 to 340 TFLOP/s
  * on an H100 (causal, d = 128, 16k tokens), 170 to 185 on an A100.
