@@ -20,9 +20,9 @@
  * and the long middle runs without a mask. exp is 2^x with log2 e folded into the scale; the row
  * sum is kept per thread and added up once at the end.
  *
- * A scheduler issues one instruction per clock, for products and for everything else, so what is not
- * a product must be little: one xor takes a lane from fragment to fragment, one pointer walks through
- * keys and values, and old sums shrink only in blocks where some maximum of the warp grew.
+ * A scheduler issues one instruction per clock, for products and for everything else, so what is
+ * not a product must be little: one xor takes a lane from fragment to fragment, one pointer walks
+ * through keys and values, and old sums shrink only in blocks where some maximum of the warp grew.
  *
  *   HEAD_DIM   MT (BM)   BN       shared memory   registers of a thread: o 8 MT HEAD_DIM / 16,
  *      64      2 (128)   64            32 KB      S 8 MT BN / 16, and some 50 for fragments and
