@@ -120,28 +120,29 @@ static void test_kernels(void)
     }
 }
 
-/* The most a block may have, in KB. (CUDA C++ programming guide, table of compute capabilities) */
-static int shared_limit(void)
-{
-    static const char *const names[] = {"sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_120a"};
-    static const int limits[] = {163, 99, 99, 227, 227, 99};
-    for (int i = 0; i < 6; i++)
-        if (!strcmp(arch, names[i])) return limits[i];
-    return 0;
-}
+/* Compute capability, and the most a block may have, in KB. (CUDA C++ programming guide, table of
+ * compute capabilities) */
+static const struct {
+    const char *arch;
+    int capability, limit;
+} generations[] = {{"sm_80", 80, 163},  {"sm_86", 86, 99},     {"sm_89", 89, 99},
+                   {"sm_90a", 90, 227}, {"sm_100a", 100, 227}, {"sm_120a", 120, 99}};
 
 static void test_shared_memory(void)
 {
-    for (int i = 0; i < n_budgets; i++) {
+    size_t g = 0, n = sizeof generations / sizeof *generations;
+    while (g < n && strcmp(arch, generations[g].arch) != 0) g++;
+    CHECK_MSG(g < n, "%s is not in the table", arch);
+    for (int i = 0; i < n_budgets && g < n; i++) {
         int dim;
         if (strncmp(budgets[i].build, "HEAD_DIM", 8) ||
             sscanf(strchr(budgets[i].build, '='), "=%d", &dim) != 1)
             continue;
-        size_t bytes = cuda_attention_shared(budgets[i].kernel, dim);
-        CHECK_MSG(bytes <= (size_t)budgets[i].shared && bytes <= 1024 * (size_t)shared_limit(),
-                  "%s %s: %zu bytes of shared memory, allowed %d here and %d KB by %s",
-                  budgets[i].kernel, budgets[i].build, bytes, budgets[i].shared, shared_limit(),
-                  arch);
+        size_t bytes = cuda_attention_shared(budgets[i].kernel, dim, generations[g].capability);
+        CHECK_MSG(
+            bytes <= (size_t)budgets[i].shared && bytes <= 1024 * (size_t)generations[g].limit,
+            "%s %s: %zu bytes of shared memory, allowed %d here and %d KB by %s", budgets[i].kernel,
+            budgets[i].build, bytes, budgets[i].shared, generations[g].limit, arch);
     }
 }
 

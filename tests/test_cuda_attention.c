@@ -29,6 +29,7 @@ typedef struct outcome {
 static bool full;
 static int only_rung; /* 0: all */
 static bool in_place; /* o in the q columns, as engine/forward.c has it */
+static size_t late;   /* not 0: the first 64 keys are small, but one of them is this query's */
 
 /* Some rows of each sequence's beginning, middle and end, for some heads; and two lists that share
  * rows. */
@@ -40,12 +41,25 @@ static size_t choose_rows(int32_t *rows, const attention_case *c, int step)
     return n;
 }
 
+/* With keys taken from the last to the first, the first 64 change the maximum of one row only. */
+static void make_late(const attention_case *c, float *v)
+{
+    size_t d = (size_t)c->d, width = qk_heads_width((qk_heads){c->H, c->K, c->d, true});
+    for (size_t t = 0; t < (size_t)c->starts[c->n_seq]; t++) {
+        float *q = v + t * width, *k = q + (size_t)c->H * d;
+        for (size_t i = 0; t < 64 && i < d; i++) k[i] *= 0.01f;
+        q[0] = t == late ? 8 : 0;
+        k[0] = t == 5 ? 16 : 0;
+    }
+}
+
 static outcome run_case(const qk_backend *b, const attention_case *c, qk_dtype dtype)
 {
     qk_device *dev = open_device(b, dtype);
     qk_heads heads = {c->H, c->K, c->d, true};
     size_t T = (size_t)c->starts[c->n_seq], width = qk_heads_width(heads), d = (size_t)c->d;
     float *v = noises(T * width, 7);
+    if (late) make_late(c, v);
     qk_tensor qkv = tensor(b, dev, "qkv", dtype, T, width, v);
     qk_tensor own = tensor(b, dev, "o", dtype, T, (size_t)c->H * d, NULL);
     int32_t *some = qk_alloc(T, sizeof *some), *more = qk_alloc(T, sizeof *more);
@@ -219,6 +233,20 @@ static void test_in_place(void)
     in_place = false;
 }
 
+/* One row of a warp finds its largest score in the last block, all others found theirs before: the
+ * vote for shrinking old sums (v3) must hear a single row, wherever it lies. */
+static void test_one_late_key(void)
+{
+    static const attention_case c = {1, 1, 64, 0, 0, 1, {0, 200}};
+    static const size_t rows[] = {128, 140, 150, 159, 199};
+    for (int rung = 2; rung <= 3; rung++)
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            late = rows[i];
+            if (wanted(rung)) run_all_schedules(&c, rung, QK_BF16, 1);
+        }
+    late = 0;
+}
+
 /* A sequence has the same bits alone and packed behind others. */
 static void test_blind_to_the_batch(void)
 {
@@ -266,6 +294,7 @@ int main(int argc, char **argv)
     if (wanted(2)) RUN(test_v2);
     if (wanted(3)) RUN(test_v3);
     RUN(test_in_place);
+    RUN(test_one_late_key);
     RUN(test_blind_to_the_batch);
     if (full && wanted(3)) RUN(test_v3_matrix);
     return test_summary("cuda attention");

@@ -224,6 +224,9 @@ static void test_qkv_post(void)
         {{4, 4, 18, true}, 10, true, true, true, true, true, false, QK_F32, 36, 7},
         {{2, 1, 256, true}, 0, false, true, false, false, false, true, QK_F32, 4, 3},
         {{5, 1, 7, true}, 6, false, true, false, true, true, true, QK_F32, 34, 34},
+        {{5, 1, 24, true}, 16, true, true, false, true, true, true, QK_F32, 34, 9},
+        {{9, 3, 128, true}, 128, false, true, false, false, false, false, QK_BF16, 35, 35},
+        {{3, 2, 8, true}, 8, false, true, true, true, false, false, QK_BF16, 4, 4},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         compare_all("qkv_post", run_post, &shapes[i], QK_BF16, step_of(shapes[i].out));

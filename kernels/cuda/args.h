@@ -39,6 +39,20 @@ typedef struct attention_tile {
     int first, seq_begin, seq_end, head;
 } attention_tile;
 
+/* The tiles of attention_v3, which the host has to know: it cuts the queries and asks for the
+ * memory. 64 keys where two blocks of that share the memory of an SM, else 32.
+ *
+ *   cc            compute capability, 90 for 9.0
+ *   SM_SHARED_KB  shared memory of an SM; a block takes 1 KB more than it asks for
+ *                 (CUDA C++ programming guide, "Technical Specifications per Compute Capability")
+ */
+#define SM_SHARED_KB(cc) ((cc) == 80 || (cc) == 87 ? 164 : (cc) >= 90 && (cc) < 120 ? 228 : 100)
+#define EMULATED_CAPABILITY 90 /* kernels/emulator */
+#define V3_QUERIES(head_dim) ((head_dim) == 256 ? 64 : 128)
+#define V3_SHARED(head_dim, keys) (2 * (head_dim) * (V3_QUERIES(head_dim) + 2 * (keys)))
+#define V3_KEYS(head_dim, cc)                                                                      \
+    (2 * (V3_SHARED(head_dim, 64) + 1024) <= 1024 * SM_SHARED_KB(cc) ? 64 : 32)
+
 typedef struct attention_args {
     const void *qkv; /* [T, (H + 2 K) d] */
     void *o;         /* [T, H d]; may be the q columns of qkv */
@@ -47,6 +61,8 @@ typedef struct attention_args {
     int H, K, d;
     int window;            /* 0: none */
     float scale, soft_cap; /* 0: none */
+    float unit, cap_unit;  /* for v3: what turns a score, capped or not, into an exponent of 2; and
+                              q.k into one of its soft cap's */
     capture_kind q, k;
 } attention_args;
 

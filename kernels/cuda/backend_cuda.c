@@ -161,6 +161,7 @@ static qk_status open_gpu(qk_device *dev, qk_error *err)
     own->device = g.device;
     CUDA_CALL(own, "opening", cuDevicePrimaryCtxRetain, &own->context, own->device);
     CUDA_CALL(own, "opening", cuCtxSetCurrent, own->context);
+    dev->capability = 10 * g.major + g.minor;
     describe_gpu(own, &g);
     open_streams(own);
     if (own->failure.status) *err = own->failure;

@@ -46,6 +46,7 @@ struct qk_device {
     const cuda_machine *machine;
     cuda_own *own; /* the machine's */
     qk_dtype compute;
+    int capability;  /* compute capability, 90 for 9.0 */
     int rung;        /* of the attention ladder, 1..3; 0: the best that takes the shape */
     int32_t *starts; /* of the last route, host memory */
     qk_routes routes;
@@ -90,8 +91,9 @@ void cuda_add_rows(qk_device *, qk_tensor, qk_tensor, const int32_t *, const flo
 void cuda_qkv_post(qk_device *, qk_tensor, qk_tensor, const qk_qkv_post *, size_t);
 void cuda_attention(qk_device *, qk_tensor, qk_tensor, const qk_attention *);
 void cuda_gather(qk_device *, qk_tensor, qk_heads, const qk_layer_capture *);
-/* Dynamic shared memory of a kernel of the attention ladder for a padded head size. */
-size_t cuda_attention_shared(const char *kernel, int head_dim);
+/* Dynamic shared memory of a kernel of the attention ladder for a padded head size, and a compute
+ * capability. */
+size_t cuda_attention_shared(const char *kernel, int head_dim, int capability);
 
 /* The builds of attention_v3 whose branches are constants. */
 #define V3_DEFINES(window, soft_cap, capture)                                                      \

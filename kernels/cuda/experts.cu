@@ -15,9 +15,9 @@
  * reads T top_k numbers per block from the L2 cache: 128 experts, 4096 rows, top 8: 17 MB.
  *
  * next: kernels/cuda/attention_v1.cu */
+#define THREADS 128
 #include "kernels/cuda/rows.h"
 
-#define THREADS 128
 #define WARPS (THREADS / WARP)
 
 /* The largest of v over the warp and the lowest e that has it. */
@@ -116,28 +116,39 @@ KERNEL(route_sort, THREADS, route_args)
     if (thread_id() == 0 && expert == a.experts - 1) st_i32(a.starts + a.experts, at);
 }
 
-KERNEL(take_rows, THREADS, take_rows_args)
+DEVICE void take_row_f32(const float *from, float *to, int cols)
 {
-    long long i = block_id(), row = ld_i32(a.rows + i);
-    if (a.format == KERNEL_F32) {
-        for (int c = thread_id() * VEC; c < a.cols; c += THREADS * VEC) {
-            float v[VEC];
-            ld_vec(v, (const float *)a.x + row * a.x_stride + c);
-            st_vec(a.y, i * a.y_stride + c, v, KERNEL_F32);
-        }
-        return;
+    SWEEP (c, cols) {
+        float v[AHEAD][VEC];
+        ld_sweep(v, from, c, cols);
+        EACH (u, AHEAD)
+            if (PIECE(c, u) < cols) st_vec(to, PIECE(c, u), v[u], KERNEL_F32);
     }
-    const bf16 *from = (const bf16 *)a.x + row * a.x_stride;
-    bf16 *to = (bf16 *)a.y + i * a.y_stride;
-    for (int c = thread_id() * VEC; c < a.cols; c += THREADS * VEC) {
+}
+
+DEVICE void take_row_bf16(const bf16 *from, bf16 *to, int cols)
+{
+    SWEEP (c, cols) {
 #if VEC == 4
-        u32 v[2];
-        ld_u32x2(v, from + c);
-        st_u32x2(to + c, v);
+        u32 v[AHEAD][2];
+        EACH (u, AHEAD)
+            if (PIECE(c, u) < cols) ld_u32x2(v[u], from + PIECE(c, u));
+        EACH (u, AHEAD)
+            if (PIECE(c, u) < cols) st_u32x2(to + PIECE(c, u), v[u]);
 #else
-        st_u16(to + c, ld_u16(from + c));
+        EACH (u, AHEAD)
+            if (PIECE(c, u) < cols) st_u16(to + PIECE(c, u), ld_u16(from + PIECE(c, u)));
 #endif
     }
+}
+
+KERNEL(take_rows, THREADS, take_rows_args)
+{
+    long long from = ld_i32(a.rows + block_id()) * a.x_stride, to = block_id() * a.y_stride;
+    if (a.format == KERNEL_F32)
+        take_row_f32((const float *)a.x + from, (float *)a.y + to, a.cols);
+    else
+        take_row_bf16((const bf16 *)a.x + from, (bf16 *)a.y + to, a.cols);
 }
 
 KERNEL(add_rows, THREADS, add_rows_args)
@@ -145,11 +156,14 @@ KERNEL(add_rows, THREADS, add_rows_args)
     long long i = block_id();
     float *x = a.x + ld_i32(a.rows + i) * a.x_stride;
     float weight = ld_f32(a.weights + i);
-    for (int c = thread_id() * VEC; c < a.cols; c += THREADS * VEC) {
-        float sum[VEC], y[VEC];
-        ld_vec(sum, x + c);
-        ld_vec(y, a.y + i * a.y_stride + c);
-        EACH (j, VEC) sum[j] += weight * y[j];
-        st_vec(x, c, sum, KERNEL_F32);
+    SWEEP (c, a.cols) {
+        float sum[AHEAD][VEC], y[AHEAD][VEC];
+        ld_sweep(sum, x, c, a.cols);
+        ld_sweep(y, a.y + i * a.y_stride, c, a.cols);
+        EACH (u, AHEAD) {
+            if (PIECE(c, u) >= a.cols) continue;
+            EACH (j, VEC) sum[u][j] += weight * y[u][j];
+            st_vec(x, PIECE(c, u), sum[u], KERNEL_F32);
+        }
     }
 }

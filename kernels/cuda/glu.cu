@@ -13,9 +13,8 @@
  *   bytes per row   8 F read, 2 F written;   some 20 FLOPs per element: bound by memory
  *
  * next: kernels/cuda/qkv_post.cu */
-#include "kernels/cuda/rows.h"
-
 #define THREADS 256
+#include "kernels/cuda/rows.h"
 
 DEVICE float activate(float x, int activation)
 {
@@ -28,21 +27,25 @@ KERNEL(glu, THREADS, glu_args)
 {
     long long row = block_id();
     const float *gate = a.g + row * a.g_stride, *up = gate + a.F;
-    for (int c = thread_id() * VEC; c < a.F; c += THREADS * VEC) {
-        float x[VEC], u[VEC];
-        ld_vec(x, gate + c);
-        ld_vec(u, up + c);
-        EACH (i, VEC) x[i] = activate(x[i], a.activation) * u[i];
-        st_vec(a.y, row * a.y_stride + c, x, a.y_format);
+    SWEEP (c, a.F) {
+        float x[AHEAD][VEC], y[AHEAD][VEC];
+        ld_sweep(x, gate, c, a.F);
+        ld_sweep(y, up, c, a.F);
+        EACH (u, AHEAD) {
+            if (PIECE(c, u) >= a.F) continue;
+            EACH (i, VEC) x[u][i] = activate(x[u][i], a.activation) * y[u][i];
+            st_vec(a.y, row * a.y_stride + PIECE(c, u), x[u], a.y_format);
+        }
     }
 }
 
 KERNEL(convert, THREADS, convert_args)
 {
     long long row = block_id();
-    for (int c = thread_id() * VEC; c < a.cols; c += THREADS * VEC) {
-        float v[VEC];
-        ld_vec(v, a.x + row * a.x_stride + c);
-        st_vec(a.y, row * a.y_stride + c, v, a.y_format);
+    SWEEP (c, a.cols) {
+        float v[AHEAD][VEC];
+        ld_sweep(v, a.x + row * a.x_stride, c, a.cols);
+        EACH (u, AHEAD)
+            if (PIECE(c, u) < a.cols) st_vec(a.y, row * a.y_stride + PIECE(c, u), v[u], a.y_format);
     }
 }

@@ -78,7 +78,7 @@ void cuda_embed(qk_device *dev, qk_tensor x, qk_tensor table, const int32_t *ids
         .round_to = cuda_format(dev->compute),
         .scale = scale,
     };
-    run_rows(dev, "embed", "embed", vec_of(x, x), x.rows, 0, &a, sizeof a);
+    run_rows(dev, "embed", "embed", vec_of(x, table), x.rows, 0, &a, sizeof a);
 }
 
 void cuda_rmsnorm(qk_device *dev, qk_tensor y, qk_tensor x, const float *w, float eps,

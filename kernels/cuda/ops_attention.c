@@ -11,65 +11,41 @@
 typedef struct rung {
     int number;
     const char *file, *kernel, *macro;
-    int bm[5]; /* queries per tile, by padded head size */
-    int bn[5]; /* keys per tile: shared memory is (bm + loads * bn) * head size * element + extra */
-    int loads, element, extra;
+    int queries;        /* per tile; 0: as args.h says */
+    int element, extra; /* shared memory of v2: 64 queries, 64 keys, and p */
 } rung;
 
 static const int head_dims[] = {64, 80, 96, 128, 256};
+static const float LOG2_E = 1.4426950408889634f;
 
-enum { P_BYTES = 64 * 65 * 4 };
+enum { V2_TILE = 64, P_BYTES = 64 * 65 * 4 };
 
 /* As in the kernels' headers. The first one that takes a shape is the best. */
 static const rung rungs[] = {
-    {3,
-     "attention_v3",
-     "attention_v3",
-     "HEAD_DIM",
-     {128, 128, 128, 128, 64},
-     {64, 64, 64, 32, 32},
-     2,
-     2,
-     0},
-    {2,
-     "attention_v2",
-     "attention_v2",
-     "HEAD_DIM",
-     {64, 64, 64, 64, 64},
-     {64, 64, 64, 64, 64},
-     1,
-     2,
-     P_BYTES},
-    {2,
-     "attention_v2",
-     "attention_v2_f32",
-     "HEAD_DIM_F32",
-     {64, 64, 64, 64},
-     {64, 64, 64, 64},
-     1,
-     4,
-     P_BYTES},
-    {1, "attention_v1", "attention_v1", "FORMAT", {4, 4, 4, 4, 4}, {0}, 0, 0, 0},
+    {3, "attention_v3", "attention_v3", "HEAD_DIM", 0, 2, 0},
+    {2, "attention_v2", "attention_v2", "HEAD_DIM", V2_TILE, 2, P_BYTES},
+    {2, "attention_v2", "attention_v2_f32", "HEAD_DIM_F32", V2_TILE, 4, P_BYTES},
+    {1, "attention_v1", "attention_v1", "FORMAT", 4, 0, 0},
 };
 
-/* The padded head size's index; d itself must be a multiple of 8 for 16-byte copies. */
+/* The padded head size; d itself must be a multiple of 8 for 16-byte copies. */
 static int padded(int d)
 {
     for (int i = 0; i < 5; i++)
-        if (d <= head_dims[i]) return i;
-    return -1;
+        if (d <= head_dims[i]) return head_dims[i];
+    return 0;
 }
 
-static size_t shared_bytes(const rung *r, int dim)
+static size_t shared_bytes(const rung *r, int head_dim, int capability)
 {
-    int rows = r->loads ? r->bm[dim] + r->loads * r->bn[dim] : 0;
-    return (size_t)(r->element * head_dims[dim] * rows + r->extra);
+    if (r->number == 3) return (size_t)V3_SHARED(head_dim, V3_KEYS(head_dim, capability));
+    return (size_t)(r->element * head_dim * 2 * V2_TILE + r->extra);
 }
 
-size_t cuda_attention_shared(const char *kernel, int head_dim)
+size_t cuda_attention_shared(const char *kernel, int head_dim, int capability)
 {
     for (size_t i = 0; i < sizeof rungs / sizeof *rungs; i++)
-        if (!strcmp(rungs[i].kernel, kernel)) return shared_bytes(&rungs[i], padded(head_dim));
+        if (!strcmp(rungs[i].kernel, kernel)) return shared_bytes(&rungs[i], head_dim, capability);
     qk_fatal("there is no attention kernel %s", kernel);
 }
 
@@ -161,8 +137,9 @@ void cuda_qkv_post(qk_device *dev, qk_tensor out, qk_tensor in, const qk_qkv_pos
         .k = begin_capture(dev, &k, capture->k, capture->n_k, h->K, h->d, out.dtype, first_row,
                            in.rows),
     };
-    bool four = h->d % 4 == 0 && in.stride % 4 == 0 && out.stride % 4 == 0 &&
-                (uintptr_t)in.data % 16 == 0 && (uintptr_t)out.data % 16 == 0;
+    bool four = h->d % 8 == 0 && h->d <= 256 && p->rotary % 8 == 0 && in.stride % 4 == 0 &&
+                out.stride % 4 == 0 && (uintptr_t)in.data % 16 == 0 &&
+                (uintptr_t)out.data % 16 == 0;
     cuda_run(dev, &(cuda_launch){.file = "qkv_post",
                                  .kernel = "qkv_post",
                                  .macro = "VEC",
@@ -195,7 +172,7 @@ void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attenti
     int dim = padded(h->d);
     const rung *r = choose_rung(dev, qkv, o, h->d);
     size_t n;
-    attention_tile *tiles = cuda_tiles(p, r->bm[dim], &n);
+    attention_tile *tiles = cuda_tiles(p, r->queries ? r->queries : V3_QUERIES(dim), &n);
     cuda_capture q, k;
     attention_args a = {
         .qkv = qkv.data,
@@ -209,19 +186,21 @@ void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attenti
         .window = p->window,
         .scale = p->scale,
         .soft_cap = p->soft_cap,
+        .unit = LOG2_E * (p->soft_cap > 0 ? p->soft_cap : p->scale),
+        .cap_unit = p->soft_cap > 0 ? 2 * LOG2_E * p->scale / p->soft_cap : 0,
         .q = begin_capture(dev, &q, capture->q, capture->n_q, h->H, h->d, qkv.dtype, 0, qkv.rows),
         .k = begin_capture(dev, &k, capture->k, capture->n_k, h->K, h->d, qkv.dtype, 0, qkv.rows),
     };
     cuda_launch l = {.file = r->file,
                      .kernel = r->kernel,
                      .macro = r->macro,
-                     .value = r->number == 1 ? cuda_format(qkv.dtype) : head_dims[dim],
+                     .value = r->number == 1 ? cuda_format(qkv.dtype) : dim,
                      .grid_x = n,
                      .grid_y = 1,
-                     .shared_bytes = shared_bytes(r, dim),
+                     .shared_bytes = shared_bytes(r, dim, dev->capability),
                      .args = &a,
                      .args_bytes = sizeof a};
-    if (r->number == 3) l.defines = v3_defines(p, a.q.first || a.k.first, h->d < head_dims[dim]);
+    if (r->number == 3) l.defines = v3_defines(p, a.q.first || a.k.first, h->d < dim);
     cuda_run(dev, &l);
     finish_capture(dev, &q, &a.q, h->d, qkv.dtype);
     finish_capture(dev, &k, &a.k, h->d, qkv.dtype);

@@ -28,7 +28,6 @@ typedef u16 bf16; /* the upper half of a float32 */
 
 /* Loops over registers: unrolled, because a register has no address. */
 #define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
-#define EACH_4(i, n) UNROLL_4 for (int i = 0; i < (n); i++)
 /* mask = from, from / 2, .. 1: the partners of a sum or maximum over 2 from neighbouring lanes. */
 #define BUTTERFLY(mask, from) UNROLL for (int mask = from; mask; mask /= 2)
 
@@ -40,10 +39,12 @@ typedef u16 bf16; /* the upper half of a float32 */
 
 #define DEVICE static __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
-#define UNROLL_4 _Pragma("unroll 4")
 /* KERNEL(name, threads of a block, type of `a`) { body } */
 #define KERNEL(name, threads, type)                                                                \
     extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ type a)
+
+/* Compute capability that this is compiled for: 90 for 9.0. */
+#define CAPABILITY (__CUDA_ARCH__ / 10)
 
 DEVICE int thread_id(void)
 {
@@ -273,10 +274,18 @@ DEVICE void st_shared_f32(u32 at, float v)
 {
     asm volatile("st.shared.f32 [%0], %1;" ::"r"(at), "f"(v) : "memory");
 }
-DEVICE void st_shared_u32x4(u32 at, const u32 *v)
+/* v[] is 16 bytes, aligned to 16: a warp's 512 bytes in four turns of all banks. */
+DEVICE void ld_shared_f32x4(float *v, u32 at)
 {
-    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(v[0]), "r"(v[1]),
-                 "r"(v[2]), "r"(v[3])
+    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v[0]), "=f"(v[1]), "=f"(v[2]), "=f"(v[3])
+                 : "r"(at)
+                 : "memory");
+}
+DEVICE void st_shared_f32x4(u32 at, const float *v)
+{
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(at), "f"(v[0]), "f"(v[1]),
+                 "f"(v[2]), "f"(v[3])
                  : "memory");
 }
 

@@ -13,9 +13,9 @@
  * The order of the sum depends on D alone, so a row has the same bits in every batch.
  *
  * next: kernels/cuda/qkv_post.cu */
+#define THREADS 256
 #include "kernels/cuda/rows.h"
 
-#define THREADS 256
 #define WARPS (THREADS / WARP)
 
 /* Where element c of the row is parked. */
@@ -30,26 +30,37 @@ DEVICE float park_row(const float *x, int D, float eps)
     float sum = 0;
     name_shared(shared_base(), 4u * WARPS, "sums");
     name_shared(parked(0), 4u * (u32)D, "row");
-    for (int c = thread_id() * VEC; c < D; c += THREADS * VEC) {
-        float v[VEC];
-        ld_vec(v, x + c);
-        EACH (i, VEC) {
-            sum += v[i] * v[i];
-            st_shared_f32(parked(c + i), v[i]);
+    SWEEP (c, D) {
+        float v[AHEAD][VEC];
+        ld_sweep(v, x, c, D);
+        EACH (u, AHEAD) {
+            if (PIECE(c, u) >= D) continue;
+            EACH (i, VEC) sum += v[u][i] * v[u][i];
+            st_shared_vec(parked(PIECE(c, u)), v[u]);
         }
     }
     return 1 / square_root(block_sum(sum, shared_base(), WARPS) / (float)D + eps);
+}
+
+/* v = the parked elements from `at` on, normed. */
+DEVICE void ld_normed(float *v, int at, float norm, const float *w, float shift)
+{
+    ld_shared_vec(v, parked(at));
+    EACH (i, VEC) v[i] = v[i] * norm * (w[i] + shift);
 }
 
 KERNEL(rmsnorm, THREADS, rmsnorm_args)
 {
     long long row = block_id();
     float norm = park_row(a.x + row * a.x_stride, a.D, a.eps);
-    for (int c = thread_id() * VEC; c < a.D; c += THREADS * VEC) {
-        float w[VEC], y[VEC];
-        ld_vec(w, a.w + c);
-        EACH (i, VEC) y[i] = ld_shared_f32(parked(c + i)) * norm * (w[i] + a.shift);
-        st_vec(a.y, row * a.y_stride + c, y, a.y_format);
+    SWEEP (c, a.D) {
+        float w[AHEAD][VEC], y[VEC];
+        ld_sweep(w, a.w, c, a.D);
+        EACH (u, AHEAD) {
+            if (PIECE(c, u) >= a.D) continue;
+            ld_normed(y, PIECE(c, u), norm, w[u], a.shift);
+            st_vec(a.y, row * a.y_stride + PIECE(c, u), y, a.y_format);
+        }
     }
 }
 
@@ -58,16 +69,17 @@ KERNEL(add, THREADS, add_args)
     float *x = a.x + (long long)block_id() * a.x_stride;
     const float *y = a.y + (long long)block_id() * a.y_stride;
     float norm = a.w ? park_row(y, a.D, a.eps) : 1;
-    for (int c = thread_id() * VEC; c < a.D; c += THREADS * VEC) {
-        float sum[VEC], v[VEC], w[VEC];
-        ld_vec(sum, x + c);
-        if (a.w) {
-            ld_vec(w, a.w + c);
-            EACH (i, VEC) v[i] = ld_shared_f32(parked(c + i)) * norm * (w[i] + a.shift);
-        } else {
-            ld_vec(v, y + c);
+    SWEEP (c, a.D) {
+        float sum[AHEAD][VEC], v[AHEAD][VEC]; /* v: y, or the weights of its norm */
+        ld_sweep(sum, x, c, a.D);
+        ld_sweep(v, a.w ? a.w : y, c, a.D);
+        EACH (u, AHEAD) {
+            if (PIECE(c, u) >= a.D) continue;
+            float w[VEC];
+            EACH (i, VEC) w[i] = v[u][i];
+            if (a.w) ld_normed(v[u], PIECE(c, u), norm, w, a.shift);
+            EACH (i, VEC) sum[u][i] += a.scale * v[u][i];
+            st_vec(x, PIECE(c, u), sum[u], KERNEL_F32);
         }
-        EACH (i, VEC) sum[i] += a.scale * v[i];
-        st_vec(x, c, sum, KERNEL_F32);
     }
 }

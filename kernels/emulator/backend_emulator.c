@@ -164,6 +164,7 @@ static qk_status open_device(const qk_device_options *options, qk_device **out, 
     (void)err;
     qk_device *dev = *out = qk_zalloc(1, sizeof **out);
     dev->machine = &machine;
+    dev->capability = EMULATED_CAPABILITY;
     dev->own = qk_zalloc(1, sizeof *dev->own);
     dev->compute = options->compute;
     dev->rung = emu_backend_settings.rung;

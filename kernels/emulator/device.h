@@ -9,7 +9,7 @@
 
 #define DEVICE static inline
 #define UNROLL
-#define UNROLL_4
+#define CAPABILITY EMULATED_CAPABILITY
 
 /* A kernel becomes a function of a pointer to its argument struct, and enters the emulator's list
  * under its name and QK_SPEC, the number that its specialisation is known by (0 when it has none).
@@ -64,7 +64,8 @@ u32 ld_shared_u32(u32 at);
 float ld_shared_f32(u32 at);
 void st_shared_u32(u32 at, u32 v);
 void st_shared_f32(u32 at, float v);
-void st_shared_u32x4(u32 at, const u32 *v);
+void ld_shared_f32x4(float *v, u32 at);
+void st_shared_f32x4(u32 at, const float *v);
 
 void copy_async16(u32 to, const void *from, int valid);
 void copy_commit(void);

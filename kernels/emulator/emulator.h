@@ -3,13 +3,17 @@
  * addresses are aligned and inside a buffer.
  *
  * What is checked, always and exactly (not by luck of a schedule):
- *   race             two threads touch the same bytes, one writes, no barrier orders them; in
- * shared memory, in global memory, and between blocks (which nothing orders) missing wait     bytes
- * of an asynchronous copy are touched before copy_wait uninitialised    shared memory is read that
- * nobody wrote out of bounds    an address is in no buffer; misaligned; a store into a read-only
- * buffer deadlock         nobody can run, with what each warp waits for split warp       threads of
- * a warp meet at different instructions What a schedule decides on top: the order of warps and
- * lanes, and when asynchronous copies land. Until then their destination holds NaN.
+ *
+ *   race           two threads touch the same bytes, one writes, no barrier orders them: in shared
+ *                  memory, in global memory, and between blocks, which nothing orders
+ *   missing wait   bytes of an asynchronous copy are touched before copy_wait
+ *   uninitialised  shared memory is read that nobody wrote
+ *   bounds         an address is in no buffer, or misaligned, or a store goes to a read-only buffer
+ *   deadlock       nobody can run; says what each warp waits for
+ *   split warp     threads of a warp meet at different instructions
+ *
+ * What a schedule decides on top: the order of warps and lanes, and when asynchronous copies land.
+ * Until then their destination holds NaN.
  *
  * What it cannot see: a misreading of the hardware's manual that kernel and emulator share, speed,
  * registers. The first needs one test per primitive on a real GPU.

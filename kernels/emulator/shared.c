@@ -131,7 +131,12 @@ void st_shared_f32(u32 at, float v)
     st_shared_u32(at, emu_bits(v));
 }
 
-void st_shared_u32x4(u32 at, const u32 *v)
+void ld_shared_f32x4(float *v, u32 at)
+{
+    memcpy(v, emu_shared_read(at, 16, emu_thread, false, "load"), 16);
+}
+
+void st_shared_f32x4(u32 at, const float *v)
 {
     memcpy(check_write(at, 16, "store"), v, 16);
 }

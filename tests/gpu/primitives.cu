@@ -107,17 +107,21 @@ KERNEL(p_global, BLOCK, primitive_args)
 KERNEL(p_shared, BLOCK, primitive_args)
 {
     u32 mine = shared_base() + 32 * (u32)thread_id(), v[4], *out = RESULTS(8);
+    float f[4];
     u32 other = shared_base() + 32 * (u32)((thread_id() + 37) % BLOCK);
     const u32 *in = a.in + 16 * thread_id();
     name_shared(shared_base(), 32 * BLOCK, "numbers");
     ld_u32x4(v, in);
-    st_shared_u32x4(mine, v);
+    ld_f32x4(f, AS_CONST_FLOATS(in));
+    st_shared_f32x4(mine, f);
     st_shared_u32(mine + 16, v[3] ^ v[0]);
     st_shared_f32(mine + 20, ld_f32(AS_CONST_FLOATS(in + 4)));
     st_shared_u32(mine + 24, mine - shared_base());
     st_shared_f32(mine + 28, 1.5f);
     sync_block();
-    EACH (i, 5) st_u32(out + i, ld_shared_u32(other + 4 * (u32)i));
+    ld_shared_f32x4(f, other);
+    st_f32x4(AS_FLOATS(out), f);
+    st_u32(out + 4, ld_shared_u32(other + 16));
     EACH (i, 3) st_f32(AS_FLOATS(out + 5 + i), ld_shared_f32(other + 20 + 4 * (u32)i));
 }
 
