@@ -1,15 +1,22 @@
 #!/bin/sh
 # make gpu-check, gpu-bench, lab: builds with CUDA=1, then runs on the GPU. See tests/gpu/README.md.
 # usage: run.sh gpu-check|gpu-bench|lab     SANITIZER=1: gpu-check under compute-sanitizer instead
+# GPU_BUNDLE=FOLDER: nothing is built, the programs are those that bundle.sh put there.
 # exit status: 0 all passed; 1 something failed; 77 there is no CUDA toolkit or no GPU, so nothing was tried
 cd "$(dirname "$0")/../.." || exit 1
 home=${CUDA_HOME:-/usr/local/cuda}
-programs=build/cuda/tests/gpu
+built=build/cuda
+if [ -n "$GPU_BUNDLE" ]; then
+    built=$(realpath "$GPU_BUNDLE")/bin
+    export LD_LIBRARY_PATH="$(dirname "$built")/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+fi
+programs=$built/tests/gpu
 nothing() { echo "$1" >&2; echo "$mode: not run" >&2; exit 77; }
 mode=$1
-[ -f "$home/include/cublasLt.h" ] || nothing "no CUDA toolkit: $home/include/cublasLt.h is missing; CUDA_HOME names another folder"
+[ -n "$GPU_BUNDLE" ] || [ -f "$home/include/cublasLt.h" ] || nothing "no CUDA toolkit: $home/include/cublasLt.h is missing; CUDA_HOME names another folder"
 mkdir -p build
-make -s -j"$(nproc)" CUDA=1 gpu-programs build/cuda/qkengine >build/gpu-build.log 2>&1 || { cat build/gpu-build.log; exit 1; }
+[ -n "$GPU_BUNDLE" ] || make -s -j"$(nproc)" CUDA=1 gpu-programs build/cuda/qkengine >build/gpu-build.log 2>&1 ||
+    { cat build/gpu-build.log; exit 1; }
 gpu=$($programs/bench which 2>&1) || nothing "no GPU: $gpu"
 # The fake GPU (tests/fake_cuda) shows that all this works; it gets small shapes and a cache that no real one sees.
 case "$gpu" in *"fake GPU"*) small=small kind=fake ;; *) small='' kind=real ;; esac
@@ -43,19 +50,20 @@ check() {
     [ -d "$shared/golden/capture" ] && capture=$shared/golden/capture
     [ $kind = fake ] && full='' || full=full
     section 'primitives' $programs/primitives
-    section 'ops along rows' build/cuda/tests/test_cuda_rows cuda
-    section 'attention v1' build/cuda/tests/test_cuda_attention cuda v1 $full
-    section 'attention v2' build/cuda/tests/test_cuda_attention cuda v2 $full
-    section 'attention v3' build/cuda/tests/test_cuda_attention cuda v3 $full
+    section 'ops along rows' $built/tests/test_cuda_rows cuda
+    section 'attention v1' $built/tests/test_cuda_attention cuda v1 $full
+    section 'attention v2' $built/tests/test_cuda_attention cuda v2 $full
+    section 'attention v3' $built/tests/test_cuda_attention cuda v3 $full
     section 'products' $programs/products $small
-    section 'forward goldens' build/cuda/tests/test_cuda_forward cuda all
-    section 'whole runs' tests/gpu/whole_run.sh build/cuda/qkengine
+    section 'forward goldens' $built/tests/test_cuda_forward cuda all
+    section 'whole runs' tests/gpu/whole_run.sh $built/qkengine
     python=build/venv/bin/python
     [ -x $python ] || python=python3
     if $python -c 'import numpy, pyarrow' 2>/dev/null; then
-        section 'capture goldens' $python tests/interop/capture_golden.py build/cuda/qkengine "$capture" --backend cuda
+        section 'capture goldens' $python tests/interop/capture_golden.py $built/qkengine "$capture" --backend cuda
     else
-        skip 'capture goldens' 'no Python with numpy and pyarrow'
+        section 'capture goldens (kept)' $python tests/interop/capture_golden.py $built/qkengine "$capture" --backend cuda --keep build/gpu-captures
+        echo "No Python with numpy and pyarrow here. Elsewhere: capture_golden.py QKENGINE $(basename "$capture") --judge build/gpu-captures"
     fi
 }
 
@@ -64,7 +72,7 @@ sanitize() {
     [ -x "$sanitizer" ] || nothing "no compute-sanitizer in PATH or $home/bin"
     for tool in memcheck racecheck; do
         section "primitives, $tool" "$sanitizer" --tool $tool --error-exitcode 9 $programs/primitives
-        section "attention v3, $tool" "$sanitizer" --tool $tool --error-exitcode 9 build/cuda/tests/test_cuda_attention cuda v3
+        section "attention v3, $tool" "$sanitizer" --tool $tool --error-exitcode 9 $built/tests/test_cuda_attention cuda v3
     done
 }
 
@@ -75,7 +83,7 @@ bench() {
         return
     fi
     model=build/gpu-model # 2.8 GB, kept
-    [ -f $model/config.json ] || { rm -rf $model && build/cuda/qkengine synth --quiet --like qwen3-8b --layers 4 $model; } || return 1
+    [ -f $model/config.json ] || { rm -rf $model && $built/qkengine synth --quiet --like qwen3-8b --layers 4 $model; } || return 1
     $programs/overhead $model 16384 4096
 }
 

@@ -5,6 +5,8 @@ For every case and variant: `qkengine run` in branch layout (old_layout: prefix,
 every file's bucket, example_id, position, token_str and sliding_window must be identical, in order,
 the set of files too, and vectors within the bound.
 usage: capture_golden.py QKENGINE GOLDEN_FOLDER [CASE ...] [--backend NAME]
+A GPU machine may have no pyarrow. Then: --keep FOLDER there, which runs all and judges nothing, and here
+       capture_golden.py QKENGINE GOLDEN_FOLDER --judge FOLDER
 """
 import argparse
 import json
@@ -14,8 +16,11 @@ import subprocess
 import sys
 import tempfile
 
-import numpy as np
-import pyarrow.parquet as pq
+try:
+    import numpy as np
+    import pyarrow.parquet as pq
+except ImportError:
+    pq = None  # enough for --keep
 
 # Every case of the corpus.
 CASES = ["case1_llama_log_uniform", "case2_qwen3_uniform_head_sampling", "case3_gemma3_windows", "case4_mistral_window_max_rows",
@@ -24,6 +29,7 @@ CASES = ["case1_llama_log_uniform", "case2_qwen3_uniform_head_sampling", "case3_
 REFUSED = {"case4_mistral_window_max_rows/config_c.yaml": "there is no key head 2",
            "case4_mistral_window_max_rows/config_d.yaml": "every chosen layer has a sliding window"}
 BACKEND = []  # more arguments of qkengine run
+KEPT = {}  # "keep" or "judge": a folder of finished runs
 EXACT = ["bucket", "example_id", "position", "sliding_window", "token_str"]
 
 
@@ -36,6 +42,9 @@ def variants(case):
 
 def run(engine, case, config, work):
     """Runs in a folder that sees the case's model and dataset; returns the folder of the lXXhYYq files."""
+    if "judge" in KEPT:
+        final = KEPT["judge"] / case.name / config
+        return final / "tiny_llama_base_1" if (final / "tiny_llama_base_1").is_dir() else final
     for entry in case.iterdir():
         if not entry.name.startswith("expected"):
             (work / entry.name).symlink_to(entry)
@@ -47,6 +56,8 @@ def run(engine, case, config, work):
     if done.returncode:
         raise AssertionError(f"exit status {done.returncode}: {done.stderr.strip()}")
     final = work / "out" / "final"
+    if "keep" in KEPT:
+        shutil.copytree(final, KEPT["keep"] / case.name / config, dirs_exist_ok=True)
     return final / "tiny_llama_base_1" if old else final
 
 
@@ -104,11 +115,18 @@ def check(engine, case, config, expected):
     layers = json.loads(next(case.rglob("config.json")).read_text())["num_hidden_layers"]
     fails_there = (case / expected / "error.json").exists()
     if label in REFUSED:
+        if "judge" in KEPT:
+            print(f"     {label}: refused before it leaves anything to judge")
+            return
         check_refused(engine, case, config, REFUSED[label])
         print(f"ok   {label}: refused: {REFUSED[label]}")
         return
     with tempfile.TemporaryDirectory() as work:
-        ours = read_ours(run(engine, case, config, pathlib.Path(work)))
+        folder = run(engine, case, config, pathlib.Path(work))
+        if "keep" in KEPT:
+            print(f"kept {label}: not judged")
+            return
+        ours = read_ours(folder)
     golden = read_golden(case / expected / "rows.parquet")
     assert set(ours) == set(golden), f"{label}: files {sorted(set(ours) ^ set(golden))} on one side only"
     if fails_there:
@@ -127,9 +145,14 @@ def main():
     parser.add_argument("golden", type=pathlib.Path)
     parser.add_argument("cases", nargs="*")
     parser.add_argument("--backend")
+    parser.add_argument("--keep", type=pathlib.Path)
+    parser.add_argument("--judge", type=pathlib.Path)
     args = parser.parse_args()
     engine, golden = str(args.engine.resolve()), args.golden.resolve()
     BACKEND.extend(["--backend", args.backend] if args.backend else [])
+    KEPT.update({k: v.resolve() for k, v in (("keep", args.keep), ("judge", args.judge)) if v})
+    if not pq and not args.keep:
+        parser.error("needs numpy and pyarrow, or --keep")
     passed = failed = skipped = 0
     for name in args.cases or CASES:
         case = golden / name
@@ -144,8 +167,10 @@ def main():
             except AssertionError as problem:
                 print(f"FAIL {problem}")
                 failed += 1
+    if "keep" in KEPT:
+        passed, skipped = 0, passed + skipped
     print(f"capture goldens: {passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed or not passed else 0
+    return 1 if failed or not (passed or "keep" in KEPT) else 0
 
 
 if __name__ == "__main__":
