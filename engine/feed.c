@@ -8,12 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UNITS = 2 };
-
 struct qk_feed {
     qk_feed_plan plan;
-    qk_feed_unit units[UNITS]; /* unit n lies in units[n % UNITS] */
-    qk_tokens *tokens;         /* [plan.threads], working memory of tokenization */
+    qk_feed_unit units[QK_FEED_UNITS]; /* unit n lies in units[n % QK_FEED_UNITS] */
+    qk_tokens *tokens;                 /* [plan.threads], working memory of tokenization */
     pthread_t thread;
     pthread_mutex_t lock; /* of the counts */
     pthread_cond_t changed;
@@ -80,14 +78,16 @@ static void *fill_units(void *context)
     qk_feed *f = context;
     for (int64_t n = 0;; n++) {
         pthread_mutex_lock(&f->lock);
-        while (n - f->taken >= UNITS - 1 && n > 0 && !f->stop)
+        while (n - f->taken >= QK_FEED_UNITS - 1 && n > 0 && !f->stop)
             pthread_cond_wait(&f->changed, &f->lock);
         pthread_mutex_unlock(&f->lock);
         if (f->stop) return NULL;
-        qk_feed_unit *u = &f->units[n % UNITS];
+        qk_feed_unit *u = &f->units[n % QK_FEED_UNITS];
         read_unit(f, u);
+        u->wanted = false;
+        if (u->error.status == QK_OK && u->count && !f->stop)
+            u->error.status = f->plan.wants(f->plan.context, n, &u->wanted, &u->error);
         bool last = u->error.status != QK_OK || !u->more;
-        u->wanted = f->plan.wants(f->plan.context, n);
         if (u->error.status == QK_OK && u->wanted) tokenize_unit(f, u);
         pthread_mutex_lock(&f->lock);
         f->ready = n + 1;
@@ -115,7 +115,7 @@ qk_feed *qk_feed_new(const qk_feed_plan *plan)
     f->plan = *plan;
     if (!f->plan.threads) f->plan.threads = omp_get_max_threads();
     f->tokens = qk_zalloc((size_t)f->plan.threads, sizeof *f->tokens);
-    for (int i = 0; i < UNITS; i++)
+    for (int i = 0; i < QK_FEED_UNITS; i++)
         f->units[i].examples = qk_zalloc((size_t)plan->unit_examples, sizeof *f->units[i].examples);
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->changed, NULL);
@@ -132,7 +132,7 @@ qk_feed_unit *qk_feed_next(qk_feed *f)
     while (f->ready <= n) pthread_cond_wait(&f->changed, &f->lock);
     f->waiting = false;
     pthread_mutex_unlock(&f->lock);
-    return &f->units[n % UNITS];
+    return &f->units[n % QK_FEED_UNITS];
 }
 
 static void free_unit(qk_feed_unit *u, int examples)
@@ -153,7 +153,7 @@ void qk_feed_free(qk_feed *f)
     pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->lock);
     pthread_join(f->thread, NULL);
-    for (int i = 0; i < UNITS; i++) free_unit(&f->units[i], f->plan.unit_examples);
+    for (int i = 0; i < QK_FEED_UNITS; i++) free_unit(&f->units[i], f->plan.unit_examples);
     for (int t = 0; t < f->plan.threads; t++) qk_tokens_free(&f->tokens[t]);
     free(f->tokens);
     pthread_cond_destroy(&f->changed);
