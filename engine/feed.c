@@ -15,6 +15,7 @@ struct qk_feed {
     pthread_t thread;
     pthread_mutex_t lock; /* of the counts */
     pthread_cond_t changed;
+    int64_t passed;       /* rows that the dataset has yet to pass over */
     int64_t ready, taken; /* units that are filled, that were asked for */
     atomic_bool waiting;  /* somebody waits for a unit */
     atomic_bool stop;
@@ -39,13 +40,40 @@ static void read_unit(qk_feed *f, qk_feed_unit *u)
 {
     u->count = 0;
     u->more = true;
-    u->error.status = QK_OK;
     while (u->count < f->plan.unit_examples && !f->stop) {
         qk_example e;
         u->error.status = qk_dataset_next(f->plan.dataset, &e, &u->more, &u->error);
         if (u->error.status != QK_OK || !u->more) return;
         copy_example(&u->examples[u->count++], &e);
     }
+}
+
+static void ask(qk_feed *f, qk_feed_unit *u, int64_t n)
+{
+    if (u->error.status == QK_OK && u->count && !f->stop)
+        u->error.status = f->plan.wants(f->plan.context, n, &u->wanted, &u->error);
+}
+
+/* Unit n of a dataset whose rows are known is asked for first, and read only when it is wanted.
+ * Units that are not are passed over together, which leaves out whole pages of a file. */
+static void read_or_skip(qk_feed *f, qk_feed_unit *u, int64_t n)
+{
+    int64_t size = f->plan.unit_examples, left = qk_dataset_rows(f->plan.dataset) - n * size;
+    u->error.status = QK_OK;
+    u->wanted = false;
+    u->count = left < 0 ? 0 : (int)(left < size ? left : size);
+    u->more = left > size;
+    ask(f, u, n);
+    bool asked = u->count > 0;
+    if (u->error.status != QK_OK) return;
+    if (asked && !u->wanted) {
+        f->passed += u->count;
+        return;
+    }
+    u->error.status = qk_dataset_skip(f->plan.dataset, f->passed, &u->error);
+    f->passed = 0;
+    if (u->error.status == QK_OK) read_unit(f, u);
+    if (!asked) ask(f, u, n);
 }
 
 static void tokenize(const qk_feed *f, qk_feed_example *w, qk_tokens *t)
@@ -83,10 +111,7 @@ static void *fill_units(void *context)
         pthread_mutex_unlock(&f->lock);
         if (f->stop) return NULL;
         qk_feed_unit *u = &f->units[n % QK_FEED_UNITS];
-        read_unit(f, u);
-        u->wanted = false;
-        if (u->error.status == QK_OK && u->count && !f->stop)
-            u->error.status = f->plan.wants(f->plan.context, n, &u->wanted, &u->error);
+        read_or_skip(f, u, n);
         bool last = u->error.status != QK_OK || !u->more;
         if (u->error.status == QK_OK && u->wanted) tokenize_unit(f, u);
         pthread_mutex_lock(&f->lock);

@@ -37,8 +37,9 @@ typedef struct qk_feed_plan {
     int64_t max_length;
     int unit_examples;
     int threads; /* 0: all */
-    /* *wanted is false: unit `number` is somebody else's, so it is passed over. Asked once for each
-     * unit that has examples, on the feed's thread, at most two units ahead of the last one taken.
+    /* *wanted is false: unit `number` is somebody else's, so it is passed over: its examples are
+     * counted, and nothing else of them is filled in. Asked once for each unit that has examples,
+     * on the feed's thread, at most two units ahead of the last one taken.
      */
     qk_status (*wants)(void *context, int64_t number, bool *wanted, qk_error *err);
     void *context;

@@ -33,7 +33,7 @@ def fresh(folder, name="work", long=UNITS):
     return folder / name
 
 
-def start(work, *more, shard=None, root="out", threads=None):
+def start(work, *more, shard=None, root="out"):
     args = [str(ROOT / "qkengine"), "run", "config.yaml", "--json"]
     for s in ["dataset.path=data.jsonl", f"output.data_root={root}", "output.layout=branch", *SMALL, *more]:
         args += ["--set", s]
@@ -58,7 +58,7 @@ class Ended:
 
 def alone(work, *more):
     """The bytes of one process, in a folder of its own."""
-    root = f"alone{abs(hash(more))}"
+    root = f"alone{len(list(work.glob('alone*')))}"
     got = Ended(start(work, *more, root=root)).ok()
     assert got["merged"] and got["units_done"] == got["units"] and got["units_left"] == 0, got
     return digest(work / root / "final")
@@ -190,6 +190,40 @@ def shards_in_one_folder(folder):
     check_final(work, reference)
     assert sum(r["merged"] for r in results) == 1, results
     assert sorted(r["units_done"] for r in results) == [2, 2, 2, 3], results
+
+
+def units_of_others_are_passed_over(folder):
+    """Parquet: small row groups, several files, ids that change type; a row that cannot be read harms its own shard only."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    work = fresh(folder)
+    rows = [json.loads(line) for line in (work / "data.jsonl").read_text(encoding="utf-8").splitlines()]
+    for variant in ("one", "three", "odd ids"):
+        shutil.rmtree(work / "data", ignore_errors=True)
+        (work / "data").mkdir()
+        cuts = [0, len(rows)] if variant == "one" else [0, 37, 90, len(rows)]
+        for i, (a, b) in enumerate(zip(cuts, cuts[1:])):
+            ids = [r["id"] for r in rows[a:b]]
+            if variant == "odd ids":
+                ids = [None] * 20 + [str(n) for n in range(a + 20, b)] if i == 0 else list(range(a, b))
+            table = pa.table({"id": ids, "text": [r["text"] for r in rows[a:b]]})
+            pq.write_table(table, work / f"data/part-{i}.parquet", row_group_size=7 if i == 1 else 1000)
+        where = ["dataset.path=data", "dataset.split=train[3:]"]
+        reference = alone(work, *where)
+        for i in range(4):
+            done = Ended(start(work, *where, shard=f"{i}/4", root=f"shard{i}")).ok()
+            assert done["units_done"] == (3 if i == 0 else 2), done
+            shutil.copytree(work / f"shard{i}/staging", work / "out/staging", dirs_exist_ok=True)
+            shutil.rmtree(work / f"shard{i}")
+        assert Ended(start(work, *where)).ok()["units_done"] == 0
+        check_final(work, reference)
+        shutil.rmtree(work / "out")
+    texts = [r["text"] for r in rows]
+    texts[40] = None                      # unit 2
+    pq.write_table(pa.table({"id": [r["id"] for r in rows], "text": texts}), work / "nulls.parquet")
+    assert Ended(start(work, "dataset.path=nulls.parquet", shard="1/2", root="odd")).ok()["units_done"] == 4
+    broken = Ended(start(work, "dataset.path=nulls.parquet", shard="0/2", root="even"))
+    assert broken.status == 1 and "row 40" in broken.err, broken.err
 
 
 def wrong_shards(folder):
@@ -457,6 +491,6 @@ def old_unit(folder):
 if __name__ == "__main__":
     sys.exit(main("many processes", [
         processes_at_once, slow_processes_share, prefix_layout_twice, shards_in_folders_of_their_own, shards_in_one_folder,
-        wrong_shards, killed_at_random, a_dead_ones_unit_is_taken_over, a_stopped_one_keeps_its_claim, two_on_one_unit,
+        units_of_others_are_passed_over, wrong_shards, killed_at_random, a_dead_ones_unit_is_taken_over, a_stopped_one_keeps_its_claim, two_on_one_unit,
         one_is_interrupted, interrupted_while_waiting, full_disk, started_while_another_merges, other_settings,
         two_settings_in_the_same_instant, two_arithmetics_in_the_same_instant, foreign_units, old_unit]))
