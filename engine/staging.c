@@ -103,13 +103,15 @@ static qk_status refuse(qk_staging *s, const char *difference, qk_error *err)
 {
     bool alone = false;
     qk_error ignored;
-    if (qk_staging_hold(s, QK_HOLD_ALONE, &alone, &ignored) == QK_OK && alone)
-        return qk_fail(err, QK_ERR_CONFIG,
-                       "finish that run with its own settings, choose another output.data_root, or "
-                       "remove the staging folder to give it up",
-                       "%s: holds the unfinished units of another run; %s", s->folder, difference);
-    return qk_fail(err, QK_ERR_CONFIG, "wait for it, or choose another output.data_root",
-                   "%s: a run with other settings is working here; %s", s->folder, difference);
+    (void)qk_staging_hold(s, QK_HOLD_ALONE, &alone, &ignored);
+    qk_staging_release(s);
+    if (!alone)
+        return qk_fail(err, QK_ERR_CONFIG, "wait for it, or choose another output.data_root",
+                       "%s: a run with other settings is working here; %s", s->folder, difference);
+    return qk_fail(err, QK_ERR_CONFIG,
+                   "finish that run with its own settings, choose another output.data_root, or "
+                   "remove the staging folder to give it up",
+                   "%s: holds the unfinished units of another run; %s", s->folder, difference);
 }
 
 qk_status qk_staging_bind(qk_staging *s, const qk_identity *id, qk_error *err)

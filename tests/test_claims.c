@@ -16,7 +16,7 @@ static char folder[64];
 static qk_staging staging;
 
 /* flock and link of this program: what another process does just before them, or their failure. */
-static void (*before_flock)(void);
+static void (*before_flock)(void), (*before_link)(void);
 static int flock_fails, link_fails;
 
 int flock(int fd, int operation)
@@ -30,6 +30,9 @@ int flock(int fd, int operation)
 
 int link(const char *from, const char *to)
 {
+    void (*hook)(void) = before_link;
+    before_link = NULL;
+    if (hook) hook();
     errno = link_fails;
     return link_fails ? -1 : (int)syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0);
 }
@@ -347,6 +350,38 @@ static void test_noted_once(void)
     drop_file("units.json");
 }
 
+static void bind_to_another_run(void)
+{
+    put("identity.json", "{\"rate\": 3}");
+}
+
+/* Of two runs that come at the same moment one gets the folder, and the other one is told. */
+static void test_bound_once(void)
+{
+    qk_arena arena = {0};
+    qk_identity id = {.text = "{\"rate\": 8}"};
+    bool held;
+    qk_staging second;
+    CHECK_INT(qk_json_parse(&arena, id.text, strlen(id.text), "id", &id.tree, &test_error), QK_OK);
+    CHECK(!qk_staging_is_bound(&staging) && !qk_staging_is_of(&staging, &id));
+    before_link = bind_to_another_run;
+    CHECK_INT(qk_staging_bind(&staging, &id, &test_error), QK_ERR_CONFIG);
+    CHECK(strstr(test_error.message, "unfinished units of another run; rate: 3 then, 8 now"));
+    CHECK(before_link == NULL && qk_staging_is_bound(&staging) && !qk_staging_is_of(&staging, &id));
+    CHECK_INT(qk_staging_open(&second, folder, &test_error), QK_OK);
+    CHECK_INT(qk_staging_hold(&second, QK_HOLD_SHARED, &held, &test_error), QK_OK);
+    CHECK_INT(qk_staging_bind(&staging, &id, &test_error), QK_ERR_CONFIG);
+    CHECK(strstr(test_error.message, "a run with other settings is working here; rate: 3 then"));
+    qk_staging_close(&second);
+    drop_file("identity.json");
+    CHECK_INT(qk_staging_bind(&staging, &id, &test_error), QK_OK);
+    CHECK_INT(qk_staging_bind(&staging, &id, &test_error), QK_OK);
+    CHECK(qk_staging_is_of(&staging, &id));
+    drop_file("identity.json");
+    CHECK_INT(count_files(), 1);
+    qk_arena_free(&arena);
+}
+
 int main(void)
 {
     snprintf(folder, sizeof folder, "/tmp/qk_claims_XXXXXX");
@@ -360,6 +395,7 @@ int main(void)
     RUN(test_left);
     RUN(test_hold);
     RUN(test_noted_once);
+    RUN(test_bound_once);
     qk_staging_close(&staging);
     char *lock = qk_path_join(folder, "lock");
     unlink(lock);

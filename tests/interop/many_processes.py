@@ -300,7 +300,7 @@ def two_on_one_unit(folder):
         claim.unlink()
     other = start(work, *SLOW)
     wait_for(lambda: len(units(work)) == UNITS, other)
-    time.sleep(0.2)
+    time.sleep(0.8)
     assert other.poll() is None and not (work / "out/final").exists()    # the sleeper may still write
     results = [go_on(sleeper).ok(), Ended(other).ok()]
     assert sum(r["merged"] for r in results) == 1 and sum(r["units_done"] for r in results) > UNITS, results
