@@ -24,6 +24,7 @@ typedef struct runner {
     qk_arena arena;
     qk_identity identity;
     const qk_json *old_manifest;
+    char last_merge[17]; /* in this folder, when this process joined the others */
     qk_dataset *dataset;
     qk_tokenizer *tokenizer;
     qk_work work;
@@ -240,6 +241,7 @@ static qk_status merge(runner *r, int64_t units)
     r->result->rows_added = merged.rows_added;
     r->result->files = merged.files;
     r->result->outcome = QK_RUN_MERGED;
+    QK_TRY(qk_staging_note_merge(&r->staging, r->err));
     return qk_staging_clear(&r->staging, r->err);
 }
 
@@ -279,6 +281,7 @@ static qk_status enter(runner *r, bool *complete)
         if (held && !qk_commit_is_pending(&r->staging)) {
             QK_TRY(check_final(r));
             *complete = is_complete(r);
+            qk_staging_last_merge(&r->staging, r->last_merge);
             return QK_OK;
         }
         qk_staging_release(&r->staging);
@@ -309,9 +312,14 @@ static qk_status hold_alone(runner *r, bool *complete)
 static qk_status finish(runner *r, int64_t units, bool *done)
 {
     qk_left left;
+    char last_merge[17];
     qk_work_unload(&r->work);
     r->result->outcome = QK_RUN_MERGED_BY_OTHER;
     QK_TRY(hold_alone(r, done));
+    if (*done) return QK_OK;
+    /* While all units of this run were there, a merge could only be its own. */
+    qk_staging_last_merge(&r->staging, last_merge);
+    *done = strcmp(last_merge, r->last_merge) != 0;
     if (*done) return QK_OK;
     QK_TRY(tidy(r));
     *done = is_complete(r);

@@ -79,6 +79,21 @@ void qk_staging_release(qk_staging *s)
     flock(s->lock, LOCK_UN);
 }
 
+void qk_staging_last_merge(const qk_staging *s, char out[17])
+{
+    memset(out, 0, 17);
+    if (pread(s->lock, out, 16, 0) != 16) *out = 0;
+}
+
+qk_status qk_staging_note_merge(const qk_staging *s, qk_error *err)
+{
+    char now[17];
+    qk_unique_name(now);
+    errno = ENOSPC; /* a short write has no errno */
+    if (pwrite(s->lock, now, 16, 0) == 16 && fsync(s->lock) == 0) return QK_OK;
+    return qk_fail_errno(err, "cannot write the lock of", s->folder);
+}
+
 void qk_staging_close(qk_staging *s)
 {
     if (s->lock >= 0) close(s->lock);

@@ -1,7 +1,7 @@
 /* The staging folder: which run it belongs to, which units are done, and who may do what in it.
  *
- *   lock                held shared by all who compute, alone by who merges, clears or pushes
- *   identity.json       what the units belong to
+ *   lock                held shared by all who compute, alone by who merges, clears or pushes;
+ * holds 16 random digits, new ones after each merge identity.json       what the units belong to
  *   arithmetic          what they are computed with (engine/arithmetic.h)
  *   unit-NNNNNN.qku     one finished unit each (engine/sink.h)
  *   unit-NNNNNN.claim   who works on one (engine/claims.h)
@@ -30,6 +30,10 @@ qk_status qk_staging_open_alone(qk_staging *s, const char *folder, qk_error *err
  * allow it. Between the two, others may have changed anything. */
 qk_status qk_staging_hold(qk_staging *s, qk_hold how, bool *held, qk_error *err);
 void qk_staging_release(qk_staging *s);
+/* Which merge was the last one: another text after each. While the folder is held this is up to
+ * date even where a network file system still shows old names. */
+void qk_staging_last_merge(const qk_staging *s, char out[17]);
+qk_status qk_staging_note_merge(const qk_staging *s, qk_error *err);
 void qk_staging_close(qk_staging *s);
 /* flock without waiting; *held is false when others hold it. A file system without locks is an
  * error that says so. */

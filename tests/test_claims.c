@@ -350,6 +350,21 @@ static void test_noted_once(void)
     drop_file("units.json");
 }
 
+static void test_last_merge(void)
+{
+    char none[17], first[17], second[17];
+    qk_staging other;
+    qk_staging_last_merge(&staging, none);
+    CHECK_STR(none, "");
+    CHECK_INT(qk_staging_note_merge(&staging, &test_error), QK_OK);
+    qk_staging_last_merge(&staging, first);
+    CHECK_INT(qk_staging_note_merge(&staging, &test_error), QK_OK);
+    CHECK_INT(qk_staging_open(&other, folder, &test_error), QK_OK);
+    qk_staging_last_merge(&other, second);
+    CHECK(strlen(first) == 16 && strlen(second) == 16 && strcmp(first, second) != 0);
+    qk_staging_close(&other);
+}
+
 static void bind_to_another_run(void)
 {
     put("identity.json", "{\"rate\": 3}");
@@ -395,6 +410,7 @@ int main(void)
     RUN(test_left);
     RUN(test_hold);
     RUN(test_noted_once);
+    RUN(test_last_merge);
     RUN(test_bound_once);
     qk_staging_close(&staging);
     char *lock = qk_path_join(folder, "lock");

@@ -392,6 +392,26 @@ def started_while_another_merges(folder):
         shutil.rmtree(work / "out")
 
 
+def merged_out_of_sight(folder):
+    """A network file system may show the names of final/ late: the lock says that another process has merged."""
+    work = fresh(folder)
+    reference = alone(work)
+    (work / "out/staging").mkdir(parents=True)
+    with open(work / "out/staging/lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        waiting = start(work)
+        wait_for(lambda: len(units(work)) == UNITS, waiting)
+        time.sleep(0.5)
+        for left in (work / "out/staging").glob("*.*"):
+            left.unlink()
+        os.pwrite(lock.fileno(), b"0123456789abcdef", 0)
+    ended = Ended(waiting)
+    assert ended.ok()["already_complete"] and "another process has merged" in ended.err, (ended.json, ended.err)
+    assert not (work / "out/final").exists() and not units(work)
+    assert Ended(start(work)).ok()["units_done"] == UNITS     # that merge was before this one joined
+    check_final(work, reference)
+
+
 # ---- strangers ----
 
 def other_settings(folder):
@@ -492,5 +512,5 @@ if __name__ == "__main__":
     sys.exit(main("many processes", [
         processes_at_once, slow_processes_share, prefix_layout_twice, shards_in_folders_of_their_own, shards_in_one_folder,
         units_of_others_are_passed_over, wrong_shards, killed_at_random, a_dead_ones_unit_is_taken_over, a_stopped_one_keeps_its_claim, two_on_one_unit,
-        one_is_interrupted, interrupted_while_waiting, full_disk, started_while_another_merges, other_settings,
+        one_is_interrupted, interrupted_while_waiting, full_disk, started_while_another_merges, merged_out_of_sight, other_settings,
         two_settings_in_the_same_instant, two_arithmetics_in_the_same_instant, foreign_units, old_unit]))
