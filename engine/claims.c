@@ -95,12 +95,13 @@ void qk_claim_drop(qk_claim *c)
     free_claim(c);
 }
 
-/* Whoever finds a unit free takes it next, so that nobody takes its short look here for work. */
+/* A unit of the shard that is not finished: free, or busy. Once one is free the caller goes back to
+ * work and learns about the others there; each look costs some calls of the file system. */
 static qk_status look_at(qk_left *out, const qk_staging *s, int64_t unit, qk_error *err)
 {
-    qk_claim claim;
-    qk_claim_state state;
-    QK_TRY(qk_claim_take(&claim, s, unit, &state, err));
+    qk_claim claim = {.fd = -1};
+    qk_claim_state state = QK_CLAIM_MINE;
+    if (!out->free) QK_TRY(qk_claim_take(&claim, s, unit, &state, err));
     qk_claim_drop(&claim);
     if (state == QK_CLAIM_DONE) return QK_OK;
     out->missing++;

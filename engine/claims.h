@@ -44,9 +44,9 @@ typedef struct qk_shard {
 /* What is left of units 0 .. units-1. */
 typedef struct qk_left {
     int64_t missing;   /* not finished */
-    int64_t free;      /* of these: of the shard, and nobody works on them */
+    int64_t free;      /* of these: of the shard, from the first one that nobody works on */
     int64_t last_free; /* the last of them, or -1 */
-    qk_units busy;     /* of these: of the shard, and others work on them */
+    qk_units busy;     /* of these: of the shard, others work on them, and before the first free */
 } qk_left;
 
 /* A caller that finds units free must take them: another one that looks at the same moment may

@@ -97,6 +97,7 @@ static qk_status wants_unit(void *context, int64_t number, bool *wanted, qk_erro
     qk_claim_state state;
     *wanted = false;
     if (number >= r->stop || !is_in_shard(r, number)) return QK_OK;
+    if (qk_units_has(&r->finished, number)) return QK_OK;
     QK_TRY(qk_claim_take(&r->claims[number % QK_FEED_UNITS], &r->staging, number, &state, err));
     *wanted = state == QK_CLAIM_MINE;
     return QK_OK;

@@ -17,10 +17,11 @@
  * Somebody always merges. Take the process that finishes the last unit: its look finds none left,
  * so it stays until it holds the lock alone or final/ is complete. Nobody can keep it from that
  * for ever: there is nothing to work on, so all others let go and want the same, and of those one
- * gets it. Nor do two merge: the second one looks again when it holds the lock, and final/ is
- * complete. A look that takes a claim for a moment may make another process believe that a unit is
- * being worked on and leave; it then is, because whoever finds a unit free goes back for it. Only a
- * process that ends with an error leaves a hole, and its exit status says so.
+ * gets it. Nor do two merge: the second one looks again when it holds the lock; final/ is complete,
+ * and the lock's text is another one. A look that takes a claim for a moment may make another
+ * process believe that a unit is being worked on and leave; it then is, because whoever finds a
+ * unit free goes back for it. Only a process that ends with an error leaves a hole, and its exit
+ * status says so.
  *
  * next: engine/work.h, engine/merge.h */
 #pragma once

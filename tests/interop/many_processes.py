@@ -130,8 +130,11 @@ def processes_at_once(folder):
 def slow_processes_share(folder):
     work = fresh(folder)
     reference = alone(work, *SLOW)
-    results = [Ended(p).ok() for p in [start(work, *SLOW) for _ in range(3)]]
+    ends = [Ended(p) for p in [start(work, *SLOW) for _ in range(3)]]
+    results = [e.ok() for e in ends]
     check_final(work, reference)
+    for e in ends:                        # the examples of others are named, and not as its own
+        assert f"{UNITS * UNIT - 5} examples, {e.json['examples']} of them here" in e.err, e.err
     assert all(r["units_done"] for r in results) and sum(r["units_done"] for r in results) == UNITS, results
 
 
