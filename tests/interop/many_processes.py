@@ -245,7 +245,9 @@ def killed_at_random(folder):
     reference = alone(work, *SLOW)
     running = [start(work, *SLOW) for _ in range(3)]
     while kills < 8 and not (work / "out/final").exists():
-        time.sleep(rng.uniform(0.05, 0.6))
+        before = len(units(work))
+        wait_for(lambda: len(units(work)) != before or (work / "out/final").exists())
+        time.sleep(rng.uniform(0.0, 0.2))
         victim = running.pop(rng.randrange(3))
         victim.kill()
         killed = Ended(victim).status == -signal.SIGKILL
