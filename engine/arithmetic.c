@@ -55,11 +55,50 @@ qk_status qk_arithmetic_follow(const qk_staging *staging, const qk_backend *back
 }
 
 qk_status qk_arithmetic_note(const qk_staging *staging, const qk_backend *backend,
-                             const qk_device *device, qk_error *err)
+                             const qk_device *device, bool *same, qk_error *err)
 {
-    char *then;
-    QK_TRY(qk_staging_arithmetic(staging, &then, err));
-    bool known = then != NULL;
-    free(then);
-    return known ? QK_OK : qk_staging_set_arithmetic(staging, backend->arithmetic(device), err);
+    char *noted;
+    QK_TRY(qk_staging_set_arithmetic(staging, backend->arithmetic(device), err));
+    QK_TRY(qk_staging_arithmetic(staging, &noted, err));
+    *same = noted && !strcmp(noted, backend->arithmetic(device));
+    free(noted);
+    return QK_OK;
+}
+
+qk_status qk_arithmetic_stamp(qk_unit_stamp *out, const qk_staging *staging, const qk_identity *id,
+                              qk_error *err)
+{
+    char *noted;
+    QK_TRY(qk_staging_arithmetic(staging, &noted, err));
+    *out = (qk_unit_stamp){0};
+    memcpy(out->identity, id->fingerprint, sizeof out->identity);
+    if (noted) strncpy(out->arithmetic, noted, sizeof out->arithmetic - 1);
+    free(noted);
+    return QK_OK;
+}
+
+static qk_status check_unit(const qk_staging *staging, const qk_identity *id, const char *path,
+                            qk_unit_stamp *want, qk_error *err)
+{
+    qk_unit_stamp have;
+    QK_TRY(qk_unit_read_stamp(path, &have, err));
+    if (!*want->arithmetic && !strcmp(have.identity, want->identity)) {
+        QK_TRY(qk_staging_set_arithmetic(staging, have.arithmetic, err));
+        QK_TRY(qk_arithmetic_stamp(want, staging, id, err));
+    }
+    return qk_unit_stamp_check(&have, want, path, err);
+}
+
+qk_status qk_arithmetic_check_units(const qk_staging *staging, const qk_identity *id,
+                                    const qk_units *finished, qk_error *err)
+{
+    qk_unit_stamp want;
+    QK_TRY(qk_arithmetic_stamp(&want, staging, id, err));
+    for (size_t i = 0; i < finished->count; i++) {
+        char *path = qk_staging_unit(staging, finished->items[i]);
+        qk_status s = check_unit(staging, id, path, &want, err);
+        free(path);
+        if (s != QK_OK) return s;
+    }
+    return QK_OK;
 }

@@ -1,10 +1,12 @@
 /* One run, one arithmetic. A run that is resumed on another kind of processor would mix last bits
  * where processors add in different orders (bfloat16 with and without AMX; a GPU): so the staging
- * folder notes what its units were computed with, and a later start follows it or is refused.
+ * folder notes what its units were computed with, and a later start follows it or is refused. Each
+ * unit says it too, because units may come from other folders.
  *
  * next: engine/run.c */
 #pragma once
 
+#include "engine/sink.h"
 #include "engine/staging.h"
 #include "kernels/backend.h"
 
@@ -12,6 +14,14 @@
  * one that computes as they were, or fails. */
 qk_status qk_arithmetic_follow(const qk_staging *staging, const qk_backend *backend,
                                qk_device_options *options, qk_error *err);
-/* Before the first unit: notes what this device computes like. */
+/* Before the first unit: notes what this device computes like. *same is false when another process
+ * has noted something else since it was followed: the device must be closed, and follow again. */
 qk_status qk_arithmetic_note(const qk_staging *staging, const qk_backend *backend,
-                             const qk_device *device, qk_error *err);
+                             const qk_device *device, bool *same, qk_error *err);
+/* What every unit of this run is stamped with; the arithmetic is "" where none is noted yet. */
+qk_status qk_arithmetic_stamp(qk_unit_stamp *out, const qk_staging *staging, const qk_identity *id,
+                              qk_error *err);
+/* Looks at the stamps of these finished units: another run's, or one of another arithmetic, is
+ * refused by name. Where no arithmetic is noted, that of the first unit is. */
+qk_status qk_arithmetic_check_units(const qk_staging *staging, const qk_identity *id,
+                                    const qk_units *finished, qk_error *err);

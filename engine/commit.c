@@ -87,6 +87,14 @@ qk_status qk_commit_files(const qk_staging *s, const char *final_folder, const q
     return status == QK_OK ? move_all(s, final_folder, files, err) : status;
 }
 
+bool qk_commit_is_pending(const qk_staging *s)
+{
+    char *journal = journal_path(s);
+    bool pending = qk_is_file(journal);
+    free(journal);
+    return pending;
+}
+
 qk_status qk_commit_recover(const qk_staging *s, const char *final_folder, qk_error *err)
 {
     char *journal = journal_path(s);

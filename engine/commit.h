@@ -10,6 +10,8 @@
 /* Completes the renames of an earlier run that died among them; does nothing without commit.json.
  */
 qk_status qk_commit_recover(const qk_staging *s, const char *final_folder, qk_error *err);
+/* Whether such renames are to be completed. */
+bool qk_commit_is_pending(const qk_staging *s);
 /* Moves files (paths relative to staging/merged and final/) into final/. */
 qk_status qk_commit_files(const qk_staging *s, const char *final_folder, const qk_names *files,
                           qk_error *err);

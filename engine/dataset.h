@@ -41,6 +41,9 @@ qk_status qk_dataset_choose(qk_names *out, const qk_config *config, const qk_dat
 /* *more is false behind the last row. Errors name file and row; a null text is one, and so is a
  * selection without any row (unless max_samples is 0). */
 qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *err);
+/* Passes over that many rows, or all that are left. Of a file that knows its rows (Parquet) nothing
+ * of them is looked at, of others all is read; errors in them come out only where they are read. */
+qk_status qk_dataset_skip(qk_dataset *d, int64_t rows, qk_error *err);
 /* Rows the selection will give, when known without reading everything (Parquet, or a slice that had
  * to be counted); else -1. */
 int64_t qk_dataset_rows(const qk_dataset *d);

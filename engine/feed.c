@@ -8,15 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UNITS = 2 };
-
 struct qk_feed {
     qk_feed_plan plan;
-    qk_feed_unit units[UNITS]; /* unit n lies in units[n % UNITS] */
-    qk_tokens *tokens;         /* [plan.threads], working memory of tokenization */
+    qk_feed_unit units[QK_FEED_UNITS]; /* unit n lies in units[n % QK_FEED_UNITS] */
+    qk_tokens *tokens;                 /* [plan.threads], working memory of tokenization */
     pthread_t thread;
     pthread_mutex_t lock; /* of the counts */
     pthread_cond_t changed;
+    int64_t passed;       /* rows that the dataset has yet to pass over */
     int64_t ready, taken; /* units that are filled, that were asked for */
     atomic_bool waiting;  /* somebody waits for a unit */
     atomic_bool stop;
@@ -41,13 +40,40 @@ static void read_unit(qk_feed *f, qk_feed_unit *u)
 {
     u->count = 0;
     u->more = true;
-    u->error.status = QK_OK;
     while (u->count < f->plan.unit_examples && !f->stop) {
         qk_example e;
         u->error.status = qk_dataset_next(f->plan.dataset, &e, &u->more, &u->error);
         if (u->error.status != QK_OK || !u->more) return;
         copy_example(&u->examples[u->count++], &e);
     }
+}
+
+static void ask(qk_feed *f, qk_feed_unit *u, int64_t n)
+{
+    if (u->error.status == QK_OK && u->count && !f->stop)
+        u->error.status = f->plan.wants(f->plan.context, n, &u->wanted, &u->error);
+}
+
+/* Unit n of a dataset whose rows are known is asked for first, and read only when it is wanted.
+ * Units that are not are passed over together, which leaves out whole pages of a file. */
+static void read_or_skip(qk_feed *f, qk_feed_unit *u, int64_t n)
+{
+    int64_t size = f->plan.unit_examples, left = qk_dataset_rows(f->plan.dataset) - n * size;
+    u->error.status = QK_OK;
+    u->wanted = false;
+    u->count = left < 0 ? 0 : (int)(left < size ? left : size);
+    u->more = left > size;
+    ask(f, u, n);
+    bool asked = u->count > 0;
+    if (u->error.status != QK_OK) return;
+    if (asked && !u->wanted) {
+        f->passed += u->count;
+        return;
+    }
+    u->error.status = qk_dataset_skip(f->plan.dataset, f->passed, &u->error);
+    f->passed = 0;
+    if (u->error.status == QK_OK) read_unit(f, u);
+    if (!asked) ask(f, u, n);
 }
 
 static void tokenize(const qk_feed *f, qk_feed_example *w, qk_tokens *t)
@@ -80,14 +106,13 @@ static void *fill_units(void *context)
     qk_feed *f = context;
     for (int64_t n = 0;; n++) {
         pthread_mutex_lock(&f->lock);
-        while (n - f->taken >= UNITS - 1 && n > 0 && !f->stop)
+        while (n - f->taken >= QK_FEED_UNITS - 1 && n > 0 && !f->stop)
             pthread_cond_wait(&f->changed, &f->lock);
         pthread_mutex_unlock(&f->lock);
         if (f->stop) return NULL;
-        qk_feed_unit *u = &f->units[n % UNITS];
-        read_unit(f, u);
+        qk_feed_unit *u = &f->units[n % QK_FEED_UNITS];
+        read_or_skip(f, u, n);
         bool last = u->error.status != QK_OK || !u->more;
-        u->wanted = f->plan.wants(f->plan.context, n);
         if (u->error.status == QK_OK && u->wanted) tokenize_unit(f, u);
         pthread_mutex_lock(&f->lock);
         f->ready = n + 1;
@@ -115,7 +140,7 @@ qk_feed *qk_feed_new(const qk_feed_plan *plan)
     f->plan = *plan;
     if (!f->plan.threads) f->plan.threads = omp_get_max_threads();
     f->tokens = qk_zalloc((size_t)f->plan.threads, sizeof *f->tokens);
-    for (int i = 0; i < UNITS; i++)
+    for (int i = 0; i < QK_FEED_UNITS; i++)
         f->units[i].examples = qk_zalloc((size_t)plan->unit_examples, sizeof *f->units[i].examples);
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->changed, NULL);
@@ -132,7 +157,7 @@ qk_feed_unit *qk_feed_next(qk_feed *f)
     while (f->ready <= n) pthread_cond_wait(&f->changed, &f->lock);
     f->waiting = false;
     pthread_mutex_unlock(&f->lock);
-    return &f->units[n % UNITS];
+    return &f->units[n % QK_FEED_UNITS];
 }
 
 static void free_unit(qk_feed_unit *u, int examples)
@@ -153,7 +178,7 @@ void qk_feed_free(qk_feed *f)
     pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->lock);
     pthread_join(f->thread, NULL);
-    for (int i = 0; i < UNITS; i++) free_unit(&f->units[i], f->plan.unit_examples);
+    for (int i = 0; i < QK_FEED_UNITS; i++) free_unit(&f->units[i], f->plan.unit_examples);
     for (int t = 0; t < f->plan.threads; t++) qk_tokens_free(&f->tokens[t]);
     free(f->tokens);
     pthread_cond_destroy(&f->changed);

@@ -10,6 +10,8 @@
 #include "engine/dataset.h"
 #include "engine/tokenizer.h"
 
+enum { QK_FEED_UNITS = 2 }; /* in memory */
+
 /* One example of a unit. Owns its memory. */
 typedef struct qk_feed_example {
     qk_buf text, id_text;
@@ -35,10 +37,12 @@ typedef struct qk_feed_plan {
     int64_t max_length;
     int unit_examples;
     int threads; /* 0: all */
-    /* false: unit `number` is done already, so it is read but not tokenized. On the feed's thread.
+    /* *wanted is false: unit `number` is somebody else's, so it is passed over: its examples are
+     * counted, and nothing else of them is filled in. Asked once for each unit that has examples,
+     * on the feed's thread, at most two units ahead of the last one taken.
      */
-    bool (*wants)(const void *context, int64_t number);
-    const void *context;
+    qk_status (*wants)(void *context, int64_t number, bool *wanted, qk_error *err);
+    void *context;
 } qk_feed_plan;
 
 typedef struct qk_feed qk_feed;

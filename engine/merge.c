@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/arithmetic.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/commit.h"
@@ -24,7 +25,8 @@ typedef struct merger {
     const qk_staging *staging;
     qk_error *err;
     int64_t units;
-    const char *below; /* "" or "<split>/": where files lie below final/ */
+    qk_unit_stamp stamp; /* of every unit */
+    const char *below;   /* "" or "<split>/": where files lie below final/ */
     qk_merge_context context;
     qk_id_book old_ids, all_ids;
     int64_t shared_ids;       /* ids whose low 32 bits another id has as well */
@@ -45,6 +47,7 @@ static qk_status with_unit(merger *m, int64_t u,
     char *path = qk_staging_unit(m->staging, u);
     qk_unit unit;
     qk_status s = qk_unit_open(&unit, path, m->err);
+    if (s == QK_OK) s = qk_unit_stamp_check(&unit.stamp, &m->stamp, path, m->err);
     if (s == QK_OK && unit.d != m->plan->spec.d)
         s = qk_fail(m->err, QK_ERR_DATA, "remove the staging folder",
                     "%s: head_dim %d, expected %d", path, unit.d, m->plan->spec.d);
@@ -270,6 +273,7 @@ static qk_status write_report(merger *m, const qk_identity *id, const qk_json *o
 
 static qk_status merge(merger *m, const qk_identity *id, const qk_json *old)
 {
+    QK_TRY(qk_arithmetic_stamp(&m->stamp, m->staging, id, m->err));
     QK_TRY(write_examples(m));
     QK_TRY(write_files(m));
     QK_TRY(write_report(m, id, old));

@@ -174,8 +174,8 @@ static qk_status check_target(const pusher *p)
  * died while it moved its files in is finished first. */
 static qk_status hold_runs(pusher *p)
 {
-    if (!qk_is_dir(p->run.folder)) return QK_OK;
-    QK_TRY(qk_staging_open(&p->run, p->run.folder, p->err));
+    if (p->options->holds_run || !qk_is_dir(p->run.folder)) return QK_OK;
+    QK_TRY(qk_staging_open_alone(&p->run, p->run.folder, p->err));
     return qk_commit_recover(&p->run, p->options->folder, p->err);
 }
 
@@ -183,7 +183,7 @@ static qk_status push(pusher *p)
 {
     QK_TRY(check_target(p));
     QK_TRY(hold_runs(p));
-    QK_TRY(qk_staging_open(&p->staging, p->staging.folder, p->err));
+    QK_TRY(qk_staging_open_alone(&p->staging, p->staging.folder, p->err));
     QK_TRY(qk_commit_recover(&p->staging, p->options->folder, p->err));
     QK_TRY(qk_push_snapshot_read(p->staging.folder, p->options->folder, &p->files, p->err));
     QK_TRY(qk_push_open(&p->push, &p->hub, p->options->repo, p->options->branch,

@@ -4,22 +4,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "engine/arithmetic.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
-#include "engine/capture.h"
 #include "engine/commit.h"
 #include "engine/diff.h"
-#include "engine/feed.h"
 #include "engine/merge.h"
-#include "engine/sha256.h"
-
-/* A batch is closed early rather than exceed this; batch_size 1 always passes. */
-enum { MOST_BATCH_TOKENS = 65536 };
+#include "engine/work.h"
 
 typedef struct runner {
     const qk_config *config;
+    qk_shard shard;
     qk_run_result *result;
     qk_error *err;
     qk_inputs inputs;
@@ -28,212 +24,94 @@ typedef struct runner {
     qk_arena arena;
     qk_identity identity;
     const qk_json *old_manifest;
+    char last_merge[17]; /* in this folder, when this process joined the others */
     qk_dataset *dataset;
     qk_tokenizer *tokenizer;
-    qk_model model; /* loaded when the first unfinished unit turns up */
-    bool model_loaded;
-    qk_forward *forward;
-    qk_capture *capture;
+    qk_work work;
     qk_feed *feed;
-    const qk_feed_unit *unit;         /* that is being worked on */
-    int32_t *ids, *starts, *ordinals; /* one batch */
-    int64_t *example_ids;
-    size_t ids_room;
-    int64_t rows; /* of the dataset, or -1 */
-    int64_t examples_seen;
-    double started, forward_started;
+    qk_claim claims[QK_FEED_UNITS]; /* unit n's lies in claims[n % QK_FEED_UNITS] */
+    int64_t stop;                   /* units from here on are not taken */
+    qk_units finished;              /* when the pass began */
+    int64_t unit;                   /* that is being worked on */
+    int64_t rows;                   /* of the dataset, or -1 */
+    int64_t seen, others;           /* examples passed; by other processes since this one works */
+    int64_t left;                   /* examples of units to be done, by whomever */
+    double started;
 } runner;
 
-/* ---- checking one unit ---- */
+/* ---- progress ---- */
 
-static qk_status check_ids(const runner *r, const qk_feed_example *w)
+static bool is_in_shard(const runner *r, int64_t unit)
 {
-    for (size_t i = 0; i < w->count; i++) {
-        int32_t id = w->ids[i];
-        if (id >= 0 && id < r->model.spec.V) continue;
-        const char *piece = qk_tokenizer_piece(r->tokenizer, id);
-        return qk_fail(r->err, QK_ERR_DATA, "the tokenizer belongs to another model",
-                       "example %lld: token %d ('%.40s') but the model's vocabulary has %d tokens",
-                       (long long)w->index, id, piece ? piece : "?", r->model.spec.V);
-    }
-    return QK_OK;
+    return unit % r->shard.of == r->shard.index;
 }
 
-static qk_status check_unit(const runner *r)
+static int64_t unit_size(const runner *r, int64_t unit)
 {
-    for (int i = 0; i < r->unit->count; i++) {
-        const qk_feed_example *w = &r->unit->examples[i];
-        if (w->error.status != QK_OK) {
-            *r->err = w->error;
-            return qk_error_prefix(r->err, "example %lld", (long long)w->index);
-        }
-        QK_TRY(check_ids(r, w));
-    }
-    return QK_OK;
+    int64_t size = r->plan.unit_examples, behind = r->rows - unit * size;
+    return behind < size ? behind : size;
 }
 
-/* ---- running one unit ---- */
-
-/* Packs examples from `first` on; returns the next one that did not fit. */
-static int pack_batch(runner *r, int first, qk_batch *batch)
+/* What this shard still needs, of a dataset whose length is known. */
+static void count_left(runner *r)
 {
-    int next = first, most = (int)r->config->inference.batch_size;
-    size_t T = 0;
-    batch->n_seq = 0;
-    r->starts[0] = 0;
-    for (; next < r->unit->count && batch->n_seq < most; next++) {
-        const qk_feed_example *t = &r->unit->examples[next];
-        if (batch->n_seq && T + t->count > MOST_BATCH_TOKENS) break;
-        if (T + t->count > r->ids_room) {
-            r->ids_room = 2 * (T + t->count);
-            r->ids = qk_realloc(r->ids, r->ids_room, sizeof *r->ids);
-        }
-        if (t->count) memcpy(r->ids + T, t->ids, t->count * sizeof *r->ids);
-        T += t->count;
-        r->ordinals[batch->n_seq] = next;
-        r->example_ids[batch->n_seq] = t->id;
-        r->starts[++batch->n_seq] = (int32_t)T;
-    }
-    batch->ids = r->ids;
-    batch->seq_start = r->starts;
-    return next;
+    r->left = 0;
+    for (int64_t u = 0; u * r->plan.unit_examples < r->rows && u < r->stop; u++)
+        if (is_in_shard(r, u) && !qk_units_has(&r->finished, u)) r->left += unit_size(r, u);
 }
 
-/* The capture's hooks, with a look at signals after every layer. */
-static qk_status layer_done(void *context, int layer, qk_error *err)
+static void print_progress(const runner *r, bool done)
+{
+    const qk_work *w = &r->work;
+    double seconds = qk_now() - w->began, rate = seconds > 0 ? (double)w->tokens / seconds : 0;
+    char time_left[64] = "", here[64] = "";
+    /* Those who share the work go on at the pace of all together. */
+    if (r->rows > 0 && w->examples > 0 && !done)
+        snprintf(time_left, sizeof time_left, ", %s left",
+                 qk_human_seconds((double)r->left * seconds / (double)(w->examples + r->others)));
+    if (r->seen != w->examples)
+        snprintf(here, sizeof here, ", %lld of them here", (long long)w->examples);
+    qk_progress(done, "unit %lld: %lld%s%s examples%s, %s tokens, %.0f tokens/s, %s rows%s",
+                (long long)r->unit, (long long)r->seen, r->rows > 0 ? " of " : "",
+                r->rows > 0 ? qk_human_count((double)r->rows) : "", here,
+                qk_human_count((double)w->tokens), rate, qk_human_count((double)qk_work_rows(w)),
+                time_left);
+}
+
+static void show_batch(void *context)
 {
     runner *r = context;
-    qk_capture_hooks inner = qk_capture_hooks_of(r->capture);
-    QK_TRY(inner.layer_done(inner.context, layer, err));
-    return qk_interrupt_check(err);
+    int64_t before = r->result->examples;
+    r->result->examples = r->work.examples;
+    r->result->tokens = r->work.tokens;
+    r->seen += r->work.examples - before;
+    r->left -= r->work.examples - before;
+    print_progress(r, false);
 }
 
-static const qk_layer_capture *pre_rope(void *context, int layer)
-{
-    qk_capture_hooks inner = qk_capture_hooks_of(((runner *)context)->capture);
-    return inner.pre_rope ? inner.pre_rope(inner.context, layer) : NULL;
-}
+/* ---- one pass over the dataset ---- */
 
-static const qk_layer_capture *post_rope(void *context, int layer)
+static qk_status wants_unit(void *context, int64_t number, bool *wanted, qk_error *err)
 {
-    qk_capture_hooks inner = qk_capture_hooks_of(((runner *)context)->capture);
-    return inner.post_rope ? inner.post_rope(inner.context, layer) : NULL;
-}
-
-static void show_progress(const runner *r, int64_t unit, bool done)
-{
-    const qk_run_result *res = r->result;
-    double seconds = qk_now() - r->forward_started;
-    double rate = seconds > 0 ? (double)res->tokens / seconds : 0;
-    int64_t total = r->rows;
-    char left[64] = "";
-    if (total > 0 && res->examples > 0 && !done) {
-        double remaining = (double)(total - r->examples_seen) * seconds / (double)res->examples;
-        snprintf(left, sizeof left, ", %s left", qk_human_seconds(remaining));
-    }
-    qk_progress(done, "unit %lld: %lld%s%s examples, %s tokens, %.0f tokens/s, %s rows%s",
-                (long long)unit, (long long)r->examples_seen, total > 0 ? " of " : "",
-                total > 0 ? qk_human_count((double)total) : "", qk_human_count((double)res->tokens),
-                rate, qk_human_count((double)qk_capture_rows(r->capture)), left);
-}
-
-static void describe_examples(const runner *r, qk_unit_writer *unit)
-{
-    for (int i = 0; i < r->unit->count; i++) {
-        qk_feed_example *w = &r->unit->examples[i];
-        qk_unit_example e = {
-            .index = w->index,
-            .id = w->id,
-            .id_text = w->has_id_text ? qk_buf_str(&w->id_text) : NULL,
-            .tokens = (int32_t)w->count,
-            .truncated = w->truncated,
-        };
-        qk_sha256(w->ids, w->count * sizeof(int32_t), e.sha256);
-        qk_unit_add_example(unit, &e);
-    }
-}
-
-static qk_status forward_unit(runner *r, int64_t number, qk_unit_writer *unit)
-{
-    qk_capture_hooks hooks = {r, pre_rope, post_rope, layer_done};
-    for (int next = 0; next < r->unit->count;) {
-        qk_batch batch;
-        int before = next;
-        next = pack_batch(r, next, &batch);
-        qk_capture_aim(r->capture, &batch, r->example_ids, r->ordinals, unit);
-        QK_TRY(qk_forward_run(r->forward, &batch, &hooks, r->err));
-        r->result->tokens += batch.seq_start[batch.n_seq];
-        r->result->examples += next - before;
-        r->examples_seen += next - before;
-        show_progress(r, number, false);
-    }
-    describe_examples(r, unit);
+    runner *r = context;
+    qk_claim_state state;
+    *wanted = false;
+    if (number >= r->stop || !is_in_shard(r, number)) return QK_OK;
+    if (qk_units_has(&r->finished, number)) return QK_OK;
+    QK_TRY(qk_claim_take(&r->claims[number % QK_FEED_UNITS], &r->staging, number, &state, err));
+    *wanted = state == QK_CLAIM_MINE;
     return QK_OK;
 }
 
-static qk_status load_model(runner *r)
+static qk_status start_pass(runner *r, int64_t stop)
 {
-    if (r->model_loaded) return QK_OK;
-    const qk_config *c = r->config;
-    const qk_backend *backend = qk_backend_find(c->inference.backend);
-    if (!backend)
-        return qk_fail(r->err, QK_ERR_CONFIG, NULL,
-                       "inference.backend: '%s' is not in this build; it has %s",
-                       c->inference.backend, qk_backend_names());
-    qk_model_options options = {
-        .backend = backend,
-        .device = {.compute = c->model.dtype,
-                   .threads = (int)c->inference.threads,
-                   .isa = c->inference.isa},
-        .overrides = c->model.overrides,
-        .last_layer = r->plan.heads.last_layer,
-    };
-    QK_TRY(qk_arithmetic_follow(&r->staging, backend, &options.device, r->err));
-    QK_TRY(qk_model_load(&r->model, r->plan.model_folder, &options, r->err));
-    r->model_loaded = true;
-    QK_TRY(qk_arithmetic_note(&r->staging, backend, r->model.device, r->err));
-    r->forward = qk_forward_new(&r->model);
-    qk_info("%s: %d of %d layers, %s weights as %s, %s", c->model.name, r->model.n_layers,
-            r->plan.spec.layers, qk_human_bytes((double)r->model.weight_bytes),
-            qk_dtype_name(c->model.dtype), backend->describe(r->model.device));
-    r->forward_started = qk_now();
-    return QK_OK;
-}
-
-static qk_status do_unit(runner *r, int64_t number)
-{
-    char *path = qk_staging_unit(&r->staging, number);
-    qk_status s = QK_OK;
-    if (!r->unit->wanted) {
-        r->result->units_found++;
-        r->examples_seen += r->unit->count;
-        free(path);
-        return QK_OK;
-    }
-    qk_unit_writer *unit = NULL;
-    s = load_model(r);
-    if (s == QK_OK) s = check_unit(r);
-    if (s == QK_OK) s = qk_unit_create(&unit, path, r->plan.spec.d, r->err);
-    if (s == QK_OK) s = forward_unit(r, number, unit);
-    if (s == QK_OK)
-        s = qk_unit_commit(unit, r->err);
-    else
-        qk_unit_abort(unit);
-    free(path);
-    return s;
-}
-
-static bool wants_unit(const void *context, int64_t number)
-{
-    const runner *r = context;
-    char *path = qk_staging_unit(&r->staging, number);
-    bool done = qk_is_file(path);
-    free(path);
-    return !done;
-}
-
-static void start_feed(runner *r)
-{
+    if (!r->dataset)
+        QK_TRY(qk_dataset_open_in(&r->dataset, r->config, qk_inputs_place(&r->inputs), r->err));
+    qk_units_free(&r->finished);
+    QK_TRY(qk_staging_finished(&r->staging, &r->finished, r->err));
+    r->stop = stop;
+    r->rows = qk_dataset_rows(r->dataset);
+    count_left(r);
     qk_feed_plan plan = {
         .dataset = r->dataset,
         .tokenizer = r->tokenizer,
@@ -243,50 +121,70 @@ static void start_feed(runner *r)
         .wants = wants_unit,
         .context = r,
     };
-    r->rows = qk_dataset_rows(r->dataset);
     r->feed = qk_feed_new(&plan);
+    return QK_OK;
 }
 
-static qk_status forward_all(runner *r, int64_t *units)
+/* Claims that the feed took ahead are given back. */
+static void end_pass(runner *r)
+{
+    qk_feed_free(r->feed); /* first: its thread uses the dataset, and claims */
+    r->feed = NULL;
+    for (int i = 0; i < QK_FEED_UNITS; i++) qk_claim_drop(&r->claims[i]);
+    qk_dataset_close(r->dataset);
+    r->dataset = NULL;
+}
+
+static qk_status do_unit(runner *r, const qk_feed_unit *unit)
+{
+    if (!unit->wanted) {
+        bool by_others = is_in_shard(r, r->unit) && !qk_units_has(&r->finished, r->unit);
+        r->result->units_found++;
+        r->seen += unit->count;
+        if (by_others) r->left -= unit->count;
+        if (by_others && r->work.began > 0) r->others += unit->count;
+        return QK_OK;
+    }
+    qk_claim *claim = &r->claims[r->unit % QK_FEED_UNITS];
+    qk_status s = qk_work_unit(&r->work, unit, claim, r->err);
+    qk_claim_drop(claim);
+    r->result->units_done += s == QK_OK;
+    return s;
+}
+
+static qk_status next_unit(runner *r, bool *more)
+{
+    QK_TRY(qk_interrupt_check(r->err));
+    const qk_feed_unit *unit = qk_feed_next(r->feed);
+    if (unit->error.status != QK_OK) {
+        *r->err = unit->error;
+        return r->err->status;
+    }
+    *more = unit->more;
+    if (!unit->count) return QK_OK;
+    QK_TRY(do_unit(r, unit));
+    r->unit++;
+    return QK_OK;
+}
+
+/* Units below `stop`, or all of them: then their number is noted. */
+static qk_status pass(runner *r, int64_t stop)
 {
     bool more = true;
-    start_feed(r);
-    for (*units = 0; more; ++*units) {
-        QK_TRY(qk_interrupt_check(r->err));
-        r->unit = qk_feed_next(r->feed);
-        if (r->unit->error.status != QK_OK) {
-            *r->err = r->unit->error;
-            return r->err->status;
-        }
-        more = r->unit->more;
-        if (!r->unit->count) break;
-        QK_TRY(do_unit(r, *units));
+    r->seen = r->work.examples;
+    r->unit = 0;
+    qk_status s = start_pass(r, stop);
+    while (s == QK_OK && more && r->unit < stop) s = next_unit(r, &more);
+    end_pass(r);
+    if (s != QK_OK) return s;
+    if (r->work.began > 0) {
+        print_progress(r, true);
+        r->result->seconds_forward = qk_now() - r->work.began;
     }
-    if (r->model_loaded) show_progress(r, *units, true);
-    r->result->seconds_forward = r->model_loaded ? qk_now() - r->forward_started : 0;
-    return qk_staging_set_units(&r->staging, *units, r->err);
+    return more ? QK_OK : qk_staging_set_units(&r->staging, r->unit, r->err);
 }
 
-/* ---- the run ---- */
-
-static void prepare_capture(runner *r)
-{
-    const qk_config *c = r->config;
-    qk_capture_plan plan = {
-        .heads = &r->plan.heads,
-        .sampler = c->capture.sampler,
-        .queries = c->capture.queries,
-        .keys = c->capture.keys,
-        .per_head_masks = c->capture.per_head_masks,
-        .pre_rope = c->capture.pre_rope,
-        .d = r->plan.spec.d,
-    };
-    r->capture = qk_capture_new(&plan);
-    size_t n = (size_t)r->plan.unit_examples;
-    r->starts = qk_alloc(n + 1, sizeof *r->starts);
-    r->ordinals = qk_alloc(n, sizeof *r->ordinals);
-    r->example_ids = qk_alloc(n, sizeof *r->example_ids);
-}
+/* ---- final/ ---- */
 
 /* Data files without a manifest are somebody else's: they are not overwritten. */
 static qk_status refuse_foreign_files(runner *r)
@@ -318,6 +216,23 @@ static qk_status check_final(runner *r)
         "%s: was written with other settings; %s", r->plan.final, difference);
 }
 
+static bool is_complete(const runner *r)
+{
+    return qk_manifest_is_complete(r->old_manifest, &r->identity, r->plan.split_folder);
+}
+
+/* The same without holding anything: manifest.json is renamed last. */
+static bool has_become_complete(const runner *r)
+{
+    qk_arena arena = {0};
+    const qk_json *manifest;
+    qk_error ignored;
+    bool complete = qk_manifest_read(r->plan.split_folder, &arena, &manifest, &ignored) == QK_OK &&
+                    qk_manifest_is_complete(manifest, &r->identity, r->plan.split_folder);
+    qk_arena_free(&arena);
+    return complete;
+}
+
 static qk_status merge(runner *r, int64_t units)
 {
     qk_merge_result merged;
@@ -326,8 +241,153 @@ static qk_status merge(runner *r, int64_t units)
     r->result->rows_final = merged.rows;
     r->result->rows_added = merged.rows_added;
     r->result->files = merged.files;
-    return qk_staging_clear(&r->staging, units, r->err);
+    r->result->outcome = QK_RUN_MERGED;
+    QK_TRY(qk_staging_note_merge(&r->staging, r->err));
+    return qk_staging_clear(&r->staging, r->err);
 }
+
+/* ---- with others in the folder ---- */
+
+/* Waits a moment, longer each time; says once why. */
+static qk_status pause_for_others(runner *r, double *waited, const char *why)
+{
+    enum { FIRST_MS = 20, MOST_MS = 500 };
+    double ms = FIRST_MS + *waited * 100, message_at = 1;
+    if (ms > MOST_MS) ms = MOST_MS;
+    if (*waited < message_at && *waited + ms / 1e3 >= message_at)
+        qk_info("%s: %s", r->plan.staging, why);
+    *waited += ms / 1e3;
+    usleep((useconds_t)(ms * 1e3));
+    return qk_interrupt_check(r->err);
+}
+
+/* Held alone: completes what a process that died had begun. */
+static qk_status tidy(runner *r)
+{
+    QK_TRY(qk_commit_recover(&r->staging, r->plan.final, r->err));
+    QK_TRY(check_final(r));
+    bool left_over = is_complete(r) && qk_staging_is_of(&r->staging, &r->identity);
+    return left_over ? qk_staging_clear(&r->staging, r->err) : QK_OK;
+}
+
+/* Holds the folder with all others that work on this run. *complete: there is nothing to do. */
+static qk_status enter(runner *r, bool *complete)
+{
+    double waited = 0;
+    for (*complete = false;;) {
+        bool held;
+        QK_TRY(qk_staging_hold(&r->staging, QK_HOLD_ALONE, &held, r->err));
+        if (held) QK_TRY(tidy(r));
+        QK_TRY(qk_staging_hold(&r->staging, QK_HOLD_SHARED, &held, r->err));
+        if (held && !qk_commit_is_pending(&r->staging)) {
+            QK_TRY(check_final(r));
+            *complete = is_complete(r);
+            qk_staging_last_merge(&r->staging, r->last_merge);
+            return QK_OK;
+        }
+        qk_staging_release(&r->staging);
+        if (has_become_complete(r)) {
+            *complete = true;
+            r->result->outcome = QK_RUN_MERGED_BY_OTHER;
+            return QK_OK;
+        }
+        QK_TRY(pause_for_others(r, &waited,
+                                "another process merges or pushes here; waiting for its end"));
+    }
+}
+
+/* All units are there: holds the folder alone, unless another process is first. */
+static qk_status hold_alone(runner *r, bool *complete)
+{
+    double waited = 0;
+    for (bool held;;) {
+        QK_TRY(qk_staging_hold(&r->staging, QK_HOLD_ALONE, &held, r->err));
+        *complete = !held && has_become_complete(r);
+        if (held || *complete) return QK_OK;
+        QK_TRY(pause_for_others(r, &waited,
+                                "all units are done; waiting for the others to leave the folder"));
+    }
+}
+
+/* *done is false when units are missing after all. */
+static qk_status finish(runner *r, int64_t units, bool *done)
+{
+    qk_left left;
+    char last_merge[17];
+    qk_work_unload(&r->work);
+    r->result->outcome = QK_RUN_MERGED_BY_OTHER;
+    QK_TRY(hold_alone(r, done));
+    if (*done) return QK_OK;
+    /* While all units of this run were there, a merge could only be its own. */
+    qk_staging_last_merge(&r->staging, last_merge);
+    *done = strcmp(last_merge, r->last_merge) != 0;
+    if (*done) return QK_OK;
+    QK_TRY(tidy(r));
+    *done = is_complete(r);
+    if (*done) return QK_OK;
+    QK_TRY(qk_staging_bind(&r->staging, &r->identity, r->err));
+    QK_TRY(qk_claims_left(&left, &r->staging, (qk_shard){0, 1}, units, r->err));
+    bool all = left.missing == 0;
+    qk_left_free(&left);
+    if (!all) return enter(r, done);
+    *done = true;
+    return merge(r, units);
+}
+
+/* "3", "3 and 5", "3, 5, 6, 7 and 12 more" */
+static void list_units(const qk_units *units, char *out, size_t room)
+{
+    enum { MOST = 4 };
+    size_t n = units->count, named = n > MOST ? MOST : n, at = 0;
+    *out = 0;
+    for (size_t i = 0; i < named; i++)
+        at += (size_t)snprintf(out + at, room - at, "%s%lld",
+                               i == 0       ? ""
+                               : i + 1 == n ? " and "
+                                            : ", ",
+                               (long long)units->items[i]);
+    if (n > named) snprintf(out + at, room - at, " and %zu more", n - named);
+}
+
+/* What is left of all units. *stop: the end of another pass; 0 when this process has done its part.
+ */
+static qk_status look(runner *r, int64_t units, int64_t *stop)
+{
+    qk_left left;
+    QK_TRY(qk_claims_left(&left, &r->staging, r->shard, units, r->err));
+    r->result->units = units;
+    r->result->units_left = left.missing;
+    list_units(&left.busy, r->result->busy, sizeof r->result->busy);
+    *stop = left.last_free + 1;
+    qk_left_free(&left);
+    return QK_OK;
+}
+
+/* Passes until nothing is left that this process could do. */
+static qk_status work(runner *r)
+{
+    int64_t units, stop;
+    for (bool done = false; !done;) {
+        QK_TRY(qk_staging_units(&r->staging, &units, r->err));
+        if (units < 0) {
+            QK_TRY(pass(r, INT64_MAX));
+            continue;
+        }
+        QK_TRY(look(r, units, &stop));
+        if (stop) {
+            QK_TRY(pass(r, stop));
+        } else if (r->result->units_left) {
+            r->result->outcome = QK_RUN_PART;
+            return QK_OK;
+        } else {
+            QK_TRY(finish(r, units, &done));
+        }
+    }
+    r->result->units_left = 0;
+    return QK_OK;
+}
+
+/* ---- the run ---- */
 
 static qk_status open_inputs(runner *r)
 {
@@ -340,43 +400,44 @@ static qk_status open_inputs(runner *r)
                             r->err);
 }
 
+/* Makes the folder this run's, and looks at the units that are there. */
+static qk_status begin(runner *r)
+{
+    QK_TRY(qk_staging_finished(&r->staging, &r->finished, r->err));
+    r->work = (qk_work){.plan = &r->plan,
+                        .tokenizer = r->tokenizer,
+                        .staging = &r->staging,
+                        .identity = &r->identity,
+                        .progress = show_batch,
+                        .context = r};
+    /* A checkpoint that cannot be loaded leaves nothing behind. */
+    if (!r->finished.count && !qk_staging_is_bound(&r->staging))
+        QK_TRY(qk_work_load(&r->work, r->err));
+    else
+        QK_TRY(qk_staging_bind(&r->staging, &r->identity, r->err));
+    return qk_arithmetic_check_units(&r->staging, &r->identity, &r->finished, r->err);
+}
+
 static qk_status run(runner *r)
 {
+    bool complete;
     QK_TRY(qk_inputs_open(&r->inputs, r->config, QK_INPUTS_RUN, r->err));
     QK_TRY(qk_plan_make(&r->plan, r->config, &r->inputs, r->err));
     snprintf(r->result->final_folder, sizeof r->result->final_folder, "%s", r->plan.final);
     QK_TRY(open_inputs(r));
     QK_TRY(qk_staging_open(&r->staging, r->plan.staging, r->err));
-    QK_TRY(qk_commit_recover(&r->staging, r->plan.final, r->err));
-    QK_TRY(check_final(r));
-    int64_t units;
-    QK_TRY(qk_staging_units(&r->staging, &units, r->err));
-    if (qk_manifest_is_complete(r->old_manifest, &r->identity, r->plan.split_folder)) {
-        r->result->already_complete = true;
-        return qk_staging_clear(&r->staging, units, r->err);
-    }
-    /* A checkpoint that cannot be loaded leaves nothing behind. */
-    if (units < 0 && !qk_staging_is_bound(&r->staging)) QK_TRY(load_model(r));
-    QK_TRY(qk_staging_bind(&r->staging, &r->identity, &r->arena, r->err));
-    if (units < 0) {
-        prepare_capture(r);
-        QK_TRY(forward_all(r, &units));
-    }
-    r->result->units = units;
-    return merge(r, units);
+    r->result->outcome = QK_RUN_ALREADY_THERE;
+    QK_TRY(enter(r, &complete));
+    if (complete) return QK_OK;
+    QK_TRY(begin(r));
+    return work(r);
 }
 
 static void free_runner(runner *r)
 {
-    qk_feed_free(r->feed); /* first: its thread uses dataset and tokenizer */
-    free(r->ids);
-    free(r->starts);
-    free(r->ordinals);
-    free(r->example_ids);
-    qk_capture_free(r->capture);
-    qk_forward_free(r->forward);
-    if (r->model_loaded) qk_model_free(&r->model);
-    qk_dataset_close(r->dataset);
+    end_pass(r);
+    qk_work_free(&r->work);
+    qk_units_free(&r->finished);
     qk_tokenizer_free(r->tokenizer);
     qk_staging_close(&r->staging);
     qk_plan_free(&r->plan);
@@ -384,14 +445,20 @@ static void free_runner(runner *r)
     qk_arena_free(&r->arena);
 }
 
-qk_status qk_run(const qk_config *config, qk_run_result *result, qk_error *err)
+qk_status qk_run(const qk_config *config, qk_shard shard, qk_run_result *result, qk_error *err)
 {
-    *result = (qk_run_result){0};
-    runner r = {.config = config, .result = result, .err = err, .staging = {.lock = -1}};
+    *result = (qk_run_result){.held = {.lock = -1}};
+    runner r = {
+        .config = config, .shard = shard, .result = result, .err = err, .staging = {.lock = -1}};
+    for (int i = 0; i < QK_FEED_UNITS; i++) r.claims[i].fd = -1;
     r.started = qk_now();
     qk_interrupt_install();
     qk_status s = run(&r);
     result->seconds_total = qk_now() - r.started;
+    if (s == QK_OK && result->outcome == QK_RUN_MERGED) {
+        result->held.lock = r.staging.lock;
+        r.staging.lock = -1;
+    }
     free_runner(&r);
     return s;
 }

@@ -8,13 +8,14 @@
 #include <unistd.h>
 #include <zlib.h>
 
-static const char MAGIC[8] = {'Q', 'K', 'U', 'N', 'I', 'T', '0', '1'};
+static const char MAGIC[8] = {'Q', 'K', 'U', 'N', 'I', 'T', '0', '2'};
 enum { TRAILER = 8 + 8 + 4 + 8 };
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "unit files are written as memory lies");
 
 struct qk_unit_writer {
     qk_writer file;
+    qk_unit_stamp stamp;
     int d;
     qk_buf examples, blocks; /* footer parts */
     uint32_t n_examples, n_blocks;
@@ -35,14 +36,16 @@ static uint32_t crc_of(uint32_t crc, const void *bytes, size_t n)
 
 /* ---- writing ---- */
 
-qk_status qk_unit_create(qk_unit_writer **out, const char *path, int d, qk_error *err)
+qk_status qk_unit_create(qk_unit_writer **out, const char *path, const char *tmp,
+                         const qk_unit_stamp *stamp, int d, qk_error *err)
 {
     qk_unit_writer *w = qk_zalloc(1, sizeof *w);
-    qk_status s = qk_writer_open(&w->file, path, err);
+    qk_status s = qk_writer_open_as(&w->file, path, tmp, err);
     if (s != QK_OK) {
         free(w);
         return s;
     }
+    w->stamp = *stamp;
     w->d = d;
     qk_writer_add(&w->file, MAGIC, sizeof MAGIC);
     *out = w;
@@ -110,6 +113,7 @@ static void writer_free(qk_unit_writer *w)
 qk_status qk_unit_commit(qk_unit_writer *w, qk_error *err)
 {
     qk_buf footer = {0};
+    qk_buf_add(&footer, &w->stamp, sizeof w->stamp);
     put_u32(&footer, (uint32_t)w->d);
     put_u32(&footer, w->n_examples);
     put_u32(&footer, w->n_blocks);
@@ -205,8 +209,18 @@ static void read_block(qk_unit *u, cursor *c, qk_unit_block *b, uint64_t data_en
     u->rows += b->rows * (uint64_t)b->n_heads;
 }
 
+/* Strings that end within their room. */
+static bool stamp_is_sound(const qk_unit_stamp *s)
+{
+    return memchr(s->identity, 0, sizeof s->identity) &&
+           memchr(s->arithmetic, 0, sizeof s->arithmetic);
+}
+
 static bool read_footer(qk_unit *u, cursor c, uint64_t data_end)
 {
+    if ((size_t)(c.end - c.at) < sizeof u->stamp) return false;
+    memcpy(&u->stamp, take(&c, sizeof u->stamp), sizeof u->stamp);
+    if (!stamp_is_sound(&u->stamp)) return false;
     u->d = (int)get_u32(&c);
     u->n_examples = get_u32(&c);
     u->n_blocks = get_u32(&c);
@@ -239,36 +253,87 @@ static qk_status damaged(const char *path, qk_error *err)
                    "%s: this work unit is damaged", path);
 }
 
-static qk_status open_footer(qk_unit *u, qk_error *err)
-{
-    off_t size = lseek(u->fd, 0, SEEK_END);
-    uint8_t trailer[TRAILER];
-    if (size < (off_t)(sizeof MAGIC + TRAILER) ||
-        !read_at(u, trailer, TRAILER, (uint64_t)size - TRAILER) ||
-        memcmp(trailer + 20, MAGIC, sizeof MAGIC))
-        return damaged(u->path, err);
+/* Where the footer lies. */
+typedef struct trailer {
     uint64_t offset, bytes;
     uint32_t crc;
-    memcpy(&offset, trailer, 8);
-    memcpy(&bytes, trailer + 8, 8);
-    memcpy(&crc, trailer + 16, 4);
-    if (bytes > (uint64_t)size - TRAILER || offset != (uint64_t)size - TRAILER - bytes)
+} trailer;
+
+static qk_status read_trailer(const qk_unit *u, trailer *t, qk_error *err)
+{
+    off_t size = lseek(u->fd, 0, SEEK_END);
+    uint8_t bytes[TRAILER];
+    if (size < (off_t)(sizeof MAGIC + TRAILER) ||
+        !read_at(u, bytes, TRAILER, (uint64_t)size - TRAILER))
         return damaged(u->path, err);
-    uint8_t *footer = qk_alloc(bytes, 1);
-    bool ok = read_at(u, footer, bytes, offset) && crc_of(0, footer, bytes) == crc &&
-              read_footer(u, (cursor){footer, footer + bytes, false}, offset);
+    const uint8_t *mark = bytes + TRAILER - sizeof MAGIC;
+    if (!memcmp(mark, MAGIC, sizeof MAGIC - 2) && memcmp(mark, MAGIC, sizeof MAGIC) != 0)
+        return qk_fail(err, QK_ERR_FORMAT, "remove this file and run the same command again",
+                       "%s: this work unit is of another version (%.8s)", u->path,
+                       (const char *)mark);
+    memcpy(&t->offset, bytes, 8);
+    memcpy(&t->bytes, bytes + 8, 8);
+    memcpy(&t->crc, bytes + 16, 4);
+    if (memcmp(mark, MAGIC, sizeof MAGIC) != 0 || t->bytes > (uint64_t)size - TRAILER ||
+        t->offset != (uint64_t)size - TRAILER - t->bytes)
+        return damaged(u->path, err);
+    return QK_OK;
+}
+
+static qk_status open_footer(qk_unit *u, qk_error *err)
+{
+    trailer t;
+    QK_TRY(read_trailer(u, &t, err));
+    uint8_t *footer = qk_alloc(t.bytes, 1);
+    bool ok = read_at(u, footer, t.bytes, t.offset) && crc_of(0, footer, t.bytes) == t.crc &&
+              read_footer(u, (cursor){footer, footer + t.bytes, false}, t.offset);
     free(footer);
     return ok ? QK_OK : damaged(u->path, err);
 }
 
-qk_status qk_unit_open(qk_unit *u, const char *path, qk_error *err)
+static qk_status open_file(qk_unit *u, const char *path, qk_error *err)
 {
     *u = (qk_unit){.fd = open(path, O_RDONLY | O_CLOEXEC)};
     if (u->fd < 0) return qk_fail_errno(err, "cannot open", path);
     u->path = qk_strdup(path);
+    return QK_OK;
+}
+
+qk_status qk_unit_open(qk_unit *u, const char *path, qk_error *err)
+{
+    QK_TRY(open_file(u, path, err));
     qk_status s = open_footer(u, err);
     if (s != QK_OK) qk_unit_close(u);
     return s;
+}
+
+qk_status qk_unit_read_stamp(const char *path, qk_unit_stamp *out, qk_error *err)
+{
+    qk_unit u;
+    trailer t;
+    QK_TRY(open_file(&u, path, err));
+    qk_status s = read_trailer(&u, &t, err);
+    if (s == QK_OK &&
+        (t.bytes < sizeof *out || !read_at(&u, out, sizeof *out, t.offset) || !stamp_is_sound(out)))
+        s = damaged(path, err);
+    qk_unit_close(&u);
+    return s;
+}
+
+qk_status qk_unit_stamp_check(const qk_unit_stamp *have, const qk_unit_stamp *want,
+                              const char *path, qk_error *err)
+{
+    if (strcmp(have->identity, want->identity) != 0)
+        return qk_fail(err, QK_ERR_DATA, "move this file to the staging folder that it came from",
+                       "%s: this work unit belongs to another run (%.12s..., not %.12s...)", path,
+                       have->identity, want->identity);
+    if (strcmp(have->arithmetic, want->arithmetic) != 0)
+        return qk_fail(err, QK_ERR_DATA,
+                       "remove this file, and it is computed again as the others were",
+                       "%s: this work unit was computed with '%s', the others with '%s': the last "
+                       "bits would mix",
+                       path, have->arithmetic, want->arithmetic);
+    return QK_OK;
 }
 
 void qk_unit_close(qk_unit *u)

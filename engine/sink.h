@@ -1,15 +1,18 @@
 /* Work units on disk: what a crash keeps.
  *
  * A unit is a fixed number of consecutive examples. Its captured rows go to one file,
- * staging/unit-NNNNNN.qku, written as .tmp while the forward runs, then flushed and renamed: a unit
- * exists whole or not at all. Layout, little-endian:
+ * staging/unit-NNNNNN.qku, written under a temporary name while the forward runs, then flushed and
+ * renamed: a unit exists whole or not at all. Layout, little-endian:
  *
- *   "QKUNIT01"
+ *   "QKUNIT02"
  *   blocks     one per batch, layer, kind (and head with per-head masks), 8-byte aligned:
  *              token, position, bucket, example  int32 [rows] each, example counts in the unit
  *              vectors                           float32 [heads, rows, d]
- *   footer     counts, examples with their ids, block index
- *   trailer    footer offset u64, footer bytes u64, CRC-32 of the footer u32, "QKUNIT01"
+ *   footer     stamp, counts, examples with their ids, block index
+ *   trailer    footer offset u64, footer bytes u64, CRC-32 of the footer u32, "QKUNIT02"
+ *
+ * The stamp says which run a unit belongs to and what it was computed with, because units travel:
+ * those of several machines are copied together.
  *
  * The index holds a CRC-32 of a block's integers and one of each head's vectors, so that a reader
  * takes one head at a time. Which batch a block came from leaves no trace in what
@@ -42,11 +45,23 @@ typedef struct qk_unit_rows {
     const float *vectors;
 } qk_unit_rows;
 
+/* NUL-terminated, and zeros behind that. On disk as it lies here. */
+typedef struct qk_unit_stamp {
+    char identity[65];   /* qk_identity.fingerprint */
+    char arithmetic[40]; /* of the device (kernels/backend.h) */
+} qk_unit_stamp;
+
+/* Whether a unit of this stamp belongs to a run of that one; the error names the file. */
+qk_status qk_unit_stamp_check(const qk_unit_stamp *have, const qk_unit_stamp *want,
+                              const char *path, qk_error *err);
+
 /* ---- writing ---- */
 
 typedef struct qk_unit_writer qk_unit_writer;
 
-qk_status qk_unit_create(qk_unit_writer **out, const char *path, int d, qk_error *err);
+/* tmp: the name until the commit, in the same folder. */
+qk_status qk_unit_create(qk_unit_writer **out, const char *path, const char *tmp,
+                         const qk_unit_stamp *stamp, int d, qk_error *err);
 /* Appends one block. A failed write is reported here, so that a full disk stops the run at once. */
 qk_status qk_unit_add_rows(qk_unit_writer *w, const qk_unit_rows *rows, qk_error *err);
 /* Examples in order; they are copied. */
@@ -67,6 +82,7 @@ typedef struct qk_unit_block {
 } qk_unit_block;
 
 typedef struct qk_unit {
+    qk_unit_stamp stamp;
     int d;
     qk_unit_example *examples;
     size_t n_examples;
@@ -81,6 +97,8 @@ typedef struct qk_unit {
 /* Opens and checks the footer; damage is an error that names the file. */
 qk_status qk_unit_open(qk_unit *u, const char *path, qk_error *err);
 void qk_unit_close(qk_unit *u);
+/* The stamp alone, without a look at the rest of the footer. */
+qk_status qk_unit_read_stamp(const char *path, qk_unit_stamp *out, qk_error *err);
 /* Reads the integer columns of a block, or the vectors [rows, d] of its h-th head, and checks their
  * CRC. The result lies in buf, which the caller owns and may reuse. */
 qk_status qk_unit_read_rows(const qk_unit *u, const qk_unit_block *block, qk_buf *buf,

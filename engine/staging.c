@@ -8,11 +8,31 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { SMALL_FILE = 64 << 20 };
+#include "engine/base/interrupt.h"
+#include "engine/base/log.h"
+
+enum { SMALL_FILE = 64 << 20, SECONDS_FOR_OTHERS = 2 };
 
 static char *in_staging(const qk_staging *s, const char *name)
 {
     return qk_path_join(s->folder, name);
+}
+
+/* ---- the lock ---- */
+
+qk_status qk_staging_flock(int fd, qk_hold how, const char *path, bool *held, qk_error *err)
+{
+    int operation = (how == QK_HOLD_ALONE ? LOCK_EX : LOCK_SH) | LOCK_NB, rc;
+    while ((rc = flock(fd, operation)) != 0 && errno == EINTR) {
+    }
+    *held = rc == 0;
+    if (*held || errno == EWOULDBLOCK) return QK_OK;
+    if (errno == ENOLCK || errno == ENOSYS || errno == EOPNOTSUPP)
+        return qk_fail(err, QK_ERR_UNSUPPORTED,
+                       "choose an output.data_root on another file system; several machines: one "
+                       "of its own for each, and --shard I/N",
+                       "%s: this file system has no locks (flock: %s)", path, strerror(errno));
+    return qk_fail_errno(err, "cannot lock", path);
 }
 
 qk_status qk_staging_open(qk_staging *s, const char *folder, qk_error *err)
@@ -20,18 +40,58 @@ qk_status qk_staging_open(qk_staging *s, const char *folder, qk_error *err)
     *s = (qk_staging){.folder = folder, .lock = -1};
     QK_TRY(qk_make_dirs(folder, err));
     char *path = in_staging(s, "lock");
-    qk_status status = QK_OK;
+    /* NFS gives exclusive locks only on what is open for writing. */
     s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (s->lock < 0)
-        status = qk_fail_errno(err, "cannot write", path);
-    else if (flock(s->lock, LOCK_EX | LOCK_NB) != 0)
-        status = errno == EWOULDBLOCK ? qk_fail(err, QK_ERR_CONFIG,
-                                                "wait for it, or choose another output.data_root",
-                                                "%s: another run is working here", folder)
-                                      : qk_fail_errno(err, "cannot lock", path);
+    qk_status status = s->lock < 0 ? qk_fail_errno(err, "cannot write", path) : QK_OK;
     free(path);
+    return status;
+}
+
+qk_status qk_staging_open_alone(qk_staging *s, const char *folder, qk_error *err)
+{
+    bool held = false;
+    qk_status status = qk_staging_open(s, folder, err);
+    for (double began = qk_now(); status == QK_OK;) {
+        status = qk_staging_hold(s, QK_HOLD_ALONE, &held, err);
+        if (held || status != QK_OK || qk_now() - began > SECONDS_FOR_OTHERS) break;
+        usleep(50000);
+        status = qk_interrupt_check(err);
+    }
+    if (status == QK_OK && !held)
+        status = qk_fail(err, QK_ERR_CONFIG, "wait for it, or choose another output.data_root",
+                         "%s: another run is working here", folder);
     if (status != QK_OK) qk_staging_close(s);
     return status;
+}
+
+qk_status qk_staging_hold(qk_staging *s, qk_hold how, bool *held, qk_error *err)
+{
+    /* flock may lose what is held when it cannot change it; this way it always does. */
+    qk_staging_release(s);
+    char *path = in_staging(s, "lock");
+    qk_status status = qk_staging_flock(s->lock, how, path, held, err);
+    free(path);
+    return status;
+}
+
+void qk_staging_release(qk_staging *s)
+{
+    flock(s->lock, LOCK_UN);
+}
+
+void qk_staging_last_merge(const qk_staging *s, char out[17])
+{
+    memset(out, 0, 17);
+    if (pread(s->lock, out, 16, 0) != 16) *out = 0;
+}
+
+qk_status qk_staging_note_merge(const qk_staging *s, qk_error *err)
+{
+    char now[17];
+    qk_unique_name(now);
+    errno = ENOSPC; /* a short write has no errno */
+    if (pwrite(s->lock, now, 16, 0) == 16 && fsync(s->lock) == 0) return QK_OK;
+    return qk_fail_errno(err, "cannot write the lock of", s->folder);
 }
 
 void qk_staging_close(qk_staging *s)
@@ -40,25 +100,45 @@ void qk_staging_close(qk_staging *s)
     s->lock = -1;
 }
 
-qk_status qk_staging_bind(const qk_staging *s, const qk_identity *id, qk_arena *arena,
-                          qk_error *err)
+/* ---- identity ---- */
+
+/* Whose folder it is. *difference: NULL for this run's; in the arena. */
+static qk_status compare(const qk_staging *s, const qk_identity *id, qk_arena *arena,
+                         const char **difference, qk_error *err)
 {
     char *path = in_staging(s, "identity.json");
     const qk_json *then = NULL;
-    qk_status status;
-    if (!qk_is_file(path)) {
-        status = qk_write_file(path, id->text, strlen(id->text), err);
-    } else {
-        status = qk_json_parse_file(arena, path, SMALL_FILE, &then, err);
-        const char *difference =
-            status == QK_OK ? qk_identity_difference(then, id->tree, arena) : NULL;
-        if (difference)
-            status =
-                qk_fail(err, QK_ERR_CONFIG,
-                        "finish that run with its own settings, choose another "
-                        "output.data_root, or remove the staging folder to give it up",
-                        "%s: holds the unfinished units of another run; %s", s->folder, difference);
-    }
+    qk_status status = qk_json_parse_file(arena, path, SMALL_FILE, &then, err);
+    *difference = status == QK_OK ? qk_identity_difference(then, id->tree, arena) : NULL;
+    free(path);
+    return status;
+}
+
+static qk_status refuse(qk_staging *s, const char *difference, qk_error *err)
+{
+    bool alone = false;
+    qk_error ignored;
+    (void)qk_staging_hold(s, QK_HOLD_ALONE, &alone, &ignored);
+    qk_staging_release(s);
+    if (!alone)
+        return qk_fail(err, QK_ERR_CONFIG, "wait for it, or choose another output.data_root",
+                       "%s: a run with other settings is working here; %s", s->folder, difference);
+    return qk_fail(err, QK_ERR_CONFIG,
+                   "finish that run with its own settings, choose another output.data_root, or "
+                   "remove the staging folder to give it up",
+                   "%s: holds the unfinished units of another run; %s", s->folder, difference);
+}
+
+qk_status qk_staging_bind(qk_staging *s, const qk_identity *id, qk_error *err)
+{
+    char *path = in_staging(s, "identity.json");
+    qk_arena arena = {0};
+    const char *difference = NULL;
+    qk_status status =
+        qk_is_file(path) ? QK_OK : qk_create_file(path, id->text, strlen(id->text), err);
+    if (status == QK_OK) status = compare(s, id, &arena, &difference, err);
+    if (difference) status = refuse(s, difference, err);
+    qk_arena_free(&arena);
     free(path);
     return status;
 }
@@ -71,9 +151,66 @@ bool qk_staging_is_bound(const qk_staging *s)
     return bound;
 }
 
+bool qk_staging_is_of(const qk_staging *s, const qk_identity *id)
+{
+    qk_arena arena = {0};
+    const char *difference;
+    qk_error ignored;
+    bool same = compare(s, id, &arena, &difference, &ignored) == QK_OK && !difference;
+    qk_arena_free(&arena);
+    return same;
+}
+
+/* ---- units ---- */
+
 char *qk_staging_unit(const qk_staging *s, int64_t unit)
 {
     return qk_strf("%s/unit-%06lld.qku", s->folder, (long long)unit);
+}
+
+/* The number of "unit-NNNNNN<rest>", or -1. */
+static int64_t unit_number(const char *name, const char **rest)
+{
+    if (strncmp(name, "unit-", 5) != 0) return -1;
+    const char *digits = name + 5;
+    size_t n = strspn(digits, "0123456789");
+    if (n < 6 || n > 15) return -1;
+    *rest = digits + n;
+    return strtoll(digits, NULL, 10);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+qk_status qk_staging_finished(const qk_staging *s, qk_units *out, qk_error *err)
+{
+    qk_names names;
+    *out = (qk_units){0};
+    QK_TRY(qk_list_dir(s->folder, &names, err));
+    for (size_t i = 0; i < names.count; i++) {
+        const char *rest;
+        int64_t unit = unit_number(names.items[i], &rest);
+        if (unit < 0 || strcmp(rest, ".qku") != 0) continue;
+        QK_GROW(out->items, out->count, out->capacity);
+        out->items[out->count++] = unit;
+    }
+    if (out->count) qsort(out->items, out->count, sizeof *out->items, by_number);
+    qk_names_free(&names);
+    return QK_OK;
+}
+
+bool qk_units_has(const qk_units *units, int64_t unit)
+{
+    return units->count && bsearch(&unit, units->items, units->count, sizeof unit, by_number);
+}
+
+void qk_units_free(qk_units *units)
+{
+    free(units->items);
+    *units = (qk_units){0};
 }
 
 qk_status qk_staging_units(const qk_staging *s, int64_t *units, qk_error *err)
@@ -97,7 +234,13 @@ qk_status qk_staging_set_units(const qk_staging *s, int64_t units, qk_error *err
 {
     char *path = in_staging(s, "units.json"),
          *text = qk_strf("{\"units\": %lld}\n", (long long)units);
-    qk_status status = qk_write_file(path, text, strlen(text), err);
+    int64_t noted = -1;
+    qk_status status = qk_create_file(path, text, strlen(text), err);
+    if (status == QK_OK) status = qk_staging_units(s, &noted, err);
+    if (status == QK_OK && noted != units)
+        status = qk_fail(err, QK_ERR_DATA, "remove this file and run the same command again",
+                         "%s: says %lld units, but the dataset has %lld", path, (long long)noted,
+                         (long long)units);
     free(path);
     free(text);
     return status;
@@ -118,27 +261,51 @@ qk_status qk_staging_arithmetic(const qk_staging *s, char **name, qk_error *err)
 qk_status qk_staging_set_arithmetic(const qk_staging *s, const char *name, qk_error *err)
 {
     char *path = in_staging(s, "arithmetic");
-    qk_status status = qk_write_file(path, name, strlen(name), err);
+    qk_status status = qk_create_file(path, name, strlen(name), err);
     free(path);
     return status;
 }
 
-qk_status qk_staging_clear(const qk_staging *s, int64_t units, qk_error *err)
+/* ---- clearing ---- */
+
+/* ".<16 hexadecimal digits>.tmp": what a process that died left of a file. */
+static bool is_temporary(const char *rest)
 {
-    /* units.json goes first: without it a half-cleared folder is an unfinished run, never a
-     * finished one with units missing. */
-    static const char *const small[] = {"units.json", "identity.json", "arithmetic"};
+    return *rest == '.' && strspn(rest + 1, "0123456789abcdef") == 16 && !strcmp(rest + 17, ".tmp");
+}
+
+static bool is_ours(const char *name)
+{
+    static const char *const small[] = {"units.json", "arithmetic", "identity.json"};
+    const char *rest;
+    if (unit_number(name, &rest) >= 0)
+        return !strcmp(rest, ".qku") || !strcmp(rest, ".claim") ||
+               (!strncmp(rest, ".qku", 4) && is_temporary(rest + 4));
     for (size_t i = 0; i < sizeof small / sizeof *small; i++) {
-        char *path = in_staging(s, small[i]);
-        qk_status status = qk_remove_file(path, err);
-        free(path);
-        if (status != QK_OK) return status;
-        for (int64_t u = 0; i == 0 && u < units; u++) {
-            path = qk_staging_unit(s, u);
-            status = qk_remove_file(path, err);
-            free(path);
-            if (status != QK_OK) return status;
-        }
+        size_t n = strlen(small[i]);
+        if (!strncmp(name, small[i], n) && (!name[n] || is_temporary(name + n))) return true;
     }
-    return QK_OK;
+    return false;
+}
+
+static qk_status remove_named(const qk_staging *s, const char *name, qk_error *err)
+{
+    char *path = in_staging(s, name);
+    qk_status status = qk_remove_file(path, err);
+    free(path);
+    return status;
+}
+
+qk_status qk_staging_clear(const qk_staging *s, qk_error *err)
+{
+    qk_names names;
+    QK_TRY(qk_list_dir(s->folder, &names, err));
+    /* identity.json goes last: as long as anything is left it says whose it is. */
+    qk_status status = QK_OK;
+    for (size_t i = 0; i < names.count && status == QK_OK; i++)
+        if (is_ours(names.items[i]) && strcmp(names.items[i], "identity.json") != 0)
+            status = remove_named(s, names.items[i], err);
+    if (status == QK_OK) status = remove_named(s, "identity.json", err);
+    qk_names_free(&names);
+    return status;
 }

@@ -8,13 +8,14 @@
 enum { D = 3, ROWS = 5, HEADS = 2 };
 
 static char folder[64];
-static char *path;
+static char *path, *tmp;
+static const qk_unit_stamp stamp = {.identity = "0123abcd", .arithmetic = "cpu amx"};
 
 static void write_unit(void)
 {
     qk_unit_writer *w;
     qk_error err = {0};
-    CHECK_INT(qk_unit_create(&w, path, D, &err), QK_OK);
+    CHECK_INT(qk_unit_create(&w, path, tmp, &stamp, D, &err), QK_OK);
     int32_t heads[HEADS] = {1, 4}, tokens[ROWS], positions[ROWS], buckets[ROWS], examples[ROWS];
     float vectors[HEADS * ROWS * D];
     for (int i = 0; i < ROWS; i++) {
@@ -43,6 +44,7 @@ static void test_round_trip(void)
     qk_unit u;
     qk_error err = {0};
     CHECK_INT(qk_unit_open(&u, path, &err), QK_OK);
+    CHECK(!memcmp(&u.stamp, &stamp, sizeof stamp));
     CHECK_INT(u.d, D);
     CHECK_INT(u.n_examples, 2);
     CHECK_INT(u.examples[0].id, -9);
@@ -103,11 +105,41 @@ static void test_every_damaged_byte_is_noticed(void)
     qk_buf_free(&whole);
 }
 
+static void test_stamps(void)
+{
+    write_unit();
+    qk_unit_stamp have, other = stamp;
+    CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_OK);
+    CHECK_INT(qk_unit_stamp_check(&have, &stamp, path, &test_error), QK_OK);
+    other.identity[3] = 'x';
+    CHECK_INT(qk_unit_stamp_check(&have, &other, path, &test_error), QK_ERR_DATA);
+    CHECK(strstr(test_error.message, path) && strstr(test_error.message, "another run"));
+    other = stamp;
+    strcpy(other.arithmetic, "cpu");
+    CHECK_INT(qk_unit_stamp_check(&have, &other, path, &test_error), QK_ERR_DATA);
+    CHECK(strstr(test_error.message, path) && strstr(test_error.message, "'cpu amx'"));
+    /* Too short to have one; a version that had none; two strings without an end. */
+    qk_buf whole;
+    CHECK_INT(qk_read_file(&whole, path, 1 << 20, &test_error), QK_OK);
+    CHECK_INT(qk_write_file(path, whole.data, 20, &test_error), QK_OK);
+    CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_DATA);
+    uint64_t footer;
+    memcpy(&footer, whole.data + whole.size - 28, 8);
+    memset(whole.data + footer, 'x', sizeof stamp);
+    CHECK_INT(qk_write_file(path, whole.data, whole.size, &test_error), QK_OK);
+    CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_DATA);
+    whole.data[whole.size - 1] = '1';
+    CHECK_INT(qk_write_file(path, whole.data, whole.size, &test_error), QK_OK);
+    CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_FORMAT);
+    CHECK(strstr(test_error.message, "another version") != NULL);
+    qk_buf_free(&whole);
+}
+
 static void test_abort_leaves_nothing(void)
 {
     unlink(path);
     qk_unit_writer *w;
-    CHECK_INT(qk_unit_create(&w, path, D, &test_error), QK_OK);
+    CHECK_INT(qk_unit_create(&w, path, tmp, &stamp, D, &test_error), QK_OK);
     qk_unit_abort(w);
     qk_names names;
     CHECK_INT(qk_list_dir(folder, &names, &test_error), QK_OK);
@@ -120,11 +152,14 @@ int main(void)
     snprintf(folder, sizeof folder, "/tmp/qk_sink_XXXXXX");
     if (!mkdtemp(folder)) return 1;
     path = qk_path_join(folder, "unit-000000.qku");
+    tmp = qk_path_join(folder, "unit-000000.qku.0123456789abcdef.tmp");
     RUN(test_round_trip);
     RUN(test_every_damaged_byte_is_noticed);
+    RUN(test_stamps);
     RUN(test_abort_leaves_nothing);
     unlink(path);
     rmdir(folder);
     free(path);
+    free(tmp);
     return test_summary("sink");
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -190,7 +191,15 @@ qk_status qk_read_file(qk_buf *out, const char *path, size_t limit, qk_error *er
 
 qk_status qk_writer_open(qk_writer *w, const char *path, qk_error *err)
 {
-    *w = (qk_writer){.path = qk_strdup(path), .tmp = qk_strf("%s.tmp", path)};
+    char *tmp = qk_strf("%s.tmp", path);
+    qk_status s = qk_writer_open_as(w, path, tmp, err);
+    free(tmp);
+    return s;
+}
+
+qk_status qk_writer_open_as(qk_writer *w, const char *path, const char *tmp, qk_error *err)
+{
+    *w = (qk_writer){.path = qk_strdup(path), .tmp = qk_strdup(tmp)};
     w->file = fopen(w->tmp, "wbe");
     if (w->file) return QK_OK;
     qk_status s = qk_fail_errno(err, "cannot write", w->tmp);
@@ -223,12 +232,18 @@ static qk_status sync_parent(const char *path, qk_error *err)
     return s;
 }
 
-qk_status qk_writer_commit(qk_writer *w, qk_error *err)
+/* To the disk, and closed. */
+static void writer_flush(qk_writer *w)
 {
     if (!w->error && fflush(w->file) != 0) w->error = errno;
     if (!w->error && fsync(fileno(w->file)) != 0) w->error = errno;
     if (fclose(w->file) != 0 && !w->error) w->error = errno;
     w->file = NULL;
+}
+
+qk_status qk_writer_commit(qk_writer *w, qk_error *err)
+{
+    writer_flush(w);
     if (!w->error && rename(w->tmp, w->path) != 0) w->error = errno;
     if (w->error) {
         errno = w->error;
@@ -254,4 +269,39 @@ qk_status qk_write_file(const char *path, const void *bytes, size_t n, qk_error 
     QK_TRY(qk_writer_open(&w, path, err));
     qk_writer_add(&w, bytes, n);
     return qk_writer_commit(&w, err);
+}
+
+void qk_unique_name(char out[17])
+{
+    uint64_t n;
+    if (getrandom(&n, sizeof n, 0) != (ssize_t)sizeof n) qk_fatal("no random numbers");
+    snprintf(out, 17, "%016llx", (unsigned long long)n);
+}
+
+/* A second name for a file never replaces another one. File systems without links (FAT) can rename
+ * without replacing; NFS cannot, and has links. */
+static int name_once(const char *tmp, const char *path)
+{
+    if (link(tmp, path) == 0 || errno == EEXIST) return 0;
+    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) return errno;
+    return renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_NOREPLACE) && errno != EEXIST ? errno
+                                                                                         : 0;
+}
+
+qk_status qk_create_file(const char *path, const void *bytes, size_t n, qk_error *err)
+{
+    char unique[17], *tmp;
+    qk_unique_name(unique);
+    tmp = qk_strf("%s.%s.tmp", path, unique);
+    qk_writer w;
+    qk_status s = qk_writer_open_as(&w, path, tmp, err);
+    free(tmp);
+    if (s != QK_OK) return s;
+    qk_writer_add(&w, bytes, n);
+    writer_flush(&w);
+    if (!w.error) w.error = name_once(w.tmp, path);
+    errno = w.error;
+    s = w.error ? qk_fail_errno(err, "cannot write", path) : sync_parent(path, err);
+    qk_writer_abort(&w); /* the temporary name */
+    return s;
 }

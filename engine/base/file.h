@@ -58,8 +58,14 @@ void qk_map_forget(const void *data, size_t bytes);
 qk_status qk_read_file(qk_buf *out, const char *path, size_t limit, qk_error *err);
 /* Writes a whole file under its final name: tmp, fsync, rename. */
 qk_status qk_write_file(const char *path, const void *bytes, size_t n, qk_error *err);
+/* The same for a file that is made once, by whoever comes first, also when several processes do it
+ * at the same moment: one that is there stays as it is. The temporary name is
+ * "path.<16 hexadecimal digits>.tmp". */
+qk_status qk_create_file(const char *path, const void *bytes, size_t n, qk_error *err);
+/* 16 random hexadecimal digits and a NUL: part of a name that no other process takes. */
+void qk_unique_name(char out[17]);
 
-/* Buffered writing under `path.tmp`. Zero-initialised means closed. */
+/* Buffered writing under a temporary name, `path.tmp`. Zero-initialised means closed. */
 typedef struct qk_writer {
     FILE *file;
     char *path, *tmp;
@@ -67,6 +73,8 @@ typedef struct qk_writer {
     int error;       /* first errno of a failed write, 0 while all is well */
 } qk_writer;
 qk_status qk_writer_open(qk_writer *w, const char *path, qk_error *err);
+/* With a temporary name of the caller's choice, in the same folder. */
+qk_status qk_writer_open_as(qk_writer *w, const char *path, const char *tmp, qk_error *err);
 void qk_writer_add(qk_writer *w, const void *bytes, size_t n); /* sticky errors */
 qk_status qk_writer_commit(qk_writer *w, qk_error *err);       /* closes in any case */
 void qk_writer_abort(qk_writer *w);                            /* removes the temporary file */

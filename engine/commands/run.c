@@ -3,22 +3,29 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/base/log.h"
 #include "engine/commands/cli.h"
 #include "engine/push.h"
+
+enum { MOST_DIGITS = 9 };
 
 static void print_json(const qk_run_result *r)
 {
     qk_json_out o = {0};
     qk_json_begin(&o, NULL, '{');
     qk_json_add_str(&o, "final", r->final_folder);
-    qk_json_add_bool(&o, "already_complete", r->already_complete);
+    qk_json_add_bool(&o, "already_complete",
+                     r->outcome == QK_RUN_ALREADY_THERE || r->outcome == QK_RUN_MERGED_BY_OTHER);
+    qk_json_add_bool(&o, "merged", r->outcome == QK_RUN_MERGED);
     qk_json_add_int(&o, "files", (int64_t)r->files);
     qk_json_add_int(&o, "rows", (int64_t)r->rows_final);
     qk_json_add_int(&o, "rows_added", (int64_t)r->rows_added);
     qk_json_add_int(&o, "units", r->units);
+    qk_json_add_int(&o, "units_done", r->units_done);
     qk_json_add_int(&o, "units_found", r->units_found);
+    qk_json_add_int(&o, "units_left", r->units_left);
     qk_json_add_int(&o, "examples", r->examples);
     qk_json_add_int(&o, "tokens", r->tokens);
     qk_json_add_num(&o, "seconds_forward", r->seconds_forward);
@@ -28,17 +35,37 @@ static void print_json(const qk_run_result *r)
     qk_buf_free(&o.buf);
 }
 
-static void report(const qk_run_result *r)
+/* Units are left that are not this process's to do. */
+static void report_part(const qk_run_result *r, qk_shard shard)
 {
-    if (r->already_complete) {
+    long long here = r->units - r->units_left, all = r->units;
+    bool several = strchr(r->busy, ' ') != NULL;
+    if (*r->busy)
+        qk_info(
+            "its part is done: unit%s %s %s still being worked on by others; the last to finish "
+            "merges",
+            several ? "s" : "", r->busy, several ? "are" : "is");
+    else
+        qk_info("shard %lld/%lld is done: %lld of %lld units are here; copy the staging folders of "
+                "all shards together and run the same command without --shard (in a folder that "
+                "all share, the last to finish merges)",
+                (long long)shard.index, (long long)shard.of, here, all);
+}
+
+static void report(const qk_run_result *r, qk_shard shard)
+{
+    if (r->outcome == QK_RUN_ALREADY_THERE)
         qk_info("%s holds this run already: nothing to do", r->final_folder);
-        return;
-    }
-    qk_info("%lld examples, %s tokens in %s; %s rows in %s files, %s of them new: %s",
-            (long long)r->examples, qk_human_count((double)r->tokens),
-            qk_human_seconds(r->seconds_total), qk_human_count((double)r->rows_final),
-            qk_human_count((double)r->files), qk_human_count((double)r->rows_added),
-            r->final_folder);
+    if (r->outcome == QK_RUN_ALREADY_THERE) return;
+    qk_info("%lld examples, %s tokens here in %s", (long long)r->examples,
+            qk_human_count((double)r->tokens), qk_human_seconds(r->seconds_total));
+    if (r->outcome == QK_RUN_PART) report_part(r, shard);
+    if (r->outcome == QK_RUN_MERGED_BY_OTHER)
+        qk_info("%s: already complete, another process has merged", r->final_folder);
+    if (r->outcome == QK_RUN_MERGED)
+        qk_info("%s rows in %s files, %s of them new: %s", qk_human_count((double)r->rows_final),
+                qk_human_count((double)r->files), qk_human_count((double)r->rows_added),
+                r->final_folder);
 }
 
 /* The run is safe in final/ by now: whatever stops the push, the same push goes on later. */
@@ -49,8 +76,11 @@ static qk_status push(const qk_config *c, const qk_run_result *result, qk_error 
         .repo = c->output.hf_repo_id,
         .branch = c->output.hf_branch,
         .is_private = c->output.is_private,
+        .holds_run = result->outcome == QK_RUN_MERGED,
     };
-    if (!options.repo || !*options.repo) return QK_OK;
+    /* Of those who share a run, the one that has merged pushes. */
+    bool is_mine = result->outcome == QK_RUN_MERGED || result->outcome == QK_RUN_ALREADY_THERE;
+    if (!is_mine || !options.repo || !*options.repo) return QK_OK;
     qk_push_report pushed;
     qk_status s = qk_push_folder(&options, &pushed, err);
     if (s != QK_OK) return s == QK_ERR_RESUME ? s : qk_push_keep(&options, err);
@@ -74,16 +104,34 @@ static qk_status load_config(const qk_args *args, qk_config *config, qk_error *e
     return s;
 }
 
+/* "1/4": 0 <= I < N. */
+static qk_status read_shard(const qk_args *args, qk_shard *shard, qk_error *err)
+{
+    const char *text = qk_value(args, "shard", "0/1"), *slash = strchr(text, '/');
+    size_t n = strlen(text), left = slash ? (size_t)(slash - text) : n, right = n - left - 1;
+    bool plain = strspn(text, "0123456789/") == n && slash && !strchr(slash + 1, '/');
+    *shard = (qk_shard){0, 1};
+    if (plain && left >= 1 && left <= MOST_DIGITS && right >= 1 && right <= MOST_DIGITS) {
+        *shard = (qk_shard){strtoll(text, NULL, 10), strtoll(slash + 1, NULL, 10)};
+        if (shard->index < shard->of) return QK_OK;
+    }
+    return qk_fail(err, QK_ERR_USAGE, "--shard 0/4, --shard 1/4, ... are the shards of four",
+                   "--shard %.100s: I/N is needed, two whole numbers with 0 <= I < N", text);
+}
+
 static qk_status run(const qk_args *args, qk_error *err)
 {
     qk_log_quiet(qk_has(args, "quiet"));
     qk_config config;
+    qk_shard shard;
+    QK_TRY(read_shard(args, &shard, err));
     QK_TRY(load_config(args, &config, err));
     qk_run_result result;
-    qk_status s = qk_run(&config, &result, err);
-    if (s == QK_OK) report(&result);
+    qk_status s = qk_run(&config, shard, &result, err);
+    if (s == QK_OK) report(&result, shard);
     if (s == QK_OK && qk_has(args, "json")) print_json(&result);
     if (s == QK_OK) s = push(&config, &result, err);
+    qk_staging_close(&result.held);
     qk_config_free(&config);
     return s;
 }
@@ -91,6 +139,9 @@ static qk_status run(const qk_args *args, qk_error *err)
 static const qk_option options[] = {
     {"set", "KEY=VALUE", "change one key of the configuration; may be repeated"},
     {"backend", "NAME", "cpu, cuda, ref, or auto: the same as --set inference.backend=NAME"},
+    {"shard", "I/N",
+     "only the units whose number leaves I when divided by N: for machines without a "
+     "common folder"},
     {"quiet", NULL, "only warnings and errors"},
     {"json", NULL, "a summary for programs on standard output"},
     {NULL, NULL, NULL},
@@ -103,6 +154,8 @@ const qk_command qk_command_run = {
     .details = "Results go to output.data_root/final. Work in progress is kept in "
                "output.data_root/staging:\n"
                "after a crash, a signal or a full disk the same command goes on where it stopped.\n"
+               "Start it as often as you like, on any machine that sees the folder: all share the "
+               "work.\n"
                "With output.hf_repo_id the result is pushed at the end.",
     .options = options,
     .least = 1,

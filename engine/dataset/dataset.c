@@ -301,11 +301,11 @@ static qk_status finish(const qk_dataset *d, qk_error *err)
                    d->config->dataset.path, d->config->dataset.split);
 }
 
-qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *err)
+/* Stands on the next row of a file that may have one; *more is false at the end. */
+static qk_status seek_row(qk_dataset *d, bool *more, qk_error *err)
 {
-    *more = false;
     int64_t most = d->config->dataset.max_samples;
-    for (;;) {
+    for (*more = false;;) {
         if (d->range == d->n_ranges || (most >= 0 && d->index >= most)) return finish(d, err);
         const range *r = &d->ranges[d->range];
         if (d->file == r->split->files.count || d->row >= r->end) {
@@ -313,6 +313,16 @@ qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *
             continue;
         }
         QK_TRY(enter_file(d, err));
+        *more = true;
+        return QK_OK;
+    }
+}
+
+qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *err)
+{
+    for (;;) {
+        QK_TRY(seek_row(d, more, err));
+        if (!*more) return QK_OK;
         qk_row row;
         QK_TRY(qk_source_next(d->source, &row, more, err));
         if (!*more) {
@@ -324,4 +334,37 @@ qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *
         *more = true;
         return QK_OK;
     }
+}
+
+/* Rows of the current file, without a look at them. */
+static qk_status skip_in_file(qk_dataset *d, int64_t *rows, qk_error *err)
+{
+    int64_t here = d->source->rows - d->source->at, wanted = d->ranges[d->range].end - d->row;
+    if (wanted > *rows) wanted = *rows;
+    if (here > wanted) here = wanted;
+    QK_TRY(qk_source_skip(d->source, here, err));
+    d->index += here;
+    d->given += here;
+    d->row += here;
+    *rows -= here;
+    if (d->source->at == d->source->rows) close_file(d);
+    return QK_OK;
+}
+
+qk_status qk_dataset_skip(qk_dataset *d, int64_t rows, qk_error *err)
+{
+    bool more = true;
+    qk_example e;
+    while (rows > 0 && more) {
+        QK_TRY(seek_row(d, &more, err));
+        /* The first ids of a dataset may decide how those of later files are read. */
+        bool ids_are_known = !d->config->dataset.id_column || d->id_kind != QK_CELL_NULL;
+        if (more && d->source->rows >= 0 && ids_are_known) {
+            QK_TRY(skip_in_file(d, &rows, err));
+        } else if (more) {
+            QK_TRY(qk_dataset_next(d, &e, &more, err));
+            rows--;
+        }
+    }
+    return QK_OK;
 }

@@ -15,7 +15,7 @@ import time
 from push_common import (HUB, READ_TOKEN, REPO, ROOT, SAID, SMALL, TEMP, TOKEN, assert_holds, assert_union,
                          capture, commits, download, engine, environment, finish, local_tree,
                          make_workspace, no_token_was_printed, push, pushed, refused, requests, rows_of, small,
-                         texts)  # first: it sets the environment of the readers
+                         texts, write_jsonl)  # first: it sets the environment of the readers
 
 import pyarrow.parquet as pq
 from hub.cases import case
@@ -70,6 +70,35 @@ def test_run_pushes_at_its_end(folder):
     again = engine(arguments, folder, env=environment())   # the run is not repeated, the push finds nothing to do
     assert again.returncode == 0 and "holds this run already" in again.stderr, again.stderr
     assert len(commits()) == 2
+
+
+def test_of_those_who_share_a_run_one_pushes(folder):
+    """And who comes while it pushes neither waits for it nor pushes."""
+    HUB.reset()
+    make_workspace(folder)
+    write_jsonl(folder / "rows.jsonl", texts(0, 200))
+    arguments = [ROOT / "qkengine", "run", "config.yaml"]
+    for s in ("dataset.path=rows.jsonl", "tokenizer.max_length=null", f"output.hf_repo_id={REPO}", *SMALL):
+        arguments += ["--set", s]
+
+    def start():
+        return subprocess.Popen(arguments, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
+
+    HUB.fault(method="POST", match="/commit/", delay=4, times=1)
+    running = [start() for _ in range(3)]
+    end = time.monotonic() + 60
+    while not requests("POST", "/commit/") and time.monotonic() < end:
+        time.sleep(0.02)
+    late = start()
+    said = late.communicate(timeout=60)[1]
+    assert late.returncode == 0 and "another process has merged" in said, said
+    assert any(p.poll() is None for p in running), "the push was over before the late one came"
+    ends = [p.communicate(timeout=60)[1] for p in running]
+    SAID.extend([said, *ends])
+    assert [p.returncode for p in running] == [0, 0, 0], ends
+    assert sum("files sent" in e for e in ends) == 1 and "files sent" not in said, ends
+    assert len(commits()) == 2
+    assert_holds(folder / "out/final")
 
 
 @case(41)

@@ -1,0 +1,140 @@
+/* See claims.h. */
+#include "engine/claims.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { TOKEN = 16 }; /* hexadecimal digits */
+
+static void close_claim(qk_claim *c)
+{
+    if (c->fd >= 0) close(c->fd);
+    c->fd = -1;
+}
+
+static void free_claim(qk_claim *c)
+{
+    close_claim(c);
+    free(c->path);
+    free(c->unit);
+    free(c->tmp);
+    *c = (qk_claim){.fd = -1};
+}
+
+/* Opens and locks the file; *held is false when somebody else has it. */
+static qk_status lock(qk_claim *c, bool *held, qk_error *err)
+{
+    /* NFS gives exclusive locks only on what is open for writing. */
+    c->fd = open(c->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (c->fd < 0) return qk_fail_errno(err, "cannot write", c->path);
+    return qk_staging_flock(c->fd, QK_HOLD_ALONE, c->path, held, err);
+}
+
+/* A lock on a file that its last holder has removed keeps nobody out. */
+static bool is_current(const qk_claim *c)
+{
+    struct stat mine, named;
+    return fstat(c->fd, &mine) == 0 && stat(c->path, &named) == 0 && mine.st_ino == named.st_ino &&
+           mine.st_dev == named.st_dev;
+}
+
+/* Removes what the last holder left when it died, and says how this one's file is called. */
+static qk_status sign(qk_claim *c, qk_error *err)
+{
+    char token[TOKEN + 1] = "";
+    if (pread(c->fd, token, TOKEN, 0) == TOKEN && strspn(token, "0123456789abcdef") == TOKEN) {
+        char *left = qk_strf("%s.%s.tmp", c->unit, token);
+        qk_status s = qk_remove_file(left, err);
+        free(left);
+        if (s != QK_OK) return s;
+    }
+    qk_unique_name(token);
+    c->tmp = qk_strf("%s.%s.tmp", c->unit, token);
+    errno = ENOSPC; /* a short write has no errno */
+    return pwrite(c->fd, token, TOKEN, 0) == TOKEN ? QK_OK
+                                                   : qk_fail_errno(err, "cannot write", c->path);
+}
+
+static qk_status take(qk_claim *c, qk_claim_state *state, qk_error *err)
+{
+    for (bool held = false;; close_claim(c)) {
+        *state = QK_CLAIM_DONE;
+        if (qk_is_file(c->unit)) return QK_OK;
+        QK_TRY(lock(c, &held, err));
+        *state = QK_CLAIM_BUSY;
+        if (!held) return QK_OK;
+        if (is_current(c)) break;
+    }
+    bool finished = qk_is_file(c->unit);
+    *state = finished ? QK_CLAIM_DONE : QK_CLAIM_MINE;
+    qk_status s = finished ? QK_OK : sign(c, err);
+    if (finished || s != QK_OK) unlink(c->path);
+    return s;
+}
+
+qk_status qk_claim_take(qk_claim *c, const qk_staging *s, int64_t unit, qk_claim_state *state,
+                        qk_error *err)
+{
+    *c = (qk_claim){
+        .fd = -1,
+        .path = qk_strf("%s/unit-%06lld.claim", s->folder, (long long)unit),
+        .unit = qk_staging_unit(s, unit),
+    };
+    qk_status status = take(c, state, err);
+    if (status != QK_OK || *state != QK_CLAIM_MINE) free_claim(c);
+    return status;
+}
+
+void qk_claim_drop(qk_claim *c)
+{
+    if (c->fd >= 0) unlink(c->path); /* while it is locked */
+    free_claim(c);
+}
+
+/* A unit of the shard that is not finished: free, or busy. Once one is free the caller goes back to
+ * work and learns about the others there; each look costs some calls of the file system. */
+static qk_status look_at(qk_left *out, const qk_staging *s, int64_t unit, qk_error *err)
+{
+    qk_claim claim = {.fd = -1};
+    qk_claim_state state = QK_CLAIM_MINE;
+    if (!out->free) QK_TRY(qk_claim_take(&claim, s, unit, &state, err));
+    qk_claim_drop(&claim);
+    if (state == QK_CLAIM_DONE) return QK_OK;
+    out->missing++;
+    if (state == QK_CLAIM_BUSY) {
+        QK_GROW(out->busy.items, out->busy.count, out->busy.capacity);
+        out->busy.items[out->busy.count++] = unit;
+    } else {
+        out->free++;
+        out->last_free = unit;
+    }
+    return QK_OK;
+}
+
+qk_status qk_claims_left(qk_left *out, const qk_staging *s, qk_shard shard, int64_t units,
+                         qk_error *err)
+{
+    qk_units finished;
+    *out = (qk_left){.last_free = -1};
+    QK_TRY(qk_staging_finished(s, &finished, err));
+    qk_status status = QK_OK;
+    for (int64_t u = 0; u < units && status == QK_OK; u++) {
+        if (qk_units_has(&finished, u)) continue;
+        if (u % shard.of == shard.index)
+            status = look_at(out, s, u, err);
+        else
+            out->missing++;
+    }
+    qk_units_free(&finished);
+    return status;
+}
+
+void qk_left_free(qk_left *left)
+{
+    qk_units_free(&left->busy);
+    *left = (qk_left){.last_free = -1};
+}

@@ -1,0 +1,48 @@
+/* The work on one unit: its examples in batches through the forward, the rows that the capture
+ * takes of them into the unit's file.
+ *
+ *   examples -> check ids -> batch -> qk_forward_run -> capture after each layer -> unit file
+ *
+ * The model is loaded when the first unit turns up. By then the folder belongs to this run, and
+ * what it is computed with is noted; before that nothing is written.
+ *
+ * next: engine/forward.h, engine/capture.h */
+#pragma once
+
+#include "engine/arithmetic.h"
+#include "engine/capture.h"
+#include "engine/claims.h"
+#include "engine/feed.h"
+
+typedef struct qk_work {
+    const qk_plan *plan; /* what is borrowed comes first, filled in by the caller */
+    const qk_tokenizer *tokenizer;
+    qk_staging *staging;
+    const qk_identity *identity;
+    void (*progress)(void *context); /* after each batch */
+    void *context;
+
+    bool loaded;
+    qk_model model;
+    qk_forward *forward;
+    qk_capture *capture;
+    qk_unit_stamp stamp;
+    const qk_feed_unit *unit;         /* that is being worked on */
+    int32_t *ids, *starts, *ordinals; /* one batch */
+    int64_t *example_ids;
+    size_t ids_room;
+    int64_t examples, tokens; /* done so far */
+    double began;             /* when the model was ready first; 0: not yet */
+} qk_work;
+
+/* Makes the model ready, binds the staging folder to this run and notes its arithmetic; does
+ * nothing when all that is done. Another process may note another arithmetic at the same moment:
+ * then the model is loaded again to follow it. */
+qk_status qk_work_load(qk_work *w, qk_error *err);
+/* Writes the file of a unit that this process has claimed. */
+qk_status qk_work_unit(qk_work *w, const qk_feed_unit *unit, const qk_claim *claim, qk_error *err);
+/* Rows that the capture has taken. */
+uint64_t qk_work_rows(const qk_work *w);
+/* Gives the model's memory back; qk_work_load makes it ready again. */
+void qk_work_unload(qk_work *w);
+void qk_work_free(qk_work *w);
