@@ -10,6 +10,7 @@
 
 enum { MANIFEST_LIMIT = 1 << 30 };
 #define FORMAT "qkengine manifest 1"
+static const char dataset_key[] = "dataset_files", commit_key[] = "dataset_commit";
 
 /* [{"name": ..., "sha256": ...}, ...]; names without their folders, which differ by machine. */
 static qk_status add_hashes(qk_json_out *o, const char *key, const qk_names *paths, qk_error *err)
@@ -28,6 +29,27 @@ static qk_status add_hashes(qk_json_out *o, const char *key, const qk_names *pat
     }
     free(hex);
     return s;
+}
+
+/* The same without reading them: {"name", "sha256" or "git_sha1"}, by the listing of the commit. */
+static qk_status add_listed(qk_json_out *o, const char *key, const qk_hub_dataset *d,
+                            const qk_names *paths, qk_error *err)
+{
+    qk_json_begin(o, key, '[');
+    for (size_t i = 0; i < paths->count; i++) {
+        char hex[65];
+        const char *digest = qk_hub_dataset_digest(d, paths->items[i]);
+        if (!*digest) {
+            QK_TRY(qk_sha256_files(&(qk_names){&paths->items[i], 1, 1}, &hex, err));
+            digest = hex;
+        }
+        qk_json_begin(o, NULL, '{');
+        qk_json_add_str(o, "name", qk_path_name(paths->items[i]));
+        qk_json_add_str(o, strlen(digest) == 64 ? "sha256" : "git_sha1", digest);
+        qk_json_end(o, '}');
+    }
+    qk_json_end(o, ']');
+    return QK_OK;
 }
 
 static void add_if_there(qk_names *names, const char *folder, const char *name)
@@ -83,7 +105,9 @@ static qk_status write_identity(qk_json_out *o, const qk_plan *plan, const qk_na
     qk_json_end(o, '}');
     qk_json_add_tree(o, "model_config", plan->spec.config);
     QK_TRY(add_model_hashes(o, plan, err));
-    QK_TRY(add_hashes(o, "dataset_files", dataset_files, err));
+    const qk_hub_dataset *listed = plan->inputs->dataset;
+    QK_TRY(listed ? add_listed(o, dataset_key, listed, dataset_files, err)
+                  : add_hashes(o, dataset_key, dataset_files, err));
     add_heads(o, &plan->heads);
     qk_json_end(o, '}');
     return QK_OK;
@@ -94,6 +118,8 @@ qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, const qk_names 
 {
     qk_json_out o = {0};
     qk_status s = write_identity(&o, plan, dataset_files, err);
+    const qk_hub_dataset *d = plan->inputs->dataset;
+    id->dataset_commit = d ? qk_hub_dataset_commit(d) : NULL;
     if (s == QK_OK) {
         id->text = qk_arena_strndup(arena, qk_buf_str(&o.buf), o.buf.size);
         uint8_t digest[32];
@@ -157,6 +183,34 @@ const char *qk_identity_difference(const qk_json *then, const qk_json *now, qk_a
     return difference(then, now, "", arena);
 }
 
+bool qk_identity_has_moved(const qk_identity *now, const char *commit_then, const char *difference)
+{
+    return difference && commit_then && now->dataset_commit &&
+           !strncmp(difference, dataset_key, strlen(dataset_key)) &&
+           strcmp(commit_then, now->dataset_commit) != 0;
+}
+
+const char *qk_manifest_commit(const qk_json *run)
+{
+    const qk_json *commit = qk_json_get(run, commit_key);
+    bool known = commit && commit->type == QK_JSON_T_STRING && qk_is_commit(commit->text);
+    return known ? commit->text : NULL;
+}
+
+qk_status qk_identity_moved(const qk_identity *now, const char *commit_then, const char *where,
+                            qk_error *err)
+{
+    char *hint = qk_strf("set dataset.revision: %s to go on with the first, or choose another "
+                         "output.data_root for the rows of the second",
+                         commit_then);
+    qk_fail(err, QK_ERR_CONFIG, hint,
+            "%s: was begun with the dataset's commit %s; it is %s now, and other files belong to "
+            "it",
+            where, commit_then, now->dataset_commit);
+    free(hint);
+    return err->status;
+}
+
 /* ---- reading and writing ---- */
 
 qk_status qk_manifest_read(const char *split_folder, qk_arena *arena, const qk_json **out,
@@ -204,6 +258,7 @@ static void add_this_run(qk_json_out *o, const qk_identity *id, const qk_unit_to
     qk_json_begin(o, NULL, '{');
     qk_json_add_str(o, "fingerprint", id->fingerprint);
     qk_json_add_tree(o, "identity", id->tree);
+    if (id->dataset_commit) qk_json_add_str(o, commit_key, id->dataset_commit);
     qk_json_begin(o, "units", '[');
     for (size_t i = 0; i < n_units; i++) {
         qk_json_begin(o, NULL, '{');

@@ -302,16 +302,33 @@ static qk_status refuse_foreign_files(runner *r)
                    r->plan.final);
 }
 
+/* In prefix layout rows of both commits are fine, but hardly what was meant. */
+static void warn_of_other_commits(runner *r)
+{
+    const qk_json *runs = qk_json_get(r->old_manifest, "runs");
+    for (const qk_json *run = runs ? runs->first : NULL; run; run = run->next) {
+        const char *commit = qk_manifest_commit(run);
+        const char *difference =
+            qk_identity_difference(qk_json_get(run, "identity"), r->identity.tree, &r->arena);
+        if (!qk_identity_has_moved(&r->identity, commit, difference)) continue;
+        qk_warn("%s holds rows of the dataset's commit %s, and gets those of %s, where it is now; "
+                "dataset.revision: %s stays with the first",
+                r->plan.split_folder, commit, r->identity.dataset_commit, commit);
+    }
+}
+
 /* In branch layout final/ belongs to one run. */
 static qk_status check_final(runner *r)
 {
     QK_TRY(qk_manifest_read(r->plan.split_folder, &r->arena, &r->old_manifest, r->err));
     if (r->config->output.layout == QK_LAYOUT_PREFIX) return QK_OK;
     if (!r->old_manifest) return refuse_foreign_files(r);
-    const qk_json *runs = qk_json_get(r->old_manifest, "runs");
-    const qk_json *then = runs && runs->first ? qk_json_get(runs->first, "identity") : NULL;
+    const qk_json *runs = qk_json_get(r->old_manifest, "runs"), *first = runs ? runs->first : NULL;
+    const qk_json *then = first ? qk_json_get(first, "identity") : NULL;
     const char *difference = qk_identity_difference(then, r->identity.tree, &r->arena);
     if (!difference) return QK_OK;
+    if (qk_identity_has_moved(&r->identity, qk_manifest_commit(first), difference))
+        return qk_identity_moved(&r->identity, qk_manifest_commit(first), r->plan.final, r->err);
     return qk_fail(
         r->err, QK_ERR_CONFIG,
         "choose another output.data_root or hf_branch: a branch holds one set of options",
@@ -355,10 +372,15 @@ static qk_status run(runner *r)
         r->result->already_complete = true;
         return qk_staging_clear(&r->staging, units, r->err);
     }
-    /* A checkpoint that cannot be loaded leaves nothing behind. */
-    if (units < 0 && !qk_staging_is_bound(&r->staging)) QK_TRY(load_model(r));
+    warn_of_other_commits(r);
+    /* Texts that are not there or a checkpoint that cannot be loaded leave nothing behind. */
+    if (units < 0 && !qk_staging_is_bound(&r->staging)) {
+        QK_TRY(qk_dataset_begin(r->dataset, r->err));
+        QK_TRY(load_model(r));
+    }
     QK_TRY(qk_staging_bind(&r->staging, &r->identity, &r->arena, r->err));
     if (units < 0) {
+        QK_TRY(qk_dataset_begin(r->dataset, r->err));
         prepare_capture(r);
         QK_TRY(forward_all(r, &units));
     }
@@ -368,7 +390,8 @@ static qk_status run(runner *r)
 
 static void free_runner(runner *r)
 {
-    qk_feed_free(r->feed); /* first: its thread uses dataset and tokenizer */
+    qk_inputs_stop(&r->inputs); /* the feed may wait for a file */
+    qk_feed_free(r->feed);      /* first: its thread uses dataset and tokenizer */
     free(r->ids);
     free(r->starts);
     free(r->ordinals);

@@ -10,6 +10,7 @@
  *   data_root/staging/identity.json   what the units belong to
  *   data_root/staging/unit-NNNNNN.qku one finished unit each (engine/sink.h)
  *   data_root/staging/units.json      how many units there are, once the dataset has ended
+ *   data_root/staging/dataset_commit  of a dataset of the Hub: what the first start read
  *   data_root/staging/lock            held while a run works here
  *
  * next: engine/merge.h */
