@@ -60,8 +60,7 @@ static qk_status open_snapshot(qk_hub_dataset *d, const qk_config *config, qk_er
         qk_warn("%s: the cache does not say which files it has; those that are not in it are not "
                 "seen",
                 config->dataset.path);
-    for (size_t i = 0; i < s->listing.count; i++)
-        qk_names_add(&d->files, s->listing.files[i].path);
+    for (size_t i = 0; i < s->listing.count; i++) qk_names_add(&d->files, s->listing.files[i].path);
     return qk_snapshot_fetch_present(s, card_files, err);
 }
 

@@ -343,7 +343,7 @@ def test_killed_between_files(tmp):
     while units(tmp) < 2 * ROWS // 8 - 1 and p.poll() is None:
         time.sleep(0.01)
     p.kill()
-    p.wait()
+    assert p.wait() == -signal.SIGKILL, "it was done before"
     fresh()
     run(tmp)
     assert asked() == [shard(i) for i in range(2, SHARDS)] and final(tmp) == want, asked()
