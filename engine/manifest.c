@@ -10,7 +10,6 @@
 
 enum { MANIFEST_LIMIT = 1 << 30 };
 #define FORMAT "qkengine manifest 1"
-static const char dataset_key[] = "dataset_files", commit_key[] = "dataset_commit";
 
 /* [{"name": ..., "sha256": ...}, ...]; names without their folders, which differ by machine. */
 static qk_status add_hashes(qk_json_out *o, const char *key, const qk_names *paths, qk_error *err)
@@ -106,8 +105,8 @@ static qk_status write_identity(qk_json_out *o, const qk_plan *plan, const qk_na
     qk_json_add_tree(o, "model_config", plan->spec.config);
     QK_TRY(add_model_hashes(o, plan, err));
     const qk_hub_dataset *listed = plan->inputs->dataset;
-    QK_TRY(listed ? add_listed(o, dataset_key, listed, dataset_files, err)
-                  : add_hashes(o, dataset_key, dataset_files, err));
+    QK_TRY(listed ? add_listed(o, "dataset_files", listed, dataset_files, err)
+                  : add_hashes(o, "dataset_files", dataset_files, err));
     add_heads(o, &plan->heads);
     qk_json_end(o, '}');
     return QK_OK;
@@ -183,34 +182,6 @@ const char *qk_identity_difference(const qk_json *then, const qk_json *now, qk_a
     return difference(then, now, "", arena);
 }
 
-bool qk_identity_has_moved(const qk_identity *now, const char *commit_then, const char *difference)
-{
-    return difference && commit_then && now->dataset_commit &&
-           !strncmp(difference, dataset_key, strlen(dataset_key)) &&
-           strcmp(commit_then, now->dataset_commit) != 0;
-}
-
-const char *qk_manifest_commit(const qk_json *run)
-{
-    const qk_json *commit = qk_json_get(run, commit_key);
-    bool known = commit && commit->type == QK_JSON_T_STRING && qk_is_commit(commit->text);
-    return known ? commit->text : NULL;
-}
-
-qk_status qk_identity_moved(const qk_identity *now, const char *commit_then, const char *where,
-                            qk_error *err)
-{
-    char *hint = qk_strf("set dataset.revision: %s to go on with the first, or choose another "
-                         "output.data_root for the rows of the second",
-                         commit_then);
-    qk_fail(err, QK_ERR_CONFIG, hint,
-            "%s: was begun with the dataset's commit %s; it is %s now, and other files belong to "
-            "it",
-            where, commit_then, now->dataset_commit);
-    free(hint);
-    return err->status;
-}
-
 /* ---- reading and writing ---- */
 
 qk_status qk_manifest_read(const char *split_folder, qk_arena *arena, const qk_json **out,
@@ -258,7 +229,7 @@ static void add_this_run(qk_json_out *o, const qk_identity *id, const qk_unit_to
     qk_json_begin(o, NULL, '{');
     qk_json_add_str(o, "fingerprint", id->fingerprint);
     qk_json_add_tree(o, "identity", id->tree);
-    if (id->dataset_commit) qk_json_add_str(o, commit_key, id->dataset_commit);
+    if (id->dataset_commit) qk_json_add_str(o, "dataset_commit", id->dataset_commit);
     qk_json_begin(o, "units", '[');
     for (size_t i = 0; i < n_units; i++) {
         qk_json_begin(o, NULL, '{');

@@ -24,7 +24,7 @@ typedef struct qk_identity {
     const char *text; /* indented JSON, in the arena */
     const qk_json *tree;
     char fingerprint[65];       /* SHA-256 of the text */
-    const char *dataset_commit; /* of a dataset of the Hub, else NULL; not in the text */
+    const char *dataset_commit; /* of a dataset of the Hub, else NULL; not in the text: origin.h */
 } qk_identity;
 
 /* dataset_files: paths of the files that the rows come from. */
@@ -33,15 +33,6 @@ qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, const qk_names 
 /* The first place where two identities differ: "config.capture.sampler.base_rate: 1.0 then, 2.0
  * now". In the arena; NULL when they are equal. */
 const char *qk_identity_difference(const qk_json *then, const qk_json *now, qk_arena *arena);
-
-/* Whether that difference (or NULL) is one of the dataset's files, and they were of another commit
- * of the Hub then. commit_then may be NULL: not known. */
-bool qk_identity_has_moved(const qk_identity *now, const char *commit_then, const char *difference);
-/* The error for it: names both commits, and the setting that goes on with the first. */
-qk_status qk_identity_moved(const qk_identity *now, const char *commit_then, const char *where,
-                            qk_error *err);
-/* The dataset_commit of a run of a manifest, or NULL. */
-const char *qk_manifest_commit(const qk_json *run);
 
 /* One work unit in the manifest. */
 typedef struct qk_unit_totals {

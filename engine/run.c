@@ -13,6 +13,7 @@
 #include "engine/diff.h"
 #include "engine/feed.h"
 #include "engine/merge.h"
+#include "engine/origin.h"
 #include "engine/sha256.h"
 
 /* A batch is closed early rather than exceed this; batch_size 1 always passes. */
@@ -307,10 +308,10 @@ static void warn_of_other_commits(runner *r)
 {
     const qk_json *runs = qk_json_get(r->old_manifest, "runs");
     for (const qk_json *run = runs ? runs->first : NULL; run; run = run->next) {
-        const char *commit = qk_manifest_commit(run);
+        const char *commit = qk_origin_of(run);
         const char *difference =
             qk_identity_difference(qk_json_get(run, "identity"), r->identity.tree, &r->arena);
-        if (!qk_identity_has_moved(&r->identity, commit, difference)) continue;
+        if (!qk_origin_has_moved(&r->identity, commit, difference)) continue;
         qk_warn("%s holds rows of the dataset's commit %s, and gets those of %s, where it is now; "
                 "dataset.revision: %s stays with the first",
                 r->plan.split_folder, commit, r->identity.dataset_commit, commit);
@@ -327,8 +328,8 @@ static qk_status check_final(runner *r)
     const qk_json *then = first ? qk_json_get(first, "identity") : NULL;
     const char *difference = qk_identity_difference(then, r->identity.tree, &r->arena);
     if (!difference) return QK_OK;
-    if (qk_identity_has_moved(&r->identity, qk_manifest_commit(first), difference))
-        return qk_identity_moved(&r->identity, qk_manifest_commit(first), r->plan.final, r->err);
+    if (qk_origin_has_moved(&r->identity, qk_origin_of(first), difference))
+        return qk_origin_refuse(&r->identity, qk_origin_of(first), r->plan.final, r->err);
     return qk_fail(
         r->err, QK_ERR_CONFIG,
         "choose another output.data_root or hf_branch: a branch holds one set of options",
@@ -357,6 +358,13 @@ static qk_status open_inputs(runner *r)
                             r->err);
 }
 
+static qk_status bind(runner *r)
+{
+    if (qk_staging_bind(&r->staging, &r->identity, &r->arena, r->err) != QK_OK)
+        return qk_origin_explain(&r->staging, &r->identity, r->err);
+    return qk_origin_follow(&r->staging, &r->identity, &r->arena, r->err);
+}
+
 static qk_status run(runner *r)
 {
     QK_TRY(qk_inputs_open(&r->inputs, r->config, QK_INPUTS_RUN, r->err));
@@ -378,7 +386,7 @@ static qk_status run(runner *r)
         QK_TRY(qk_dataset_begin(r->dataset, r->err));
         QK_TRY(load_model(r));
     }
-    QK_TRY(qk_staging_bind(&r->staging, &r->identity, &r->arena, r->err));
+    QK_TRY(bind(r));
     if (units < 0) {
         QK_TRY(qk_dataset_begin(r->dataset, r->err));
         prepare_capture(r);

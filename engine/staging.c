@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 enum { SMALL_FILE = 64 << 20 };
-static const char arithmetic_file[] = "arithmetic", commit_file[] = "dataset_commit";
 
 static char *in_staging(const qk_staging *s, const char *name)
 {
@@ -41,57 +40,25 @@ void qk_staging_close(qk_staging *s)
     s->lock = -1;
 }
 
-/* A small file of one word; NULL when it is not there. The caller frees. */
-static qk_status read_word(const qk_staging *s, const char *name, char **word, qk_error *err)
+qk_status qk_staging_bind(const qk_staging *s, const qk_identity *id, qk_arena *arena,
+                          qk_error *err)
 {
-    *word = NULL;
-    char *path = in_staging(s, name);
-    qk_buf text = {0};
-    qk_status status = qk_is_file(path) ? qk_read_file(&text, path, 100, err) : QK_OK;
-    if (status == QK_OK && text.size) *word = qk_strdup(qk_buf_str(&text));
-    qk_buf_free(&text);
-    free(path);
-    return status;
-}
-
-static qk_status write_word(const qk_staging *s, const char *name, const char *word, qk_error *err)
-{
-    char *path = in_staging(s, name);
-    qk_status status = qk_write_file(path, word, strlen(word), err);
-    free(path);
-    return status;
-}
-
-/* The folder belongs to `then`, whose dataset was at that commit (NULL: not known). */
-static qk_status compare(const qk_staging *s, const qk_json *then, const char *commit,
-                         qk_identity *id, qk_arena *arena, qk_error *err)
-{
-    const char *difference = qk_identity_difference(then, id->tree, arena);
-    if (qk_identity_has_moved(id, commit, difference))
-        return qk_identity_moved(id, commit, s->folder, err);
-    if (difference)
-        return qk_fail(err, QK_ERR_CONFIG,
-                       "finish that run with its own settings, choose another "
-                       "output.data_root, or remove the staging folder to give it up",
-                       "%s: holds the unfinished units of another run; %s", s->folder, difference);
-    if (commit && id->dataset_commit) id->dataset_commit = qk_arena_strf(arena, "%s", commit);
-    return QK_OK;
-}
-
-qk_status qk_staging_bind(const qk_staging *s, qk_identity *id, qk_arena *arena, qk_error *err)
-{
-    char *path = in_staging(s, "identity.json"), *commit = NULL;
+    char *path = in_staging(s, "identity.json");
     const qk_json *then = NULL;
-    qk_status status = QK_OK;
+    qk_status status;
     if (!qk_is_file(path)) {
-        if (id->dataset_commit) status = write_word(s, commit_file, id->dataset_commit, err);
-        if (status == QK_OK) status = qk_write_file(path, id->text, strlen(id->text), err);
+        status = qk_write_file(path, id->text, strlen(id->text), err);
     } else {
         status = qk_json_parse_file(arena, path, SMALL_FILE, &then, err);
-        if (status == QK_OK) status = read_word(s, commit_file, &commit, err);
-        if (status == QK_OK) status = compare(s, then, commit, id, arena, err);
+        const char *difference =
+            status == QK_OK ? qk_identity_difference(then, id->tree, arena) : NULL;
+        if (difference)
+            status =
+                qk_fail(err, QK_ERR_CONFIG,
+                        "finish that run with its own settings, choose another "
+                        "output.data_root, or remove the staging folder to give it up",
+                        "%s: holds the unfinished units of another run; %s", s->folder, difference);
     }
-    free(commit);
     free(path);
     return status;
 }
@@ -138,20 +105,31 @@ qk_status qk_staging_set_units(const qk_staging *s, int64_t units, qk_error *err
 
 qk_status qk_staging_arithmetic(const qk_staging *s, char **name, qk_error *err)
 {
-    return read_word(s, arithmetic_file, name, err);
+    *name = NULL;
+    char *path = in_staging(s, "arithmetic");
+    qk_buf text = {0};
+    qk_status status = qk_is_file(path) ? qk_read_file(&text, path, 100, err) : QK_OK;
+    if (status == QK_OK && text.size) *name = qk_strdup(qk_buf_str(&text));
+    qk_buf_free(&text);
+    free(path);
+    return status;
 }
 
 qk_status qk_staging_set_arithmetic(const qk_staging *s, const char *name, qk_error *err)
 {
-    return write_word(s, arithmetic_file, name, err);
+    char *path = in_staging(s, "arithmetic");
+    qk_status status = qk_write_file(path, name, strlen(name), err);
+    free(path);
+    return status;
 }
 
 qk_status qk_staging_clear(const qk_staging *s, int64_t units, qk_error *err)
 {
     /* units.json goes first: without it a half-cleared folder is an unfinished run, never a
-     * finished one with units missing. */
-    static const char *const small[] = {"units.json", "identity.json", arithmetic_file,
-                                        commit_file};
+     * finished one with units missing. dataset_commit goes before identity.json, so that it never
+     * becomes that of another run. */
+    static const char *const small[] = {"units.json", "dataset_commit", "identity.json",
+                                        "arithmetic"};
     for (size_t i = 0; i < sizeof small / sizeof *small; i++) {
         char *path = in_staging(s, small[i]);
         qk_status status = qk_remove_file(path, err);

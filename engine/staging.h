@@ -14,10 +14,10 @@ typedef struct qk_staging {
 qk_status qk_staging_open(qk_staging *s, const char *folder, qk_error *err);
 void qk_staging_close(qk_staging *s);
 
-/* Binds an empty folder to this run, or checks that it belongs to it; then id->dataset_commit
- * becomes the one that it was begun with, so that a resumed run writes the bytes of one that was
- * not stopped. A folder of another run is refused, with the difference. */
-qk_status qk_staging_bind(const qk_staging *s, qk_identity *id, qk_arena *arena, qk_error *err);
+/* Binds an empty folder to this run, or checks that it belongs to it. A folder of another run is
+ * refused, with the difference. */
+qk_status qk_staging_bind(const qk_staging *s, const qk_identity *id, qk_arena *arena,
+                          qk_error *err);
 /* Whether it belongs to a run already. */
 bool qk_staging_is_bound(const qk_staging *s);
 
