@@ -314,7 +314,7 @@ def units(tmp, work="work"):
     return len(list((tmp / work / "out/staging").glob("unit-*.qku")))
 
 
-@case(8, 9)
+@case(9)
 def test_trouble_in_the_middle(tmp):
     """The network fails at the third file; what is done stays, and the same command goes on."""
     host(shards())
