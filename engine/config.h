@@ -27,6 +27,7 @@ typedef struct qk_config {
         const char *text_column;
         const char *id_column; /* NULL: the row number is the id */
         int64_t max_samples;   /* -1: all */
+        const char *revision;  /* of a Hub repository; NULL: main */
         bool streaming;
     } dataset;
     struct {

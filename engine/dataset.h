@@ -22,30 +22,37 @@ typedef struct qk_example {
 } qk_example;
 
 /* Where the files of dataset.path are, when that is a Hub repository: a folder, and the names of
- * all files of the repository in byte order. Of those only the card and the files of the selection
- * need to be there. */
+ * all files of the repository in byte order. Only the card needs to be there: of the others one is
+ * asked for when its rows are to be read. Paths are full ones, in the folder. */
 typedef struct qk_dataset_place {
     const char *folder;
     const qk_names *files;
+    void *context;
+    bool (*has)(void *context, const char *path);
+    /* Makes files be there. reason: why so many at once, for people; NULL for one whose turn it is.
+     */
+    qk_status (*need)(void *context, const qk_names *paths, const char *reason, qk_error *err);
+    /* This one will be needed next, for certain: it may be fetched meanwhile. */
+    void (*soon)(void *context, const char *path);
 } qk_dataset_place;
 
-/* Opens config->dataset: resolves files, split and slice; checks that the columns exist. The
- * configuration is borrowed for the life of the dataset. */
+/* Opens config->dataset and begins. The configuration is borrowed for the life of the dataset. */
 qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *err);
-/* The same in a place; NULL: dataset.path itself. */
+/* Resolves names, files and splits; reads nothing but the card. The place is borrowed, too; NULL:
+ * dataset.path itself. */
 qk_status qk_dataset_open_in(qk_dataset **out, const qk_config *config,
                              const qk_dataset_place *place, qk_error *err);
-/* The files that config->dataset selects in a place, as names inside it; only the card is read. */
-qk_status qk_dataset_choose(qk_names *out, const qk_config *config, const qk_dataset_place *place,
-                            qk_error *err);
+/* Counts what a slice needs, opens the first file and checks that the columns exist. Done by the
+ * first qk_dataset_next, if not before. */
+qk_status qk_dataset_begin(qk_dataset *d, qk_error *err);
 /* *more is false behind the last row. Errors name file and row; a null text is one, and so is a
  * selection without any row (unless max_samples is 0). */
 qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *err);
 /* Passes over that many rows, or all that are left. Of a file that knows its rows (Parquet) nothing
  * of them is looked at, of others all is read; errors in them come out only where they are read. */
 qk_status qk_dataset_skip(qk_dataset *d, int64_t rows, qk_error *err);
-/* Rows the selection will give, when known without reading everything (Parquet, or a slice that had
- * to be counted); else -1. */
+/* Rows the selection will give, when they are known without reading or fetching everything (Parquet
+ * files that are there, a slice that had to be counted); else -1, and before qk_dataset_begin. */
 int64_t qk_dataset_rows(const qk_dataset *d);
 /* Paths of the files that the rows come from, in reading order; borrowed. */
 const qk_names *qk_dataset_files(const qk_dataset *d);

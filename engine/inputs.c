@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/log.h"
 #include "formats/json.h"
 
 enum { INDEX_LIMIT = 256 * 1000 * 1000 };
@@ -11,7 +12,6 @@ enum { INDEX_LIMIT = 256 * 1000 * 1000 };
 static const char single[] = "model.safetensors", index_name[] = "model.safetensors.index.json";
 static const char *const tokenizer_files[] = {"config.json", "tokenizer.json",
                                               "tokenizer_config.json", NULL};
-static const char *const card_files[] = {"README.md", ".huggingface.yaml", NULL};
 
 /* ---- the files of a model ---- */
 
@@ -86,6 +86,7 @@ static qk_status open_folder(opener *o, const char *key, const char *name, const
                              bool weights, char **folder, qk_error *err)
 {
     if (qk_is_dir(name)) {
+        if (revision) qk_warn("%s is a folder here: its revision has no effect", key);
         *folder = qk_strdup(name);
         return QK_OK;
     }
@@ -104,40 +105,17 @@ static qk_status open_folder(opener *o, const char *key, const char *name, const
     return status == QK_OK ? QK_OK : qk_error_prefix(err, "%s", key);
 }
 
-/* The card first, for it says which files are which split; then those of the selection. */
-static qk_status fetch_dataset(opener *o, qk_snapshot *s, qk_error *err)
-{
-    qk_inputs *in = o->inputs;
-    qk_names chosen = {0};
-    for (size_t i = 0; i < s->listing.count; i++)
-        qk_names_add(&in->dataset_files, s->listing.files[i].path);
-    QK_TRY(qk_snapshot_fetch_present(s, card_files, err));
-    qk_dataset_place place = {qk_snapshot_folder(s), &in->dataset_files};
-    qk_status status = qk_dataset_choose(&chosen, o->config, &place, err);
-    if (status == QK_OK) status = qk_snapshot_fetch(s, &chosen, err);
-    if (status == QK_OK) in->dataset_folder = qk_strdup(qk_snapshot_folder(s));
-    qk_names_free(&chosen);
-    return status;
-}
-
 static qk_status open_dataset(opener *o, qk_error *err)
 {
     const char *path = o->config->dataset.path;
+    bool look = o->use == QK_INPUTS_LOOK;
     bool local = qk_is_dir(path) || qk_is_file(path) || !qk_looks_like_repo(path);
-    qk_snapshot s;
+    if (local && o->config->dataset.revision)
+        qk_warn("dataset.revision has no effect: dataset.path is no repository of the Hub");
     if (local) return QK_OK; /* an absent file is qk_dataset_open's to report */
-    QK_TRY(open_hub(o, err));
-    bool offline = o->hub.offline;
-    o->hub.offline |= o->use == QK_INPUTS_LOOK;
-    qk_status status = qk_snapshot_open(&s, &o->hub, QK_REPO_DATASET, path, NULL, err);
-    if (status == QK_OK) {
-        status = fetch_dataset(o, &s, err);
-        qk_snapshot_close(&s);
-    }
-    o->hub.offline = offline;
-    o->inputs->dataset_is_missing = status != QK_OK;
-    if (status == QK_OK || o->use == QK_INPUTS_LOOK) return QK_OK;
-    return qk_error_prefix(err, "dataset.path");
+    qk_status s = qk_hub_dataset_open(&o->inputs->dataset, o->config, look, err);
+    o->inputs->dataset_is_missing = s != QK_OK;
+    return look ? QK_OK : s;
 }
 
 static qk_status open_all(opener *o, qk_error *err)
@@ -161,7 +139,6 @@ qk_status qk_inputs_open(qk_inputs *inputs, const qk_config *config, qk_inputs_u
     opener o = {.config = config, .inputs = inputs, .use = use};
     qk_status s = open_all(&o, err);
     if (o.hub_is_open) qk_hub_close(&o.hub);
-    inputs->place = (qk_dataset_place){inputs->dataset_folder, &inputs->dataset_files};
     if (s != QK_OK) qk_inputs_free(inputs);
     return s;
 }
@@ -170,12 +147,16 @@ void qk_inputs_free(qk_inputs *inputs)
 {
     free(inputs->model);
     free(inputs->tokenizer);
-    free(inputs->dataset_folder);
-    qk_names_free(&inputs->dataset_files);
+    qk_hub_dataset_close(inputs->dataset);
     *inputs = (qk_inputs){0};
 }
 
 const qk_dataset_place *qk_inputs_place(const qk_inputs *inputs)
 {
-    return inputs->dataset_folder ? &inputs->place : NULL;
+    return inputs->dataset ? qk_hub_dataset_place(inputs->dataset) : NULL;
+}
+
+void qk_inputs_stop(const qk_inputs *inputs)
+{
+    if (inputs->dataset) qk_hub_dataset_stop(inputs->dataset);
 }

@@ -1,12 +1,12 @@
 /* The model, the tokenizer and the dataset of a configuration as folders on this disk. What is no
- * local path but looks like owner/name is a repository of the Hub and is pulled (hub/pull.h): of a
- * model config.json, tokenizer files and the safetensors that make it up; of a dataset the card and
- * the files of the chosen configuration and split.
+ * local path but looks like owner/name is a repository of the Hub (hub/pull.h): of a model
+ * config.json, tokenizer files and the safetensors that make it up are pulled; of a dataset the
+ * list of files and the card, and its files when their rows are read.
  *
  * next: engine/plan.h */
 #pragma once
 
-#include "engine/dataset.h"
+#include "engine/hub_dataset.h"
 #include "hub/pull.h"
 
 typedef enum qk_inputs_use {
@@ -16,9 +16,7 @@ typedef enum qk_inputs_use {
 
 typedef struct qk_inputs {
     char *model, *tokenizer; /* folders */
-    char *dataset_folder;    /* of a Hub dataset, else NULL */
-    qk_names dataset_files;
-    qk_dataset_place place;  /* of both */
+    qk_hub_dataset *dataset; /* NULL: local */
     bool dataset_is_missing; /* LOOK: a Hub dataset that is not in the cache */
 } qk_inputs;
 
@@ -28,6 +26,8 @@ qk_status qk_inputs_open(qk_inputs *inputs, const qk_config *config, qk_inputs_u
 void qk_inputs_free(qk_inputs *inputs);
 /* NULL for a local dataset. */
 const qk_dataset_place *qk_inputs_place(const qk_inputs *inputs);
+/* Ends what is being fetched for the dataset. In any thread. */
+void qk_inputs_stop(const qk_inputs *inputs);
 
 /* Pulls a model's files that a run needs, by rules above, into the snapshot. */
 qk_status qk_inputs_fetch_model(qk_snapshot *snapshot, qk_error *err);

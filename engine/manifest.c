@@ -1,6 +1,7 @@
 /* See manifest.h. */
 #include "engine/manifest.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,27 @@ static qk_status add_hashes(qk_json_out *o, const char *key, const qk_names *pat
     }
     free(hex);
     return s;
+}
+
+/* The same without reading them: {"name", "sha256" or "git_sha1"}, by the listing of the commit. */
+static qk_status add_listed(qk_json_out *o, const char *key, const qk_hub_dataset *d,
+                            const qk_names *paths, qk_error *err)
+{
+    qk_json_begin(o, key, '[');
+    for (size_t i = 0; i < paths->count; i++) {
+        char hex[65];
+        const char *digest = qk_hub_dataset_digest(d, paths->items[i]);
+        if (!*digest) {
+            QK_TRY(qk_sha256_files(&(qk_names){&paths->items[i], 1, 1}, &hex, err));
+            digest = hex;
+        }
+        qk_json_begin(o, NULL, '{');
+        qk_json_add_str(o, "name", qk_path_name(paths->items[i]));
+        qk_json_add_str(o, strlen(digest) == 64 ? "sha256" : "git_sha1", digest);
+        qk_json_end(o, '}');
+    }
+    qk_json_end(o, ']');
+    return QK_OK;
 }
 
 static void add_if_there(qk_names *names, const char *folder, const char *name)
@@ -83,7 +105,9 @@ static qk_status write_identity(qk_json_out *o, const qk_plan *plan, const qk_na
     qk_json_end(o, '}');
     qk_json_add_tree(o, "model_config", plan->spec.config);
     QK_TRY(add_model_hashes(o, plan, err));
-    QK_TRY(add_hashes(o, "dataset_files", dataset_files, err));
+    const qk_hub_dataset *listed = plan->inputs->dataset;
+    QK_TRY(listed ? add_listed(o, "dataset_files", listed, dataset_files, err)
+                  : add_hashes(o, "dataset_files", dataset_files, err));
     add_heads(o, &plan->heads);
     qk_json_end(o, '}');
     return QK_OK;
@@ -94,6 +118,9 @@ qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, const qk_names 
 {
     qk_json_out o = {0};
     qk_status s = write_identity(&o, plan, dataset_files, err);
+    const qk_hub_dataset *d = plan->inputs->dataset;
+    snprintf(id->dataset_commit, sizeof id->dataset_commit, "%s",
+             d ? qk_hub_dataset_commit(d) : "");
     if (s == QK_OK) {
         id->text = qk_arena_strndup(arena, qk_buf_str(&o.buf), o.buf.size);
         uint8_t digest[32];
@@ -204,6 +231,7 @@ static void add_this_run(qk_json_out *o, const qk_identity *id, const qk_unit_to
     qk_json_begin(o, NULL, '{');
     qk_json_add_str(o, "fingerprint", id->fingerprint);
     qk_json_add_tree(o, "identity", id->tree);
+    if (*id->dataset_commit) qk_json_add_str(o, "dataset_commit", id->dataset_commit);
     qk_json_begin(o, "units", '[');
     for (size_t i = 0; i < n_units; i++) {
         qk_json_begin(o, NULL, '{');

@@ -3,10 +3,14 @@
  *
  *   format     "qkengine manifest 1"
  *   head_dim, files {"l00h00q": {"rows": n, "bytes": n}, ...}, examples, tokens
- *   runs       one entry per run that added rows: fingerprint, identity, units
+ *   runs       one entry per run that added rows: fingerprint, identity, units, and the
+ *              dataset_commit of a dataset of the Hub
  *
  * An identity is everything that decides the rows: engine version, configuration, the model's
- * effective config.json, SHA-256 of weights, tokenizer and dataset files, and the chosen heads.
+ * effective config.json, SHA-256 of weights, tokenizer and dataset files, and the chosen heads. Of
+ * a dataset of the Hub they are all the files of the selection, read or not, by the digests of the
+ * commit's listing (git_sha1 where that is all it has): another commit with the same files is the
+ * same run.
  * Batch size, threads, machine and time are not in it, and nothing else is in the file, so the same
  * run always writes the same bytes.
  *
@@ -16,10 +20,15 @@
 #include "engine/base/file.h"
 #include "engine/plan.h"
 
+/* 40 or 64 digits and NUL. */
+enum { QK_COMMIT_ROOM = 65 };
+
 typedef struct qk_identity {
     const char *text; /* indented JSON, in the arena */
     const qk_json *tree;
-    char fingerprint[65]; /* SHA-256 of the text */
+    char fingerprint[65];                /* SHA-256 of the text */
+    char dataset_commit[QK_COMMIT_ROOM]; /* of a dataset of the Hub, else ""; not in the text:
+                                            engine/origin.h */
 } qk_identity;
 
 /* dataset_files: paths of the files that the rows come from. */

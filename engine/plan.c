@@ -156,7 +156,14 @@ static void look_at(const qk_plan *plan, int32_t tokens, means *m)
     m->flops += qk_forward_flops(&plan->spec, plan->heads.last_layer, tokens);
 }
 
-/* Tokenizes the first `look` examples and counts the rest. */
+/* Of a dataset of the Hub only files in the cache are looked at: whether the next is not there. */
+static bool texts_end_here(const qk_plan *plan)
+{
+    return plan->inputs && plan->inputs->dataset && qk_hub_dataset_lacks(plan->inputs->dataset);
+}
+
+/* Tokenizes the first `look` examples and counts the rest. *examples is -1 when that takes files
+ * which are not there. */
 static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int64_t *examples,
                                qk_error *err)
 {
@@ -171,6 +178,11 @@ static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int6
     if (s == QK_OK) s = qk_dataset_open_in(&data, plan->config, place, err);
     while (s == QK_OK && more) {
         s = qk_dataset_next(data, &e, &more, err);
+        if (s != QK_OK && texts_end_here(plan)) {
+            s = QK_OK;
+            *examples = plan->config->dataset.max_samples;
+            break;
+        }
         if (s != QK_OK || !more) break;
         ++*examples;
         if (m->n < look) {
@@ -212,8 +224,9 @@ qk_status qk_plan_estimate(const qk_plan *plan, int64_t look, qk_estimate *out, 
 {
     means m = {0};
     *out = (qk_estimate){.assumed = !texts_are_there(plan)};
-    QK_TRY(out->assumed ? assume_examples(plan, &m, &out->examples, err)
-                        : read_examples(plan, look, &m, &out->examples, err));
+    if (!out->assumed) QK_TRY(read_examples(plan, look, &m, &out->examples, err));
+    out->assumed |= !m.n && texts_end_here(plan);
+    if (out->assumed) QK_TRY(assume_examples(plan, &m, &out->examples, err));
     const qk_spec *s = &plan->spec;
     double n = m.n ? (double)m.n : 1, scale = out->examples < 0 ? 1 : (double)out->examples / n;
     out->looked_at = out->assumed ? 0 : m.n;

@@ -40,7 +40,8 @@ const char *qk_split_name(qk_arena *arena, const char *model_name);
 
 /* Sizes of a run, from the plan and a look at the first examples. */
 typedef struct qk_estimate {
-    int64_t examples;  /* of the dataset; -1: unknown, and all sums are those of one example */
+    int64_t examples;  /* of the dataset; -1: unknown, and all sums are those of what was looked at,
+                        * or of one example */
     int64_t looked_at; /* how many were tokenized to get the means */
     bool assumed;      /* none: every example is counted with tokenizer.max_length tokens */
     double mean_tokens, longest_tokens;

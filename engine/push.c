@@ -148,7 +148,7 @@ static qk_status rounds(pusher *p)
             *p->err = why;
             return p->err->status = QK_ERR_RESUME;
         }
-        QK_TRY(qk_retry_sleep(seconds, p->err));
+        QK_TRY(qk_retry_sleep(&p->hub, seconds, p->err));
     }
 }
 

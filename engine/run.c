@@ -11,6 +11,7 @@
 #include "engine/commit.h"
 #include "engine/diff.h"
 #include "engine/merge.h"
+#include "engine/origin.h"
 #include "engine/work.h"
 
 typedef struct runner {
@@ -107,6 +108,7 @@ static qk_status start_pass(runner *r, int64_t stop)
 {
     if (!r->dataset)
         QK_TRY(qk_dataset_open_in(&r->dataset, r->config, qk_inputs_place(&r->inputs), r->err));
+    QK_TRY(qk_dataset_begin(r->dataset, r->err));
     qk_units_free(&r->finished);
     QK_TRY(qk_staging_finished(&r->staging, &r->finished, r->err));
     r->stop = stop;
@@ -175,6 +177,7 @@ static qk_status pass(runner *r, int64_t stop)
     r->unit = 0;
     qk_status s = start_pass(r, stop);
     while (s == QK_OK && more && r->unit < stop) s = next_unit(r, &more);
+    if (s != QK_OK) qk_inputs_stop(&r->inputs); /* the feed may wait for a file */
     end_pass(r);
     if (s != QK_OK) return s;
     if (r->work.began > 0) {
@@ -200,16 +203,33 @@ static qk_status refuse_foreign_files(runner *r)
                    r->plan.final);
 }
 
+/* In prefix layout rows of both commits are fine, but hardly what was meant. */
+static void warn_of_other_commits(runner *r)
+{
+    const qk_json *runs = qk_json_get(r->old_manifest, "runs");
+    for (const qk_json *run = runs ? runs->first : NULL; run; run = run->next) {
+        const char *commit = qk_origin_of(run);
+        const char *difference =
+            qk_identity_difference(qk_json_get(run, "identity"), r->identity.tree, &r->arena);
+        if (!qk_origin_has_moved(&r->identity, commit, difference)) continue;
+        qk_warn("%s holds rows of the dataset's commit %s, and gets those of %s, where it is now; "
+                "dataset.revision: %s stays with the first",
+                r->plan.split_folder, commit, r->identity.dataset_commit, commit);
+    }
+}
+
 /* In branch layout final/ belongs to one run. */
 static qk_status check_final(runner *r)
 {
     QK_TRY(qk_manifest_read(r->plan.split_folder, &r->arena, &r->old_manifest, r->err));
     if (r->config->output.layout == QK_LAYOUT_PREFIX) return QK_OK;
     if (!r->old_manifest) return refuse_foreign_files(r);
-    const qk_json *runs = qk_json_get(r->old_manifest, "runs");
-    const qk_json *then = runs && runs->first ? qk_json_get(runs->first, "identity") : NULL;
+    const qk_json *runs = qk_json_get(r->old_manifest, "runs"), *first = runs ? runs->first : NULL;
+    const qk_json *then = first ? qk_json_get(first, "identity") : NULL;
     const char *difference = qk_identity_difference(then, r->identity.tree, &r->arena);
     if (!difference) return QK_OK;
+    if (qk_origin_has_moved(&r->identity, qk_origin_of(first), difference))
+        return qk_origin_refuse(&r->identity, qk_origin_of(first), r->plan.final, r->err);
     return qk_fail(
         r->err, QK_ERR_CONFIG,
         "choose another output.data_root or hf_branch: a branch holds one set of options",
@@ -325,7 +345,7 @@ static qk_status finish(runner *r, int64_t units, bool *done)
     QK_TRY(tidy(r));
     *done = is_complete(r);
     if (*done) return QK_OK;
-    QK_TRY(qk_staging_bind(&r->staging, &r->identity, r->err));
+    QK_TRY(qk_origin_bind(&r->staging, &r->identity, r->err));
     QK_TRY(qk_claims_left(&left, &r->staging, (qk_shard){0, 1}, units, r->err));
     bool all = left.missing == 0;
     qk_left_free(&left);
@@ -410,11 +430,13 @@ static qk_status begin(runner *r)
                         .identity = &r->identity,
                         .progress = show_batch,
                         .context = r};
-    /* A checkpoint that cannot be loaded leaves nothing behind. */
-    if (!r->finished.count && !qk_staging_is_bound(&r->staging))
+    /* Texts that are not there or a checkpoint that cannot be loaded leave nothing behind. */
+    if (!r->finished.count && !qk_staging_is_bound(&r->staging)) {
+        QK_TRY(qk_dataset_begin(r->dataset, r->err));
         QK_TRY(qk_work_load(&r->work, r->err));
-    else
-        QK_TRY(qk_staging_bind(&r->staging, &r->identity, r->err));
+    } else {
+        QK_TRY(qk_origin_bind(&r->staging, &r->identity, r->err));
+    }
     return qk_arithmetic_check_units(&r->staging, &r->identity, &r->finished, r->err);
 }
 
@@ -429,6 +451,7 @@ static qk_status run(runner *r)
     r->result->outcome = QK_RUN_ALREADY_THERE;
     QK_TRY(enter(r, &complete));
     if (complete) return QK_OK;
+    warn_of_other_commits(r);
     QK_TRY(begin(r));
     return work(r);
 }

@@ -276,7 +276,8 @@ static bool is_temporary(const char *rest)
 
 static bool is_ours(const char *name)
 {
-    static const char *const small[] = {"units.json", "arithmetic", "identity.json"};
+    static const char *const small[] = {"units.json", "arithmetic", "identity.json",
+                                        "dataset_commit"};
     const char *rest;
     if (unit_number(name, &rest) >= 0)
         return !strcmp(rest, ".qku") || !strcmp(rest, ".claim") ||

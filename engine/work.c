@@ -6,6 +6,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/origin.h"
 #include "engine/sha256.h"
 
 /* A batch is closed early rather than exceed this; batch_size 1 always passes. */
@@ -69,7 +70,7 @@ qk_status qk_work_load(qk_work *w, qk_error *err)
     for (bool same = false; !same;) {
         qk_work_unload(w);
         QK_TRY(open_model(w, backend, err));
-        QK_TRY(qk_staging_bind(w->staging, w->identity, err));
+        QK_TRY(qk_origin_bind(w->staging, w->identity, err));
         QK_TRY(qk_arithmetic_note(w->staging, backend, w->model.device, &same, err));
     }
     QK_TRY(qk_arithmetic_stamp(&w->stamp, w->staging, w->identity, err));

@@ -18,7 +18,7 @@ typedef struct qk_work {
     const qk_plan *plan; /* what is borrowed comes first, filled in by the caller */
     const qk_tokenizer *tokenizer;
     qk_staging *staging;
-    const qk_identity *identity;
+    qk_identity *identity;
     void (*progress)(void *context); /* after each batch */
     void *context;
 

@@ -70,6 +70,17 @@ bool qk_cache_has(const qk_cache *cache, const char *path, uint64_t size)
     return found && (size == UINT64_MAX || (uint64_t)st.st_size == size);
 }
 
+void qk_cache_digest(const qk_cache *cache, const char *path, char digest[72])
+{
+    char target[4096];
+    char *full = qk_path_join(cache->snapshot, path);
+    ssize_t n = readlink(full, target, sizeof target - 1);
+    target[n > 0 ? n : 0] = 0;
+    const char *name = qk_path_name(target);
+    snprintf(digest, 72, "%s", qk_is_digest(name) ? name : "");
+    free(full);
+}
+
 /* ---- folders without following links ---- */
 
 static qk_status fail_at(const qk_cache *cache, const char *action, const char *name, qk_error *err)

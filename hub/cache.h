@@ -36,6 +36,9 @@ bool qk_cache_read_ref(const qk_cache *cache, const char *revision, char commit[
 /* The file is there, complete as far as its size tells. size UINT64_MAX: any. */
 bool qk_cache_has(const qk_cache *cache, const char *path, uint64_t size);
 
+/* The digest of a snapshot's file, by the name of the blob that it is a link to; "" for a copy. */
+void qk_cache_digest(const qk_cache *cache, const char *path, char digest[72]);
+
 /* Makes the folders of the commit. */
 qk_status qk_cache_prepare(qk_cache *cache, qk_error *err);
 /* Writes refs/REVISION when it says something else; not for a revision that is the commit. */

@@ -10,7 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "hub/digest.h"
 #include "hub/piece.h"
@@ -41,6 +40,7 @@ typedef struct transfer {
 
 typedef struct download {
     const qk_cache *cache;
+    bool quiet; /* no progress is shown */
     transfer *files;
     size_t count, first_open; /* files before it are DONE */
     size_t done;
@@ -65,6 +65,7 @@ static void fail(download *d, const qk_error *err)
 
 static void show(download *d, const transfer *t, bool done)
 {
+    if (d->quiet) return;
     double seconds = qk_now() - d->started;
     uint64_t have = d->kept + d->received;
     double rate = seconds > 0 ? (double)d->received / seconds : 0;
@@ -114,7 +115,7 @@ static transfer *choose(download *d)
 /* ---- one file; the mutex is not held ---- */
 
 /* The digest of what an earlier run left. */
-static qk_status rehash(transfer *t, uint64_t length, qk_error *err)
+static qk_status rehash(const download *d, transfer *t, uint64_t length, qk_error *err)
 {
     uint8_t *piece = qk_alloc(REHASH_PIECE, 1);
     uint64_t at = 0;
@@ -129,7 +130,7 @@ static qk_status rehash(transfer *t, uint64_t length, qk_error *err)
         }
         qk_digest_add(t->digest, piece, (size_t)got);
         at += (uint64_t)got;
-        s = qk_interrupt_check(err);
+        s = qk_hub_check(d->cache->hub, err);
     }
     free(piece);
     t->at = t->next = at;
@@ -164,7 +165,7 @@ static qk_status open_file(download *d, transfer *t, opened *how, qk_error *err)
     if (fstat(t->fd, &st)) return qk_fail_errno(err, "cannot look at", file->path);
     if (st.st_size > (off_t)file->size) return start_over(t, err);
     t->digest = qk_digest_begin(file);
-    return rehash(t, (uint64_t)st.st_size, err);
+    return rehash(d, t, (uint64_t)st.st_size, err);
 }
 
 static qk_status write_at(transfer *t, const uint8_t *bytes, size_t n, qk_error *err)
@@ -388,7 +389,7 @@ static void wait_a_little(worker *w)
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_cond_timedwait(&d->changed, &d->mutex, &until);
-    if (qk_interrupt_check(&w->err) != QK_OK) fail(d, &w->err);
+    if (qk_hub_check(d->cache->hub, &w->err) != QK_OK) fail(d, &w->err);
 }
 
 static void *work(void *context)
@@ -472,9 +473,9 @@ static void init_condition(pthread_cond_t *condition)
 }
 
 qk_status qk_download(const qk_cache *cache, const qk_repo *repo, const qk_hub_file *const *files,
-                      size_t count, qk_error *err)
+                      size_t count, bool quiet, qk_error *err)
 {
-    download d = {.cache = cache, .count = count, .started = qk_now()};
+    download d = {.cache = cache, .quiet = quiet, .count = count, .started = qk_now()};
     pthread_mutex_init(&d.mutex, NULL);
     init_condition(&d.changed);
     d.files = qk_zalloc(count + 1, sizeof *d.files);

@@ -18,6 +18,7 @@
 #include "hub/cache.h"
 
 /* Brings those of `files` that the cache lacks, links all of them into the snapshot. The cache was
- * prepared. Pieces that were written stay for the next run when this one ends with an error. */
+ * prepared. Pieces that were written stay for the next run when this one ends with an error. quiet:
+ * without progress. */
 qk_status qk_download(const qk_cache *cache, const qk_repo *repo, const qk_hub_file *const *files,
-                      size_t count, qk_error *err);
+                      size_t count, bool quiet, qk_error *err);

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "engine/base/file.h"
+#include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "hub/url.h"
 
@@ -256,6 +257,13 @@ void qk_hub_close(qk_hub *hub)
     free(hub->endpoint);
     free(hub->cache);
     *hub = (qk_hub){0};
+}
+
+qk_status qk_hub_check(const qk_hub *hub, qk_error *err)
+{
+    QK_TRY(qk_interrupt_check(err));
+    if (!hub->stop) return QK_OK;
+    return qk_fail(err, QK_ERR_RESUME, NULL, "the transfer was given up");
 }
 
 /* ---- addresses ---- */

@@ -15,6 +15,8 @@
  * next: hub/http.h */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "hub/names.h"
 
 typedef struct qk_hub {
@@ -26,12 +28,15 @@ typedef struct qk_hub {
     bool impatient;   /* a server that cannot be reached is not tried again; set by the caller */
     bool no_links;    /* snapshots hold files instead of links */
     int download_timeout; /* seconds of silence */
+    atomic_bool stop;     /* set by any thread: every transfer and wait ends */
 } qk_hub;
 
 /* token: from the command line or a configuration, or NULL for the rules above. On error *hub needs
  * no free. */
 qk_status qk_hub_open(qk_hub *hub, const char *token, qk_error *err);
 void qk_hub_close(qk_hub *hub); /* wipes the token */
+/* QK_ERR_RESUME once a signal has arrived, or hub->stop is set. */
+qk_status qk_hub_check(const qk_hub *hub, qk_error *err);
 
 /* endpoint/api/models/REPO or endpoint/api/datasets/REPO; the caller frees. */
 char *qk_hub_api(const qk_hub *hub, qk_repo_type type, const char *repo);

@@ -39,7 +39,7 @@ static qk_problem of_status(long status)
     case 401: return QK_PROBLEM_TOKEN;
     case 403: return QK_PROBLEM_FORBIDDEN;
     case 409: return QK_PROBLEM_CONFLICT;
-    case 412: return QK_PROBLEM_MOVED_ON;
+    case 412: return QK_PROBLEM_CONDITION;
     case 429: return QK_PROBLEM_RATE;
     default: return status == 408 || status >= 500 ? QK_PROBLEM_TRANSIENT : QK_PROBLEM_OTHER;
     }
@@ -53,6 +53,8 @@ qk_problem qk_reply_problem(const qk_http_reply *reply)
     if (header_is(reply, "x-error-message", "Access to this resource is disabled."))
         return QK_PROBLEM_DISABLED;
     if (header_is(reply, "x-error-code", "RepoNotFound")) return QK_PROBLEM_REPO;
+    if (reply->status == 412 && reply->url && strstr(reply->url, "/commit/"))
+        return QK_PROBLEM_MOVED_ON;
     bool bad_token =
         header_is(reply, "x-error-message", "Invalid credentials in Authorization header");
     if (reply->status == 401 && !bad_token && is_repo_address(reply->url)) return QK_PROBLEM_REPO;
@@ -141,6 +143,8 @@ static const struct {
     {QK_PROBLEM_CONFLICT, QK_ERR_DATA, "conflict", NULL, NULL},
     {QK_PROBLEM_MOVED_ON, QK_ERR_RESUME, "the branch has new commits by now",
      "run the same command again", NULL},
+    {QK_PROBLEM_CONDITION, QK_ERR_RESUME, "the server sees a condition that does not hold",
+     "run the same command again; if it stays, a proxy in between may be at fault", NULL},
     {QK_PROBLEM_RATE, QK_ERR_RESUME, "too many requests",
      "wait some minutes, then run the same command again",
      "a token raises the limit: set HF_TOKEN, or wait some minutes and run it again"},

@@ -20,7 +20,8 @@ typedef enum qk_problem {
     QK_PROBLEM_TOKEN,    /* the token itself is wrong or expired */
     QK_PROBLEM_FORBIDDEN,
     QK_PROBLEM_CONFLICT,  /* 409 */
-    QK_PROBLEM_MOVED_ON,  /* 412: the branch has other commits by now */
+    QK_PROBLEM_MOVED_ON,  /* 412 to a commit: the branch has other commits by now */
+    QK_PROBLEM_CONDITION, /* 412 to anything else, though none of our requests sets a condition */
     QK_PROBLEM_RATE,      /* 429 */
     QK_PROBLEM_TRANSIENT, /* 408, 5xx */
     QK_PROBLEM_OTHER,     /* wrong requests, payment, not a Hub ... */

@@ -10,7 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/base/version.h"
 #include "hub/url.h"
@@ -199,8 +198,9 @@ static int on_seek(void *context, curl_off_t offset, int origin)
 static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off_t up_total,
                        curl_off_t up)
 {
-    (void)context, (void)total, (void)now, (void)up_total, (void)up;
-    return qk_interrupted();
+    (void)total, (void)now, (void)up_total, (void)up;
+    qk_error ignored;
+    return qk_hub_check(qk_http_hub(context), &ignored) != QK_OK;
 }
 
 /* ---- one transfer ---- */
@@ -267,6 +267,7 @@ static void set_callbacks(qk_http *h)
     curl_easy_setopt(c, CURLOPT_WRITEDATA, h);
     curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(c, CURLOPT_XFERINFODATA, h);
 }
 
 static void set_method(qk_http *h, const qk_hop *hop)
@@ -344,7 +345,7 @@ static qk_status explain(qk_http *h, CURLcode code, const char *shown)
     reply->failure = h->failure;
     if (h->err_is_set && h->failure == QK_HTTP_STOPPED) return err->status;
     if (h->err_is_set) return qk_error_prefix(err, "%s", shown);
-    if (code == CURLE_ABORTED_BY_CALLBACK && qk_interrupt_check(err) != QK_OK) {
+    if (code == CURLE_ABORTED_BY_CALLBACK && qk_hub_check(qk_http_hub(h), err) != QK_OK) {
         reply->failure = QK_HTTP_STOPPED;
         return err->status;
     }

@@ -38,10 +38,12 @@ static qk_status list_snapshot(qk_snapshot *s, qk_error *err)
     qk_hub_listing *l = &s->listing;
     qk_status status = qk_cache_list(&s->cache, &names, err);
     for (size_t i = 0; i < names.count && status == QK_OK; i++) {
+        char digest[72];
+        qk_cache_digest(&s->cache, names.items[i], digest);
         QK_GROW(l->files, l->count, l->capacity);
         l->files[l->count++] = (qk_hub_file){.path = qk_arena_strf(&l->arena, "%s", names.items[i]),
                                              .size = UINT64_MAX,
-                                             .digest = "",
+                                             .digest = qk_arena_strf(&l->arena, "%s", digest),
                                              .oid = ""};
     }
     qk_names_free(&names);
@@ -142,10 +144,19 @@ bool qk_snapshot_has(const qk_snapshot *s, const char *path)
     return qk_hub_listing_find(&s->listing, path) != NULL;
 }
 
+bool qk_snapshot_holds(const qk_snapshot *s, const char *path)
+{
+    const qk_hub_file *file = qk_hub_listing_find(&s->listing, path);
+    return file && qk_cache_has(&s->cache, path, file->size);
+}
+
+/* The ref is written once: files that are fetched hours later must not turn it back. */
 static qk_status prepare(qk_snapshot *s, qk_error *err)
 {
     if (s->cache.root < 0) QK_TRY(qk_cache_prepare(&s->cache, err));
-    return qk_cache_write_ref(&s->cache, s->repo.revision, err);
+    if (!s->ref_is_written) QK_TRY(qk_cache_write_ref(&s->cache, s->repo.revision, err));
+    s->ref_is_written = true;
+    return QK_OK;
 }
 
 /* Only a listing whose contents came is worth keeping: a wrong one would stay for ever. */
@@ -187,6 +198,16 @@ static qk_status find_missing(const qk_snapshot *s, const qk_names *paths,
     return QK_OK;
 }
 
+static void say_what_comes(const qk_snapshot *s, const qk_hub_file **missing, size_t count)
+{
+    double bytes = 0;
+    for (size_t i = 0; i < count; i++) bytes += (double)missing[i]->size;
+    char *what = count == 1 ? qk_strdup(missing[0]->path) : qk_strf("%zu files", count);
+    qk_info("%s: %s, %s from %s%s%s", label(s), what, qk_human_bytes(bytes), s->hub->endpoint,
+            s->reason ? ": " : "", s->reason ? s->reason : "");
+    free(what);
+}
+
 static qk_status fetch_missing(qk_snapshot *s, const qk_hub_file **missing, size_t count,
                                qk_error *err)
 {
@@ -197,10 +218,8 @@ static qk_status fetch_missing(qk_snapshot *s, const qk_hub_file **missing, size
         return QK_OK;
     }
     QK_TRY(prepare(s, err));
-    double bytes = 0;
-    for (size_t i = 0; i < count; i++) bytes += (double)missing[i]->size;
-    qk_info("%s: %zu files, %s from %s", label(s), count, qk_human_bytes(bytes), s->hub->endpoint);
-    QK_TRY(qk_download(&s->cache, &s->repo, missing, count, err));
+    if (!s->quiet) say_what_comes(s, missing, count);
+    QK_TRY(qk_download(&s->cache, &s->repo, missing, count, s->quiet, err));
     return keep_listing(s, err);
 }
 

@@ -14,9 +14,12 @@ typedef struct qk_snapshot {
     const qk_hub *hub;
     qk_repo repo; /* owned copies */
     qk_cache cache;
-    qk_hub_listing listing; /* sizes are UINT64_MAX when only names are known */
+    qk_hub_listing listing; /* sizes are UINT64_MAX, digests may be "" when only names are known */
     bool from_cache;        /* the Hub was not asked, or did not answer: `why` */
     bool listing_is_kept;
+    bool ref_is_written;
+    bool quiet;         /* of the caller: a fetch says nothing, as long as nothing is wrong */
+    const char *reason; /* of the caller, or NULL: why these files, in the line that names them */
     qk_error why;
 } qk_snapshot;
 
@@ -29,6 +32,8 @@ void qk_snapshot_close(qk_snapshot *s);
 /* cache/snapshots/COMMIT; there after the first fetch. */
 const char *qk_snapshot_folder(const qk_snapshot *s);
 bool qk_snapshot_has(const qk_snapshot *s, const char *path);
+/* Whether the file is complete in the folder; in any thread. */
+bool qk_snapshot_holds(const qk_snapshot *s, const char *path);
 /* Makes the files complete in the folder. QK_ERR_NOTFOUND for a path that the commit does not have.
  * Without the Hub, what is not in the cache is an error, and `why` is its reason. */
 qk_status qk_snapshot_fetch(qk_snapshot *s, const qk_names *paths, qk_error *err);

@@ -123,7 +123,7 @@ static qk_status create_repo(qk_remote *r, qk_http *http, bool is_private, qk_er
         double seconds;
         if (s != QK_OK || !is_creation_in_progress(r->hub, &reply)) break;
         if (!qk_retry_next(&retry, -1, &seconds)) break;
-        s = qk_retry_sleep(seconds, err);
+        s = qk_retry_sleep(r->hub, seconds, err);
         if (s != QK_OK) break;
     }
     if (s == QK_OK && reply.status / 100 == 2)

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 
 enum { MOST_ASKED = 301, MOST_WAIT = 15 * 60 };
@@ -81,14 +80,14 @@ static double scale(void)
     return text ? strtod(text, NULL) / 1000 : 1;
 }
 
-qk_status qk_retry_sleep(double seconds, qk_error *err)
+qk_status qk_retry_sleep(const qk_hub *hub, double seconds, qk_error *err)
 {
     double end = qk_now() + seconds * scale();
     for (double left; (left = end - qk_now()) > 0;) {
-        QK_TRY(qk_interrupt_check(err));
+        QK_TRY(qk_hub_check(hub, err));
         if (left > 0.1) left = 0.1;
         struct timespec t = {.tv_nsec = (long)(left * 1e9)};
         nanosleep(&t, NULL);
     }
-    return qk_interrupt_check(err);
+    return qk_hub_check(hub, err);
 }

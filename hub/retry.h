@@ -10,7 +10,7 @@
  * next: hub/http.h */
 #pragma once
 
-#include "engine/base/mem.h"
+#include "hub/endpoint.h"
 
 typedef struct qk_retry {
     int failures;    /* in a row; set it to 0 after progress */
@@ -23,5 +23,5 @@ bool qk_retry_status(long status);
 double qk_retry_asked(long status, const char *rate_limit, const char *retry_after);
 /* Counts a failure. false: give up. *seconds is the wait before the next try. */
 bool qk_retry_next(qk_retry *r, double asked, double *seconds);
-/* Sleeps; ends early with QK_ERR_RESUME when a signal arrives. */
-qk_status qk_retry_sleep(double seconds, qk_error *err);
+/* Sleeps; ends early with QK_ERR_RESUME when a signal arrives or the hub is stopped. */
+qk_status qk_retry_sleep(const qk_hub *hub, double seconds, qk_error *err);

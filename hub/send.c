@@ -36,7 +36,7 @@ qk_status qk_http_wait(qk_http *http, qk_retry *retry, const qk_http_reply *repl
     if (seconds >= 10)
         qk_info("the server is busy (status %ld): waiting %s", reply->status,
                 qk_human_seconds(seconds));
-    return qk_retry_sleep(seconds, err);
+    return qk_retry_sleep(qk_http_hub(http), seconds, err);
 }
 
 /* Whether the request may be sent again after this outcome. */

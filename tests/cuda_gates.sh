@@ -34,7 +34,8 @@ else
     echo "SKIPPED: NVRTC: no CUDA toolkit (CUDA_HOME), so no kernel was compiled for a GPU" | tee -a "$all"
 fi
 if [ -f "${CUDA_HOME:-/usr/local/cuda}/include/cublasLt.h" ]; then
-    gate "fake GPU" sh -c "make -s CUDA=1 fake-tests && build/cuda/tests/test_fake_cuda && build/cuda/tests/test_fake_cublas"
+    gate "fake GPU" sh -c "make -s CUDA=1 fake-tests && build/cuda/tests/test_fake_cuda && build/cuda/tests/test_fake_nvrtc &&
+        build/cuda/tests/test_fake_cublas"
     gate "runtime" build/cuda/tests/test_cuda_runtime full
     gate "failures" build/cuda/tests/test_cuda_failures full
     gate "whole runs" tests/fake_cuda/runs.sh build/cuda/qkengine build/fake_cuda

@@ -111,7 +111,8 @@ static void test_failing_work(void)
 
 static void check_shortage(const outcome *o, const char *what)
 {
-    CHECK_MSG(o->status != QK_OK, "%s: nobody noticed", what);
+    CHECK_MSG(o->status == QK_ERR_IO, "%s: status %d, not that of what another setting needs", what,
+              (int)o->status);
     CHECK_MSG(strstr(o->err.message, "out of memory") && strstr(o->err.message, " are free"),
               "%s: the message is: %s", what, o->err.message);
     CHECK_MSG(strstr(o->err.hint, "batch_size"), "%s: the hint is: %s", what, o->err.hint);

@@ -472,7 +472,9 @@ static void test_problems(void)
     check_problem(403, "", "{\"error\":\"hf_secretsecret\"}", api, QK_PROBLEM_FORBIDDEN,
                   QK_ERR_CONFIG);
     check_problem(409, "", "", api, QK_PROBLEM_CONFLICT, QK_ERR_DATA);
-    check_problem(412, "", "", api, QK_PROBLEM_MOVED_ON, QK_ERR_RESUME);
+    check_problem(412, "", "", api, QK_PROBLEM_CONDITION, QK_ERR_RESUME);
+    check_problem(412, "", "", "https://h/api/datasets/a/b/commit/main", QK_PROBLEM_MOVED_ON,
+                  QK_ERR_RESUME);
     check_problem(429, "", "<html>", api, QK_PROBLEM_RATE, QK_ERR_RESUME);
     check_problem(504, "", "<html>", api, QK_PROBLEM_TRANSIENT, QK_ERR_RESUME);
     check_problem(400, "", "{\"errors\":[{\"message\":\"m\"}]}", api, QK_PROBLEM_OTHER,

@@ -1,11 +1,14 @@
 /* See log.h. */
 #include "engine/base/log.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
+/* Held while something is printed: a transfer in the background may have something to say. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool quiet_mode;
 static bool line_is_open; /* a progress line stands on the terminal without its newline */
 static double last_progress;
@@ -29,11 +32,13 @@ static void close_line(void)
 
 static void print_line(const char *colour, const char *label, const char *format, va_list args)
 {
+    pthread_mutex_lock(&lock);
     close_line();
     bool paint = colours() && *colour;
     fprintf(stderr, "qkengine: %s%s%s", paint ? colour : "", label, paint ? "\033[0m" : "");
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
+    pthread_mutex_unlock(&lock);
 }
 
 void qk_log_quiet(bool quiet)
@@ -83,21 +88,30 @@ double qk_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static bool progress_is_due(bool done)
+{
+    double now = qk_now(), wait = on_terminal() ? 0.1 : 5.0;
+    pthread_mutex_lock(&lock);
+    if (!last_progress && !on_terminal()) last_progress = now; /* short work needs no line */
+    bool due = done || now - last_progress >= wait;
+    if (due) last_progress = now;
+    pthread_mutex_unlock(&lock);
+    return due;
+}
+
 void qk_progress(bool done, const char *format, ...)
 {
-    if (quiet_mode) return;
-    double now = qk_now(), wait = on_terminal() ? 0.1 : 5.0;
-    if (!last_progress && !on_terminal()) last_progress = now; /* short work needs no line */
-    if (!done && now - last_progress < wait) return;
-    last_progress = now;
+    if (quiet_mode || !progress_is_due(done)) return;
     va_list args;
     va_start(args, format);
     if (on_terminal()) {
+        pthread_mutex_lock(&lock);
         fputs("\r\033[K", stderr);
         vfprintf(stderr, format, args);
         if (done) fputc('\n', stderr);
         line_is_open = !done;
         fflush(stderr);
+        pthread_mutex_unlock(&lock);
     } else {
         print_line("", "", format, args);
     }

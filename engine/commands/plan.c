@@ -61,6 +61,10 @@ static void print_dataset(const qk_estimate *e)
             "dataset    dataset.max_samples, %lld examples, each counted at tokenizer.max_length, "
             "%.0f tokens: %s tokens at most\n",
             (long long)e->examples, e->mean_tokens, qk_human_count(e->tokens));
+    else if (e->examples < 0)
+        printf("dataset    %lld examples in the cache, %.1f tokens each; how many follow is not "
+               "known\n",
+               (long long)e->looked_at, e->mean_tokens);
     else {
         printf("dataset    %lld examples, %.1f tokens each", (long long)e->examples,
                e->mean_tokens);

@@ -65,6 +65,7 @@ const qk_config_key qk_config_keys[] = {
          "a file (.parquet, .jsonl, .csv, .txt ...), a folder of them, or a Hub repository"),
     MAY("dataset", "name", text, dataset.name, NULL,
         "which configuration of the dataset, where it has several"),
+    MAY("dataset", "revision", text, dataset.revision, NULL, "branch, tag or commit on the Hub"),
     MAY("dataset", "split", string, dataset.split, "train",
         "`train`, `train[:1000]`, `train[50%:]`, `train+test` or `all`"),
     MAY("dataset", "text_column", string, dataset.text_column, "text", "the column of texts"),

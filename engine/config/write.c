@@ -21,6 +21,8 @@ static void add_limit(qk_json_out *out, const char *key, int64_t value, int64_t 
         qk_json_add_int(out, key, value);
 }
 
+/* dataset.revision is not here: what the files of a revision hold is what counts, so that a run
+ * goes on when the commit is given that its branch pointed to. */
 static void write_inputs(const qk_config *c, qk_json_out *out)
 {
     qk_json_begin(out, "dataset", '{');

@@ -11,6 +11,7 @@
 /* Rows [begin, end) of a split. */
 typedef struct range {
     const qk_data_split *split;
+    const qk_split_part *part;
     const char *name; /* of the split, borrowed */
     int64_t begin, end;
     bool sliced;
@@ -18,18 +19,21 @@ typedef struct range {
 
 struct qk_dataset {
     const qk_config *config;
+    const qk_dataset_place *place; /* or NULL: every file is there */
     qk_data_files files;
+    qk_split_parts parts;
     range *ranges;
     size_t n_ranges;
-    int64_t rows; /* of the selection; -1: not known */
+    int64_t rows;   /* of the selection; -1: not known */
+    qk_names paths; /* of the files of all ranges, each once */
+    bool begun;     /* bounds are counted and the first file is open */
 
     size_t range, file;   /* where reading is */
     qk_source *source;    /* of that file, or NULL before it */
     int64_t row;          /* of the split that comes next */
     int64_t index, given; /* rows given in all, and of this range */
-    qk_names paths;       /* of the files of all ranges, each once */
     qk_cell_kind id_kind; /* of the card's or else of the first file's ids; NULL until known */
-    bool past_first_file;
+    bool past_first_file, looked_ahead;
     qk_id id;
 };
 
@@ -42,9 +46,58 @@ static qk_source_spec spec_of(const qk_dataset *d, const char *path)
                             .id_may_be_missing = d->past_first_file};
 }
 
+/* ---- files that come when they are needed ---- */
+
+static bool is_there(const qk_dataset *d, const char *path)
+{
+    return !d->place || d->place->has(d->place->context, path);
+}
+
+static qk_status need(const qk_dataset *d, const qk_names *paths, const char *reason, qk_error *err)
+{
+    return d->place ? d->place->need(d->place->context, paths, reason, err) : QK_OK;
+}
+
+static qk_status need_one(const qk_dataset *d, const char *path, qk_error *err)
+{
+    char *item = (char *)path;
+    return need(d, &(qk_names){.items = &item, .count = 1}, NULL, err);
+}
+
+/* Whether rows behind the current file are wanted for certain, and if so, of which file; else NULL.
+ * Only Parquet says how many rows it has before it is read, so that other files are fetched ahead
+ * only when neither max_samples nor a slice ends the reading. */
+static const char *next_file(const qk_dataset *d)
+{
+    const range *r = &d->ranges[d->range];
+    int64_t most = d->config->dataset.max_samples, rows = d->source->rows, end = INT64_MAX;
+    if (rows < 0 && (most >= 0 || r->end != INT64_MAX)) return NULL;
+    if (rows >= 0) {
+        end = d->row + rows;
+        int64_t from = d->row > r->begin ? d->row : r->begin, to = end < r->end ? end : r->end;
+        int64_t gives = to > from ? to - from : 0;
+        if (most >= 0 && d->index + gives >= most) return NULL;
+    }
+    bool goes_on = rows < 0 || end < r->end;
+    if (goes_on && d->file + 1 < r->split->files.count) return r->split->files.items[d->file + 1];
+    if (d->range + 1 == d->n_ranges) return NULL;
+    const qk_names *next = &d->ranges[d->range + 1].split->files;
+    return next->count ? next->items[0] : NULL;
+}
+
+/* Once for each file, on its first row. */
+static void look_ahead(qk_dataset *d)
+{
+    if (d->looked_ahead || !d->place) return;
+    d->looked_ahead = true;
+    const char *path = next_file(d);
+    if (path) d->place->soon(d->place->context, path);
+}
+
 /* ---- opening ---- */
 
-/* Stops at `enough` rows: files behind them are not opened. */
+/* Stops at `enough` rows: files behind them are not opened. *rows is -1 when a file would have to
+ * be fetched for it. */
 static qk_status count_split(const qk_dataset *d, const qk_data_split *split, int64_t enough,
                              int64_t *rows, qk_error *err)
 {
@@ -52,6 +105,10 @@ static qk_status count_split(const qk_dataset *d, const qk_data_split *split, in
     for (size_t i = 0; i < split->files.count && *rows < enough; i++) {
         qk_source_spec spec = spec_of(d, split->files.items[i]);
         int64_t n;
+        if (!is_there(d, spec.path)) {
+            *rows = -1;
+            return QK_OK;
+        }
         spec.id_may_be_missing |= i > 0;
         QK_TRY(qk_source_count(&n, &spec, err));
         *rows += n;
@@ -76,19 +133,17 @@ static int64_t enough_rows(const qk_dataset *d, const qk_split_part *part)
     return enough < end ? enough : end;
 }
 
-static qk_status add_range(qk_dataset *d, const qk_data_split *split, const qk_split_part *part,
-                           qk_error *err)
+/* The bounds of a range in rows. */
+static qk_status count_range(qk_dataset *d, range *r, qk_error *err)
 {
     int64_t rows = -1;
-    bool counted = d->files.format == QK_FORMAT_PARQUET; /* cheap: footers only */
-    if (counted || qk_split_needs_count(part))
-        QK_TRY(count_split(d, split, enough_rows(d, part), &rows, err));
-    range r = {.split = split, .name = split->name, .sliced = part->from.given || part->to.given};
-    qk_split_resolve(part, rows, &r.begin, &r.end);
-    if (r.begin >= r.end && (rows != 0 || r.sliced)) return no_rows(d, split->name, err);
-    d->ranges[d->n_ranges++] = r;
-    if (r.end == INT64_MAX || rows < 0) d->rows = -1;
-    if (d->rows >= 0) d->rows += r.end - r.begin;
+    bool cheap = d->files.format == QK_FORMAT_PARQUET; /* footers only */
+    if (cheap || qk_split_needs_count(r->part))
+        QK_TRY(count_split(d, r->split, enough_rows(d, r->part), &rows, err));
+    qk_split_resolve(r->part, rows, &r->begin, &r->end);
+    if (r->begin >= r->end && (rows != 0 || r->sliced)) return no_rows(d, r->name, err);
+    if (r->end == INT64_MAX || rows < 0) d->rows = -1;
+    if (d->rows >= 0) d->rows += r->end - r->begin;
     return QK_OK;
 }
 
@@ -98,22 +153,39 @@ static bool is_all(const qk_split_part *part)
     return !strcmp(part->name, "all") && !part->from.given && !part->to.given;
 }
 
-static qk_status resolve_ranges(qk_dataset *d, const qk_split_parts *parts, qk_error *err)
+static qk_status choose_ranges(qk_dataset *d, qk_error *err)
 {
-    const qk_split_part *first = &parts->items[0];
-    bool all = parts->count == 1 && is_all(first);
-    size_t n = all ? d->files.count : parts->count;
-    d->ranges = qk_zalloc(n, sizeof *d->ranges);
-    for (size_t i = 0; i < n; i++) {
-        const qk_split_part *part = all ? first : &parts->items[i];
+    const qk_split_part *first = &d->parts.items[0];
+    bool all = d->parts.count == 1 && is_all(first);
+    d->n_ranges = all ? d->files.count : d->parts.count;
+    d->ranges = qk_zalloc(d->n_ranges, sizeof *d->ranges);
+    for (size_t i = 0; i < d->n_ranges; i++) {
+        const qk_split_part *part = all ? first : &d->parts.items[i];
         const qk_data_split *split = &d->files.splits[all ? i : 0];
         if (!all)
             QK_TRY(qk_data_files_get(&d->files, d->config->dataset.path, part->name, &split, err));
-        QK_TRY(add_range(d, split, part, err));
+        d->ranges[i] = (range){.split = split,
+                               .part = part,
+                               .name = split->name,
+                               .sliced = part->from.given || part->to.given};
     }
-    int64_t most = d->config->dataset.max_samples;
-    if (most >= 0 && d->rows > most) d->rows = most;
     return QK_OK;
+}
+
+/* The whole of each split whose bounds are counted. */
+static qk_status need_counted(const qk_dataset *d, qk_error *err)
+{
+    qk_status s = QK_OK;
+    for (size_t i = 0; i < d->n_ranges && s == QK_OK; i++) {
+        const range *r = &d->ranges[i];
+        if (!qk_split_needs_count(r->part)) continue;
+        char *reason =
+            qk_strf("dataset.split '%.100s' needs the number of rows of the whole split '%s'",
+                    d->config->dataset.split, r->name);
+        s = need(d, &r->split->files, reason, err);
+        free(reason);
+    }
+    return s;
 }
 
 /* Opens the first file, so that a wrong column is an error before anything else is done. */
@@ -125,16 +197,52 @@ static qk_status open_first(qk_dataset *d, qk_error *err)
     return qk_source_open(&d->source, &spec, err);
 }
 
+qk_status qk_dataset_begin(qk_dataset *d, qk_error *err)
+{
+    if (d->begun) return QK_OK;
+    const qk_names *first = &d->ranges[0].split->files;
+    QK_TRY(need_counted(d, err));
+    if (first->count) QK_TRY(need_one(d, first->items[0], err));
+    d->rows = 0;
+    for (size_t i = 0; i < d->n_ranges; i++) QK_TRY(count_range(d, &d->ranges[i], err));
+    int64_t most = d->config->dataset.max_samples;
+    if (most >= 0 && d->rows > most) d->rows = most;
+    QK_TRY(open_first(d, err));
+    d->begun = true;
+    return QK_OK;
+}
+
+typedef struct named {
+    const char *path;
+    size_t position;
+} named;
+
+static int by_path(const void *a, const void *b)
+{
+    const named *x = a, *y = b;
+    int order = strcmp(x->path, y->path);
+    return order ? order : (x->position > y->position) - (x->position < y->position);
+}
+
+/* In reading order, each once: a file may belong to several ranges, or twice to one. */
 static void list_paths(qk_dataset *d)
 {
+    size_t count = 0, n = 0;
+    for (size_t r = 0; r < d->n_ranges; r++) count += d->ranges[r].split->files.count;
+    named *all = qk_alloc(count + 1, sizeof *all);
+    bool *again = qk_zalloc(count + 1, sizeof *again);
     for (size_t r = 0; r < d->n_ranges; r++)
-        for (size_t i = 0; i < d->ranges[r].split->files.count; i++) {
-            const char *path = d->ranges[r].split->files.items[i];
-            bool known = false;
-            for (size_t k = 0; k < d->paths.count && !known; k++)
-                known = !strcmp(d->paths.items[k], path);
-            if (!known) qk_names_add(&d->paths, path);
-        }
+        for (size_t i = 0; i < d->ranges[r].split->files.count; i++, n++)
+            all[n] = (named){d->ranges[r].split->files.items[i], n};
+    qsort(all, count, sizeof *all, by_path);
+    for (size_t i = 1; i < count; i++)
+        again[all[i].position] = !strcmp(all[i].path, all[i - 1].path);
+    n = 0;
+    for (size_t r = 0; r < d->n_ranges; r++)
+        for (size_t i = 0; i < d->ranges[r].split->files.count; i++)
+            if (!again[n++]) qk_names_add(&d->paths, d->ranges[r].split->files.items[i]);
+    free(all);
+    free(again);
 }
 
 static qk_status find_files(qk_data_files *out, const qk_config *config,
@@ -145,22 +253,14 @@ static qk_status find_files(qk_data_files *out, const qk_config *config,
     return qk_data_files_find_in(out, place->files, place->folder, name, id, err);
 }
 
-static qk_status open_all(qk_dataset *d, const qk_dataset_place *place, qk_error *err)
+static qk_status open_all(qk_dataset *d, qk_error *err)
 {
-    qk_split_parts parts;
-    QK_TRY(qk_split_parse(&parts, d->config->dataset.split, err));
-    qk_status s = find_files(&d->files, d->config, place, err);
+    QK_TRY(qk_split_parse(&d->parts, d->config->dataset.split, err));
+    QK_TRY(find_files(&d->files, d->config, d->place, err));
     d->id_kind = d->files.id_kind;
-    if (s == QK_OK) s = resolve_ranges(d, &parts, err);
-    if (s == QK_OK) list_paths(d);
-    if (s == QK_OK) s = open_first(d, err);
-    qk_split_parts_free(&parts);
-    return s;
-}
-
-qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *err)
-{
-    return qk_dataset_open_in(out, config, NULL, err);
+    QK_TRY(choose_ranges(d, err));
+    list_paths(d);
+    return QK_OK;
 }
 
 qk_status qk_dataset_open_in(qk_dataset **out, const qk_config *config,
@@ -168,7 +268,9 @@ qk_status qk_dataset_open_in(qk_dataset **out, const qk_config *config,
 {
     qk_dataset *d = qk_zalloc(1, sizeof *d);
     d->config = config;
-    qk_status s = open_all(d, place, err);
+    d->place = place;
+    d->rows = -1;
+    qk_status s = open_all(d, err);
     if (s != QK_OK) {
         qk_dataset_close(d);
         d = NULL;
@@ -177,31 +279,13 @@ qk_status qk_dataset_open_in(qk_dataset **out, const qk_config *config,
     return s;
 }
 
-/* Names of the split inside `folder`. */
-static void add_chosen(qk_names *out, const qk_data_split *split, const char *folder)
+qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *err)
 {
-    for (size_t i = 0; i < split->files.count; i++)
-        qk_names_add(out, split->files.items[i] + strlen(folder) + 1);
-}
-
-qk_status qk_dataset_choose(qk_names *out, const qk_config *config, const qk_dataset_place *place,
-                            qk_error *err)
-{
-    qk_split_parts parts;
-    qk_data_files files = {0};
-    QK_TRY(qk_split_parse(&parts, config->dataset.split, err));
-    qk_status s = find_files(&files, config, place, err);
-    bool all = parts.count == 1 && is_all(&parts.items[0]);
-    for (size_t i = 0; s == QK_OK && all && i < files.count; i++)
-        add_chosen(out, &files.splits[i], place->folder);
-    for (size_t i = 0; s == QK_OK && !all && i < parts.count; i++) {
-        const qk_data_split *split;
-        s = qk_data_files_get(&files, config->dataset.path, parts.items[i].name, &split, err);
-        if (s == QK_OK) add_chosen(out, split, place->folder);
-    }
-    qk_data_files_free(&files);
-    qk_split_parts_free(&parts);
-    return s;
+    QK_TRY(qk_dataset_open_in(out, config, NULL, err));
+    if (qk_dataset_begin(*out, err) == QK_OK) return QK_OK;
+    qk_dataset_close(*out);
+    *out = NULL;
+    return err->status;
 }
 
 const qk_names *qk_dataset_files(const qk_dataset *d)
@@ -220,6 +304,7 @@ void qk_dataset_close(qk_dataset *d)
     qk_source_close(d->source);
     qk_names_free(&d->paths);
     qk_data_files_free(&d->files);
+    qk_split_parts_free(&d->parts);
     qk_buf_free(&d->id.buf);
     free(d->ranges);
     free(d);
@@ -232,6 +317,7 @@ static void close_file(qk_dataset *d)
     qk_source_close(d->source);
     d->source = NULL;
     d->past_first_file = true;
+    d->looked_ahead = false;
     d->file++;
 }
 
@@ -252,8 +338,10 @@ static qk_status enter_file(qk_dataset *d, qk_error *err)
     const range *r = &d->ranges[d->range];
     if (!d->source) {
         qk_source_spec spec = spec_of(d, r->split->files.items[d->file]);
+        QK_TRY(need_one(d, spec.path, err));
         QK_TRY(qk_source_open(&d->source, &spec, err));
     }
+    look_ahead(d);
     if (d->source->at || d->row >= r->begin) return QK_OK;
     QK_TRY(qk_source_skip(d->source, r->begin - d->row, err));
     d->row += d->source->at;
@@ -305,6 +393,7 @@ static qk_status finish(const qk_dataset *d, qk_error *err)
 static qk_status seek_row(qk_dataset *d, bool *more, qk_error *err)
 {
     int64_t most = d->config->dataset.max_samples;
+    QK_TRY(qk_dataset_begin(d, err));
     for (*more = false;;) {
         if (d->range == d->n_ranges || (most >= 0 && d->index >= most)) return finish(d, err);
         const range *r = &d->ranges[d->range];

@@ -17,9 +17,7 @@ static const char *advice(int result)
         int result;
         const char *hint;
     } all[] = {
-        {CUDA_ERROR_OUT_OF_MEMORY,
-         "lower inference.batch_size or tokenizer.max_length; 'qkengine plan' shows what weights "
-         "and activations need"},
+        {CUDA_ERROR_OUT_OF_MEMORY, CUDA_NO_ROOM_HINT},
         {CUDA_ERROR_NO_DEVICE, "see nvidia-smi and CUDA_VISIBLE_DEVICES, or use --backend cpu"},
         {CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, "the driver was updated: restart the machine"},
         {CUDA_ERROR_SYSTEM_NOT_READY, "start nvidia-fabricmanager, or restart the machine"},
@@ -53,7 +51,9 @@ bool cuda_check(cuda_own *own, const char *doing, const char *call, int result)
         own->driver->cuMemGetInfo(&left, &total) == CUDA_SUCCESS)
         snprintf(room, sizeof room, "; %s of %s are free", qk_human_bytes((double)left),
                  qk_human_bytes((double)total));
-    qk_fail(&own->failure, QK_ERR_RESUME, advice(result), "GPU, %s: %s: %s%s", doing, call,
+    /* The same command finds too little memory again; a failing GPU may be another one then. */
+    qk_status status = result == CUDA_ERROR_OUT_OF_MEMORY ? QK_ERR_IO : QK_ERR_RESUME;
+    qk_fail(&own->failure, status, advice(result), "GPU, %s: %s: %s%s", doing, call,
             cuda_error_text(own->driver, result), room);
     cuda_drain(own);
     return false;

@@ -76,9 +76,7 @@ static qk_status no_room(cuda_own *own, const char *what, size_t bytes, qk_error
     size_t left = 0, total = 0;
     own->driver->cuMemGetInfo(&left, &total);
     cuda_drain(own); /* he frees what the GPU may still fill */
-    return qk_fail(err, QK_ERR_IO,
-                   "lower inference.batch_size or tokenizer.max_length, or use a GPU with more "
-                   "memory; 'qkengine plan' shows what weights and activations need",
+    return qk_fail(err, QK_ERR_IO, CUDA_NO_ROOM_HINT,
                    "GPU, %s: out of memory: %s wanted, %s of %s are free", what,
                    qk_human_bytes((double)bytes), qk_human_bytes((double)left),
                    qk_human_bytes((double)total));

@@ -19,6 +19,12 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/libraries.h"
 
+/* What helps when the GPU's memory is short. Batch size is no part of what identifies a run. */
+#define CUDA_NO_ROOM_HINT                                                                          \
+    "lower inference.batch_size (what is finished is kept, and the run goes on), or use a GPU "    \
+    "with more memory; 'qkengine plan' shows what is needed, nvidia-smi who else uses it: when "   \
+    "they are gone, the same command goes on"
+
 /* Memory that is handed out from front to back and taken back at once. */
 typedef struct cuda_block {
     CUdeviceptr device; /* or host, page-locked */

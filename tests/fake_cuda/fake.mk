@@ -45,8 +45,8 @@ $(FAKE_LIB): $(FAKE_OBJ) tests/fake_cuda/symbols.map
 	@for name in libcuda.so.1 libnvrtc.so.13 libcublasLt.so.13; do ln -sf libfakecuda.so $(FAKE)/$$name; done
 
 # Tests that need the fake: in builds with the CUDA backend only.
-FAKE_TESTS := $(B)/tests/test_fake_cuda $(B)/tests/test_fake_cublas $(B)/tests/test_cuda_runtime \
-              $(B)/tests/test_cuda_failures
+FAKE_TESTS := $(B)/tests/test_fake_cuda $(B)/tests/test_fake_nvrtc $(B)/tests/test_fake_cublas \
+              $(B)/tests/test_cuda_runtime $(B)/tests/test_cuda_failures
 TESTS := $(if $(filter 1,$(CUDA)),$(TESTS),$(filter-out $(FAKE_TESTS),$(TESTS)))
 # An old-style rpath: the sanitizers call dlopen for the program, and a new one would be theirs.
 $(FAKE_TESTS): $(B)/tests/%: $(B)/tests/%.o $(LIB) $(FAKE_LIB)

@@ -12,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from common import ROOT  # noqa: E402
 from hub.cases import CASES, FOLDER, print_cases, print_pairs  # noqa: E402
 
-SUITES = ["hub_pull", "hub_pull_faults", "hub_push", "hub_push_faults"]
+SUITES = ["hub_pull", "hub_stream", "hub_pull_faults", "hub_push", "hub_push_faults"]
 
 
 def main():

@@ -33,7 +33,7 @@ def case_repos(dataset=None):
 
 
 def test_run_from_hub(tmp):
-    """A run with names of the Hub writes what a run with folders of the same names writes."""
+    """A run with names of the Hub writes what a run with folders of the same names writes, and the dataset's commit."""
     fresh()
     case_repos()
     remote, local = tmp / "remote", tmp / "local"
@@ -46,7 +46,13 @@ def test_run_from_hub(tmp):
     p = common.run(remote, env=HUB.env(tmp / "home"))
     assert p.returncode == 0, p.stderr
     assert common.run(local, env=HUB.env(tmp / "home", HF_HUB_OFFLINE="1")).returncode == 0
+    commit = f',\n      "dataset_commit": "{HUB.head("dataset", "me/texts")}"'
+    manifest = next((remote / "out/final").glob("**/manifest.json"))
+    text = manifest.read_text()
+    assert commit in text
+    manifest.write_text(text.replace(commit, ""))
     assert common.digest(remote / "out/final") == common.digest(local / "out/final")
+    manifest.write_text(text)
     fresh()
     again = common.run(remote, env=HUB.env(tmp / "home", HF_HUB_OFFLINE="1"))
     assert again.returncode == 0 and not HUB.log(), (again.stderr, HUB.requests())

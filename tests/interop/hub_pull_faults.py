@@ -50,7 +50,8 @@ def fault_cases(hub, kind):
     cases = {name: (fault, 0, []) for name, fault in PASSING.items()}
     for status in (401, 403, 404, 409, 412):
         code = 0 if stored else 3 if status == 412 else 1
-        cases[str(status)] = dict(status=status), code, [f"status {status}"] if code else []
+        words = ["condition"] if status == 412 else []
+        cases[str(status)] = dict(status=status), code, [f"status {status}", *words] if code else []
     cases["other host"] = dict(redirect=hub.storage + "/elsewhere"), 0 if content else 1, [] if content else ["status 403"]
     cases["loop"] = dict(redirect="loop", times=-1), 1, ["more than 5 redirects"]
     cases["garbage"] = dict(status=200, body="{]"), 0 if content else 1, [] if content else ["not what a Hub answers"]

@@ -1,4 +1,4 @@
-"""Shared by hub_pull.py and hub_pull_faults.py: the fixture, pulls, and what a cache must look like after them."""
+"""Shared by hub_pull.py, hub_pull_faults.py and hub_stream.py: the fixture, pulls, and what a cache must look like after them."""
 import hashlib
 import pathlib
 import random

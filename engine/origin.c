@@ -1,0 +1,99 @@
+/* See origin.h. */
+#include "engine/origin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hub/names.h"
+
+enum { MOST_IDENTITY = 64 << 20 };
+
+const char *qk_origin_of(const qk_json *run)
+{
+    const qk_json *commit = qk_json_get(run, "dataset_commit");
+    bool known = commit && commit->type == QK_JSON_T_STRING && qk_is_commit(commit->text);
+    return known ? commit->text : NULL;
+}
+
+bool qk_origin_has_moved(const qk_identity *now, const char *commit_then, const char *difference)
+{
+    static const char files[] = "dataset_files";
+    return difference && commit_then && *now->dataset_commit &&
+           !strncmp(difference, files, strlen(files)) &&
+           strcmp(commit_then, now->dataset_commit) != 0;
+}
+
+qk_status qk_origin_refuse(const qk_identity *now, const char *commit_then, const char *where,
+                           qk_error *err)
+{
+    char *hint = qk_strf("set dataset.revision: %s to go on with the first, or choose another "
+                         "output.data_root for the rows of the second",
+                         commit_then);
+    qk_fail(err, QK_ERR_CONFIG, hint,
+            "%s: was begun with the dataset's commit %s; it is %s now, and has other files", where,
+            commit_then, now->dataset_commit);
+    free(hint);
+    return err->status;
+}
+
+/* ---- beside the units ---- */
+
+static char *note_path(const qk_staging *s)
+{
+    return qk_path_join(s->folder, "dataset_commit");
+}
+
+/* "" when none is noted. */
+static void read_note(const qk_staging *s, char commit[QK_COMMIT_ROOM])
+{
+    char *path = note_path(s);
+    qk_buf text = {0};
+    qk_error ignored;
+    *commit = 0;
+    if (qk_is_file(path) && qk_read_file(&text, path, QK_COMMIT_ROOM - 1, &ignored) == QK_OK &&
+        qk_is_commit(qk_buf_str(&text)))
+        snprintf(commit, QK_COMMIT_ROOM, "%s", qk_buf_str(&text));
+    qk_buf_free(&text);
+    free(path);
+}
+
+/* Puts the error of a dataset that has moved in place of that of qk_staging_bind where it fits
+ * better. */
+static qk_status explain(const qk_staging *s, const qk_identity *now, qk_error *err)
+{
+    qk_arena arena = {0};
+    const qk_json *then = NULL;
+    qk_error ignored;
+    char *path = qk_path_join(s->folder, "identity.json"), commit[QK_COMMIT_ROOM];
+    read_note(s, commit);
+    if (*commit && qk_json_parse_file(&arena, path, MOST_IDENTITY, &then, &ignored) == QK_OK) {
+        const char *difference = qk_identity_difference(then, now->tree, &arena);
+        if (qk_origin_has_moved(now, commit, difference))
+            qk_origin_refuse(now, commit, s->folder, err);
+    }
+    free(path);
+    qk_arena_free(&arena);
+    return err->status;
+}
+
+/* Notes the commit, or takes over the one that is noted: of several that begin at once, one. */
+static qk_status follow(const qk_staging *s, qk_identity *now, qk_error *err)
+{
+    char commit[QK_COMMIT_ROOM], *path = note_path(s);
+    qk_status status = QK_OK;
+    read_note(s, commit);
+    if (!*commit && *now->dataset_commit) {
+        status = qk_create_file(path, now->dataset_commit, strlen(now->dataset_commit), err);
+        read_note(s, commit);
+    }
+    if (status == QK_OK && *commit && *now->dataset_commit) strcpy(now->dataset_commit, commit);
+    free(path);
+    return status;
+}
+
+qk_status qk_origin_bind(qk_staging *s, qk_identity *now, qk_error *err)
+{
+    if (qk_staging_bind(s, now, err) != QK_OK) return explain(s, now, err);
+    return follow(s, now, err);
+}

@@ -1,0 +1,142 @@
+/* See ahead.h. */
+#include "hub/ahead.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "engine/base/log.h"
+
+enum { SAY_AFTER = 10 }; /* seconds of waiting */
+
+struct qk_ahead {
+    qk_snapshot *snapshot;
+    pthread_t thread; /* begins with the first file that is wanted soon */
+    bool has_thread, ended;
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t changed;
+    char *wanted; /* what the thread fetches or is about to, or NULL: it is idle */
+};
+
+/* ---- the thread ---- */
+
+static void fetch_quietly(qk_snapshot *s, const char *path)
+{
+    qk_names one = {0};
+    qk_error ignored; /* it is told when the file is needed, if it still cannot be had then */
+    qk_names_add(&one, path);
+    s->quiet = true;
+    qk_snapshot_fetch(s, &one, &ignored);
+    s->quiet = false;
+    qk_names_free(&one);
+}
+
+static void *fetch_ahead(void *context)
+{
+    qk_ahead *a = context;
+    pthread_mutex_lock(&a->lock);
+    while (!a->ended) {
+        if (!a->wanted) {
+            pthread_cond_wait(&a->changed, &a->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&a->lock);
+        fetch_quietly(a->snapshot, a->wanted);
+        pthread_mutex_lock(&a->lock);
+        free(a->wanted);
+        a->wanted = NULL;
+        pthread_cond_broadcast(&a->changed);
+    }
+    pthread_mutex_unlock(&a->lock);
+    return NULL;
+}
+
+/* Signals are for the thread that looks at them. */
+static void start(qk_ahead *a)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&a->thread, NULL, fetch_ahead, a)) qk_fatal("a thread does not start");
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    a->has_thread = true;
+}
+
+/* ---- the reader ---- */
+
+qk_ahead *qk_ahead_new(qk_snapshot *snapshot)
+{
+    qk_ahead *a = qk_zalloc(1, sizeof *a);
+    pthread_condattr_t monotonic; /* as the waits of hub/download.c */
+    a->snapshot = snapshot;
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&a->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return a;
+}
+
+/* The lock is held. Signals do not wake anybody here, so it looks ten times a second. */
+static qk_status wait_a_little(qk_ahead *a, double *say_at, qk_error *err)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += 100000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&a->changed, &a->lock, &until);
+    if (a->wanted && qk_now() >= *say_at) {
+        *say_at = qk_now() + SAY_AFTER;
+        qk_info("waiting for %s of %s", a->wanted, a->snapshot->repo.id);
+    }
+    return qk_hub_check(a->snapshot->hub, err);
+}
+
+static qk_status wait_until_idle(qk_ahead *a, qk_error *err)
+{
+    double say_at = qk_now() + SAY_AFTER;
+    qk_status s = QK_OK;
+    pthread_mutex_lock(&a->lock);
+    while (a->wanted && s == QK_OK) s = wait_a_little(a, &say_at, err);
+    pthread_mutex_unlock(&a->lock);
+    return s;
+}
+
+qk_status qk_ahead_need(qk_ahead *a, const qk_names *paths, const char *reason, qk_error *err)
+{
+    bool complete = true;
+    for (size_t i = 0; i < paths->count && complete; i++)
+        complete = qk_snapshot_holds(a->snapshot, paths->items[i]);
+    if (complete) return QK_OK;
+    QK_TRY(wait_until_idle(a, err));
+    a->snapshot->reason = reason;
+    qk_status s = qk_snapshot_fetch(a->snapshot, paths, err);
+    a->snapshot->reason = NULL;
+    return s;
+}
+
+void qk_ahead_soon(qk_ahead *a, const char *path)
+{
+    if (qk_snapshot_holds(a->snapshot, path)) return;
+    pthread_mutex_lock(&a->lock);
+    if (!a->wanted) a->wanted = qk_strdup(path);
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+    if (!a->has_thread) start(a);
+}
+
+void qk_ahead_free(qk_ahead *a)
+{
+    if (!a) return;
+    pthread_mutex_lock(&a->lock);
+    a->ended = true;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+    if (a->has_thread) pthread_join(a->thread, NULL);
+    pthread_cond_destroy(&a->changed);
+    pthread_mutex_destroy(&a->lock);
+    free(a->wanted);
+    free(a);
+}
