@@ -15,9 +15,6 @@
 #include "engine/merge.h"
 #include "engine/sha256.h"
 
-/* A batch is closed early rather than exceed this; batch_size 1 always passes. */
-enum { MOST_BATCH_TOKENS = 65536 };
-
 typedef struct runner {
     const qk_config *config;
     qk_run_result *result;
@@ -83,7 +80,7 @@ static int pack_batch(runner *r, int first, qk_batch *batch)
     r->starts[0] = 0;
     for (; next < r->unit->count && batch->n_seq < most; next++) {
         const qk_feed_example *t = &r->unit->examples[next];
-        if (batch->n_seq && T + t->count > MOST_BATCH_TOKENS) break;
+        if (batch->n_seq && T + t->count > QK_MOST_BATCH_TOKENS) break;
         if (T + t->count > r->ids_room) {
             r->ids_room = 2 * (T + t->count);
             r->ids = qk_realloc(r->ids, r->ids_room, sizeof *r->ids);
@@ -187,6 +184,8 @@ static qk_status load_model(runner *r)
                    .isa = c->inference.isa},
         .overrides = c->model.overrides,
         .last_layer = r->plan.heads.last_layer,
+        .layers_in_memory = (int)c->inference.layers_in_memory,
+        .room = qk_plan_room(&r->plan, backend),
     };
     QK_TRY(qk_arithmetic_follow(&r->staging, backend, &options.device, r->err));
     QK_TRY(qk_model_load(&r->model, r->plan.model_folder, &options, r->err));
@@ -194,8 +193,10 @@ static qk_status load_model(runner *r)
     QK_TRY(qk_arithmetic_note(&r->staging, backend, r->model.device, r->err));
     r->forward = qk_forward_new(&r->model);
     qk_info("%s: %d of %d layers, %s weights as %s, %s", c->model.name, r->model.n_layers,
-            r->plan.spec.layers, qk_human_bytes((double)r->model.weight_bytes),
+            r->plan.spec.layers, qk_human_bytes((double)r->model.residence.bytes),
             qk_dtype_name(c->model.dtype), backend->describe(r->model.device));
+    if (r->model.residence.read_again)
+        qk_info("%s", qk_residence_text(&r->model.residence, &r->arena));
     r->forward_started = qk_now();
     return QK_OK;
 }
