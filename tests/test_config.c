@@ -182,6 +182,7 @@ static void test_forms(void)
         {"output.hf_branch=", offsetof(qk_config, output.layout), QK_LAYOUT_PREFIX, 4},
         {"output.vector_encoding=plain", offsetof(qk_config, output.plain_vectors), 1, 1},
         {"inference.threads=2", offsetof(qk_config, inference.threads), 2, 8},
+        {"inference.layers_in_memory=2", offsetof(qk_config, inference.layers_in_memory), 2, 8},
         {"model.trust_remote_code=false", offsetof(qk_config, model.dtype), QK_F32, 4},
         {"tokenizer.padding_side=right", offsetof(qk_config, tokenizer.max_length), 512, 8},
         {"tokenizer.padding=false", offsetof(qk_config, tokenizer.max_length), 512, 8},
@@ -533,7 +534,7 @@ static void test_reference(void)
         "capture.capture_token_strings output.data_root output.readme_path output.hf_repo_id "
         "output.hf_branch output.private output.write_batch_size output.layout "
         "output.vector_encoding capture.per_head_masks inference.backend inference.threads "
-        "inference.isa";
+        "inference.isa inference.layers_in_memory";
     qk_buf table = {0};
     qk_config_reference(&table);
     const char *text = qk_buf_str(&table);
