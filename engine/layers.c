@@ -122,6 +122,7 @@ static void *run_loader(void *context)
     qk_status status = b->open(&s->plan.device, &r.device, &err);
     if (status == QK_OK) status = read_layers(s, &r, &err);
     if (status != QK_OK) fail(s, &err);
+    if (r.device) b->sync(r.device, 0, &err); /* what a stopped layer has queued */
     for (int i = 0; i < QK_PLACES; i++) qk_weights_layer_free(b, r.device, &s->places[i].w);
     b->close(r.device);
     qk_weight_reader_free(&r);

@@ -305,6 +305,8 @@ static void test_refusals(void)
          "'inference.isa' must be one of portable, avx2, avx512, avx512bf16, amx, not the text "
          "'sse'",
          ""},
+        {"batch_size: 1", "layers_in_memory: 1",
+         "'inference.layers_in_memory' must be 2 or more, not 1", ""},
         {"batch_size: 1", "threads: -1", "'inference.threads' must not be negative, but is -1", ""},
         {"capture_queries: true", "capture_queries: \"true\"",
          "'capture.capture_queries' must be true or false, not the text 'true'",
