@@ -211,6 +211,10 @@ static qk_status assume_examples(const qk_plan *plan, means *m, int64_t *example
 
 /* ---- memory ---- */
 
+/* What grows neither with the model nor with the batch: merging (256 MB), pieces of files, stacks
+ * of threads; on a GPU the kernels of cuBLASLt. */
+enum { OTHER_ROOM = 384 << 20 };
+
 /* Rows of one layer, all heads of it captured. */
 static uint64_t capture_bytes(const qk_plan *plan, double rows)
 {
@@ -227,7 +231,7 @@ uint64_t qk_plan_room(const qk_plan *plan, const qk_backend *backend)
     int64_t n = c->inference.batch_size < most / length ? c->inference.batch_size : most / length;
     double rows = qk_sampler_expected_rows(&c->capture.sampler, (int32_t)length) * (double)n;
     return qk_forward_bytes(&plan->spec, backend, c->model.dtype, (uint64_t)(n * length)) +
-           backend->depth * capture_bytes(plan, rows);
+           (uint64_t)backend->depth * capture_bytes(plan, rows) + OTHER_ROOM;
 }
 
 /* The device is opened for what it has free; where it cannot be, that is unknown. A run that would

@@ -55,8 +55,9 @@ typedef struct qk_estimate {
     uint64_t activation_bytes, capture_bytes; /* with residence.bytes: peak memory */
 } qk_estimate;
 
-/* Bytes of activations and captured rows of the largest batch that the configuration allows: what
- * weights have to leave free. Examples whose length nothing limits count as a full batch. */
+/* Bytes that weights have to leave free: activations and captured rows of the largest batch that
+ * the configuration allows, and 384 MB for everything else. Examples whose length nothing limits
+ * count as a full batch. */
 uint64_t qk_plan_room(const qk_plan *plan, const qk_backend *backend);
 
 /* Tokenizes up to `look` examples. Without a tokenizer (a preset) or a dataset, examples are

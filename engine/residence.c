@@ -113,7 +113,7 @@ static qk_status too_small(const qk_model_size *m, const qk_residence_limits *li
                    "model.dtype bfloat16 halves float32 weights; else use a machine or a GPU with "
                    "more memory",
                    "two layers of the model do not fit into memory: they and the embedding need "
-                   "%s, the activations of the largest batch %s more, and %s are free (all %d "
+                   "%s, activations of the largest batch and all else %s, and %s are free (all %d "
                    "layers: %s)",
                    qk_human_bytes((double)least), qk_human_bytes((double)limits->room),
                    qk_human_bytes((double)limits->free), m->present,
@@ -123,7 +123,7 @@ static qk_status too_small(const qk_model_size *m, const qk_residence_limits *li
 static void warn_of_little_memory(const qk_residence *r, const qk_residence_limits *limits)
 {
     qk_warn("memory may be short: weights of %d layers need %s, activations of the largest batch "
-            "and captured rows up to %s, and %s are free; a smaller inference.batch_size or "
+            "and all else up to %s, and %s are free; a smaller inference.batch_size or "
             "tokenizer.max_length needs less",
             r->in_memory, qk_human_bytes((double)r->bytes), qk_human_bytes((double)limits->room),
             qk_human_bytes((double)limits->free));

@@ -40,7 +40,7 @@ uint64_t qk_model_size_all(const qk_model_size *size);
 typedef struct qk_residence_limits {
     int layers;    /* inference.layers_in_memory; 0: as many as fit */
     uint64_t free; /* bytes that the device has; 0: unknown, everything stays */
-    uint64_t room; /* bytes that the activations of the largest batch and captured rows need */
+    uint64_t room; /* bytes that activations, captured rows and all else need */
 } qk_residence_limits;
 
 /* As many layers as were asked for. When none were, as many as fit into 15/16 of what is free less
