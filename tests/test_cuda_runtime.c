@@ -371,6 +371,25 @@ static void test_layers_in_turn(void)
     }
 }
 
+/* Given up while layers are on their way, sooner or later: nothing is freed that is still filled.
+ */
+static void test_layers_given_up(void)
+{
+    const qk_model_options o = {.backend = &qk_backend_cuda,
+                                .device = {.compute = QK_BF16, .threads = 1},
+                                .last_layer = -1,
+                                .layers_in_memory = 2};
+    for (unsigned i = 0; i < 40; i++) {
+        qk_model m;
+        fake_cuda_reset();
+        fake_cuda_set_order(FAKE_LATEST, 1);
+        CHECK(qk_model_load(&m, model_folder, &o, &test_error) == QK_OK);
+        usleep(50 * i);
+        qk_model_free(&m);
+        check_clean("given up");
+    }
+}
+
 /* ---- kept cubins ---- */
 
 static void each_file(const char *folder, void (*act)(const char *path))
@@ -431,6 +450,7 @@ int main(int argc, char **argv)
     RUN(test_builds_of_attention);
     RUN(test_products);
     RUN(test_layers_in_turn);
+    RUN(test_layers_given_up);
     RUN(test_kept_cubins);
     RUN(test_carried_golden);
     RUN(test_goldens);

@@ -14,7 +14,7 @@
 #include "engine/base/log.h"
 #include "engine/base/room.h"
 #include "engine/forward.h"
-#include "formats/safetensors.h"
+#include "engine/weights.h"
 
 /* ---- a forward of everything ---- */
 
@@ -480,6 +480,35 @@ static void test_changing_files(void)
     CHECK_MSG(change_file(remove_file, &err) == QK_OK, "%s", err.message);
 }
 
+/* One matrix from a file that was cut off, and once more with the stop sign up. */
+static void test_reading_a_matrix(void)
+{
+    char *path = in_folder("model.safetensors");
+    qk_checkpoint c;
+    qk_error err = {0};
+    atomic_bool stop = false;
+    qk_weight_reader r = {.checkpoint = &c, .backend = qk_backend_find("cpu"), .stop = &stop};
+    copy_model();
+    CHECK(qk_checkpoint_open(&c, path, &err) == QK_OK);
+    CHECK(r.backend->open(&(qk_device_options){.threads = 1}, &r.device, &err) == QK_OK);
+    const qk_st_tensor *t = qk_checkpoint_find(&c, "model.layers.2.mlp.up_proj.weight");
+    qk_matrix *m = NULL;
+    CHECK(t && qk_weights_matrix(&r, &t, 1, &m, &err) == QK_OK);
+    qk_matrix *same = m;
+    stop = true;
+    CHECK(qk_weights_matrix(&r, &t, 1, &m, &err) == QK_ERR_RESUME);
+    stop = false;
+    cut(path);
+    CHECK(qk_weights_matrix(&r, &t, 1, &m, &err) == QK_ERR_DATA && m == same);
+    CHECK_MSG(strstr(err.message, "ends within tensor 'model.layers.2.mlp.up_proj.weight'"), "%s",
+              err.message);
+    r.backend->matrix_free(r.device, m);
+    r.backend->close(r.device);
+    qk_weight_reader_free(&r);
+    qk_checkpoint_close(&c);
+    free(path);
+}
+
 /* ---- which layers stay ---- */
 
 static void test_residence(void)
@@ -572,6 +601,7 @@ int main(void)
     RUN(test_stop);
     RUN(test_damaged_values);
     RUN(test_changing_files);
+    RUN(test_reading_a_matrix);
     RUN(test_residence);
     RUN(test_free_memory);
     char command[100];
