@@ -5,7 +5,7 @@ A random checkpoint of the shape of NAME, cut to its first layers, is written to
 a batch of about 2,000 tokens, so the layers that do not stay are read again for each. "first" is a run after the file's pages were dropped from
 the system's cache, so that it comes from the disk.  The outputs are compared: same bytes.
 
-usage: streaming.py FOLDER [--like llama-3.1-8b] [--layers 10] [--dtype bfloat16] [--documents 4] [--tokens 2048] [--threads 2] [--rounds 3] [--in-memory 2]
+usage: streaming.py FOLDER [--like llama-3.1-8b] [--layers 6] [--dtype bfloat16] [--documents 3] [--tokens 2048] [--threads 2] [--rounds 3] [--in-memory 2]
 """
 import argparse
 import json
@@ -59,9 +59,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
     parser.add_argument("--like", default="llama-3.1-8b")
-    parser.add_argument("--layers", type=int, default=10)
+    parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--dtype", default="bfloat16")
-    parser.add_argument("--documents", type=int, default=4)
+    parser.add_argument("--documents", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
