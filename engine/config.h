@@ -41,10 +41,11 @@ typedef struct qk_config {
         int64_t max_length; /* tokens, special ones included; 0: no limit */
     } tokenizer;
     struct {
-        int64_t batch_size;  /* examples that are packed into one forward */
-        const char *backend; /* "auto", "cpu", "ref" or "cuda"; never NULL */
-        int64_t threads;     /* 0: all */
-        const char *isa;     /* "avx512" ..; NULL: the best one */
+        int64_t batch_size;       /* examples that are packed into one forward */
+        const char *backend;      /* "auto", "cpu", "ref" or "cuda"; never NULL */
+        int64_t layers_in_memory; /* 0: as many as fit */
+        int64_t threads;          /* 0: all */
+        const char *isa;          /* "avx512" ..; NULL: the best one */
     } inference;
     struct {
         bool queries, keys;

@@ -68,12 +68,11 @@ static void add_to_stream(qk_forward *f, qk_tensor rows, qk_tensor y, const qk_m
 }
 
 /* q, k, v of one layer for all tokens, ready for attention. */
-static void project(qk_forward *f, int l, qk_tensor x, qk_tensor qkv,
+static void project(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tensor qkv,
                     const qk_layer_capture *capture)
 {
     const qk_model *m = f->m;
     const qk_spec *s = &m->spec;
-    const qk_layer *w = &m->layers[l];
     const qk_rope_block *rope = s->layer[l].rope < 0 ? NULL : &f->a.rope[s->layer[l].rope];
     qk_qkv_post post = {
         .heads = heads_of(m, l < m->n_layers - 1 || !m->stops_at_qk),
@@ -104,11 +103,10 @@ static void project(qk_forward *f, int l, qk_tensor x, qk_tensor qkv,
 }
 
 /* x += attention(q, k, v) Wo^T. The output takes the place of q. */
-static void attend(qk_forward *f, int l, qk_tensor x, qk_tensor qkv, const qk_batch *batch,
-                   const qk_layer_capture *capture)
+static void attend(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tensor qkv,
+                   const qk_batch *batch, const qk_layer_capture *capture)
 {
     const qk_model *m = f->m;
-    const qk_layer *w = &m->layers[l];
     qk_attention attention = {
         .heads = heads_of(m, true),
         .seq_start = batch->seq_start,
@@ -163,10 +161,9 @@ static void mix_experts(qk_forward *f, const qk_layer *w, qk_tensor rows, qk_ten
 }
 
 /* x += mlp(norm(x)), or the experts. */
-static void feed_forward(qk_forward *f, int l, qk_tensor x)
+static void feed_forward(qk_forward *f, int l, const qk_layer *w, qk_tensor x)
 {
     const qk_model *m = f->m;
-    const qk_layer *w = &m->layers[l];
     for (size_t t = 0; t < x.rows; t += f->a.chunk) {
         size_t n = at_most(x.rows - t, f->a.chunk);
         qk_tensor rows = qk_rows(x, t, n), normed = qk_rows(f->a.normed, 0, n);
@@ -193,28 +190,30 @@ static const qk_layer_capture *wanted(const qk_capture_hooks *hooks, int l,
 }
 
 /* One layer, queued: its rows arrive when the device has come so far. */
-static void run_layer(qk_forward *f, int l, qk_tensor x, qk_tensor qkv, const qk_batch *batch,
-                      const qk_capture_hooks *hooks)
+static void run_layer(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tensor qkv,
+                      const qk_batch *batch, const qk_capture_hooks *hooks)
 {
     const qk_model *m = f->m;
     const qk_layer_capture *pre = wanted(hooks, l, hooks->pre_rope);
     const qk_layer_capture *post = wanted(hooks, l, hooks->post_rope);
-    project(f, l, x, qkv, pre);
+    project(f, l, w, x, qkv, pre);
     if (m->stops_at_qk && l == m->n_layers - 1) {
         if (post) m->backend->gather(m->device, qkv, heads_of(m, false), post);
     } else {
-        attend(f, l, x, qkv, batch, post);
-        feed_forward(f, l, x);
+        attend(f, l, w, x, qkv, batch, post);
+        feed_forward(f, l, w, x);
     }
     m->backend->layer_end(m->device);
 }
 
-/* Waits until a layer is done that `queued` others were queued after, and hands its rows over. */
+/* Waits until a layer is done that `queued` others were queued after, gives its weights back and
+ * hands its rows over. */
 static qk_status finish_layer(qk_forward *f, int l, int queued, const qk_capture_hooks *hooks,
                               qk_error *err)
 {
     if (l < 0) return QK_OK;
     QK_TRY(f->m->backend->sync(f->m->device, queued, err));
+    qk_model_layer_done(f->m, l);
     return hooks->layer_done ? hooks->layer_done(hooks->context, l, err) : QK_OK;
 }
 
@@ -227,7 +226,9 @@ static qk_status run_layers(qk_forward *f, qk_tensor x, qk_tensor qkv, const qk_
     QK_ASSERT(queued == 0 || queued == 1);
     for (int l = 0; l < m->n_layers; l++) {
         if (m->spec.layer[l].absent) continue;
-        run_layer(f, l, x, qkv, batch, hooks);
+        const qk_layer *w;
+        QK_TRY(qk_model_layer(m, l, &w, err));
+        run_layer(f, l, w, x, qkv, batch, hooks);
         QK_TRY(finish_layer(f, queued ? last : l, queued, hooks, err));
         last = l;
     }
@@ -247,7 +248,10 @@ qk_status qk_forward_run(qk_forward *f, const qk_batch *batch, const qk_capture_
     embed(f, x, batch->ids);
     qk_status status = run_layers(f, x, qk_rows(f->a.qkv, 0, T), batch, hooks, err);
     qk_error ignored; /* nothing may arrive any more in memory that the caller is about to free */
-    if (status != QK_OK) m->backend->sync(m->device, 0, &ignored);
+    if (status != QK_OK) {
+        m->backend->sync(m->device, 0, &ignored);
+        qk_model_layers_drop(m);
+    }
     return status;
 }
 

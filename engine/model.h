@@ -1,14 +1,18 @@
 /* A checkpoint on a backend: config.json + safetensors -> weights ready for engine/forward.c.
  *
  * Every tensor is bound once, by the names of the family's table, and checked (present, shape,
- * number format, finite) before any is loaded. Only what the run needs is loaded: layers up to the
- * last captured one, and of that one only what makes q and k.
+ * number format) before any is loaded, and its values (finite) when it is read. Only what the run
+ * needs is loaded: layers up to the last captured one, and of that one only what makes q and k.
  *
- * next: engine/forward.h */
+ * Memory is weights, or the layers in flight: when the weights do not fit, or fewer layers are
+ * asked for, some layers stay (engine/residence.h says which) and the others are read again for
+ * each batch, one ahead of the forward (engine/layers.h). The numbers are the same.
+ *
+ * next: engine/residence.h, engine/weights.h, engine/layers.h, engine/forward.h */
 #pragma once
 
 #include "engine/base/file.h"
-#include "engine/families/family.h"
+#include "engine/residence.h"
 
 /* A gated MLP on the device. */
 typedef struct qk_mlp {
@@ -19,7 +23,7 @@ typedef struct qk_mlp {
 } qk_mlp;
 
 /* Weights of one layer on the device. Shapes are [out, in]; biases and norms are float32 vectors.
- * What a layer does not have is NULL. */
+ * What a layer does not have is NULL, and so are matrices of a layer that does not stay. */
 typedef struct qk_layer {
     const float *input_norm; /* [D] */
     qk_matrix *qkv;          /* [(H + 2K) d, D]; without v in a last layer that stops at q and k */
@@ -30,7 +34,8 @@ typedef struct qk_layer {
     const float *attention_out_norm, *mlp_norm, *mlp_out_norm; /* [D] */
     qk_mlp mlp;                                                /* of a dense layer */
     qk_matrix *router;                                         /* [experts, D] of a sparse one */
-    qk_mlp *experts;                                           /* [experts] */
+    qk_mlp *experts;                                           /* [n_experts] */
+    int n_experts;
 } qk_layer;
 
 typedef struct qk_model {
@@ -38,15 +43,15 @@ typedef struct qk_model {
     const qk_backend *backend;
     qk_device *device;
     qk_dtype compute;
-    qk_tensor embed; /* [V, D], in the checkpoint's own format */
-    qk_layer *layers;
+    qk_tensor embed;         /* [V, D], in the checkpoint's own format */
+    qk_layer *layers;        /* for the forward: qk_model_layer */
     int n_layers;            /* loaded: 0 .. n_layers - 1 */
     bool stops_at_qk;        /* the last loaded layer computes q and k only */
     const float *final_norm; /* [D]; NULL when the model stops early */
     qk_names files;          /* the checkpoint's files, for the manifest */
-    uint64_t weight_bytes;   /* on the device */
+    qk_residence residence;  /* which layers stay, and bytes on the device */
     qk_arena arena;
-    struct qk_vector_list *vectors; /* device vectors that `layers` points into */
+    struct qk_model_own *own; /* what model.c alone looks at */
 } qk_model;
 
 typedef struct qk_model_options {
@@ -54,6 +59,8 @@ typedef struct qk_model_options {
     qk_device_options device;
     const qk_json *overrides;           /* or NULL */
     int last_layer;                     /* the last one that is captured; -1: the whole model */
+    int layers_in_memory;               /* at a time; 0: as many as fit */
+    uint64_t room;                      /* bytes of the device's memory to leave for other things */
     void (*change_spec)(qk_spec *spec); /* NULL, or for tests: what if a knob were wrong? */
 } qk_model_options;
 
@@ -62,5 +69,10 @@ qk_status qk_model_load(qk_model *model, const char *folder, const qk_model_opti
                         qk_error *err);
 void qk_model_free(qk_model *model);
 
-/* Bytes of weights that such a load would hold, from config.json alone. */
-uint64_t qk_model_weight_bytes(const qk_spec *spec, qk_dtype compute, int last_layer);
+/* Weights of layer l, for the forward, which asks for layers in order: waits until they are read.
+ * Fails with what went wrong there, and when a signal arrives meanwhile. Valid until done. */
+qk_status qk_model_layer(const qk_model *m, int l, const qk_layer **out, qk_error *err);
+/* The device has finished layer l and those before it. */
+void qk_model_layer_done(const qk_model *m, int l);
+/* A forward was given up, and the device has finished all that was queued. */
+void qk_model_layers_drop(const qk_model *m);

@@ -1,4 +1,6 @@
-/* Between model.c (loading) and model_bind.c (finding and checking tensors). */
+/* Between model.c (loading) and model_bind.c (finding and checking tensors).
+ *
+ * next: engine/weights.h */
 #pragma once
 
 #include "engine/families/family.h"
@@ -24,10 +26,3 @@ typedef struct qk_binding {
  * left over are errors that name it. */
 qk_status qk_bind(qk_binding *b, const qk_spec *spec, const qk_checkpoint *c, qk_arena *arena,
                   const char *folder, qk_error *err);
-
-/* Aligned data of a tensor after a look at every value: NaN and infinity are errors. *data is
- * borrowed, or equal to *copy, which the caller frees (NULL when nothing was copied). */
-qk_status qk_tensor_open(const qk_st_tensor *t, const void **data, void **copy, qk_dtype *dtype,
-                         qk_error *err);
-/* The values of a vector, rounded to `compute` and widened again. */
-qk_status qk_tensor_to_floats(const qk_st_tensor *t, qk_dtype compute, float *out, qk_error *err);

@@ -5,6 +5,7 @@
 #include <utf8proc.h>
 
 #include "engine/base/file.h"
+#include "engine/base/log.h"
 #include "engine/base/text.h"
 #include "engine/dataset.h"
 #include "engine/forward.h"
@@ -220,7 +221,57 @@ static qk_status assume_examples(const qk_plan *plan, means *m, int64_t *example
     return QK_OK;
 }
 
-qk_status qk_plan_estimate(const qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err)
+/* ---- memory ---- */
+
+/* What grows neither with the model nor with the batch: merging (256 MB), pieces of files, stacks
+ * of threads; on a GPU the kernels of cuBLASLt. */
+enum { OTHER_ROOM = 384 << 20 };
+
+/* Rows of one layer, all heads of it captured. */
+static uint64_t capture_bytes(const qk_plan *plan, double rows)
+{
+    const qk_spec *s = &plan->spec;
+    return (uint64_t)(rows * (s->H + s->K) * 4.0 * s->d);
+}
+
+uint64_t qk_plan_room(const qk_plan *plan, const qk_backend *backend)
+{
+    const qk_config *c = plan->config;
+    int64_t most = QK_MOST_BATCH_TOKENS, length = c->tokenizer.max_length;
+    if (length <= 0) length = most;
+    if (length > most) most = length; /* of one example */
+    int64_t n = c->inference.batch_size < most / length ? c->inference.batch_size : most / length;
+    double rows = qk_sampler_expected_rows(&c->capture.sampler, (int32_t)length) * (double)n;
+    return qk_forward_bytes(&plan->spec, backend, c->model.dtype, (uint64_t)(n * length)) +
+           (uint64_t)backend->depth * capture_bytes(plan, rows) + OTHER_ROOM;
+}
+
+/* The device is opened for what it has free; where it cannot be, that is unknown. A run that would
+ * be refused here may be meant for another machine: it is planned with the least. */
+static void choose_residence(qk_plan *plan, const qk_backend *backend, qk_estimate *out)
+{
+    const qk_config *c = plan->config;
+    qk_device_options options = {.compute = c->model.dtype, .threads = 1, .isa = c->inference.isa};
+    qk_residence_limits limits = {.layers = (int)c->inference.layers_in_memory,
+                                  .room = qk_plan_room(plan, backend)};
+    qk_device *device = NULL;
+    qk_error ignored;
+    if (backend->open(&options, &device, &ignored) == QK_OK) {
+        limits.free = backend->free_memory(device);
+        backend->close(device);
+    }
+    qk_model_size size;
+    qk_model_size_of(&size, &plan->spec, backend, c->model.dtype, plan->heads.last_layer,
+                     &plan->arena);
+    out->weight_bytes = qk_model_size_all(&size);
+    qk_error why;
+    if (qk_residence_choose(&out->residence, &size, &limits, &plan->arena, &why) == QK_OK) return;
+    qk_warn("not on this machine as it is now: %s", why.message);
+    limits = (qk_residence_limits){.layers = QK_PLACES};
+    qk_residence_choose(&out->residence, &size, &limits, &plan->arena, &why);
+}
+
+qk_status qk_plan_estimate(qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err)
 {
     means m = {0};
     *out = (qk_estimate){.assumed = !texts_are_there(plan)};
@@ -239,11 +290,11 @@ qk_status qk_plan_estimate(const qk_plan *plan, int64_t look, qk_estimate *out, 
     out->flops = m.flops * scale;
     qk_dtype compute = plan->config->model.dtype;
     uint64_t batch = (uint64_t)(m.longest * (double)plan->config->inference.batch_size);
-    out->weight_bytes = qk_model_weight_bytes(s, compute, plan->heads.last_layer);
     const qk_backend *backend = qk_backend_find(plan->config->inference.backend);
-    out->activation_bytes =
-        qk_forward_bytes(s, backend ? backend : &qk_backend_cpu, compute, batch);
-    double rows_per_batch = m.rows / n * (double)plan->config->inference.batch_size;
-    out->capture_bytes = (uint64_t)(rows_per_batch * (s->H + s->K) * 4.0 * s->d);
+    if (!backend) backend = &qk_backend_cpu;
+    out->activation_bytes = qk_forward_bytes(s, backend, compute, batch);
+    out->capture_bytes =
+        capture_bytes(plan, m.rows / n * (double)plan->config->inference.batch_size);
+    choose_residence(plan, backend, out);
     return QK_OK;
 }

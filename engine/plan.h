@@ -7,7 +7,11 @@
 #include "engine/families/family.h"
 #include "engine/families/presets.h"
 #include "engine/inputs.h"
+#include "engine/residence.h"
 #include "sampler/heads.h"
+
+/* A batch is closed early rather than exceed this; batch_size 1 always passes. */
+enum { QK_MOST_BATCH_TOKENS = 65536 };
 
 typedef struct qk_plan {
     const qk_config *config; /* borrowed */
@@ -47,9 +51,16 @@ typedef struct qk_estimate {
     double mean_tokens, longest_tokens;
     double rows, files, bytes; /* of the final dataset, before compression */
     double tokens, flops;
-    uint64_t weight_bytes, activation_bytes, capture_bytes; /* peak memory is their sum */
+    uint64_t weight_bytes;  /* of all layers that run */
+    qk_residence residence; /* what of them is in memory at a time, on this machine as it is now */
+    uint64_t activation_bytes, capture_bytes; /* with residence.bytes: peak memory */
 } qk_estimate;
+
+/* Bytes that weights have to leave free: activations and captured rows of the largest batch that
+ * the configuration allows, and 384 MB for everything else. Examples whose length nothing limits
+ * count as a full batch. */
+uint64_t qk_plan_room(const qk_plan *plan, const qk_backend *backend);
 
 /* Tokenizes up to `look` examples. Without a tokenizer (a preset) or a dataset, examples are
  * counted at full length instead, dataset.max_samples of them. */
-qk_status qk_plan_estimate(const qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err);
+qk_status qk_plan_estimate(qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err);

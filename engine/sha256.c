@@ -2,6 +2,8 @@
 #include "engine/sha256.h"
 
 #include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
 
 void qk_sha256(const void *bytes, size_t n, uint8_t out[32])
 {
@@ -14,25 +16,30 @@ void qk_sha256_hex(const uint8_t digest[32], char out[65])
     for (int i = 0; i < 32; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
 
-/* In pieces whose pages are given back, so that hashing a checkpoint costs no memory. */
+/* Read in pieces, so that hashing a checkpoint costs no memory, and one that is cut off meanwhile
+ * is an error. */
 static qk_status file_digest(const char *path, char hex[65], qk_error *err)
 {
-    enum { PIECE = 16 << 20 };
+    enum { PIECE = 1 << 20 };
     qk_map map;
-    QK_TRY(qk_map_open(&map, path, err));
+    QK_TRY(qk_map_open_to_read(&map, path, err));
     EVP_MD_CTX *md = EVP_MD_CTX_new();
-    uint8_t digest[32];
+    uint8_t digest[32], *piece = qk_alloc(PIECE, 1);
     bool ok = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL);
-    for (size_t at = 0; ok && at < map.size; at += PIECE) {
+    int why = 0;
+    for (size_t at = 0; ok && !why && at < map.size; at += PIECE) {
         size_t n = map.size - at < PIECE ? map.size - at : PIECE;
-        ok = EVP_DigestUpdate(md, map.data + at, n);
-        qk_map_forget(map.data + at, n);
+        why = qk_map_read(&map, map.data + at, piece, n);
+        if (!why) ok = EVP_DigestUpdate(md, piece, n);
     }
     if (!ok || !EVP_DigestFinal_ex(md, digest, NULL)) qk_fatal("SHA-256 failed");
     EVP_MD_CTX_free(md);
+    free(piece);
     qk_map_close(&map);
     qk_sha256_hex(digest, hex);
-    return QK_OK;
+    if (!why) return QK_OK;
+    return qk_fail(err, QK_ERR_IO, NULL, "%s: cannot be read: %s", path,
+                   why < 0 ? "it was cut off meanwhile" : strerror(why));
 }
 
 qk_status qk_sha256_files(const qk_names *paths, char (*hex)[65], qk_error *err)

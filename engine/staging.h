@@ -1,13 +1,15 @@
 /* The staging folder: which run it belongs to, which units are done, and who may do what in it.
  *
- *   lock                held shared by all who compute, alone by who merges, clears or pushes;
- * holds 16 random digits, new ones after each merge identity.json       what the units belong to
+ *   lock                held shared by who computes, alone by who merges, clears or pushes; it has
+ *                       16 random digits inside, new ones after each merge
+ *   identity.json       what the units belong to
+ *   dataset_commit      of a dataset of the Hub: what the first start read (engine/origin.h)
  *   arithmetic          what they are computed with (engine/arithmetic.h)
  *   unit-NNNNNN.qku     one finished unit each (engine/sink.h)
  *   unit-NNNNNN.claim   who works on one (engine/claims.h)
  *   units.json          how many units there are, once the dataset has been read to its end
  *
- * Every file gets its name when it is whole; the three small ones are made once, by whoever comes
+ * Every file gets its name when it is whole; the small ones are made once, by whoever comes
  * first, and read by the others. Locks are flock(2), which ends with the process that holds it.
  *
  * next: engine/claims.h, engine/sink.h */

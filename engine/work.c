@@ -9,9 +9,6 @@
 #include "engine/origin.h"
 #include "engine/sha256.h"
 
-/* A batch is closed early rather than exceed this; batch_size 1 always passes. */
-enum { MOST_BATCH_TOKENS = 65536 };
-
 /* ---- the model ---- */
 
 static qk_status open_model(qk_work *w, const qk_backend *backend, qk_error *err)
@@ -24,6 +21,8 @@ static qk_status open_model(qk_work *w, const qk_backend *backend, qk_error *err
                    .isa = c->inference.isa},
         .overrides = c->model.overrides,
         .last_layer = w->plan->heads.last_layer,
+        .layers_in_memory = (int)c->inference.layers_in_memory,
+        .room = qk_plan_room(w->plan, backend),
     };
     QK_TRY(qk_arithmetic_follow(w->staging, backend, &options.device, err));
     QK_TRY(qk_model_load(&w->model, w->plan->model_folder, &options, err));
@@ -54,8 +53,12 @@ static void describe_model(const qk_work *w, const qk_backend *backend)
 {
     const qk_config *c = w->plan->config;
     qk_info("%s: %d of %d layers, %s weights as %s, %s", c->model.name, w->model.n_layers,
-            w->plan->spec.layers, qk_human_bytes((double)w->model.weight_bytes),
+            w->plan->spec.layers, qk_human_bytes((double)w->model.residence.bytes),
             qk_dtype_name(c->model.dtype), backend->describe(w->model.device));
+    qk_arena arena = {0};
+    if (w->model.residence.read_again)
+        qk_info("%s", qk_residence_text(&w->model.residence, &arena));
+    qk_arena_free(&arena);
 }
 
 qk_status qk_work_load(qk_work *w, qk_error *err)
@@ -128,7 +131,7 @@ static int pack_batch(qk_work *w, int first, qk_batch *batch)
     w->starts[0] = 0;
     for (; next < w->unit->count && batch->n_seq < most; next++) {
         const qk_feed_example *e = &w->unit->examples[next];
-        if (batch->n_seq && T + e->count > MOST_BATCH_TOKENS) break;
+        if (batch->n_seq && T + e->count > QK_MOST_BATCH_TOKENS) break;
         if (T + e->count > w->ids_room) {
             w->ids_room = 2 * (T + e->count);
             w->ids = qk_realloc(w->ids, w->ids_room, sizeof *w->ids);

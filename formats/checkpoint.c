@@ -17,7 +17,7 @@ static int by_name(const void *a, const void *b)
 static qk_status add_file(qk_checkpoint *c, qk_st_list *list, const char *path, qk_error *err)
 {
     c->maps = qk_realloc(c->maps, c->files.count + 1, sizeof *c->maps);
-    QK_TRY(qk_map_open(&c->maps[c->files.count], path, err));
+    QK_TRY(qk_map_open_to_read(&c->maps[c->files.count], path, err));
     qk_names_add(&c->files, path);
     size_t i = c->files.count - 1;
     return qk_st_read_file(&c->maps[i], c->files.items[i], &c->arena, list, err);
@@ -161,4 +161,13 @@ const qk_st_tensor *qk_checkpoint_find(const qk_checkpoint *c, const char *name)
 {
     qk_st_tensor key = {.name = name};
     return c->count ? bsearch(&key, c->tensors, c->count, sizeof *c->tensors, by_name) : NULL;
+}
+
+const qk_map *qk_checkpoint_map(const qk_checkpoint *c, const qk_st_tensor *t)
+{
+    const uint8_t *at = t->data;
+    for (size_t i = 0; i < c->files.count; i++)
+        if (at >= c->maps[i].data && at - c->maps[i].data <= (ptrdiff_t)c->maps[i].size)
+            return &c->maps[i];
+    qk_fatal("tensor '%s' is of another checkpoint", t->name);
 }

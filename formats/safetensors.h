@@ -43,6 +43,8 @@ void qk_checkpoint_close(qk_checkpoint *c);
 
 /* NULL when there is none. */
 const qk_st_tensor *qk_checkpoint_find(const qk_checkpoint *c, const char *name);
+/* The mapping that a tensor lies in, for qk_map_read. */
+const qk_map *qk_checkpoint_map(const qk_checkpoint *c, const qk_st_tensor *t);
 /* Number format of a tensor that the engine computes with; false for others (I64, F8_E4M3 ...). */
 bool qk_st_float_dtype(const qk_st_tensor *t, qk_dtype *out);
 /* "[576, 1536]", in the arena. */

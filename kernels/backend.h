@@ -13,6 +13,11 @@
  * Determinism. The result of a row depends on that row and, in attention, on its own sequence:
  * never on T, on its neighbours in the batch or on the number of threads. Bits are equal.
  *
+ * Threads. A device handle belongs to one thread at a time, the one that opened it where it is a
+ * GPU. A second thread opens a handle of its own: both are the same memory, and what one has made
+ * and finished (sync) the other may use and free. How one goes on with the other's work is theirs
+ * to say.
+ *
  * Ops are void: shapes are ours, so a wrong one is a bug and aborts. Opening, allocating and
  * waiting can fail because of the outside world and return a status: a device that failed in
  * between does nothing any more, and the next sync says what happened.
@@ -129,6 +134,7 @@ typedef struct qk_backend {
     const char *name; /* "cpu", "ref", "cuda" */
     int depth;        /* layers that may be queued at once: 1 where an op is done when it returns */
     size_t chunk;     /* tokens per matrix product that make it efficient; memory grows with it */
+    size_t weight_size[3]; /* bytes of a weight in a matrix, by compute format */
 
     /* Whether this machine has such a device; NULL: always. The error says why not. */
     bool (*present)(qk_error *why);
@@ -139,6 +145,8 @@ typedef struct qk_backend {
     /* "cpu", "cpu amx", "cuda sm_90a": devices that say the same compute the same bits. Static. */
     const char *(*arithmetic)(const qk_device *dev);
 
+    /* Bytes of its memory that are free now; 0: unknown. */
+    uint64_t (*free_memory)(qk_device *dev);
     /* Memory. `what` names it in error messages. upload and download move rows * cols elements of
      * the tensor's own dtype; upload converts from `dtype`, rounding to nearest. */
     qk_status (*alloc)(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols, const char *what,

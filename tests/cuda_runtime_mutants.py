@@ -1,6 +1,6 @@
 """Seeded bugs in the host runtime of the CUDA backend: each must fail the tests on the fake GPU.
 
-A mutant is one edit of one file of kernels/cuda: a wait, an event or an attribute is dropped, an
+A mutant is one edit of one file of kernels/cuda, or of how the engine reads layers beside it: a wait, an event or an attribute is dropped, an
 order turned around. It is compiled, linked with the test that covers it, and run; a mutant that
 passes is printed and makes this script fail. The last line counts.
 
@@ -58,6 +58,10 @@ MUTANTS = [
     ("libraries.c", "absent functions are not noticed", FAIL, "if (!address) {", "if (0) {"),
     ("ops_attention.c", "window and soft cap of the build exchanged", RUN, "all[p->window > 0][p->soft_cap > 0]", "all[p->soft_cap > 0][p->window > 0]"),
     ("ops_attention.c", "a padded head in a build that is not", RUN, "is_padded ? V3_PADDED :", ""),
+    ("engine/forward.c", "a layer's weights are given back while it is queued", RUN, "qk_model_layer_done(f->m, l);", "qk_model_layer_done(f->m, l + queued);"),
+    ("engine/layers.c", "a layer is handed over before it has arrived", RUN, "return r->backend->sync(r->device, 0, err);", "return QK_OK;"),
+    ("engine/layers.c", "places are freed while they are filled", RUN, "if (r.device) b->sync(r.device, 0, &err);", ""),
+    ("engine/layers.c", "the loader's handle stays open", RUN, "    b->close(r.device);\n", ""),
 ]
 
 
@@ -67,7 +71,8 @@ def run(command, **more):
 
 def try_mutant(number, libs):
     path, what, test, old, new = MUTANTS[number]
-    source = pathlib.Path("kernels/cuda", path).read_text()
+    source = pathlib.Path(path if "/" in path else f"kernels/cuda/{path}").read_text()
+    path = pathlib.Path(path).name
     if old not in source:
         return number, "BROKEN", "the text to replace is not there"
     tree = TREE / ("runtime%d" % number)

@@ -102,18 +102,27 @@ static inline qk_status run_batches(outcome *o, const qk_model *m)
     return s;
 }
 
-static inline void small_run(outcome *o, qk_dtype compute)
+/* layers: in memory at a time; 0: as many as fit beside `room` bytes. */
+static inline void small_run_with(outcome *o, qk_dtype compute, int layers, uint64_t room)
 {
     memset(o, 0, sizeof *o);
     memset(o->arrives, UNTOUCHED, sizeof o->arrives);
     qk_model m;
     qk_model_options options = {.backend = &qk_backend_cuda,
                                 .device = {.compute = compute, .threads = 1},
-                                .last_layer = -1};
+                                .last_layer = -1,
+                                .layers_in_memory = layers,
+                                .room = room};
     o->status = qk_model_load(&m, model_folder, &options, &o->err);
     if (o->status != QK_OK) return;
     o->status = run_batches(o, &m);
     qk_model_free(&m);
+}
+
+/* All layers stay. */
+static inline void small_run(outcome *o, qk_dtype compute)
+{
+    small_run_with(o, compute, LAYERS, 0);
 }
 
 /* Whatever was handed over is right, and all of it when all went well. */

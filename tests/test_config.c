@@ -182,6 +182,7 @@ static void test_forms(void)
         {"output.hf_branch=", offsetof(qk_config, output.layout), QK_LAYOUT_PREFIX, 4},
         {"output.vector_encoding=plain", offsetof(qk_config, output.plain_vectors), 1, 1},
         {"inference.threads=2", offsetof(qk_config, inference.threads), 2, 8},
+        {"inference.layers_in_memory=2", offsetof(qk_config, inference.layers_in_memory), 2, 8},
         {"model.trust_remote_code=false", offsetof(qk_config, model.dtype), QK_F32, 4},
         {"tokenizer.padding_side=right", offsetof(qk_config, tokenizer.max_length), 512, 8},
         {"tokenizer.padding=false", offsetof(qk_config, tokenizer.max_length), 512, 8},
@@ -304,6 +305,8 @@ static void test_refusals(void)
          "'inference.isa' must be one of portable, avx2, avx512, avx512bf16, amx, not the text "
          "'sse'",
          ""},
+        {"batch_size: 1", "layers_in_memory: 1",
+         "'inference.layers_in_memory' must be 2 or more, not 1", ""},
         {"batch_size: 1", "threads: -1", "'inference.threads' must not be negative, but is -1", ""},
         {"capture_queries: true", "capture_queries: \"true\"",
          "'capture.capture_queries' must be true or false, not the text 'true'",
@@ -533,7 +536,7 @@ static void test_reference(void)
         "capture.capture_token_strings output.data_root output.readme_path output.hf_repo_id "
         "output.hf_branch output.private output.write_batch_size output.layout "
         "output.vector_encoding capture.per_head_masks inference.backend inference.threads "
-        "inference.isa dataset.revision";
+        "inference.isa inference.layers_in_memory dataset.revision";
     qk_buf table = {0};
     qk_config_reference(&table);
     const char *text = qk_buf_str(&table);

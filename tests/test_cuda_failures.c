@@ -48,21 +48,27 @@ static const char *usual_error(const char *call)
                                            : "CUDA_ERROR_UNKNOWN";
 }
 
-/* A small run in which something fails. number: which call it is; 0: not known. */
-static void run_failing(outcome *o, const char *failure, unsigned order, const outcome *right)
+/* A small run in which something fails. layers: in memory at a time. */
+static void run_failing_with(outcome *o, const char *failure, unsigned order, int layers,
+                             const outcome *right)
 {
     fake_cuda_reset();
     fake_cuda_set_order((fake_order)(order % 3), order);
     fake_cuda_set_failures(failure);
     snprintf(running, sizeof running, "%s", failure);
     alarm(60);
-    small_run(o, QK_BF16);
+    small_run_with(o, QK_BF16, layers, 0);
     alarm(0);
     snprintf(running, sizeof running, "something that came after %s", failure);
-    CHECK_MSG(*fake_cuda_failed_call(), "%s: was never reached", failure);
     check_rows(o, right, failure);
     check_clean(failure);
     CHECK_MSG(o->status == QK_OK || *o->err.hint, "%s: no hint", failure);
+}
+
+static void run_failing(outcome *o, const char *failure, unsigned order, const outcome *right)
+{
+    run_failing_with(o, failure, order, LAYERS, right);
+    CHECK_MSG(*fake_cuda_failed_call(), "%s: was never reached", failure);
 }
 
 static void test_every_failing_call(void)
@@ -84,6 +90,29 @@ static void test_every_failing_call(void)
                       "call %d, %s: the message is: %s", k, call, message);
     }
     printf("%d calls, each failed once%s\n", n, full ? "" : " (every 23rd)");
+}
+
+/* The same while a second thread reads layers. What fails there after the last batch, when it is a
+ * layer ahead, is nobody's loss. */
+static void test_failing_calls_of_two_threads(void)
+{
+    static outcome o;
+    const outcome *right = right_outcome();
+    fake_cuda_reset();
+    small_run_with(&o, QK_BF16, 2, 0);
+    int n = (int)fake_cuda_calls("*"), noticed = 0, tried = 0;
+    for (int k = 1; k <= n; k += full ? 5 : 37, tried++) {
+        char failure[40];
+        snprintf(failure, sizeof failure, "*:%d:0", k);
+        run_failing_with(&o, failure, (unsigned)k, 2, right);
+        const char *call = fake_cuda_failed_call(), *message = o.err.message;
+        if (o.status == QK_OK) continue; /* or it was not reached: threads differ */
+        noticed++;
+        CHECK_MSG(names_call(message, call) && strstr(message, usual_error(call)),
+                  "call %d, %s: the message is: %s", k, call, message);
+    }
+    CHECK_MSG(noticed > tried / 2, "%d of %d failures noticed", noticed, tried);
+    printf("%d calls with two threads, each failed once (%d of them)\n", n, tried);
 }
 
 /* Work that goes wrong is noticed by some later call, before its rows are handed over. */
@@ -140,6 +169,29 @@ static void test_short_memory(void)
         run_failing(&o, failure, (unsigned)k, right);
         check_shortage(&o, failure);
     }
+}
+
+/* Where weights would not fit beside the rest, fewer layers are in memory, and the rows are right.
+ */
+static void test_as_many_layers_as_fit(void)
+{
+    static outcome o;
+    const outcome *right = right_outcome();
+    size_t peak = fake_cuda_memory_peak(),
+           weights = 300000; /* more than two layers, less than all */
+    fake_cuda_reset();
+    fake_cuda_set_memory(peak);
+    small_run_with(&o, QK_BF16, 0, peak - peak / 16 - weights);
+    CHECK_MSG(o.status == QK_OK, "%s", o.err.message);
+    CHECK_MSG(fake_cuda_memory_peak() < peak - 50000, "%zu of %zu", fake_cuda_memory_peak(), peak);
+    check_rows(&o, right, "as many layers as fit");
+    check_clean("as many layers as fit");
+    small_run_with(&o, QK_BF16, 0, 0);
+    CHECK_INT(o.status, QK_OK);
+    fake_cuda_set_memory(200000);
+    small_run_with(&o, QK_BF16, 0, 5000);
+    CHECK(o.status == QK_ERR_CONFIG && strstr(o.err.message, "two layers of the model do not fit"));
+    check_clean("two layers do not fit");
 }
 
 /* A model that is loaded and given up at once: weights are still on their way. */
@@ -265,8 +317,10 @@ int main(int argc, char **argv)
     signal(SIGABRT, say_and_end);
     signal(SIGSEGV, say_and_end);
     RUN(test_every_failing_call);
+    RUN(test_failing_calls_of_two_threads);
     RUN(test_failing_work);
     RUN(test_short_memory);
+    RUN(test_as_many_layers_as_fit);
     RUN(test_load_alone);
     RUN(test_wrong_gpus);
     RUN(test_generations);

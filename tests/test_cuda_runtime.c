@@ -15,7 +15,7 @@
 
 static bool full, quick;
 
-/* ---- goldens, in all orders: the same bits ---- */
+/* ---- goldens, in all orders, with all layers in memory and with two: the same bits ---- */
 
 typedef struct schedule {
     fake_order order;
@@ -64,7 +64,8 @@ static void check_golden(const char *folder, qk_dtype compute, int first, int n_
         fake_cuda_set_order(s->order, s->seed);
         qk_model_options options = {.backend = &qk_backend_cuda,
                                     .device = {.compute = compute, .threads = 1},
-                                    .last_layer = -1};
+                                    .last_layer = -1,
+                                    .layers_in_memory = (first + i) % 2 ? 2 : 0};
         qk_verification v;
         qk_status status = qk_verify(&v, model, golden, &options, &test_error);
         CHECK_MSG(status == QK_OK, "%s: %s", folder, test_error.message);
@@ -351,6 +352,44 @@ static void test_products(void)
     test_products_of(QK_F32);
 }
 
+/* ---- layers that take turns in memory ---- */
+
+/* A second thread uploads on a stream of its own: nothing but what waits for it orders the two. */
+static void test_layers_in_turn(void)
+{
+    static outcome o;
+    const outcome *right = right_outcome();
+    size_t peak = fake_cuda_memory_peak();
+    for (unsigned i = 0; i < (quick ? 6 : 18); i++) {
+        fake_cuda_reset();
+        fake_cuda_set_order((fake_order)(i % 3), i);
+        small_run_with(&o, QK_BF16, 2, 0);
+        CHECK_MSG(o.status == QK_OK, "%s", o.err.message);
+        check_rows(&o, right, "two layers in memory");
+        check_clean("two layers in memory");
+        CHECK(fake_cuda_memory_peak() < peak);
+    }
+}
+
+/* Given up while layers are on their way, sooner or later: nothing is freed that is still filled.
+ */
+static void test_layers_given_up(void)
+{
+    const qk_model_options o = {.backend = &qk_backend_cuda,
+                                .device = {.compute = QK_BF16, .threads = 1},
+                                .last_layer = -1,
+                                .layers_in_memory = 2};
+    for (unsigned i = 0; i < 40; i++) {
+        qk_model m;
+        fake_cuda_reset();
+        fake_cuda_set_order(FAKE_LATEST, 1);
+        CHECK(qk_model_load(&m, model_folder, &o, &test_error) == QK_OK);
+        usleep(50 * i);
+        qk_model_free(&m);
+        check_clean("given up");
+    }
+}
+
 /* ---- kept cubins ---- */
 
 static void each_file(const char *folder, void (*act)(const char *path))
@@ -410,6 +449,8 @@ int main(int argc, char **argv)
     RUN(test_what_waits_for_what);
     RUN(test_builds_of_attention);
     RUN(test_products);
+    RUN(test_layers_in_turn);
+    RUN(test_layers_given_up);
     RUN(test_kept_cubins);
     RUN(test_carried_golden);
     RUN(test_goldens);

@@ -199,6 +199,64 @@ static void test_rows_do_not_see_each_other(void)
     }
 }
 
+/* ---- packed weights ---- */
+
+/* W [N, K] of numbers that every format has exactly, in format `dtype`. */
+static void *whole_numbers(size_t n, qk_dtype dtype)
+{
+    float *v = qk_alloc(n, sizeof *v);
+    uint16_t *half = qk_alloc(n, sizeof *half);
+    for (size_t i = 0; i < n; i++) {
+        v[i] = (float)((int)(i * 37 % 251) - 125);
+        half[i] = dtype == QK_BF16 ? qk_f32_to_bf16(v[i]) : qk_f32_to_f16(v[i]);
+    }
+    free(dtype == QK_F32 ? (void *)half : (void *)v);
+    return dtype == QK_F32 ? (void *)v : (void *)half;
+}
+
+/* 1 W^T, W loaded in slices of odd sizes, twice over what was there before. */
+static void check_packing(qk_device *dev, qk_dtype compute, qk_dtype from, size_t N, size_t K)
+{
+    void *w = whole_numbers(N * K, from);
+    float *one = qk_zalloc(K * K, sizeof *one);
+    for (size_t k = 0; k < K; k++) one[k * K + k] = 1;
+    qk_matrix *m;
+    QK_ASSERT(cpu->matrix_new(dev, N, K, "test", &m, &test_error) == QK_OK);
+    for (size_t step = 5; step < 50; step += 37)
+        for (size_t at = 0; at < N; at += step)
+            cpu->matrix_load(dev, m, at, N - at < step ? N - at : step,
+                             (char *)w + at * K * qk_dtype_size(from), from);
+    qk_tensor x = tensor(cpu, dev, compute == QK_BF16 ? QK_BF16 : QK_F32, K, K, one);
+    qk_tensor y = tensor(cpu, dev, QK_F32, K, N, NULL);
+    cpu->matmul(dev, y, x, m, NULL, false);
+    float *got = values_of(cpu, dev, y);
+    size_t wrong = 0;
+    for (size_t i = 0; i < N * K; i++)
+        wrong += got[i % K * N + i / K] != (float)((int)(i * 37 % 251) - 125);
+    CHECK_MSG(!wrong, "%s from %s, %zu x %zu: %zu wrong", qk_dtype_name(compute),
+              qk_dtype_name(from), N, K, wrong);
+    cpu->matrix_free(dev, m);
+    cpu->free(dev, &x);
+    cpu->free(dev, &y);
+    free(got);
+    free(one);
+    free(w);
+}
+
+static void test_packing(void)
+{
+    static const size_t shapes[][2] = {{1, 1}, {33, 7}, {70, 517}, {16, 1030}};
+    static const qk_dtype formats[] = {QK_F32, QK_F16, QK_BF16};
+    for (size_t i = 0; isas[i]; i++)
+        for (int c = 0; c < 3; c++) {
+            qk_device *dev = open_device(cpu, formats[c], isas[i], 2);
+            for (int f = 0; dev && f < 3; f++)
+                for (int s = 0; s < 4; s++)
+                    check_packing(dev, formats[c], formats[f], shapes[s][0], shapes[s][1]);
+            cpu->close(dev);
+        }
+}
+
 /* ---- attention ---- */
 
 typedef struct attention_shape {
@@ -579,6 +637,7 @@ int main(void)
     ref = qk_backend_find("ref");
     RUN(test_matmul);
     RUN(test_rows_do_not_see_each_other);
+    RUN(test_packing);
     RUN(test_attention);
     RUN(test_attention_is_blind_to_the_batch);
     RUN(test_row_ops);

@@ -132,37 +132,78 @@ void qk_names_free(qk_names *names)
     *names = (qk_names){0};
 }
 
-static qk_status open_regular(const char *path, int *fd, size_t *size, qk_error *err)
+static qk_status open_regular(const char *path, int *fd, struct stat *st, qk_error *err)
 {
     *fd = open(path, O_RDONLY | O_CLOEXEC);
     if (*fd < 0) return qk_fail_errno(err, "cannot open", path);
-    struct stat st;
-    if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode)) {
-        *size = (size_t)st.st_size;
-        return QK_OK;
-    }
+    if (fstat(*fd, st) == 0 && S_ISREG(st->st_mode)) return QK_OK;
     close(*fd);
     return qk_fail(err, QK_ERR_IO, "give the path of a file", "%s: not a regular file", path);
 }
 
-qk_status qk_map_open(qk_map *map, const char *path, qk_error *err)
+static int64_t written(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+qk_status qk_map_open_to_read(qk_map *map, const char *path, qk_error *err)
 {
     *map = (qk_map){0};
     int fd;
-    size_t size = 0;
-    QK_TRY(open_regular(path, &fd, &size, err));
+    struct stat st;
+    QK_TRY(open_regular(path, &fd, &st, err));
+    size_t size = (size_t)st.st_size;
     void *p = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
-    close(fd);
-    if (p == MAP_FAILED) return qk_fail_errno(err, "cannot map", path);
-    map->data = p;
-    map->size = size;
+    if (p == MAP_FAILED) {
+        qk_fail_errno(err, "cannot map", path);
+        close(fd);
+        return err->status;
+    }
+    *map = (qk_map){p, size, fd + 1, written(&st)};
     return QK_OK;
+}
+
+static void close_file(qk_map *map)
+{
+    if (map->file) close(map->file - 1);
+    map->file = 0;
+}
+
+qk_status qk_map_open(qk_map *map, const char *path, qk_error *err)
+{
+    qk_status s = qk_map_open_to_read(map, path, err);
+    close_file(map);
+    return s;
 }
 
 void qk_map_close(qk_map *map)
 {
     if (map->data) munmap((void *)map->data, map->size);
+    close_file(map);
     *map = (qk_map){0};
+}
+
+int qk_map_read(const qk_map *map, const void *data, void *out, size_t bytes)
+{
+    size_t first = (size_t)((const uint8_t *)data - map->data);
+    QK_ASSERT(first <= map->size && bytes <= map->size - first);
+    for (size_t at = 0; at < bytes;) {
+        ssize_t n = pread(map->file - 1, (char *)out + at, bytes - at, (off_t)(first + at));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return n < 0 ? errno : -1;
+        at += (size_t)n;
+    }
+    return 0;
+}
+
+qk_status qk_map_check(const qk_map *map, const char *path, qk_error *err)
+{
+    struct stat st;
+    if (fstat(map->file - 1, &st) != 0) return qk_fail_errno(err, "cannot look at", path);
+    if ((size_t)st.st_size == map->size && written(&st) == map->changed) return QK_OK;
+    return qk_fail(err, QK_ERR_DATA, "begin again with files that nobody writes to",
+                   "%s: was changed while it was in use (%zu bytes then, %lld now)", path,
+                   map->size, (long long)st.st_size);
 }
 
 void qk_map_forget(const void *data, size_t bytes)

@@ -45,6 +45,9 @@ static void print_json(const qk_plan *p, const qk_estimate *e)
     qk_json_add_num(&o, "bytes", e->bytes);
     qk_json_add_num(&o, "flops", e->flops);
     qk_json_add_int(&o, "weight_bytes", (int64_t)e->weight_bytes);
+    qk_json_add_int(&o, "weight_bytes_in_memory", (int64_t)e->residence.bytes);
+    qk_json_add_int(&o, "weight_bytes_read_per_batch", (int64_t)e->residence.read_again);
+    qk_json_add_int(&o, "layers_in_memory", e->residence.in_memory);
     qk_json_add_int(&o, "activation_bytes", (int64_t)e->activation_bytes);
     qk_json_add_int(&o, "capture_bytes", (int64_t)e->capture_bytes);
     qk_json_end(&o, '}');
@@ -74,7 +77,7 @@ static void print_dataset(const qk_estimate *e)
     }
 }
 
-static void print_table(const qk_plan *p, const qk_estimate *e)
+static void print_table(qk_plan *p, const qk_estimate *e)
 {
     const qk_config *c = p->config;
     printf("model      %s (%s), %s\n", c->model.name, p->spec.family->model_type,
@@ -94,9 +97,12 @@ static void print_table(const qk_plan *p, const qk_estimate *e)
     printf("to         %s, split %s\n", p->split_folder, p->split);
     printf("computes   %sFLOP%s\n", qk_human_count(e->flops), each);
     printf("memory     %s: weights %s, activations %s, captured rows %s\n",
-           qk_human_bytes((double)(e->weight_bytes + e->activation_bytes + e->capture_bytes)),
-           qk_human_bytes((double)e->weight_bytes), qk_human_bytes((double)e->activation_bytes),
+           qk_human_bytes((double)(e->residence.bytes + e->activation_bytes + e->capture_bytes)),
+           qk_human_bytes((double)e->residence.bytes), qk_human_bytes((double)e->activation_bytes),
            qk_human_bytes((double)e->capture_bytes));
+    if (e->residence.read_again)
+        printf("weights    %s, %s\n", qk_human_bytes((double)e->weight_bytes),
+               qk_residence_text(&e->residence, &p->arena));
 }
 
 /* The model itself, or what the program knows of it by heart when it cannot be had. */
@@ -112,7 +118,7 @@ static qk_status make_plan(qk_plan *plan, qk_inputs *inputs, const qk_config *co
     return qk_plan_from_preset(plan, config, preset, err);
 }
 
-static qk_status print(const qk_args *args, const qk_plan *plan, int64_t look, qk_error *err)
+static qk_status print(const qk_args *args, qk_plan *plan, int64_t look, qk_error *err)
 {
     qk_estimate estimate;
     QK_TRY(qk_plan_estimate(plan, look, &estimate, err));

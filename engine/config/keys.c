@@ -105,6 +105,10 @@ const qk_config_key qk_config_keys[] = {
            "model.dtype as it is"),
     CHOICE("inference", "backend", qk_config_backends, DRAFT(backend), "auto",
            "what computes; auto is the fastest that works here, ref a slow double-precision check"),
+    INT("inference", "layers_in_memory", inference.layers_in_memory, NULL, 2, INT32_MAX, 0,
+        "layers whose weights are in memory at a time, 2 or more; the others are read again for "
+        "each batch. null is all of them where they fit, else as many as fit. Never changes the "
+        "result"),
     INT("inference", "threads", inference.threads, NULL, 0, 4096, 0,
         "CPU threads; 0 or null is all of them"),
     CHOICE("inference", "isa", qk_config_isas, DRAFT(isa), NULL,

@@ -142,6 +142,9 @@ static qk_status read_int(const qk_config_reader *r, const qk_config_key *key, c
         return qk_config_fail(r, key, v, NULL, "is out of range: %.40s is more than %lld", v->text,
                               (long long)key->most);
     QK_TRY(refuse_odd_base(r, key, v));
+    if (v->integer < key->least && key->least > 1)
+        return qk_config_fail(r, key, v, NULL, "must be %lld or more, not %s",
+                              (long long)key->least, v->text);
     if (v->integer < key->least)
         return qk_config_fail(r, key, v, NULL,
                               key->least > 0 ? "must be positive, not %s"

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/room.h"
 #include "kernels/cpu/cpu.h"
 
 static qk_status cpu_open(const qk_device_options *options, qk_device **out, qk_error *err)
@@ -47,6 +48,12 @@ static const char *cpu_describe(const qk_device *dev)
 static const char *cpu_arithmetic(const qk_device *dev)
 {
     return dev->compute == QK_BF16 && !strcmp(dev->isa->name, "amx") ? "cpu amx" : "cpu";
+}
+
+static uint64_t cpu_free_memory(qk_device *dev)
+{
+    (void)dev;
+    return qk_room_of_memory("");
 }
 
 static qk_status cpu_alloc(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols,
@@ -113,10 +120,12 @@ const qk_backend qk_backend_cpu = {
     .name = "cpu",
     .depth = 1,
     .chunk = 512,
+    .weight_size = {[QK_F32] = 4, [QK_F16] = 2, [QK_BF16] = 2},
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,
     .arithmetic = cpu_arithmetic,
+    .free_memory = cpu_free_memory,
     .alloc = cpu_alloc,
     .free = cpu_free,
     .upload = cpu_upload,

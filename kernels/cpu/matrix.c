@@ -31,29 +31,132 @@ qk_status cpu_matrix_new(qk_device *dev, size_t out, size_t in, const char *what
     return QK_OK;
 }
 
-/* Puts w[o, k] at its place in its panel. */
-static void place(const qk_matrix *m, qk_dtype compute, size_t o, size_t k, float value)
+/* ---- packing ----
+ *
+ * A block of rows is brought to the compute format, then its units (a float32, a float16, a pair of
+ * bfloat16) go to the panel: a transposition, of few rows at a time because rows of a weight are
+ * often 4096 bytes apart or a multiple, which a cache can hold only a few of. */
+
+enum { ROWS = 8, DEPTH = 512, ROW_BYTES = DEPTH * 4 + 64 };
+
+static void widen(float *to, const void *src, size_t first, size_t n, qk_dtype dtype)
 {
-    char *panel = (char *)m->panels + o / m->panel_cols * m->panel_bytes;
-    size_t col = o % m->panel_cols;
-    switch (compute) {
-    case QK_F32: ((float *)panel)[k * m->panel_cols + col] = value; break;
-    case QK_F16: ((uint16_t *)panel)[k * m->panel_cols + col] = qk_f32_to_f16(value); break;
-    case QK_BF16:
-        ((uint16_t *)panel)[(k / 2 * m->panel_cols + col) * 2 + k % 2] = qk_f32_to_bf16(value);
-        break;
+    const uint16_t *half = (const uint16_t *)src + first;
+    if (dtype == QK_F32) memcpy(to, (const float *)src + first, n * sizeof *to);
+    if (dtype == QK_BF16) {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) to[i] = qk_bf16_to_f32(half[i]);
     }
+    if (dtype == QK_F16)
+        for (size_t i = 0; i < n; i++) to[i] = qk_f16_to_f32(half[i]);
+}
+
+/* n elements from src[first] on, rounded to nearest. */
+static void convert(void *to, qk_dtype dtype, const void *src, size_t first, size_t n,
+                    qk_dtype src_dtype)
+{
+    float wide[DEPTH];
+    uint16_t *half = to;
+    size_t size = qk_dtype_size(dtype);
+    if (src_dtype == dtype) {
+        memcpy(to, (const char *)src + first * size, n * size);
+        return;
+    }
+    widen(dtype == QK_F32 ? to : wide, src, first, n, src_dtype);
+    if (dtype == QK_BF16) {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) half[i] = qk_f32_to_bf16(wide[i]);
+    }
+    if (dtype == QK_F16)
+        for (size_t i = 0; i < n; i++) half[i] = qk_f32_to_f16(wide[i]);
+}
+
+/* to[u, r] = block[r, u] for units of one size; rows of `to` are `stride` units apart. */
+#define TRANSPOSE(name, unit)                                                                      \
+    static void name(unit *to, size_t stride, const char *block, size_t rows, size_t units)        \
+    {                                                                                              \
+        for (size_t u = 0; u < units; u++)                                                         \
+            for (size_t r = 0; r < rows; r++)                                                      \
+                memcpy(&to[u * stride + r], block + r * ROW_BYTES + u * sizeof(unit),              \
+                       sizeof(unit));                                                              \
+    }
+TRANSPOSE(transpose_16, uint16_t)
+TRANSPOSE(transpose_32, uint32_t)
+
+typedef uint32_t four __attribute__((vector_size(16)));
+
+/* The same for 4 rows and 4 units: pairs of rows are interleaved, then pairs of pairs. */
+static inline void transpose_4x4(uint32_t *to, size_t stride, const char *block)
+{
+    four a, b, c, d;
+    memcpy(&a, block, sizeof a);
+    memcpy(&b, block + ROW_BYTES, sizeof b);
+    memcpy(&c, block + 2 * ROW_BYTES, sizeof c);
+    memcpy(&d, block + 3 * ROW_BYTES, sizeof d);
+    const four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), /* a0 b0 a1 b1 */
+        ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7),
+               cd = __builtin_shufflevector(c, d, 0, 4, 1, 5),
+               cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    const four out[4] = {__builtin_shufflevector(ab, cd, 0, 1, 4, 5),
+                         __builtin_shufflevector(ab, cd, 2, 3, 6, 7),
+                         __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
+                         __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
+    for (size_t u = 0; u < 4; u++) memcpy(to + u * stride, &out[u], sizeof out[u]);
+}
+
+/* ROWS rows; what is left of the units behind a multiple of 4 goes one by one. */
+static void transpose_rows(uint32_t *to, size_t stride, const char *block, size_t units)
+{
+    size_t whole = units / 4 * 4;
+    for (size_t u = 0; u < whole; u += 4)
+        for (size_t r = 0; r < ROWS; r += 4)
+            transpose_4x4(to + u * stride + r, stride, block + r * ROW_BYTES + u * sizeof *to);
+    transpose_32(to + whole * stride, stride, block + whole * sizeof *to, ROWS, units - whole);
+}
+
+typedef struct packing {
+    const qk_matrix *m;
+    qk_dtype compute, src_dtype;
+    const void *src; /* [rows, in] */
+    size_t first_out;
+} packing;
+
+/* Columns k .. k + n - 1 of rows r .. r + rows - 1 of src, which go to one panel. */
+static void pack_block(const packing *p, size_t r, size_t rows, size_t k, size_t n)
+{
+    _Alignas(64) char block[ROWS * ROW_BYTES];
+    size_t cols = p->m->panel_cols, o = p->first_out + r, per_unit = p->compute == QK_BF16 ? 2 : 1;
+    size_t units = (n + per_unit - 1) / per_unit, size = qk_dtype_size(p->compute);
+    for (size_t i = 0; i < rows; i++) {
+        convert(block + i * ROW_BYTES, p->compute, p->src, (r + i) * p->m->in + k, n, p->src_dtype);
+        memset(block + i * ROW_BYTES + n * size, 0, size); /* the other half of an odd pair */
+    }
+    char *panel = (char *)p->m->panels + o / cols * p->m->panel_bytes;
+    void *to = panel + (k / per_unit * cols + o % cols) * per_unit * size;
+    if (p->compute == QK_F16)
+        transpose_16(to, cols, block, rows, units);
+    else if (rows == ROWS)
+        transpose_rows(to, cols, block, units);
+    else
+        transpose_32(to, cols, block, rows, units);
 }
 
 void cpu_matrix_load(qk_device *dev, qk_matrix *m, size_t first_out, size_t rows, const void *src,
                      qk_dtype src_dtype)
 {
     QK_ASSERT(first_out <= m->out && rows <= m->out - first_out);
-    qk_dtype compute = dev->compute;
+    packing p = {m, dev->compute, src_dtype, src, first_out};
+    size_t cols = m->panel_cols, last = (first_out + rows + cols - 1) / cols;
 #pragma omp parallel for schedule(static) num_threads(dev->threads)
-    for (size_t r = 0; r < rows; r++)
-        for (size_t k = 0; k < m->in; k++)
-            place(m, compute, first_out + r, k, cpu_element(src, r * m->in + k, src_dtype));
+    for (size_t panel = first_out / cols; panel < last; panel++) {
+        size_t begin = panel * cols > first_out ? panel * cols : first_out,
+               end = (panel + 1) * cols;
+        if (end > first_out + rows) end = first_out + rows;
+        for (size_t k = 0; k < m->in; k += DEPTH)
+            for (size_t o = begin; o < end; o += ROWS)
+                pack_block(&p, o - first_out, end - o < ROWS ? end - o : ROWS, k,
+                           m->in - k < DEPTH ? m->in - k : DEPTH);
+    }
 }
 
 void cpu_matrix_free(qk_device *dev, qk_matrix *m)

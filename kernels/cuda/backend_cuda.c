@@ -212,15 +212,24 @@ static const char *cuda_arithmetic(const qk_device *dev)
     return dev->own->arithmetic;
 }
 
+static uint64_t cuda_free_memory(qk_device *dev)
+{
+    size_t left = 0, total = 0;
+    CUDA_CALL(dev->own, "looking for free memory", cuMemGetInfo, &left, &total);
+    return left;
+}
+
 const qk_backend qk_backend_cuda = {
     .name = "cuda",
     .depth = 2,
     .chunk = 4096,
+    .weight_size = {[QK_F32] = 4, [QK_F16] = 4, [QK_BF16] = 2},
     .present = cuda_present,
     .open = cuda_open,
     .close = cuda_close,
     .describe = cuda_describe,
     .arithmetic = cuda_arithmetic,
+    .free_memory = cuda_free_memory,
     .alloc = cuda_alloc,
     .free = cuda_free,
     .upload = cuda_upload,

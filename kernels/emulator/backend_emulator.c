@@ -289,14 +289,22 @@ static void matmul(qk_device *dev, qk_tensor y, qk_tensor x, const qk_matrix *w,
         }
 }
 
+static uint64_t free_memory(qk_device *dev)
+{
+    (void)dev;
+    return 0;
+}
+
 const qk_backend qk_backend_emulator = {
     .name = "emulator",
     .depth = 2,
     .chunk = 512,
+    .weight_size = {[QK_F32] = 4, [QK_F16] = 4, [QK_BF16] = 4},
     .open = open_device,
     .close = close_device,
     .describe = describe,
     .arithmetic = arithmetic,
+    .free_memory = free_memory,
     .alloc = alloc,
     .free = free_tensor,
     .upload = upload,

@@ -9,6 +9,8 @@
  * next: kernels/ref/ref_attention.c, kernels/cpu/backend_cpu.c */
 #include "kernels/ref/ref.h"
 
+#include "engine/base/room.h"
+
 /* ---- device and memory ---- */
 
 static qk_status ref_open(const qk_device_options *options, qk_device **out, qk_error *err)
@@ -35,6 +37,12 @@ static const char *ref_arithmetic(const qk_device *dev)
 {
     (void)dev;
     return "ref";
+}
+
+static uint64_t ref_free_memory(qk_device *dev)
+{
+    (void)dev;
+    return qk_room_of_memory("");
 }
 
 static qk_status ref_alloc(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols,
@@ -199,10 +207,12 @@ const qk_backend qk_backend_ref = {
     .name = "ref",
     .depth = 1,
     .chunk = 512,
+    .weight_size = {[QK_F32] = 4, [QK_F16] = 4, [QK_BF16] = 4},
     .open = ref_open,
     .close = ref_close,
     .describe = ref_describe,
     .arithmetic = ref_arithmetic,
+    .free_memory = ref_free_memory,
     .alloc = ref_alloc,
     .free = ref_free,
     .upload = ref_upload,

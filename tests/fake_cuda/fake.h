@@ -1,4 +1,4 @@
-/* What the files of the fake GPU share. One lock guards everything: fake_begin takes it, fake_end
+/* What the files of the fake GPU share. One lock guards everything: fake_enter takes it, fake_end
  * gives it back, and in between a call may run any queued work.
  *
  * next: tests/fake_cuda/state.c, objects.c, queue.c, races.c, memory.c, context.c, module.c,
@@ -29,7 +29,9 @@ extern fake_settings fake_options;
 /* The error that every later call returns: a kernel went wrong. */
 extern CUresult fake_sticky;
 
-/* Begins an exported call: locks, counts, notes its arguments. Returns 0, or the error that
+/* Takes the lock: before the arguments of fake_begin are worked out, which may name objects. */
+void fake_enter(void);
+/* Begins an exported call: counts, notes its arguments. Returns 0, or the error that
  * somebody wants it to return (then the call ends at once; calls that destroy do their work
  * first, and fake_end returns it). */
 int fake_begin(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -164,6 +166,7 @@ int fake_shared_limit(void); /* most dynamic shared memory of a block, bytes */
 #define FAKE_RESULT(r) return (CUresult)fake_end(r)
 #define FAKE_BEGIN(...)                                                                            \
     do {                                                                                           \
+        fake_enter();                                                                              \
         int injected_ = fake_begin(__func__, __VA_ARGS__);                                         \
         if (injected_) FAKE_RESULT(injected_);                                                     \
     } while (0)

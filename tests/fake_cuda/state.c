@@ -100,7 +100,7 @@ static void configure(void)
     set_log(getenv("FAKE_CUDA_LOG"));
 }
 
-static void enter(void)
+void fake_enter(void)
 {
     pthread_mutex_lock(&lock);
     if (!ready) configure();
@@ -158,7 +158,6 @@ bool fake_destroys(const char *name, int wrong)
 
 int fake_begin(const char *name, const char *format, ...)
 {
-    enter();
     va_list args;
     va_start(args, format);
     vsnprintf(arguments, sizeof arguments, format, args);
@@ -177,7 +176,7 @@ int fake_begin(const char *name, const char *format, ...)
 
 void fake_begin_sure(const char *name)
 {
-    enter();
+    fake_enter();
     call = name;
     after = 0;
     arguments[0] = 0;
@@ -286,7 +285,7 @@ const char *fake_cuda_leaks(void)
 {
     static char text[640];
     char alive[300];
-    enter();
+    fake_enter();
     fake_objects_count(0, FAKE_KINDS, alive, sizeof alive);
     snprintf(text, sizeof text, "%s%s%s", leaked, *leaked && *alive ? ", " : "", alive);
     leave();
@@ -295,7 +294,7 @@ const char *fake_cuda_leaks(void)
 
 void fake_cuda_reset(void)
 {
-    enter();
+    fake_enter();
     fake_objects_reset();
     fake_memory_reset();
     fake_context_reset();
@@ -310,7 +309,7 @@ void fake_cuda_reset(void)
 #define SETTING(declaration, action)                                                               \
     declaration                                                                                    \
     {                                                                                              \
-        enter();                                                                                   \
+        fake_enter();                                                                              \
         action;                                                                                    \
         leave();                                                                                   \
     }
@@ -327,7 +326,7 @@ SETTING(void fake_cuda_set_log(const char *path), set_log(path))
 const char *fake_cuda_fault(void)
 {
     static char last[sizeof first_fault];
-    enter();
+    fake_enter();
     memcpy(last, first_fault, sizeof last);
     first_fault[0] = 0;
     leave();
@@ -341,7 +340,7 @@ const char *fake_cuda_failed_call(void)
 
 static uint64_t read_number(const uint64_t *number)
 {
-    enter();
+    fake_enter();
     uint64_t n = *number;
     leave();
     return n;
@@ -360,9 +359,12 @@ uint64_t fake_cuda_hazard_count(void)
 uint64_t fake_cuda_calls(const char *name)
 {
     if (!strcmp(name, "*")) return read_number(&all_calls);
+    fake_enter();
+    uint64_t n = 0;
     for (int i = 0; i < MOST_NAMES && counts[i].name; i++)
-        if (!strcmp(counts[i].name, name)) return read_number(&counts[i].n);
-    return 0;
+        if (!strcmp(counts[i].name, name)) n = counts[i].n;
+    leave();
+    return n;
 }
 
 /* Whoever ends without having given everything back hears of it. */

@@ -1,0 +1,240 @@
+/* See weights.h. */
+#include "engine/weights.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PIECE = 16 << 20, BLOCK = 1 << 20 }; /* of a file; of a piece: what one thread reads */
+
+void qk_weight_reader_free(qk_weight_reader *r)
+{
+    free(r->piece);
+    r->piece = NULL;
+    r->room = 0;
+}
+
+/* ---- pieces ---- */
+
+/* Values whose exponent is all ones: infinities and NaNs. */
+static size_t count_bad(const void *data, size_t n, qk_dtype dtype)
+{
+    size_t bad = 0;
+    if (dtype == QK_F32) {
+        const uint32_t *v = data;
+        for (size_t i = 0; i < n; i++) bad += (v[i] & 0x7F800000) == 0x7F800000;
+    } else {
+        const uint16_t *v = data;
+        uint16_t mask = dtype == QK_BF16 ? 0x7F80 : 0x7C00;
+        for (size_t i = 0; i < n; i++) bad += (v[i] & mask) == mask;
+    }
+    return bad;
+}
+
+static qk_status unreadable(const qk_st_tensor *t, int why, qk_error *err)
+{
+    if (why < 0)
+        return qk_fail(err, QK_ERR_DATA, "the file was cut off: download it again",
+                       "%s: ends within tensor '%s'", t->file, t->name);
+    return qk_fail(err, QK_ERR_IO, "the disk or the network behind it fails: see dmesg",
+                   "%s: cannot read tensor '%s': %s", t->file, t->name, strerror(why));
+}
+
+/* Reads `bytes` of t from byte `at` on into r->piece, and counts what is no number. */
+static qk_status read_piece(qk_weight_reader *r, const qk_st_tensor *t, size_t at, size_t bytes,
+                            qk_dtype dtype, size_t *bad, qk_error *err)
+{
+    const qk_map *map = qk_checkpoint_map(r->checkpoint, t);
+    const char *from = (const char *)t->data + at;
+    size_t size = qk_dtype_size(dtype), found = 0;
+    int why = 0, threads = r->threads ? r->threads : omp_get_max_threads();
+#pragma omp parallel for num_threads(threads) reduction(+ : found) schedule(static)
+    for (size_t b = 0; b < bytes; b += BLOCK) {
+        size_t n = bytes - b < BLOCK ? bytes - b : BLOCK;
+        char *to = (char *)r->piece + b;
+        int result = qk_map_read(map, from + b, to, n);
+        if (!result) {
+            found += count_bad(to, n / size, dtype);
+            continue;
+        }
+#pragma omp atomic write
+        why = result;
+    }
+    *bad += found;
+    return why ? unreadable(t, why, err) : QK_OK;
+}
+
+/* Gets the next rows: called for every piece of a tensor, from the first row to the last. */
+typedef void (*take_rows)(void *context, size_t first, size_t n, const void *rows, qk_dtype dtype);
+
+static qk_status reserve(qk_weight_reader *r, size_t bytes, qk_error *err)
+{
+    if (bytes <= r->room) return QK_OK;
+    qk_weight_reader_free(r);
+    QK_TRY(qk_try_alloc(&r->piece, bytes, 1, "a piece of the checkpoint", err));
+    r->room = bytes;
+    return QK_OK;
+}
+
+/* A vector is one row. */
+static qk_status each_piece(qk_weight_reader *r, const qk_st_tensor *t, take_rows take,
+                            void *context, qk_error *err)
+{
+    qk_dtype dtype;
+    QK_ASSERT(qk_st_float_dtype(t, &dtype));
+    size_t rows = t->n_dims == 1 ? 1 : t->shape[0], row = t->bytes / rows, bad = 0;
+    size_t step = row < PIECE ? PIECE / row : 1;
+    QK_TRY(reserve(r, row < PIECE ? PIECE : row, err));
+    for (size_t at = 0; at < rows; at += step) {
+        size_t n = rows - at < step ? rows - at : step;
+        if (r->stop && *r->stop)
+            return qk_fail(err, QK_ERR_RESUME, NULL, "reading weights was stopped");
+        QK_TRY(read_piece(r, t, at * row, n * row, dtype, &bad, err));
+        take(context, at, n, r->piece, dtype);
+    }
+    if (!bad) return qk_map_check(qk_checkpoint_map(r->checkpoint, t), t->file, err);
+    return qk_fail(err, QK_ERR_DATA, "the checkpoint is damaged: download it again",
+                   "%s: tensor '%s' has %zu values that are NaN or infinite", t->file, t->name,
+                   bad);
+}
+
+/* ---- matrices, vectors, tables ---- */
+
+typedef struct filling {
+    const qk_weight_reader *r;
+    qk_matrix *matrix;
+    qk_tensor table;
+    size_t first; /* row or element that this tensor begins at */
+    float *vector;
+} filling;
+
+static void fill_matrix(void *context, size_t first, size_t n, const void *rows, qk_dtype dtype)
+{
+    const filling *f = context;
+    f->r->backend->matrix_load(f->r->device, f->matrix, f->first + first, n, rows, dtype);
+}
+
+qk_status qk_weights_matrix(qk_weight_reader *r, const qk_st_tensor *const *parts, size_t n_parts,
+                            qk_matrix **out, qk_error *err)
+{
+    size_t rows = 0;
+    for (size_t i = 0; i < n_parts; i++) rows += parts[i]->shape[0];
+    if (!*out)
+        QK_TRY(
+            r->backend->matrix_new(r->device, rows, parts[0]->shape[1], parts[0]->name, out, err));
+    filling f = {.r = r, .matrix = *out};
+    for (size_t i = 0; i < n_parts; i++) {
+        QK_TRY(each_piece(r, parts[i], fill_matrix, &f, err));
+        f.first += parts[i]->shape[0];
+    }
+    return QK_OK;
+}
+
+static void fill_table(void *context, size_t first, size_t n, const void *rows, qk_dtype dtype)
+{
+    const filling *f = context;
+    f->r->backend->upload(f->r->device, qk_rows(f->table, first, n), rows, dtype);
+}
+
+qk_status qk_weights_table(qk_weight_reader *r, const qk_st_tensor *t, qk_tensor *out,
+                           qk_error *err)
+{
+    qk_dtype dtype;
+    QK_ASSERT(qk_st_float_dtype(t, &dtype));
+    QK_TRY(r->backend->alloc(r->device, dtype, t->shape[0], t->shape[1], t->name, out, err));
+    filling f = {.r = r, .table = *out};
+    return each_piece(r, t, fill_table, &f, err);
+}
+
+static float widen(const void *data, size_t i, qk_dtype dtype)
+{
+    if (dtype == QK_F32) return ((const float *)data)[i];
+    uint16_t h = ((const uint16_t *)data)[i];
+    return dtype == QK_BF16 ? qk_bf16_to_f32(h) : qk_f16_to_f32(h);
+}
+
+static void fill_vector(void *context, size_t first, size_t n, const void *rows, qk_dtype dtype)
+{
+    const filling *f = context;
+    (void)first, (void)n;
+    for (size_t i = 0; i < f->first; i++) {
+        float v = widen(rows, i, dtype);
+        f->vector[i] = f->r->compute == QK_BF16 ? qk_round_to(v, QK_BF16) : v;
+    }
+}
+
+qk_status qk_weights_vector(qk_weight_reader *r, const qk_st_tensor *const *parts, size_t n_parts,
+                            qk_tensor *out, qk_error *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_parts; i++) n += parts[i]->shape[0];
+    QK_TRY(r->backend->alloc(r->device, QK_F32, 1, n, parts[0]->name, out, err));
+    float *host = qk_alloc(n, sizeof *host);
+    filling f = {.r = r, .vector = host};
+    qk_status s = QK_OK;
+    for (size_t i = 0; i < n_parts && s == QK_OK; i++) {
+        f.first = parts[i]->shape[0];
+        s = each_piece(r, parts[i], fill_vector, &f, err);
+        f.vector += f.first;
+    }
+    if (s == QK_OK) r->backend->upload(r->device, *out, host, QK_F32);
+    free(host);
+    return s;
+}
+
+/* ---- the matrices of a layer ---- */
+
+#define MATRIX(field, ...)                                                                         \
+    do {                                                                                           \
+        const qk_st_tensor *parts_[] = {__VA_ARGS__};                                              \
+        QK_TRY(qk_weights_matrix(r, parts_, sizeof parts_ / sizeof *parts_, &(field), err));       \
+    } while (0)
+
+static qk_status experts_of(qk_weight_reader *r, const qk_bound_layer *from, int experts,
+                            qk_layer *w, qk_error *err)
+{
+    MATRIX(w->router, from->weight[QK_W_ROUTER]);
+    if (!w->experts) w->experts = qk_zalloc((size_t)experts, sizeof *w->experts);
+    w->n_experts = experts;
+    for (int e = 0; e < experts; e++) {
+        MATRIX(w->experts[e].gate_up, from->experts[e].gate, from->experts[e].up);
+        MATRIX(w->experts[e].down, from->experts[e].down);
+    }
+    return QK_OK;
+}
+
+qk_status qk_weights_layer(qk_weight_reader *r, const qk_bound_layer *from, int experts, bool whole,
+                           qk_layer *w, qk_error *err)
+{
+    const qk_st_tensor *const *m = from->weight;
+    if (!whole) {
+        MATRIX(w->qkv, m[QK_W_Q], m[QK_W_K]);
+        return QK_OK;
+    }
+    MATRIX(w->qkv, m[QK_W_Q], m[QK_W_K], m[QK_W_V]);
+    MATRIX(w->o, m[QK_W_O]);
+    if (from->experts) return experts_of(r, from, experts, w, err);
+    MATRIX(w->mlp.gate_up, m[QK_W_GATE], m[QK_W_UP]);
+    MATRIX(w->mlp.down, m[QK_W_DOWN]);
+    return QK_OK;
+}
+
+static void free_mlp(const qk_backend *backend, qk_device *device, qk_mlp *mlp)
+{
+    backend->matrix_free(device, mlp->gate_up);
+    backend->matrix_free(device, mlp->down);
+    mlp->gate_up = mlp->down = NULL;
+}
+
+void qk_weights_layer_free(const qk_backend *backend, qk_device *device, qk_layer *w)
+{
+    backend->matrix_free(device, w->qkv);
+    backend->matrix_free(device, w->o);
+    backend->matrix_free(device, w->router);
+    free_mlp(backend, device, &w->mlp);
+    for (int e = 0; e < w->n_experts; e++) free_mlp(backend, device, &w->experts[e]);
+    free(w->experts);
+    w->qkv = w->o = w->router = NULL;
+    w->experts = NULL;
+    w->n_experts = 0;
+}
