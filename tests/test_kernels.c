@@ -153,6 +153,12 @@ static float *run_matmul(const qk_backend *b, qk_device *dev, const void *shape,
     return out;
 }
 
+/* Inputs are rounded alike in both backends: what is left is the chain of K sums, six sigma. */
+static double chain_error(size_t K)
+{
+    return 6 * 0.5 * 1.19e-7 * (double)(K + 8) / sqrt(2);
+}
+
 static void test_matmul(void)
 {
     static const size_t Ts[] = {1, 7, 12, 65, 257}, Ks[] = {1, 3, 64, 577},
@@ -162,18 +168,29 @@ static void test_matmul(void)
         test_activation = compute == QK_BF16 ? QK_BF16 : QK_F32;
         for (size_t i = 0; i < 5 * 4 * 5; i++) {
             matmul_shape s = {Ts[i % 5], Ks[i / 5 % 4], Ns[i / 20], i % 2, i % 3 == 0};
-            /* inputs are rounded alike in both backends: what is left is the chain of sums */
-            double sigma = 0.5 * 1.19e-7 * (double)(s.K + 8) / sqrt(2);
-            compare_all("matmul", run_matmul, &s, compute, 6 * sigma);
+            compare_all("matmul", run_matmul, &s, compute, chain_error(s.K));
         }
     }
+    test_activation = QK_F32;
+}
+
+/* Longer sums than the caches hold are cut (kernels/cpu/matmul.c). */
+static void test_long_sums(void)
+{
+    static const matmul_shape shapes[] = {{70, 2048, 40, true, true},
+                                          {300, 2050, 70, false, true},
+                                          {33, 6200, 600, true, false},
+                                          {1600, 2100, 33, true, true}};
+    test_activation = QK_BF16;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        compare_all("matmul", run_matmul, &shapes[i], QK_BF16, chain_error(shapes[i].K));
     test_activation = QK_F32;
 }
 
 /* A row's bits are the same alone and in any batch. */
 static void rows_alone(const char *isa, qk_dtype compute)
 {
-    enum { T = 70, K = 130, N = 90 };
+    enum { T = 70, K = 2180, N = 90 };
     qk_device *dev = open_device(cpu, compute, isa, 2);
     if (!dev) return;
     test_activation = compute;
@@ -636,6 +653,7 @@ int main(void)
     cpu = qk_backend_find("cpu");
     ref = qk_backend_find("ref");
     RUN(test_matmul);
+    RUN(test_long_sums);
     RUN(test_rows_do_not_see_each_other);
     RUN(test_packing);
     RUN(test_attention);

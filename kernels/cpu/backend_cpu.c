@@ -34,6 +34,7 @@ static void cpu_close(qk_device *dev)
 {
     if (!dev) return;
     free(dev->packed);
+    free(dev->sums);
     free(dev->scratch);
     cpu_router_free(dev->router);
     free(dev);

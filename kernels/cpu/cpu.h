@@ -21,12 +21,17 @@ typedef struct cpu_tile {
     size_t rows, cols; /* what is stored: <= tile_rows, <= panel_cols */
     const float *bias; /* [cols] or NULL */
     bool accumulate;
+    /* Where the sum over k is cut (cpu_gemm.block_depth): the sums so far, [tile_rows, panel_cols],
+     * on a 64-byte boundary. NULL: it is not. */
+    float *sums;
+    bool begins, ends; /* this is the first, the last part: only then y is touched */
 } cpu_tile;
 
 /* How matrix products of one compute format are done. */
 typedef struct cpu_gemm {
     size_t tile_rows, panel_cols;
     size_t depth;        /* K is padded with zeros to a multiple of this */
+    size_t block_depth;  /* long sums over k are cut into parts of this; 0: they are not */
     void (*begin)(void); /* before a thread's first tile and after its last: tile registers; */
     void (*end)(void);   /* NULL where there are none */
     void (*pack_rows)(void *out, qk_tensor x, size_t first, size_t rows, qk_dtype compute);
@@ -77,6 +82,7 @@ struct qk_device {
     char title[96];
     void *packed; /* packed input rows of matmul; grows */
     size_t packed_bytes;
+    float *sums;    /* of products whose sum over k is cut, one part per thread; made when needed */
     float *scratch; /* of attention, one part per thread; grows */
     size_t scratch_floats;
     struct cpu_router *router; /* of route; made when first needed */

@@ -1,13 +1,22 @@
 /* y = [y +] x W^T [+ bias]: blocking and threads around kernels/cpu/isa/gemm.c.
  *
- *   1. all threads pack x into tiles of rows, [tile][K][12] (12 with AVX-512)
- *   2. the grid of (tile, panel) is cut into jobs; within a job, one panel meets many tiles, so the
- *      panel stays in the cache while tiles stream past
+ *   1. all threads pack x into tiles of rows, [tile][K][12] (12 with AVX-512, 32 with AMX)
+ *   2. the grid of (tile, panel) is cut into jobs: some tiles times some panels. Within a job, one
+ *      panel meets all tiles, so the panel stays in the cache while tiles stream past.
  *
- * Bytes: W once for each group of tiles, x once for each panel, from the L2 cache or L3.
+ * With AMX a tile of x streams past in a few microseconds, which only the L2 cache can follow: jobs
+ * are small, and the sum over k is cut so that a job's x stays there, 8 tiles of 2048 k (1 MB),
+ * with the sums of its panels (512 kB) and one part of a panel (128 kB):
+ *
+ *          x [256 rows, K]             W^T [K, 512 columns]       for each part of k:
+ *          | part 0 | part 1 | ..      part 0 | p p p p ..          for each panel p:
+ *                                      part 1 | p p p p ..            for each tile: sums += x p
+ *
+ * Bytes: W once for each group of tiles, x once for each group of panels, from L3 or memory.
  * FLOPs: 2 T out in. What a job computes does not depend on how the grid is cut.
  *
  * next: kernels/cpu/attention.c */
+#include <omp.h>
 #include <stdlib.h>
 
 #include "kernels/cpu/cpu.h"
@@ -28,26 +37,118 @@ static void reserve_packed(qk_device *dev, size_t bytes)
     dev->packed_bytes = bytes;
 }
 
-/* Tiles first .. last of x against one panel. */
-static void run_panel(const qk_device *dev, qk_tensor y, size_t K, const qk_matrix *w,
-                      const float *bias, bool accumulate, size_t panel, size_t first, size_t last)
+/* Long inputs go in slabs, so that the packed copy stays small. */
+enum { SLAB = 1536, BLOCK_TILES = 8, BLOCK_PANELS = 16, JOBS_PER_THREAD = 4 };
+
+static size_t at_most(size_t n, size_t most)
 {
-    size_t rows = cpu_gemm_of(dev)->tile_rows, col = panel * w->panel_cols;
-    cpu_tile t = {
-        .w = (const char *)w->panels + panel * w->panel_bytes,
-        .k = K,
-        .y_stride = y.stride,
-        .cols = w->out - col < w->panel_cols ? w->out - col : w->panel_cols,
-        .bias = bias ? bias + col : NULL,
-        .accumulate = accumulate,
-    };
-    for (size_t tile = first; tile < last; tile++) {
-        size_t row = tile * rows;
-        t.x = (const char *)dev->packed + tile * tile_bytes(dev, K);
-        t.y = (float *)y.data + row * y.stride + col;
-        t.rows = y.rows - row < rows ? y.rows - row : rows;
-        cpu_gemm_of(dev)->tile(&t, dev->compute);
+    return n < most ? n : most;
+}
+
+/* A product and how it is cut. */
+typedef struct product {
+    const qk_device *dev;
+    qk_tensor y; /* of the slab */
+    const qk_matrix *w;
+    const float *bias;
+    bool accumulate;
+    size_t tiles, panels; /* of all */
+    size_t tiles_a_job, panels_a_job, depth;
+} product;
+
+static void cut(product *p)
+{
+    const cpu_gemm *g = cpu_gemm_of(p->dev);
+    size_t threads = (size_t)p->dev->threads, rows = g->tile_rows;
+    p->tiles = (p->y.rows + rows - 1) / rows;
+    p->panels = (p->w->out + p->w->panel_cols - 1) / p->w->panel_cols;
+    p->depth = p->w->in;
+    if (!g->block_depth) { /* by tiles first, then by panels */
+        size_t groups = at_most(p->tiles, threads);
+        p->tiles_a_job = (p->tiles + groups - 1) / groups;
+        p->panels_a_job = 1;
+        return;
     }
+    p->tiles_a_job = at_most(p->tiles, BLOCK_TILES);
+    size_t groups = (p->tiles + p->tiles_a_job - 1) / p->tiles_a_job;
+    size_t most = groups * p->panels / (JOBS_PER_THREAD * threads);
+    p->panels_a_job = at_most(most ? most : 1, BLOCK_PANELS);
+    p->depth = at_most(p->w->in, g->block_depth);
+}
+
+/* Part k .. k + depth - 1 of the sums of one tile and one panel. */
+static void run_tile(const product *p, size_t tile, size_t panel, size_t k, float *sums)
+{
+    const cpu_gemm *g = cpu_gemm_of(p->dev);
+    size_t row = tile * g->tile_rows, cols = p->w->panel_cols, col = panel * cols;
+    const char *x = (const char *)p->dev->packed + tile * tile_bytes(p->dev, p->w->in);
+    const char *w = (const char *)p->w->panels + panel * p->w->panel_bytes;
+    cpu_tile t = {
+        .x = x + tile_bytes(p->dev, k),
+        .w = w + k * cols * qk_dtype_size(p->dev->compute),
+        .k = at_most(p->w->in - k, p->depth),
+        .y = (float *)p->y.data + row * p->y.stride + col,
+        .y_stride = p->y.stride,
+        .rows = at_most(p->y.rows - row, g->tile_rows),
+        .cols = at_most(p->w->out - col, cols),
+        .bias = p->bias ? p->bias + col : NULL,
+        .accumulate = p->accumulate,
+        .sums = sums,
+        .begins = k == 0,
+        .ends = k + p->depth >= p->w->in,
+    };
+    g->tile(&t, p->dev->compute);
+}
+
+/* sums: room for those of a job, or NULL when they are not cut. */
+static void run_job(const product *p, size_t first_tile, size_t first_panel, float *sums)
+{
+    size_t tiles = at_most(p->tiles - first_tile, p->tiles_a_job), panel_floats = 0;
+    size_t panels = at_most(p->panels - first_panel, p->panels_a_job);
+    if (sums) panel_floats = cpu_gemm_of(p->dev)->tile_rows * p->w->panel_cols;
+    for (size_t k = 0; k == 0 || k < p->w->in; k += p->depth)
+        for (size_t i = 0; i < panels; i++)
+            for (size_t j = 0; j < tiles; j++)
+                run_tile(p, first_tile + j, first_panel + i, k,
+                         sums ? sums + (i * tiles + j) * panel_floats : NULL);
+}
+
+/* Floats that the cut sums of one thread need. */
+static size_t sums_of_a_thread(const qk_device *dev)
+{
+    const cpu_gemm *g = cpu_gemm_of(dev);
+    return BLOCK_TILES * BLOCK_PANELS * g->tile_rows * g->panel_cols;
+}
+
+static void reserve_sums(qk_device *dev)
+{
+    qk_error err;
+    void *sums;
+    if (dev->sums) return;
+    if (qk_try_alloc(&sums, (size_t)dev->threads * sums_of_a_thread(dev), sizeof(float),
+                     "sums of products", &err) != QK_OK)
+        qk_fatal("%s", err.message);
+    dev->sums = sums;
+}
+
+/* The part of one thread: packing, then its jobs. x: the slab. */
+static void run_thread(const product *p, qk_tensor x)
+{
+    const cpu_gemm *g = cpu_gemm_of(p->dev);
+    size_t rows = g->tile_rows, groups = (p->tiles + p->tiles_a_job - 1) / p->tiles_a_job;
+    float *sums = NULL;
+    if (p->depth < p->w->in)
+        sums = p->dev->sums + (size_t)omp_get_thread_num() * sums_of_a_thread(p->dev);
+#pragma omp for schedule(static)
+    for (size_t tile = 0; tile < p->tiles; tile++)
+        g->pack_rows((char *)p->dev->packed + tile * tile_bytes(p->dev, p->w->in), x, tile * rows,
+                     at_most(x.rows - tile * rows, rows), p->dev->compute);
+    if (g->begin) g->begin();
+#pragma omp for schedule(static) collapse(2)
+    for (size_t tile = 0; tile < groups; tile++)
+        for (size_t panel = 0; panel < p->panels; panel += p->panels_a_job)
+            run_job(p, tile * p->tiles_a_job, panel, sums);
+    if (g->end) g->end();
 }
 
 void cpu_matmul(qk_device *dev, qk_tensor y, qk_tensor x, const qk_matrix *w, const float *bias,
@@ -55,32 +156,14 @@ void cpu_matmul(qk_device *dev, qk_tensor y, qk_tensor x, const qk_matrix *w, co
 {
     QK_ASSERT(x.cols == w->in && y.cols == w->out && x.rows == y.rows && y.dtype == QK_F32);
     QK_ASSERT(x.dtype == (dev->compute == QK_BF16 ? QK_BF16 : QK_F32));
-    /* Long inputs go in slabs, so that the packed copy stays small. */
-    enum { SLAB = 1536 };
-    const cpu_gemm *gemm = cpu_gemm_of(dev);
-    size_t rows = gemm->tile_rows, K = w->in;
-    size_t panels = (w->out + w->panel_cols - 1) / w->panel_cols;
     for (size_t begin = 0; begin < x.rows; begin += SLAB) {
-        size_t n = x.rows - begin < SLAB ? x.rows - begin : SLAB, tiles = (n + rows - 1) / rows;
-        qk_tensor slab = qk_rows(x, begin, n), out = qk_rows(y, begin, n);
-        reserve_packed(dev, tiles * tile_bytes(dev, K));
-        /* Enough jobs for all threads: by tiles first, then by panels. */
-        size_t groups = tiles < (size_t)dev->threads ? tiles : (size_t)dev->threads;
+        size_t n = at_most(x.rows - begin, SLAB);
+        product p = {
+            .dev = dev, .y = qk_rows(y, begin, n), .w = w, .bias = bias, .accumulate = accumulate};
+        cut(&p);
+        reserve_packed(dev, p.tiles * tile_bytes(dev, w->in));
+        if (p.depth < w->in) reserve_sums(dev);
 #pragma omp parallel num_threads(dev->threads)
-        {
-#pragma omp for schedule(static)
-            for (size_t tile = 0; tile < tiles; tile++) {
-                size_t row = tile * rows, count = n - row < rows ? n - row : rows;
-                gemm->pack_rows((char *)dev->packed + tile * tile_bytes(dev, K), slab, row, count,
-                                dev->compute);
-            }
-            if (gemm->begin) gemm->begin();
-#pragma omp for schedule(static) collapse(2)
-            for (size_t g = 0; g < groups; g++)
-                for (size_t panel = 0; panel < panels; panel++)
-                    run_panel(dev, out, K, w, bias, accumulate, panel, g * tiles / groups,
-                              (g + 1) * tiles / groups);
-            if (gemm->end) gemm->end();
-        }
+        run_thread(&p, qk_rows(x, begin, n));
     }
 }

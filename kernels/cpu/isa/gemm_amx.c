@@ -5,7 +5,8 @@
  *   y  [32, 32]            in four tile registers, then through 4 kB of stack to its place
  *
  * Bytes: 4 kB of x and w for a step of 32 k, from the L1 or L2 cache. FLOPs: 65,536 a step in 64
- * cycles. The order of the sums is in kernels/cpu/isa/amx.h.
+ * cycles. The order of the sums is in kernels/cpu/isa/amx.h; cutting a sum over k stores and loads
+ * it as it is and changes nothing.
  *
  * next: kernels/cpu/isa/attention_amx.c */
 #include "kernels/cpu/isa/amx.h"
@@ -40,12 +41,17 @@ void QK_NAME(cpu_tiles_pack)(void *out, qk_tensor x, size_t first, size_t rows, 
 void QK_NAME(cpu_tiles_product)(const cpu_tile *t, qk_dtype compute)
 {
     (void)compute;
-    _Alignas(64) float sums[AMX_ROWS][AMX_COLS];
-    amx_zero();
+    _Alignas(64) float own[AMX_ROWS * AMX_COLS];
+    float *sums = t->sums ? t->sums : own;
+    if (t->begins)
+        amx_zero();
+    else
+        amx_load(sums, AMX_COLS);
     amx_product(t->x, t->w, cpu_round_up(t->k, AMX_DEPTH) / AMX_DEPTH);
-    amx_store(sums[0], AMX_COLS);
-    for (size_t m = 0; m < t->rows; m++) {
-        v16 row[PANEL_VECTORS] = {v16_load(sums[m]), v16_load(sums[m] + 16)};
+    amx_store(sums, AMX_COLS);
+    for (size_t m = 0; t->ends && m < t->rows; m++) {
+        const float *from = sums + m * AMX_COLS;
+        v16 row[PANEL_VECTORS] = {v16_load(from), v16_load(from + 16)};
         finish_row(t, m, row);
     }
 }

@@ -33,7 +33,7 @@
 #ifdef QK_ISA_amx
 #define BF16_GEMM                                                                                  \
     {                                                                                              \
-        .tile_rows = AMX_ROWS, .panel_cols = PANEL_COLS, .depth = AMX_DEPTH,                       \
+        .tile_rows = AMX_ROWS, .panel_cols = PANEL_COLS, .depth = AMX_DEPTH, .block_depth = 2048,  \
         .begin = QK_NAME(cpu_tiles_begin), .end = QK_NAME(cpu_tiles_end),                          \
         .pack_rows = QK_NAME(cpu_tiles_pack), .tile = QK_NAME(cpu_tiles_product)                   \
     }
