@@ -301,6 +301,12 @@ def two_on_one_unit(folder):
     work = fresh(folder)
     reference = alone(work, *SLOW)
     sleeper = stopped_at_work(work, *SLOW)
+    with open(work / "out/staging/lock", "r+") as lock:       # it holds off a merge
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            raise AssertionError("a process at work holds no lock")
+        except BlockingIOError:
+            pass
     for claim in (work / "out/staging").glob("*.claim"):
         claim.unlink()
     other = start(work, *SLOW)
