@@ -379,11 +379,11 @@ def test_error_during_a_fetch(tmp):
     """A run that ends for another reason does not wait for the file that is on its way: neither its reader nor what comes ahead."""
     files = shards()
     host(files)
-    (workspace(tmp) / f"out/staging/unit-{ROWS // 8 - 1:06d}.qku.tmp").mkdir(parents=True)   # the last of the first file
+    (workspace(tmp) / f"out/staging/unit-{ROWS // 8 - 1:06d}.claim").mkdir(parents=True)   # the last of the first file
     HUB.fault(f"^/repos/{sha(files[shard(1)])}", delay=9, times=9)
     began = time.monotonic()
     said = run(tmp, code=1)
-    assert ".qku.tmp" in said and units(tmp) == ROWS // 8 - 1, said
+    assert ".claim" in said and units(tmp) == ROWS // 8 - 1, said
     assert time.monotonic() - began < 5 and sha(files[shard(1)]) in blobs()
 
 
