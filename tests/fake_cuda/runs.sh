@@ -1,7 +1,7 @@
 #!/bin/sh
-# Whole runs of the demo on the fake GPU: the same files in every order of queued work, and after a run whose GPU failed in the
+# Whole runs of the demo on the fake GPU: the same files in every order of queued work, with two layers in memory, and after a run whose GPU failed in the
 # middle and that was started again; close to what the CPU writes. usage: runs.sh QKENGINE FOLDER_OF_THE_FAKE
-engine=$1 fake=$2 failed=0
+engine=$1 fake=$2 failed=0 more=
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 export QKENGINE_CACHE="$work/cache"
@@ -10,7 +10,7 @@ export QKENGINE_CACHE="$work/cache"
 run() {
     name=$1 backend=$2; shift 2
     sed "s|demo-output|$work/$name|; s|float32|${dtype:-float32}|" configs/demo.yaml >"$work/$name.yaml"
-    env "$@" LD_LIBRARY_PATH="$fake" "$engine" run "$work/$name.yaml" --backend "$backend" >"$work/$name.log" 2>&1
+    env "$@" LD_LIBRARY_PATH="$fake" "$engine" run "$work/$name.yaml" --backend "$backend" $more >"$work/$name.log" 2>&1
     echo $?
 }
 expect() { # WHAT GOT WANTED
@@ -28,9 +28,14 @@ for dtype in float32 bfloat16; do
     expect "eager $dtype" "$(run eager cuda FAKE_CUDA_ORDER=eager)" 0
     expect "latest $dtype" "$(run latest cuda FAKE_CUDA_ORDER=latest)" 0
     expect "lazy $dtype" "$(run lazy cuda FAKE_CUDA_ORDER=lazy FAKE_CUDA_SEED=4)" 0
+    more="--set inference.layers_in_memory=2"
+    expect "two layers $dtype" "$(run turns cuda FAKE_CUDA_ORDER=lazy FAKE_CUDA_SEED=5)" 0
+    more=""
+    grep -q '2 in memory: the others are read again' "$work/turns.log" || { echo "failed: all layers stayed"; failed=$((failed + 1)); }
     same_files eager latest
     same_files eager lazy
-    for name in eager latest lazy; do no_reports $name; done
+    same_files eager turns
+    for name in eager latest lazy turns; do no_reports $name; done
     # A kernel fails, then memory, then a copy: each time the same command goes on.
     expect "failing kernel $dtype" "$(run resumed cuda FAKE_CUDA_FAIL=kernel:150:700)" 3
     grep -q CUDA_ERROR_ILLEGAL_ADDRESS "$work/resumed.log" || { echo "failed: the message names no error"; failed=$((failed + 1)); }
@@ -43,7 +48,7 @@ for dtype in float32 bfloat16; do
         "$engine" diff "$work/cpu/final" "$work/eager/final" --tolerance 1e-5 >"$work/diff.log" 2>&1
         expect "CPU and GPU apart" $? 0
     }
-    rm -rf "$work"/eager "$work"/latest "$work"/lazy "$work"/resumed
+    rm -rf "$work"/eager "$work"/latest "$work"/lazy "$work"/turns "$work"/resumed
 done
 [ $failed = 0 ] && echo "runs on the fake GPU: 2 passed, 0 failed, 0 skipped"
 exit $failed

@@ -98,7 +98,7 @@ def stopped_by_signals(folder):
             assert done.returncode == 0, done.stderr
             assert digest(work / "out/final") == reference
             shutil.rmtree(work / "out")
-        if stopped == 12:
+        if stopped == 8:
             return f"{stopped} stopped runs"
     raise AssertionError(f"only {stopped} runs were alive when the signal came")
 
