@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 static size_t bytes_or_die(size_t count, size_t size)
 {
@@ -76,19 +75,6 @@ char *qk_strf(const char *format, ...)
     return text;
 }
 
-/* Large tensors lie on pages of 2 MB where the system offers them to who asks (transparent huge
- * pages, "madvise"): a matrix product walks through more 4 kB pages than the processor can keep
- * addresses of. */
-static void *large_or_not(size_t bytes)
-{
-    enum { HUGE_PAGE = 2 << 20, LARGE = 4 * HUGE_PAGE };
-    if (bytes < LARGE) return aligned_alloc(64, bytes ? bytes : 64);
-    bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    void *p = aligned_alloc(HUGE_PAGE, bytes);
-    if (p) madvise(p, bytes, MADV_HUGEPAGE);
-    return p;
-}
-
 qk_status qk_try_alloc(void **out, size_t count, size_t size, const char *what, qk_error *err)
 {
     *out = NULL;
@@ -97,7 +83,7 @@ qk_status qk_try_alloc(void **out, size_t count, size_t size, const char *what, 
         return qk_fail(err, QK_ERR_DATA, NULL, "%s: %zu x %zu bytes do not fit in memory", what,
                        count, size);
     bytes = (bytes + 63) & ~(size_t)63;
-    void *p = large_or_not(bytes);
+    void *p = aligned_alloc(64, bytes ? bytes : 64);
     if (!p)
         return qk_fail(err, QK_ERR_IO,
                        "use a machine with more memory; `qkengine plan` sizes a run",
