@@ -2,11 +2,11 @@
 #include "engine/feed.h"
 
 #include <omp.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "engine/base/thread.h"
 
 struct qk_feed {
     qk_feed_plan plan;
@@ -124,16 +124,6 @@ static void *fill_units(void *context)
 
 /* ---- the other side ---- */
 
-/* Signals are for the thread that looks at them. */
-static void start(qk_feed *f)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&f->thread, NULL, fill_units, f) != 0) qk_fatal("no thread for the feed");
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
 qk_feed *qk_feed_new(const qk_feed_plan *plan)
 {
     qk_feed *f = qk_zalloc(1, sizeof *f);
@@ -144,7 +134,7 @@ qk_feed *qk_feed_new(const qk_feed_plan *plan)
         f->units[i].examples = qk_zalloc((size_t)plan->unit_examples, sizeof *f->units[i].examples);
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->changed, NULL);
-    start(f);
+    qk_thread_start(&f->thread, fill_units, f);
     return f;
 }
 

@@ -1,13 +1,11 @@
 /* See layers.h. */
 #include "engine/layers.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/base/interrupt.h"
+#include "engine/base/thread.h"
 #include "engine/residence.h"
 
 typedef struct place {
@@ -22,12 +20,12 @@ struct qk_layers {
     int n_order;
     place places[QK_PLACES];
     pthread_t thread;
-    pthread_mutex_t lock;   /* of what follows */
-    pthread_cond_t changed; /* its clock is the monotonic one */
-    int64_t read;           /* turns that are read */
-    int64_t taken;          /* turns that were handed out */
-    int64_t done;           /* turns whose place may be filled again */
-    qk_error failure;       /* of the loader, which then reads no more */
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t changed;
+    int64_t read;     /* turns that are read */
+    int64_t taken;    /* turns that were handed out */
+    int64_t done;     /* turns whose place may be filled again */
+    qk_error failure; /* of the loader, which then reads no more */
     atomic_bool stop;
 };
 
@@ -139,29 +137,15 @@ static void find_order(qk_layers *s)
     QK_ASSERT(s->n_order >= QK_PLACES);
 }
 
-/* Signals are for the thread that looks at them. */
-static void start(qk_layers *s)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&s->thread, NULL, run_loader, s) != 0) qk_fatal("no thread for the loader");
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
 qk_layers *qk_layers_new(const qk_layers_plan *plan)
 {
     qk_layers *s = qk_zalloc(1, sizeof *s);
     s->plan = *plan;
     find_order(s);
     for (int i = 0; i < QK_PLACES; i++) s->places[i].layer = -1;
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->changed, &clock);
-    pthread_condattr_destroy(&clock);
-    start(s);
+    qk_condition_init(&s->changed);
+    qk_thread_start(&s->thread, run_loader, s);
     return s;
 }
 
@@ -183,14 +167,7 @@ void qk_layers_free(qk_layers *s)
 static qk_status wait_for(qk_layers *s, int64_t turn, qk_error *err)
 {
     while (s->read <= turn && s->failure.status == QK_OK) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += 100000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_nsec -= 1000000000;
-            until.tv_sec++;
-        }
-        pthread_cond_timedwait(&s->changed, &s->lock, &until);
+        qk_condition_wait_a_little(&s->changed, &s->lock);
         QK_TRY(qk_interrupt_check(err));
     }
     if (s->read <= turn) *err = s->failure;

@@ -1,12 +1,10 @@
 /* See ahead.h. */
 #include "hub/ahead.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "engine/base/log.h"
+#include "engine/base/thread.h"
 
 enum { SAY_AFTER = 10 }; /* seconds of waiting */
 
@@ -52,14 +50,9 @@ static void *fetch_ahead(void *context)
     return NULL;
 }
 
-/* Signals are for the thread that looks at them. */
 static void start(qk_ahead *a)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&a->thread, NULL, fetch_ahead, a)) qk_fatal("a thread does not start");
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    qk_thread_start(&a->thread, fetch_ahead, a);
     a->has_thread = true;
 }
 
@@ -68,25 +61,16 @@ static void start(qk_ahead *a)
 qk_ahead *qk_ahead_new(qk_snapshot *snapshot)
 {
     qk_ahead *a = qk_zalloc(1, sizeof *a);
-    pthread_condattr_t monotonic; /* as the waits of hub/download.c */
     a->snapshot = snapshot;
     pthread_mutex_init(&a->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&a->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    qk_condition_init(&a->changed);
     return a;
 }
 
 /* The lock is held. Signals do not wake anybody here, so it looks ten times a second. */
 static qk_status wait_a_little(qk_ahead *a, double *say_at, qk_error *err)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += 100000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    pthread_cond_timedwait(&a->changed, &a->lock, &until);
+    qk_condition_wait_a_little(&a->changed, &a->lock);
     if (a->wanted && qk_now() >= *say_at) {
         *say_at = qk_now() + SAY_AFTER;
         qk_info("waiting for %s of %s", a->wanted, a->snapshot->repo.id);

@@ -2,15 +2,14 @@
 #include "hub/download.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "engine/base/thread.h"
 #include "hub/digest.h"
 #include "hub/piece.h"
 
@@ -383,12 +382,7 @@ static void step_piece(worker *w, transfer *t)
 static void wait_a_little(worker *w)
 {
     download *d = w->d;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += 100000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    pthread_cond_timedwait(&d->changed, &d->mutex, &until);
+    qk_condition_wait_a_little(&d->changed, &d->mutex);
     if (qk_hub_check(d->cache->hub, &w->err) != QK_OK) fail(d, &w->err);
 }
 
@@ -442,8 +436,7 @@ static void run_workers(download *d)
     uint64_t pieces = 0;
     for (size_t i = 0; i < d->count; i++) pieces += 1 + d->files[i].source.file->size / QK_PIECE;
     int n = pieces < MOST_WORKERS ? (int)pieces : MOST_WORKERS;
-    for (int i = 0; i < n; i++)
-        if (pthread_create(&threads[i], NULL, work, d)) qk_fatal("a thread does not start");
+    for (int i = 0; i < n; i++) qk_thread_start(&threads[i], work, d);
     for (int i = 0; i < n; i++) pthread_join(threads[i], NULL);
 }
 
@@ -462,22 +455,12 @@ static void clean_up(download *d)
     pthread_cond_destroy(&d->changed);
 }
 
-/* Waits go by a clock that nobody sets: the wall clock may jump by hours while one lasts. */
-static void init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(condition, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-}
-
 qk_status qk_download(const qk_cache *cache, const qk_repo *repo, const qk_hub_file *const *files,
                       size_t count, bool quiet, qk_error *err)
 {
     download d = {.cache = cache, .quiet = quiet, .count = count, .started = qk_now()};
     pthread_mutex_init(&d.mutex, NULL);
-    init_condition(&d.changed);
+    qk_condition_init(&d.changed);
     d.files = qk_zalloc(count + 1, sizeof *d.files);
     for (size_t i = 0; i < count; i++) {
         transfer *t = &d.files[i];
