@@ -177,10 +177,8 @@ static void test_matmul(void)
 /* Longer sums than the caches hold are cut (kernels/cpu/matmul.c). */
 static void test_long_sums(void)
 {
-    static const matmul_shape shapes[] = {{70, 2048, 40, true, true},
-                                          {300, 2050, 70, false, true},
-                                          {33, 6200, 600, true, false},
-                                          {1600, 2100, 33, true, true}};
+    static const matmul_shape shapes[] = {
+        {40, 2048, 40, true, true}, {260, 2050, 33, false, true}, {9, 4100, 520, true, false}};
     test_activation = QK_BF16;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         compare_all("matmul", run_matmul, &shapes[i], QK_BF16, chain_error(shapes[i].K));
@@ -188,9 +186,9 @@ static void test_long_sums(void)
 }
 
 /* A row's bits are the same alone and in any batch. */
-static void rows_alone(const char *isa, qk_dtype compute)
+static void rows_alone(const char *isa, qk_dtype compute, size_t K)
 {
-    enum { T = 70, K = 2180, N = 90 };
+    enum { T = 70, N = 40 };
     qk_device *dev = open_device(cpu, compute, isa, 2);
     if (!dev) return;
     test_activation = compute;
@@ -211,8 +209,8 @@ static void rows_alone(const char *isa, qk_dtype compute)
 static void test_rows_do_not_see_each_other(void)
 {
     for (size_t i = 0; isas[i]; i++) {
-        rows_alone(isas[i], QK_F32);
-        rows_alone(isas[i], QK_BF16);
+        rows_alone(isas[i], QK_F32, 130);
+        rows_alone(isas[i], QK_BF16, 2080);
     }
 }
 
