@@ -1,6 +1,7 @@
 #!/bin/sh
 # For a GPU machine without compiler or development packages: builds everything that all.sh runs into FOLDER, with the
-# libraries it is linked with. There, in a checkout: GPU_BUNDLE=FOLDER tests/gpu/all.sh RESULTS
+# libraries it is linked with and, where they are at hand (QK_SHARED), the goldens. There, in a checkout:
+#   GPU_BUNDLE=FOLDER tests/gpu/all.sh RESULTS
 # usage: bundle.sh FOLDER      the other machine needs the same processor family, and a C library as new as this one's
 [ -n "$1" ] || { echo "usage: bundle.sh FOLDER" >&2; exit 2; }
 mkdir -p "$1" && to=$(realpath "$1") || exit 1
@@ -16,4 +17,8 @@ ldd "$to/bin/qkengine" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' |
     grep -vE '/(libc|libm|libpthread|libdl|librt|libresolv|libstdc\+\+|libgcc_s)\.so' | while read -r library; do
     cp -L "$library" "$to/lib/" || exit 1
 done || exit 1
+golden=${QK_SHARED:-$(cd .. && pwd)/shared}/golden
+if [ -d "$golden/capture" ]; then
+    rm -rf "$to/golden" && mkdir "$to/golden" && cp -r "$golden/capture" "$golden/forward" "$to/golden/" || exit 1
+fi
 du -sh "$to" | sed 's/\t/ in /'

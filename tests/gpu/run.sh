@@ -9,6 +9,7 @@ built=build/cuda
 if [ -n "$GPU_BUNDLE" ]; then
     built=$(realpath "$GPU_BUNDLE")/bin
     export LD_LIBRARY_PATH="$(dirname "$built")/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+    [ ! -d "$(dirname "$built")/golden" ] || export QK_SHARED="${QK_SHARED:-$(dirname "$built")}"
 fi
 programs=$built/tests/gpu
 nothing() { echo "$1" >&2; echo "$mode: not run" >&2; exit 77; }
