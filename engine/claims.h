@@ -6,7 +6,8 @@
  *   unit there? -> open, lock -> is the file still the one of that name? -> unit there now?
  *
  * The second look is what makes the first one safe: the unit may have been finished, and its claim
- * removed, in between. Only the holder removes a claim, behind the unit's rename.
+ * removed, in between. Only the holder removes a claim: behind the unit's rename, or giving it
+ * back.
  *
  * The file holds the unique part of the holder's temporary name, which the next holder removes.
  * Should two ever work on one unit (a file server that lost a lock), each writes a file of its

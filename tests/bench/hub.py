@@ -15,20 +15,11 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "interop"))
 import hub_fixture  # noqa: E402
-from common import ROOT  # noqa: E402
+from common import ROOT, high_water  # noqa: E402
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 3
 LIMIT = 64e6
 PYTHON = "import huggingface_hub as h; h.snapshot_download('me/%s')"
-
-
-def high_water(pid):
-    """Bytes; 0 once the process is gone. The account of a finished process (ru_maxrss) would hold this program's own size, too."""
-    try:
-        with open(f"/proc/{pid}/status") as f:
-            return next((1024 * int(line.split()[1]) for line in f if line.startswith("VmHWM")), 0)
-    except ProcessLookupError:
-        return 0
 
 
 def measure(command, env):

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "interop"))
 import hub_stream as suite  # noqa: E402
+from common import high_water  # noqa: E402
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 3
 FILES, BLOB = 4, 2_500_000   # bytes of a third column in each row
@@ -27,15 +28,6 @@ def shard(name):
     out = io.BytesIO()
     pq.write_table(pa.Table.from_pylist([{**r, "blob": os.urandom(BLOB)} for r in suite.rows_of(name)]), out)
     return out.getvalue()
-
-
-def high_water(pid):
-    """Bytes; 0 once the process is gone."""
-    try:
-        with open(f"/proc/{pid}/status") as f:
-            return next((1024 * int(line.split()[1]) for line in f if line.startswith("VmHWM")), 0)
-    except ProcessLookupError:
-        return 0
 
 
 def measure(tmp, name):

@@ -5,7 +5,7 @@
 The main loop is the shortest one around all tensor core instructions. Blocks without tensor core instructions
 and copies that a branch jumps over (masks, shrinking of sums) are not on the path and counted apart.
 """
-import collections, re, subprocess, sys, tempfile
+import collections, re, shutil, subprocess, sys, tempfile
 
 
 PLAIN = {"HAS_WINDOW": 0, "HAS_SOFT_CAP": 0, "HAS_CAPTURE": 1, "PADDED": 0}
@@ -37,6 +37,8 @@ def main_loop(code, labels):
 
 
 def main():
+    if len(sys.argv) < 2 or not (shutil.which("nvcc") and shutil.which("nvdisasm")):
+        sys.exit("usage: machine_code.py ARCH [-DNAME=VALUE ...], with nvcc and nvdisasm of the CUDA toolkit in PATH")
     defines = sys.argv[2:] + [f"-D{k}={v}" for k, v in PLAIN.items() if not any(d.startswith(f"-D{k}") for d in sys.argv)]
     print(f"| {sys.argv[1]}, d | on the path | mma | ldmatrix | everything else | jumped over |\n|---:|---:|---:|---:|---:|---|")
     for head_dim in (64, 80, 96, 128, 256):

@@ -52,6 +52,15 @@ def digest(folder):
             for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def high_water(pid):
+    """The most memory that a process had so far, in bytes; 0 once the process is gone. The account of a finished process (ru_maxrss) would hold this program's own size, too."""
+    try:
+        with open(f"/proc/{pid}/status") as f:
+            return next((1024 * int(line.split()[1]) for line in f if line.startswith("VmHWM")), 0)
+    except ProcessLookupError:
+        return 0
+
+
 def write_jsonl(path, rows):
     path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
 

@@ -3,6 +3,7 @@
 
 usage: many_processes.py [SEED]
 """
+import contextlib
 import fcntl
 import json
 import os
@@ -331,15 +332,22 @@ def one_is_interrupted(folder):
     check_final(work, reference)
 
 
-def interrupted_while_waiting(folder):
-    """All is done but for the merge, and a process that holds the folder stands still."""
-    work = fresh(folder)
-    reference = alone(work)
+@contextlib.contextmanager
+def done_but_for_the_merge(work):
+    """A process that has done all units, in a folder that this one holds with it: the lock's file, and the process."""
     (work / "out/staging").mkdir(parents=True)
     with open(work / "out/staging/lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         waiting = start(work)
         wait_for(lambda: len(units(work)) == UNITS, waiting)
+        yield lock, waiting
+
+
+def interrupted_while_waiting(folder):
+    """All is done but for the merge, and a process that holds the folder stands still."""
+    work = fresh(folder)
+    reference = alone(work)
+    with done_but_for_the_merge(work) as (lock, waiting):
         time.sleep(1.5)
         assert waiting.poll() is None
         waiting.send_signal(signal.SIGINT)
@@ -407,11 +415,7 @@ def merged_out_of_sight(folder):
     """A network file system may show the names of final/ late: the lock says that another process has merged."""
     work = fresh(folder)
     reference = alone(work)
-    (work / "out/staging").mkdir(parents=True)
-    with open(work / "out/staging/lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        waiting = start(work)
-        wait_for(lambda: len(units(work)) == UNITS, waiting)
+    with done_but_for_the_merge(work) as (lock, waiting):
         time.sleep(0.5)
         for left in (work / "out/staging").glob("*.*"):
             left.unlink()
