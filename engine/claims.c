@@ -35,11 +35,15 @@ static qk_status lock(qk_claim *c, bool *held, qk_error *err)
 }
 
 /* A lock on a file that its last holder has removed keeps nobody out. */
-static bool is_current(const qk_claim *c)
+static qk_status look_whether_current(const qk_claim *c, bool *current, qk_error *err)
 {
     struct stat mine, named;
-    return fstat(c->fd, &mine) == 0 && stat(c->path, &named) == 0 && mine.st_ino == named.st_ino &&
-           mine.st_dev == named.st_dev;
+    *current = false;
+    if (fstat(c->fd, &mine) != 0) return qk_fail_errno(err, "cannot look at", c->path);
+    if (lstat(c->path, &named) != 0)
+        return errno == ENOENT ? QK_OK : qk_fail_errno(err, "cannot look at", c->path);
+    *current = mine.st_ino == named.st_ino && mine.st_dev == named.st_dev;
+    return QK_OK;
 }
 
 /* Removes what the last holder left when it died, and says how this one's file is called. */
@@ -61,15 +65,18 @@ static qk_status sign(qk_claim *c, qk_error *err)
 
 static qk_status take(qk_claim *c, qk_claim_state *state, qk_error *err)
 {
-    for (bool held = false;; close_claim(c)) {
+    bool finished, held = false, current = false;
+    while (!current) {
+        close_claim(c);
         *state = QK_CLAIM_DONE;
-        if (qk_is_file(c->unit)) return QK_OK;
+        QK_TRY(qk_has_file(c->unit, &finished, err));
+        if (finished) return QK_OK;
         QK_TRY(lock(c, &held, err));
         *state = QK_CLAIM_BUSY;
         if (!held) return QK_OK;
-        if (is_current(c)) break;
+        QK_TRY(look_whether_current(c, &current, err));
     }
-    bool finished = qk_is_file(c->unit);
+    QK_TRY(qk_has_file(c->unit, &finished, err));
     *state = finished ? QK_CLAIM_DONE : QK_CLAIM_MINE;
     qk_status s = finished ? QK_OK : sign(c, err);
     if (finished || s != QK_OK) unlink(c->path);

@@ -34,7 +34,8 @@ static qk_status move(const qk_staging *s, const char *final_folder, const char 
     *strrchr(folder, '/') = 0;
     qk_status status = qk_make_dirs(folder, err);
     /* Moved before the crash: nothing is left to do for this one. */
-    bool pending = qk_is_file(from);
+    bool pending = false;
+    if (status == QK_OK) status = qk_has_file(from, &pending, err);
     if (status == QK_OK && pending && rename(from, to) != 0)
         status = qk_fail_errno(err, "cannot write", to);
     if (status == QK_OK) status = qk_sync_dir(folder, err);
@@ -87,12 +88,12 @@ qk_status qk_commit_files(const qk_staging *s, const char *final_folder, const q
     return status == QK_OK ? move_all(s, final_folder, files, err) : status;
 }
 
-bool qk_commit_is_pending(const qk_staging *s)
+qk_status qk_commit_is_pending(const qk_staging *s, bool *pending, qk_error *err)
 {
     char *journal = journal_path(s);
-    bool pending = qk_is_file(journal);
+    qk_status status = qk_has_file(journal, pending, err);
     free(journal);
-    return pending;
+    return status;
 }
 
 qk_status qk_commit_recover(const qk_staging *s, const char *final_folder, qk_error *err)
@@ -101,9 +102,8 @@ qk_status qk_commit_recover(const qk_staging *s, const char *final_folder, qk_er
     qk_arena arena = {0};
     qk_names files = {0};
     const qk_json *root = NULL;
-    qk_status status = QK_OK;
-    if (qk_is_file(journal)) {
-        status = qk_json_parse_file(&arena, journal, JOURNAL_LIMIT, &root, err);
+    qk_status status = qk_json_parse_if_there(&arena, journal, JOURNAL_LIMIT, &root, err);
+    if (root) {
         const qk_json *list = qk_json_get(root, "files");
         for (const qk_json *f = list ? list->first : NULL; f; f = f->next)
             qk_names_add(&files, f->text);

@@ -11,7 +11,7 @@
  */
 qk_status qk_commit_recover(const qk_staging *s, const char *final_folder, qk_error *err);
 /* Whether such renames are to be completed. */
-bool qk_commit_is_pending(const qk_staging *s);
+qk_status qk_commit_is_pending(const qk_staging *s, bool *pending, qk_error *err);
 /* Moves files (paths relative to staging/merged and final/) into final/. */
 qk_status qk_commit_files(const qk_staging *s, const char *final_folder, const qk_names *files,
                           qk_error *err);

@@ -28,7 +28,7 @@ typedef struct qk_dataset_place {
     const char *folder;
     const qk_names *files;
     void *context;
-    bool (*has)(void *context, const char *path);
+    qk_status (*look_for)(void *context, const char *path, bool *has, qk_error *err);
     /* Makes files be there. reason: why so many at once, for people; NULL for one whose turn it is.
      */
     qk_status (*need)(void *context, const qk_names *paths, const char *reason, qk_error *err);

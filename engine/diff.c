@@ -9,12 +9,19 @@
 
 /* ---- finding files ---- */
 
-static bool has_data(const char *folder, const char *name)
+/* Adds the name when its folder holds data; *more: it may hold folders that do. */
+static qk_status add_if_data(const char *folder, const char *name, qk_names *out, bool *more,
+                             qk_error *err)
 {
-    char *path = qk_strf("%s/%s/data.parquet", folder, name);
-    bool there = qk_is_file(path);
+    bool there;
+    char *path = qk_path_join(folder, name), *data = qk_path_join(path, "data.parquet");
+    qk_status s = qk_has_file(data, &there, err);
+    if (s == QK_OK && there) qk_names_add(out, name);
+    *more = false;
+    if (s == QK_OK && !there) s = qk_has_folder(path, more, err);
     free(path);
-    return there;
+    free(data);
+    return s;
 }
 
 qk_status qk_find_data_files(const char *folder, qk_names *out, qk_error *err)
@@ -24,16 +31,15 @@ qk_status qk_find_data_files(const char *folder, qk_names *out, qk_error *err)
     QK_TRY(qk_list_dir(folder, &top, err));
     qk_status s = QK_OK;
     for (size_t i = 0; i < top.count && s == QK_OK; i++) {
-        if (has_data(folder, top.items[i])) {
-            qk_names_add(out, top.items[i]);
-            continue;
-        }
+        bool more, deeper;
+        s = add_if_data(folder, top.items[i], out, &more, err);
+        if (s != QK_OK || !more) continue;
         char *split = qk_path_join(folder, top.items[i]);
         qk_names inner = {0};
-        if (qk_is_dir(split)) s = qk_list_dir(split, &inner, err);
-        for (size_t k = 0; k < inner.count; k++) {
+        s = qk_list_dir(split, &inner, err);
+        for (size_t k = 0; k < inner.count && s == QK_OK; k++) {
             char *name = qk_strf("%s/%s", top.items[i], inner.items[k]);
-            if (has_data(folder, name)) qk_names_add(out, name);
+            s = add_if_data(folder, name, out, &deeper, err);
             free(name);
         }
         qk_names_free(&inner);

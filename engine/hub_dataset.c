@@ -24,10 +24,10 @@ static const char *name_of(const qk_hub_dataset *d, const char *path)
     return path + strlen(d->place.folder) + 1;
 }
 
-static bool has(void *context, const char *path)
+static qk_status look_for(void *context, const char *path, bool *has, qk_error *err)
 {
     const qk_hub_dataset *d = context;
-    return qk_snapshot_holds(&d->snapshot, name_of(d, path));
+    return qk_snapshot_holds(&d->snapshot, name_of(d, path), has, err);
 }
 
 static qk_status need(void *context, const qk_names *paths, const char *reason, qk_error *err)
@@ -80,7 +80,7 @@ qk_status qk_hub_dataset_open(qk_hub_dataset **out, const qk_config *config, boo
     d->place = (qk_dataset_place){.folder = qk_snapshot_folder(&d->snapshot),
                                   .files = &d->files,
                                   .context = d,
-                                  .has = has,
+                                  .look_for = look_for,
                                   .need = need,
                                   .soon = soon};
     *out = d;

@@ -85,7 +85,9 @@ static qk_status open_hub(opener *o, qk_error *err)
 static qk_status open_folder(opener *o, const char *key, const char *name, const char *revision,
                              bool weights, char **folder, qk_error *err)
 {
-    if (qk_is_dir(name)) {
+    bool local;
+    if (qk_has_folder(name, &local, err) != QK_OK) return qk_error_prefix(err, "%s", key);
+    if (local) {
         if (revision) qk_warn("%s is a folder here: its revision has no effect", key);
         *folder = qk_strdup(name);
         return QK_OK;
@@ -109,7 +111,10 @@ static qk_status open_dataset(opener *o, qk_error *err)
 {
     const char *path = o->config->dataset.path;
     bool look = o->use == QK_INPUTS_LOOK;
-    bool local = qk_is_dir(path) || qk_is_file(path) || !qk_looks_like_repo(path);
+    qk_path_info info;
+    if (qk_path_look(path, &info, err) != QK_OK) return qk_error_prefix(err, "dataset.path");
+    bool local = info.type == QK_PATH_FOLDER || info.type == QK_PATH_FILE;
+    local |= !qk_looks_like_repo(path);
     if (local && o->config->dataset.revision)
         qk_warn("dataset.revision has no effect: dataset.path is no repository of the Hub");
     if (local) return QK_OK; /* an absent file is qk_dataset_open's to report */

@@ -52,11 +52,14 @@ static qk_status add_listed(qk_json_out *o, const char *key, const qk_hub_datase
     return QK_OK;
 }
 
-static void add_if_there(qk_names *names, const char *folder, const char *name)
+static qk_status add_if_there(qk_names *names, const char *folder, const char *name, qk_error *err)
 {
+    bool there;
     char *path = qk_path_join(folder, name);
-    if (qk_is_file(path)) qk_names_add(names, path);
+    qk_status s = qk_has_file(path, &there, err);
+    if (there) qk_names_add(names, path);
     free(path);
+    return s;
 }
 
 static qk_status add_model_hashes(qk_json_out *o, const qk_plan *plan, qk_error *err)
@@ -67,9 +70,10 @@ static qk_status add_model_hashes(qk_json_out *o, const qk_plan *plan, qk_error 
     qk_checkpoint_close(&c);
     if (s != QK_OK) return s;
     qk_names tokenizer = {0};
-    add_if_there(&tokenizer, plan->tokenizer_folder, "tokenizer.json");
-    add_if_there(&tokenizer, plan->tokenizer_folder, "tokenizer_config.json");
-    s = add_hashes(o, "tokenizer_files", &tokenizer, err);
+    s = add_if_there(&tokenizer, plan->tokenizer_folder, "tokenizer.json", err);
+    if (s == QK_OK)
+        s = add_if_there(&tokenizer, plan->tokenizer_folder, "tokenizer_config.json", err);
+    if (s == QK_OK) s = add_hashes(o, "tokenizer_files", &tokenizer, err);
     qk_names_free(&tokenizer);
     return s;
 }
@@ -189,15 +193,11 @@ const char *qk_identity_difference(const qk_json *then, const qk_json *now, qk_a
 qk_status qk_manifest_read(const char *split_folder, qk_arena *arena, const qk_json **out,
                            qk_error *err)
 {
-    *out = NULL;
     char *path = qk_path_join(split_folder, "manifest.json");
-    qk_status s = QK_OK;
-    if (qk_is_file(path)) {
-        s = qk_json_parse_file(arena, path, MANIFEST_LIMIT, out, err);
-        if (s == QK_OK && !qk_json_is_string(qk_json_get(*out, "format"), FORMAT))
-            s = qk_fail(err, QK_ERR_FORMAT, "choose another output.data_root",
-                        "%s: not a manifest of this program's version", path);
-    }
+    qk_status s = qk_json_parse_if_there(arena, path, MANIFEST_LIMIT, out, err);
+    if (s == QK_OK && *out && !qk_json_is_string(qk_json_get(*out, "format"), FORMAT))
+        s = qk_fail(err, QK_ERR_FORMAT, "choose another output.data_root",
+                    "%s: not a manifest of this program's version", path);
     free(path);
     return s;
 }
@@ -210,19 +210,22 @@ static const qk_json *find_run(const qk_json *manifest, const char *fingerprint)
     return NULL;
 }
 
-bool qk_manifest_is_complete(const qk_json *manifest, const qk_identity *id,
-                             const char *split_folder)
+qk_status qk_manifest_is_complete(const qk_json *manifest, const qk_identity *id,
+                                  const char *split_folder, bool *complete, qk_error *err)
 {
-    if (!find_run(manifest, id->fingerprint)) return false;
+    *complete = find_run(manifest, id->fingerprint) != NULL;
     const qk_json *files = qk_json_get(manifest, "files");
-    for (const qk_json *f = files ? files->first : NULL; f; f = f->next) {
+    for (const qk_json *f = files ? files->first : NULL; f && *complete; f = f->next) {
         char *path = qk_strf("%s/%s/data.parquet", split_folder, f->key);
         const qk_json *bytes = qk_json_get(f, "bytes");
-        bool there = bytes && qk_file_size(path) == bytes->integer;
+        qk_path_info info;
+        qk_status s = qk_path_look(path, &info, err);
         free(path);
-        if (!there) return false;
+        QK_TRY(s);
+        *complete = info.type == QK_PATH_FILE && bytes && bytes->is_integer &&
+                    (uint64_t)bytes->integer == info.size;
     }
-    return true;
+    return QK_OK;
 }
 
 static void add_this_run(qk_json_out *o, const qk_identity *id, const qk_unit_totals *units,

@@ -48,8 +48,8 @@ typedef struct qk_unit_totals {
 qk_status qk_manifest_read(const char *split_folder, qk_arena *arena, const qk_json **out,
                            qk_error *err);
 /* Whether the manifest holds this run and every file it lists is there with its size. */
-bool qk_manifest_is_complete(const qk_json *manifest, const qk_identity *id,
-                             const char *split_folder);
+qk_status qk_manifest_is_complete(const qk_json *manifest, const qk_identity *id,
+                                  const char *split_folder, bool *complete, qk_error *err);
 
 typedef struct qk_manifest_file {
     const char *name; /* "l00h00q" */

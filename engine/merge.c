@@ -125,8 +125,9 @@ static qk_status write_examples(merger *m)
     char *relative = qk_strf("%sexamples.parquet", m->below);
     qk_status s = merged_path(m, relative, &path);
     if (s == QK_OK) s = qk_examples_create(&m->examples_out, path, m->err);
-    if (s == QK_OK && m->context.keep_pairs_once && qk_is_file(old))
-        s = qk_examples_read(old, take_old_example, m, m->err);
+    bool there = false;
+    if (s == QK_OK && m->context.keep_pairs_once) s = qk_has_file(old, &there, m->err);
+    if (s == QK_OK && there) s = qk_examples_read(old, take_old_example, m, m->err);
     for (int64_t u = 0; u < m->units && s == QK_OK; u++) s = with_unit(m, u, take_examples);
     count_shared_ids(m);
     if (s == QK_OK)
@@ -182,9 +183,10 @@ static qk_status open_file(merger *m, qk_merge_file *f)
 {
     char *relative = qk_strf("%s%s/data.parquet", m->below, f->name), *old = NULL;
     qk_status s = merged_path(m, relative, &f->path);
+    bool there = false;
     if (m->context.keep_pairs_once) old = qk_path_join(m->plan->final, relative);
-    if (s == QK_OK)
-        s = qk_merge_file_open(f, &m->context, old && qk_is_file(old) ? old : NULL, m->err);
+    if (s == QK_OK && old) s = qk_has_file(old, &there, m->err);
+    if (s == QK_OK) s = qk_merge_file_open(f, &m->context, there ? old : NULL, m->err);
     free(old);
     free(relative);
     return s;

@@ -44,11 +44,11 @@ static qk_status count_file(const char *folder, const char *name, qk_card_file *
                             uint64_t *bytes, int *head_dim, qk_error *err)
 {
     char *path = qk_strf("%s/%s/data.parquet", folder, name);
-    qk_status s = QK_OK;
-    int64_t size = qk_file_size(path);
-    *bytes = size < 0 ? 0 : (uint64_t)size;
+    qk_path_info info;
+    qk_status s = qk_path_look(path, &info, err);
+    *bytes = info.size;
     qk_rows_reader *reader = NULL;
-    if (size >= 0) s = qk_rows_open(&reader, path, 0, err);
+    if (s == QK_OK && info.type == QK_PATH_FILE) s = qk_rows_open(&reader, path, 0, err);
     if (reader) {
         file->rows = qk_rows_count(reader);
         *head_dim = qk_rows_head_dim(reader);
@@ -58,11 +58,19 @@ static qk_status count_file(const char *folder, const char *name, qk_card_file *
     return s;
 }
 
+/* None of a folder that is not there. */
+static qk_status list_if_there(const char *folder, qk_names *out, qk_error *err)
+{
+    bool there;
+    *out = (qk_names){0};
+    QK_TRY(qk_has_folder(folder, &there, err));
+    return there ? qk_list_dir(folder, out, err) : QK_OK;
+}
+
 static qk_status find_own_others(qk_merge_report *r, qk_error *err)
 {
-    qk_names names = {0};
-    qk_status s =
-        qk_is_dir(r->plan->split_folder) ? qk_list_dir(r->plan->split_folder, &names, err) : QK_OK;
+    qk_names names;
+    qk_status s = list_if_there(r->plan->split_folder, &names, err);
     for (size_t i = 0; i < names.count && s == QK_OK; i++) {
         qk_card_file file = {.split = r->plan->split};
         uint64_t bytes;
@@ -113,9 +121,9 @@ static qk_status add_other_split(qk_merge_report *r, const char *name, qk_error 
 {
     const char *folder = qk_arena_strf(&r->arena, "%s/%s", r->plan->final, name);
     const char *split = qk_arena_strndup(&r->arena, name, strlen(name));
-    if (!qk_is_dir(folder) || !strcmp(name, r->plan->split) || name[0] == '.') return QK_OK;
+    if (!strcmp(name, r->plan->split) || name[0] == '.') return QK_OK;
     qk_names names;
-    QK_TRY(qk_list_dir(folder, &names, err));
+    QK_TRY(list_if_there(folder, &names, err));
     const qk_json *manifest = NULL;
     qk_card_split info = {.split = split, .folder = split};
     size_t before = r->n_others;
@@ -147,8 +155,8 @@ qk_status qk_merge_report_find_others(qk_merge_report *r, qk_error *err)
     add_split(r, r->plan->split, prefix ? r->plan->split : "");
     if (!prefix) return QK_OK;
     QK_TRY(find_own_others(r, err));
-    qk_names names = {0};
-    qk_status s = qk_is_dir(r->plan->final) ? qk_list_dir(r->plan->final, &names, err) : QK_OK;
+    qk_names names;
+    qk_status s = list_if_there(r->plan->final, &names, err);
     for (size_t i = 0; i < names.count && s == QK_OK; i++)
         s = add_other_split(r, names.items[i], err);
     qk_names_free(&names);

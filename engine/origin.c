@@ -45,29 +45,30 @@ static char *note_path(const qk_staging *s)
 }
 
 /* "" when none is noted. */
-static void read_note(const qk_staging *s, char commit[QK_COMMIT_ROOM])
+static qk_status read_note(const qk_staging *s, char commit[QK_COMMIT_ROOM], qk_error *err)
 {
     char *path = note_path(s);
-    qk_buf text = {0};
-    qk_error ignored;
+    qk_buf text;
+    bool there;
     *commit = 0;
-    if (qk_is_file(path) && qk_read_file(&text, path, QK_COMMIT_ROOM - 1, &ignored) == QK_OK &&
-        qk_is_commit(qk_buf_str(&text)))
+    qk_status status = qk_read_file_if_there(&text, path, QK_COMMIT_ROOM - 1, &there, err);
+    if (status == QK_OK && there && qk_is_commit(qk_buf_str(&text)))
         snprintf(commit, QK_COMMIT_ROOM, "%s", qk_buf_str(&text));
     qk_buf_free(&text);
     free(path);
+    return status;
 }
 
 /* Puts the error of a dataset that has moved in place of that of qk_staging_bind where it fits
- * better. */
+ * better. It is an error in any case: what cannot be read here only leaves the first one. */
 static qk_status explain(const qk_staging *s, const qk_identity *now, qk_error *err)
 {
     qk_arena arena = {0};
     const qk_json *then = NULL;
     qk_error ignored;
     char *path = qk_path_join(s->folder, "identity.json"), commit[QK_COMMIT_ROOM];
-    read_note(s, commit);
-    if (*commit && qk_json_parse_file(&arena, path, MOST_IDENTITY, &then, &ignored) == QK_OK) {
+    if (read_note(s, commit, &ignored) == QK_OK && *commit &&
+        qk_json_parse_file(&arena, path, MOST_IDENTITY, &then, &ignored) == QK_OK) {
         const char *difference = qk_identity_difference(then, now->tree, &arena);
         if (qk_origin_has_moved(now, commit, difference))
             qk_origin_refuse(now, commit, s->folder, err);
@@ -81,11 +82,10 @@ static qk_status explain(const qk_staging *s, const qk_identity *now, qk_error *
 static qk_status follow(const qk_staging *s, qk_identity *now, qk_error *err)
 {
     char commit[QK_COMMIT_ROOM], *path = note_path(s);
-    qk_status status = QK_OK;
-    read_note(s, commit);
-    if (!*commit && *now->dataset_commit) {
+    qk_status status = read_note(s, commit, err);
+    if (status == QK_OK && !*commit && *now->dataset_commit) {
         status = qk_create_file(path, now->dataset_commit, strlen(now->dataset_commit), err);
-        read_note(s, commit);
+        if (status == QK_OK) status = read_note(s, commit, err);
     }
     if (status == QK_OK && *commit && *now->dataset_commit) strcpy(now->dataset_commit, commit);
     free(path);

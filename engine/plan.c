@@ -201,11 +201,15 @@ static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int6
     return s;
 }
 
-static bool texts_are_there(const qk_plan *plan)
+static qk_status look_for_texts(const qk_plan *plan, bool *there, qk_error *err)
 {
-    const char *data = plan->config->dataset.path;
-    if (plan->inputs) return !plan->inputs->dataset_is_missing;
-    return qk_is_dir(plan->tokenizer_folder) && (qk_is_dir(data) || qk_is_file(data));
+    qk_path_info data;
+    *there = plan->inputs && !plan->inputs->dataset_is_missing;
+    if (plan->inputs) return QK_OK;
+    QK_TRY(qk_path_look(plan->config->dataset.path, &data, err));
+    QK_TRY(qk_has_folder(plan->tokenizer_folder, there, err));
+    *there &= data.type == QK_PATH_FOLDER || data.type == QK_PATH_FILE;
+    return QK_OK;
 }
 
 /* Every example at full length. */
@@ -274,7 +278,9 @@ static void choose_residence(qk_plan *plan, const qk_backend *backend, qk_estima
 qk_status qk_plan_estimate(qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err)
 {
     means m = {0};
-    *out = (qk_estimate){.assumed = !texts_are_there(plan)};
+    bool texts;
+    QK_TRY(look_for_texts(plan, &texts, err));
+    *out = (qk_estimate){.assumed = !texts};
     if (!out->assumed) QK_TRY(read_examples(plan, look, &m, &out->examples, err));
     out->assumed |= !m.n && texts_end_here(plan);
     if (out->assumed) QK_TRY(assume_examples(plan, &m, &out->examples, err));

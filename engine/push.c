@@ -1,7 +1,6 @@
 /* See push.h. */
 #include "engine/push.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,21 +76,17 @@ qk_status qk_push_keep(const qk_push_options *options, qk_error *err)
 
 /* ---- rounds ---- */
 
-static int remove_entry(const char *path, const struct stat *s, int kind, struct FTW *where)
-{
-    (void)s, (void)kind, (void)where;
-    return remove(path);
-}
-
 /* What an earlier push left on its way in. */
-static void clean(const pusher *p)
+static qk_status clean(const pusher *p)
 {
     static const char *const folders[] = {"incoming", "merged"};
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+    qk_status s = QK_OK;
+    for (size_t i = 0; i < sizeof folders / sizeof *folders && s == QK_OK; i++) {
         char *path = qk_path_join(p->staging.folder, folders[i]);
-        if (qk_is_dir(path)) nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        s = qk_remove_tree(path, p->err);
         free(path);
     }
+    return s;
 }
 
 static qk_status list_folder(pusher *p)
@@ -114,9 +109,9 @@ static qk_status merge(pusher *p)
                        .remote = &p->push.remote,
                        .lines = &p->push.uploader,
                        .files = &p->files};
-    clean(p);
+    QK_TRY(clean(p));
     qk_status s = qk_push_merge_run(&m, p->err);
-    if (s == QK_OK) clean(p);
+    if (s == QK_OK) s = clean(p);
     p->card = m.card;
     p->report->merged += m.merged;
     return s;
@@ -162,8 +157,9 @@ static qk_status check_target(const pusher *p)
         return qk_fail(p->err, QK_ERR_CONFIG, "write owner/name", "%s: no owner in the name",
                        o->repo);
     if (o->branch) QK_TRY(qk_check_revision(o->branch, p->err));
-    if (!qk_is_dir(o->folder))
-        return qk_fail(p->err, QK_ERR_NOTFOUND, NULL, "%s: no such folder", o->folder);
+    bool there;
+    QK_TRY(qk_has_folder(o->folder, &there, p->err));
+    if (!there) return qk_fail(p->err, QK_ERR_NOTFOUND, NULL, "%s: no such folder", o->folder);
     if (!p->hub.token)
         return qk_fail(p->err, QK_ERR_CONFIG, "set HF_TOKEN to a token that may write",
                        "a push needs a token");
@@ -174,7 +170,9 @@ static qk_status check_target(const pusher *p)
  * died while it moved its files in is finished first. */
 static qk_status hold_runs(pusher *p)
 {
-    if (p->options->holds_run || !qk_is_dir(p->run.folder)) return QK_OK;
+    bool there = false;
+    if (!p->options->holds_run) QK_TRY(qk_has_folder(p->run.folder, &there, p->err));
+    if (!there) return QK_OK;
     QK_TRY(qk_staging_open_alone(&p->run, p->run.folder, p->err));
     return qk_commit_recover(&p->run, p->options->folder, p->err);
 }

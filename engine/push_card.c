@@ -79,16 +79,17 @@ static qk_status add_theirs(card *c, const qk_push_merge *m, const qk_names *our
 }
 
 /* Whether the folder's README.md says just this. */
-static bool is_ours(const qk_push_merge *m, const qk_buf *text)
+static qk_status is_ours(const qk_push_merge *m, const qk_buf *text, bool *same, qk_error *err)
 {
     char *path = qk_path_join(m->folder, "README.md");
-    qk_buf there = {0};
-    qk_error ignored;
-    bool same = qk_is_file(path) && qk_read_file(&there, path, 1 << 28, &ignored) == QK_OK &&
-                there.size == text->size && !memcmp(there.data, text->data, text->size);
-    qk_buf_free(&there);
+    qk_buf readme;
+    bool there;
+    qk_status s = qk_read_file_if_there(&readme, path, 1 << 28, &there, err);
+    *same = s == QK_OK && there && readme.size == text->size &&
+            !memcmp(readme.data, text->data, text->size);
+    qk_buf_free(&readme);
     free(path);
-    return same;
+    return s;
 }
 
 static int by_split(const void *a, const void *b)
@@ -102,8 +103,8 @@ static qk_status write_card(card *c, qk_push_merge *m, const char *path, bool *s
     qk_buf text = {0};
     if (c->n_splits) qsort(c->splits, c->n_splits, sizeof *c->splits, by_split);
     qk_card_write(&text, c->files, c->n_files, c->splits, c->n_splits);
-    *same = is_ours(m, &text);
-    qk_status s = *same ? QK_OK : qk_write_file(path, text.data, text.size, err);
+    qk_status s = is_ours(m, &text, same, err);
+    if (s == QK_OK && !*same) s = qk_write_file(path, text.data, text.size, err);
     qk_buf_free(&text);
     return s;
 }

@@ -165,8 +165,10 @@ static qk_status join_examples(joiner *j)
     qk_status s = path ? qk_examples_create(&j->examples_out, path, j->err) : j->err->status;
     if (s == QK_OK) s = qk_push_incoming(j->m, j->split, "examples.parquet", &theirs, j->err);
     if (s == QK_OK && theirs) s = qk_examples_read(theirs, take_theirs, j, j->err);
-    if (s == QK_OK && qk_is_file(ours)) s = qk_examples_read(ours, take_ours, j, j->err);
-    if (s == QK_OK && qk_is_file(ours)) s = qk_examples_read(ours, look_for_collision, j, j->err);
+    bool have = false;
+    if (s == QK_OK) s = qk_has_file(ours, &have, j->err);
+    if (s == QK_OK && have) s = qk_examples_read(ours, take_ours, j, j->err);
+    if (s == QK_OK && have) s = qk_examples_read(ours, look_for_collision, j, j->err);
     if (s == QK_OK)
         s = qk_examples_commit(j->examples_out, j->err);
     else
@@ -232,13 +234,17 @@ static qk_status join_file(joiner *j, const char *name)
 static qk_status measure(const joiner *j, const char *name, qk_manifest_file *out)
 {
     char *path = qk_strf("%s/merged/%s/%s/data.parquet", j->m->staging->folder, j->split, name);
-    if (!qk_is_file(path)) {
+    bool rewritten;
+    qk_status s = qk_has_file(path, &rewritten, j->err);
+    if (!rewritten) {
         free(path);
         path = data_of(j->here, name);
     }
+    uint64_t bytes = 0;
     qk_rows_reader *r = NULL;
-    qk_status s = qk_rows_open(&r, path, j->context.format.d, j->err);
-    if (s == QK_OK) *out = (qk_manifest_file){name, qk_rows_count(r), (uint64_t)qk_file_size(path)};
+    if (s == QK_OK) s = qk_file_size(path, &bytes, j->err);
+    if (s == QK_OK) s = qk_rows_open(&r, path, j->context.format.d, j->err);
+    if (s == QK_OK) *out = (qk_manifest_file){name, qk_rows_count(r), bytes};
     qk_rows_close(r);
     free(path);
     return s;

@@ -137,13 +137,18 @@ static qk_status find_splits(const qk_push_merge *m, qk_names *splits, qk_error 
 {
     qk_names names = {0};
     QK_TRY(qk_list_dir(m->folder, &names, err));
-    for (size_t i = 0; i < names.count; i++) {
+    qk_status s = QK_OK;
+    for (size_t i = 0; i < names.count && s == QK_OK; i++) {
+        bool there;
         char *path = qk_strf("%s/%s/manifest.json", m->folder, names.items[i]);
-        if (names.items[i][0] != '.' && qk_is_file(path)) qk_names_add(splits, names.items[i]);
+        if (names.items[i][0] != '.') {
+            s = qk_has_file(path, &there, err);
+            if (there) qk_names_add(splits, names.items[i]);
+        }
         free(path);
     }
     qk_names_free(&names);
-    return QK_OK;
+    return s;
 }
 
 static qk_status merge_splits(qk_push_merge *m, qk_error *err)

@@ -40,7 +40,8 @@ qk_status qk_push_snapshot_read(const char *state, const char *folder, qk_push_f
     char *path = qk_path_join(state, "snapshot.json");
     qk_arena arena = {0};
     const qk_json *root = NULL;
-    if (qk_is_file(path) && qk_json_parse_file(&arena, path, LIMIT, &root, err) != QK_OK)
+    /* It only saves the reading of files. */
+    if (qk_json_parse_if_there(&arena, path, LIMIT, &root, err) != QK_OK)
         qk_warn("%s: cannot be read, all files are hashed again", path);
     const qk_json *list = qk_json_get(root, "files");
     bool named = list && list->type == QK_JSON_T_OBJECT;

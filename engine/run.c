@@ -193,11 +193,12 @@ static qk_status pass(runner *r, int64_t stop)
 static qk_status refuse_foreign_files(runner *r)
 {
     qk_names files = {0};
-    if (!qk_is_dir(r->plan.final)) return QK_OK;
-    qk_error ignored;
-    qk_status found = qk_find_data_files(r->plan.final, &files, &ignored);
+    bool there;
+    QK_TRY(qk_has_folder(r->plan.final, &there, r->err));
+    if (!there) return QK_OK;
+    qk_status found = qk_find_data_files(r->plan.final, &files, r->err);
     qk_names_free(&files);
-    if (found != QK_OK) return QK_OK;
+    if (found != QK_OK) return found == QK_ERR_NOTFOUND ? QK_OK : found;
     return qk_fail(r->err, QK_ERR_CONFIG, "choose another output.data_root, or move the files away",
                    "%s: holds data files but no manifest.json: another program wrote them",
                    r->plan.final);
@@ -236,21 +237,23 @@ static qk_status check_final(runner *r)
         "%s: was written with other settings; %s", r->plan.final, difference);
 }
 
-static bool is_complete(const runner *r)
+static qk_status is_complete(const runner *r, bool *complete)
 {
-    return qk_manifest_is_complete(r->old_manifest, &r->identity, r->plan.split_folder);
+    return qk_manifest_is_complete(r->old_manifest, &r->identity, r->plan.split_folder, complete,
+                                   r->err);
 }
 
 /* The same without holding anything: manifest.json is renamed last. */
-static bool has_become_complete(const runner *r)
+static qk_status has_become_complete(const runner *r, bool *complete)
 {
     qk_arena arena = {0};
     const qk_json *manifest;
-    qk_error ignored;
-    bool complete = qk_manifest_read(r->plan.split_folder, &arena, &manifest, &ignored) == QK_OK &&
-                    qk_manifest_is_complete(manifest, &r->identity, r->plan.split_folder);
+    *complete = false;
+    qk_status s = qk_manifest_read(r->plan.split_folder, &arena, &manifest, r->err);
+    if (s == QK_OK)
+        s = qk_manifest_is_complete(manifest, &r->identity, r->plan.split_folder, complete, r->err);
     qk_arena_free(&arena);
-    return complete;
+    return s;
 }
 
 static qk_status merge(runner *r, int64_t units)
@@ -286,7 +289,9 @@ static qk_status tidy(runner *r)
 {
     QK_TRY(qk_commit_recover(&r->staging, r->plan.final, r->err));
     QK_TRY(check_final(r));
-    bool left_over = is_complete(r) && qk_staging_is_of(&r->staging, &r->identity);
+    bool left_over;
+    QK_TRY(is_complete(r, &left_over));
+    if (left_over) QK_TRY(qk_staging_is_of(&r->staging, &r->identity, &left_over, r->err));
     return left_over ? qk_staging_clear(&r->staging, r->err) : QK_OK;
 }
 
@@ -295,19 +300,20 @@ static qk_status enter(runner *r, bool *complete)
 {
     double waited = 0;
     for (*complete = false;;) {
-        bool held;
+        bool held, pending;
         QK_TRY(qk_staging_hold(&r->staging, QK_HOLD_ALONE, &held, r->err));
         if (held) QK_TRY(tidy(r));
         QK_TRY(qk_staging_hold(&r->staging, QK_HOLD_SHARED, &held, r->err));
-        if (held && !qk_commit_is_pending(&r->staging)) {
+        QK_TRY(qk_commit_is_pending(&r->staging, &pending, r->err));
+        if (held && !pending) {
             QK_TRY(check_final(r));
-            *complete = is_complete(r);
+            QK_TRY(is_complete(r, complete));
             qk_staging_last_merge(&r->staging, r->last_merge);
             return QK_OK;
         }
         qk_staging_release(&r->staging);
-        if (has_become_complete(r)) {
-            *complete = true;
+        QK_TRY(has_become_complete(r, complete));
+        if (*complete) {
             r->result->outcome = QK_RUN_MERGED_BY_OTHER;
             return QK_OK;
         }
@@ -322,7 +328,8 @@ static qk_status hold_alone(runner *r, bool *complete)
     double waited = 0;
     for (bool held;;) {
         QK_TRY(qk_staging_hold(&r->staging, QK_HOLD_ALONE, &held, r->err));
-        *complete = !held && has_become_complete(r);
+        *complete = false;
+        if (!held) QK_TRY(has_become_complete(r, complete));
         if (held || *complete) return QK_OK;
         QK_TRY(pause_for_others(r, &waited,
                                 "all units are done; waiting for the others to leave the folder"));
@@ -343,7 +350,7 @@ static qk_status finish(runner *r, int64_t units, bool *done)
     *done = strcmp(last_merge, r->last_merge) != 0;
     if (*done) return QK_OK;
     QK_TRY(tidy(r));
-    *done = is_complete(r);
+    QK_TRY(is_complete(r, done));
     if (*done) return QK_OK;
     QK_TRY(qk_origin_bind(&r->staging, &r->identity, r->err));
     QK_TRY(qk_claims_left(&left, &r->staging, (qk_shard){0, 1}, units, r->err));
@@ -431,7 +438,9 @@ static qk_status begin(runner *r)
                         .progress = show_batch,
                         .context = r};
     /* Texts that are not there or a checkpoint that cannot be loaded leave nothing behind. */
-    if (!r->finished.count && !qk_staging_is_bound(&r->staging)) {
+    bool bound;
+    QK_TRY(qk_staging_is_bound(&r->staging, &bound, r->err));
+    if (!r->finished.count && !bound) {
         QK_TRY(qk_dataset_begin(r->dataset, r->err));
         QK_TRY(qk_work_load(&r->work, r->err));
     } else {

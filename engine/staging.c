@@ -117,7 +117,7 @@ static qk_status compare(const qk_staging *s, const qk_identity *id, qk_arena *a
 static qk_status refuse(qk_staging *s, const char *difference, qk_error *err)
 {
     bool alone = false;
-    qk_error ignored;
+    qk_error ignored; /* it only decides which words the refusal takes */
     (void)qk_staging_hold(s, QK_HOLD_ALONE, &alone, &ignored);
     qk_staging_release(s);
     if (!alone)
@@ -134,8 +134,9 @@ qk_status qk_staging_bind(qk_staging *s, const qk_identity *id, qk_error *err)
     char *path = in_staging(s, "identity.json");
     qk_arena arena = {0};
     const char *difference = NULL;
-    qk_status status =
-        qk_is_file(path) ? QK_OK : qk_create_file(path, id->text, strlen(id->text), err);
+    bool bound;
+    qk_status status = qk_has_file(path, &bound, err);
+    if (status == QK_OK && !bound) status = qk_create_file(path, id->text, strlen(id->text), err);
     if (status == QK_OK) status = compare(s, id, &arena, &difference, err);
     if (difference) status = refuse(s, difference, err);
     qk_arena_free(&arena);
@@ -143,22 +144,25 @@ qk_status qk_staging_bind(qk_staging *s, const qk_identity *id, qk_error *err)
     return status;
 }
 
-bool qk_staging_is_bound(const qk_staging *s)
+qk_status qk_staging_is_bound(const qk_staging *s, bool *bound, qk_error *err)
 {
     char *path = in_staging(s, "identity.json");
-    bool bound = qk_is_file(path);
+    qk_status status = qk_has_file(path, bound, err);
     free(path);
-    return bound;
+    return status;
 }
 
-bool qk_staging_is_of(const qk_staging *s, const qk_identity *id)
+qk_status qk_staging_is_of(const qk_staging *s, const qk_identity *id, bool *same, qk_error *err)
 {
     qk_arena arena = {0};
     const char *difference;
-    qk_error ignored;
-    bool same = compare(s, id, &arena, &difference, &ignored) == QK_OK && !difference;
+    qk_status status = qk_staging_is_bound(s, same, err);
+    if (status == QK_OK && *same) {
+        status = compare(s, id, &arena, &difference, err);
+        *same = status == QK_OK && !difference;
+    }
     qk_arena_free(&arena);
-    return same;
+    return status;
 }
 
 /* ---- units ---- */
@@ -219,12 +223,9 @@ qk_status qk_staging_units(const qk_staging *s, int64_t *units, qk_error *err)
     char *path = in_staging(s, "units.json");
     qk_arena arena = {0};
     const qk_json *root;
-    qk_status status = QK_OK;
-    if (qk_is_file(path)) {
-        status = qk_json_parse_file(&arena, path, SMALL_FILE, &root, err);
-        const qk_json *n = status == QK_OK ? qk_json_get(root, "units") : NULL;
-        if (n && n->is_integer) *units = n->integer;
-    }
+    qk_status status = qk_json_parse_if_there(&arena, path, SMALL_FILE, &root, err);
+    const qk_json *n = status == QK_OK ? qk_json_get(root, "units") : NULL;
+    if (n && n->is_integer) *units = n->integer;
     qk_arena_free(&arena);
     free(path);
     return status;
@@ -250,8 +251,9 @@ qk_status qk_staging_arithmetic(const qk_staging *s, char **name, qk_error *err)
 {
     *name = NULL;
     char *path = in_staging(s, "arithmetic");
-    qk_buf text = {0};
-    qk_status status = qk_is_file(path) ? qk_read_file(&text, path, 100, err) : QK_OK;
+    qk_buf text;
+    bool there;
+    qk_status status = qk_read_file_if_there(&text, path, 100, &there, err);
     if (status == QK_OK && text.size) *name = qk_strdup(qk_buf_str(&text));
     qk_buf_free(&text);
     free(path);

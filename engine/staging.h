@@ -45,8 +45,8 @@ qk_status qk_staging_flock(int fd, qk_hold how, const char *path, bool *held, qk
  * wins. A folder of another run is refused, with the difference. */
 qk_status qk_staging_bind(qk_staging *s, const qk_identity *id, qk_error *err);
 /* Whether it belongs to a run already; to this one. */
-bool qk_staging_is_bound(const qk_staging *s);
-bool qk_staging_is_of(const qk_staging *s, const qk_identity *id);
+qk_status qk_staging_is_bound(const qk_staging *s, bool *bound, qk_error *err);
+qk_status qk_staging_is_of(const qk_staging *s, const qk_identity *id, bool *same, qk_error *err);
 
 /* Path of a unit's file; the caller frees. */
 char *qk_staging_unit(const qk_staging *s, int64_t unit);

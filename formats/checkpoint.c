@@ -43,12 +43,13 @@ static qk_status add_shard(qk_checkpoint *c, qk_st_list *list, const char *folde
 {
     char *path = qk_path_join(folder, name);
     qk_status s = QK_OK;
-    bool known = false;
+    bool known = false, there = true;
     for (size_t i = 0; i < c->files.count; i++) known |= !strcmp(c->files.items[i], path);
-    if (!known && !qk_is_file(path))
+    if (!known) s = qk_has_file(path, &there, err);
+    if (s == QK_OK && !there)
         s = qk_fail(err, QK_ERR_NOTFOUND, "download the whole model again",
                     "%s: shard '%s' not found in the folder", index, name);
-    else if (!known)
+    else if (s == QK_OK && !known)
         s = add_file(c, list, path, err);
     free(path);
     return s;
@@ -115,10 +116,13 @@ static qk_status no_weights(const char *folder, qk_error *err)
 {
     char *pickle = qk_path_join(folder, "pytorch_model.bin");
     char *shards = qk_path_join(folder, "pytorch_model.bin.index.json");
-    bool has_pickle = qk_is_file(pickle) || qk_is_file(shards);
+    bool has_pickle, has_shards = false;
+    qk_status s = qk_has_file(pickle, &has_pickle, err);
+    if (s == QK_OK) s = qk_has_file(shards, &has_shards, err);
     free(pickle);
     free(shards);
-    if (has_pickle)
+    QK_TRY(s);
+    if (has_pickle || has_shards)
         return qk_fail(err, QK_ERR_UNSUPPORTED, "convert the checkpoint to safetensors",
                        "%s: pytorch_model.bin is not supported: safetensors needed", folder);
     return qk_fail(err, QK_ERR_NOTFOUND, "give the folder of a downloaded model",
@@ -130,10 +134,14 @@ static qk_status open_folder(qk_checkpoint *c, const char *folder, qk_error *err
 {
     char *index = qk_path_join(folder, "model.safetensors.index.json");
     char *single = qk_path_join(folder, "model.safetensors");
+    bool has_single, has_index = false;
+    qk_status s = qk_has_file(single, &has_single, err);
+    if (s == QK_OK) s = qk_has_file(index, &has_index, err);
     /* transformers prefers the single file when both are there. */
-    qk_status s = qk_is_file(single)  ? open_single(c, single, err)
-                  : qk_is_file(index) ? open_index(c, folder, index, err)
-                                      : no_weights(folder, err);
+    if (s == QK_OK)
+        s = has_single  ? open_single(c, single, err)
+            : has_index ? open_index(c, folder, index, err)
+                        : no_weights(folder, err);
     free(index);
     free(single);
     return s;
@@ -142,7 +150,9 @@ static qk_status open_folder(qk_checkpoint *c, const char *folder, qk_error *err
 qk_status qk_checkpoint_open(qk_checkpoint *c, const char *path, qk_error *err)
 {
     *c = (qk_checkpoint){0};
-    qk_status s = qk_is_dir(path) ? open_folder(c, path, err) : open_single(c, path, err);
+    bool folder;
+    qk_status s = qk_has_folder(path, &folder, err);
+    if (s == QK_OK) s = folder ? open_folder(c, path, err) : open_single(c, path, err);
     if (s != QK_OK) qk_checkpoint_close(c);
     return s;
 }

@@ -95,6 +95,9 @@ qk_status qk_json_parse(qk_arena *arena, const char *text, size_t size, const ch
 /* Reads and parses a file of at most `limit` bytes. */
 qk_status qk_json_parse_file(qk_arena *arena, const char *path, size_t limit, const qk_json **out,
                              qk_error *err);
+/* The same where an absent file is fine: *out is NULL then. */
+qk_status qk_json_parse_if_there(qk_arena *arena, const char *path, size_t limit,
+                                 const qk_json **out, qk_error *err);
 
 /* The member called key, or NULL; also NULL when the value is absent, no object, or `object` is
  * NULL, so that look-ups chain. A null member is returned as a node of type NULL. */

@@ -127,6 +127,15 @@ qk_status qk_json_parse_file(qk_arena *arena, const char *path, size_t limit, co
     return s;
 }
 
+qk_status qk_json_parse_if_there(qk_arena *arena, const char *path, size_t limit,
+                                 const qk_json **out, qk_error *err)
+{
+    bool there;
+    *out = NULL;
+    QK_TRY(qk_has_file(path, &there, err));
+    return there ? qk_json_parse_file(arena, path, limit, out, err) : QK_OK;
+}
+
 const qk_json *qk_json_get(const qk_json *object, const char *key)
 {
     if (!object || object->type != QK_JSON_T_OBJECT) return NULL;

@@ -48,29 +48,33 @@ void qk_cache_set_commit(qk_cache *cache, const char *commit)
     cache->snapshot = qk_strf("%s/snapshots/%s", cache->folder, commit);
 }
 
-bool qk_cache_read_ref(const qk_cache *cache, const char *revision, char commit[72])
+qk_status qk_cache_read_ref(const qk_cache *cache, const char *revision, char commit[72],
+                            qk_error *err)
 {
-    qk_buf text = {0};
-    qk_error ignored;
+    qk_buf text;
+    bool found;
     char *path = qk_strf("%s/refs/%s", cache->folder, revision);
-    bool found = qk_is_file(path) && qk_read_file(&text, path, 4096, &ignored) == QK_OK;
-    snprintf(commit, 72, "%s", found ? qk_buf_str(&text) : revision);
+    qk_status s = qk_read_file_if_there(&text, path, 4096, &found, err);
+    snprintf(commit, 72, "%s", s == QK_OK && found ? qk_buf_str(&text) : revision);
     commit[strcspn(commit, " \r\n")] = 0;
+    if (s != QK_OK || !qk_is_commit(commit)) *commit = 0;
     qk_buf_free(&text);
     free(path);
-    return qk_is_commit(commit);
+    return s;
 }
 
-bool qk_cache_has(const qk_cache *cache, const char *path, uint64_t size)
+qk_status qk_cache_has(const qk_cache *cache, const char *path, uint64_t size, bool *has,
+                       qk_error *err)
 {
     char *full = qk_path_join(cache->snapshot, path);
-    struct stat st;
-    bool found = stat(full, &st) == 0 && S_ISREG(st.st_mode);
+    qk_path_info info;
+    qk_status s = qk_path_look(full, &info, err);
     free(full);
-    return found && (size == UINT64_MAX || (uint64_t)st.st_size == size);
+    *has = info.type == QK_PATH_FILE && (size == UINT64_MAX || info.size == size);
+    return s;
 }
 
-void qk_cache_digest(const qk_cache *cache, const char *path, char digest[72])
+qk_status qk_cache_digest(const qk_cache *cache, const char *path, char digest[72], qk_error *err)
 {
     char target[4096];
     char *full = qk_path_join(cache->snapshot, path);
@@ -78,7 +82,11 @@ void qk_cache_digest(const qk_cache *cache, const char *path, char digest[72])
     target[n > 0 ? n : 0] = 0;
     const char *name = qk_path_name(target);
     snprintf(digest, 72, "%s", qk_is_digest(name) ? name : "");
+    qk_status s = QK_OK;
+    if (n < 0 && errno != EINVAL && errno != ENOENT && errno != ENOTDIR) /* EINVAL: no link */
+        s = qk_fail_errno(err, "cannot read the link", full);
     free(full);
+    return s;
 }
 
 /* ---- folders without following links ---- */
@@ -176,7 +184,8 @@ qk_status qk_cache_write_ref(qk_cache *cache, const char *revision, qk_error *er
 {
     char before[72];
     if (!strcmp(revision, cache->commit)) return QK_OK;
-    if (qk_cache_read_ref(cache, revision, before) && !strcmp(before, cache->commit)) return QK_OK;
+    QK_TRY(qk_cache_read_ref(cache, revision, before, err));
+    if (!strcmp(before, cache->commit)) return QK_OK;
     char *name = qk_strf("refs/%s", revision);
     qk_status s = qk_cache_write(cache, name, cache->commit, strlen(cache->commit), err);
     free(name);
@@ -242,11 +251,13 @@ void qk_cache_drop_partial(const qk_cache *cache, const char *digest)
     free(name);
 }
 
-bool qk_cache_has_blob(const qk_cache *cache, const qk_hub_file *file)
+qk_status qk_cache_has_blob(const qk_cache *cache, const qk_hub_file *file, bool *has,
+                            qk_error *err)
 {
     struct stat st;
-    return fstatat(cache->blobs, file->digest, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISREG(st.st_mode) && (uint64_t)st.st_size == file->size;
+    bool known = fstatat(cache->blobs, file->digest, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    *has = known && S_ISREG(st.st_mode) && (uint64_t)st.st_size == file->size;
+    return known || errno == ENOENT ? QK_OK : fail_at(cache, "cannot look at", file->digest, err);
 }
 
 /* The folder of the snapshot's file. */
@@ -336,11 +347,13 @@ qk_status qk_cache_install(const qk_cache *cache, const qk_hub_file *file, qk_er
     qk_status s = QK_OK;
     if (cache->hub->no_links)
         s = move_into_snapshot(cache, file, partial, err);
-    else if (renameat(cache->blobs, partial, cache->blobs, file->digest) &&
-             !qk_cache_has_blob(cache, file)) /* made by another process, without locks */
-        s = fail_at(cache, "cannot rename", partial, err);
-    else
-        s = qk_cache_link(cache, file, err);
+    else if (renameat(cache->blobs, partial, cache->blobs, file->digest)) {
+        fail_at(cache, "cannot rename", partial, err);
+        qk_error why;
+        bool made; /* by another process, without locks */
+        if (qk_cache_has_blob(cache, file, &made, &why) != QK_OK || !made) s = err->status;
+    }
+    if (s == QK_OK && !cache->hub->no_links) s = qk_cache_link(cache, file, err);
     free(partial);
     return s;
 }
@@ -356,11 +369,14 @@ static qk_status list_below(const qk_cache *cache, const char *inside, int depth
     for (size_t i = 0; i < names.count && s == QK_OK; i++) {
         char *path = *inside ? qk_path_join(inside, names.items[i]) : qk_strdup(names.items[i]);
         char *full = qk_path_join(cache->snapshot, path);
-        struct stat st;
-        bool own_folder = lstat(full, &st) == 0 && S_ISDIR(st.st_mode);
-        if (own_folder && depth < DEEPEST)
+        qk_path_info own, led_to;
+        qk_error why; /* a name that no repository has is somebody else's file */
+        s = qk_path_look_at_name(full, &own, err);
+        if (s == QK_OK) s = qk_path_look(full, &led_to, err);
+        if (s == QK_OK && own.type == QK_PATH_FOLDER && depth < DEEPEST)
             s = list_below(cache, path, depth + 1, out, err);
-        else if (!own_folder && qk_is_file(full) && qk_check_file_name(path, err) == QK_OK)
+        else if (s == QK_OK && led_to.type == QK_PATH_FILE &&
+                 qk_check_file_name(path, &why) == QK_OK)
             qk_names_add(out, path);
         free(path);
         free(full);

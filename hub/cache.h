@@ -31,13 +31,15 @@ void qk_cache_open(qk_cache *cache, const qk_hub *hub, const qk_repo *repo);
 void qk_cache_close(qk_cache *cache);
 void qk_cache_set_commit(qk_cache *cache, const char *commit);
 
-/* The commit that refs/REVISION holds, or that the revision itself is; false: not known here. */
-bool qk_cache_read_ref(const qk_cache *cache, const char *revision, char commit[72]);
+/* The commit that refs/REVISION holds, or that the revision itself is; "": not known here. */
+qk_status qk_cache_read_ref(const qk_cache *cache, const char *revision, char commit[72],
+                            qk_error *err);
 /* The file is there, complete as far as its size tells. size UINT64_MAX: any. */
-bool qk_cache_has(const qk_cache *cache, const char *path, uint64_t size);
+qk_status qk_cache_has(const qk_cache *cache, const char *path, uint64_t size, bool *has,
+                       qk_error *err);
 
 /* The digest of a snapshot's file, by the name of the blob that it is a link to; "" for a copy. */
-void qk_cache_digest(const qk_cache *cache, const char *path, char digest[72]);
+qk_status qk_cache_digest(const qk_cache *cache, const char *path, char digest[72], qk_error *err);
 
 /* Makes the folders of the commit. */
 qk_status qk_cache_prepare(qk_cache *cache, qk_error *err);
@@ -60,6 +62,7 @@ void qk_cache_drop_partial(const qk_cache *cache, const char *digest);
 qk_status qk_cache_install(const qk_cache *cache, const qk_hub_file *file, qk_error *err);
 /* An existing blob becomes the snapshot's file. */
 qk_status qk_cache_link(const qk_cache *cache, const qk_hub_file *file, qk_error *err);
-bool qk_cache_has_blob(const qk_cache *cache, const qk_hub_file *file);
+qk_status qk_cache_has_blob(const qk_cache *cache, const qk_hub_file *file, bool *has,
+                            qk_error *err);
 /* Names of the files of the snapshot that are there, sorted. */
 qk_status qk_cache_list(const qk_cache *cache, qk_names *out, qk_error *err);

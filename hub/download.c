@@ -153,12 +153,14 @@ static qk_status open_file(download *d, transfer *t, opened *how, qk_error *err)
 {
     const qk_hub_file *file = t->source.file;
     struct stat st;
-    bool busy = false;
-    if (!qk_cache_has_blob(d->cache, file))
-        QK_TRY(qk_cache_lock(d->cache, file->digest, &t->lock, &busy, err));
+    bool busy = false, blob, linked = false;
+    QK_TRY(qk_cache_has_blob(d->cache, file, &blob, err));
+    if (!blob) QK_TRY(qk_cache_lock(d->cache, file->digest, &t->lock, &busy, err));
     *how = busy ? BUSY : LINKED;
-    if (busy || qk_cache_has(d->cache, file->path, file->size)) return QK_OK;
-    if (qk_cache_has_blob(d->cache, file)) return qk_cache_link(d->cache, file, err);
+    if (!busy) QK_TRY(qk_cache_has(d->cache, file->path, file->size, &linked, err));
+    if (busy || linked) return QK_OK;
+    QK_TRY(qk_cache_has_blob(d->cache, file, &blob, err));
+    if (blob) return qk_cache_link(d->cache, file, err);
     *how = OPENED;
     QK_TRY(qk_cache_open_partial(d->cache, file->digest, &t->fd, err));
     if (fstat(t->fd, &st)) return qk_fail_errno(err, "cannot look at", file->path);
@@ -409,19 +411,26 @@ static void *work(void *context)
 /* ---- all files ---- */
 
 /* Bytes that a file still needs on the disk. */
-static uint64_t missing_bytes(const qk_cache *cache, const qk_hub_file *file)
+static qk_status missing_bytes(const qk_cache *cache, const qk_hub_file *file, uint64_t *bytes,
+                               qk_error *err)
 {
-    if (qk_cache_has_blob(cache, file)) return 0;
+    bool has;
+    *bytes = 0;
+    QK_TRY(qk_cache_has_blob(cache, file, &has, err));
+    if (has) return QK_OK;
     char *partial = qk_strf("%s/blobs/%s.qk.incomplete", cache->folder, file->digest);
-    int64_t have = qk_file_size(partial);
+    qk_path_info have;
+    qk_status s = qk_path_look(partial, &have, err);
     free(partial);
-    return have > 0 && (uint64_t)have <= file->size ? file->size - (uint64_t)have : file->size;
+    *bytes = have.size <= file->size ? file->size - have.size : file->size;
+    return s;
 }
 
 static qk_status check_space(const download *d, qk_error *err)
 {
-    uint64_t need = 0, free_bytes;
-    for (size_t i = 0; i < d->count; i++) need += missing_bytes(d->cache, d->files[i].source.file);
+    uint64_t need = 0, bytes, free_bytes;
+    for (size_t i = 0; i < d->count; i++, need += bytes)
+        QK_TRY(missing_bytes(d->cache, d->files[i].source.file, &bytes, err));
     QK_TRY(qk_disk_free(d->cache->folder, &free_bytes, err));
     if (need <= free_bytes) return QK_OK;
     return qk_fail(err, QK_ERR_RESUME,

@@ -161,18 +161,19 @@ static char *clean_token(char *text)
     return out;
 }
 
-static void token_from_file(qk_hub *hub, const settings *set, const char *home)
+static qk_status token_from_file(qk_hub *hub, const settings *set, const char *home, qk_error *err)
 {
     char *path = expand_and_free(first_setting(set, "HF_TOKEN_PATH", NULL));
     if (!path) path = qk_path_join(home, "token");
-    qk_buf text = {0};
-    qk_error ignored;
-    if (qk_is_file(path) && qk_read_file(&text, path, MOST_TOKEN, &ignored) == QK_OK)
-        hub->token = clean_token(qk_strdup(qk_buf_str(&text)));
+    qk_buf text;
+    bool there;
+    qk_status s = qk_read_file_if_there(&text, path, MOST_TOKEN, &there, err);
+    if (s == QK_OK && there) hub->token = clean_token(qk_strdup(qk_buf_str(&text)));
     if (hub->token) hub->token_from = qk_strf("the file %s", path);
     if (text.data) OPENSSL_cleanse(text.data, text.capacity);
     qk_buf_free(&text);
     free(path);
+    return s;
 }
 
 static void token_from_variable(qk_hub *hub, const settings *set, const char *name)
@@ -190,7 +191,7 @@ static qk_status find_token(qk_hub *hub, const settings *set, const char *given,
     } else if (!flag(set, "HF_HUB_DISABLE_IMPLICIT_TOKEN", NULL)) {
         token_from_variable(hub, set, "HF_TOKEN");
         token_from_variable(hub, set, "HUGGING_FACE_HUB_TOKEN");
-        if (!hub->token) token_from_file(hub, set, home);
+        if (!hub->token) QK_TRY(token_from_file(hub, set, home, err));
     }
     for (const char *c = hub->token; c && *c; c++)
         if ((unsigned char)*c <= 0x20 || (unsigned char)*c >= 0x7F)
@@ -238,8 +239,8 @@ qk_status qk_hub_open(qk_hub *hub, const char *token, qk_error *err)
 {
     *hub = (qk_hub){0};
     settings set = {0};
-    qk_status s = QK_OK;
-    if (qk_is_file(".env")) s = qk_read_file(&set.file, ".env", MOST_ENV_FILE, err);
+    bool there;
+    qk_status s = qk_read_file_if_there(&set.file, ".env", MOST_ENV_FILE, &there, err);
     if (s == QK_OK) s = read_all(hub, &set, token, err);
     if (set.file.data) OPENSSL_cleanse(set.file.data, set.file.capacity);
     qk_buf_free(&set.file);

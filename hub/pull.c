@@ -21,14 +21,14 @@ static char *listing_path(const qk_snapshot *s)
     return qk_strf("%s/trees/%s.json", s->cache.folder, s->cache.commit);
 }
 
-static bool read_kept_listing(qk_snapshot *s)
+static qk_status read_kept_listing(qk_snapshot *s, qk_error *err)
 {
-    qk_error ignored;
     char *path = listing_path(s);
-    s->listing_is_kept =
-        qk_is_file(path) && qk_hub_listing_read(&s->listing, path, &ignored) == QK_OK;
+    qk_status status = qk_has_file(path, &s->listing_is_kept, err);
+    if (status == QK_OK && s->listing_is_kept) status = qk_hub_listing_read(&s->listing, path, err);
+    s->listing_is_kept &= status == QK_OK;
     free(path);
-    return s->listing_is_kept;
+    return status;
 }
 
 /* The files that lie in the snapshot, for a cache without a kept listing. */
@@ -39,7 +39,7 @@ static qk_status list_snapshot(qk_snapshot *s, qk_error *err)
     qk_status status = qk_cache_list(&s->cache, &names, err);
     for (size_t i = 0; i < names.count && status == QK_OK; i++) {
         char digest[72];
-        qk_cache_digest(&s->cache, names.items[i], digest);
+        status = qk_cache_digest(&s->cache, names.items[i], digest, err);
         QK_GROW(l->files, l->count, l->capacity);
         l->files[l->count++] = (qk_hub_file){.path = qk_arena_strf(&l->arena, "%s", names.items[i]),
                                              .size = UINT64_MAX,
@@ -54,14 +54,21 @@ static qk_status open_cached(qk_snapshot *s, qk_error *err)
 {
     char commit[72];
     s->from_cache = true;
-    bool known = qk_cache_read_ref(&s->cache, s->repo.revision, commit);
-    if (known) qk_cache_set_commit(&s->cache, commit);
-    if (!known || !qk_is_dir(s->cache.snapshot)) {
+    bool known = false;
+    QK_TRY(qk_cache_read_ref(&s->cache, s->repo.revision, commit, err));
+    if (*commit) {
+        qk_cache_set_commit(&s->cache, commit);
+        QK_TRY(qk_has_folder(s->cache.snapshot, &known, err));
+    }
+    if (!known) {
         *err = s->why;
         return qk_error_prefix(err, "%s at '%s' is not in the cache (%s)", label(s),
                                s->repo.revision, s->hub->cache);
     }
-    return read_kept_listing(s) ? QK_OK : list_snapshot(s, err);
+    /* One that is there and cannot be read is not replaced by what lies in the snapshot: that may
+     * be a part of it. */
+    QK_TRY(read_kept_listing(s, err));
+    return s->listing_is_kept ? QK_OK : list_snapshot(s, err);
 }
 
 /* ---- what the Hub knows ---- */
@@ -83,7 +90,8 @@ static qk_status ask_hub(qk_snapshot *s, qk_http *http, qk_http_reply *reply, qk
     else
         QK_TRY(qk_hub_commit(http, &s->repo, commit, reply, err));
     qk_cache_set_commit(&s->cache, commit);
-    if (read_kept_listing(s)) return QK_OK;
+    qk_error ignored; /* the Hub has it anew */
+    if (read_kept_listing(s, &ignored) == QK_OK && s->listing_is_kept) return QK_OK;
     return qk_hub_list(&s->listing, http, &s->repo, commit, err);
 }
 
@@ -98,11 +106,13 @@ static qk_status open_listing(qk_snapshot *s, qk_error *err)
     qk_http_reply reply = {0};
     char commit[72];
     qk_status status = ask_hub(s, http, &reply, err);
-    bool cached = status != QK_OK && may_use_cache(&reply) &&
-                  qk_cache_read_ref(&s->cache, s->repo.revision, commit);
+    bool cached = status != QK_OK && may_use_cache(&reply);
     qk_http_close(http);
     qk_http_reply_free(&reply);
-    if (!cached) return status;
+    qk_error why; /* *err says what failed first */
+    if (!cached || qk_cache_read_ref(&s->cache, s->repo.revision, commit, &why) != QK_OK ||
+        !*commit)
+        return status;
     s->why = *err;
     QK_TRY(open_cached(s, err));
     qk_warn("%s; using what the cache has of %s at '%s'", s->why.message, label(s),
@@ -144,10 +154,11 @@ bool qk_snapshot_has(const qk_snapshot *s, const char *path)
     return qk_hub_listing_find(&s->listing, path) != NULL;
 }
 
-bool qk_snapshot_holds(const qk_snapshot *s, const char *path)
+qk_status qk_snapshot_holds(const qk_snapshot *s, const char *path, bool *holds, qk_error *err)
 {
     const qk_hub_file *file = qk_hub_listing_find(&s->listing, path);
-    return file && qk_cache_has(&s->cache, path, file->size);
+    *holds = false;
+    return file ? qk_cache_has(&s->cache, path, file->size, holds, err) : QK_OK;
 }
 
 /* The ref is written once: files that are fetched hours later must not turn it back. */
@@ -191,7 +202,9 @@ static qk_status find_missing(const qk_snapshot *s, const qk_names *paths,
         if (!file)
             return qk_fail(err, QK_ERR_NOTFOUND, NULL, "%s at '%s': there is no file '%s'",
                            label(s), s->repo.revision, paths->items[i]);
-        if (qk_cache_has(&s->cache, file->path, file->size)) continue;
+        bool has;
+        QK_TRY(qk_cache_has(&s->cache, file->path, file->size, &has, err));
+        if (has) continue;
         if (s->from_cache) return not_in_cache(s, file->path, err);
         (*missing)[(*count)++] = file;
     }

@@ -33,7 +33,7 @@ void qk_snapshot_close(qk_snapshot *s);
 const char *qk_snapshot_folder(const qk_snapshot *s);
 bool qk_snapshot_has(const qk_snapshot *s, const char *path);
 /* Whether the file is complete in the folder; in any thread. */
-bool qk_snapshot_holds(const qk_snapshot *s, const char *path);
+qk_status qk_snapshot_holds(const qk_snapshot *s, const char *path, bool *holds, qk_error *err);
 /* Makes the files complete in the folder. QK_ERR_NOTFOUND for a path that the commit does not have.
  * Without the Hub, what is not in the cache is an error, and `why` is its reason. */
 qk_status qk_snapshot_fetch(qk_snapshot *s, const qk_names *paths, qk_error *err);

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/error.h"
+#include "engine/base/file.h"
 
 __attribute__((unused)) static int test_failed_checks, test_passed, test_failed, test_skipped;
 __attribute__((unused)) static bool test_is_skipped;
@@ -92,6 +92,27 @@ static inline int test_summary(const char *name)
     printf("%ld checks\n", test_checks);
     printf("%s: %d passed, %d failed, %d skipped\n", name, test_passed, test_failed, test_skipped);
     return test_failed ? 1 : 0;
+}
+
+static inline bool test_has_file(const char *path)
+{
+    bool has;
+    CHECK(qk_has_file(path, &has, &test_error) == QK_OK);
+    return has;
+}
+
+static inline bool test_has_folder(const char *path)
+{
+    bool has;
+    CHECK(qk_has_folder(path, &has, &test_error) == QK_OK);
+    return has;
+}
+
+static inline int64_t test_file_size(const char *path)
+{
+    uint64_t bytes = 0;
+    CHECK(qk_file_size(path, &bytes, &test_error) == QK_OK);
+    return (int64_t)bytes;
 }
 
 /* "<shared>/golden/..." in a fresh string, or NULL when the goldens are not beside this checkout.

@@ -54,7 +54,7 @@ static void test_files(void)
     char *deep = qk_path_join(folder, "a/b/c"), *path = qk_path_join(deep, "f");
     CHECK_INT(qk_make_dirs(deep, &err), QK_OK);
     CHECK_INT(qk_write_file(path, "hello", 5, &err), QK_OK);
-    CHECK_INT(qk_file_size(path), 5);
+    CHECK_INT(test_file_size(path), 5);
     qk_buf buf;
     CHECK_INT(qk_read_file(&buf, path, 100, &err), QK_OK);
     CHECK_STR((char *)buf.data, "hello");
@@ -68,7 +68,7 @@ static void test_files(void)
     qk_names names;
     CHECK_INT(qk_list_dir(deep, &names, &err), QK_OK);
     CHECK_INT(names.count, 1);
-    CHECK_INT(qk_file_size(path), 5);
+    CHECK_INT(test_file_size(path), 5);
     qk_names_free(&names);
     CHECK_INT(qk_make_dirs(path, &err), QK_ERR_NOTFOUND); /* a file is in the way */
     CHECK_INT(qk_map_open(&(qk_map){0}, deep, &err), QK_ERR_IO);

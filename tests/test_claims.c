@@ -47,7 +47,7 @@ static void put(const char *name, const char *text)
 static bool is_there(const char *name)
 {
     char *path = qk_path_join(folder, name);
-    bool there = qk_is_file(path);
+    bool there = test_has_file(path);
     free(path);
     return there;
 }
@@ -370,6 +370,20 @@ static void bind_to_another_run(void)
     put("identity.json", "{\"rate\": 3}");
 }
 
+static bool is_bound(void)
+{
+    bool bound;
+    CHECK_INT(qk_staging_is_bound(&staging, &bound, &test_error), QK_OK);
+    return bound;
+}
+
+static bool is_of(const qk_identity *id)
+{
+    bool same;
+    CHECK_INT(qk_staging_is_of(&staging, id, &same, &test_error), QK_OK);
+    return same;
+}
+
 /* Of two runs that come at the same moment one gets the folder, and the other one is told. */
 static void test_bound_once(void)
 {
@@ -378,11 +392,11 @@ static void test_bound_once(void)
     bool held;
     qk_staging second;
     CHECK_INT(qk_json_parse(&arena, id.text, strlen(id.text), "id", &id.tree, &test_error), QK_OK);
-    CHECK(!qk_staging_is_bound(&staging) && !qk_staging_is_of(&staging, &id));
+    CHECK(!is_bound() && !is_of(&id));
     before_link = bind_to_another_run;
     CHECK_INT(qk_staging_bind(&staging, &id, &test_error), QK_ERR_CONFIG);
     CHECK(strstr(test_error.message, "unfinished units of another run; rate: 3 then, 8 now"));
-    CHECK(before_link == NULL && qk_staging_is_bound(&staging) && !qk_staging_is_of(&staging, &id));
+    CHECK(before_link == NULL && is_bound() && !is_of(&id));
     CHECK_INT(qk_staging_open(&second, folder, &test_error), QK_OK);
     CHECK_INT(qk_staging_hold(&second, QK_HOLD_SHARED, &held, &test_error), QK_OK);
     CHECK_INT(qk_staging_bind(&staging, &id, &test_error), QK_ERR_CONFIG);
@@ -391,7 +405,7 @@ static void test_bound_once(void)
     drop_file("identity.json");
     CHECK_INT(qk_staging_bind(&staging, &id, &test_error), QK_OK);
     CHECK_INT(qk_staging_bind(&staging, &id, &test_error), QK_OK);
-    CHECK(qk_staging_is_of(&staging, &id));
+    CHECK(is_of(&id));
     drop_file("identity.json");
     CHECK_INT(count_files(), 1);
     qk_arena_free(&arena);

@@ -105,7 +105,7 @@ static void check_folder(const char *folder)
         char path[512], file[600];
         snprintf(path, sizeof path, "%s/%s", folder, name);
         snprintf(file, sizeof file, "%s/golden.safetensors", path);
-        if (qk_is_file(file)) {
+        if (test_has_file(file)) {
             check_golden(name, path, QK_BF16, 0);
             check_golden(name, path, QK_F32, 0);
             goldens++;

@@ -32,10 +32,10 @@ static int number_of(const remote *r, const char *path)
     return -1;
 }
 
-static bool has(void *context, const char *path)
+static qk_status look_for(void *context, const char *path, bool *has, qk_error *err)
 {
     (void)context;
-    return qk_is_file(path);
+    return qk_has_file(path, has, err);
 }
 
 static qk_status need(void *context, const qk_names *paths, const char *reason, qk_error *err)
@@ -44,7 +44,7 @@ static qk_status need(void *context, const qk_names *paths, const char *reason, 
     if (reason) qk_buf_add_byte(&r->trace, '+');
     for (size_t i = 0; i < paths->count; i++) {
         int number = number_of(r, paths->items[i]);
-        if (!qk_is_file(paths->items[i])) qk_buf_addf(&r->trace, "N%d", number);
+        if (!test_has_file(paths->items[i])) qk_buf_addf(&r->trace, "N%d", number);
         if (number == r->fails) return qk_fail(err, QK_ERR_RESUME, NULL, "no network");
         QK_TRY(qk_write_file(paths->items[i], r->bytes, r->n, err));
     }
@@ -54,7 +54,7 @@ static qk_status need(void *context, const qk_names *paths, const char *reason, 
 static void soon(void *context, const char *path)
 {
     remote *r = context;
-    if (!qk_is_file(path)) qk_buf_addf(&r->trace, "S%d", number_of(r, path));
+    if (!test_has_file(path)) qk_buf_addf(&r->trace, "S%d", number_of(r, path));
 }
 
 /* test-0 .. test-2, train-0 .. train-2: in byte order, test is 0 to 2 and train 3 to 5. */
@@ -74,7 +74,7 @@ static void make_remote(remote *r, const char *ending, const char *bytes, size_t
 
 static void read_rows(remote *r, const qk_config *c, qk_error *err)
 {
-    qk_dataset_place place = {r->root, &r->names, r, has, need, soon};
+    qk_dataset_place place = {r->root, &r->names, r, look_for, need, soon};
     qk_dataset *d;
     bool more = true;
     qk_status s = qk_dataset_open_in(&d, c, &place, err);

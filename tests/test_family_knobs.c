@@ -396,7 +396,7 @@ static int turn_folder(const char *root)
     for (size_t i = 0; i < names.count; i++) {
         char *folder = qk_path_join(root, names.items[i]);
         char *golden = qk_path_join(folder, "golden.safetensors");
-        if (qk_is_file(golden)) turn_all(folder), cases++;
+        if (test_has_file(golden)) turn_all(folder), cases++;
         free(folder), free(golden);
     }
     qk_names_free(&names);

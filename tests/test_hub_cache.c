@@ -75,6 +75,20 @@ static char *read_text(const char *path)
     return (char *)text.data;
 }
 
+static bool has(const qk_cache *c, const qk_hub_file *file, uint64_t size)
+{
+    bool found;
+    CHECK(qk_cache_has(c, file->path, size, &found, &test_error) == QK_OK);
+    return found;
+}
+
+static bool has_blob(const qk_cache *c, const qk_hub_file *file)
+{
+    bool found;
+    CHECK(qk_cache_has_blob(c, file, &found, &test_error) == QK_OK);
+    return found;
+}
+
 static void test_layout(void)
 {
     qk_hub hub = {.cache = folder};
@@ -82,32 +96,33 @@ static void test_layout(void)
     qk_cache c;
     char commit[72], target[256] = "";
     qk_cache_open(&c, &hub, &repo);
-    CHECK(!qk_cache_read_ref(&c, "b/1", commit));
-    CHECK(qk_cache_read_ref(&c, COMMIT, commit) && !strcmp(commit, COMMIT));
+    CHECK(qk_cache_read_ref(&c, "b/1", commit, &test_error) == QK_OK && !*commit);
+    CHECK(qk_cache_read_ref(&c, COMMIT, commit, &test_error) == QK_OK);
+    CHECK_STR(commit, COMMIT);
     qk_cache_set_commit(&c, COMMIT);
     CHECK(qk_cache_prepare(&c, &test_error) == QK_OK);
     CHECK(qk_cache_write_ref(&c, "b/1", &test_error) == QK_OK);
     char *path = qk_strf("%s/datasets--me--my.data/refs/b/1", folder);
     char *text = read_text(path);
     CHECK_STR(text, COMMIT);
-    CHECK(qk_cache_read_ref(&c, "b/1", commit));
+    CHECK(qk_cache_read_ref(&c, "b/1", commit, &test_error) == QK_OK && *commit);
 
     qk_hub_file file = {"a/b/c.txt", 6, "ce013625030ba8dba906f756967f9e9ca394464a", ""};
     int fd;
-    CHECK(!qk_cache_has(&c, file.path, file.size) && !qk_cache_has_blob(&c, &file));
+    CHECK(!has(&c, &file, file.size) && !has_blob(&c, &file));
     CHECK(qk_cache_open_partial(&c, file.digest, &fd, &test_error) == QK_OK);
     CHECK(write(fd, "hello\n", 6) == 6);
     close(fd);
     CHECK(qk_cache_install(&c, &file, &test_error) == QK_OK);
-    CHECK(qk_cache_has(&c, file.path, 6) && !qk_cache_has(&c, file.path, 7));
-    CHECK(qk_cache_has_blob(&c, &file));
+    CHECK(has(&c, &file, 6) && !has(&c, &file, 7));
+    CHECK(has_blob(&c, &file));
     char *link = qk_path_join(c.snapshot, file.path);
     CHECK(readlink(link, target, sizeof target - 1) > 0);
     CHECK_STR(target, "../../../../blobs/ce013625030ba8dba906f756967f9e9ca394464a");
     qk_cache_note_absent(&c, "x/y");
     free(path);
     path = qk_strf("%s/datasets--me--my.data/.no_exist/" COMMIT "/x/y", folder);
-    CHECK_INT(qk_file_size(path), 0);
+    CHECK_INT(test_file_size(path), 0);
     free(link);
     free(path);
     free(text);
@@ -128,7 +143,7 @@ static void test_locks(void)
     CHECK(qk_cache_lock(&c, "abc", &second, &busy, &test_error) == QK_OK && !busy);
     close(second);
     char *path = qk_strf("%s/.locks/models--me--m/abc.lock", folder);
-    CHECK(qk_is_file(path));
+    CHECK(test_has_file(path));
     free(path);
     qk_cache_close(&c);
 }

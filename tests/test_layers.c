@@ -144,7 +144,7 @@ static int check_models_in(const char *parent)
     int n = 0;
     for (struct dirent *e; dir && (e = readdir(dir));) {
         char *folder = qk_strf("%s/%s/model", parent, e->d_name);
-        if (e->d_name[0] != '.' && qk_is_dir(folder)) n += check_model(folder) > 2;
+        if (e->d_name[0] != '.' && test_has_folder(folder)) n += check_model(folder) > 2;
         free(folder);
     }
     if (dir) closedir(dir);

@@ -197,7 +197,7 @@ static void write_sample(const char *path, const sample *s, size_t n, size_t ste
     qk_pq_set_metadata(w, "key", "value");
     uint64_t bytes;
     CHECK_INT(qk_pq_commit(w, &bytes, &err), QK_OK);
-    CHECK_INT(qk_file_size(path), bytes);
+    CHECK_INT(test_file_size(path), bytes);
 }
 
 /* Reads everything; "" when all went well. Values are compared when s is given. */

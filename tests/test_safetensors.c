@@ -101,7 +101,7 @@ static void test_streaming(void)
         qk_st_writer_declare(&w, all[i].name, all[i].dtype, all[i].n_dims, all[i].shape);
     CHECK_INT(qk_st_writer_begin(&w, streamed, &test_error), QK_OK);
     for (size_t i = 0; i < sizeof values; i += 8) qk_st_writer_add(&w, (const char *)values + i, 8);
-    CHECK(!qk_is_file(streamed));
+    CHECK(!test_has_file(streamed));
     qk_st_writer_add(&w, ids, sizeof ids);
     CHECK_INT(qk_st_writer_commit(&w, &test_error), QK_OK);
     qk_buf a, b;
@@ -116,7 +116,7 @@ static void test_streaming(void)
     CHECK_INT(qk_st_writer_begin(&w, streamed, &test_error), QK_OK);
     qk_st_writer_add(&w, values, 8);
     qk_st_writer_abort(&w);
-    CHECK(!qk_is_file(streamed));
+    CHECK(!test_has_file(streamed));
     free(once), free(streamed);
 }
 

@@ -203,7 +203,7 @@ static void test_refusals(void)
     CHECK_INT(qk_write_file(file, "x", 1, &err), QK_OK);
     CHECK_INT(make("smollm2-135m", 1, "full", &r, &err), QK_ERR_USAGE);
     CHECK_MSG(strstr(err.message, "not empty"), "%s", err.message);
-    CHECK(qk_file_size(file) == 1);
+    CHECK(test_file_size(file) == 1);
     remove_folder(path);
     free(file), free(path);
     /* 470 GB: no file appears, whether the disk is smaller or not. */

@@ -61,7 +61,7 @@ static void clear_temp(void)
 static void clear_folder(const char *folder)
 {
     qk_names names = {0};
-    if (!qk_is_dir(folder) || qk_list_dir(folder, &names, &test_error) != QK_OK) return;
+    if (!test_has_folder(folder) || qk_list_dir(folder, &names, &test_error) != QK_OK) return;
     for (size_t i = 0; i < names.count; i++) {
         char *path = qk_path_join(folder, names.items[i]);
         unlink(path);
@@ -414,7 +414,7 @@ static int check_batch(const char *root, const char *name)
     qk_arena arena = {0};
     const qk_json *batch;
     qk_tokenizer *tok = NULL;
-    bool there = qk_is_file(path);
+    bool there = test_has_file(path);
     if (there) {
         CHECK(qk_json_parse_file(&arena, path, 1 << 24, &batch, &test_error) == QK_OK);
         CHECK(qk_tokenizer_load(&tok, folder, &test_error) == QK_OK);

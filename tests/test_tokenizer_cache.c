@@ -111,7 +111,7 @@ static void test_ids_outside(void)
     qk_bpe bpe;
     make_bpe(&bpe, 1000);
     qk_table_cache_write(&place, &bpe, "{}", 2);
-    CHECK(qk_is_file(place.path));
+    CHECK(test_has_file(place.path));
     CHECK_INT(read_back(&place, &bpe, "{}"), 0);
     qk_bpe_free(&bpe);
     make_bpe(&bpe, 0);

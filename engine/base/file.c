@@ -12,22 +12,61 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-bool qk_is_dir(const char *path)
+static qk_status look(const char *path, bool follow, qk_path_info *out, qk_error *err)
 {
     struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    *out = (qk_path_info){QK_PATH_ABSENT, 0};
+    if (fstatat(AT_FDCWD, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT || errno == ENOTDIR ? QK_OK
+                                                   : qk_fail_errno(err, "cannot look at", path);
+    out->type = S_ISREG(st.st_mode)   ? QK_PATH_FILE
+                : S_ISDIR(st.st_mode) ? QK_PATH_FOLDER
+                : S_ISLNK(st.st_mode) ? QK_PATH_LINK
+                                      : QK_PATH_OTHER;
+    if (out->type == QK_PATH_FILE) out->size = (uint64_t)st.st_size;
+    return QK_OK;
 }
 
-bool qk_is_file(const char *path)
+qk_status qk_path_look(const char *path, qk_path_info *out, qk_error *err)
 {
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    return look(path, true, out, err);
 }
 
-int64_t qk_file_size(const char *path)
+qk_status qk_path_look_at_name(const char *path, qk_path_info *out, qk_error *err)
 {
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? (int64_t)st.st_size : -1;
+    return look(path, false, out, err);
+}
+
+qk_status qk_has_file(const char *path, bool *has, qk_error *err)
+{
+    qk_path_info info;
+    qk_status s = look(path, true, &info, err);
+    *has = info.type == QK_PATH_FILE;
+    return s;
+}
+
+qk_status qk_has_folder(const char *path, bool *has, qk_error *err)
+{
+    qk_path_info info;
+    qk_status s = look(path, true, &info, err);
+    *has = info.type == QK_PATH_FOLDER;
+    return s;
+}
+
+static qk_status not_regular(const char *path, qk_error *err)
+{
+    return qk_fail(err, QK_ERR_IO, "give the path of a file", "%s: not a regular file", path);
+}
+
+qk_status qk_file_size(const char *path, uint64_t *bytes, qk_error *err)
+{
+    qk_path_info info;
+    QK_TRY(look(path, true, &info, err));
+    *bytes = info.size;
+    if (info.type == QK_PATH_FILE) return QK_OK;
+    if (info.type != QK_PATH_ABSENT) return not_regular(path, err);
+    errno = ENOENT;
+    return qk_fail_errno(err, "cannot look at", path);
 }
 
 char *qk_path_join(const char *folder, const char *name)
@@ -53,24 +92,32 @@ char *qk_cache_folder(const char *kind)
     return home && *home == '/' ? qk_strf("%s/.cache/qkengine/%s", home, kind) : NULL;
 }
 
+static qk_status make_dir(const char *path, qk_error *err)
+{
+    if (mkdir(path, 0777) == 0) return QK_OK;
+    int why = errno;
+    /* A folder that is there is fine whatever mkdir says: it may say EACCES or EROFS of it. */
+    qk_path_info info;
+    QK_TRY(look(path, true, &info, err));
+    if (info.type == QK_PATH_FOLDER) return QK_OK;
+    errno = why == EEXIST ? ENOTDIR : why; /* a file is in the way */
+    return qk_fail_errno(err, "cannot make the folder", path);
+}
+
 qk_status qk_make_dirs(const char *path, qk_error *err)
 {
     char *copy = qk_strdup(path);
-    for (char *p = copy + 1;; p++) {
+    qk_status s = QK_OK;
+    for (char *p = copy + 1; s == QK_OK; p++) {
         if (*p != '/' && *p) continue;
         char kept = *p;
         *p = 0;
-        if (mkdir(copy, 0777) != 0 && !qk_is_dir(copy)) {
-            if (errno == EEXIST) errno = ENOTDIR; /* a file is in the way */
-            qk_status s = qk_fail_errno(err, "cannot make the folder", copy);
-            free(copy);
-            return s;
-        }
+        s = make_dir(copy, err);
         *p = kept;
         if (!kept) break;
     }
     free(copy);
-    return QK_OK;
+    return s;
 }
 
 qk_status qk_disk_free(const char *path, uint64_t *bytes, qk_error *err)
@@ -97,7 +144,7 @@ qk_status qk_sync_dir(const char *path, qk_error *err)
 
 qk_status qk_remove_file(const char *path, qk_error *err)
 {
-    if (unlink(path) == 0 || errno == ENOENT) return QK_OK;
+    if (unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR) return QK_OK;
     return qk_fail_errno(err, "cannot remove", path);
 }
 
@@ -112,17 +159,67 @@ static int by_bytes(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* Takes the descriptor. */
+static qk_status list_open(int fd, const char *path, qk_names *out, qk_error *err)
+{
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        qk_fail_errno(err, "cannot list the folder", path);
+        if (fd >= 0) close(fd);
+        return err->status;
+    }
+    errno = 0; /* readdir says by it alone whether NULL is the end */
+    for (struct dirent *entry; (entry = readdir(dir)); errno = 0)
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+            qk_names_add(out, entry->d_name);
+    int why = errno;
+    if (closedir(dir) != 0 && !why) why = errno;
+    if (why) {
+        qk_names_free(out);
+        errno = why;
+        return qk_fail_errno(err, "cannot list the folder", path);
+    }
+    return QK_OK;
+}
+
 qk_status qk_list_dir(const char *path, qk_names *out, qk_error *err)
 {
     *out = (qk_names){0};
-    DIR *dir = opendir(path);
-    if (!dir) return qk_fail_errno(err, "cannot list the folder", path);
-    for (struct dirent *entry; (entry = readdir(dir));)
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-            qk_names_add(out, entry->d_name);
-    closedir(dir);
+    QK_TRY(list_open(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path, out, err));
     if (out->count) qsort(out->items, out->count, sizeof *out->items, by_bytes);
     return QK_OK;
+}
+
+/* `name` in an open folder; path is for messages. A link is removed, not what it leads to, whatever
+ * somebody puts in its place meanwhile. */
+static qk_status remove_at(int folder, const char *name, const char *path, qk_error *err)
+{
+    if (unlinkat(folder, name, 0) == 0 || errno == ENOENT || errno == ENOTDIR) return QK_OK;
+    int why = errno, fd = -1;
+    /* Linux says EISDIR of a folder, POSIX EPERM. */
+    if (why == EISDIR || why == EPERM)
+        fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        if (why != EISDIR) errno = why;
+        return qk_fail_errno(err, "cannot remove", path);
+    }
+    qk_names names = {0};
+    qk_status s = list_open(dup(fd), path, &names, err);
+    for (size_t i = 0; i < names.count && s == QK_OK; i++) {
+        char *inside = qk_path_join(path, names.items[i]);
+        s = remove_at(fd, names.items[i], inside, err);
+        free(inside);
+    }
+    qk_names_free(&names);
+    close(fd);
+    if (s == QK_OK && unlinkat(folder, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
+        s = qk_fail_errno(err, "cannot remove the folder", path);
+    return s;
+}
+
+qk_status qk_remove_tree(const char *path, qk_error *err)
+{
+    return remove_at(AT_FDCWD, path, path, err);
 }
 
 void qk_names_free(qk_names *names)
@@ -134,11 +231,13 @@ void qk_names_free(qk_names *names)
 
 static qk_status open_regular(const char *path, int *fd, struct stat *st, qk_error *err)
 {
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO is refused, not waited for */
     if (*fd < 0) return qk_fail_errno(err, "cannot open", path);
-    if (fstat(*fd, st) == 0 && S_ISREG(st->st_mode)) return QK_OK;
+    bool known = fstat(*fd, st) == 0;
+    if (known && S_ISREG(st->st_mode)) return QK_OK;
+    qk_status s = known ? not_regular(path, err) : qk_fail_errno(err, "cannot look at", path);
     close(*fd);
-    return qk_fail(err, QK_ERR_IO, "give the path of a file", "%s: not a regular file", path);
+    return s;
 }
 
 static int64_t written(const struct stat *st)
@@ -213,21 +312,45 @@ void qk_map_forget(const void *data, size_t bytes)
     if (first < last) madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
-qk_status qk_read_file(qk_buf *out, const char *path, size_t limit, qk_error *err)
+/* By read, not by a mapping: a failing disk is an error then, not SIGBUS. */
+static qk_status read_whole(qk_buf *out, int fd, size_t size, const char *path, size_t limit,
+                            qk_error *err)
 {
-    *out = (qk_buf){0};
-    qk_map map;
-    QK_TRY(qk_map_open(&map, path, err));
-    if (map.size > limit) {
-        size_t size = map.size;
-        qk_map_close(&map);
+    if (size > limit)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: %zu bytes, more than the limit of %zu", path,
                        size, limit);
+    qk_buf_reserve(out, size + 1);
+    while (out->size < size) {
+        ssize_t n = read(fd, out->data + out->size, size - out->size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return qk_fail_errno(err, "cannot read", path);
+        if (!n)
+            return qk_fail(err, QK_ERR_DATA, "begin again with files that nobody writes to",
+                           "%s: ends after %zu of its %zu bytes", path, out->size, size);
+        out->size += (size_t)n;
     }
-    qk_buf_add(out, map.data, map.size);
     qk_buf_str(out);
-    qk_map_close(&map);
     return QK_OK;
+}
+
+qk_status qk_read_file(qk_buf *out, const char *path, size_t limit, qk_error *err)
+{
+    int fd;
+    struct stat st;
+    *out = (qk_buf){0};
+    QK_TRY(open_regular(path, &fd, &st, err));
+    qk_status s = read_whole(out, fd, (size_t)st.st_size, path, limit, err);
+    close(fd);
+    if (s != QK_OK) qk_buf_free(out);
+    return s;
+}
+
+qk_status qk_read_file_if_there(qk_buf *out, const char *path, size_t limit, bool *there,
+                                qk_error *err)
+{
+    *out = (qk_buf){0};
+    QK_TRY(qk_has_file(path, there, err));
+    return *there ? qk_read_file(out, path, limit, err) : QK_OK;
 }
 
 qk_status qk_writer_open(qk_writer *w, const char *path, qk_error *err)

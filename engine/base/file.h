@@ -11,10 +11,29 @@
 
 #include "engine/base/mem.h"
 
-bool qk_is_dir(const char *path);
-bool qk_is_file(const char *path);
-/* Size in bytes, or -1 when there is no such file. */
-int64_t qk_file_size(const char *path);
+/* What stands under a name. A question to the file system has three answers: yes, no, and that it
+ * cannot be told. Absent is only what the system says is not there (ENOENT, ENOTDIR); no
+ * permission, a stale handle, a failing disk, a loop of links are errors, never "no": whoever takes
+ * them for "no" replaces what is there. */
+typedef enum qk_path_type {
+    QK_PATH_ABSENT,
+    QK_PATH_FILE,
+    QK_PATH_FOLDER,
+    QK_PATH_LINK, /* only from qk_path_look_at_name */
+    QK_PATH_OTHER,
+} qk_path_type;
+typedef struct qk_path_info {
+    qk_path_type type;
+    uint64_t size; /* bytes of a file, else 0 */
+} qk_path_info;
+/* Follows links; one that leads nowhere is absent. */
+qk_status qk_path_look(const char *path, qk_path_info *out, qk_error *err);
+/* Does not follow the last one. */
+qk_status qk_path_look_at_name(const char *path, qk_path_info *out, qk_error *err);
+qk_status qk_has_file(const char *path, bool *has, qk_error *err);
+qk_status qk_has_folder(const char *path, bool *has, qk_error *err);
+/* Bytes of a file that must be there: QK_ERR_NOTFOUND when it is not. */
+qk_status qk_file_size(const char *path, uint64_t *bytes, qk_error *err);
 
 /* "a/b" from "a" and "b"; the caller frees. An absolute b stays as it is. */
 char *qk_path_join(const char *folder, const char *name);
@@ -29,13 +48,16 @@ qk_status qk_disk_free(const char *path, uint64_t *bytes, qk_error *err);
 qk_status qk_sync_dir(const char *path, qk_error *err);
 /* Removes a file; an absent one is fine. */
 qk_status qk_remove_file(const char *path, qk_error *err);
+/* Removes a folder and all that lies in it, without following links; an absent one is fine. */
+qk_status qk_remove_tree(const char *path, qk_error *err);
 
 /* Where what can be made again is kept between runs: `kind` below $QKENGINE_CACHE, else below
  * qkengine in $XDG_CACHE_HOME or ~/.cache. NULL when QKENGINE_CACHE is "off" or there is no such
  * place. The folder may not exist yet. The caller frees. */
 char *qk_cache_folder(const char *kind);
 
-/* Names in a folder without "." and "..", in byte order. qk_names_free frees. */
+/* Names in a folder without "." and "..", in byte order; all of them, or an error.
+ * qk_names_free frees. */
 typedef struct qk_names {
     char **items;
     size_t count, capacity;
@@ -66,6 +88,9 @@ void qk_map_forget(const void *data, size_t bytes);
 
 /* The whole file in memory, NUL-terminated behind its size; refuses more than `limit` bytes. */
 qk_status qk_read_file(qk_buf *out, const char *path, size_t limit, qk_error *err);
+/* The same where an absent file is fine: then *there is false and *out empty. */
+qk_status qk_read_file_if_there(qk_buf *out, const char *path, size_t limit, bool *there,
+                                qk_error *err);
 /* Writes a whole file under its final name: tmp, fsync, rename. */
 qk_status qk_write_file(const char *path, const void *bytes, size_t n, qk_error *err);
 /* The same for a file that is made once, by whoever comes first, also when several processes do it

@@ -16,12 +16,12 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && !strcmp(text + n - m, end);
 }
 
-static bool has_file(const char *folder, const char *name)
+static qk_status look_for(const char *folder, const char *name, bool *there, qk_error *err)
 {
     char *path = qk_path_join(folder, name);
-    bool there = qk_is_file(path);
+    qk_status s = qk_has_file(path, there, err);
     free(path);
-    return there;
+    return s;
 }
 
 void qk_inspect_print(qk_json_out *o)
@@ -31,16 +31,16 @@ void qk_inspect_print(qk_json_out *o)
 }
 
 /* manifest.json, or a file of a layer and head: no dataset of somebody else has those. */
-static bool is_output(const char *folder)
+static qk_status look_for_output(const char *folder, bool *output, qk_error *err)
 {
     qk_names found = {0};
-    qk_error ignored;
-    if (has_file(folder, "manifest.json")) return true;
-    bool output = qk_find_data_files(folder, &found, &ignored) == QK_OK;
+    QK_TRY(look_for(folder, "manifest.json", output, err));
+    if (*output) return QK_OK;
+    qk_status s = qk_find_data_files(folder, &found, err);
     int layer, head;
-    output = output && sscanf(qk_path_name(found.items[0]), "l%dh%d", &layer, &head) == 2;
+    *output = s == QK_OK && sscanf(qk_path_name(found.items[0]), "l%dh%d", &layer, &head) == 2;
     qk_names_free(&found);
-    return output;
+    return s == QK_ERR_NOTFOUND ? QK_OK : s;
 }
 
 static qk_status inspect_file(const char *path, const qk_args *args, qk_error *err)
@@ -60,8 +60,10 @@ static qk_status inspect_file(const char *path, const qk_args *args, qk_error *e
 
 static qk_status inspect_model_folder(const char *path, bool json, qk_error *err)
 {
+    bool tokenizer;
+    QK_TRY(look_for(path, "tokenizer.json", &tokenizer, err));
     QK_TRY(qk_inspect_checkpoint(path, json, err));
-    if (json || !has_file(path, "tokenizer.json")) return QK_OK;
+    if (json || !tokenizer) return QK_OK;
     putchar('\n');
     return qk_inspect_tokenizer(path, json, err);
 }
@@ -71,13 +73,17 @@ static qk_status run(const qk_args *args, qk_error *err)
     const char *path = qk_arg(args, 0);
     bool json = qk_has(args, "json");
     bool as_data = qk_has(args, "config") || qk_has(args, "split") || qk_has(args, "rows");
-    if (!qk_is_dir(path)) return inspect_file(path, args, err);
+    bool folder, single, index, tokenizer, output;
+    QK_TRY(qk_has_folder(path, &folder, err));
+    if (!folder) return inspect_file(path, args, err);
     if (as_data) return qk_inspect_data(path, args, err);
-    if (has_file(path, "model.safetensors") || has_file(path, "model.safetensors.index.json"))
-        return inspect_model_folder(path, json, err);
-    if (has_file(path, "tokenizer.json")) return qk_inspect_tokenizer(path, json, err);
-    if (is_output(path)) return qk_inspect_output(path, json, err);
-    return qk_inspect_data(path, args, err);
+    QK_TRY(look_for(path, "model.safetensors", &single, err));
+    QK_TRY(look_for(path, "model.safetensors.index.json", &index, err));
+    if (single || index) return inspect_model_folder(path, json, err);
+    QK_TRY(look_for(path, "tokenizer.json", &tokenizer, err));
+    if (tokenizer) return qk_inspect_tokenizer(path, json, err);
+    QK_TRY(look_for_output(path, &output, err));
+    return output ? qk_inspect_output(path, json, err) : qk_inspect_data(path, args, err);
 }
 
 static const qk_option options[] = {

@@ -49,12 +49,14 @@ static void flush(qk_json_out *json)
 static qk_status show_file(const inspection *in, const qk_data_files *files, const char *split,
                            const char *path)
 {
-    int64_t rows = -1, bytes = qk_file_size(path);
+    int64_t rows = -1;
+    uint64_t bytes;
+    QK_TRY(qk_file_size(path, &bytes, in->err));
     if (files->format == QK_FORMAT_PARQUET) QK_TRY(qk_columns_parquet_rows(path, &rows, in->err));
     if (in->json) {
         qk_json_begin(in->json, NULL, '{');
         qk_json_add_str(in->json, "file", inside(in, path));
-        qk_json_add_int(in->json, "bytes", bytes);
+        qk_json_add_int(in->json, "bytes", (int64_t)bytes);
         if (rows >= 0) qk_json_add_int(in->json, "rows", rows);
         qk_json_end(in->json, '}');
         return QK_OK;
@@ -206,7 +208,9 @@ static qk_status find_and_show(const inspection *in, const char *name)
 static qk_status show_all(const inspection *in, const char *only)
 {
     qk_names configs = {0};
-    if (!only && qk_is_dir(in->path)) QK_TRY(qk_card_configs(&configs, in->path, in->err));
+    bool folder;
+    QK_TRY(qk_has_folder(in->path, &folder, in->err));
+    if (!only && folder) QK_TRY(qk_card_configs(&configs, in->path, in->err));
     qk_status s = configs.count ? QK_OK : find_and_show(in, only);
     for (size_t i = 0; i < configs.count && s == QK_OK; i++) {
         if (i && !in->json) putchar('\n');

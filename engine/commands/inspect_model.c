@@ -57,12 +57,14 @@ static void checkpoint_table(const qk_checkpoint *c, const qk_spec *s, qk_arena 
 qk_status qk_inspect_checkpoint(const char *path, bool json, qk_error *err)
 {
     qk_checkpoint c;
+    bool folder;
+    QK_TRY(qk_has_folder(path, &folder, err));
     QK_TRY(qk_checkpoint_open(&c, path, err));
     qk_arena arena = {0};
     qk_spec spec;
     qk_error ignored;
     /* A lone file, or a family that cannot run here, still has tensors to show. */
-    bool known = qk_is_dir(path) && qk_spec_read(&spec, path, NULL, &arena, &ignored) == QK_OK;
+    bool known = folder && qk_spec_read(&spec, path, NULL, &arena, &ignored) == QK_OK;
     if (json)
         checkpoint_json(&c, known ? &spec : NULL);
     else

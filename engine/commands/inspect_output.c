@@ -105,16 +105,17 @@ static qk_status list_files(const char *folder, const qk_names *names, qk_json_o
     for (size_t i = 0; i < names->count; i++) {
         char *path = qk_strf("%s/%s/data.parquet", folder, names->items[i]);
         qk_pq_file *f = NULL;
-        qk_status s = qk_pq_open(&f, path, err);
-        int64_t size = qk_file_size(path);
+        uint64_t size = 0;
+        qk_status s = qk_file_size(path, &size, err);
+        if (s == QK_OK) s = qk_pq_open(&f, path, err);
         free(path);
         if (s != QK_OK) return s;
         if (o)
             qk_json_add_int(o, names->items[i], f->rows);
         else
-            printf("%-32s %12" PRId64 " %12" PRId64 "\n", names->items[i], f->rows, size);
+            printf("%-32s %12" PRId64 " %12" PRIu64 "\n", names->items[i], f->rows, size);
         rows += (uint64_t)f->rows;
-        bytes += (uint64_t)size;
+        bytes += size;
         qk_pq_close(f);
     }
     if (!o)

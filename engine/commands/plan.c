@@ -110,8 +110,10 @@ static qk_status make_plan(qk_plan *plan, qk_inputs *inputs, const qk_config *co
 {
     qk_status s = qk_inputs_open(inputs, config, QK_INPUTS_LOOK, err);
     if (s == QK_OK) return qk_plan_make(plan, config, inputs, err);
-    const qk_preset *preset =
-        qk_is_dir(config->model.name) ? NULL : qk_preset_find(config->model.name);
+    bool local;
+    qk_error why; /* *err says it already */
+    if (qk_has_folder(config->model.name, &local, &why) != QK_OK || local) return s;
+    const qk_preset *preset = qk_preset_find(config->model.name);
     if (!preset) return s;
     qk_info("%s", err->message);
     qk_info("model.name: planned with the built-in config.json of %s", preset->repository);

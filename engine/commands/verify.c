@@ -12,32 +12,33 @@
 
 /* The largest number under "bf16_error" of the meta.json beside a golden: how far the same forward
  * in bfloat16 is from float32 in transformers. 0 when there is none. */
-static double stated_bf16_error(const char *golden)
+static qk_status stated_bf16_error(const char *golden, double *largest, qk_error *err)
 {
     const char *slash = strrchr(golden, '/');
     char *meta = qk_strf("%.*smeta.json", slash ? (int)(slash + 1 - golden) : 0, golden);
     qk_arena arena = {0};
-    const qk_json *root = NULL;
-    qk_error ignored;
-    double largest = 0;
-    if (qk_is_file(meta) && qk_json_parse_file(&arena, meta, 1 << 24, &root, &ignored) == QK_OK) {
-        const qk_json *errors = qk_json_get(root, "bf16_error");
-        for (const qk_json *layer = errors ? errors->first : NULL; layer; layer = layer->next)
-            for (const qk_json *e = layer->first; e; e = e->next)
-                if (e->number > largest) largest = e->number;
-    }
+    const qk_json *root;
+    *largest = 0;
+    qk_status s = qk_json_parse_if_there(&arena, meta, 1 << 24, &root, err);
+    const qk_json *errors = s == QK_OK ? qk_json_get(root, "bf16_error") : NULL;
+    for (const qk_json *layer = errors ? errors->first : NULL; layer; layer = layer->next)
+        for (const qk_json *e = layer->first; e; e = e->next)
+            if (e->number > *largest) *largest = e->number;
     qk_arena_free(&arena);
     free(meta);
-    return largest;
+    return s;
 }
 
 /* What golden/README.md allows: 2e-6 relative RMS per layer in float32; in 16 bits what the same
  * rounding costs transformers. */
-static double allowed(const qk_verification *v, qk_dtype compute, const char *golden)
+static qk_status find_allowed(const qk_verification *v, qk_dtype compute, const char *golden,
+                              double *allowed, qk_error *err)
 {
-    if (compute == QK_F32) return 2e-6 * v->layers;
-    double stated = stated_bf16_error(golden);
-    return stated > 0 ? stated : 3e-2;
+    *allowed = 2e-6 * v->layers;
+    if (compute == QK_F32) return QK_OK;
+    QK_TRY(stated_bf16_error(golden, allowed, err));
+    if (*allowed <= 0) *allowed = 3e-2;
+    return QK_OK;
 }
 
 /* The goldens state no 16-bit error for the last hidden state: behind a router, a token whose best
@@ -113,8 +114,9 @@ static qk_status report(const qk_args *args, const qk_verification *v, qk_dtype 
 {
     const char *path = qk_value(args, "dump", NULL);
     if (path) QK_TRY(dump(v, path, err));
-    double tolerance;
-    QK_TRY(qk_value_num(args, "tolerance", allowed(v, compute, qk_arg(args, 1)), &tolerance, err));
+    double allowed, tolerance;
+    QK_TRY(find_allowed(v, compute, qk_arg(args, 1), &allowed, err));
+    QK_TRY(qk_value_num(args, "tolerance", allowed, &tolerance, err));
     bool passed = v->same_bits;
     for (size_t i = 0; i < v->count; i++) passed &= is_within(&v->items[i], compute, tolerance);
     if (qk_has(args, "json"))

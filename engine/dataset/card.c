@@ -65,10 +65,10 @@ static bool front_matter(const char *text, size_t size, const char **block, size
 static qk_status parse_file(card *c, const char *name, bool whole, qk_yaml **out)
 {
     char *path = qk_path_join(c->all->root, name);
-    qk_buf file = {0};
+    qk_buf file;
+    bool there;
     *out = NULL;
-    qk_status s = QK_OK;
-    if (qk_is_file(path)) s = qk_read_file(&file, path, QK_YAML_MAX_BYTES, c->err);
+    qk_status s = qk_read_file_if_there(&file, path, QK_YAML_MAX_BYTES, &there, c->err);
     const char *text = (const char *)file.data;
     size_t size = file.size;
     if (s == QK_OK && file.data && (whole || front_matter(text, size, &text, &size)))

@@ -48,9 +48,10 @@ static qk_source_spec spec_of(const qk_dataset *d, const char *path)
 
 /* ---- files that come when they are needed ---- */
 
-static bool is_there(const qk_dataset *d, const char *path)
+static qk_status look_for(const qk_dataset *d, const char *path, bool *has, qk_error *err)
 {
-    return !d->place || d->place->has(d->place->context, path);
+    *has = true;
+    return d->place ? d->place->look_for(d->place->context, path, has, err) : QK_OK;
 }
 
 static qk_status need(const qk_dataset *d, const qk_names *paths, const char *reason, qk_error *err)
@@ -105,7 +106,9 @@ static qk_status count_split(const qk_dataset *d, const qk_data_split *split, in
     for (size_t i = 0; i < split->files.count && *rows < enough; i++) {
         qk_source_spec spec = spec_of(d, split->files.items[i]);
         int64_t n;
-        if (!is_there(d, spec.path)) {
+        bool there;
+        QK_TRY(look_for(d, spec.path, &there, err));
+        if (!there) {
             *rows = -1;
             return QK_OK;
         }

@@ -182,11 +182,15 @@ qk_status qk_data_files_by_name(qk_data_files *files, const qk_listing *all, qk_
 
 /* ---- listing ---- */
 
-/* Not a link to a folder: those may lead in circles. Links to files are followed. */
-static bool is_own_folder(const char *path)
+/* Links to files are followed, those to folders are not: they may lead in circles. */
+static qk_status look_at(const char *path, bool *file, bool *folder, qk_error *err)
 {
-    struct stat st;
-    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    qk_path_info info;
+    QK_TRY(qk_path_look_at_name(path, &info, err));
+    *folder = info.type == QK_PATH_FOLDER;
+    if (info.type == QK_PATH_LINK) QK_TRY(qk_path_look(path, &info, err));
+    *file = info.type == QK_PATH_FILE;
+    return QK_OK;
 }
 
 static qk_status list_below(qk_names *out, const char *root, const char *inside, int depth,
@@ -198,9 +202,11 @@ static qk_status list_below(qk_names *out, const char *root, const char *inside,
     for (size_t i = 0; i < names.count && s == QK_OK; i++) {
         char *path = *inside ? qk_path_join(inside, names.items[i]) : qk_strdup(names.items[i]);
         char *full = qk_path_join(root, path);
-        if (qk_is_file(full))
+        bool file = false, below = false;
+        s = look_at(full, &file, &below, err);
+        if (file)
             qk_names_add(out, path);
-        else if (is_own_folder(full) && depth < DEEPEST)
+        else if (below && depth < DEEPEST)
             s = list_below(out, root, path, depth + 1, err);
         if (out->count > MOST_FILES)
             s = qk_fail(err, QK_ERR_UNSUPPORTED, "name the folder of the data itself",
@@ -239,7 +245,9 @@ static qk_status find_in_folder(qk_data_files *out, const qk_listing *all, const
 static qk_status find(qk_data_files *out, const char *path, const char *name, const char *id_column,
                       qk_error *err)
 {
-    if (qk_is_dir(path)) {
+    qk_path_info info;
+    QK_TRY(qk_path_look(path, &info, err));
+    if (info.type == QK_PATH_FOLDER) {
         qk_listing all = {.root = path};
         qk_status s = list_below(&all.files, path, "", 0, err);
         if (all.files.count)
@@ -248,7 +256,7 @@ static qk_status find(qk_data_files *out, const char *path, const char *name, co
         qk_names_free(&all.files);
         return s;
     }
-    if (!qk_is_file(path))
+    if (info.type != QK_PATH_FILE)
         return qk_fail(err, QK_ERR_NOTFOUND,
                        "dataset.path is a file, a folder, or a Hub repository owner/name",
                        "%s: there is no such file or folder", path);

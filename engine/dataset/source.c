@@ -30,7 +30,9 @@ qk_status qk_source_check_magic(qk_format format, const char *path, qk_error *er
     FILE *f = fopen(path, "rbe");
     if (!f) return qk_fail_errno(err, "cannot open", path);
     size_t n = fread(head, 1, sizeof head, f);
+    qk_status s = ferror(f) ? qk_fail_errno(err, "cannot read", path) : QK_OK;
     fclose(f);
+    QK_TRY(s);
     for (size_t i = 0; i < sizeof magics / sizeof *magics; i++) {
         if (n < magics[i].n || memcmp(head, magics[i].bytes, magics[i].n) != 0) continue;
         if (i == 1 && format == QK_FORMAT_PARQUET) continue;

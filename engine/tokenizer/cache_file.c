@@ -199,7 +199,8 @@ bool qk_table_cache_read(const qk_table_cache_place *place, qk_bpe *bpe, qk_map 
 {
     size_t starts[SECTIONS + 1];
     qk_error ignored = {0};
-    if (!place->path || !qk_is_file(place->path)) return false;
+    if (!place->path) return false;
+    /* Whatever keeps the cache from being read, the tables are made anew. */
     if (qk_map_open(map, place->path, &ignored) != QK_OK) return false;
     qk_bpe found = {0};
     const cache_header *h = (const cache_header *)map->data;

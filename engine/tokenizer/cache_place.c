@@ -13,7 +13,7 @@
  * every change shows. */
 enum { SETTLED = 2 };
 
-/* Describes a file as it is now; false when it cannot be seen. */
+/* Describes a file as it is now; false when it cannot be seen: then there is no cache for it. */
 static bool describe(const char *path, char *state, size_t room, char *name, size_t name_room,
                      bool *settled)
 {
@@ -59,7 +59,7 @@ void qk_table_cache_place_find(qk_table_cache_place *p, const char *path)
     if (!p->folder) return;
     if (!describe(path, p->state, sizeof p->state, name, sizeof name, &p->settled)) return;
     p->note = qk_path_join(p->folder, name);
-    if (!qk_is_file(p->note) || qk_read_file(&note, p->note, 256, &ignored) != QK_OK) return;
+    if (qk_read_file(&note, p->note, 256, &ignored) != QK_OK) return; /* then the file is hashed */
     size_t n = strlen(p->state);
     if (note.size >= n && !memcmp(note.data, p->state, n) &&
         read_hex((const char *)note.data + n, note.size - n, p->key))

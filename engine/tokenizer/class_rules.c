@@ -75,9 +75,7 @@ static const struct {
 static qk_status read_config(qk_loader *l, const char *name, const qk_json **out)
 {
     char *path = qk_path_join(l->folder, name);
-    *out = NULL;
-    qk_status s = QK_OK;
-    if (qk_is_file(path)) s = qk_json_parse_file(&l->arena, path, MAX_CONFIG, out, l->err);
+    qk_status s = qk_json_parse_if_there(&l->arena, path, MAX_CONFIG, out, l->err);
     free(path);
     return s;
 }

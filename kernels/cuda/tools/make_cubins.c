@@ -15,8 +15,9 @@ static qk_status make_one(const char *folder, const cuda_build *build, const cha
 {
     char *name = cuda_cubin_name(build, arch), *path = qk_path_join(folder, name);
     qk_buf cubin = {0};
-    qk_status s = QK_OK;
-    if (!qk_is_file(path)) s = cuda_compile(build, arch, "", &cubin, NULL, err);
+    bool there;
+    qk_status s = qk_has_file(path, &there, err);
+    if (s == QK_OK && !there) s = cuda_compile(build, arch, "", &cubin, NULL, err);
     if (s == QK_OK && cubin.size) s = qk_write_file(path, cubin.data, cubin.size, err);
     qk_buf_free(&cubin);
     free(path);
