@@ -28,9 +28,7 @@ static void free_claim(qk_claim *c)
 /* Opens and locks the file; *held is false when somebody else has it. */
 static qk_status lock(qk_claim *c, bool *held, qk_error *err)
 {
-    /* NFS gives exclusive locks only on what is open for writing. */
-    c->fd = open(c->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (c->fd < 0) return qk_fail_errno(err, "cannot write", c->path);
+    QK_TRY(qk_open_to_lock(c->path, &c->fd, err));
     return qk_staging_flock(c->fd, QK_HOLD_ALONE, c->path, held, err);
 }
 
@@ -56,11 +54,9 @@ static qk_status sign(qk_claim *c, qk_error *err)
         free(left);
         if (s != QK_OK) return s;
     }
-    qk_unique_name(token);
+    QK_TRY(qk_unique_name(token, err));
     c->tmp = qk_strf("%s.%s.tmp", c->unit, token);
-    errno = ENOSPC; /* a short write has no errno */
-    return pwrite(c->fd, token, TOKEN, 0) == TOKEN ? QK_OK
-                                                   : qk_fail_errno(err, "cannot write", c->path);
+    return qk_write_at_start(c->fd, token, TOKEN, c->path, err);
 }
 
 static qk_status take(qk_claim *c, qk_claim_state *state, qk_error *err)

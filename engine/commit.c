@@ -37,7 +37,7 @@ static qk_status move(const qk_staging *s, const char *final_folder, const char 
     bool pending = false;
     if (status == QK_OK) status = qk_has_file(from, &pending, err);
     if (status == QK_OK && pending && rename(from, to) != 0)
-        status = qk_fail_errno(err, "cannot write", to);
+        status = qk_fail_write(err, "cannot write", to);
     if (status == QK_OK) status = qk_sync_dir(folder, err);
     free(from);
     free(to);

@@ -104,6 +104,8 @@ static void tokenize_unit(qk_feed *f, qk_feed_unit *u)
 static void *fill_units(void *context)
 {
     qk_feed *f = context;
+    qk_error team = {0};
+    qk_team_start(f->plan.threads, &team);
     for (int64_t n = 0;; n++) {
         pthread_mutex_lock(&f->lock);
         while (n - f->taken >= QK_FEED_UNITS - 1 && n > 0 && !f->stop)
@@ -111,7 +113,8 @@ static void *fill_units(void *context)
         pthread_mutex_unlock(&f->lock);
         if (f->stop) return NULL;
         qk_feed_unit *u = &f->units[n % QK_FEED_UNITS];
-        read_or_skip(f, u, n);
+        if (team.status == QK_OK) read_or_skip(f, u, n);
+        if (team.status != QK_OK) u->error = team;
         bool last = u->error.status != QK_OK || !u->more;
         if (u->error.status == QK_OK && u->wanted) tokenize_unit(f, u);
         pthread_mutex_lock(&f->lock);
@@ -124,7 +127,27 @@ static void *fill_units(void *context)
 
 /* ---- the other side ---- */
 
-qk_feed *qk_feed_new(const qk_feed_plan *plan)
+static void free_unit(qk_feed_unit *u, int examples)
+{
+    for (int i = 0; i < examples; i++) {
+        qk_buf_free(&u->examples[i].text);
+        qk_buf_free(&u->examples[i].id_text);
+        free(u->examples[i].ids);
+    }
+    free(u->examples);
+}
+
+static void free_feed(qk_feed *f)
+{
+    for (int i = 0; i < QK_FEED_UNITS; i++) free_unit(&f->units[i], f->plan.unit_examples);
+    for (int t = 0; t < f->plan.threads; t++) qk_tokens_free(&f->tokens[t]);
+    free(f->tokens);
+    pthread_cond_destroy(&f->changed);
+    pthread_mutex_destroy(&f->lock);
+    free(f);
+}
+
+qk_status qk_feed_new(qk_feed **out, const qk_feed_plan *plan, qk_error *err)
 {
     qk_feed *f = qk_zalloc(1, sizeof *f);
     f->plan = *plan;
@@ -134,8 +157,10 @@ qk_feed *qk_feed_new(const qk_feed_plan *plan)
         f->units[i].examples = qk_zalloc((size_t)plan->unit_examples, sizeof *f->units[i].examples);
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->changed, NULL);
-    qk_thread_start(&f->thread, fill_units, f);
-    return f;
+    qk_status s = qk_thread_start(&f->thread, fill_units, f, err);
+    *out = s == QK_OK ? f : NULL;
+    if (s != QK_OK) free_feed(f);
+    return s;
 }
 
 qk_feed_unit *qk_feed_next(qk_feed *f)
@@ -150,16 +175,6 @@ qk_feed_unit *qk_feed_next(qk_feed *f)
     return &f->units[n % QK_FEED_UNITS];
 }
 
-static void free_unit(qk_feed_unit *u, int examples)
-{
-    for (int i = 0; i < examples; i++) {
-        qk_buf_free(&u->examples[i].text);
-        qk_buf_free(&u->examples[i].id_text);
-        free(u->examples[i].ids);
-    }
-    free(u->examples);
-}
-
 void qk_feed_free(qk_feed *f)
 {
     if (!f) return;
@@ -168,10 +183,5 @@ void qk_feed_free(qk_feed *f)
     pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->lock);
     pthread_join(f->thread, NULL);
-    for (int i = 0; i < QK_FEED_UNITS; i++) free_unit(&f->units[i], f->plan.unit_examples);
-    for (int t = 0; t < f->plan.threads; t++) qk_tokens_free(&f->tokens[t]);
-    free(f->tokens);
-    pthread_cond_destroy(&f->changed);
-    pthread_mutex_destroy(&f->lock);
-    free(f);
+    free_feed(f);
 }

@@ -47,7 +47,7 @@ typedef struct qk_feed_plan {
 
 typedef struct qk_feed qk_feed;
 
-qk_feed *qk_feed_new(const qk_feed_plan *plan);
+qk_status qk_feed_new(qk_feed **out, const qk_feed_plan *plan, qk_error *err);
 /* Waits for the next unit; it is valid until the next call. None comes behind a unit that has no
  * `more` or an error. */
 qk_feed_unit *qk_feed_next(qk_feed *feed);

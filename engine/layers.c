@@ -137,7 +137,15 @@ static void find_order(qk_layers *s)
     QK_ASSERT(s->n_order >= QK_PLACES);
 }
 
-qk_layers *qk_layers_new(const qk_layers_plan *plan)
+static void free_layers(qk_layers *s)
+{
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->lock);
+    free(s->order);
+    free(s);
+}
+
+qk_status qk_layers_new(qk_layers **out, const qk_layers_plan *plan, qk_error *err)
 {
     qk_layers *s = qk_zalloc(1, sizeof *s);
     s->plan = *plan;
@@ -145,8 +153,10 @@ qk_layers *qk_layers_new(const qk_layers_plan *plan)
     for (int i = 0; i < QK_PLACES; i++) s->places[i].layer = -1;
     pthread_mutex_init(&s->lock, NULL);
     qk_condition_init(&s->changed);
-    qk_thread_start(&s->thread, run_loader, s);
-    return s;
+    qk_status status = qk_thread_start(&s->thread, run_loader, s, err);
+    *out = status == QK_OK ? s : NULL;
+    if (status != QK_OK) free_layers(s);
+    return status;
 }
 
 void qk_layers_free(qk_layers *s)
@@ -157,10 +167,7 @@ void qk_layers_free(qk_layers *s)
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->thread, NULL);
-    pthread_cond_destroy(&s->changed);
-    pthread_mutex_destroy(&s->lock);
-    free(s->order);
-    free(s);
+    free_layers(s);
 }
 
 /* With a look at signals ten times a second. */

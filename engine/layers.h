@@ -33,8 +33,9 @@ typedef struct qk_layers_plan {
     bool stops_at_qk;
 } qk_layers_plan;
 
-/* Starts the loader, which begins with the first layer that does not stay. */
-qk_layers *qk_layers_new(const qk_layers_plan *plan);
+/* Starts the loader, which begins with the first layer that does not stay. *out is NULL on failure.
+ */
+qk_status qk_layers_new(qk_layers **out, const qk_layers_plan *plan, qk_error *err);
 /* Stops it at its next look, some MB later, and frees the places. No work that uses them may be
  * queued any more. NULL-safe. */
 void qk_layers_free(qk_layers *s);

@@ -1,4 +1,5 @@
 /* The program: a table of commands. What a command does is in engine/commands/. */
+#include "engine/base/process.h"
 #include "engine/commands/cli.h"
 
 static const qk_command *const commands[] = {
@@ -17,5 +18,6 @@ static const qk_command *const commands[] = {
 
 int main(int argc, char **argv)
 {
+    qk_process_begin();
     return qk_cli_main(commands, argc - 1, argv + 1);
 }

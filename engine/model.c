@@ -94,7 +94,7 @@ static qk_status choose_residence(qk_model *m, const qk_model_options *options, 
     return qk_residence_choose(&m->residence, &size, &limits, &m->arena, err);
 }
 
-static void start_reading(loader *l, const qk_device_options *device)
+static qk_status start_reading(loader *l, const qk_device_options *device)
 {
     qk_model *m = l->m;
     qk_layers_plan plan = {.backend = m->backend,
@@ -106,7 +106,7 @@ static void start_reading(loader *l, const qk_device_options *device)
                            .stays = m->residence.stays,
                            .n_layers = m->n_layers,
                            .stops_at_qk = m->stops_at_qk};
-    l->own->layers = qk_layers_new(&plan);
+    return qk_layers_new(&l->own->layers, &plan, l->err);
 }
 
 static qk_status load(loader *l, const char *folder, const qk_model_options *options)
@@ -133,7 +133,7 @@ static qk_status load(loader *l, const char *folder, const qk_model_options *opt
                                    .threads = options->device.threads};
     QK_TRY(load_weights(l));
     QK_TRY(m->backend->sync(m->device, 0, l->err));
-    if (m->residence.read_again) start_reading(l, &options->device);
+    if (m->residence.read_again) QK_TRY(start_reading(l, &options->device));
     return QK_OK;
 }
 

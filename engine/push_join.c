@@ -202,7 +202,7 @@ static qk_status take_whole(joiner *j, const char *name, const char *from)
 {
     char *relative = qk_strf("%s/data.parquet", name), *to = start_file(j, relative);
     qk_status s = to ? QK_OK : j->err->status;
-    if (to && rename(from, to) != 0) s = qk_fail_errno(j->err, "cannot write", to);
+    if (to) s = qk_move_file(from, to, j->err);
     free(relative);
     free(to);
     j->m->merged++;

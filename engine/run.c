@@ -123,8 +123,7 @@ static qk_status start_pass(runner *r, int64_t stop)
         .wants = wants_unit,
         .context = r,
     };
-    r->feed = qk_feed_new(&plan);
-    return QK_OK;
+    return qk_feed_new(&r->feed, &plan, r->err);
 }
 
 /* Claims that the feed took ahead are given back. */

@@ -87,7 +87,7 @@ qk_status qk_unit_add_rows(qk_unit_writer *w, const qk_unit_rows *r, qk_error *e
     w->n_blocks++;
     if (!w->file.error) return QK_OK;
     errno = w->file.error;
-    return qk_fail_errno(err, "cannot write", w->file.path);
+    return qk_fail_write(err, "cannot write", w->file.path);
 }
 
 void qk_unit_add_example(qk_unit_writer *w, const qk_unit_example *e)

@@ -32,7 +32,7 @@ qk_status qk_staging_flock(int fd, qk_hold how, const char *path, bool *held, qk
                        "choose an output.data_root on another file system; several machines: one "
                        "of its own for each, and --shard I/N",
                        "%s: this file system has no locks (flock: %s)", path, strerror(errno));
-    return qk_fail_errno(err, "cannot lock", path);
+    return qk_fail_write(err, "cannot lock", path);
 }
 
 qk_status qk_staging_open(qk_staging *s, const char *folder, qk_error *err)
@@ -40,9 +40,7 @@ qk_status qk_staging_open(qk_staging *s, const char *folder, qk_error *err)
     *s = (qk_staging){.folder = folder, .lock = -1};
     QK_TRY(qk_make_dirs(folder, err));
     char *path = in_staging(s, "lock");
-    /* NFS gives exclusive locks only on what is open for writing. */
-    s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    qk_status status = s->lock < 0 ? qk_fail_errno(err, "cannot write", path) : QK_OK;
+    qk_status status = qk_open_to_lock(path, &s->lock, err);
     free(path);
     return status;
 }
@@ -87,11 +85,12 @@ void qk_staging_last_merge(const qk_staging *s, char out[17])
 
 qk_status qk_staging_note_merge(const qk_staging *s, qk_error *err)
 {
-    char now[17];
-    qk_unique_name(now);
-    errno = ENOSPC; /* a short write has no errno */
-    if (pwrite(s->lock, now, 16, 0) == 16 && fsync(s->lock) == 0) return QK_OK;
-    return qk_fail_errno(err, "cannot write the lock of", s->folder);
+    char now[17], *path = in_staging(s, "lock");
+    qk_status status = qk_unique_name(now, err);
+    if (status == QK_OK) status = qk_write_at_start(s->lock, now, 16, path, err);
+    if (status == QK_OK && fsync(s->lock) != 0) status = qk_fail_write(err, "cannot flush", path);
+    free(path);
+    return status;
 }
 
 void qk_staging_close(qk_staging *s)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/thread.h"
+
 enum { PIECE = 16 << 20, BLOCK = 1 << 20 }; /* of a file; of a piece: what one thread reads */
 
 void qk_weight_reader_free(qk_weight_reader *r)
@@ -48,6 +50,7 @@ static qk_status read_piece(qk_weight_reader *r, const qk_st_tensor *t, size_t a
     const char *from = (const char *)t->data + at;
     size_t size = qk_dtype_size(dtype), found = 0;
     int why = 0, threads = r->threads ? r->threads : omp_get_max_threads();
+    QK_TRY(qk_team_start(threads, err));
 #pragma omp parallel for num_threads(threads) reduction(+ : found) schedule(static)
     for (size_t b = 0; b < bytes; b += BLOCK) {
         size_t n = bytes - b < BLOCK ? bytes - b : BLOCK;

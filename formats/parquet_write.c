@@ -423,7 +423,7 @@ qk_status qk_pq_append(qk_pq_writer *w, size_t n_rows, const qk_pq_values *value
     }
     if (!w->file.error) return QK_OK;
     errno = w->file.error;
-    return qk_fail_errno(err, "cannot write", w->file.path);
+    return qk_fail_write(err, "cannot write", w->file.path);
 }
 
 void qk_pq_set_metadata(qk_pq_writer *w, const char *key, const char *value)

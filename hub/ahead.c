@@ -50,12 +50,6 @@ static void *fetch_ahead(void *context)
     return NULL;
 }
 
-static void start(qk_ahead *a)
-{
-    qk_thread_start(&a->thread, fetch_ahead, a);
-    a->has_thread = true;
-}
-
 /* ---- the reader ---- */
 
 qk_ahead *qk_ahead_new(qk_snapshot *snapshot)
@@ -106,11 +100,14 @@ void qk_ahead_soon(qk_ahead *a, const char *path)
     bool holds;
     qk_error ignored; /* as above */
     if (qk_snapshot_holds(a->snapshot, path, &holds, &ignored) != QK_OK || holds) return;
+    /* Without a thread the file comes when it is needed. */
+    if (!a->has_thread)
+        a->has_thread = qk_thread_start(&a->thread, fetch_ahead, a, &ignored) == QK_OK;
+    if (!a->has_thread) return;
     pthread_mutex_lock(&a->lock);
     if (!a->wanted) a->wanted = qk_strdup(path);
     pthread_cond_broadcast(&a->changed);
     pthread_mutex_unlock(&a->lock);
-    if (!a->has_thread) start(a);
 }
 
 void qk_ahead_free(qk_ahead *a)

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -100,7 +99,7 @@ static qk_status fail_at(const qk_cache *cache, const char *action, const char *
                        name);
     char *path = qk_path_join(cache->folder, name);
     errno = code;
-    qk_fail_errno(err, action, path);
+    qk_fail_write(err, action, path);
     free(path);
     return err->status;
 }
@@ -127,11 +126,12 @@ static int open_parent(const qk_cache *cache, const char *name, const char **lea
     return at;
 }
 
-static void unique_name(char out[static 64], const char *stem)
+static qk_status unique_name(char out[static 64], const char *stem, qk_error *err)
 {
     uint32_t random;
-    if (getrandom(&random, sizeof random, 0) != sizeof random) random = (uint32_t)getpid();
+    QK_TRY(qk_random_bytes(&random, sizeof random, err));
     snprintf(out, 64, ".%.32s.%08x.tmp", stem, random);
+    return QK_OK;
 }
 
 qk_status qk_cache_prepare(qk_cache *cache, qk_error *err)
@@ -166,9 +166,9 @@ qk_status qk_cache_write(qk_cache *cache, const char *name, const void *bytes, s
 {
     const char *leaf;
     char temporary[64];
+    QK_TRY(unique_name(temporary, qk_path_name(name), err));
     int parent = open_parent(cache, name, &leaf);
     if (parent < 0) return fail_at(cache, "cannot write", name, err);
-    unique_name(temporary, leaf);
     int fd = openat(parent, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     bool ok = fd >= 0 && write_all(fd, bytes, n) && fsync(fd) == 0;
     ok = ok && renameat(parent, temporary, parent, leaf) == 0;
@@ -211,8 +211,10 @@ qk_status qk_cache_lock(const qk_cache *cache, const char *digest, int *lock, bo
     *busy = false;
     qk_status s = qk_make_dirs(folder, err);
     if (s == QK_OK) *lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0664);
-    if (s == QK_OK && *lock < 0) s = qk_fail_errno(err, "cannot open", path);
-    *busy = s == QK_OK && flock(*lock, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+    if (s == QK_OK && *lock < 0) s = qk_fail_write(err, "cannot open", path);
+    int rc = -1;
+    while (s == QK_OK && (rc = flock(*lock, LOCK_EX | LOCK_NB)) != 0 && errno == EINTR) continue;
+    *busy = s == QK_OK && rc != 0 && errno == EWOULDBLOCK;
     if (*busy) {
         close(*lock);
         *lock = -1;
@@ -292,6 +294,7 @@ static bool copy_blob(const qk_cache *cache, const qk_hub_file *file, int parent
     char *piece = qk_alloc(COPY_PIECE, 1);
     while (ok) {
         ssize_t n = read(from, piece, COPY_PIECE);
+        if (n < 0 && errno == EINTR) continue;
         if (n == 0) break;
         ok = n > 0 && write_all(to, piece, (size_t)n);
     }
@@ -307,13 +310,14 @@ static bool copy_blob(const qk_cache *cache, const qk_hub_file *file, int parent
 qk_status qk_cache_link(const qk_cache *cache, const qk_hub_file *file, qk_error *err)
 {
     const char *leaf;
-    char temporary[64], *target = link_target(file);
+    char temporary[64];
+    QK_TRY(unique_name(temporary, file->digest, err));
+    char *target = link_target(file);
     int parent = open_place(cache, file, &leaf, err);
     if (parent < 0) {
         free(target);
         return err->status;
     }
-    unique_name(temporary, file->digest);
     bool ok = !cache->hub->no_links && symlinkat(target, parent, temporary) == 0;
     /* File systems without links have copies. */
     bool links = !cache->hub->no_links && (ok || (errno != EPERM && errno != ENOTSUP));

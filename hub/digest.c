@@ -11,7 +11,7 @@ qk_digest *qk_digest_begin(const qk_hub_file *file)
     bool sha256 = strlen(file->digest) == 64;
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     if (!md || !EVP_DigestInit_ex(md, sha256 ? EVP_sha256() : EVP_sha1(), NULL))
-        qk_fatal("OpenSSL gives no digest");
+        qk_no_memory("a digest");
     char head[40];
     int n = snprintf(head, sizeof head, "blob %" PRIu64, file->size) + 1;
     if (!sha256) qk_digest_add(md, head, (size_t)n);

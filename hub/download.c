@@ -122,6 +122,7 @@ static qk_status rehash(const download *d, transfer *t, uint64_t length, qk_erro
     while (at < length && s == QK_OK) {
         size_t n = length - at < REHASH_PIECE ? (size_t)(length - at) : REHASH_PIECE;
         ssize_t got = pread(t->fd, piece, n, (off_t)at);
+        if (got < 0 && errno == EINTR) continue;
         if (got <= 0) {
             if (!got) errno = EIO;
             s = qk_fail_errno(err, "cannot read the partial file", t->source.file->path);
@@ -139,7 +140,7 @@ static qk_status rehash(const download *d, transfer *t, uint64_t length, qk_erro
 static qk_status start_over(transfer *t, qk_error *err)
 {
     if (ftruncate(t->fd, 0))
-        return qk_fail_errno(err, "cannot shorten the partial file", t->source.file->path);
+        return qk_fail_write(err, "cannot shorten the partial file", t->source.file->path);
     qk_digest_free(t->digest);
     t->digest = qk_digest_begin(t->source.file);
     t->at = t->next = 0;
@@ -175,8 +176,9 @@ static qk_status write_at(transfer *t, const uint8_t *bytes, size_t n, qk_error 
     for (size_t done = 0; done < n;) {
         ssize_t w = pwrite(t->fd, bytes + done, n - done, (off_t)(at + done));
         if (w < 0 && errno == EINTR) continue;
+        if (!w) errno = EIO;
         t->no_room = w <= 0;
-        if (w <= 0) return qk_fail_errno(err, "cannot write", t->source.file->path);
+        if (w <= 0) return qk_fail_write(err, "cannot write", t->source.file->path);
         done += (size_t)w;
     }
     qk_digest_add(t->digest, bytes, n);
@@ -198,7 +200,7 @@ static qk_status finish_file(download *d, transfer *t, bool *wrong, qk_error *er
                        file->path, strlen(file->digest) == 64 ? "SHA-256" : "git sha1",
                        file->digest);
     t->no_room = fsync(t->fd) != 0;
-    if (t->no_room) return qk_fail_errno(err, "cannot write", file->path);
+    if (t->no_room) return qk_fail_write(err, "cannot write", file->path);
     return qk_cache_install(d->cache, file, err);
 }
 
@@ -439,14 +441,16 @@ static qk_status check_space(const download *d, qk_error *err)
                    qk_human_bytes((double)need), qk_human_bytes((double)free_bytes));
 }
 
-static void run_workers(download *d)
+static qk_status run_workers(download *d, qk_error *err)
 {
     pthread_t threads[MOST_WORKERS];
     uint64_t pieces = 0;
     for (size_t i = 0; i < d->count; i++) pieces += 1 + d->files[i].source.file->size / QK_PIECE;
     int n = pieces < MOST_WORKERS ? (int)pieces : MOST_WORKERS;
-    for (int i = 0; i < n; i++) qk_thread_start(&threads[i], work, d);
-    for (int i = 0; i < n; i++) pthread_join(threads[i], NULL);
+    int started = 0;
+    while (started < n && qk_thread_start(&threads[started], work, d, err) == QK_OK) started++;
+    for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
+    return started ? QK_OK : err->status; /* fewer are only slower */
 }
 
 /* After a failure partial files stay, except on a full disk, where they would be in the way. */
@@ -480,7 +484,10 @@ qk_status qk_download(const qk_cache *cache, const qk_repo *repo, const qk_hub_f
         d.total += files[i]->size;
     }
     d.status = check_space(&d, &d.err);
-    if (d.status == QK_OK && count) run_workers(&d);
+    if (d.status == QK_OK && count) {
+        qk_status started = run_workers(&d, err);
+        if (started != QK_OK) d.status = started, d.err = *err;
+    }
     if (d.status != QK_OK) *err = d.err;
     qk_status s = d.status;
     clean_up(&d);

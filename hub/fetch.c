@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/file.h"
+#include "engine/base/thread.h"
 #include "hub/digest.h"
 #include "hub/errors.h"
 
@@ -97,6 +98,7 @@ qk_status qk_fetch_files(qk_uploader *lines, const qk_remote *remote,
                          const qk_hub_file *const *files, size_t n, const char *folder,
                          qk_error *err)
 {
+    QK_TRY(qk_team_start(QK_UPLOAD_THREADS, err));
     qk_status result = QK_OK;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(QK_UPLOAD_THREADS)
     for (size_t i = 0; i < n; i++) {

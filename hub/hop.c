@@ -45,7 +45,7 @@ static void init_curl(void)
 {
     /* A connection that ends while something is sent is an error to report, not a reason to die. */
     signal(SIGPIPE, SIG_IGN);
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0) qk_fatal("libcurl does not start");
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0) qk_no_memory("libcurl");
 }
 
 qk_http *qk_http_open(const qk_hub *hub)
@@ -55,7 +55,7 @@ qk_http *qk_http_open(const qk_hub *hub)
     qk_http *h = qk_zalloc(1, sizeof *h);
     h->hub = hub;
     h->easy = curl_easy_init();
-    if (!h->easy) qk_fatal("libcurl gives no handle");
+    if (!h->easy) qk_no_memory("a handle of libcurl");
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     h->random = (uint64_t)t.tv_nsec ^ (uint64_t)getpid() << 32 ^ (uintptr_t)h;
@@ -292,7 +292,7 @@ static void set_method(qk_http *h, const qk_hop *hop)
 static struct curl_slist *add(struct curl_slist *list, const char *line)
 {
     struct curl_slist *longer = curl_slist_append(list, line);
-    if (!longer) qk_fatal("no memory for a header");
+    if (!longer) qk_no_memory("a header");
     return longer;
 }
 

@@ -1,6 +1,7 @@
 /* See oid.h. */
 #include "hub/oid.h"
 
+#include <errno.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ struct qk_hasher {
 static EVP_MD_CTX *begin(const EVP_MD *kind)
 {
     EVP_MD_CTX *md = EVP_MD_CTX_new();
-    if (!md || !EVP_DigestInit_ex(md, kind, NULL)) qk_fatal("a hash failed");
+    if (!md || !EVP_DigestInit_ex(md, kind, NULL)) qk_no_memory("a digest");
     return md;
 }
 
@@ -48,7 +49,7 @@ void qk_hasher_free(qk_hasher *h)
 
 void qk_hasher_reset(qk_hasher *h)
 {
-    if (!EVP_DigestInit_ex(h->md, EVP_sha256(), NULL)) qk_fatal("a hash failed");
+    if (!EVP_DigestInit_ex(h->md, EVP_sha256(), NULL)) qk_no_memory("a digest");
 }
 
 void qk_hasher_add(qk_hasher *h, const void *bytes, size_t n)
@@ -58,13 +59,13 @@ void qk_hasher_add(qk_hasher *h, const void *bytes, size_t n)
 
 void qk_hasher_copy(qk_hasher *to, const qk_hasher *from)
 {
-    if (!EVP_MD_CTX_copy_ex(to->md, from->md)) qk_fatal("a hash failed");
+    if (!EVP_MD_CTX_copy_ex(to->md, from->md)) qk_no_memory("a digest");
 }
 
 void qk_hasher_hex(const qk_hasher *h, char out[65])
 {
     EVP_MD_CTX *copy = EVP_MD_CTX_new();
-    if (!copy || !EVP_MD_CTX_copy_ex(copy, h->md)) qk_fatal("a hash failed");
+    if (!copy || !EVP_MD_CTX_copy_ex(copy, h->md)) qk_no_memory("a digest");
     finish(copy, out);
 }
 
@@ -93,7 +94,9 @@ qk_status qk_file_oids(int fd, const char *path, uint64_t size, char sha256[65],
     uint8_t *piece = qk_alloc(PIECE, 1);
     uint64_t at = 0;
     ssize_t n;
-    while ((n = pread(fd, piece, PIECE, (off_t)at)) > 0 && at <= size) {
+    while ((n = pread(fd, piece, PIECE, (off_t)at)) != 0 && at <= size) {
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) break;
         update(large, piece, (size_t)n);
         if (small) update(small, piece, (size_t)n);
         at += (uint64_t)n;

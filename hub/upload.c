@@ -8,6 +8,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/base/thread.h"
 #include "hub/errors.h"
 #include "hub/lfs.h"
 #include "hub/oid.h"
@@ -243,6 +244,7 @@ static qk_status send_one(qk_uploader *u, int thread, const qk_push_file *file,
 qk_status qk_upload_files(qk_uploader *u, const qk_push_file *const *files, size_t n, qk_error *err)
 {
     QK_ASSERT(n <= QK_LFS_MOST_OBJECTS);
+    QK_TRY(qk_team_start(QK_UPLOAD_THREADS, err));
     qk_arena arena = {0};
     qk_lfs_action *actions = qk_zalloc(n, sizeof *actions);
     qk_status result = ask(u, qk_uploader_line(u, 0), files, n, actions, &arena, err);

@@ -25,6 +25,62 @@ static void test_error_statuses(void)
     CHECK_INT(qk_exit_status(err.status), 2);
 }
 
+/* What a file or a server brings along stays one line of visible characters. */
+static void test_visible(void)
+{
+    static const struct {
+        const char *raw, *shown;
+    } cases[] = {
+        {"", ""},
+        {"plain text \\n", "plain text \\n"},
+        {"caf\xC3\xA9 \xE6\x96\x87 \xF0\x9F\x99\x82", "caf\xC3\xA9 \xE6\x96\x87 \xF0\x9F\x99\x82"},
+        {"\033]0;title\007\033[2J", "\\x1b]0;title\\x07\\x1b[2J"},
+        {"a\nb\rc\td\177", "a\\nb\\rc\\td\\x7f"},
+        {"\xC2\x9B"
+         "31m\xC2\x85\xC2\xA0",
+         "\\u009b31m\\u0085\xC2\xA0"},
+        {"\x9B"
+         "31m",
+         "\\x9b31m"},
+        {"gpj.\xE2\x80\xAE"
+         "exe",
+         "gpj.\\u202eexe"},
+        {"\xE2\x80\xA8\xE2\x80\xA9\xE2\x81\xA6\xE2\x81\xA9\xE2\x80\x8F\xD8\x9C",
+         "\\u2028\\u2029\\u2066\\u2069\\u200f\\u061c"},
+        {"cut \xE2\x80", "cut \\xe2\\x80"},
+        {"\xC0\x80\xED\xA0\x80", "\\xc0\\x80\\xed\\xa0\\x80"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CHECK_STR(qk_visible(cases[i].raw), cases[i].shown);
+        char *copy = qk_visible_copy(cases[i].raw);
+        CHECK_STR(qk_visible(copy), cases[i].shown);
+        free(copy);
+    }
+}
+
+/* stderr into a file and back: its text. */
+static void test_log_is_visible(void)
+{
+    FILE *said = tmpfile();
+    char text[512] = "";
+    fflush(stderr);
+    int kept = dup(STDERR_FILENO);
+    dup2(fileno(said), STDERR_FILENO);
+    qk_error err;
+    qk_fail(&err, QK_ERR_DATA, "\033[1mhint", "tensor '%s'", "a\033[2Jb\nqkengine: all is well");
+    qk_print_error(&err);
+    qk_warn("column %s", "\xE2\x80\xAEx");
+    qk_info("file %s", "\xC2\x9Bx");
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    CHECK(pread(fileno(said), text, sizeof text - 1, 0) > 0);
+    fclose(said);
+    CHECK_STR(text, "qkengine: error: tensor 'a\\x1b[2Jb\\nqkengine: all is well'\n"
+                    "qkengine:   \\x1b[1mhint\n"
+                    "qkengine: warning: column \\u202ex\n"
+                    "qkengine: file \\u009bx\n");
+}
+
 static void test_arena_and_buffer(void)
 {
     qk_arena arena = {0};
@@ -172,6 +228,8 @@ static void test_human_numbers(void)
 int main(void)
 {
     RUN(test_error_statuses);
+    RUN(test_visible);
+    RUN(test_log_is_visible);
     RUN(test_arena_and_buffer);
     RUN(test_files);
     RUN(test_full_disk_is_resumable);

@@ -1,9 +1,16 @@
-/* engine/base/file: questions to the file system have three answers. */
+/* engine/base: questions to the file system have three answers, nothing is written through a link,
+ * and limits of the system are errors that name them. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/base/process.h"
+#include "engine/base/room.h"
+#include "engine/base/thread.h"
 #include "tests/test.h"
 
 static char *folder;
@@ -134,6 +141,295 @@ static void test_remove_tree(void)
     free(kept);
 }
 
+/* ---- writing ---- */
+
+static void check_text(const char *name, const char *expected)
+{
+    qk_buf text;
+    char *path = in_folder(name);
+    CHECK_INT(qk_read_file(&text, path, 100, &test_error), QK_OK);
+    CHECK_STR(qk_buf_str(&text), expected);
+    qk_buf_free(&text);
+    free(path);
+}
+
+/* Whatever lies under the temporary name, the file is new and what a link leads to is as it was. */
+static void test_no_writing_through_links(void)
+{
+    uint64_t size;
+    put("victim");
+    char *path = in_folder("out"), *victim = in_folder("victim"), *tmp = in_folder("out.tmp");
+    for (int kind = 0; kind < 4; kind++) {
+        if (kind == 0) put_link("out.tmp", "victim");
+        if (kind == 1) put_link("out.tmp", "made-by-us");
+        if (kind == 2) CHECK(link(victim, tmp) == 0);
+        if (kind == 3) put("out.tmp");
+        CHECK_INT(qk_write_file(path, "new", 3, &test_error), QK_OK);
+        CHECK_INT(look("out", false, &size), QK_PATH_FILE);
+        check_text("out", "new");
+        check_text("victim", "12345");
+        CHECK(look("made-by-us", false, &size) == QK_PATH_ABSENT);
+        CHECK(look("out.tmp", false, &size) == QK_PATH_ABSENT);
+    }
+    CHECK(mkdir(tmp, 0700) == 0);
+    CHECK(qk_write_file(path, "x", 1, &test_error) != QK_OK);
+    CHECK(rmdir(tmp) == 0);
+    free(path);
+    free(victim);
+    free(tmp);
+}
+
+static void test_locks_are_files_of_their_own(void)
+{
+    int fd;
+    char *lock = in_folder("lock"), *victim = in_folder("victim");
+    CHECK_INT(qk_open_to_lock(lock, &fd, &test_error), QK_OK);
+    CHECK_INT(qk_write_at_start(fd, "0123", 4, lock, &test_error), QK_OK);
+    close(fd);
+    check_text("lock", "0123");
+    for (int kind = 0; kind < 4; kind++) {
+        CHECK(unlink(lock) == 0);
+        if (kind == 0) put_link("lock", "victim");
+        if (kind == 1) put_link("lock", "made-by-us");
+        if (kind == 2) CHECK(link(victim, lock) == 0);
+        if (kind == 3) CHECK(mkfifo(lock, 0600) == 0);
+        CHECK_INT(qk_open_to_lock(lock, &fd, &test_error), QK_ERR_IO);
+        CHECK(fd < 0 && strstr(test_error.message, lock) && *test_error.hint);
+        uint64_t size;
+        CHECK(look("made-by-us", false, &size) == QK_PATH_ABSENT);
+    }
+    free(lock);
+    free(victim);
+}
+
+static void test_statuses(void)
+{
+    static const struct {
+        int why;
+        qk_status asked, written;
+    } cases[] = {
+        {ENOENT, QK_ERR_NOTFOUND, QK_ERR_NOTFOUND},
+        {ENOTDIR, QK_ERR_NOTFOUND, QK_ERR_NOTFOUND},
+        {EACCES, QK_ERR_IO, QK_ERR_IO},
+        {EROFS, QK_ERR_IO, QK_ERR_IO},
+        {EMFILE, QK_ERR_IO, QK_ERR_IO},
+        {ENAMETOOLONG, QK_ERR_IO, QK_ERR_IO},
+        {EIO, QK_ERR_IO, QK_ERR_RESUME},
+        {ESTALE, QK_ERR_IO, QK_ERR_RESUME},
+        {EINTR, QK_ERR_IO, QK_ERR_RESUME},
+        {ENOSPC, QK_ERR_RESUME, QK_ERR_RESUME},
+        {EDQUOT, QK_ERR_RESUME, QK_ERR_RESUME},
+        {EFBIG, QK_ERR_RESUME, QK_ERR_RESUME},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        errno = cases[i].why;
+        CHECK_INT(qk_fail_errno(&test_error, "cannot read", "x"), cases[i].asked);
+        errno = cases[i].why;
+        CHECK_INT(qk_fail_write(&test_error, "cannot write", "x"), cases[i].written);
+        CHECK(test_error.status != QK_ERR_RESUME || *test_error.hint);
+        CHECK_INT(qk_exit_status(test_error.status), cases[i].written == QK_ERR_RESUME ? 3 : 1);
+    }
+}
+
+static void test_make_dirs(void)
+{
+    put("in-the-way");
+    char *below = in_folder("in-the-way/a"), *twice = in_folder("one/two");
+    CHECK_INT(qk_make_dirs(below, &test_error), QK_ERR_NOTFOUND);
+    CHECK(strstr(test_error.message, strerror(ENOTDIR)));
+    CHECK_INT(qk_make_dirs(twice, &test_error), QK_OK);
+    CHECK_INT(qk_make_dirs(twice, &test_error), QK_OK);
+    CHECK_INT(qk_make_dirs("/", &test_error), QK_OK);
+    free(below);
+    free(twice);
+}
+
+/* ---- limits ---- */
+
+/* Runs a function in a process of its own; its exit status, and what it says on stderr. */
+static int in_child(void (*run)(void), char *said, size_t room)
+{
+    int ends[2], status = 0;
+    CHECK(pipe(ends) == 0);
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) {
+        dup2(ends[1], 2);
+        close(ends[0]);
+        close(ends[1]);
+        run();
+        _exit(99);
+    }
+    close(ends[1]);
+    size_t n = 0;
+    for (ssize_t got; (got = read(ends[0], said + n, room - 1 - n)) > 0;) n += (size_t)got;
+    said[n] = 0;
+    close(ends[0]);
+    CHECK(waitpid(child, &status, 0) == child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static void end_with(qk_status status)
+{
+    fprintf(stderr, "%s; %s", test_error.message, test_error.hint);
+    _exit(qk_exit_status(status));
+}
+
+static void limit(int resource, rlim_t n)
+{
+    struct rlimit r = {n, RLIM_INFINITY};
+    getrlimit((__rlimit_resource_t)resource, &r);
+    r.rlim_cur = n;
+    setrlimit((__rlimit_resource_t)resource, &r);
+}
+
+static void write_beyond_limit(void)
+{
+    qk_process_begin();
+    limit(RLIMIT_FSIZE, 100000);
+    char *path = in_folder("large"), *bytes = qk_zalloc(300000, 1);
+    end_with(qk_write_file(path, bytes, 300000, &test_error));
+}
+
+static void test_file_size_limit(void)
+{
+    char said[1024];
+    uint64_t size;
+    CHECK_INT(in_child(write_beyond_limit, said, sizeof said), 3);
+    CHECK_MSG(strstr(said, "ulimit -f"), "%s", said);
+    CHECK_INT(look("large", false, &size), QK_PATH_ABSENT);
+    CHECK_INT(look("large.tmp", false, &size), QK_PATH_ABSENT);
+}
+
+/* No machine has this much room for stacks. The limit itself stays out of the way of sanitizers. */
+static void start_a_large_team(void)
+{
+    limit(RLIMIT_AS, (rlim_t)1 << 47);
+    setenv("OMP_STACKSIZE", " 900000 G", 1);
+    end_with(qk_team_start(2, &test_error));
+}
+
+static void start_teams(void)
+{
+    unsetenv("OMP_STACKSIZE");
+    qk_status s = qk_team_start(3, &test_error);
+    if (s == QK_OK) s = qk_team_start(5, &test_error);
+    end_with(s);
+}
+
+static void test_threads(void)
+{
+    char said[1024];
+    CHECK_INT(in_child(start_a_large_team, said, sizeof said), 1);
+    CHECK_MSG(strstr(said, "a thread does not start: no memory for its stack of 943718400000 kB"),
+              "%s", said);
+    CHECK_MSG(strstr(said, "ulimit -v is 137438953472 kB"), "%s", said);
+    test_error = (qk_error){0};
+    CHECK_INT(in_child(start_teams, said, sizeof said), 0);
+}
+
+static void take_too_much(void)
+{
+    limit(RLIMIT_AS, (rlim_t)1 << 47);
+    free(qk_alloc(SIZE_MAX / 4, 1));
+}
+
+static void test_memory(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    SKIP("the sanitizer ends the program before malloc can fail");
+#endif
+    char said[1024];
+    CHECK_INT(in_child(take_too_much, said, sizeof said), 1);
+    CHECK_MSG(strstr(said, "qkengine: error: out of memory: 4611686018427387903 x 1 bytes, ulimit "
+                           "-v is 137438953472 kB\n"),
+              "%s", said);
+}
+
+static void open_without_standard_files(void)
+{
+    int said = dup(2);
+    for (int fd = 0; fd <= 2; fd++) close(fd);
+    qk_process_begin();
+    int next = open("/dev/null", O_RDONLY);
+    bool all = next > 2 && write(1, "x", 1) == 1 && write(2, "x", 1) == 1 && said > 2;
+    struct stat null, each;
+    for (int fd = 0; fd <= 2 && !stat("/dev/null", &null); fd++)
+        all = all && !fstat(fd, &each) && each.st_rdev == null.st_rdev;
+    _exit(all ? 0 : 1);
+}
+
+static void test_standard_files(void)
+{
+    char said[64];
+    CHECK_INT(in_child(open_without_standard_files, said, sizeof said), 0);
+}
+
+static void print_into_a_closed_pipe(void)
+{
+    int ends[2];
+    if (pipe(ends) != 0) _exit(98);
+    dup2(ends[1], 1);
+    close(ends[0]);
+    close(ends[1]);
+    qk_process_begin();
+    puts("nobody hears it");
+    _exit(qk_process_flush_stdout() ? 97 : 96);
+}
+
+static void print_into_a_full_disk(void)
+{
+    int full = open("/dev/full", O_WRONLY);
+    dup2(full, 1);
+    puts("no room");
+    errno = 0;
+    bool said = qk_process_flush_stdout();
+    _exit(said ? 97 : errno == ENOSPC ? 3 : 96);
+}
+
+static void test_stdout(void)
+{
+    char said[64];
+    CHECK_INT(in_child(print_into_a_closed_pipe, said, sizeof said), -SIGPIPE);
+    CHECK_STR(said, "");
+    CHECK_INT(in_child(print_into_a_full_disk, said, sizeof said), 3);
+}
+
+static void put_text(const char *name, const char *text)
+{
+    char *path = in_folder(name), *parent = qk_strf("%.*s", (int)(strrchr(path, '/') - path), path);
+    CHECK_INT(qk_make_dirs(parent, &test_error), QK_OK);
+    CHECK_INT(qk_write_file(path, text, strlen(text), &test_error), QK_OK);
+    free(path);
+    free(parent);
+}
+
+static void test_room_of_threads(void)
+{
+    char *root = in_folder("root");
+    CHECK(qk_room_of_threads(root) == UINT64_MAX);
+    put_text("root/proc/self/cgroup", "0::/a/b\n");
+    put_text("root/sys/fs/cgroup/a/b/pids.max", "max\n");
+    put_text("root/sys/fs/cgroup/a/b/pids.current", "3\n");
+    CHECK(qk_room_of_threads(root) == UINT64_MAX);
+    put_text("root/sys/fs/cgroup/a/pids.max", "10\n");
+    put_text("root/sys/fs/cgroup/a/pids.current", "8\n");
+    CHECK_INT(qk_room_of_threads(root), 2);
+    put_text("root/proc/self/cgroup", "4:memory:/x\n7:pids:/y\n");
+    put_text("root/sys/fs/cgroup/pids/y/pids.max", "5\n");
+    put_text("root/sys/fs/cgroup/pids/y/pids.current", "5\n");
+    CHECK_INT(qk_room_of_threads(root), 0);
+    free(root);
+}
+
+static void test_random(void)
+{
+    char a[17], b[17];
+    CHECK_INT(qk_unique_name(a, &test_error), QK_OK);
+    CHECK_INT(qk_unique_name(b, &test_error), QK_OK);
+    CHECK(strlen(a) == 16 && strlen(b) == 16 && strcmp(a, b) != 0);
+}
+
 int main(void)
 {
     char template[] = "/tmp/qkengine-files-XXXXXX";
@@ -142,6 +438,17 @@ int main(void)
     RUN(test_cannot_tell);
     RUN(test_sizes);
     RUN(test_remove_tree);
+    RUN(test_no_writing_through_links);
+    RUN(test_locks_are_files_of_their_own);
+    RUN(test_statuses);
+    RUN(test_make_dirs);
+    RUN(test_file_size_limit);
+    RUN(test_threads);
+    RUN(test_memory);
+    RUN(test_standard_files);
+    RUN(test_stdout);
+    RUN(test_room_of_threads);
+    RUN(test_random);
     CHECK_INT(qk_remove_tree(folder, &test_error), QK_OK);
     return test_summary("files");
 }

@@ -2,6 +2,7 @@
 #include "engine/base/error.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,24 +34,51 @@ qk_status qk_error_prefix(qk_error *err, const char *format, ...)
     return err->status;
 }
 
-qk_status qk_fail_errno(qk_error *err, const char *action, const char *path)
+/* What the same command may find mended the next time. */
+static bool passes(int why)
 {
-    switch (errno) {
-    case ENOSPC:
-    case EDQUOT:
-        return qk_fail(err, QK_ERR_RESUME, "free some space and run the same command again",
-                       "%s: %s: the disk is full", path, action);
+    return why == EIO || why == EINTR || why == EAGAIN || why == ESTALE || why == ETIMEDOUT ||
+           why == EREMOTEIO || why == ENOLINK;
+}
+
+static const char *hint_for(int why)
+{
+    switch (why) {
     case ENOENT:
-    case ENOTDIR:
-        return qk_fail(err, QK_ERR_NOTFOUND, "check the path", "%s: %s: %s", path, action,
-                       strerror(errno));
+    case ENOTDIR: return "check the path";
     case EACCES:
     case EPERM:
-    case EROFS:
-        return qk_fail(err, QK_ERR_IO, "check the owner and the permissions of the folder",
-                       "%s: %s: %s", path, action, strerror(errno));
-    default: return qk_fail(err, QK_ERR_IO, NULL, "%s: %s: %s", path, action, strerror(errno));
+    case EROFS: return "check the owner and the permissions of the folder";
+    case EMFILE:
+    case ENFILE: return "raise the limit of open files (ulimit -n)";
+    case EFBIG: return "raise the limit of file sizes (ulimit -f) and run the same command again";
+    case ELOOP:
+        return "a link stands there that leads in a circle, or where none may be: remove it";
+    default:
+        return passes(why) ? "look at the disk or the network file system, then run the same "
+                             "command again"
+                           : NULL;
     }
+}
+
+qk_status qk_fail_errno(qk_error *err, const char *action, const char *path)
+{
+    int why = errno;
+    if (why == ENOSPC || why == EDQUOT)
+        return qk_fail(err, QK_ERR_RESUME, "free some space and run the same command again",
+                       "%s: %s: %s", path, action,
+                       why == EDQUOT ? "the quota is used up" : "the disk is full");
+    qk_status status = why == ENOENT || why == ENOTDIR ? QK_ERR_NOTFOUND
+                       : why == EFBIG                  ? QK_ERR_RESUME
+                                                       : QK_ERR_IO;
+    return qk_fail(err, status, hint_for(why), "%s: %s: %s", path, action, strerror(why));
+}
+
+qk_status qk_fail_write(qk_error *err, const char *action, const char *path)
+{
+    int why = errno;
+    qk_fail_errno(err, action, path);
+    return err->status = passes(why) ? QK_ERR_RESUME : err->status;
 }
 
 int qk_exit_status(qk_status status)

@@ -19,7 +19,8 @@ typedef enum qk_status {
     QK_ERR_DATA,        /* values that cannot be right (NaN weights, bad ids)   exit status 1 */
     QK_ERR_DIFFERS,     /* a comparison found differences                       exit status 1 */
     QK_ERR_IO,          /* the system refused: permission, a read error         exit status 1 */
-    QK_ERR_RESUME,      /* stopped, and the same command goes on: signal, disk full, network  3 */
+    QK_ERR_RESUME, /* stopped, and the same command goes on: signal, full or failing disk, network
+                      3 */
 } qk_status;
 
 typedef struct qk_error {
@@ -37,10 +38,14 @@ qk_status qk_fail(qk_error *err, qk_status status, const char *hint, const char 
 qk_status qk_error_prefix(qk_error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The status and wording for a failed system call, read from errno: a full disk (ENOSPC, EDQUOT)
- * becomes QK_ERR_RESUME, an absent file QK_ERR_NOTFOUND, the rest QK_ERR_IO.
- * action is a verb phrase: "cannot write". */
+/* The status and wording for a failed system call, from errno: a full disk (ENOSPC, EDQUOT) or a
+ * file at its limit (EFBIG) is QK_ERR_RESUME, an absent file QK_ERR_NOTFOUND, the rest QK_ERR_IO.
+ * action is a verb phrase: "cannot open". */
 qk_status qk_fail_errno(qk_error *err, const char *action, const char *path);
+/* The same for a call that writes, makes, renames, locks or removes: a disk or a network file system
+ * that fails (EIO, ESTALE ...) and a signal (EINTR) are QK_ERR_RESUME too. What was asked or read
+ * before that may not be there any more; what is being written can be written again. */
+qk_status qk_fail_write(qk_error *err, const char *action, const char *path);
 
 /* 0 success, 1 bad input, 2 usage, 3 can be resumed. */
 int qk_exit_status(qk_status status);

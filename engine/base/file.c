@@ -92,16 +92,51 @@ char *qk_cache_folder(const char *kind)
     return home && *home == '/' ? qk_strf("%s/.cache/qkengine/%s", home, kind) : NULL;
 }
 
+/* fsync that a signal does not end; 0 or an errno. */
+static int flush_to_disk(int fd)
+{
+    int rc;
+    while ((rc = fsync(fd)) != 0 && errno == EINTR) continue;
+    return rc ? errno : 0;
+}
+
+qk_status qk_sync_dir(const char *path, qk_error *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && errno == EACCES) { /* we may write there, but not read: no way but to flush all */
+        sync();
+        return QK_OK;
+    }
+    if (fd < 0) return qk_fail_write(err, "cannot open the folder", path);
+    errno = flush_to_disk(fd);
+    /* Some network file systems cannot sync a folder; the data itself is safe there. */
+    qk_status s = errno && errno != EINVAL && errno != ENOTSUP
+                      ? qk_fail_write(err, "cannot flush the folder", path)
+                      : QK_OK;
+    close(fd);
+    return s;
+}
+
+static qk_status sync_parent(const char *path, qk_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder =
+        slash ? qk_strf("%.*s", (int)(slash == path ? 1 : slash - path), path) : qk_strdup(".");
+    qk_status s = qk_sync_dir(folder, err);
+    free(folder);
+    return s;
+}
+
 static qk_status make_dir(const char *path, qk_error *err)
 {
-    if (mkdir(path, 0777) == 0) return QK_OK;
+    if (mkdir(path, 0777) == 0) return sync_parent(path, err);
     int why = errno;
     /* A folder that is there is fine whatever mkdir says: it may say EACCES or EROFS of it. */
     qk_path_info info;
     QK_TRY(look(path, true, &info, err));
     if (info.type == QK_PATH_FOLDER) return QK_OK;
     errno = why == EEXIST ? ENOTDIR : why; /* a file is in the way */
-    return qk_fail_errno(err, "cannot make the folder", path);
+    return qk_fail_write(err, "cannot make the folder", path);
 }
 
 qk_status qk_make_dirs(const char *path, qk_error *err)
@@ -128,24 +163,10 @@ qk_status qk_disk_free(const char *path, uint64_t *bytes, qk_error *err)
     return QK_OK;
 }
 
-qk_status qk_sync_dir(const char *path, qk_error *err)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return qk_fail_errno(err, "cannot open the folder", path);
-    int rc = fsync(fd);
-    int saved = errno;
-    close(fd);
-    errno = saved;
-    /* Some network file systems cannot sync a folder; the data itself is safe there. */
-    if (rc != 0 && errno != EINVAL && errno != ENOTSUP)
-        return qk_fail_errno(err, "cannot flush the folder", path);
-    return QK_OK;
-}
-
 qk_status qk_remove_file(const char *path, qk_error *err)
 {
     if (unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR) return QK_OK;
-    return qk_fail_errno(err, "cannot remove", path);
+    return qk_fail_write(err, "cannot remove", path);
 }
 
 void qk_names_add(qk_names *names, const char *name)
@@ -201,7 +222,7 @@ static qk_status remove_at(int folder, const char *name, const char *path, qk_er
         fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         if (why != EISDIR) errno = why;
-        return qk_fail_errno(err, "cannot remove", path);
+        return qk_fail_write(err, "cannot remove", path);
     }
     qk_names names = {0};
     qk_status s = list_open(dup(fd), path, &names, err);
@@ -213,7 +234,7 @@ static qk_status remove_at(int folder, const char *name, const char *path, qk_er
     qk_names_free(&names);
     close(fd);
     if (s == QK_OK && unlinkat(folder, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
-        s = qk_fail_errno(err, "cannot remove the folder", path);
+        s = qk_fail_write(err, "cannot remove the folder", path);
     return s;
 }
 
@@ -353,6 +374,16 @@ qk_status qk_read_file_if_there(qk_buf *out, const char *path, size_t limit, boo
     return *there ? qk_read_file(out, path, limit, err) : QK_OK;
 }
 
+enum { WRITER_ROOM = 64 << 10 };
+
+static void writer_free(qk_writer *w)
+{
+    free(w->path);
+    free(w->tmp);
+    free(w->buffer);
+    *w = (qk_writer){0};
+}
+
 qk_status qk_writer_open(qk_writer *w, const char *path, qk_error *err)
 {
     char *tmp = qk_strf("%s.tmp", path);
@@ -361,48 +392,71 @@ qk_status qk_writer_open(qk_writer *w, const char *path, qk_error *err)
     return s;
 }
 
+/* O_EXCL makes a new file or none, whatever link has been planted under the name; what an earlier
+ * program left there goes. */
+static int create_new(const char *path)
+{
+    enum { TRIES = 8 };
+    for (int i = 0;; i++) {
+        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || (errno != EEXIST && errno != EINTR) || i == TRIES) return fd;
+        if (errno == EEXIST && unlink(path) != 0 && errno != ENOENT) return -1;
+    }
+}
+
 qk_status qk_writer_open_as(qk_writer *w, const char *path, const char *tmp, qk_error *err)
 {
     *w = (qk_writer){.path = qk_strdup(path), .tmp = qk_strdup(tmp)};
-    w->file = fopen(w->tmp, "wbe");
-    if (w->file) return QK_OK;
-    qk_status s = qk_fail_errno(err, "cannot write", w->tmp);
-    qk_writer_abort(w);
-    return s;
+    int fd = create_new(tmp);
+    if (fd < 0) {
+        qk_status s = qk_fail_write(err, "cannot write", tmp);
+        writer_free(w);
+        return s;
+    }
+    w->file = fd + 1;
+    w->buffer = qk_alloc(WRITER_ROOM, 1);
+    return QK_OK;
+}
+
+/* 0 or an errno. */
+static int write_all(int fd, const void *bytes, size_t n)
+{
+    for (const uint8_t *at = bytes; n;) {
+        ssize_t done = write(fd, at, n);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return done < 0 ? errno : EIO;
+        at += done;
+        n -= (size_t)done;
+    }
+    return 0;
+}
+
+static void writer_empty(qk_writer *w)
+{
+    if (!w->error) w->error = write_all(w->file - 1, w->buffer, w->used);
+    w->used = 0;
 }
 
 void qk_writer_add(qk_writer *w, const void *bytes, size_t n)
 {
     w->offset += n;
     if (w->error || !n) return;
-    errno = 0;
-    if (fwrite(bytes, 1, n, w->file) != n) w->error = errno ? errno : EIO;
+    if (n > WRITER_ROOM - w->used) writer_empty(w);
+    if (n > WRITER_ROOM) {
+        if (!w->error) w->error = write_all(w->file - 1, bytes, n);
+        return;
+    }
+    memcpy(w->buffer + w->used, bytes, n);
+    w->used += n;
 }
 
-static void writer_free(qk_writer *w)
-{
-    free(w->path);
-    free(w->tmp);
-    *w = (qk_writer){0};
-}
-
-static qk_status sync_parent(const char *path, qk_error *err)
-{
-    const char *slash = strrchr(path, '/');
-    char *folder =
-        slash ? qk_strf("%.*s", (int)(slash == path ? 1 : slash - path), path) : qk_strdup(".");
-    qk_status s = qk_sync_dir(folder, err);
-    free(folder);
-    return s;
-}
-
-/* To the disk, and closed. */
+/* To the disk, and closed. A close that a signal interrupts has closed. */
 static void writer_flush(qk_writer *w)
 {
-    if (!w->error && fflush(w->file) != 0) w->error = errno;
-    if (!w->error && fsync(fileno(w->file)) != 0) w->error = errno;
-    if (fclose(w->file) != 0 && !w->error) w->error = errno;
-    w->file = NULL;
+    writer_empty(w);
+    if (!w->error) w->error = flush_to_disk(w->file - 1);
+    if (close(w->file - 1) != 0 && errno != EINTR && !w->error) w->error = errno;
+    w->file = 0;
 }
 
 qk_status qk_writer_commit(qk_writer *w, qk_error *err)
@@ -411,7 +465,7 @@ qk_status qk_writer_commit(qk_writer *w, qk_error *err)
     if (!w->error && rename(w->tmp, w->path) != 0) w->error = errno;
     if (w->error) {
         errno = w->error;
-        qk_status s = qk_fail_errno(err, "cannot write", w->path);
+        qk_status s = qk_fail_write(err, "cannot write", w->path);
         qk_writer_abort(w);
         return s;
     }
@@ -422,7 +476,7 @@ qk_status qk_writer_commit(qk_writer *w, qk_error *err)
 
 void qk_writer_abort(qk_writer *w)
 {
-    if (w->file) fclose(w->file);
+    if (w->file) close(w->file - 1);
     if (w->tmp) unlink(w->tmp);
     writer_free(w);
 }
@@ -435,11 +489,70 @@ qk_status qk_write_file(const char *path, const void *bytes, size_t n, qk_error 
     return qk_writer_commit(&w, err);
 }
 
-void qk_unique_name(char out[17])
+qk_status qk_move_file(const char *from, const char *to, qk_error *err)
+{
+    if (rename(from, to) != 0) return qk_fail_write(err, "cannot write", to);
+    QK_TRY(sync_parent(to, err));
+    return sync_parent(from, err);
+}
+
+qk_status qk_open_to_lock(const char *path, int *file, qk_error *err)
+{
+    struct stat st;
+    /* NFS gives exclusive locks only on what is open for writing. */
+    *file = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+    if (*file < 0) return qk_fail_write(err, "cannot write", path);
+    qk_status s = QK_OK;
+    if (fstat(*file, &st) != 0)
+        s = qk_fail_errno(err, "cannot look at", path);
+    else if (!S_ISREG(st.st_mode) || st.st_nlink > 1)
+        s = qk_fail(err, QK_ERR_IO, "remove it, then run the same command again",
+                    "%s: not a file of its own", path);
+    if (s == QK_OK) return QK_OK;
+    close(*file);
+    *file = -1;
+    return s;
+}
+
+qk_status qk_write_at_start(int file, const void *bytes, size_t n, const char *path, qk_error *err)
+{
+    for (size_t at = 0; at < n;) {
+        ssize_t done = pwrite(file, (const char *)bytes + at, n - at, (off_t)at);
+        if (done < 0 && errno == EINTR) continue;
+        if (done == 0) errno = EIO;
+        if (done <= 0) return qk_fail_write(err, "cannot write", path);
+        at += (size_t)done;
+    }
+    return QK_OK;
+}
+
+qk_status qk_random_bytes(void *out, size_t n, qk_error *err)
+{
+    static const char device[] = "/dev/urandom";
+    int fd = -1;
+    for (size_t at = 0; at < n;) {
+        ssize_t got =
+            fd < 0 ? getrandom((char *)out + at, n - at, 0) : read(fd, (char *)out + at, n - at);
+        if (got > 0) at += (size_t)got;
+        if (got > 0 || (got < 0 && errno == EINTR)) continue;
+        if (fd >= 0) {
+            qk_fail_errno(err, "no random numbers: cannot read", device);
+            close(fd);
+            return err->status;
+        }
+        fd = open(device, O_RDONLY | O_CLOEXEC); /* kernels and sandboxes without the call */
+        if (fd < 0) return qk_fail_errno(err, "no random numbers: cannot open", device);
+    }
+    if (fd >= 0) close(fd);
+    return QK_OK;
+}
+
+qk_status qk_unique_name(char out[17], qk_error *err)
 {
     uint64_t n;
-    if (getrandom(&n, sizeof n, 0) != (ssize_t)sizeof n) qk_fatal("no random numbers");
+    QK_TRY(qk_random_bytes(&n, sizeof n, err));
     snprintf(out, 17, "%016llx", (unsigned long long)n);
+    return QK_OK;
 }
 
 /* A second name for a file never replaces another one. File systems without links (FAT) can rename
@@ -455,7 +568,7 @@ static int name_once(const char *tmp, const char *path)
 qk_status qk_create_file(const char *path, const void *bytes, size_t n, qk_error *err)
 {
     char unique[17], *tmp;
-    qk_unique_name(unique);
+    QK_TRY(qk_unique_name(unique, err));
     tmp = qk_strf("%s.%s.tmp", path, unique);
     qk_writer w;
     qk_status s = qk_writer_open_as(&w, path, tmp, err);
@@ -465,7 +578,7 @@ qk_status qk_create_file(const char *path, const void *bytes, size_t n, qk_error
     writer_flush(&w);
     if (!w.error) w.error = name_once(w.tmp, path);
     errno = w.error;
-    s = w.error ? qk_fail_errno(err, "cannot write", path) : sync_parent(path, err);
+    s = w.error ? qk_fail_write(err, "cannot write", path) : sync_parent(path, err);
     qk_writer_abort(&w); /* the temporary name */
     return s;
 }

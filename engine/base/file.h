@@ -40,7 +40,8 @@ char *qk_path_join(const char *folder, const char *name);
 /* What follows the last '/', borrowed from path. */
 const char *qk_path_name(const char *path);
 
-/* Makes a folder and its parents; an existing one is fine. */
+/* Makes a folder and its parents, and flushes the parent of each one made: it is there after a
+ * power cut. An existing one is fine. */
 qk_status qk_make_dirs(const char *path, qk_error *err);
 /* Bytes that this user may still write on the file system of an existing path. */
 qk_status qk_disk_free(const char *path, uint64_t *bytes, qk_error *err);
@@ -97,14 +98,26 @@ qk_status qk_write_file(const char *path, const void *bytes, size_t n, qk_error 
  * at the same moment: one that is there stays as it is. The temporary name is
  * "path.<16 hexadecimal digits>.tmp". */
 qk_status qk_create_file(const char *path, const void *bytes, size_t n, qk_error *err);
+/* Renames, and flushes both folders: the file has one of the names after a power cut. */
+qk_status qk_move_file(const char *from, const char *to, qk_error *err);
+/* Opens a file to lock and to write a few bytes into, made when it is absent. Refuses what is not a
+ * file of its own: a link or a second name would lead those bytes elsewhere. */
+qk_status qk_open_to_lock(const char *path, int *file, qk_error *err);
+/* Its first n bytes. */
+qk_status qk_write_at_start(int file, const void *bytes, size_t n, const char *path, qk_error *err);
+/* From the system's source. */
+qk_status qk_random_bytes(void *out, size_t n, qk_error *err);
 /* 16 random hexadecimal digits and a NUL: part of a name that no other process takes. */
-void qk_unique_name(char out[17]);
+qk_status qk_unique_name(char out[17], qk_error *err);
 
-/* Buffered writing under a temporary name, `path.tmp`. Zero-initialised means closed. */
+/* Buffered writing under a temporary name, `path.tmp`, which is always a new file: what has that
+ * name is removed first and no link is followed. Zero-initialised means closed. */
 typedef struct qk_writer {
-    FILE *file;
+    int file; /* its descriptor + 1 */
     char *path, *tmp;
-    uint64_t offset; /* bytes written so far */
+    uint8_t *buffer;
+    size_t used;     /* bytes of the buffer that are not in the file yet */
+    uint64_t offset; /* bytes added so far */
     int error;       /* first errno of a failed write, 0 while all is well */
 } qk_writer;
 qk_status qk_writer_open(qk_writer *w, const char *path, qk_error *err);

@@ -7,6 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/base/mem.h"
+#include "engine/base/text.h"
+
 /* Held while something is printed: a transfer in the background may have something to say. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool quiet_mode;
@@ -30,15 +33,24 @@ static void close_line(void)
     line_is_open = false;
 }
 
+/* What is printed may come from files and servers. A fresh string. */
+static char *visible(const char *format, va_list args)
+{
+    char *raw = qk_vstrf(format, args), *text = qk_visible_copy(raw);
+    free(raw);
+    return text;
+}
+
 static void print_line(const char *colour, const char *label, const char *format, va_list args)
 {
+    char *text = visible(format, args);
     pthread_mutex_lock(&lock);
     close_line();
     bool paint = colours() && *colour;
-    fprintf(stderr, "qkengine: %s%s%s", paint ? colour : "", label, paint ? "\033[0m" : "");
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    fprintf(stderr, "qkengine: %s%s%s%s\n", paint ? colour : "", label, paint ? "\033[0m" : "",
+            text);
     pthread_mutex_unlock(&lock);
+    free(text);
 }
 
 void qk_log_quiet(bool quiet)
@@ -105,13 +117,13 @@ void qk_progress(bool done, const char *format, ...)
     va_list args;
     va_start(args, format);
     if (on_terminal()) {
+        char *text = visible(format, args);
         pthread_mutex_lock(&lock);
-        fputs("\r\033[K", stderr);
-        vfprintf(stderr, format, args);
-        if (done) fputc('\n', stderr);
+        fprintf(stderr, "\r\033[K%s%s", text, done ? "\n" : "");
         line_is_open = !done;
         fflush(stderr);
         pthread_mutex_unlock(&lock);
+        free(text);
     } else {
         print_line("", "", format, args);
     }

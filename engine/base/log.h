@@ -1,6 +1,7 @@
 /* What a person sees on stderr: messages, progress, and the clock behind both.
  *
- * On a terminal, progress is one line that is redrawn; elsewhere a plain line every few seconds.
+ * Whatever bytes are in a message, it is one line of visible characters (qk_visible of text.h). On
+ * a terminal, progress is one line that is redrawn; elsewhere a plain line every few seconds.
  * Colours only on a terminal and never when NO_COLOR is set (no-color.org). */
 #pragma once
 

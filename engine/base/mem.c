@@ -1,10 +1,13 @@
 /* See mem.h. */
 #include "engine/base/mem.h"
 
+#include <errno.h>
 #include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 static size_t bytes_or_die(size_t count, size_t size)
 {
@@ -13,18 +16,50 @@ static size_t bytes_or_die(size_t count, size_t size)
     return bytes ? bytes : 1;
 }
 
+/* Not abort: it is no mistake of ours. Not exit: other threads are at work, and half of a result may
+ * wait in stdout's buffer. Nothing here allocates. */
+void qk_no_memory(const char *what)
+{
+    static const struct {
+        int resource;
+        const char *name;
+    } limits[] = {{RLIMIT_AS, "ulimit -v"}, {RLIMIT_DATA, "ulimit -d"}};
+    char text[512];
+    size_t n = (size_t)snprintf(text, 256, "qkengine: error: out of memory: %.200s", what);
+    for (int i = 0; i < 2; i++) {
+        struct rlimit r;
+        if (getrlimit((__rlimit_resource_t)limits[i].resource, &r) != 0 ||
+            r.rlim_cur == RLIM_INFINITY)
+            continue;
+        n += (size_t)snprintf(text + n, sizeof text - n, ", %s is %llu kB", limits[i].name,
+                              (unsigned long long)(r.rlim_cur >> 10));
+    }
+    n += (size_t)snprintf(text + n, sizeof text - n,
+                          "\nqkengine:   raise the limit, or give it less to do at once; "
+                          "`qkengine plan` sizes a run\n");
+    while (n && write(STDERR_FILENO, text, n) < 0 && errno == EINTR) continue;
+    _exit(qk_exit_status(QK_ERR_IO));
+}
+
+static _Noreturn void no_bytes(size_t count, size_t size)
+{
+    char what[64];
+    snprintf(what, sizeof what, "%zu x %zu bytes", count, size);
+    qk_no_memory(what);
+}
+
 void *qk_alloc(size_t count, size_t size)
 {
     size_t bytes = bytes_or_die(count, size);
     void *p = malloc(bytes);
-    if (!p) qk_fatal("out of memory: %zu bytes", bytes);
+    if (!p) no_bytes(count, size);
     return p;
 }
 
 void *qk_zalloc(size_t count, size_t size)
 {
     void *p = calloc(count ? count : 1, size ? size : 1);
-    if (!p) qk_fatal("out of memory: %zu x %zu bytes", count, size);
+    if (!p) no_bytes(count, size);
     return p;
 }
 
@@ -32,7 +67,7 @@ void *qk_realloc(void *old, size_t count, size_t size)
 {
     size_t bytes = bytes_or_die(count, size);
     void *p = realloc(old, bytes);
-    if (!p) qk_fatal("out of memory: %zu bytes", bytes);
+    if (!p) no_bytes(count, size);
     return p;
 }
 
@@ -66,11 +101,16 @@ static char *arena_chars(void *owner, size_t n)
     return qk_arena_alloc(owner, n, 1);
 }
 
+char *qk_vstrf(const char *format, va_list args)
+{
+    return format_into(heap_chars, NULL, format, args);
+}
+
 char *qk_strf(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    char *text = format_into(heap_chars, NULL, format, args);
+    char *text = qk_vstrf(format, args);
     va_end(args);
     return text;
 }

@@ -1,7 +1,8 @@
 /* Memory: checked allocation, an arena for parse results, a growable byte buffer.
  *
- * qk_alloc and friends are for sizes that the program itself chose; they abort when the machine has
- * no memory left. qk_try_alloc is for sizes that a file or a configuration asks for: it returns a
+ * qk_alloc and friends are for sizes that the program itself chose; where the machine has no memory
+ * left they end the program with one line and exit status 1: run again, it would end there again.
+ * qk_try_alloc is for sizes that a file or a configuration asks for: it returns a
  * status that says how much was wanted and for what.
  *
  * next: engine/base/file.h */
@@ -13,13 +14,17 @@
 
 #include "engine/base/error.h"
 
-/* Never return NULL; abort instead. Contents of qk_alloc are undefined, of qk_zalloc zero. */
+/* Never return NULL. Contents of qk_alloc are undefined, of qk_zalloc zero. */
 void *qk_alloc(size_t count, size_t size);
 void *qk_zalloc(size_t count, size_t size);
 void *qk_realloc(void *old, size_t count, size_t size);
 char *qk_strdup(const char *text);
 /* printf into a fresh string; the caller frees it. */
 char *qk_strf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *qk_vstrf(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
+
+/* Ends the program so, for what a library or a function without a status could not have. */
+_Noreturn void qk_no_memory(const char *what);
 
 /* 64-byte aligned (a cache line, an AVX-512 register), for tensors; free() frees it.
  * *out is NULL on failure. `what` names the thing in the message: "the weights of layer 3". */

@@ -9,6 +9,9 @@
 
 #include "engine/base/mem.h"
 
+/* What cannot be read here is as if nobody said it: no limit. That costs at most the memory itself.
+ */
+
 /* One file of a group; what follows `key` in it, or its only number with key "". */
 static bool read_number(const char *path, const char *key, uint64_t *out)
 {
@@ -57,7 +60,7 @@ static void look_at_group(const group_files *v, const char *folder, uint64_t *le
     uint64_t limit, used, cached = 0;
     if (!group_number(folder, v->limit, "", &limit) || !group_number(folder, v->used, "", &used))
         return;
-    group_number(folder, "memory.stat", v->cached, &cached);
+    if (v->cached) group_number(folder, "memory.stat", v->cached, &cached);
     uint64_t taken = used > cached ? used - cached : 0;
     lower(least, limit > taken ? limit - taken : 0);
 }
@@ -78,6 +81,16 @@ static void look_at_groups(const char *root, const group_files *v, const char *l
         *strrchr(folder, '/') = 0;
     }
     free(folder);
+}
+
+static void look_at_all_groups(const char *root, const group_files *all, uint64_t *least)
+{
+    char *path = qk_strf("%s/proc/self/cgroup", root), line[4096];
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f))
+        for (int v = 0; v < 2; v++) look_at_groups(root, &all[v], line, least);
+    if (f) fclose(f);
+    free(path);
 }
 
 /* ulimit -d counts private writable memory, -v everything. */
@@ -103,17 +116,22 @@ static void look_at_limits(uint64_t *least)
 uint64_t qk_room_of_memory(const char *root)
 {
     uint64_t kilobytes, least = UINT64_MAX;
-    char *meminfo = qk_strf("%s/proc/meminfo", root),
-         *cgroup = qk_strf("%s/proc/self/cgroup", root);
+    char *meminfo = qk_strf("%s/proc/meminfo", root);
     if (read_number(meminfo, "MemAvailable:", &kilobytes)) least = kilobytes << 10;
-    FILE *f = fopen(cgroup, "r");
-    char line[4096];
-    while (f && fgets(line, sizeof line, f))
-        for (int v = 0; v < 2; v++) look_at_groups(root, &versions[v], line, &least);
-    if (f) fclose(f);
+    look_at_all_groups(root, versions, &least);
     if (!*root) look_at_limits(&least);
     free(meminfo);
-    free(cgroup);
     if (!least) least = 1; /* nothing left is not the same as unknown */
     return least == UINT64_MAX ? 0 : least;
+}
+
+uint64_t qk_room_of_threads(const char *root)
+{
+    static const group_files all[] = {
+        {"0::", "/sys/fs/cgroup", "pids.max", "pids.current", NULL},
+        {":pids:", "/sys/fs/cgroup/pids", "pids.max", "pids.current", NULL},
+    };
+    uint64_t least = UINT64_MAX;
+    look_at_all_groups(root, all, &least);
+    return least;
 }

@@ -10,3 +10,5 @@
 /* Bytes; 0 when nobody says. root: "" for this machine, or a folder with its own proc and sys, for
  * tests (then without the process's own limits). */
 uint64_t qk_room_of_memory(const char *root);
+/* How many more threads the control groups allow; UINT64_MAX when they do not say. */
+uint64_t qk_room_of_threads(const char *root);

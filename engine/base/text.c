@@ -1,6 +1,7 @@
 /* See text.h. UTF-8: RFC 3629; the table of well-formed sequences is Unicode's table 3-7. */
 #include "engine/base/text.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -102,4 +103,51 @@ size_t qk_utf8_check(const uint8_t *text, size_t n)
         }
     }
     return n;
+}
+
+/* ---- for terminals ---- */
+
+static bool is_shown(uint32_t c)
+{
+    if (c < 0x20 || (c >= 0x7F && c < 0xA0)) return false;
+    bool turns = c == 0x061C || c == 0x200E || c == 0x200F || (c >= 0x202A && c <= 0x202E) ||
+                 (c >= 0x2066 && c <= 0x2069);
+    return !turns && c != 0x2028 && c != 0x2029;
+}
+
+static void add_escape(qk_buf *out, uint32_t c)
+{
+    static const char names[] = "\n\r\t", letters[] = "nrt";
+    const char *name = c ? memchr(names, (int)c, 3) : NULL;
+    if (name && c < 0x80)
+        qk_buf_addf(out, "\\%c", letters[name - names]);
+    else
+        qk_buf_addf(out, c < 0x80 ? "\\x%02x" : "\\u%04x", (unsigned)c);
+}
+
+char *qk_visible_copy(const char *text)
+{
+    qk_buf out = {0};
+    const uint8_t *at = (const uint8_t *)text;
+    for (size_t left = strlen(text), n; left; at += n, left -= n) {
+        uint32_t c;
+        n = qk_utf8_decode(at, left, &c);
+        if (n && is_shown(c))
+            qk_buf_add(&out, at, n);
+        else if (n)
+            add_escape(&out, c);
+        else
+            qk_buf_addf(&out, "\\x%02x", at[n++]);
+    }
+    qk_buf_str(&out);
+    return (char *)out.data;
+}
+
+const char *qk_visible(const char *text)
+{
+    static _Thread_local char *slots[8];
+    static _Thread_local unsigned next;
+    char **slot = &slots[next++ & 7];
+    free(*slot);
+    return *slot = qk_visible_copy(text);
 }

@@ -9,6 +9,14 @@
  * changes more than half of it. Candidates end with NULL. */
 const char *qk_nearest(const char *word, const char *const *candidates);
 
+/* The text as one line that a terminal shows and does not obey: control characters (C0, DEL, C1),
+ * bytes that are not UTF-8, marks that turn the direction of writing and separators of lines are
+ * written as \n, \x1b, \u202e. For what files and servers bring along: names of tensors, columns,
+ * files. A fresh string; the caller frees. */
+char *qk_visible_copy(const char *text);
+/* The same for an argument of printf: valid until the eighth later call in the same thread. */
+const char *qk_visible(const char *text);
+
 /* Decodes one code point of well-formed UTF-8 at text[0..n); returns its length in bytes (1..4), or
  * 0 when the bytes are not UTF-8 (overlong forms, surrogates and values above U+10FFFF included).
  */

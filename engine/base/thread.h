@@ -5,9 +5,17 @@
 
 #include <pthread.h>
 
-/* Starts a thread in which no signal arrives: they are for the thread that looks at them. Aborts
- * when the system has no thread left. */
-void qk_thread_start(pthread_t *thread, void *(*run)(void *context), void *context);
+#include "engine/base/error.h"
+
+/* Starts a thread in which no signal arrives: they are for the thread that looks at them. The error
+ * names the limit that is in the way. */
+qk_status qk_thread_start(pthread_t *thread, void *(*run)(void *context), void *context,
+                          qk_error *err);
+
+/* Whether the calling thread can have an OpenMP team of n threads (0: as many as OpenMP takes), and
+ * if so starts it: libgomp itself ends the program where a thread does not start. To be called in
+ * each thread that opens parallel regions, before its first one. */
+qk_status qk_team_start(int n, qk_error *err);
 
 /* A condition whose clock is the monotonic one: setting the clock does not stretch its waits. */
 void qk_condition_init(pthread_cond_t *changed);

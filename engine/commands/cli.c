@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "engine/base/process.h"
 #include "engine/base/text.h"
 #include "engine/base/version.h"
 
@@ -164,8 +165,8 @@ int qk_cli_main(const qk_command *const *commands, int argc, char **argv)
     args->command = c;
     qk_status s = parse(args, argc - 1, argv + 1, &err);
     if (s == QK_OK) s = c->run(args, &err);
-    if (s == QK_OK && (fflush(stdout) != 0 || ferror(stdout)))
-        s = qk_fail(&err, QK_ERR_IO, NULL, "cannot write to standard output");
+    if (s == QK_OK && !qk_process_flush_stdout())
+        s = qk_fail_write(&err, "cannot write", "standard output");
     if (s != QK_OK && err.message[0]) qk_print_error(&err);
     free(args);
     return qk_exit_status(s);

@@ -1,5 +1,6 @@
 /* qkengine diff A B: two datasets, see engine/diff.h. */
 #include "engine/diff.h"
+#include "engine/base/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -48,14 +49,15 @@ static void print_table(const qk_diff *d, double tolerance, const char *a, const
         if (!different++)
             printf("%-24s %10s %10s %10s %10s %10s\n", "file", "in both", "only in A", "only in B",
                    "RMS", "largest");
-        printf("%-24s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10.2e %10.2e\n", f->name, f->both,
-               f->only_a, f->only_b, f->rms, f->largest);
+        printf("%-24s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10.2e %10.2e\n",
+               qk_visible(f->name), f->both, f->only_a, f->only_b, f->rms, f->largest);
     }
     printf("A %s\nB %s\n%zu files, %zu of them different: %" PRIu64 " rows in both, %" PRIu64
            " only in A, %" PRIu64 " only in B, %" PRIu64
            " with other buckets; vectors at most %.2e RMS "
            "apart (allowed %.2e)\n",
-           a, b, d->count, different, t->both, t->only_a, t->only_b, t->buckets, t->rms, tolerance);
+           qk_visible(a), qk_visible(b), d->count, different, t->both, t->only_a, t->only_b,
+           t->buckets, t->rms, tolerance);
 }
 
 static qk_status run(const qk_args *args, qk_error *err)

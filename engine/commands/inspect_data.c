@@ -11,6 +11,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "engine/base/text.h"
 #include "engine/commands/inspect.h"
 #include "engine/dataset.h"
 #include "engine/dataset/card.h"
@@ -61,7 +62,8 @@ static qk_status show_file(const inspection *in, const qk_data_files *files, con
         qk_json_end(in->json, '}');
         return QK_OK;
     }
-    printf("  %-12s %-44s %10s", split, inside(in, path), qk_human_bytes((double)bytes));
+    printf("  %-12s %-44s %10s", qk_visible(split), qk_visible(inside(in, path)),
+           qk_human_bytes((double)bytes));
     if (rows >= 0) printf(" %12" PRId64 " rows", rows);
     putchar('\n');
     return QK_OK;
@@ -76,7 +78,8 @@ static qk_status show_files(const inspection *in, const qk_data_files *files)
         size_t n = split->files.count, shown = in->json || n <= SHOWN_FILES ? n : SHOWN_FILES;
         for (size_t i = 0; i < shown; i++)
             QK_TRY(show_file(in, files, split->name, split->files.items[i]));
-        if (shown < n) printf("  %-12s ... and %zu more files\n", split->name, n - shown);
+        if (shown < n)
+            printf("  %-12s ... and %zu more files\n", qk_visible(split->name), n - shown);
         if (in->json) qk_json_end(in->json, ']');
     }
     if (in->json) qk_json_end(in->json, '}');
@@ -94,7 +97,7 @@ static void show_columns(const inspection *in, const qk_columns *columns)
         if (in->json)
             qk_json_add_str(in->json, c->name, c->type);
         else
-            printf("  %-28s %s\n", c->name, c->type);
+            printf("  %-28s %s\n", qk_visible(c->name), qk_visible(c->type));
     }
     if (in->json) qk_json_end(in->json, '}');
     if (!in->json && columns->count == QK_COLUMNS_MOST) printf("  ... more are not listed\n");
@@ -114,15 +117,18 @@ static size_t cut(const inspection *in, const qk_example *e)
 /* In one line: control characters as spaces. */
 static void print_text(const char *text, size_t n, bool whole)
 {
-    for (size_t i = 0; i < n; i++) putchar((unsigned char)text[i] < ' ' ? ' ' : text[i]);
-    printf("%s\n", whole ? "" : " ...");
+    char *line = qk_strf("%.*s", (int)n, text);
+    for (char *c = line; *c; c++)
+        if ((unsigned char)*c < ' ') *c = ' ';
+    printf("%s%s\n", qk_visible(line), whole ? "" : " ...");
+    free(line);
 }
 
 static void show_row(const inspection *in, const qk_example *e)
 {
     if (!in->json) {
-        printf("  %4" PRId64 "  %-20.60s %11d  ", e->index, e->id_text ? e->id_text : "-",
-               qk_example_id_stored(e->id));
+        printf("  %4" PRId64 "  %-20.60s %11d  ", e->index,
+               e->id_text ? qk_visible(e->id_text) : "-", qk_example_id_stored(e->id));
         print_text(e->text, cut(in, e), cut(in, e) == e->length);
         return;
     }
@@ -168,7 +174,7 @@ static qk_status show_rows(const inspection *in, const char *name, const qk_data
         qk_json_begin(in->json, "rows", '[');
     else
         printf("\n  %4s  %-20s %11s  %s, from %s\n", "row", "id", "example_id",
-               config.dataset.text_column, config.dataset.split);
+               qk_visible(config.dataset.text_column), qk_visible(config.dataset.split));
     qk_status s = read_rows(in, &config);
     if (in->json) qk_json_end(in->json, ']');
     return s;
@@ -184,7 +190,8 @@ static qk_status show_config(const inspection *in, const char *name, const qk_da
         qk_json_add_str(in->json, "rule", files->rule);
         qk_json_add_str(in->json, "format", format);
     } else {
-        printf("%s: %s; found by: %s\n", name ? name : "default", format, files->rule);
+        printf("%s: %s; found by: %s\n", name ? qk_visible(name) : "default", format,
+               qk_visible(files->rule));
     }
     QK_TRY(show_files(in, files));
     qk_columns columns;

@@ -7,6 +7,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "engine/base/text.h"
 #include "engine/families/family.h"
 #include "engine/tokenizer.h"
 #include "formats/safetensors.h"
@@ -46,7 +47,7 @@ static void checkpoint_table(const qk_checkpoint *c, const qk_spec *s, qk_arena 
     printf("%-56s %-6s %-20s %10s\n", "tensor", "dtype", "shape", "bytes");
     for (size_t i = 0; i < c->count; i++) {
         const qk_st_tensor *t = &c->tensors[i];
-        printf("%-56s %-6s %-20s %10zu\n", t->name, t->dtype,
+        printf("%-56s %-6s %-20s %10zu\n", qk_visible(t->name), qk_visible(t->dtype),
                qk_st_shape_text(arena, t->shape, t->n_dims), t->bytes);
         bytes += t->bytes;
     }
@@ -88,7 +89,7 @@ qk_status qk_inspect_tokenizer(const char *folder, bool json, qk_error *err)
         qk_json_end(&o, '}');
         qk_inspect_print(&o);
     } else {
-        printf("%s: %s\n", folder, qk_tokenizer_describe(tok));
+        printf("%s: %s\n", qk_visible(folder), qk_visible(qk_tokenizer_describe(tok)));
     }
     qk_tokenizer_free(tok);
     return QK_OK;

@@ -7,6 +7,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "engine/base/text.h"
 #include "engine/diff.h"
 #include "engine/manifest.h"
 #include "formats/codec.h"
@@ -66,13 +67,13 @@ static void parquet_json(const qk_pq_file *f)
 static void parquet_table(const qk_pq_file *f)
 {
     printf("%" PRId64 " rows in %zu row groups, written by %s\n\n", f->rows, f->n_groups,
-           f->created_by ? f->created_by : "an unknown program");
+           f->created_by ? qk_visible(f->created_by) : "an unknown program");
     printf("%-28s %-12s %-8s %12s %12s %8s  %s\n", "column", "type", "codec", "bytes", "unpacked",
            "nulls", "encodings");
     for (size_t i = 0; i < f->n_leaves; i++) {
         column_totals t = total(f, i);
-        printf("%-28s %-12s %-8s %12" PRId64 " %12" PRId64 " %8" PRId64 " ", f->leaves[i].path,
-               qk_pq_type_name(f->leaves[i].type),
+        printf("%-28s %-12s %-8s %12" PRId64 " %12" PRId64 " %8" PRId64 " ",
+               qk_visible(f->leaves[i].path), qk_pq_type_name(f->leaves[i].type),
                qk_codec_name(t.codec) ? qk_codec_name(t.codec) : "?", t.compressed, t.uncompressed,
                t.nulls);
         for (int e = 0; e < 32; e++)
@@ -113,7 +114,8 @@ static qk_status list_files(const char *folder, const qk_names *names, qk_json_o
         if (o)
             qk_json_add_int(o, names->items[i], f->rows);
         else
-            printf("%-32s %12" PRId64 " %12" PRIu64 "\n", names->items[i], f->rows, size);
+            printf("%-32s %12" PRId64 " %12" PRIu64 "\n", qk_visible(names->items[i]), f->rows,
+                   size);
         rows += (uint64_t)f->rows;
         bytes += size;
         qk_pq_close(f);

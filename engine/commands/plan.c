@@ -5,6 +5,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/base/text.h"
 #include "engine/commands/cli.h"
 
 /* Of the layers without a window, after overrides. */
@@ -80,7 +81,7 @@ static void print_dataset(const qk_estimate *e)
 static void print_table(qk_plan *p, const qk_estimate *e)
 {
     const qk_config *c = p->config;
-    printf("model      %s (%s), %s\n", c->model.name, p->spec.family->model_type,
+    printf("model      %s (%s), %s\n", qk_visible(c->model.name), p->spec.family->model_type,
            qk_dtype_name(c->model.dtype));
     if (p->preset)
         printf("from       the built-in config.json of %s: the model itself cannot be had\n",
@@ -94,7 +95,7 @@ static void print_table(qk_plan *p, const qk_estimate *e)
     const char *each = e->examples < 0 ? " for each example" : "";
     printf("writes     %.0f files, about %s rows%s, %s before compression\n", e->files,
            qk_human_count(e->rows), each, qk_human_bytes(e->bytes));
-    printf("to         %s, split %s\n", p->split_folder, p->split);
+    printf("to         %s, split %s\n", qk_visible(p->split_folder), qk_visible(p->split));
     printf("computes   %sFLOP%s\n", qk_human_count(e->flops), each);
     printf("memory     %s: weights %s, activations %s, captured rows %s\n",
            qk_human_bytes((double)(e->residence.bytes + e->activation_bytes + e->capture_bytes)),

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "engine/base/log.h"
+#include "engine/base/thread.h"
 #include "engine/commands/cli.h"
 #include "formats/json.h"
 
@@ -44,6 +45,7 @@ static qk_status run(const qk_args *args, qk_error *err)
         .delete_stale = qk_has(args, "delete-stale"),
     };
     qk_push_report result;
+    QK_TRY(qk_team_start(0, err));
     QK_TRY(qk_push_folder(&options, &result, err));
     report(&result, &options);
     if (qk_has(args, "json")) print_json(&result);

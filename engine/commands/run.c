@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "engine/base/thread.h"
 #include "engine/commands/cli.h"
 #include "engine/push.h"
 
@@ -125,6 +126,7 @@ static qk_status run(const qk_args *args, qk_error *err)
     qk_config config;
     qk_shard shard;
     QK_TRY(read_shard(args, &shard, err));
+    QK_TRY(qk_team_start(0, err));
     QK_TRY(load_config(args, &config, err));
     qk_run_result result;
     qk_status s = qk_run(&config, shard, &result, err);

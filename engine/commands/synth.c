@@ -6,6 +6,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/text.h"
+#include "engine/base/thread.h"
 #include "engine/commands/cli.h"
 
 static qk_status list(qk_error *err)
@@ -69,6 +70,7 @@ static qk_status run(const qk_args *args, qk_error *err)
     qk_synth_result r;
     qk_log_quiet(qk_has(args, "quiet"));
     QK_TRY(read_options(args, &options, err));
+    QK_TRY(qk_team_start(options.threads, err));
     QK_TRY(qk_synth(&options, qk_arg(args, 0), &r, err));
     qk_info("%s: %zu tensors, %s parameters, %s in %s (%s/s)", qk_arg(args, 0), r.tensors,
             qk_human_count((double)r.parameters), qk_human_bytes((double)r.bytes),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/file.h"
+#include "engine/base/text.h"
 #include "engine/commands/cli.h"
 #include "engine/tokenizer.h"
 #include "formats/json.h"
@@ -72,7 +73,7 @@ static void print_plain(const output *o)
         printf("%s%d", i && !long_form ? " " : "", t->ids[i]);
         if (o->options.spans) printf("\t%u:%u", t->spans[i].start, t->spans[i].end);
         const char *piece = o->strings ? qk_tokenizer_piece(o->tok, t->ids[i]) : NULL;
-        if (o->strings) printf("\t%s", piece ? piece : "");
+        if (o->strings) printf("\t%s", piece ? qk_visible(piece) : "");
         if (long_form) putchar('\n');
     }
     putchar('\n');

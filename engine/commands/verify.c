@@ -5,6 +5,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "engine/base/thread.h"
 #include "engine/commands/cli.h"
 #include "engine/commands/device_options.h"
 #include "engine/verify.h"
@@ -133,6 +134,7 @@ static qk_status run(const qk_args *args, qk_error *err)
     qk_model_options options = {.last_layer = -1};
     QK_TRY(qk_device_options_read(args, &options.backend, &options.device, err));
     qk_verification v;
+    QK_TRY(qk_team_start(0, err));
     QK_TRY(qk_verify(&v, qk_arg(args, 0), qk_arg(args, 1), &options, err));
     qk_status s = report(args, &v, options.device.compute, err);
     qk_verification_free(&v);

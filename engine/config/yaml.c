@@ -270,7 +270,7 @@ qk_status qk_yaml_parse(qk_arena *arena, const char *text, size_t size, const ch
     if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) text += 3, size -= 3; /* byte order mark */
     QK_TRY(qk_yaml_check_bytes(text, size, name, err));
     yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) qk_fatal("out of memory: a YAML parser");
+    if (!yaml_parser_initialize(&parser)) qk_no_memory("a YAML parser");
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
     builder b = {.arena = arena, .name = name, .err = err};

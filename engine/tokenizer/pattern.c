@@ -237,7 +237,7 @@ static void make_pcre(qk_match_memory *memory)
     pcre->context = pcre2_match_context_create(NULL);
     pcre->data = pcre2_match_data_create(1, NULL);
     pcre->stack = pcre2_jit_stack_create(32 << 10, JIT_STACK, NULL);
-    if (!pcre->context || !pcre->data) qk_fatal("out of memory for a PCRE2 match");
+    if (!pcre->context || !pcre->data) qk_no_memory("a PCRE2 match");
     if (pcre->stack) pcre2_jit_stack_assign(pcre->context, NULL, pcre->stack);
     memory->pcre = pcre;
 }

@@ -71,7 +71,7 @@ static void reserve_scratch(qk_device *dev, size_t floats)
     free(dev->scratch);
     qk_error err;
     if (qk_try_alloc((void **)&dev->scratch, floats, sizeof(float), "attention", &err) != QK_OK)
-        qk_fatal("%s", err.message);
+        qk_no_memory(err.message);
     dev->scratch_floats = floats;
 }
 

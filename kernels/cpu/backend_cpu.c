@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/base/room.h"
+#include "engine/base/thread.h"
 #include "kernels/cpu/cpu.h"
 
 static qk_status cpu_open(const qk_device_options *options, qk_device **out, qk_error *err)
@@ -20,10 +21,12 @@ static qk_status cpu_open(const qk_device_options *options, qk_device **out, qk_
                        "isa '%s': this processor cannot run it, or nobody knows it; here: %s",
                        options->isa, names);
     }
+    int threads = options->threads ? options->threads : omp_get_max_threads();
+    QK_TRY(qk_team_start(threads, err)); /* of whoever opens it: it computes in the same thread */
     qk_device *dev = qk_zalloc(1, sizeof *dev);
     dev->isa = isa;
     dev->compute = options->compute;
-    dev->threads = options->threads ? options->threads : omp_get_max_threads();
+    dev->threads = threads;
     snprintf(dev->title, sizeof dev->title, "CPU, %s, %d thread%s", isa->title, dev->threads,
              dev->threads == 1 ? "" : "s");
     *out = dev;

@@ -33,7 +33,7 @@ static void reserve_packed(qk_device *dev, size_t bytes)
     free(dev->packed);
     qk_error err;
     if (qk_try_alloc(&dev->packed, bytes, 1, "packed activations", &err) != QK_OK)
-        qk_fatal("%s", err.message);
+        qk_no_memory(err.message);
     dev->packed_bytes = bytes;
 }
 
@@ -127,7 +127,7 @@ static void reserve_sums(qk_device *dev)
     if (dev->sums) return;
     if (qk_try_alloc(&sums, (size_t)dev->threads * sums_of_a_thread(dev), sizeof(float),
                      "sums of products", &err) != QK_OK)
-        qk_fatal("%s", err.message);
+        qk_no_memory(err.message);
     dev->sums = sums;
 }
 
