@@ -49,6 +49,7 @@ if [ -x $venv/bin/python ]; then
     suite "strict footer" 300 $py tests/interop/strict_footer_test.py
     suite "same bytes" 300 $py tests/interop/same_bytes.py
     suite "many processes" 300 $py tests/interop/many_processes.py
+    suite "limits" 300 $py tests/interop/limits.py
     suite "streaming" 300 $py tests/interop/streaming.py
     suite "bad input" 300 $py tests/interop/bad_input.py
     make -s SAN=1 build/cpu-san/qkengine || failed=$((failed + 1))

@@ -2,6 +2,7 @@
 #include "tests/test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "engine/base/dtype.h"
@@ -142,13 +143,24 @@ static void test_files(void)
 static void test_full_disk_is_resumable(void)
 {
     qk_error err;
-    qk_writer w = {
-        .file = fopen("/dev/full", "wb"), .path = qk_strdup("out"), .tmp = qk_strdup("")};
-    CHECK(w.file != NULL);
-    char block[100000] = {0};
-    qk_writer_add(&w, block, sizeof block);
-    CHECK_INT(qk_writer_commit(&w, &err), QK_ERR_RESUME);
-    CHECK_STR(err.message, "out: cannot write: the disk is full");
+    qk_writer w;
+    char folder[] = "/tmp/qk_test_XXXXXX", block[100000] = {0};
+    CHECK(mkdtemp(folder) != NULL);
+    char *path = qk_path_join(folder, "out"),
+         *why = qk_strf("%s: cannot write: the disk is full", path);
+    for (size_t part = 1; part <= sizeof block; part *= 10) { /* at once, or when it is closed */
+        CHECK_INT(qk_writer_open(&w, path, &err), QK_OK);
+        int full = open("/dev/full", O_WRONLY);
+        CHECK(dup2(full, w.file - 1) >= 0);
+        close(full);
+        qk_writer_add(&w, block, part);
+        CHECK_INT(w.error, part == sizeof block ? ENOSPC : 0);
+        CHECK_INT(qk_writer_commit(&w, &err), QK_ERR_RESUME);
+        CHECK_STR(err.message, why);
+    }
+    CHECK(rmdir(folder) == 0); /* nothing is left in it */
+    free(path);
+    free(why);
 }
 
 static void test_utf8(void)

@@ -12,6 +12,14 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+/* A signal does not end it; no file is for a program that we start. */
+static int open_again(int folder, const char *path, int flags)
+{
+    int fd;
+    while ((fd = openat(folder, path, flags | O_CLOEXEC, 0666)) < 0 && errno == EINTR) continue;
+    return fd;
+}
+
 static qk_status look(const char *path, bool follow, qk_path_info *out, qk_error *err)
 {
     struct stat st;
@@ -102,7 +110,7 @@ static int flush_to_disk(int fd)
 
 qk_status qk_sync_dir(const char *path, qk_error *err)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open_again(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
     if (fd < 0 && errno == EACCES) { /* we may write there, but not read: no way but to flush all */
         sync();
         return QK_OK;
@@ -206,7 +214,7 @@ static qk_status list_open(int fd, const char *path, qk_names *out, qk_error *er
 qk_status qk_list_dir(const char *path, qk_names *out, qk_error *err)
 {
     *out = (qk_names){0};
-    QK_TRY(list_open(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path, out, err));
+    QK_TRY(list_open(open_again(AT_FDCWD, path, O_RDONLY | O_DIRECTORY), path, out, err));
     if (out->count) qsort(out->items, out->count, sizeof *out->items, by_bytes);
     return QK_OK;
 }
@@ -219,7 +227,7 @@ static qk_status remove_at(int folder, const char *name, const char *path, qk_er
     int why = errno, fd = -1;
     /* Linux says EISDIR of a folder, POSIX EPERM. */
     if (why == EISDIR || why == EPERM)
-        fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        fd = open_again(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (fd < 0) {
         if (why != EISDIR) errno = why;
         return qk_fail_write(err, "cannot remove", path);
@@ -252,7 +260,7 @@ void qk_names_free(qk_names *names)
 
 static qk_status open_regular(const char *path, int *fd, struct stat *st, qk_error *err)
 {
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO is refused, not waited for */
+    *fd = open_again(AT_FDCWD, path, O_RDONLY | O_NONBLOCK); /* a FIFO is refused, not waited for */
     if (*fd < 0) return qk_fail_errno(err, "cannot open", path);
     bool known = fstat(*fd, st) == 0;
     if (known && S_ISREG(st->st_mode)) return QK_OK;
@@ -398,9 +406,9 @@ static int create_new(const char *path)
 {
     enum { TRIES = 8 };
     for (int i = 0;; i++) {
-        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd >= 0 || (errno != EEXIST && errno != EINTR) || i == TRIES) return fd;
-        if (errno == EEXIST && unlink(path) != 0 && errno != ENOENT) return -1;
+        int fd = open_again(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL);
+        if (fd >= 0 || errno != EEXIST || i == TRIES) return fd;
+        if (unlink(path) != 0 && errno != ENOENT) return -1;
     }
 }
 
@@ -500,7 +508,7 @@ qk_status qk_open_to_lock(const char *path, int *file, qk_error *err)
 {
     struct stat st;
     /* NFS gives exclusive locks only on what is open for writing. */
-    *file = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+    *file = open_again(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK);
     if (*file < 0) return qk_fail_write(err, "cannot write", path);
     qk_status s = QK_OK;
     if (fstat(*file, &st) != 0)
@@ -540,7 +548,7 @@ qk_status qk_random_bytes(void *out, size_t n, qk_error *err)
             close(fd);
             return err->status;
         }
-        fd = open(device, O_RDONLY | O_CLOEXEC); /* kernels and sandboxes without the call */
+        fd = open_again(AT_FDCWD, device, O_RDONLY); /* kernels and sandboxes without the call */
         if (fd < 0) return qk_fail_errno(err, "no random numbers: cannot open", device);
     }
     if (fd >= 0) close(fd);
