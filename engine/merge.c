@@ -191,9 +191,7 @@ typedef qk_status (*file_step)(merger *m, qk_merge_file *f, qk_error *err);
  * error is that of the first file that has one. */
 static qk_status each_file(merger *m, uint64_t bytes, file_step step)
 {
-    int threads = (int)m->plan->config->inference.threads;
-    if (threads < 1) threads = omp_get_max_threads();
-    if (bytes < PARALLEL_BYTES || m->n_files < 2) threads = 1;
+    int threads = bytes < PARALLEL_BYTES ? 1 : omp_get_max_threads();
     size_t first_failed = m->n_files;
     qk_status result = QK_OK;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)

@@ -1,6 +1,7 @@
 /* See run.h. */
 #include "engine/run.h"
 
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -538,6 +539,9 @@ qk_status qk_run(const qk_config *config, qk_shard shard, qk_run_result *result,
         .config = config, .shard = shard, .result = result, .err = err, .staging = {.lock = -1}};
     for (int i = 0; i < QK_FEED_UNITS; i++) r.claims[i].fd = -1;
     r.started = qk_now();
+    /* Whatever this thread does with several: hashing, angles, merging, and the push after it.
+     * Other threads are told. */
+    if (config->inference.threads) omp_set_num_threads((int)config->inference.threads);
     qk_interrupt_install();
     qk_status s = run(&r);
     result->seconds_total = qk_now() - r.started;
