@@ -20,8 +20,8 @@ enum { MOST_WARNINGS = 10 };
 
 /* Open writers may hold this much together. */
 static const uint64_t MEMORY_BUDGET = 256u << 20;
-/* Vectors of one unit and layer that are worth waking other threads for. */
-static const uint64_t PARALLEL_BYTES = 1u << 20;
+/* Vectors that are worth waking other threads for: 10 ms of work. */
+static const uint64_t PARALLEL_BYTES = 4u << 20;
 
 typedef struct merger {
     const qk_plan *plan;
@@ -41,8 +41,9 @@ typedef struct merger {
     int layer;            /* being written */
     qk_merge_file *files; /* its files that are open */
     size_t n_files;
-    const qk_unit *unit; /* whose rows they take */
-    struct block {       /* its blocks of this layer: integer columns, read once for all files */
+    uint64_t group_bytes; /* of vectors that they have taken */
+    const qk_unit *unit;  /* whose rows they take */
+    struct block {        /* its blocks of this layer: integer columns, read once for all files */
         const qk_unit_block *index;
         qk_unit_rows rows;
         qk_buf columns;
@@ -253,6 +254,7 @@ static qk_status add_unit(merger *m, int64_t u, const qk_unit *unit)
         QK_TRY(qk_unit_read_rows(unit, index, &b->columns, &b->rows, m->err));
         bytes += index->rows * (uint64_t)index->n_heads * (uint64_t)unit->d * sizeof(float);
     }
+    m->group_bytes += bytes;
     return each_file(m, bytes, add_rows);
 }
 
@@ -297,10 +299,11 @@ static qk_status write_group(merger *m)
     for (size_t i = 0; i < m->n_files && s == QK_OK; i++) s = name_file(m, &m->files[i]);
     if (s == QK_OK) s = each_file(m, m->report.old ? UINT64_MAX : 0, open_file);
     for (int64_t u = 0; u < m->units && s == QK_OK; u++) s = with_unit(m, u, add_unit);
-    if (s == QK_OK) s = each_file(m, UINT64_MAX, commit_file);
+    if (s == QK_OK) s = each_file(m, m->group_bytes, commit_file);
     if (s == QK_OK) report_files(m);
     for (size_t i = 0; i < m->n_files; i++) qk_merge_file_free(&m->files[i]);
     m->n_files = 0;
+    m->group_bytes = 0;
     return s;
 }
 
