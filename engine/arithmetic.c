@@ -37,20 +37,45 @@ static bool find_isa(const qk_backend *backend, qk_device_options *options, cons
     return false;
 }
 
-qk_status qk_arithmetic_follow(const qk_staging *staging, const qk_backend *backend,
-                               qk_device_options *options, qk_error *err)
+static qk_status refuse(const char *where, const char *then, const char *now, bool are_units,
+                        qk_error *err)
 {
-    char *then, now[40];
+    if (are_units)
+        return qk_fail(err, QK_ERR_CONFIG,
+                       "finish it on such a machine, with the same inference.backend and isa, or "
+                       "remove the staging folder to begin again here",
+                       "%s: its units were computed with '%s', this is '%s': the last bits would "
+                       "mix",
+                       where, then, now);
+    return qk_fail(err, QK_ERR_CONFIG,
+                   "run on such a machine, with the same inference.backend and isa, or choose "
+                   "another output.data_root",
+                   "%s: its rows were computed with '%s', these with '%s': the last bits would mix",
+                   where, then, now);
+}
+
+qk_status qk_arithmetic_follow(const qk_staging *staging, const qk_arithmetic_there *there,
+                               const qk_backend *backend, qk_device_options *options, qk_error *err)
+{
+    char *units, now[40];
     bool same;
-    QK_TRY(qk_staging_arithmetic(staging, &then, err));
+    QK_TRY(qk_staging_arithmetic(staging, &units, err));
+    const char *then = units ? units : there->name;
     qk_status s = then ? ask(backend, options, then, &same, now, err) : QK_OK;
     if (then && s == QK_OK && !same && !find_isa(backend, options, then))
-        s = qk_fail(err, QK_ERR_CONFIG,
-                    "finish it on such a machine, with the same inference.backend and isa, or "
-                    "remove the staging folder to begin again here",
-                    "%s: its units were computed with '%s', this is '%s': the last bits would mix",
-                    staging->folder, then, now);
-    free(then);
+        s = refuse(units ? staging->folder : there->where, then, now, units != NULL, err);
+    free(units);
+    return s;
+}
+
+qk_status qk_arithmetic_check_there(const qk_staging *staging, const qk_arithmetic_there *there,
+                                    qk_error *err)
+{
+    char *units;
+    QK_TRY(qk_staging_arithmetic(staging, &units, err));
+    bool differ = units && there->name && strcmp(units, there->name) != 0;
+    qk_status s = differ ? refuse(there->where, there->name, units, false, err) : QK_OK;
+    free(units);
     return s;
 }
 

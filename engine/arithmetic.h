@@ -1,7 +1,8 @@
 /* One run, one arithmetic. A run that is resumed on another kind of processor would mix last bits
  * where processors add in different orders (bfloat16 with and without AMX; a GPU): so the staging
  * folder notes what its units were computed with, and a later start follows it or is refused. Each
- * unit says it too, because units may come from other folders.
+ * unit says it too, because units may come from other folders; and so does manifest.json, because
+ * in prefix layout a run adds its rows to those of another one.
  *
  * next: engine/run.c */
 #pragma once
@@ -10,10 +11,20 @@
 #include "engine/staging.h"
 #include "kernels/backend.h"
 
-/* Before a device is opened: where units of another arithmetic are there, changes options->isa to
- * one that computes as they were, or fails. */
-qk_status qk_arithmetic_follow(const qk_staging *staging, const qk_backend *backend,
-                               qk_device_options *options, qk_error *err);
+/* Rows that this run will be merged with. */
+typedef struct qk_arithmetic_there {
+    const char *name;  /* what computed them; NULL: unknown, or there are none */
+    const char *where; /* the folder that has them, for messages */
+} qk_arithmetic_there;
+
+/* Before a device is opened: where units or rows of another arithmetic are there, changes
+ * options->isa to one that computes as they were, or fails. */
+qk_status qk_arithmetic_follow(const qk_staging *staging, const qk_arithmetic_there *there,
+                               const qk_backend *backend, qk_device_options *options,
+                               qk_error *err);
+/* Refuses units that were computed otherwise than the rows they will be merged with. */
+qk_status qk_arithmetic_check_there(const qk_staging *staging, const qk_arithmetic_there *there,
+                                    qk_error *err);
 /* Before the first unit: notes what this device computes like. *same is false when another process
  * has noted something else since it was followed: the device must be closed, and follow again. */
 qk_status qk_arithmetic_note(const qk_staging *staging, const qk_backend *backend,

@@ -138,6 +138,11 @@ static void add_front_matter(const card *c)
     qk_buf_add_str(c->out, "tags:\n- attention\n- queries-and-keys\n---\n\n");
 }
 
+static const char *known(const char *text)
+{
+    return text ? text : "?";
+}
+
 static void add_split_table(const card *c)
 {
     qk_buf_add_str(c->out, "| split | model | dataset | sampling | dtype | head_dim | examples | "
@@ -150,10 +155,34 @@ static void add_split_table(const card *c)
         qk_buf_addf(c->out,
                     "| %s | %s | %s (%s) | %s | %s | %d | %" PRId64 " | %" PRId64 " | %" PRIu64
                     " | %" PRIu64 " |\n",
-                    p->split, p->model ? p->model : "?", p->dataset ? p->dataset : "?",
-                    p->dataset_split ? p->dataset_split : "?", p->sampling ? p->sampling : "?",
-                    p->dtype ? p->dtype : "?", p->head_dim, p->examples, p->tokens, files, rows);
+                    p->split, known(p->model), known(p->dataset), known(p->dataset_split),
+                    known(p->sampling), known(p->dtype), p->head_dim, p->examples, p->tokens, files,
+                    rows);
     }
+}
+
+static void add_run(const card *c, const char *split, const qk_card_run *r)
+{
+    qk_buf_addf(c->out, "| %s | %s | %s (%s) | %s | ", split, known(r->name), known(r->dataset),
+                known(r->dataset_split), known(r->sampling));
+    if (r->max_length) qk_buf_addf(c->out, "%" PRId64, r->max_length);
+    qk_buf_addf(c->out, " | %" PRId64 " | %" PRId64 " | %" PRId64 " |\n", r->files, r->examples,
+                r->tokens);
+}
+
+/* Where the rows of a split come from several runs. A row that two of them have is there once. */
+static void add_runs(const card *c)
+{
+    bool several = false;
+    for (size_t s = 0; s < c->n_splits; s++) several |= c->splits[s].n_runs > 1;
+    if (!several) return;
+    qk_buf_add_str(c->out,
+                   "\nRows come from these runs, and those that several of them have are there "
+                   "once:\n\n| split | run | dataset | sampling | max_length | files | examples | "
+                   "tokens |\n|---|---|---|---|---|---|---|---|\n");
+    for (size_t s = 0; s < c->n_splits; s++)
+        for (size_t i = 0; i < c->splits[s].n_runs; i++)
+            add_run(c, c->splits[s].split, &c->splits[s].runs[i]);
 }
 
 static void add_body(const card *c)
@@ -172,6 +201,7 @@ static void add_body(const card *c)
         c->out, "```\n\nConfigurations: `lXXhYYq` and `lXXhYYk` for one head, `lXXhYY` for both, "
                 "`layerXX`, `layerXX_q`, `layerXX_k`, `all_q`, `all_k`, `all`.\n\n");
     add_split_table(c);
+    add_runs(c);
     qk_buf_add_str(
         c->out,
         "\n| column | type | meaning |\n|---|---|---|\n"

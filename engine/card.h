@@ -27,12 +27,22 @@ typedef struct qk_card_file {
     uint64_t rows;
 } qk_card_file;
 
+/* One run that added rows to a split; optional strings may be NULL. */
+typedef struct qk_card_run {
+    const char *name; /* the first digits of its fingerprint */
+    const char *dataset, *dataset_split, *sampling;
+    int64_t max_length; /* 0: no limit */
+    int64_t files, examples, tokens;
+} qk_card_run;
+
 /* What one split holds, for people; all optional strings may be NULL. */
 typedef struct qk_card_split {
     const char *split, *folder; /* "" when the files lie at the root */
     const char *model, *dataset, *dataset_split, *sampling, *dtype;
     int head_dim;
     int64_t examples, tokens;
+    const qk_card_run *runs; /* in the order they came; listed where there are several */
+    size_t n_runs;
 } qk_card_split;
 
 /* Appends the whole README to out. Files of a split lie at folder/lXXhYYq/data.parquet. */

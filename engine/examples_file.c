@@ -60,15 +60,6 @@ void qk_examples_abort(qk_examples_writer *w)
     free(w);
 }
 
-bool qk_example_is_new(qk_pairset *seen, const qk_unit_example *e)
-{
-    int64_t digest;
-    int32_t more;
-    memcpy(&digest, e->sha256, 8);
-    memcpy(&more, e->sha256 + 8, 4);
-    return qk_pairset_add(seen, e->id ^ digest, more & INT32_MAX);
-}
-
 /* ---- reading ---- */
 
 typedef struct reader {

@@ -7,10 +7,9 @@
  *   truncated  bool
  *   sha256     string  of the token ids as int32 little-endian, 64 hexadecimal digits
  *
- * next: engine/merge.c */
+ * next: engine/texts.h */
 #pragma once
 
-#include "engine/pairset.h"
 #include "engine/sink.h"
 
 typedef struct qk_examples_writer qk_examples_writer;
@@ -18,9 +17,6 @@ qk_status qk_examples_create(qk_examples_writer **out, const char *path, qk_erro
 qk_status qk_examples_append(qk_examples_writer *w, const qk_unit_example *e, qk_error *err);
 qk_status qk_examples_commit(qk_examples_writer *w, qk_error *err); /* frees w in any case */
 void qk_examples_abort(qk_examples_writer *w);                      /* NULL-safe */
-
-/* true when `seen` did not have the example: its id and a piece of its digest stand for it. */
-bool qk_example_is_new(qk_pairset *seen, const qk_unit_example *e);
 
 /* Calls visit for each row of an existing file. */
 qk_status qk_examples_read(const char *path,

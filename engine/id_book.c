@@ -7,53 +7,76 @@
 
 #include "formats/json.h"
 #include "sampler/example_id.h"
+#include "sampler/seed.h"
 
-static size_t home(const qk_id_book *b, int32_t stored)
+/* The slot of a stored id, or the free one where it belongs. Every bit of the id moves the place:
+ * the low bits of a plain product would keep the zeros that ids such as i << 16 end with. The key
+ * differs from table to table, so no dataset can choose ids that meet. */
+static size_t slot_of(const qk_id_book *b, int32_t stored, uint64_t *probes)
 {
-    return ((uint32_t)stored * 2654435769u) & (b->capacity - 1); /* Knuth's multiplicative hash */
+    size_t i = qk_seed_mix((uint32_t)stored ^ b->key) & (b->capacity - 1);
+    for (++*probes; b->sharing[i]; ++*probes) {
+        if (qk_example_id_stored(b->ids[i]) == stored) break;
+        i = (i + 1) & (b->capacity - 1);
+    }
+    return i;
 }
 
-static bool put(qk_id_book *b, int64_t id)
+static void grow(qk_id_book *b)
 {
-    size_t i = home(b, qk_example_id_stored(id));
-    for (; b->used[i]; i = (i + 1) & (b->capacity - 1))
-        if (b->ids[i] == id) return false;
-    b->ids[i] = id;
-    b->used[i] = true;
-    b->count++;
-    return true;
+    qk_id_book bigger = {.capacity = b->capacity ? 2 * b->capacity : 1024,
+                         .count = b->count,
+                         .others = b->others,
+                         .probes = b->probes};
+    bigger.ids = qk_alloc(bigger.capacity, sizeof *bigger.ids);
+    bigger.sharing = qk_zalloc(bigger.capacity, sizeof *bigger.sharing);
+    bigger.key = qk_seed_mix((uintptr_t)bigger.ids);
+    for (size_t i = 0; i < b->capacity; i++) {
+        if (!b->sharing[i]) continue;
+        size_t to = slot_of(&bigger, qk_example_id_stored(b->ids[i]), &bigger.probes);
+        bigger.ids[to] = b->ids[i];
+        bigger.sharing[to] = b->sharing[i];
+    }
+    free(b->ids);
+    free(b->sharing);
+    *b = bigger;
 }
 
 bool qk_id_book_add(qk_id_book *b, int64_t id)
 {
-    if (2 * (b->count + 1) > b->capacity) {
-        qk_id_book bigger = {.capacity = b->capacity ? 2 * b->capacity : 1024};
-        bigger.ids = qk_alloc(bigger.capacity, sizeof *bigger.ids);
-        bigger.used = qk_zalloc(bigger.capacity, sizeof *bigger.used);
-        for (size_t i = 0; i < b->capacity; i++)
-            if (b->used[i]) put(&bigger, b->ids[i]);
-        qk_id_book_free(b);
-        *b = bigger;
-    }
-    return put(b, id);
+    size_t used = b->count - b->others.count;
+    if (3 * (used + 1) > 2 * b->capacity) grow(b);
+    size_t i = slot_of(b, qk_example_id_stored(id), &b->probes);
+    if (!b->sharing[i])
+        b->ids[i] = id;
+    else if (b->ids[i] == id || !qk_pairset_add(&b->others, id, 0))
+        return false;
+    b->sharing[i]++;
+    b->count++;
+    return true;
 }
 
-int qk_id_book_find(const qk_id_book *b, int32_t stored, int64_t *id)
+bool qk_id_book_has(const qk_id_book *b, int64_t id)
 {
-    int n = 0;
+    int64_t first;
+    uint32_t sharing = qk_id_book_find(b, qk_example_id_stored(id), &first);
+    return sharing && (first == id || (sharing > 1 && qk_pairset_has(&b->others, id, 0)));
+}
+
+uint32_t qk_id_book_find(const qk_id_book *b, int32_t stored, int64_t *id)
+{
+    uint64_t probes = 0;
     if (!b->capacity) return 0;
-    for (size_t i = home(b, stored); b->used[i]; i = (i + 1) & (b->capacity - 1))
-        if (qk_example_id_stored(b->ids[i]) == stored) {
-            *id = b->ids[i];
-            n++;
-        }
-    return n;
+    size_t i = slot_of(b, stored, &probes);
+    if (b->sharing[i]) *id = b->ids[i];
+    return b->sharing[i];
 }
 
 void qk_id_book_free(qk_id_book *b)
 {
     free(b->ids);
-    free(b->used);
+    free(b->sharing);
+    qk_pairset_free(&b->others);
     *b = (qk_id_book){0};
 }
 

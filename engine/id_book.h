@@ -3,21 +3,28 @@
  * Different 64-bit ids may share their low 32 bits. Rows store only those, so a file keeps the full
  * ids of such rows in its metadata ("shared ids"); all others follow from examples.parquet.
  *
- * Memory: 16 bytes for each distinct id. next: engine/merge.c */
+ * However many ids share a stored one, each question takes a few steps: the table has one slot for
+ * each stored id, and a set holds the full ids that are not the first of theirs.
+ *
+ * Memory: 18 to 36 bytes for each stored id, 24 to 48 for each further id. next: engine/merge.c */
 #pragma once
 
-#include "engine/base/mem.h"
+#include "engine/pairset.h"
 
 typedef struct qk_id_book {
-    int64_t *ids; /* open addressing by the stored id; several full ids may be neighbours */
-    bool *used;
+    int64_t *ids;      /* [capacity] open addressing by the stored id: the first id of each */
+    uint32_t *sharing; /* [capacity] how many full ids share it; 0: a free slot */
+    qk_pairset others; /* (full id, 0): ids that were not the first */
     size_t count, capacity;
+    uint64_t key;    /* of the hash */
+    uint64_t probes; /* slots that qk_id_book_add has looked at: what it cost */
 } qk_id_book;
 
 /* false when it is there already. */
 bool qk_id_book_add(qk_id_book *book, int64_t id);
-/* How many different full ids share this stored id; *id is one of them when there is any. */
-int qk_id_book_find(const qk_id_book *book, int32_t stored, int64_t *id);
+bool qk_id_book_has(const qk_id_book *book, int64_t id);
+/* How many different full ids share this stored id; *id is the first of them when there is any. */
+uint32_t qk_id_book_find(const qk_id_book *book, int32_t stored, int64_t *id);
 void qk_id_book_free(qk_id_book *book);
 
 /* ---- shared ids of one file: runs of rows ---- */

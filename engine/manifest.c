@@ -188,6 +188,12 @@ const char *qk_identity_difference(const qk_json *then, const qk_json *now, qk_a
     return difference(then, now, "", arena);
 }
 
+const char *qk_identity_difference_at(const qk_json *then, const qk_json *now, const char *path,
+                                      qk_arena *arena)
+{
+    return difference(then, now, path, arena);
+}
+
 /* ---- reading and writing ---- */
 
 qk_status qk_manifest_read(const char *split_folder, qk_arena *arena, const qk_json **out,
@@ -210,6 +216,21 @@ static const qk_json *find_run(const qk_json *manifest, const char *fingerprint)
     return NULL;
 }
 
+bool qk_manifest_has_run(const qk_json *manifest, const char *fingerprint)
+{
+    return find_run(manifest, fingerprint) != NULL;
+}
+
+const char *qk_manifest_arithmetic(const qk_json *manifest)
+{
+    const qk_json *runs = qk_json_get(manifest, "runs");
+    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next) {
+        const qk_json *name = qk_json_get(r, "arithmetic");
+        if (name && name->type == QK_JSON_T_STRING) return name->text;
+    }
+    return NULL;
+}
+
 qk_status qk_manifest_is_complete(const qk_json *manifest, const qk_identity *id,
                                   const char *split_folder, bool *complete, qk_error *err)
 {
@@ -228,19 +249,19 @@ qk_status qk_manifest_is_complete(const qk_json *manifest, const qk_identity *id
     return QK_OK;
 }
 
-static void add_this_run(qk_json_out *o, const qk_identity *id, const qk_unit_totals *units,
-                         size_t n_units)
+static void add_this_run(qk_json_out *o, const qk_manifest_run *run)
 {
     qk_json_begin(o, NULL, '{');
-    qk_json_add_str(o, "fingerprint", id->fingerprint);
-    qk_json_add_tree(o, "identity", id->tree);
-    if (*id->dataset_commit) qk_json_add_str(o, "dataset_commit", id->dataset_commit);
+    qk_json_add_str(o, "fingerprint", run->id->fingerprint);
+    qk_json_add_tree(o, "identity", run->id->tree);
+    if (*run->id->dataset_commit) qk_json_add_str(o, "dataset_commit", run->id->dataset_commit);
+    if (*run->arithmetic) qk_json_add_str(o, "arithmetic", run->arithmetic);
     qk_json_begin(o, "units", '[');
-    for (size_t i = 0; i < n_units; i++) {
+    for (size_t i = 0; i < run->n_units; i++) {
         qk_json_begin(o, NULL, '{');
-        qk_json_add_int(o, "examples", units[i].examples);
-        qk_json_add_int(o, "tokens", units[i].tokens);
-        qk_json_add_int(o, "rows", (int64_t)units[i].rows);
+        qk_json_add_int(o, "examples", run->units[i].examples);
+        qk_json_add_int(o, "tokens", run->units[i].tokens);
+        qk_json_add_int(o, "rows", (int64_t)run->units[i].rows);
         qk_json_end(o, '}');
     }
     qk_json_end(o, ']');
@@ -267,18 +288,18 @@ static void write_head(qk_json_out *o, int head_dim, const qk_manifest_file *fil
     qk_json_end(o, '}');
 }
 
-void qk_manifest_write(qk_buf *out, const qk_json *old, const qk_identity *id, int head_dim,
+void qk_manifest_write(qk_buf *out, const qk_json *old, const qk_manifest_run *run, int head_dim,
                        const qk_manifest_file *files, size_t n_files, int64_t examples,
-                       int64_t tokens, const qk_unit_totals *units, size_t n_units)
+                       int64_t tokens)
 {
     qk_json_out o = {0};
     write_head(&o, head_dim, files, n_files, examples, tokens);
     qk_json_begin(&o, "runs", '[');
     const qk_json *runs = qk_json_get(old, "runs");
     for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
-        if (!qk_json_is_string(qk_json_get(r, "fingerprint"), id->fingerprint))
+        if (!qk_json_is_string(qk_json_get(r, "fingerprint"), run->id->fingerprint))
             qk_json_add_tree(&o, NULL, r);
-    add_this_run(&o, id, units, n_units);
+    add_this_run(&o, run);
     qk_json_end(&o, ']');
     qk_json_end(&o, '}');
     qk_buf_add_byte(&o.buf, '\n');

@@ -3,8 +3,9 @@
  *
  *   format     "qkengine manifest 1"
  *   head_dim, files {"l00h00q": {"rows": n, "bytes": n}, ...}, examples, tokens
- *   runs       one entry per run that added rows: fingerprint, identity, units, and the
- *              dataset_commit of a dataset of the Hub
+ *   runs       one entry per run that added rows: fingerprint, identity, units, the
+ *              dataset_commit of a dataset of the Hub, and the arithmetic that computed them
+ *              (engine/arithmetic.h)
  *
  * An identity is everything that decides the rows: engine version, configuration, the model's
  * effective config.json, SHA-256 of weights, tokenizer and dataset files, and the chosen heads. Of
@@ -14,7 +15,7 @@
  * Batch size, threads, machine and time are not in it, and nothing else is in the file, so the same
  * run always writes the same bytes.
  *
- * next: engine/run.h */
+ * next: engine/meaning.h */
 #pragma once
 
 #include "engine/base/file.h"
@@ -37,6 +38,9 @@ qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, const qk_names 
 /* The first place where two identities differ: "config.capture.sampler.base_rate: 1.0 then, 2.0
  * now". In the arena; NULL when they are equal. */
 const char *qk_identity_difference(const qk_json *then, const qk_json *now, qk_arena *arena);
+/* The same for parts of them that lie at `path`. */
+const char *qk_identity_difference_at(const qk_json *then, const qk_json *now, const char *path,
+                                      qk_arena *arena);
 
 /* One work unit in the manifest. */
 typedef struct qk_unit_totals {
@@ -47,6 +51,9 @@ typedef struct qk_unit_totals {
 /* The manifest of a split folder; NULL tree when there is none. Trees live in the arena. */
 qk_status qk_manifest_read(const char *split_folder, qk_arena *arena, const qk_json **out,
                            qk_error *err);
+bool qk_manifest_has_run(const qk_json *manifest, const char *fingerprint);
+/* What computed the rows ("cpu amx"); NULL when no run says so. Lies in the tree. */
+const char *qk_manifest_arithmetic(const qk_json *manifest);
 /* Whether the manifest holds this run and every file it lists is there with its size. */
 qk_status qk_manifest_is_complete(const qk_json *manifest, const qk_identity *id,
                                   const char *split_folder, bool *complete, qk_error *err);
@@ -56,11 +63,19 @@ typedef struct qk_manifest_file {
     uint64_t rows, bytes;
 } qk_manifest_file;
 
+/* The run that a merge adds. */
+typedef struct qk_manifest_run {
+    const qk_identity *id;
+    const char *arithmetic; /* "" when nothing was computed */
+    const qk_unit_totals *units;
+    size_t n_units;
+} qk_manifest_run;
+
 /* Text of the new manifest: the runs of `old` (may be NULL) without this fingerprint, then this
  * run. files are in name order. The caller frees the buffer. */
-void qk_manifest_write(qk_buf *out, const qk_json *old, const qk_identity *id, int head_dim,
+void qk_manifest_write(qk_buf *out, const qk_json *old, const qk_manifest_run *run, int head_dim,
                        const qk_manifest_file *files, size_t n_files, int64_t examples,
-                       int64_t tokens, const qk_unit_totals *units, size_t n_units);
+                       int64_t tokens);
 /* The manifest of two that describe parts of one split: the runs of a (may be NULL), then those of
  * b that a lacks. The caller frees the buffer. */
 void qk_manifest_join(qk_buf *out, const qk_json *a, const qk_json *b, int head_dim,

@@ -3,6 +3,7 @@
 #include "engine/merge.h"
 
 #include <inttypes.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,8 @@ enum { MOST_WARNINGS = 10 };
 
 /* Open writers may hold this much together. */
 static const uint64_t MEMORY_BUDGET = 256u << 20;
+/* Vectors that are worth waking other threads for: 10 ms of work. */
+static const uint64_t PARALLEL_BYTES = 4u << 20;
 
 typedef struct merger {
     const qk_plan *plan;
@@ -28,9 +31,9 @@ typedef struct merger {
     qk_unit_stamp stamp; /* of every unit */
     const char *below;   /* "" or "<split>/": where files lie below final/ */
     qk_merge_context context;
-    qk_id_book old_ids, all_ids;
-    int64_t shared_ids;       /* ids whose low 32 bits another id has as well */
-    qk_pairset examples_seen; /* prefix layout: examples that examples.parquet has */
+    qk_texts texts;      /* prefix layout: of examples.parquet and the units; else the ids alone */
+    int64_t texts_again; /* examples whose id stood for another text */
+    int64_t shared_ids;  /* ids whose low 32 bits another id has as well */
     qk_examples_writer *examples_out;
     qk_names done; /* relative paths of finished files */
     qk_merge_report report;
@@ -38,7 +41,14 @@ typedef struct merger {
     int layer;            /* being written */
     qk_merge_file *files; /* its files that are open */
     size_t n_files;
-    qk_buf columns;
+    uint64_t group_bytes; /* of vectors that they have taken */
+    const qk_unit *unit;  /* whose rows they take */
+    struct block {        /* its blocks of this layer: integer columns, read once for all files */
+        const qk_unit_block *index;
+        qk_unit_rows rows;
+        qk_buf columns;
+    } * blocks;
+    size_t n_blocks, blocks_capacity;
 } merger;
 
 static qk_status with_unit(merger *m, int64_t u,
@@ -70,7 +80,6 @@ static qk_status merged_path(merger *m, const char *relative, char **out)
 
 static qk_status write_example(merger *m, const qk_unit_example *e)
 {
-    if (m->context.keep_pairs_once && !qk_example_is_new(&m->examples_seen, e)) return QK_OK;
     m->report.examples++;
     m->report.tokens += e->tokens;
     return qk_examples_append(m->examples_out, e, m->err);
@@ -78,30 +87,64 @@ static qk_status write_example(merger *m, const qk_unit_example *e)
 
 /* Rows hold the low 32 bits of an id. Different ids that share them can only be told apart by
  * examples.parquet and the order of rows, so that is said. */
-static void note_id(merger *m, const qk_unit_example *e)
+static void warn_of_shared(merger *m, const qk_unit_example *e, int64_t other)
 {
-    int64_t other;
-    int same = qk_id_book_find(&m->all_ids, qk_example_id_stored(e->id), &other);
-    if (!qk_id_book_add(&m->all_ids, e->id) || !same) return;
     if (++m->shared_ids > MOST_WARNINGS) return;
     qk_warn("the ids %" PRId64 " and %" PRId64 "%s%.80s%s are both stored as example_id %d", other,
             e->id, e->id_text ? " ('" : "", e->id_text ? e->id_text : "", e->id_text ? "')" : "",
             qk_example_id_stored(e->id));
 }
 
-static void count_shared_ids(const merger *m)
+static void count_warnings(const merger *m)
 {
+    if (m->texts_again > MOST_WARNINGS)
+        qk_warn("%" PRId64 " more examples have the id of another text",
+                m->texts_again - MOST_WARNINGS);
     if (m->shared_ids > MOST_WARNINGS)
         qk_warn("%" PRId64 " more ids share a stored example_id with another one",
                 m->shared_ids - MOST_WARNINGS);
 }
 
+/* The run that wrote it has warned of its ids. */
 static qk_status take_old_example(void *context, const qk_unit_example *e, qk_error *err)
 {
     merger *m = context;
     (void)err;
-    qk_id_book_add(&m->old_ids, e->id);
-    qk_id_book_add(&m->all_ids, e->id); /* the run that wrote it has warned */
+    qk_texts_add(&m->texts, e, QK_TEXT_THERE);
+    return write_example(m, e);
+}
+
+qk_status qk_merge_refuse_text(const qk_texts *texts, const qk_unit_example *e, const qk_plan *plan,
+                               qk_error *err)
+{
+    return qk_texts_refuse(texts, e, plan->split_folder, "this run",
+                           "choose another output.data_root, or a dataset.id_column whose ids "
+                           "stand for one text each",
+                           err);
+}
+
+/* Prefix layout: an example once. */
+static qk_status take_once(merger *m, const qk_unit_example *e)
+{
+    int64_t other;
+    uint32_t sharing = qk_id_book_find(&m->texts.ids, qk_example_id_stored(e->id), &other);
+    qk_text known = qk_texts_add(&m->texts, e, QK_TEXT_COMES);
+    if (known == QK_TEXT_OTHER) return qk_merge_refuse_text(&m->texts, e, m->plan, m->err);
+    if (known == QK_TEXT_KNOWN) return QK_OK;
+    if (known == QK_TEXT_AGAIN && ++m->texts_again <= MOST_WARNINGS) qk_texts_warn(&m->texts, e);
+    if (known == QK_TEXT_NEW && sharing) warn_of_shared(m, e, other);
+    return write_example(m, e);
+}
+
+/* Branch layout: as they come. */
+static qk_status take_each(merger *m, const qk_unit_example *e)
+{
+    int64_t other;
+    qk_id_book *ids = &m->texts.ids;
+    if (m->plan->config->dataset.id_column) {
+        uint32_t sharing = qk_id_book_find(ids, qk_example_id_stored(e->id), &other);
+        if (qk_id_book_add(ids, e->id) && sharing) warn_of_shared(m, e, other);
+    }
     return write_example(m, e);
 }
 
@@ -113,8 +156,7 @@ static qk_status take_examples(merger *m, int64_t u, const qk_unit *unit)
     for (size_t i = 0; i < unit->n_examples; i++) {
         const qk_unit_example *e = &unit->examples[i];
         t->tokens += e->tokens;
-        if (m->context.keep_pairs_once || m->plan->config->dataset.id_column) note_id(m, e);
-        QK_TRY(write_example(m, e));
+        QK_TRY(m->context.keep_pairs_once ? take_once(m, e) : take_each(m, e));
     }
     return QK_OK;
 }
@@ -129,7 +171,7 @@ static qk_status write_examples(merger *m)
     if (s == QK_OK && m->context.keep_pairs_once) s = qk_has_file(old, &there, m->err);
     if (s == QK_OK && there) s = qk_examples_read(old, take_old_example, m, m->err);
     for (int64_t u = 0; u < m->units && s == QK_OK; u++) s = with_unit(m, u, take_examples);
-    count_shared_ids(m);
+    count_warnings(m);
     if (s == QK_OK)
         s = qk_examples_commit(m->examples_out, m->err);
     else
@@ -143,27 +185,24 @@ static qk_status write_examples(merger *m)
 
 /* ---- data files ---- */
 
-static qk_merge_file *file_of(const merger *m, const qk_unit_block *b, int32_t h)
-{
-    for (size_t i = 0; i < m->n_files; i++)
-        if (m->files[i].kind == b->kind && m->files[i].head == b->heads[h]) return &m->files[i];
-    return NULL;
-}
+/* A step of one file of the group, with an error of its own. */
+typedef qk_status (*file_step)(merger *m, qk_merge_file *f, qk_error *err);
 
-/* One block: its integer columns once, then its heads side by side. */
-static qk_status add_block(merger *m, const qk_unit *unit, const qk_unit_block *block)
+/* Takes a step of every file, side by side where that pays; bytes is the work of all of them. The
+ * error is that of the first file that has one. */
+static qk_status each_file(merger *m, uint64_t bytes, file_step step)
 {
-    qk_unit_rows rows;
-    QK_TRY(qk_unit_read_rows(unit, block, &m->columns, &rows, m->err));
+    int threads = bytes < PARALLEL_BYTES ? 1 : omp_get_max_threads();
+    size_t first_failed = m->n_files;
     qk_status result = QK_OK;
-#pragma omp parallel for schedule(dynamic, 1)
-    for (int32_t h = 0; h < block->n_heads; h++) {
-        qk_merge_file *f = file_of(m, block, h);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (size_t i = 0; i < m->n_files; i++) {
         qk_error err = {0};
-        qk_status s = f ? qk_merge_file_add(f, &m->context, unit, block, h, &rows, &err) : QK_OK;
+        qk_status s = step(m, &m->files[i], &err);
         if (s == QK_OK) continue;
-#pragma omp critical
-        {
+#pragma omp critical(merge)
+        if (i < first_failed) {
+            first_failed = i;
             result = s;
             *m->err = err;
         }
@@ -171,44 +210,100 @@ static qk_status add_block(merger *m, const qk_unit *unit, const qk_unit_block *
     return result;
 }
 
-static qk_status add_unit(merger *m, int64_t u, const qk_unit *unit)
+/* The place of a head among those of a block, or -1. */
+static int32_t place_of(const qk_unit_block *b, int32_t head)
 {
-    (void)u;
-    for (size_t i = 0; i < unit->n_blocks; i++)
-        if (unit->blocks[i].layer == m->layer) QK_TRY(add_block(m, unit, &unit->blocks[i]));
+    for (int32_t h = 0; h < b->n_heads; h++)
+        if (b->heads[h] == head) return h;
+    return -1;
+}
+
+static qk_status add_rows(merger *m, qk_merge_file *f, qk_error *err)
+{
+    for (size_t i = 0; i < m->n_blocks; i++) {
+        const struct block *b = &m->blocks[i];
+        int32_t h = b->index->kind == f->kind ? place_of(b->index, f->head) : -1;
+        if (h < 0) continue;
+        QK_TRY(qk_merge_file_add(f, &m->context, m->unit, b->index, h, &b->rows, err));
+    }
     return QK_OK;
 }
 
-static qk_status open_file(merger *m, qk_merge_file *f)
+static struct block *next_block(merger *m)
 {
-    char *relative = qk_strf("%s%s/data.parquet", m->below, f->name), *old = NULL;
+    if (m->n_blocks == m->blocks_capacity) {
+        size_t n = m->blocks_capacity, more = n ? 2 * n : 64;
+        m->blocks = qk_realloc(m->blocks, more, sizeof *m->blocks);
+        memset(m->blocks + n, 0, (more - n) * sizeof *m->blocks);
+        m->blocks_capacity = more;
+    }
+    return &m->blocks[m->n_blocks++];
+}
+
+static qk_status add_unit(merger *m, int64_t u, const qk_unit *unit)
+{
+    (void)u;
+    uint64_t bytes = 0;
+    m->unit = unit;
+    m->n_blocks = 0;
+    for (size_t i = 0; i < unit->n_blocks; i++) {
+        const qk_unit_block *index = &unit->blocks[i];
+        if (index->layer != m->layer) continue;
+        struct block *b = next_block(m);
+        b->index = index;
+        QK_TRY(qk_unit_read_rows(unit, index, &b->columns, &b->rows, m->err));
+        bytes += index->rows * (uint64_t)index->n_heads * (uint64_t)unit->d * sizeof(float);
+    }
+    m->group_bytes += bytes;
+    return each_file(m, bytes, add_rows);
+}
+
+static qk_status name_file(merger *m, qk_merge_file *f)
+{
+    char *relative = qk_strf("%s%s/data.parquet", m->below, f->name);
     qk_status s = merged_path(m, relative, &f->path);
-    bool there = false;
-    if (m->context.keep_pairs_once) old = qk_path_join(m->plan->final, relative);
-    if (s == QK_OK && old) s = qk_has_file(old, &there, m->err);
-    if (s == QK_OK) s = qk_merge_file_open(f, &m->context, there ? old : NULL, m->err);
-    free(old);
     free(relative);
     return s;
 }
 
-static qk_status finish_file(merger *m, qk_merge_file *f)
+static qk_status open_file(merger *m, qk_merge_file *f, qk_error *err)
 {
-    QK_TRY(qk_merge_file_commit(f, m->err));
-    m->rows_added += f->added;
-    qk_merge_report_add(&m->report, f->name, f->layer, f->head, f->kind, f->rows, f->bytes);
-    return QK_OK;
+    char *old = qk_strf("%s/%s%s/data.parquet", m->plan->final, m->below, f->name);
+    bool there = false;
+    qk_status s = m->context.keep_pairs_once ? qk_has_file(old, &there, err) : QK_OK;
+    if (s == QK_OK) s = qk_merge_file_open(f, &m->context, there ? old : NULL, err);
+    free(old);
+    return s;
 }
 
-/* Writes m->files from the first unit to the last. */
+static qk_status commit_file(merger *m, qk_merge_file *f, qk_error *err)
+{
+    (void)m;
+    return qk_merge_file_commit(f, err);
+}
+
+static void report_files(merger *m)
+{
+    for (size_t i = 0; i < m->n_files; i++) {
+        const qk_merge_file *f = &m->files[i];
+        m->rows_added += f->added;
+        qk_merge_report_add(&m->report, f->name, f->layer, f->head, f->kind, f->rows, f->bytes);
+    }
+}
+
+/* Old rows are copied when a file is opened, and what a writer holds is encoded when it is
+ * finished: both are worth several threads. */
 static qk_status write_group(merger *m)
 {
     qk_status s = QK_OK;
-    for (size_t i = 0; i < m->n_files && s == QK_OK; i++) s = open_file(m, &m->files[i]);
+    for (size_t i = 0; i < m->n_files && s == QK_OK; i++) s = name_file(m, &m->files[i]);
+    if (s == QK_OK) s = each_file(m, m->report.old ? UINT64_MAX : 0, open_file);
     for (int64_t u = 0; u < m->units && s == QK_OK; u++) s = with_unit(m, u, add_unit);
-    for (size_t i = 0; i < m->n_files && s == QK_OK; i++) s = finish_file(m, &m->files[i]);
+    if (s == QK_OK) s = each_file(m, m->group_bytes, commit_file);
+    if (s == QK_OK) report_files(m);
     for (size_t i = 0; i < m->n_files; i++) qk_merge_file_free(&m->files[i]);
     m->n_files = 0;
+    m->group_bytes = 0;
     return s;
 }
 
@@ -249,36 +344,36 @@ static qk_status write_files(merger *m)
 
 /* ---- manifest and card ---- */
 
-static qk_status write_text(merger *m, const char *relative, qk_buf *text)
+static qk_status write_text(merger *m, const char *relative, const qk_buf *text)
 {
     char *path = NULL;
     qk_status s = merged_path(m, relative, &path);
     if (s == QK_OK) s = qk_write_file(path, text->data, text->size, m->err);
     free(path);
-    qk_buf_free(text);
     return s;
 }
 
-static qk_status write_report(merger *m, const qk_identity *id, const qk_json *old)
+static qk_status write_report(merger *m)
 {
     QK_TRY(qk_merge_report_find_others(&m->report, m->err));
-    qk_buf text = {0};
-    qk_merge_report_card(&m->report, id, &text);
-    QK_TRY(write_text(m, "README.md", &text));
-    /* The manifest is moved last: with it in place, all that it lists is. */
-    qk_merge_report_manifest(&m->report, id, old, (size_t)m->units, &text);
+    qk_buf manifest = {0}, card = {0};
     char *relative = qk_strf("%smanifest.json", m->below);
-    qk_status s = write_text(m, relative, &text);
+    qk_status s = qk_merge_report_write(&m->report, &manifest, &card, m->err);
+    if (s == QK_OK) s = write_text(m, "README.md", &card);
+    /* The manifest is moved last: with it in place, all that it lists is. */
+    if (s == QK_OK) s = write_text(m, relative, &manifest);
     free(relative);
+    qk_buf_free(&manifest);
+    qk_buf_free(&card);
     return s;
 }
 
-static qk_status merge(merger *m, const qk_identity *id, const qk_json *old)
+static qk_status merge(merger *m)
 {
-    QK_TRY(qk_arithmetic_stamp(&m->stamp, m->staging, id, m->err));
+    QK_TRY(qk_arithmetic_stamp(&m->stamp, m->staging, m->report.run.id, m->err));
     QK_TRY(write_examples(m));
     QK_TRY(write_files(m));
-    QK_TRY(write_report(m, id, old));
+    QK_TRY(write_report(m));
     return qk_commit_files(m->staging, m->plan->final, &m->done, m->err);
 }
 
@@ -292,24 +387,24 @@ qk_status qk_merge(const qk_plan *plan, const qk_staging *staging, const qk_iden
         .keep_pairs_once = prefix,
         .token_strings = plan->config->capture.token_strings,
         .tokenizer = tokenizer,
-        .old_ids = &m.old_ids,
-        .all_ids = prefix ? &m.all_ids : NULL,
+        .old_ids = &m.texts.there,
+        .all_ids = prefix ? &m.texts.ids : NULL,
         .format = {plan->spec.d, plan->config->capture.token_strings,
                    plan->config->output.plain_vectors},
         .window = plan->window,
     };
     char *below = qk_strf("%s%s", prefix ? plan->split : "", prefix ? "/" : "");
     m.below = below;
-    m.report = (qk_merge_report){.plan = plan};
+    m.report = (qk_merge_report){.plan = plan, .old = prefix ? old : NULL};
     m.report.units = qk_zalloc((size_t)units, sizeof *m.report.units);
-    qk_status s = merge(&m, id, old);
+    m.report.run = (qk_manifest_run){id, m.stamp.arithmetic, m.report.units, (size_t)units};
+    qk_status s = merge(&m);
     *result = (qk_merge_result){m.report.rows, m.rows_added, m.report.n_files};
     qk_merge_report_free(&m.report);
-    qk_pairset_free(&m.examples_seen);
-    qk_id_book_free(&m.old_ids);
-    qk_id_book_free(&m.all_ids);
+    qk_texts_free(&m.texts);
     qk_names_free(&m.done);
-    qk_buf_free(&m.columns);
+    for (size_t i = 0; i < m.blocks_capacity; i++) qk_buf_free(&m.blocks[i].columns);
+    free(m.blocks);
     free(below);
     return s;
 }

@@ -2,7 +2,7 @@
  *
  * Rows keep the order of the dataset; within an example the sampler's. Layout `prefix`: rows that
  * final/ already has stay in front, and a row is kept once per (full example id, position) and
- * file. Layout `branch`: rows as they come.
+ * file; another text under an id that final/ has is refused. Layout `branch`: rows as they come.
  *
  * Memory: one row group for each file that is open, and files are written in groups that fit a
  * budget; every unit is read once per group, never the whole dataset.
@@ -11,6 +11,7 @@
 #pragma once
 
 #include "engine/staging.h"
+#include "engine/texts.h"
 #include "engine/tokenizer.h"
 
 typedef struct qk_merge_result {
@@ -22,3 +23,6 @@ typedef struct qk_merge_result {
 qk_status qk_merge(const qk_plan *plan, const qk_staging *staging, const qk_identity *id,
                    const qk_json *old, int64_t units, const qk_tokenizer *tokenizer,
                    qk_merge_result *result, qk_error *err);
+/* The error of an example whose id stands for other tokens in final/: QK_TEXT_OTHER. */
+qk_status qk_merge_refuse_text(const qk_texts *texts, const qk_unit_example *e, const qk_plan *plan,
+                               qk_error *err);

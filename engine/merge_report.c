@@ -92,16 +92,73 @@ static const char *text_of(qk_arena *arena, const qk_json *v)
     return v && v->type == QK_JSON_T_STRING ? qk_arena_strndup(arena, v->text, v->length) : NULL;
 }
 
-void qk_describe_split(qk_card_split *split, const qk_json *identity, qk_arena *arena)
+static int64_t count_of(const qk_json *v)
 {
-    const qk_json *c = qk_json_get(identity, "config");
-    const qk_json *dataset = qk_json_get(c, "dataset"), *model = qk_json_get(c, "model"),
-                  *capture = qk_json_get(c, "capture");
+    return v && v->is_integer ? v->integer : 0;
+}
+
+static const qk_json *first_of(const qk_json *object, const char *key)
+{
+    const qk_json *list = qk_json_get(object, key);
+    return list && list->type == QK_JSON_T_ARRAY ? list->first : NULL;
+}
+
+/* "log_uniform, base_rate 4.0, min_bucket_size 128" */
+static const char *sampling_of(const qk_json *capture, qk_arena *arena)
+{
+    const qk_json *sampler = qk_json_get(capture, "sampler"), *type = qk_json_get(sampler, "type"),
+                  *rate = qk_json_get(sampler, "base_rate"),
+                  *bucket = qk_json_get(capture, "min_bucket_size");
+    if (!type || type->type != QK_JSON_T_STRING) return NULL;
+    if (!strcmp(type->text, "all") || !rate || rate->type != QK_JSON_T_NUMBER)
+        return text_of(arena, type);
+    return qk_arena_strf(arena, "%s, base_rate %s, min_bucket_size %lld", type->text, rate->text,
+                         (long long)count_of(bucket));
+}
+
+static void describe_run(qk_card_run *out, const qk_json *run, qk_arena *arena)
+{
+    const qk_json *identity = qk_json_get(run, "identity"), *c = qk_json_get(identity, "config"),
+                  *dataset = qk_json_get(c, "dataset");
+    const char *print = text_of(arena, qk_json_get(run, "fingerprint"));
+    *out = (qk_card_run){
+        .name = print ? qk_arena_strf(arena, "%.12s", print) : NULL,
+        .dataset = text_of(arena, qk_json_get(dataset, "path")),
+        .dataset_split = text_of(arena, qk_json_get(dataset, "split")),
+        .sampling = sampling_of(qk_json_get(c, "capture"), arena),
+        .max_length = count_of(qk_json_get(qk_json_get(c, "tokenizer"), "max_length")),
+    };
+    for (const qk_json *u = first_of(run, "units"); u; u = u->next) {
+        out->examples += count_of(qk_json_get(u, "examples"));
+        out->tokens += count_of(qk_json_get(u, "tokens"));
+    }
+    for (const qk_json *l = first_of(identity, "heads"); l; l = l->next) {
+        const qk_json *q = qk_json_get(l, "q"), *k = qk_json_get(l, "k");
+        out->files += (int64_t)((q ? q->count : 0) + (k ? k->count : 0));
+    }
+}
+
+void qk_describe_split(qk_card_split *split, const qk_json *manifest, qk_arena *arena)
+{
+    const qk_json *list = qk_json_get(manifest, "runs"), *last = NULL;
+    if (!manifest) return;
+    split->head_dim = (int)count_of(qk_json_get(manifest, "head_dim"));
+    split->examples = count_of(qk_json_get(manifest, "examples"));
+    split->tokens = count_of(qk_json_get(manifest, "tokens"));
+    qk_card_run *runs = qk_arena_alloc(arena, list ? list->count : 0, sizeof *runs);
+    for (const qk_json *r = first_of(manifest, "runs"); r; r = r->next) {
+        describe_run(&runs[split->n_runs++], r, arena);
+        last = r;
+    }
+    split->runs = runs;
+    const qk_json *c = qk_json_get(qk_json_get(last, "identity"), "config"),
+                  *model = qk_json_get(c, "model"),
+                  *sampler = qk_json_get(qk_json_get(c, "capture"), "sampler");
     split->model = text_of(arena, qk_json_get(model, "name"));
     split->dtype = text_of(arena, qk_json_get(model, "dtype"));
-    split->dataset = text_of(arena, qk_json_get(dataset, "path"));
-    split->dataset_split = text_of(arena, qk_json_get(dataset, "split"));
-    split->sampling = text_of(arena, qk_json_get(qk_json_get(capture, "sampler"), "type"));
+    split->dataset = text_of(arena, qk_json_get(qk_json_get(c, "dataset"), "path"));
+    split->dataset_split = text_of(arena, qk_json_get(qk_json_get(c, "dataset"), "split"));
+    split->sampling = text_of(arena, qk_json_get(sampler, "type"));
 }
 
 static qk_card_split *add_split(qk_merge_report *r, const char *name, const char *folder)
@@ -109,11 +166,6 @@ static qk_card_split *add_split(qk_merge_report *r, const char *name, const char
     QK_GROW(r->splits, r->n_splits, r->splits_capacity);
     r->splits[r->n_splits] = (qk_card_split){.split = name, .folder = folder};
     return &r->splits[r->n_splits++];
-}
-
-static int64_t count_of(const qk_json *v)
-{
-    return v && v->is_integer ? v->integer : 0;
 }
 
 /* One folder of final/ that belongs to another model. */
@@ -139,12 +191,7 @@ static qk_status add_other_split(qk_merge_report *r, const char *name, qk_error 
     }
     qk_names_free(&names);
     if (s != QK_OK || r->n_others == before) return s;
-    const qk_json *run = qk_json_get(manifest, "runs");
-    for (run = run ? run->first : NULL; run && run->next; run = run->next) {
-    }
-    info.examples = count_of(qk_json_get(manifest, "examples"));
-    info.tokens = count_of(qk_json_get(manifest, "tokens"));
-    qk_describe_split(&info, qk_json_get(run, "identity"), &r->arena);
+    qk_describe_split(&info, manifest, &r->arena);
     *add_split(r, split, split) = info;
     return QK_OK;
 }
@@ -169,31 +216,35 @@ static int by_file_name(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-void qk_merge_report_manifest(qk_merge_report *r, const qk_identity *id, const qk_json *old,
-                              size_t n_units, qk_buf *out)
+static void write_manifest(qk_merge_report *r, qk_buf *out)
 {
     qk_manifest_file *sorted = qk_alloc(r->n_files, sizeof *sorted);
     if (r->n_files) memcpy(sorted, r->sizes, r->n_files * sizeof *sorted);
     if (r->n_files) qsort(sorted, r->n_files, sizeof *sorted, by_file_name);
-    bool prefix = r->plan->config->output.layout == QK_LAYOUT_PREFIX;
-    qk_manifest_write(out, prefix ? old : NULL, id, r->plan->spec.d, sorted, r->n_files,
-                      r->examples, r->tokens, r->units, n_units);
+    qk_manifest_write(out, r->old, &r->run, r->plan->spec.d, sorted, r->n_files, r->examples,
+                      r->tokens);
     free(sorted);
 }
 
-void qk_merge_report_card(qk_merge_report *r, const qk_identity *id, qk_buf *out)
+static void write_card(qk_merge_report *r, const qk_json *manifest, qk_buf *out)
 {
-    r->splits[0].head_dim = r->plan->spec.d;
-    r->splits[0].examples = r->examples;
-    r->splits[0].tokens = r->tokens;
-    qk_describe_split(&r->splits[0], id->tree, &r->arena);
+    qk_describe_split(&r->splits[0], manifest, &r->arena);
     size_t n = r->n_files + r->n_others;
     qk_card_file *all = qk_alloc(n, sizeof *all);
     if (r->n_files) memcpy(all, r->files, r->n_files * sizeof *all);
     if (r->n_others) memcpy(all + r->n_files, r->others, r->n_others * sizeof *all);
-    *out = (qk_buf){0};
     qk_card_write(out, all, n, r->splits, r->n_splits);
     free(all);
+}
+
+qk_status qk_merge_report_write(qk_merge_report *r, qk_buf *manifest, qk_buf *card, qk_error *err)
+{
+    const qk_json *tree;
+    write_manifest(r, manifest);
+    QK_TRY(qk_json_parse(&r->arena, (const char *)manifest->data, manifest->size, "manifest", &tree,
+                         err));
+    write_card(r, tree, card);
+    return QK_OK;
 }
 
 void qk_merge_report_free(qk_merge_report *r)

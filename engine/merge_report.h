@@ -7,7 +7,9 @@
 
 typedef struct qk_merge_report {
     const qk_plan *plan;
-    qk_unit_totals *units; /* [units] */
+    const qk_json *old;    /* manifest that is there, whose runs stay, or NULL */
+    qk_manifest_run run;   /* that is added; units: [n_units], owned */
+    qk_unit_totals *units; /* run.units */
     int64_t examples, tokens;
     uint64_t rows;
     qk_card_file *files;      /* of this split first; after find_others of all splits */
@@ -25,12 +27,12 @@ void qk_merge_report_add(qk_merge_report *r, const char *name, int layer, int he
                          uint64_t rows, uint64_t bytes);
 /* Files that final/ has and this run did not write: other heads of this split, and other splits. */
 qk_status qk_merge_report_find_others(qk_merge_report *r, qk_error *err);
-void qk_merge_report_manifest(qk_merge_report *r, const qk_identity *id, const qk_json *old,
-                              size_t n_units, qk_buf *out);
-void qk_merge_report_card(qk_merge_report *r, const qk_identity *id, qk_buf *out);
+/* Texts of both; the caller frees them. */
+qk_status qk_merge_report_write(qk_merge_report *r, qk_buf *manifest, qk_buf *card, qk_error *err);
 void qk_merge_report_free(qk_merge_report *r);
 
 /* "l00h03q" -> 0, 3, 'q'; false for any other name. */
 bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind);
-/* What the card says of a split, from the identity of its last run; strings live in the arena. */
-void qk_describe_split(qk_card_split *split, const qk_json *identity, qk_arena *arena);
+/* What the card says of a split, from its manifest (NULL: nothing): its runs, and what the last of
+ * them was. Strings and runs live in the arena. */
+void qk_describe_split(qk_card_split *split, const qk_json *manifest, qk_arena *arena);

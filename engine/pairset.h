@@ -10,6 +10,8 @@ typedef struct qk_pairset {
         int64_t position; /* -1: free */
     } * slots;
     size_t count, capacity; /* capacity: a power of two */
+    uint64_t key;           /* of the hash: another one for each table */
+    uint64_t probes;        /* slots that qk_pairset_add has looked at: what it cost */
 } qk_pairset;
 
 /* true when the pair was not there before. position >= 0. */

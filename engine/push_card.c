@@ -23,15 +23,9 @@ static int64_t number(const qk_json *object, const char *key)
 static void add_split(card *c, const char *name, const qk_json *manifest)
 {
     name = qk_arena_strndup(&c->arena, name, strlen(name));
-    const qk_json *run = qk_json_get(manifest, "runs"), *files = qk_json_get(manifest, "files");
-    for (run = run ? run->first : NULL; run && run->next; run = run->next) {
-    }
-    qk_card_split split = {.split = name,
-                           .folder = name,
-                           .head_dim = (int)number(manifest, "head_dim"),
-                           .examples = number(manifest, "examples"),
-                           .tokens = number(manifest, "tokens")};
-    qk_describe_split(&split, qk_json_get(run, "identity"), &c->arena);
+    const qk_json *files = qk_json_get(manifest, "files");
+    qk_card_split split = {.split = name, .folder = name};
+    qk_describe_split(&split, manifest, &c->arena);
     QK_GROW(c->splits, c->n_splits, c->splits_capacity);
     c->splits[c->n_splits++] = split;
     for (const qk_json *f = files ? files->first : NULL; f; f = f->next) {

@@ -1,4 +1,5 @@
-/* See push_join.h. Steps: fetch, the ids of both, data files, manifest, the move into the folder.
+/* See push_join.h. Steps: the examples of both, fetch, data files, manifest, the move into the
+ * folder.
  */
 #include "engine/push_join.h"
 
@@ -10,7 +11,11 @@
 #include "engine/commit.h"
 #include "engine/examples_file.h"
 #include "engine/merge_file.h"
+#include "engine/meaning.h"
 #include "engine/merge_report.h"
+#include "engine/texts.h"
+
+static const char OTHER_PLACE[] = "push to another repository or --branch";
 
 typedef struct joiner {
     qk_push_merge *m;
@@ -18,9 +23,9 @@ typedef struct joiner {
     const qk_json *theirs, *ours; /* manifests */
     qk_error *err;
     char *here, *there; /* the split's folder, and that of its fetched files */
-    qk_id_book their_ids, our_ids, all_ids;
+    qk_texts texts;     /* of both */
+    qk_id_book our_ids;
     bool collide; /* a stored id means one example there and another one here */
-    qk_pairset examples_seen;
     qk_examples_writer *examples_out;
     int64_t examples, tokens;
     qk_merge_context context;
@@ -112,7 +117,6 @@ static qk_status fetch_data(joiner *j)
 
 static qk_status write_example(joiner *j, const qk_unit_example *e)
 {
-    if (!qk_example_is_new(&j->examples_seen, e)) return QK_OK;
     j->examples++;
     j->tokens += e->tokens;
     return qk_examples_append(j->examples_out, e, j->err);
@@ -122,17 +126,18 @@ static qk_status take_theirs(void *context, const qk_unit_example *e, qk_error *
 {
     (void)err;
     joiner *j = context;
-    qk_id_book_add(&j->their_ids, e->id);
-    qk_id_book_add(&j->all_ids, e->id);
+    qk_texts_add(&j->texts, e, QK_TEXT_THERE);
     return write_example(j, e);
 }
 
 static qk_status take_ours(void *context, const qk_unit_example *e, qk_error *err)
 {
-    (void)err;
     joiner *j = context;
     qk_id_book_add(&j->our_ids, e->id);
-    qk_id_book_add(&j->all_ids, e->id);
+    qk_text known = qk_texts_add(&j->texts, e, QK_TEXT_COMES);
+    if (known == QK_TEXT_KNOWN) return QK_OK;
+    if (known == QK_TEXT_OTHER)
+        return qk_texts_refuse(&j->texts, e, j->m->remote->repo, j->m->folder, OTHER_PLACE, err);
     return write_example(j, e);
 }
 
@@ -143,9 +148,9 @@ static qk_status look_for_collision(void *context, const qk_unit_example *e, qk_
     joiner *j = context;
     int64_t any;
     int32_t stored = (int32_t)(uint32_t)(uint64_t)e->id;
-    int all = qk_id_book_find(&j->all_ids, stored, &any);
+    uint32_t all = qk_id_book_find(&j->texts.ids, stored, &any);
     j->collide |= all > 1 && (all > qk_id_book_find(&j->our_ids, stored, &any) ||
-                              all > qk_id_book_find(&j->their_ids, stored, &any));
+                              all > qk_id_book_find(&j->texts.there, stored, &any));
     return QK_OK;
 }
 
@@ -217,9 +222,9 @@ static qk_status join_file(joiner *j, const char *name)
     char *theirs = data_of(j->there, name), *ours = data_of(j->here, name);
     qk_status s = QK_OK;
     if (there && here && !is_equal(there, here))
-        s = rewrite(j, name, theirs, &j->their_ids, ours);
+        s = rewrite(j, name, theirs, &j->texts.there, ours);
     else if (there && !here)
-        s = j->collide ? rewrite(j, name, theirs, &j->their_ids, NULL)
+        s = j->collide ? rewrite(j, name, theirs, &j->texts.there, NULL)
                        : take_whole(j, name, theirs);
     else if (j->collide)
         s = rewrite(j, name, ours, &j->our_ids, NULL);
@@ -282,14 +287,21 @@ static bool wants_plain_vectors(const qk_json *manifest)
 static qk_status join(joiner *j)
 {
     int d = (int)number(j->ours, "head_dim");
+    qk_arena arena = {0};
+    const char *difference = qk_meaning_of_manifests(j->theirs, j->ours, &arena);
+    if (difference)
+        qk_fail(j->err, QK_ERR_CONFIG, OTHER_PLACE,
+                "%s: %s holds rows of another meaning there than in %s; %s", j->m->remote->repo,
+                j->split, j->m->folder, difference);
+    qk_arena_free(&arena);
+    if (difference) return j->err->status;
     if (j->theirs && number(j->theirs, "head_dim") != d)
-        return qk_fail(j->err, QK_ERR_CONFIG, "push to another repository or --branch",
-                       "%s: %s has head_dim %d, the folder %d", j->m->remote->repo, j->split,
-                       (int)number(j->theirs, "head_dim"), d);
+        return qk_fail(j->err, QK_ERR_CONFIG, OTHER_PLACE, "%s: %s has head_dim %d, the folder %d",
+                       j->m->remote->repo, j->split, (int)number(j->theirs, "head_dim"), d);
     j->context.format = (qk_rows_format){d, false, wants_plain_vectors(j->ours)};
     list_names(j);
+    QK_TRY(join_examples(j)); /* refuses, so before the data */
     QK_TRY(fetch_data(j));
-    QK_TRY(join_examples(j));
     for (size_t i = 0; i < j->names.count; i++) {
         qk_progress(false, "merging file %zu of %zu", i + 1, j->names.count);
         QK_TRY(join_file(j, j->names.items[i]));
@@ -302,16 +314,14 @@ qk_status qk_push_join(qk_push_merge *m, const char *split, const qk_json *their
                        const qk_json *ours, qk_error *err)
 {
     joiner j = {.m = m, .split = split, .theirs = theirs, .ours = ours, .err = err};
-    j.context = (qk_merge_context){.keep_pairs_once = true, .all_ids = &j.all_ids};
+    j.context = (qk_merge_context){.keep_pairs_once = true, .all_ids = &j.texts.ids};
     j.here = qk_path_join(m->folder, split);
     j.there = qk_strf("%s/incoming/%s", m->staging->folder, split);
     qk_status s = join(&j);
     free(j.here);
     free(j.there);
-    qk_pairset_free(&j.examples_seen);
-    qk_id_book_free(&j.their_ids);
     qk_id_book_free(&j.our_ids);
-    qk_id_book_free(&j.all_ids);
+    qk_texts_free(&j.texts);
     qk_names_free(&j.names);
     qk_names_free(&j.done);
     return s;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "engine/meaning.h"
 #include "engine/merge_report.h"
 #include "engine/push_card.h"
 #include "engine/push_join.h"
@@ -72,6 +73,7 @@ static qk_status compare_settings(const qk_push_merge *m, const qk_json *ours, c
     const char *difference =
         qk_identity_difference(qk_json_get(a ? a->first : NULL, "identity"),
                                qk_json_get(b ? b->first : NULL, "identity"), arena);
+    if (!difference) difference = qk_meaning_of_manifests(theirs, ours, arena); /* arithmetic */
     if (!difference) return QK_OK;
     return qk_fail(err, QK_ERR_CONFIG,
                    "push to another --branch, or replace this one with --delete-stale",

@@ -2,12 +2,14 @@
  *
  * Prefix layout (final/<split>/...), for each split that both have:
  *   nothing to do   the folder's manifest holds every run of the branch's, and every file of it
+ *   refused         runs of two meanings (engine/meaning.h), or two texts under one id
+ *                   (engine/texts.h)
  *   else            each data file: rows of the branch stay in front, then those of the folder that
  *                   it lacks, once per (full example id, position); examples.parquet likewise;
  *                   manifest.json: the runs of both. All of it enters the folder in one commit.
  *   README.md       lists the splits of both; the folder's own lists what it holds
- * Branch layout (final/lXXhYYq/...): equal settings or an error that says what differs; equal
- * settings give equal rows, so nothing is merged.
+ * Branch layout (final/lXXhYYq/...): equal settings and arithmetic, or an error that says what
+ * differs; they give equal rows, so nothing is merged.
  * A folder without manifest.json is pushed as it is.
  *
  * next: engine/push_join.h */

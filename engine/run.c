@@ -1,6 +1,7 @@
 /* See run.h. */
 #include "engine/run.h"
 
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,10 @@
 #include "engine/base/log.h"
 #include "engine/commit.h"
 #include "engine/diff.h"
+#include "engine/meaning.h"
 #include "engine/merge.h"
 #include "engine/origin.h"
+#include "engine/texts.h"
 #include "engine/work.h"
 
 typedef struct runner {
@@ -25,6 +28,7 @@ typedef struct runner {
     qk_arena arena;
     qk_identity identity;
     const qk_json *old_manifest;
+    qk_texts texts;      /* prefix layout: of final/ */
     char last_merge[17]; /* in this folder, when this process joined the others */
     qk_dataset *dataset;
     qk_tokenizer *tokenizer;
@@ -39,6 +43,11 @@ typedef struct runner {
     int64_t left;                   /* examples of units to be done, by whomever */
     double started;
 } runner;
+
+static bool is_prefix(const runner *r)
+{
+    return r->config->output.layout == QK_LAYOUT_PREFIX;
+}
 
 /* ---- progress ---- */
 
@@ -218,11 +227,22 @@ static void warn_of_other_commits(runner *r)
     }
 }
 
+/* In prefix layout a split folder takes the rows of several runs, of one meaning. */
+static qk_status check_meaning(runner *r)
+{
+    const char *difference = qk_meaning_new_run(r->old_manifest, &r->identity, &r->arena);
+    if (!difference) return QK_OK;
+    return qk_fail(r->err, QK_ERR_CONFIG,
+                   "choose another output.data_root: one folder holds vectors of one model, "
+                   "computed in one way",
+                   "%s: holds rows of another meaning; %s", r->plan.split_folder, difference);
+}
+
 /* In branch layout final/ belongs to one run. */
 static qk_status check_final(runner *r)
 {
     QK_TRY(qk_manifest_read(r->plan.split_folder, &r->arena, &r->old_manifest, r->err));
-    if (r->config->output.layout == QK_LAYOUT_PREFIX) return QK_OK;
+    if (is_prefix(r)) return check_meaning(r);
     if (!r->old_manifest) return refuse_foreign_files(r);
     const qk_json *runs = qk_json_get(r->old_manifest, "runs"), *first = runs ? runs->first : NULL;
     const qk_json *then = first ? qk_json_get(first, "identity") : NULL;
@@ -234,6 +254,33 @@ static qk_status check_final(runner *r)
         r->err, QK_ERR_CONFIG,
         "choose another output.data_root or hf_branch: a branch holds one set of options",
         "%s: was written with other settings; %s", r->plan.final, difference);
+}
+
+/* What computed the rows that this run adds to. */
+static qk_arithmetic_there rows_there(const runner *r)
+{
+    return (qk_arithmetic_there){is_prefix(r) ? qk_manifest_arithmetic(r->old_manifest) : NULL,
+                                 r->plan.split_folder};
+}
+
+/* The texts of final/ are known before anything is computed, so that another one under one of their
+ * ids ends the run at its unit. The merge looks again: at the units of all processes. */
+static qk_status read_texts(runner *r)
+{
+    if (!is_prefix(r)) return QK_OK;
+    char *path = qk_path_join(r->plan.split_folder, "examples.parquet");
+    bool there;
+    qk_status s = qk_has_file(path, &there, r->err);
+    if (s == QK_OK && there) s = qk_texts_read(&r->texts, path, r->err);
+    free(path);
+    return s;
+}
+
+static qk_status check_text(void *context, const qk_unit_example *e, qk_error *err)
+{
+    const runner *r = context;
+    if (qk_texts_look(&r->texts, e) != QK_TEXT_OTHER) return QK_OK;
+    return qk_merge_refuse_text(&r->texts, e, &r->plan, err);
 }
 
 static qk_status is_complete(const runner *r, bool *complete)
@@ -258,6 +305,9 @@ static qk_status has_become_complete(const runner *r, bool *complete)
 static qk_status merge(runner *r, int64_t units)
 {
     qk_merge_result merged;
+    qk_arithmetic_there there = rows_there(r);
+    QK_TRY(qk_arithmetic_check_there(&r->staging, &there, r->err));
+    qk_texts_free(&r->texts); /* the merge has its own */
     QK_TRY(qk_merge(&r->plan, &r->staging, &r->identity, r->old_manifest, units, r->tokenizer,
                     &merged, r->err));
     r->result->rows_final = merged.rows;
@@ -430,10 +480,13 @@ static qk_status open_inputs(runner *r)
 static qk_status begin(runner *r)
 {
     QK_TRY(qk_staging_finished(&r->staging, &r->finished, r->err));
+    QK_TRY(read_texts(r));
     r->work = (qk_work){.plan = &r->plan,
                         .tokenizer = r->tokenizer,
                         .staging = &r->staging,
                         .identity = &r->identity,
+                        .there = rows_there(r),
+                        .example = check_text,
                         .progress = show_batch,
                         .context = r};
     /* Texts that are not there or a checkpoint that cannot be loaded leave nothing behind. */
@@ -444,6 +497,7 @@ static qk_status begin(runner *r)
         QK_TRY(qk_work_load(&r->work, r->err));
     } else {
         QK_TRY(qk_origin_bind(&r->staging, &r->identity, r->err));
+        QK_TRY(qk_arithmetic_check_there(&r->staging, &r->work.there, r->err));
     }
     return qk_arithmetic_check_units(&r->staging, &r->identity, &r->finished, r->err);
 }
@@ -469,6 +523,7 @@ static void free_runner(runner *r)
     end_pass(r);
     qk_work_free(&r->work);
     qk_units_free(&r->finished);
+    qk_texts_free(&r->texts);
     qk_tokenizer_free(r->tokenizer);
     qk_staging_close(&r->staging);
     qk_plan_free(&r->plan);
@@ -483,6 +538,9 @@ qk_status qk_run(const qk_config *config, qk_shard shard, qk_run_result *result,
         .config = config, .shard = shard, .result = result, .err = err, .staging = {.lock = -1}};
     for (int i = 0; i < QK_FEED_UNITS; i++) r.claims[i].fd = -1;
     r.started = qk_now();
+    /* Whatever this thread does with several: hashing, angles, merging, and the push after it.
+     * Other threads are told. */
+    if (config->inference.threads) omp_set_num_threads((int)config->inference.threads);
     qk_interrupt_install();
     qk_status s = run(&r);
     result->seconds_total = qk_now() - r.started;

@@ -24,7 +24,7 @@ static qk_status open_model(qk_work *w, const qk_backend *backend, qk_error *err
         .layers_in_memory = (int)c->inference.layers_in_memory,
         .room = qk_plan_room(w->plan, backend),
     };
-    QK_TRY(qk_arithmetic_follow(w->staging, backend, &options.device, err));
+    QK_TRY(qk_arithmetic_follow(w->staging, &w->there, backend, &options.device, err));
     QK_TRY(qk_model_load(&w->model, w->plan->model_folder, &options, err));
     w->loaded = true;
     return QK_OK;
@@ -167,7 +167,7 @@ static const qk_layer_capture *post_rope(void *context, int layer)
     return inner.post_rope ? inner.post_rope(inner.context, layer) : NULL;
 }
 
-static void describe_examples(const qk_work *w, qk_unit_writer *file)
+static qk_status describe_examples(const qk_work *w, qk_unit_writer *file, qk_error *err)
 {
     for (int i = 0; i < w->unit->count; i++) {
         qk_feed_example *f = &w->unit->examples[i];
@@ -179,13 +179,16 @@ static void describe_examples(const qk_work *w, qk_unit_writer *file)
             .truncated = f->truncated,
         };
         qk_sha256(f->ids, f->count * sizeof(int32_t), e.sha256);
+        QK_TRY(w->example(w->context, &e, err));
         qk_unit_add_example(file, &e);
     }
+    return QK_OK;
 }
 
 static qk_status forward_unit(qk_work *w, qk_unit_writer *file, qk_error *err)
 {
     qk_capture_hooks hooks = {w, pre_rope, post_rope, layer_done};
+    QK_TRY(describe_examples(w, file, err));
     for (int next = 0; next < w->unit->count;) {
         qk_batch batch;
         int before = next;
@@ -196,7 +199,6 @@ static qk_status forward_unit(qk_work *w, qk_unit_writer *file, qk_error *err)
         w->examples += next - before;
         w->progress(w->context);
     }
-    describe_examples(w, file);
     return QK_OK;
 }
 

@@ -19,6 +19,9 @@ typedef struct qk_work {
     const qk_tokenizer *tokenizer;
     qk_staging *staging;
     qk_identity *identity;
+    qk_arithmetic_there there; /* rows that this run adds to */
+    /* For each example of a unit, before anything is computed: an error refuses the unit. */
+    qk_status (*example)(void *context, const qk_unit_example *e, qk_error *err);
     void (*progress)(void *context); /* after each batch */
     void *context;
 

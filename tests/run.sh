@@ -48,6 +48,7 @@ if [ -x $venv/bin/python ]; then
     suite "readers alike" 300 $py tests/interop/readers.py
     suite "strict footer" 300 $py tests/interop/strict_footer_test.py
     suite "same bytes" 300 $py tests/interop/same_bytes.py
+    suite "mixing" 300 $py tests/interop/mixing.py
     suite "many processes" 300 $py tests/interop/many_processes.py
     suite "limits" 300 $py tests/interop/limits.py
     suite "streaming" 300 $py tests/interop/streaming.py

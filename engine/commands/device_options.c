@@ -1,6 +1,7 @@
 /* See device_options.h. */
 #include "engine/commands/device_options.h"
 
+#include <omp.h>
 #include <string.h>
 
 static qk_status read_dtype(const char *name, qk_dtype *out, qk_error *err)
@@ -28,5 +29,6 @@ qk_status qk_device_options_read(const qk_args *args, const qk_backend **backend
     int64_t threads;
     QK_TRY(qk_value_int(args, "threads", 0, 0, &threads, err));
     options->threads = (int)threads;
+    if (threads) omp_set_num_threads((int)threads); /* what is done besides the device's work */
     return QK_OK;
 }

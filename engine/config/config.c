@@ -7,6 +7,7 @@
 #include "engine/base/log.h"
 #include "engine/base/text.h"
 #include "engine/config/keys.h"
+#include "engine/config/root.h"
 
 /* "captures" and "did you mean 'capture'?"; the hint lives in the arena. */
 static const char *did_you_mean(const qk_config_reader *r, const char *word, const char *section)
@@ -156,6 +157,12 @@ static qk_status settle(const qk_config_reader *r, qk_config_draft *draft)
                 qk_dtype_name((qk_dtype)draft->autocast), qk_dtype_name(c->model.dtype));
         c->model.dtype = (qk_dtype)draft->autocast;
     }
+    const char *overlap = qk_config_root_overlap(c->output.data_root, c->dataset.path);
+    if (overlap)
+        return qk_fail(r->err, QK_ERR_CONFIG, "choose an output.data_root that is apart from it",
+                       "%s: output.data_root '%s' %s dataset.path '%s': the run would read its own "
+                       "output",
+                       r->path, c->output.data_root, overlap, c->dataset.path);
     c->inference.backend = qk_config_backends[draft->backend].word;
     c->inference.isa = draft->isa < 0 ? NULL : qk_config_isas[draft->isa].word;
     c->output.plain_vectors = draft->encoding == 1;

@@ -146,7 +146,8 @@ const qk_config_key qk_config_keys[] = {
         "rows wanted per bucket, above 0"),
 
     MAY("output", "data_root", folder, output.data_root, "data",
-        "the folder for results; nothing that was not made here is ever deleted"),
+        "the folder for results, apart from the dataset; nothing that was not made here is ever "
+        "deleted"),
     MAY("output", "hf_repo_id", text, output.hf_repo_id, NULL,
         "the Hub dataset to push to; null writes locally only"),
     MAY("output", "hf_branch", text, output.hf_branch, NULL, "the branch to push to"),

@@ -1,11 +1,13 @@
 /* See config/root.h. Paths are compared after "." and ".." are taken out and, as far as folders
- * exist, after links are followed. */
+ * exist, after links are followed. What lies in what is asked by device and inode, which a bind
+ * mount or a second spelling of a name does not change. */
 #include "engine/config/root.h"
 
 #include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/file.h"
@@ -30,13 +32,24 @@ static void clean(char *path)
     *out = 0;
 }
 
-/* The caller frees. */
+/* The path with the links of its deepest folder that exists followed; the caller frees. */
 static char *absolute(const char *path)
 {
-    char *real = realpath(path, NULL);
+    char *real = realpath(path, NULL), here[PATH_MAX];
     if (real) return real;
-    char here[PATH_MAX];
-    char *joined = qk_path_join(getcwd(here, sizeof here) ? here : "/", path);
+    char *joined =
+        *path == '/' ? qk_strdup(path) : qk_path_join(getcwd(here, sizeof here) ? here : "/", path);
+    for (char *end = joined + strlen(joined); !real && end > joined;) {
+        while (*--end != '/') continue;
+        *end = 0;
+        real = realpath(end > joined ? joined : "/", NULL);
+        *end = '/';
+        if (!real) continue;
+        char *whole = qk_path_join(real, end + 1);
+        free(joined);
+        joined = whole;
+    }
+    free(real);
     clean(joined);
     return joined;
 }
@@ -66,5 +79,39 @@ const char *qk_config_root_problem(const char *path)
     free(root);
     free(here);
     free(home);
+    return problem;
+}
+
+/* Whether a path is this folder or below it. */
+static bool lies_in(const char *path, const char *folder)
+{
+    struct stat outer, inner;
+    if (stat(folder, &outer) != 0 || !S_ISDIR(outer.st_mode)) return false;
+    char *at = absolute(path);
+    bool found = false;
+    for (;;) {
+        found =
+            stat(at, &inner) == 0 && inner.st_dev == outer.st_dev && inner.st_ino == outer.st_ino;
+        char *slash = strrchr(at, '/');
+        if (found || !at[1]) break;
+        slash[slash == at] = 0;
+    }
+    free(at);
+    return found;
+}
+
+const char *qk_config_root_overlap(const char *path, const char *dataset)
+{
+    if (access(dataset, F_OK) != 0) return NULL; /* of the Hub, or absent */
+    char *staging = qk_path_join(path, "staging"), *final = qk_path_join(path, "final");
+    const char *problem = NULL;
+    if (lies_in(path, dataset))
+        problem = "lies inside";
+    else if (lies_in(final, dataset) || lies_in(staging, dataset))
+        problem = "has a folder final or staging inside";
+    else if (lies_in(dataset, final) || lies_in(dataset, staging))
+        problem = "has in its folders final and staging";
+    free(staging);
+    free(final);
     return problem;
 }

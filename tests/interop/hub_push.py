@@ -506,6 +506,46 @@ def test_branch_layout_takes_equal_settings_only(folder):
     assert_holds(other)
 
 
+def test_rows_of_another_meaning(folder):
+    """Prefix layout: other vectors, or another text under an id, are refused before anything is written or sent."""
+    HUB.reset()
+    pushed(capture(folder / "a", 0, 4, *SMALL))
+    before = HUB.tree(REPO)
+    texts_ = texts(2, 6)
+    texts_[1]["text"] = "not what row-3 was"
+    for name, said, other in (
+            ("rope", ["config.capture.capture_pre_rope: false then, true now"], capture(folder / "rope", 2, 6, *SMALL, "capture.capture_pre_rope=true")),
+            ("dtype", ["config.model.dtype", "bfloat16"], capture(folder / "dtype", 0, 4, *SMALL, "model.dtype=bfloat16")),
+            ("ref", ['arithmetic: "cpu" then, "ref" now'], capture(folder / "ref", 2, 6, *SMALL, "inference.backend=ref")),
+            ("text", ["('row-3') stands for two texts", f"example 3 of {REPO}", "example 1 of "], capture(folder / "text", 2, 6, *SMALL, rows=texts_))):
+        kept = local_tree(other)
+        refused(other, 1, *said, "--branch")
+        assert HUB.tree(REPO) == before and local_tree(other) == kept, name
+    pushed(capture(folder / "more", 2, 6, *SMALL))
+    card = (download(folder / "cache") / "README.md").read_text()
+    for run in json.loads((folder / "more/model/manifest.json").read_text())["runs"]:
+        assert f"| model | {run['fingerprint'][:12]} | rows.jsonl (train) |" in card, card
+    pushed(folder / "rope", "--delete-stale")
+    assert_holds(folder / "rope")
+
+
+def test_another_arithmetic(folder):
+    """Branch layout: equal settings are not equal bits."""
+    HUB.reset()
+    pushed(small(folder / "a"))
+    other = small(folder / "b")
+    manifest = json.loads((other / "manifest.json").read_text())
+    assert manifest["runs"][0]["arithmetic"] == "cpu"
+    manifest["runs"][0]["arithmetic"] = "cuda sm_90a"
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    before = HUB.tree(REPO)
+    refused(other, 1, 'arithmetic: "cpu" then, "cuda sm_90a" now', "--branch")
+    assert HUB.tree(REPO) == before
+    del manifest["runs"][0]["arithmetic"]     # of an earlier version
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    pushed(other)
+
+
 # ---- who may, and what must stay secret ----
 
 @case(31, 32, 34)

@@ -153,7 +153,8 @@ def prefix_layout_twice(folder):
         assert add or all(r["already_complete"] for r in results), results
     check_final(work, reference)
     # What another run has in staging is not touched by one that is complete already.
-    third = stopped_at_work(work, *PREFIX, "capture.sampler.base_rate=2", *SLOW)
+    shutil.copytree(work / "model", work / "third")   # a folder of its own: SLOW computes other bits
+    third = stopped_at_work(work, *PREFIX, "model.name=third", "capture.sampler.base_rate=2", *SLOW)
     before = {p.name for p in (work / "out/staging").iterdir()}
     assert Ended(start(work, *one)).ok()["already_complete"]
     third.kill()
