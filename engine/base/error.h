@@ -42,9 +42,9 @@ qk_status qk_error_prefix(qk_error *err, const char *format, ...)
  * file at its limit (EFBIG) is QK_ERR_RESUME, an absent file QK_ERR_NOTFOUND, the rest QK_ERR_IO.
  * action is a verb phrase: "cannot open". */
 qk_status qk_fail_errno(qk_error *err, const char *action, const char *path);
-/* The same for a call that writes, makes, renames, locks or removes: a disk or a network file system
- * that fails (EIO, ESTALE ...) and a signal (EINTR) are QK_ERR_RESUME too. What was asked or read
- * before that may not be there any more; what is being written can be written again. */
+/* The same for a call that writes, makes, renames, locks or removes: a disk or a network file
+ * system that fails (EIO, ESTALE ...) and a signal (EINTR) are QK_ERR_RESUME too. What was asked or
+ * read before that may not be there any more; what is being written can be written again. */
 qk_status qk_fail_write(qk_error *err, const char *action, const char *path);
 
 /* 0 success, 1 bad input, 2 usage, 3 can be resumed. */

@@ -16,8 +16,8 @@ static size_t bytes_or_die(size_t count, size_t size)
     return bytes ? bytes : 1;
 }
 
-/* Not abort: it is no mistake of ours. Not exit: other threads are at work, and half of a result may
- * wait in stdout's buffer. Nothing here allocates. */
+/* Not abort: it is no mistake of ours. Not exit: other threads are at work, and half of a result
+ * may wait in stdout's buffer. Nothing here allocates. */
 void qk_no_memory(const char *what)
 {
     static const struct {
