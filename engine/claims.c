@@ -2,7 +2,6 @@
 #include "engine/claims.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,8 +28,7 @@ static void free_claim(qk_claim *c)
 static qk_status lock(qk_claim *c, bool *held, qk_error *err)
 {
     /* NFS gives exclusive locks only on what is open for writing. */
-    c->fd = open(c->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (c->fd < 0) return qk_fail_errno(err, "cannot write", c->path);
+    QK_TRY(qk_open_regular(&c->fd, c->path, O_RDWR | O_CREAT, err));
     return qk_staging_flock(c->fd, QK_HOLD_ALONE, c->path, held, err);
 }
 

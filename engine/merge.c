@@ -32,7 +32,8 @@ typedef struct merger {
     int64_t shared_ids;       /* ids whose low 32 bits another id has as well */
     qk_pairset examples_seen; /* prefix layout: examples that examples.parquet has */
     qk_examples_writer *examples_out;
-    qk_names done; /* relative paths of finished files */
+    qk_commit done;  /* finished files */
+    int64_t damaged; /* unit, or -1 */
     qk_merge_report report;
     uint64_t rows_added;
     int layer;            /* being written */
@@ -40,6 +41,17 @@ typedef struct merger {
     size_t n_files;
     qk_buf columns;
 } merger;
+
+/* A unit holds the examples that its number says. */
+static qk_status check_place(const merger *m, int64_t u, const qk_unit *unit)
+{
+    int64_t size = m->plan->unit_examples, n = (int64_t)unit->n_examples, first = u * size;
+    bool right = u + 1 < m->units ? n == size : n <= size;
+    for (int64_t i = 0; i < n && right; i++) right = unit->examples[i].index == first + i;
+    if (right) return QK_OK;
+    return qk_fail(m->err, QK_ERR_DAMAGED, "remove this file and run the same command again",
+                   "%s: does not hold the examples of unit %" PRId64, unit->path, u);
+}
 
 static qk_status with_unit(merger *m, int64_t u,
                            qk_status (*use)(merger *, int64_t, const qk_unit *))
@@ -51,7 +63,9 @@ static qk_status with_unit(merger *m, int64_t u,
     if (s == QK_OK && unit.d != m->plan->spec.d)
         s = qk_fail(m->err, QK_ERR_DATA, "remove the staging folder",
                     "%s: head_dim %d, expected %d", path, unit.d, m->plan->spec.d);
+    if (s == QK_OK) s = check_place(m, u, &unit);
     if (s == QK_OK) s = use(m, u, &unit);
+    if (s == QK_ERR_DAMAGED) m->damaged = u;
     qk_unit_close(&unit);
     free(path);
     return s == QK_OK ? qk_interrupt_check(m->err) : s;
@@ -60,10 +74,18 @@ static qk_status with_unit(merger *m, int64_t u,
 /* A finished file is written under staging/merged and listed for the move. */
 static qk_status merged_path(merger *m, const char *relative, char **out)
 {
-    *out = qk_commit_path(m->staging, relative, m->err);
-    if (!*out) return m->err->status;
-    qk_names_add(&m->done, relative);
-    return QK_OK;
+    *out = qk_commit_add(&m->done, m->staging, relative, m->err);
+    return *out ? QK_OK : m->err->status;
+}
+
+/* What manifest.json will say of a file that is whole by now. */
+static qk_manifest_file entry_of(const merger *m, const char *name, const char *relative,
+                                 uint64_t rows)
+{
+    const qk_commit_file *f = qk_commit_find(&m->done, relative);
+    qk_manifest_file entry = {.name = name, .rows = rows, .bytes = f->bytes};
+    memcpy(entry.sha256, f->sha256, sizeof entry.sha256);
+    return entry;
 }
 
 /* ---- examples ---- */
@@ -135,6 +157,8 @@ static qk_status write_examples(merger *m)
     else
         qk_examples_abort(m->examples_out);
     m->examples_out = NULL;
+    if (s == QK_OK) s = qk_commit_hash(&m->done, m->staging, m->err);
+    if (s == QK_OK) m->report.examples_file = entry_of(m, NULL, relative, 0);
     free(old);
     free(path);
     free(relative);
@@ -192,12 +216,13 @@ static qk_status open_file(merger *m, qk_merge_file *f)
     return s;
 }
 
-static qk_status finish_file(merger *m, qk_merge_file *f)
+static void report_file(merger *m, const qk_merge_file *f)
 {
-    QK_TRY(qk_merge_file_commit(f, m->err));
+    char *relative = qk_strf("%s%s/data.parquet", m->below, f->name);
+    qk_manifest_file entry = entry_of(m, f->name, relative, f->rows);
     m->rows_added += f->added;
-    qk_merge_report_add(&m->report, f->name, f->layer, f->head, f->kind, f->rows, f->bytes);
-    return QK_OK;
+    qk_merge_report_add(&m->report, &entry, f->layer, f->head, f->kind);
+    free(relative);
 }
 
 /* Writes m->files from the first unit to the last. */
@@ -206,7 +231,10 @@ static qk_status write_group(merger *m)
     qk_status s = QK_OK;
     for (size_t i = 0; i < m->n_files && s == QK_OK; i++) s = open_file(m, &m->files[i]);
     for (int64_t u = 0; u < m->units && s == QK_OK; u++) s = with_unit(m, u, add_unit);
-    for (size_t i = 0; i < m->n_files && s == QK_OK; i++) s = finish_file(m, &m->files[i]);
+    for (size_t i = 0; i < m->n_files && s == QK_OK; i++)
+        s = qk_merge_file_commit(&m->files[i], m->err);
+    if (s == QK_OK) s = qk_commit_hash(&m->done, m->staging, m->err);
+    for (size_t i = 0; i < m->n_files && s == QK_OK; i++) report_file(m, &m->files[i]);
     for (size_t i = 0; i < m->n_files; i++) qk_merge_file_free(&m->files[i]);
     m->n_files = 0;
     return s;
@@ -261,7 +289,7 @@ static qk_status write_text(merger *m, const char *relative, qk_buf *text)
 
 static qk_status write_report(merger *m, const qk_identity *id, const qk_json *old)
 {
-    QK_TRY(qk_merge_report_find_others(&m->report, m->err));
+    QK_TRY(qk_merge_report_find_others(&m->report, old, m->err));
     qk_buf text = {0};
     qk_merge_report_card(&m->report, id, &text);
     QK_TRY(write_text(m, "README.md", &text));
@@ -273,13 +301,30 @@ static qk_status write_report(merger *m, const qk_identity *id, const qk_json *o
     return s;
 }
 
+/* Rows are never left out without a word. */
+static qk_status refuse_more_units(const merger *m)
+{
+    qk_units finished;
+    QK_TRY(qk_staging_finished(m->staging, &finished, m->err));
+    int64_t last = finished.count ? finished.items[finished.count - 1] : -1;
+    qk_units_free(&finished);
+    if (last < m->units) return QK_OK;
+    return qk_fail(m->err, QK_ERR_DATA,
+                   "move it to the staging folder that it came from, or remove units.json where "
+                   "that is wrong",
+                   "%s: holds unit %" PRId64 ", but the dataset has only %" PRId64,
+                   m->staging->folder, last, m->units);
+}
+
 static qk_status merge(merger *m, const qk_identity *id, const qk_json *old)
 {
     QK_TRY(qk_arithmetic_stamp(&m->stamp, m->staging, id, m->err));
+    QK_TRY(refuse_more_units(m));
+    if (old) QK_TRY(qk_manifest_check(old, m->plan->split_folder, m->err));
     QK_TRY(write_examples(m));
     QK_TRY(write_files(m));
     QK_TRY(write_report(m, id, old));
-    return qk_commit_files(m->staging, m->plan->final, &m->done, m->err);
+    return qk_commit_move(&m->done, m->staging, m->plan->final, m->err);
 }
 
 qk_status qk_merge(const qk_plan *plan, const qk_staging *staging, const qk_identity *id,
@@ -287,7 +332,7 @@ qk_status qk_merge(const qk_plan *plan, const qk_staging *staging, const qk_iden
                    qk_merge_result *result, qk_error *err)
 {
     bool prefix = plan->config->output.layout == QK_LAYOUT_PREFIX;
-    merger m = {.plan = plan, .staging = staging, .err = err, .units = units};
+    merger m = {.plan = plan, .staging = staging, .err = err, .units = units, .damaged = -1};
     m.context = (qk_merge_context){
         .keep_pairs_once = prefix,
         .token_strings = plan->config->capture.token_strings,
@@ -303,12 +348,12 @@ qk_status qk_merge(const qk_plan *plan, const qk_staging *staging, const qk_iden
     m.report = (qk_merge_report){.plan = plan};
     m.report.units = qk_zalloc((size_t)units, sizeof *m.report.units);
     qk_status s = merge(&m, id, old);
-    *result = (qk_merge_result){m.report.rows, m.rows_added, m.report.n_files};
+    *result = (qk_merge_result){m.report.rows, m.rows_added, m.report.n_files, m.damaged};
     qk_merge_report_free(&m.report);
     qk_pairset_free(&m.examples_seen);
     qk_id_book_free(&m.old_ids);
     qk_id_book_free(&m.all_ids);
-    qk_names_free(&m.done);
+    qk_commit_free(&m.done);
     qk_buf_free(&m.columns);
     free(below);
     return s;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/rows_file.h"
+#include "engine/sha256.h"
 
 bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind)
 {
@@ -14,7 +15,7 @@ bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind)
     return (letter == 'q' || letter == 'k') && *layer >= 0 && *head >= 0;
 }
 
-static void add_file(qk_merge_report *r, const char *name, qk_card_file file, uint64_t bytes)
+static void add_file(qk_merge_report *r, const qk_manifest_file *entry, qk_card_file file)
 {
     if (r->n_files == r->capacity) {
         r->capacity = r->capacity ? 2 * r->capacity : 64;
@@ -22,14 +23,14 @@ static void add_file(qk_merge_report *r, const char *name, qk_card_file file, ui
         r->sizes = qk_realloc(r->sizes, r->capacity, sizeof *r->sizes);
     }
     r->files[r->n_files] = file;
-    r->sizes[r->n_files++] = (qk_manifest_file){name, file.rows, bytes};
+    r->sizes[r->n_files++] = *entry;
     r->rows += file.rows;
 }
 
-void qk_merge_report_add(qk_merge_report *r, const char *name, int layer, int head, qk_kind kind,
-                         uint64_t rows, uint64_t bytes)
+void qk_merge_report_add(qk_merge_report *r, const qk_manifest_file *entry, int layer, int head,
+                         qk_kind kind)
 {
-    add_file(r, name, (qk_card_file){r->plan->split, layer, head, kind, rows}, bytes);
+    add_file(r, entry, (qk_card_file){r->plan->split, layer, head, kind, entry->rows});
 }
 
 static bool is_known(const qk_merge_report *r, const char *name)
@@ -67,7 +68,20 @@ static qk_status list_if_there(const char *folder, qk_names *out, qk_error *err)
     return there ? qk_list_dir(folder, out, err) : QK_OK;
 }
 
-static qk_status find_own_others(qk_merge_report *r, qk_error *err)
+/* The digest of a file that this run leaves as it is. */
+static qk_status find_digest(const qk_merge_report *r, const qk_json *old, qk_manifest_file *entry,
+                             qk_error *err)
+{
+    qk_manifest_file known;
+    if (qk_manifest_find(old, entry->name, &known)) memcpy(entry->sha256, known.sha256, 65);
+    if (*entry->sha256) return QK_OK;
+    char *path = qk_strf("%s/%s/data.parquet", r->plan->split_folder, entry->name);
+    qk_status s = qk_sha256_files(&(qk_names){&path, 1, 1}, &entry->sha256, err);
+    free(path);
+    return s;
+}
+
+static qk_status find_own_others(qk_merge_report *r, const qk_json *old, qk_error *err)
 {
     qk_names names;
     qk_status s = list_if_there(r->plan->split_folder, &names, err);
@@ -79,9 +93,13 @@ static qk_status find_own_others(qk_merge_report *r, qk_error *err)
             is_known(r, names.items[i]))
             continue;
         s = count_file(r->plan->split_folder, names.items[i], &file, &bytes, &d, err);
-        if (s == QK_OK && bytes)
-            add_file(r, qk_arena_strndup(&r->arena, names.items[i], strlen(names.items[i])), file,
-                     bytes);
+        if (s != QK_OK || !bytes) continue;
+        qk_manifest_file entry = {
+            .name = qk_arena_strndup(&r->arena, names.items[i], strlen(names.items[i])),
+            .rows = file.rows,
+            .bytes = bytes};
+        s = find_digest(r, old, &entry, err);
+        if (s == QK_OK) add_file(r, &entry, file);
     }
     qk_names_free(&names);
     return s;
@@ -149,12 +167,12 @@ static qk_status add_other_split(qk_merge_report *r, const char *name, qk_error 
     return QK_OK;
 }
 
-qk_status qk_merge_report_find_others(qk_merge_report *r, qk_error *err)
+qk_status qk_merge_report_find_others(qk_merge_report *r, const qk_json *old, qk_error *err)
 {
     bool prefix = r->plan->config->output.layout == QK_LAYOUT_PREFIX;
     add_split(r, r->plan->split, prefix ? r->plan->split : "");
     if (!prefix) return QK_OK;
-    QK_TRY(find_own_others(r, err));
+    QK_TRY(find_own_others(r, old, err));
     qk_names names;
     qk_status s = list_if_there(r->plan->final, &names, err);
     for (size_t i = 0; i < names.count && s == QK_OK; i++)
@@ -177,7 +195,7 @@ void qk_merge_report_manifest(qk_merge_report *r, const qk_identity *id, const q
     if (r->n_files) qsort(sorted, r->n_files, sizeof *sorted, by_file_name);
     bool prefix = r->plan->config->output.layout == QK_LAYOUT_PREFIX;
     qk_manifest_write(out, prefix ? old : NULL, id, r->plan->spec.d, sorted, r->n_files,
-                      r->examples, r->tokens, r->units, n_units);
+                      &r->examples_file, r->examples, r->tokens, r->units, n_units);
     free(sorted);
 }
 

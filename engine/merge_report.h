@@ -12,6 +12,7 @@ typedef struct qk_merge_report {
     uint64_t rows;
     qk_card_file *files;      /* of this split first; after find_others of all splits */
     qk_manifest_file *sizes;  /* [n_files], of this split's files */
+    qk_manifest_file examples_file;
     size_t n_files, capacity; /* of this split */
     qk_card_file *others;
     size_t n_others, others_capacity;
@@ -20,11 +21,12 @@ typedef struct qk_merge_report {
     qk_arena arena;
 } qk_merge_report;
 
-/* A finished file of this run. name lives in the arena. */
-void qk_merge_report_add(qk_merge_report *r, const char *name, int layer, int head, qk_kind kind,
-                         uint64_t rows, uint64_t bytes);
-/* Files that final/ has and this run did not write: other heads of this split, and other splits. */
-qk_status qk_merge_report_find_others(qk_merge_report *r, qk_error *err);
+/* A finished file of this run. entry->name lives in the arena. */
+void qk_merge_report_add(qk_merge_report *r, const qk_manifest_file *entry, int layer, int head,
+                         qk_kind kind);
+/* Files that final/ has and this run did not write: other heads of this split, with the digests
+ * that the manifest `old` (or NULL) has for them, and other splits. */
+qk_status qk_merge_report_find_others(qk_merge_report *r, const qk_json *old, qk_error *err);
 void qk_merge_report_manifest(qk_merge_report *r, const qk_identity *id, const qk_json *old,
                               size_t n_units, qk_buf *out);
 void qk_merge_report_card(qk_merge_report *r, const qk_identity *id, qk_buf *out);
