@@ -300,6 +300,11 @@ qk_status qk_manifest_read(const char *split_folder, qk_arena *arena, const qk_j
     return s;
 }
 
+bool qk_manifest_is_sealed(const qk_json *manifest)
+{
+    return qk_json_is_string(qk_json_get(manifest, "format"), FORMAT);
+}
+
 /* ---- the files that it lists ---- */
 
 static void read_entry(const qk_json *f, const char *name, qk_manifest_file *out)

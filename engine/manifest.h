@@ -55,6 +55,8 @@ qk_status qk_manifest_read(const char *split_folder, qk_arena *arena, const qk_j
 /* The same of a file that is there under any name. */
 qk_status qk_manifest_read_file(const char *path, qk_arena *arena, const qk_json **out,
                                 qk_error *err);
+/* Whether it is of the format that has digests. */
+bool qk_manifest_is_sealed(const qk_json *manifest);
 /* Whether the manifest holds this run and every file it lists is there with its size. */
 qk_status qk_manifest_is_complete(const qk_json *manifest, const qk_identity *id,
                                   const char *split_folder, bool *complete, qk_error *err);

@@ -93,8 +93,7 @@ static qk_status list_folder(pusher *p)
     qk_status s = qk_push_files_scan(&p->files, p->options->folder, &known, p->err);
     qk_push_files_free(&known);
     if (s == QK_OK && p->card) s = qk_push_files_put(&p->files, "README.md", p->card, p->err);
-    if (s == QK_OK) s = qk_push_files_hash(&p->files, p->err);
-    return s == QK_OK ? qk_push_check(&p->files, p->options->folder, p->err) : s;
+    return s == QK_OK ? qk_push_files_hash(&p->files, p->err) : s;
 }
 
 static qk_status merge(pusher *p)
@@ -119,6 +118,7 @@ static qk_status one_round(pusher *p, bool *done)
 {
     QK_TRY(qk_push_look(&p->push, p->err));
     QK_TRY(list_folder(p));
+    QK_TRY(qk_push_check(&p->files, p->options->folder, p->err));
     QK_TRY(merge(p));
     QK_TRY(list_folder(p));
     return qk_push_send(&p->push, &p->files, done, p->err);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/card.h"
 #include "engine/manifest.h"
 
 /* below: "" or "split/". name: of the data file, NULL for examples.parquet. */
@@ -28,13 +29,14 @@ static qk_status check_file(const qk_push_files *files, const char *folder, cons
 }
 
 static qk_status check_manifest(const qk_push_files *files, const char *folder,
-                                const qk_push_file *manifest, qk_error *err)
+                                const qk_push_file *manifest, bool *sealed, qk_error *err)
 {
     qk_arena arena = {0};
     const qk_json *root = NULL;
     size_t n = (size_t)(qk_path_name(manifest->name) - manifest->name);
     char *below = qk_strf("%.*s", (int)n, manifest->name);
     qk_status s = qk_manifest_read_file(manifest->path, &arena, &root, err);
+    *sealed |= qk_manifest_is_sealed(root);
     const qk_json *list = qk_json_get(root, "files");
     qk_manifest_file file;
     for (const qk_json *f = list ? list->first : NULL; f && s == QK_OK; f = f->next)
@@ -57,8 +59,10 @@ static bool is_manifest(const char *name)
 
 qk_status qk_push_check(const qk_push_files *files, const char *folder, qk_error *err)
 {
+    bool sealed = false;
     for (size_t i = 0; i < files->count; i++)
         if (is_manifest(files->items[i].name))
-            QK_TRY(check_manifest(files, folder, &files->items[i], err));
+            QK_TRY(check_manifest(files, folder, &files->items[i], &sealed, err));
+    if (sealed) qk_card_look(folder);
     return QK_OK;
 }

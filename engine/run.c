@@ -8,6 +8,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/card.h"
 #include "engine/commit.h"
 #include "engine/diff.h"
 #include "engine/merge.h"
@@ -247,6 +248,7 @@ static qk_status is_complete(const runner *r, bool *complete)
 /* What is said to be complete is: every byte that the manifest vouches for is read. */
 static qk_status check_whole(const runner *r)
 {
+    if (qk_manifest_is_sealed(r->old_manifest)) qk_card_look(r->plan.final);
     return qk_manifest_check(r->old_manifest, r->plan.split_folder, r->err);
 }
 
