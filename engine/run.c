@@ -319,7 +319,9 @@ static qk_status tidy(runner *r)
     bool left_over;
     QK_TRY(is_complete(r, &left_over));
     if (left_over) QK_TRY(qk_staging_is_of(&r->staging, &r->identity, &left_over, r->err));
-    return left_over ? qk_staging_clear(&r->staging, r->err) : QK_OK;
+    if (!left_over) return QK_OK;
+    QK_TRY(check_whole(r)); /* as long as it is not, the units are all there is */
+    return qk_staging_clear(&r->staging, r->err);
 }
 
 /* Holds the folder with all others that work on this run. *complete: there is nothing to do. */

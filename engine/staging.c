@@ -16,6 +16,7 @@
 #include "engine/sealed.h"
 
 enum { SMALL_FILE = 64 << 20, SECONDS_FOR_OTHERS = 2 };
+static const int64_t MOST_UNITS = 1LL << 40;
 
 /* The small files; identity.json comes last where they are removed. */
 static const char *const small_files[] = {"units.json", "arithmetic", "dataset_commit",
@@ -293,7 +294,7 @@ qk_status qk_staging_units(const qk_staging *s, int64_t *units, qk_error *err)
     qk_status status = text ? qk_json_parse(&arena, text, strlen(text), "units.json", &root, err)
                             : QK_OK;
     if (root) n = qk_json_get(root, "units");
-    if (n && n->is_integer && n->integer >= 0)
+    if (n && n->is_integer && n->integer >= 0 && n->integer <= MOST_UNITS)
         *units = n->integer;
     else if (text && status == QK_OK)
         status = qk_fail(err, QK_ERR_DAMAGED, "remove this file and run the same command again",

@@ -267,6 +267,12 @@ static void test_left(void)
     CHECK_INT(qk_claims_left(&left, &staging, (qk_shard){2, 3}, 6, &test_error), QK_OK);
     CHECK(left.missing == 4 && left.free == 2 && left.last_free == 5 && left.busy.count == 0);
     qk_left_free(&left);
+    /* A number that no dataset has takes no longer. */
+    int64_t many = 1LL << 40;
+    CHECK_INT(qk_claims_left(&left, &staging, (qk_shard){2, 4}, many, &test_error), QK_OK);
+    CHECK_INT(left.missing, many - 3);
+    CHECK(left.free == (many - 2 + 3) / 4 && left.last_free % 4 == 2 && left.last_free > many - 5);
+    qk_left_free(&left);
     qk_claim_drop(&busy);
     /* What was not made here stays. */
     static const char *const strangers[] = {"unit-00001.qku", "unit-000001.qku.tmp",
@@ -431,14 +437,15 @@ static void test_mend(void)
     CHECK_INT(qk_staging_set_commit(&staging, "abc", &test_error), QK_OK);
     put("arithmetic", "cpu amx");
     put("identity.json", "{}");
-    CHECK(qk_staging_is_bound(&staging));
+    bool bound = false;
+    CHECK(qk_staging_is_bound(&staging, &bound, &test_error) == QK_OK && bound);
     char *name = NULL;
     CHECK_INT(qk_staging_arithmetic(&staging, &name, &test_error), QK_ERR_DAMAGED);
     CHECK(!name && strstr(test_error.message, "arithmetic: is damaged"));
     CHECK_INT(qk_staging_mend(&staging, &test_error), QK_OK);
     CHECK_INT(count_files(), 5); /* the lock, the unit, notes, units.json, dataset_commit */
     CHECK_INT(qk_staging_arithmetic(&staging, &name, &test_error), QK_OK);
-    CHECK(!name && !qk_staging_is_bound(&staging));
+    CHECK(!name && qk_staging_is_bound(&staging, &bound, &test_error) == QK_OK && !bound);
     int64_t units = 0;
     CHECK_INT(qk_staging_units(&staging, &units, &test_error), QK_OK);
     CHECK_INT(units, 5);
