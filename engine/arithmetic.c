@@ -106,7 +106,14 @@ static qk_status check_unit(const qk_staging *staging, const qk_identity *id, co
                             qk_unit_stamp *want, qk_error *err)
 {
     qk_unit_stamp have;
-    QK_TRY(qk_unit_read_stamp(path, &have, err));
+    qk_status s = qk_unit_read_stamp(path, &have, err);
+    /* Another process may do the same, and even remove the new one: that is computed once more. */
+    if (s == QK_ERR_DAMAGED) {
+        qk_warn("%s; it is computed again", err->message);
+        return qk_remove_file(path, err);
+    }
+    if (s == QK_ERR_NOTFOUND) return QK_OK;
+    QK_TRY(s);
     if (!*want->arithmetic && !strcmp(have.identity, want->identity)) {
         QK_TRY(qk_staging_set_arithmetic(staging, have.arithmetic, err));
         QK_TRY(qk_arithmetic_stamp(want, staging, id, err));

@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/file.h"
+#include "engine/base/log.h"
+#include "engine/sha256.h"
+
+enum { SEAL_BYTES = 12 + 64 + 5, MOST_CARD = 256 << 20 };
+
 typedef struct card {
     qk_buf *out;
     const qk_card_file *files; /* sorted: split, layer, head, kind */
@@ -214,6 +220,45 @@ static void add_body(const card *c)
         "| token_str | string | the vocabulary's piece at this position, when asked for |\n");
 }
 
+/* The last line, which readers do not show: the digest of what is before it. */
+static void make_seal(const void *text, size_t n, char out[SEAL_BYTES + 1])
+{
+    uint8_t digest[32];
+    char hex[65];
+    qk_sha256(text, n, digest);
+    qk_sha256_hex(digest, hex);
+    snprintf(out, SEAL_BYTES + 1, "<!-- sha256 %s -->\n", hex);
+}
+
+static void add_seal(qk_buf *out)
+{
+    char seal[SEAL_BYTES + 1];
+    qk_buf_add_byte(out, '\n');
+    make_seal(out->data, out->size, seal);
+    qk_buf_add(out, seal, SEAL_BYTES);
+}
+
+static bool is_sealed(const qk_buf *text)
+{
+    char seal[SEAL_BYTES + 1];
+    if (text->size < SEAL_BYTES) return false;
+    make_seal(text->data, text->size - SEAL_BYTES, seal);
+    return !memcmp(text->data + text->size - SEAL_BYTES, seal, SEAL_BYTES);
+}
+
+void qk_card_look(const char *folder)
+{
+    char *path = qk_path_join(folder, "README.md");
+    qk_buf text = {0};
+    qk_error err;
+    if (qk_read_file(&text, path, MOST_CARD, &err) != QK_OK)
+        qk_warn("%s", err.message);
+    else if (!is_sealed(&text))
+        qk_warn("%s: is not as it was written: somebody changed it, or it is damaged", path);
+    qk_buf_free(&text);
+    free(path);
+}
+
 static int by_name(const void *a, const void *b)
 {
     const qk_card_file *x = a, *y = b;
@@ -232,5 +277,6 @@ void qk_card_write(qk_buf *out, const qk_card_file *files, size_t n_files,
     card c = {out, sorted, n_files, splits, n_splits};
     add_front_matter(&c);
     add_body(&c);
+    add_seal(out);
     free(sorted);
 }

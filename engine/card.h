@@ -45,6 +45,9 @@ typedef struct qk_card_split {
     size_t n_runs;
 } qk_card_split;
 
-/* Appends the whole README to out. Files of a split lie at folder/lXXhYYq/data.parquet. */
+/* Appends the whole README to out. Files of a split lie at folder/lXXhYYq/data.parquet. The last
+ * line is a comment with the SHA-256 of all that is before it. */
 void qk_card_write(qk_buf *out, const qk_card_file *files, size_t n_files,
                    const qk_card_split *splits, size_t n_splits);
+/* Warns when folder/README.md is missing, or is not as qk_card_write wrote it. */
+void qk_card_look(const char *folder);

@@ -2,7 +2,6 @@
 #include "engine/claims.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -98,39 +97,53 @@ void qk_claim_drop(qk_claim *c)
     free_claim(c);
 }
 
-/* A unit of the shard that is not finished: free, or busy. Once one is free the caller goes back to
- * work and learns about the others there; each look costs some calls of the file system. */
-static qk_status look_at(qk_left *out, const qk_staging *s, int64_t unit, qk_error *err)
+static int64_t of_shard(qk_shard shard, int64_t units)
 {
-    qk_claim claim = {.fd = -1};
-    qk_claim_state state = QK_CLAIM_MINE;
-    if (!out->free) QK_TRY(qk_claim_take(&claim, s, unit, &state, err));
-    qk_claim_drop(&claim);
-    if (state == QK_CLAIM_DONE) return QK_OK;
-    out->missing++;
-    if (state == QK_CLAIM_BUSY) {
+    return units > shard.index ? (units - shard.index + shard.of - 1) / shard.of : 0;
+}
+
+/* Looks at unfinished units of the shard until one is free: then the caller goes back to work and
+ * learns about the others there. Each look costs some calls of the file system. */
+static qk_status find_free(qk_left *out, const qk_staging *s, qk_shard shard, int64_t units,
+                           const qk_units *finished, int64_t *first, qk_error *err)
+{
+    for (*first = shard.index; *first < units; *first += shard.of) {
+        qk_claim claim;
+        qk_claim_state state;
+        if (qk_units_has(finished, *first)) continue;
+        QK_TRY(qk_claim_take(&claim, s, *first, &state, err));
+        qk_claim_drop(&claim);
+        if (state == QK_CLAIM_MINE) return QK_OK;
+        if (state == QK_CLAIM_DONE) {
+            out->missing--;
+            continue;
+        }
         QK_GROW(out->busy.items, out->busy.count, out->busy.capacity);
-        out->busy.items[out->busy.count++] = unit;
-    } else {
-        out->free++;
-        out->last_free = unit;
+        out->busy.items[out->busy.count++] = *first;
     }
     return QK_OK;
 }
 
+/* The time that this takes depends on what is finished or being worked on, not on `units`, which
+ * may be any number that a file says. */
 qk_status qk_claims_left(qk_left *out, const qk_staging *s, qk_shard shard, int64_t units,
                          qk_error *err)
 {
     qk_units finished;
+    int64_t first, done = 0, done_behind = 0, n = of_shard(shard, units);
     *out = (qk_left){.last_free = -1};
     QK_TRY(qk_staging_finished(s, &finished, err));
-    qk_status status = QK_OK;
-    for (int64_t u = 0; u < units && status == QK_OK; u++) {
-        if (qk_units_has(&finished, u)) continue;
-        if (u % shard.of == shard.index)
-            status = look_at(out, s, u, err);
-        else
-            out->missing++;
+    for (size_t i = 0; i < finished.count; i++) done += finished.items[i] < units;
+    out->missing = units - done;
+    qk_status status = find_free(out, s, shard, units, &finished, &first, err);
+    if (status == QK_OK && first < units) {
+        for (size_t i = 0; i < finished.count; i++) {
+            int64_t u = finished.items[i];
+            done_behind += u > first && u < units && u % shard.of == shard.index;
+        }
+        out->free = n - first / shard.of - done_behind;
+        out->last_free = shard.index + (n - 1) * shard.of;
+        while (qk_units_has(&finished, out->last_free)) out->last_free -= shard.of;
     }
     qk_units_free(&finished);
     return status;

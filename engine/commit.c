@@ -1,116 +1,364 @@
-/* See commit.h. */
+/* See commit.h. From top to bottom: the folders, looking at files, the journal, moving, recovery. */
 #include "engine/commit.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { JOURNAL_LIMIT = 256 << 20 };
+#include "engine/base/interrupt.h"
+#include "engine/sealed.h"
+#include "engine/sha256.h"
+
+enum { JOURNAL_LIMIT = 256 << 20, IDENTITY_LIMIT = 64 << 20 };
+#define FORMAT "qkengine commit 1"
+#define GIVE_UP                                                                                    \
+    "remove commit.json and merged/ beside it to give up that change, then run the same command "  \
+    "again"
 
 static char *journal_path(const qk_staging *s)
 {
     return qk_path_join(s->folder, "commit.json");
 }
 
-char *qk_commit_path(const qk_staging *s, const char *relative, qk_error *err)
+/* ---- folders ---- */
+
+typedef struct places {
+    qk_folder merged, final;
+} places;
+
+static void close_places(places *p)
 {
-    char *path = qk_strf("%s/merged/%s", s->folder, relative);
-    char *slash = strrchr(path, '/');
-    *slash = 0;
-    bool made = qk_make_dirs(path, err) == QK_OK;
-    *slash = '/';
-    if (made) return path;
-    free(path);
+    qk_folder_close(&p->merged);
+    qk_folder_close(&p->final);
+}
+
+/* staging/merged, with every step above it but the first one checked. */
+static qk_status open_merged(const qk_staging *s, const qk_folder *top, bool make,
+                             qk_folder *merged, qk_error *err)
+{
+    qk_folder own;
+    QK_TRY(qk_folder_open_in(&own, top, qk_path_name(s->folder), make, err));
+    qk_status status = qk_folder_open_in(merged, &own, "merged", make, err);
+    qk_folder_close(&own);
+    return status;
+}
+
+/* final/ beside staging/, or the folder around .qkengine/, which the user named. */
+static qk_status open_final(const qk_staging *s, const qk_folder *top, const char *path, bool make,
+                            qk_folder *final, qk_error *err)
+{
+    char *inside = qk_path_join(path, qk_path_name(s->folder));
+    bool around = !strcmp(inside, s->folder);
+    free(inside);
+    if (around) return qk_folder_open(final, path, err);
+    return qk_folder_open_in(final, top, qk_path_name(path), make, err);
+}
+
+static qk_status open_places(const qk_staging *s, const char *final_folder, places *p,
+                             qk_error *err)
+{
+    qk_folder top;
+    *p = (places){.merged = {.fd = -1}, .final = {.fd = -1}};
+    QK_TRY(qk_staging_top(s, &top, err));
+    qk_status status = open_merged(s, &top, true, &p->merged, err);
+    if (status == QK_OK) status = open_final(s, &top, final_folder, true, &p->final, err);
+    qk_folder_close(&top);
+    return status;
+}
+
+/* ---- files to come ---- */
+
+char *qk_commit_add(qk_commit *c, const qk_staging *s, const char *relative, qk_error *err)
+{
+    qk_folder top, merged = {.fd = -1};
+    if (qk_staging_top(s, &top, err) != QK_OK) return NULL;
+    qk_status status = open_merged(s, &top, true, &merged, err);
+    if (status == QK_OK) status = qk_folder_make_way(&merged, relative, err);
+    qk_folder_close(&merged);
+    qk_folder_close(&top);
+    if (status != QK_OK) return NULL;
+    QK_GROW(c->files, c->count, c->capacity);
+    c->files[c->count++] = (qk_commit_file){.name = qk_strdup(relative)};
+    return qk_strf("%s/merged/%s", s->folder, relative);
+}
+
+const qk_commit_file *qk_commit_find(const qk_commit *c, const char *relative)
+{
+    for (size_t i = c->count; i-- > 0;) /* what was added last is asked for first */
+        if (!strcmp(c->files[i].name, relative)) return &c->files[i];
     return NULL;
 }
 
-static qk_status move(const qk_staging *s, const char *final_folder, const char *relative,
-                      qk_error *err)
+void qk_commit_free(qk_commit *c)
 {
-    char *from = qk_strf("%s/merged/%s", s->folder, relative);
-    char *to = qk_path_join(final_folder, relative), *folder = qk_strdup(to);
-    *strrchr(folder, '/') = 0;
-    qk_status status = qk_make_dirs(folder, err);
-    /* Moved before the crash: nothing is left to do for this one. */
-    bool pending = false;
-    if (status == QK_OK) status = qk_has_file(from, &pending, err);
-    if (status == QK_OK && pending && rename(from, to) != 0)
-        status = qk_fail_write(err, "cannot write", to);
-    if (status == QK_OK) status = qk_sync_dir(folder, err);
-    free(from);
-    free(to);
-    free(folder);
-    return status;
+    for (size_t i = 0; i < c->count; i++) free(c->files[i].name);
+    free(c->files);
+    *c = (qk_commit){0};
 }
 
-/* Removes the emptied folders of staging/merged. */
-static void remove_folders(const qk_staging *s, const qk_names *files)
+/* ---- looking at files ---- */
+
+static qk_status hash_file(const qk_folder *in, qk_commit_file *f, qk_error *err)
 {
-    for (size_t i = 0; i < files->count; i++) {
-        char *path = qk_strf("%s/merged/%s", s->folder, files->items[i]);
-        for (char *slash;
-             (slash = strrchr(path, '/')) && (size_t)(slash - path) > strlen(s->folder);) {
-            *slash = 0;
-            if (rmdir(path) != 0) break;
+    int fd;
+    QK_TRY(qk_folder_open_file(in, f->name, &fd, err));
+    char *path = qk_strf("%s/%s", in->path, f->name);
+    qk_status s = qk_sha256_open_file(fd, path, f->sha256, &f->bytes, err);
+    free(path);
+    close(fd);
+    return s;
+}
+
+/* Calls `use` for each file, several at once. */
+static qk_status for_each(qk_commit *c, const places *p,
+                          qk_status (*use)(qk_commit_file *, const places *, qk_error *),
+                          qk_error *err)
+{
+    qk_status result = QK_OK;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (size_t i = 0; i < c->count; i++) {
+        qk_error own = {0};
+        if (qk_interrupted()) continue;
+        qk_status s = use(&c->files[i], p, &own);
+        if (s == QK_OK) continue;
+#pragma omp critical(commit)
+        {
+            result = s;
+            *err = own;
         }
-        free(path);
     }
+    return result == QK_OK ? qk_interrupt_check(err) : result;
 }
 
-static qk_status move_all(const qk_staging *s, const char *final_folder, const qk_names *files,
-                          qk_error *err)
+static qk_status hash_new(qk_commit_file *f, const places *p, qk_error *err)
 {
-    for (size_t i = 0; i < files->count; i++) QK_TRY(move(s, final_folder, files->items[i], err));
-    QK_TRY(qk_sync_dir(final_folder, err));
-    remove_folders(s, files);
-    char *journal = journal_path(s);
-    qk_status status = qk_remove_file(journal, err);
-    free(journal);
+    return *f->sha256 ? QK_OK : hash_file(&p->merged, f, err);
+}
+
+qk_status qk_commit_hash(qk_commit *c, const qk_staging *s, qk_error *err)
+{
+    qk_folder top;
+    places p = {.merged = {.fd = -1}, .final = {.fd = -1}};
+    QK_TRY(qk_staging_top(s, &top, err));
+    qk_status status = open_merged(s, &top, true, &p.merged, err);
+    if (status == QK_OK) status = for_each(c, &p, hash_new, err);
+    close_places(&p);
+    qk_folder_close(&top);
     return status;
 }
 
-qk_status qk_commit_files(const qk_staging *s, const char *final_folder, const qk_names *files,
-                          qk_error *err)
+/* A listed file lies under merged/ still, or in final/ already, and is the one that was listed. */
+static qk_status check_listed(qk_commit_file *f, const places *p, qk_error *err)
 {
+    qk_commit_file found = {.name = f->name};
+    const qk_folder *in = &p->merged;
+    qk_status s = hash_file(in, &found, err);
+    if (s == QK_ERR_NOTFOUND) s = hash_file(in = &p->final, &found, err);
+    if (s == QK_ERR_NOTFOUND)
+        return qk_fail(err, QK_ERR_DATA, GIVE_UP,
+                       "%s/%s: is gone, but commit.json says that it is to be moved to %s",
+                       p->merged.path, f->name, p->final.path);
+    QK_TRY(s);
+    if (found.bytes == f->bytes && !strcmp(found.sha256, f->sha256)) return QK_OK;
+    return qk_fail(err, QK_ERR_DAMAGED, GIVE_UP,
+                   "%s/%s: is damaged or another file: it is not the one that commit.json lists",
+                   in->path, f->name);
+}
+
+/* ---- the journal ---- */
+
+/* SHA-256 of identity.json as it lies there, or "" where there is none. */
+static qk_status whose(const qk_staging *s, char hex[65], qk_error *err)
+{
+    char *path = qk_path_join(s->folder, "identity.json");
+    qk_buf text;
+    uint8_t digest[32];
+    qk_status status = qk_sealed_read(&text, path, IDENTITY_LIMIT, err);
+    *hex = 0;
+    if (status == QK_OK) {
+        qk_sha256(text.data, text.size, digest);
+        qk_sha256_hex(digest, hex);
+    }
+    qk_buf_free(&text);
+    free(path);
+    return status == QK_ERR_NOTFOUND ? QK_OK : status;
+}
+
+static qk_status write_journal(const qk_commit *c, const qk_staging *s, qk_error *err)
+{
+    char owner[65], *path = journal_path(s);
     qk_json_out o = {0};
+    qk_status status = whose(s, owner, err);
     qk_json_begin(&o, NULL, '{');
+    qk_json_add_str(&o, "format", FORMAT);
+    qk_json_add_str(&o, "identity", owner);
     qk_json_begin(&o, "files", '[');
-    for (size_t i = 0; i < files->count; i++) qk_json_add_str(&o, NULL, files->items[i]);
+    for (size_t i = 0; i < c->count; i++) {
+        qk_json_begin(&o, NULL, '{');
+        qk_json_add_str(&o, "name", c->files[i].name);
+        qk_json_add_int(&o, "bytes", (int64_t)c->files[i].bytes);
+        qk_json_add_str(&o, "sha256", c->files[i].sha256);
+        qk_json_end(&o, '}');
+    }
     qk_json_end(&o, ']');
     qk_json_end(&o, '}');
-    char *journal = journal_path(s);
-    qk_status status = qk_make_dirs(final_folder, err);
-    if (status == QK_OK) status = qk_write_file(journal, o.buf.data, o.buf.size, err);
-    free(journal);
+    if (status == QK_OK)
+        status = qk_sealed_write(path, (const char *)o.buf.data, o.buf.size, err);
     qk_buf_free(&o.buf);
-    return status == QK_OK ? move_all(s, final_folder, files, err) : status;
+    free(path);
+    return status;
 }
+
+static qk_status bad_journal(const char *path, const char *why, qk_error *err)
+{
+    return qk_fail(err, QK_ERR_DATA, GIVE_UP, "%s: is not followed: %s", path, why);
+}
+
+static qk_status add_listed(qk_commit *c, const qk_json *f, const char *path, qk_error *err)
+{
+    const qk_json *name = qk_json_get(f, "name"), *bytes = qk_json_get(f, "bytes"),
+                  *sha256 = qk_json_get(f, "sha256");
+    if (!name || name->type != QK_JSON_T_STRING || !bytes || !bytes->is_integer ||
+        bytes->integer < 0 || !sha256 || sha256->type != QK_JSON_T_STRING || sha256->length != 64)
+        return bad_journal(path, "a file in its list has no name, bytes and sha256", err);
+    const char *problem = qk_path_problem(name->text, name->length);
+    if (problem) return bad_journal(path, problem, err);
+    if (qk_commit_find(c, name->text)) return bad_journal(path, "it lists a file twice", err);
+    QK_GROW(c->files, c->count, c->capacity);
+    qk_commit_file *new = &c->files[c->count++];
+    *new = (qk_commit_file){.name = qk_strdup(name->text), .bytes = (uint64_t)bytes->integer};
+    memcpy(new->sha256, sha256->text, 65);
+    return QK_OK;
+}
+
+static qk_status read_journal(qk_commit *c, const qk_staging *s, const char *path, qk_error *err)
+{
+    qk_arena arena = {0};
+    const qk_json *root = NULL;
+    char owner[65];
+    qk_status status = qk_sealed_json(&arena, path, JOURNAL_LIMIT, &root, err);
+    if (status == QK_ERR_DAMAGED || status == QK_ERR_FORMAT)
+        bad_journal(path, "it is damaged, or of another version of this program", err);
+    if (status == QK_OK) status = whose(s, owner, err);
+    const qk_json *list = qk_json_get(root, "files");
+    if (status == QK_OK && (!qk_json_is_string(qk_json_get(root, "format"), FORMAT) || !list ||
+                            list->type != QK_JSON_T_ARRAY))
+        status = bad_journal(path, "it is no list of files of this program", err);
+    if (status == QK_OK && !qk_json_is_string(qk_json_get(root, "identity"), owner))
+        status = bad_journal(path, "it belongs to another run than identity.json beside it", err);
+    for (const qk_json *f = status == QK_OK ? list->first : NULL; f && status == QK_OK; f = f->next)
+        status = add_listed(c, f, path, err);
+    qk_arena_free(&arena);
+    return status;
+}
+
+/* ---- moving ---- */
+
+/* "l00h00q", "README.md.tmp": what a merge makes below merged/. Folders that hold anything else
+ * stay, with it. */
+static bool is_merged(const char *name, bool folder)
+{
+    static const char *const names[] = {"data.parquet", "examples.parquet", "manifest.json",
+                                        "README.md"};
+    if (folder) return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t n = strlen(names[i]);
+        if (!strncmp(name, names[i], n) && (!name[n] || !strcmp(name + n, ".tmp"))) return true;
+    }
+    return false;
+}
+
+qk_status qk_commit_clean(const qk_staging *s, qk_error *err)
+{
+    qk_folder top, own = {.fd = -1}, merged = {.fd = -1};
+    QK_TRY(qk_staging_top(s, &top, err));
+    qk_status status = qk_folder_open_in(&own, &top, qk_path_name(s->folder), false, err);
+    if (status == QK_OK) status = qk_folder_open_in(&merged, &own, "merged", false, err);
+    if (status == QK_OK) status = qk_folder_clean(&merged, is_merged, err);
+    if (status == QK_OK && unlinkat(own.fd, "merged", AT_REMOVEDIR) != 0 && errno != ENOTEMPTY &&
+        errno != EEXIST)
+        status = qk_fail_errno(err, "cannot remove", merged.path);
+    qk_folder_close(&merged);
+    qk_folder_close(&own);
+    qk_folder_close(&top);
+    return status == QK_ERR_NOTFOUND ? QK_OK : status;
+}
+
+/* manifest.json comes last: with it in place, all that it lists is. */
+static qk_status move_all(const qk_commit *c, const places *p, qk_error *err)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        qk_status s = qk_folder_move(&p->merged, &p->final, c->files[i].name, err);
+        /* Moved before the crash: nothing is left to do for this one. */
+        if (s != QK_OK && s != QK_ERR_NOTFOUND) return s;
+    }
+    if (fsync(p->final.fd) != 0 && errno != EINVAL)
+        return qk_fail_errno(err, "cannot flush the folder", p->final.path);
+    return QK_OK;
+}
+
+static qk_status finish(const qk_commit *c, const qk_staging *s, const places *p, qk_error *err)
+{
+    char *journal = journal_path(s);
+    qk_status status = move_all(c, p, err);
+    if (status == QK_OK) status = qk_remove_file(journal, err);
+    free(journal);
+    return status == QK_OK ? qk_commit_clean(s, err) : status;
+}
+
+qk_status qk_commit_move(qk_commit *c, const qk_staging *s, const char *final_folder, qk_error *err)
+{
+    places p;
+    qk_status status = open_places(s, final_folder, &p, err);
+    if (status == QK_OK) status = for_each(c, &p, hash_new, err);
+    if (status == QK_OK) status = write_journal(c, s, err);
+    if (status == QK_OK) status = finish(c, s, &p, err);
+    close_places(&p);
+    return status;
+}
+
+/* ---- recovery ---- */
 
 qk_status qk_commit_is_pending(const qk_staging *s, bool *pending, qk_error *err)
 {
     char *journal = journal_path(s);
-    qk_status status = qk_has_file(journal, pending, err);
+    struct stat st;
+    qk_status status = QK_OK;
+    *pending = lstat(journal, &st) == 0;
+    if (!*pending && errno != ENOENT && errno != ENOTDIR)
+        status = qk_fail_errno(err, "cannot look at", journal);
     free(journal);
     return status;
 }
 
+/* That final/, where it is there, is no link: before hours of work, not behind them. */
+static qk_status check_final(const qk_staging *s, const char *final_folder, qk_error *err)
+{
+    qk_folder top, final = {.fd = -1};
+    QK_TRY(qk_staging_top(s, &top, err));
+    qk_status status = open_final(s, &top, final_folder, false, &final, err);
+    qk_folder_close(&final);
+    qk_folder_close(&top);
+    return status == QK_ERR_NOTFOUND ? QK_OK : status;
+}
+
 qk_status qk_commit_recover(const qk_staging *s, const char *final_folder, qk_error *err)
 {
-    char *journal = journal_path(s);
-    qk_arena arena = {0};
-    qk_names files = {0};
-    const qk_json *root = NULL;
-    qk_status status = qk_json_parse_if_there(&arena, journal, JOURNAL_LIMIT, &root, err);
-    if (root) {
-        const qk_json *list = qk_json_get(root, "files");
-        for (const qk_json *f = list ? list->first : NULL; f; f = f->next)
-            qk_names_add(&files, f->text);
-        if (status == QK_OK) status = move_all(s, final_folder, &files, err);
-    }
-    qk_names_free(&files);
-    qk_arena_free(&arena);
-    free(journal);
+    bool pending;
+    QK_TRY(check_final(s, final_folder, err));
+    QK_TRY(qk_commit_is_pending(s, &pending, err));
+    if (!pending) return QK_OK;
+    char *path = journal_path(s);
+    qk_commit c = {0};
+    places p = {.merged = {.fd = -1}, .final = {.fd = -1}};
+    qk_status status = read_journal(&c, s, path, err);
+    if (status == QK_OK) status = open_places(s, final_folder, &p, err);
+    if (status == QK_OK) status = for_each(&c, &p, check_listed, err);
+    if (status == QK_OK) status = finish(&c, s, &p, err);
+    close_places(&p);
+    qk_commit_free(&c);
+    free(path);
     return status;
 }

@@ -19,6 +19,7 @@ typedef struct qk_example {
     const char *text; /* UTF-8, length bytes, not NUL-terminated */
     size_t length;
     const char *id_text; /* Python's str() of the id cell, or NULL without an id column */
+    size_t id_length;    /* bytes of it: strings may hold NULs */
 } qk_example;
 
 /* Where the files of dataset.path are, when that is a Hub repository: a folder, and the names of

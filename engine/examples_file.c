@@ -38,11 +38,11 @@ qk_status qk_examples_append(qk_examples_writer *w, const qk_unit_example *e, qk
 {
     char hex[65];
     qk_sha256_hex(e->sha256, hex);
-    const char *sha = hex;
+    const qk_pq_text id_text = {e->id_text, e->id_length}, sha = {hex, 64};
     uint8_t truncated = e->truncated;
-    const qk_pq_values values[COLUMNS] = {{&e->index, NULL},   {&e->id, NULL},
-                                          {&e->id_text, NULL}, {&e->tokens, NULL},
-                                          {&truncated, NULL},  {&sha, NULL}};
+    const qk_pq_values values[COLUMNS] = {{&e->index, NULL},  {&e->id, NULL},
+                                          {&id_text, NULL},   {&e->tokens, NULL},
+                                          {&truncated, NULL}, {&sha, NULL}};
     return qk_pq_append(w->file, 1, values, err);
 }
 
@@ -128,6 +128,7 @@ static qk_status read_row(reader *r, qk_unit_example *e, qk_buf *id_text, qk_err
         qk_buf_clear(id_text);
         qk_buf_add(id_text, text->data, text->size);
         e->id_text = qk_buf_str(id_text);
+        e->id_length = id_text->size;
     }
     if (parse_hex(slot(r, SHA256, sizeof(qk_pq_bytes)), e->sha256)) return QK_OK;
     return qk_fail(err, QK_ERR_FORMAT, "the file is damaged", "%s: a sha256 that is none",

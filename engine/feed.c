@@ -29,7 +29,7 @@ static void copy_example(qk_feed_example *w, const qk_example *e)
     qk_buf_add(&w->text, e->text, e->length);
     qk_buf_clear(&w->id_text);
     w->has_id_text = e->id_text != NULL;
-    if (e->id_text) qk_buf_add_str(&w->id_text, e->id_text);
+    if (e->id_text) qk_buf_add(&w->id_text, e->id_text, e->id_length);
     w->index = e->index;
     w->id = e->id;
     w->count = 0;

@@ -4,13 +4,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "engine/base/beneath.h"
+#include "engine/base/interrupt.h"
 #include "engine/sha256.h"
 #include "engine/base/version.h"
 #include "formats/safetensors.h"
 
 enum { MANIFEST_LIMIT = 1 << 30 };
-#define FORMAT "qkengine manifest 1"
+#define FORMAT "qkengine manifest 2"
+#define OLD_FORMAT "qkengine manifest 1"
+#define SEAL_BEGIN "\"sha256\": \""
+#define SEAL_END "\"\n}\n"
+enum { DIGEST = 64, SEAL_END_BYTES = sizeof SEAL_END - 1 };
 
 /* [{"name": ..., "sha256": ...}, ...]; names without their folders, which differ by machine. */
 static qk_status add_hashes(qk_json_out *o, const char *key, const qk_names *paths, qk_error *err)
@@ -194,19 +201,190 @@ const char *qk_identity_difference_at(const qk_json *then, const qk_json *now, c
     return difference(then, now, path, arena);
 }
 
-/* ---- reading and writing ---- */
+/* ---- reading ---- */
+
+static bool is_count(const qk_json *v)
+{
+    return v && v->is_integer && v->integer >= 0;
+}
+
+static bool is_sha256(const qk_json *v)
+{
+    return v && v->type == QK_JSON_T_STRING && v->length == DIGEST &&
+           strspn(v->text, "0123456789abcdef") == DIGEST;
+}
+
+/* A name becomes part of a path. */
+static const char *file_problem(const qk_json *f)
+{
+    if (qk_path_problem(f->key, f->key_length) || strchr(f->key, '/'))
+        return "a file in it has a name that is none";
+    if (!is_count(qk_json_get(f, "rows")) || !is_count(qk_json_get(f, "bytes")))
+        return "a file in it has no rows and bytes";
+    const qk_json *digest = qk_json_get(f, "sha256");
+    return digest && !is_sha256(digest) ? "a file in it has a sha256 that is none" : NULL;
+}
+
+static const char *problem_of(const qk_json *root)
+{
+    const qk_json *files = qk_json_get(root, "files"), *runs = qk_json_get(root, "runs"),
+                  *examples = qk_json_get(root, "examples_file");
+    if (!files || files->type != QK_JSON_T_OBJECT) return "it has no object 'files'";
+    if (!runs || runs->type != QK_JSON_T_ARRAY) return "it has no list 'runs'";
+    for (const qk_json *f = files->first; f; f = f->next) {
+        const char *problem = file_problem(f);
+        if (problem) return problem;
+    }
+    for (const qk_json *r = runs->first; r; r = r->next)
+        if (r->type != QK_JSON_T_OBJECT) return "a run in it is no object";
+    if (examples && (!is_count(qk_json_get(examples, "bytes")) ||
+                     !is_sha256(qk_json_get(examples, "sha256"))))
+        return "'examples_file' in it has no bytes and sha256";
+    return NULL;
+}
+
+/* The digest of everything before the digest is the last member's text. */
+static void seal_of(const qk_buf *text, char hex[DIGEST + 1])
+{
+    uint8_t digest[32];
+    qk_sha256(text->data, text->size - SEAL_END_BYTES - DIGEST, digest);
+    qk_sha256_hex(digest, hex);
+}
+
+static bool is_sealed(const qk_buf *text)
+{
+    enum { BEGIN = sizeof SEAL_BEGIN - 1, LEAST = BEGIN + DIGEST + SEAL_END_BYTES };
+    if (text->size < LEAST) return false;
+    const uint8_t *end = text->data + text->size;
+    char hex[DIGEST + 1];
+    seal_of(text, hex);
+    return !memcmp(end - LEAST, SEAL_BEGIN, BEGIN) &&
+           !memcmp(end - SEAL_END_BYTES - DIGEST, hex, DIGEST) &&
+           !memcmp(end - SEAL_END_BYTES, SEAL_END, SEAL_END_BYTES);
+}
+
+static qk_status check_text(const qk_buf *text, const qk_json *root, const char *path,
+                            qk_error *err)
+{
+    const qk_json *format = qk_json_get(root, "format");
+    bool now = qk_json_is_string(format, FORMAT);
+    if (!now && !qk_json_is_string(format, OLD_FORMAT))
+        return qk_fail(err, QK_ERR_FORMAT, "choose another output.data_root",
+                       "%s: not a manifest of this program's version", path);
+    if (now && !is_sealed(text))
+        return qk_fail(err, QK_ERR_DAMAGED,
+                       "restore it from a copy of the folder, such as one that was pushed",
+                       "%s: is damaged: its checksum is not that of its text", path);
+    const char *problem = problem_of(root);
+    if (!problem) return QK_OK;
+    return qk_fail(err, QK_ERR_FORMAT, "choose another output.data_root", "%s: %s", path, problem);
+}
+
+qk_status qk_manifest_read_file(const char *path, qk_arena *arena, const qk_json **out,
+                                qk_error *err)
+{
+    qk_buf text;
+    const qk_json *root;
+    *out = NULL;
+    QK_TRY(qk_read_file(&text, path, MANIFEST_LIMIT, err));
+    qk_status s = qk_json_parse(arena, (const char *)text.data, text.size, path, &root, err);
+    if (s == QK_OK) s = check_text(&text, root, path, err);
+    if (s == QK_OK) *out = root;
+    qk_buf_free(&text);
+    return s;
+}
 
 qk_status qk_manifest_read(const char *split_folder, qk_arena *arena, const qk_json **out,
                            qk_error *err)
 {
+    *out = NULL;
     char *path = qk_path_join(split_folder, "manifest.json");
-    qk_status s = qk_json_parse_if_there(arena, path, MANIFEST_LIMIT, out, err);
-    if (s == QK_OK && *out && !qk_json_is_string(qk_json_get(*out, "format"), FORMAT))
-        s = qk_fail(err, QK_ERR_FORMAT, "choose another output.data_root",
-                    "%s: not a manifest of this program's version", path);
+    bool there = false;
+    qk_status s = qk_has_file(path, &there, err);
+    if (s == QK_OK && there) s = qk_manifest_read_file(path, arena, out, err);
     free(path);
     return s;
 }
+
+bool qk_manifest_is_sealed(const qk_json *manifest)
+{
+    return qk_json_is_string(qk_json_get(manifest, "format"), FORMAT);
+}
+
+/* ---- the files that it lists ---- */
+
+static void read_entry(const qk_json *f, const char *name, qk_manifest_file *out)
+{
+    const qk_json *rows = qk_json_get(f, "rows"), *digest = qk_json_get(f, "sha256");
+    *out = (qk_manifest_file){.name = name,
+                              .rows = rows ? (uint64_t)rows->integer : 0,
+                              .bytes = (uint64_t)qk_json_get(f, "bytes")->integer};
+    if (digest) memcpy(out->sha256, digest->text, DIGEST + 1);
+}
+
+bool qk_manifest_find(const qk_json *manifest, const char *name, qk_manifest_file *out)
+{
+    const qk_json *f = name ? qk_json_get(qk_json_get(manifest, "files"), name)
+                            : qk_json_get(manifest, "examples_file");
+    if (f) read_entry(f, f->key, out);
+    return f != NULL;
+}
+
+static char *path_of(const char *split_folder, const qk_manifest_file *f, bool data)
+{
+    return data ? qk_strf("%s/%s/data.parquet", split_folder, f->name)
+                : qk_path_join(split_folder, "examples.parquet");
+}
+
+static qk_status check_file(const qk_manifest_file *f, const char *path, qk_error *err)
+{
+    static const char hint[] =
+        "restore it from a copy of the folder, such as one that was pushed; or move the folder "
+        "away and run again what manifest.json lists";
+    uint64_t bytes;
+    char hex[DIGEST + 1];
+    int fd;
+    QK_TRY(qk_open_regular(&fd, path, O_RDONLY, err));
+    qk_status s = qk_sha256_open_file(fd, path, hex, &bytes, err);
+    close(fd);
+    if (s == QK_OK && bytes != f->bytes)
+        s = qk_fail(err, QK_ERR_DAMAGED, hint, "%s: has %llu bytes, but manifest.json says %llu",
+                    path, (unsigned long long)bytes, (unsigned long long)f->bytes);
+    if (s == QK_OK && *f->sha256 && strcmp(hex, f->sha256) != 0)
+        s = qk_fail(err, QK_ERR_DAMAGED, hint,
+                    "%s: is damaged or was changed: its SHA-256 is not that of manifest.json",
+                    path);
+    return s;
+}
+
+qk_status qk_manifest_check(const qk_json *manifest, const char *split_folder, qk_error *err)
+{
+    const qk_json *list = qk_json_get(manifest, "files");
+    size_t n = list ? list->count : 0, count = 0;
+    qk_manifest_file *files = qk_alloc(n + 1, sizeof *files);
+    for (const qk_json *f = list ? list->first : NULL; f; f = f->next)
+        read_entry(f, f->key, &files[count++]);
+    if (qk_manifest_find(manifest, NULL, &files[count])) count++;
+    qk_status result = QK_OK;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (size_t i = 0; i < count; i++) {
+        qk_error own = {0};
+        if (qk_interrupted()) continue;
+        char *path = path_of(split_folder, &files[i], i < n);
+        qk_status s = check_file(&files[i], path, &own);
+        free(path);
+        if (s == QK_OK) continue;
+#pragma omp critical(manifest)
+        {
+            result = s;
+            *err = own;
+        }
+    }
+    free(files);
+    return result == QK_OK ? qk_interrupt_check(err) : result;
+}
+
+/* ---- runs ---- */
 
 static const qk_json *find_run(const qk_json *manifest, const char *fingerprint)
 {
@@ -231,23 +409,32 @@ const char *qk_manifest_arithmetic(const qk_json *manifest)
     return NULL;
 }
 
+static qk_status look_for(const qk_manifest_file *f, const char *split_folder, bool data,
+                          bool *there, qk_error *err)
+{
+    char *path = path_of(split_folder, f, data);
+    qk_path_info info;
+    qk_status s = qk_path_look(path, &info, err);
+    *there = s == QK_OK && info.type == QK_PATH_FILE && info.size == f->bytes;
+    free(path);
+    return s;
+}
+
 qk_status qk_manifest_is_complete(const qk_json *manifest, const qk_identity *id,
                                   const char *split_folder, bool *complete, qk_error *err)
 {
     *complete = find_run(manifest, id->fingerprint) != NULL;
-    const qk_json *files = qk_json_get(manifest, "files");
-    for (const qk_json *f = files ? files->first : NULL; f && *complete; f = f->next) {
-        char *path = qk_strf("%s/%s/data.parquet", split_folder, f->key);
-        const qk_json *bytes = qk_json_get(f, "bytes");
-        qk_path_info info;
-        qk_status s = qk_path_look(path, &info, err);
-        free(path);
-        QK_TRY(s);
-        *complete = info.type == QK_PATH_FILE && bytes && bytes->is_integer &&
-                    (uint64_t)bytes->integer == info.size;
+    const qk_json *files = qk_json_get(manifest, "files"), *f = files ? files->first : NULL;
+    qk_manifest_file file;
+    for (; f && *complete; f = f->next) {
+        read_entry(f, f->key, &file);
+        QK_TRY(look_for(&file, split_folder, true, complete, err));
     }
-    return QK_OK;
+    if (!*complete || !qk_manifest_find(manifest, NULL, &file)) return QK_OK;
+    return look_for(&file, split_folder, false, complete, err);
 }
+
+/* ---- writing ---- */
 
 static void add_this_run(qk_json_out *o, const qk_manifest_run *run)
 {
@@ -268,9 +455,18 @@ static void add_this_run(qk_json_out *o, const qk_manifest_run *run)
     qk_json_end(o, '}');
 }
 
+static void add_file(qk_json_out *o, const char *key, const qk_manifest_file *f, bool rows)
+{
+    qk_json_begin(o, key, '{');
+    if (rows) qk_json_add_int(o, "rows", (int64_t)f->rows);
+    qk_json_add_int(o, "bytes", (int64_t)f->bytes);
+    if (*f->sha256) qk_json_add_str(o, "sha256", f->sha256);
+    qk_json_end(o, '}');
+}
+
 /* Everything before "runs". */
 static void write_head(qk_json_out *o, int head_dim, const qk_manifest_file *files, size_t n_files,
-                       int64_t examples, int64_t tokens)
+                       const qk_manifest_file *examples_file, int64_t examples, int64_t tokens)
 {
     qk_json_begin(o, NULL, '{');
     qk_json_add_str(o, "format", FORMAT);
@@ -279,40 +475,47 @@ static void write_head(qk_json_out *o, int head_dim, const qk_manifest_file *fil
     qk_json_add_int(o, "examples", examples);
     qk_json_add_int(o, "tokens", tokens);
     qk_json_begin(o, "files", '{');
-    for (size_t i = 0; i < n_files; i++) {
-        qk_json_begin(o, files[i].name, '{');
-        qk_json_add_int(o, "rows", (int64_t)files[i].rows);
-        qk_json_add_int(o, "bytes", (int64_t)files[i].bytes);
-        qk_json_end(o, '}');
-    }
+    for (size_t i = 0; i < n_files; i++) add_file(o, files[i].name, &files[i], true);
     qk_json_end(o, '}');
+    add_file(o, "examples_file", examples_file, false);
+    qk_json_begin(o, "runs", '[');
+}
+
+/* Everything behind the runs. */
+static void write_end(qk_json_out *o, qk_buf *out)
+{
+    char hex[DIGEST + 1];
+    memset(hex, '0', DIGEST);
+    hex[DIGEST] = 0;
+    qk_json_end(o, ']');
+    qk_json_add_str(o, "sha256", hex);
+    qk_json_end(o, '}');
+    qk_buf_add_byte(&o->buf, '\n');
+    seal_of(&o->buf, hex);
+    memcpy(o->buf.data + o->buf.size - SEAL_END_BYTES - DIGEST, hex, DIGEST);
+    *out = o->buf;
 }
 
 void qk_manifest_write(qk_buf *out, const qk_json *old, const qk_manifest_run *run, int head_dim,
-                       const qk_manifest_file *files, size_t n_files, int64_t examples,
-                       int64_t tokens)
+                       const qk_manifest_file *files, size_t n_files,
+                       const qk_manifest_file *examples_file, int64_t examples, int64_t tokens)
 {
     qk_json_out o = {0};
-    write_head(&o, head_dim, files, n_files, examples, tokens);
-    qk_json_begin(&o, "runs", '[');
+    write_head(&o, head_dim, files, n_files, examples_file, examples, tokens);
     const qk_json *runs = qk_json_get(old, "runs");
     for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
         if (!qk_json_is_string(qk_json_get(r, "fingerprint"), run->id->fingerprint))
             qk_json_add_tree(&o, NULL, r);
     add_this_run(&o, run);
-    qk_json_end(&o, ']');
-    qk_json_end(&o, '}');
-    qk_buf_add_byte(&o.buf, '\n');
-    *out = o.buf;
+    write_end(&o, out);
 }
 
 void qk_manifest_join(qk_buf *out, const qk_json *a, const qk_json *b, int head_dim,
-                      const qk_manifest_file *files, size_t n_files, int64_t examples,
-                      int64_t tokens)
+                      const qk_manifest_file *files, size_t n_files,
+                      const qk_manifest_file *examples_file, int64_t examples, int64_t tokens)
 {
     qk_json_out o = {0};
-    write_head(&o, head_dim, files, n_files, examples, tokens);
-    qk_json_begin(&o, "runs", '[');
+    write_head(&o, head_dim, files, n_files, examples_file, examples, tokens);
     const qk_json *runs = qk_json_get(a, "runs");
     for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
         qk_json_add_tree(&o, NULL, r);
@@ -322,10 +525,7 @@ void qk_manifest_join(qk_buf *out, const qk_json *a, const qk_json *b, int head_
         if (!print || print->type != QK_JSON_T_STRING || !find_run(a, print->text))
             qk_json_add_tree(&o, NULL, r);
     }
-    qk_json_end(&o, ']');
-    qk_json_end(&o, '}');
-    qk_buf_add_byte(&o.buf, '\n');
-    *out = o.buf;
+    write_end(&o, out);
 }
 
 bool qk_manifest_covers(const qk_json *whole, const qk_json *part)

@@ -35,7 +35,8 @@ typedef struct merger {
     int64_t texts_again; /* examples whose id stood for another text */
     int64_t shared_ids;  /* ids whose low 32 bits another id has as well */
     qk_examples_writer *examples_out;
-    qk_names done; /* relative paths of finished files */
+    qk_commit done;  /* finished files */
+    int64_t damaged; /* unit, or -1 */
     qk_merge_report report;
     uint64_t rows_added;
     int layer;            /* being written */
@@ -51,6 +52,17 @@ typedef struct merger {
     size_t n_blocks, blocks_capacity;
 } merger;
 
+/* A unit holds the examples that its number says. */
+static qk_status check_place(const merger *m, int64_t u, const qk_unit *unit)
+{
+    int64_t size = m->plan->unit_examples, n = (int64_t)unit->n_examples, first = u * size;
+    bool right = u + 1 < m->units ? n == size : n <= size;
+    for (int64_t i = 0; i < n && right; i++) right = unit->examples[i].index == first + i;
+    if (right) return QK_OK;
+    return qk_fail(m->err, QK_ERR_DAMAGED, "remove this file and run the same command again",
+                   "%s: does not hold the examples of unit %" PRId64, unit->path, u);
+}
+
 static qk_status with_unit(merger *m, int64_t u,
                            qk_status (*use)(merger *, int64_t, const qk_unit *))
 {
@@ -61,7 +73,9 @@ static qk_status with_unit(merger *m, int64_t u,
     if (s == QK_OK && unit.d != m->plan->spec.d)
         s = qk_fail(m->err, QK_ERR_DATA, "remove the staging folder",
                     "%s: head_dim %d, expected %d", path, unit.d, m->plan->spec.d);
+    if (s == QK_OK) s = check_place(m, u, &unit);
     if (s == QK_OK) s = use(m, u, &unit);
+    if (s == QK_ERR_DAMAGED) m->damaged = u;
     qk_unit_close(&unit);
     free(path);
     return s == QK_OK ? qk_interrupt_check(m->err) : s;
@@ -70,10 +84,18 @@ static qk_status with_unit(merger *m, int64_t u,
 /* A finished file is written under staging/merged and listed for the move. */
 static qk_status merged_path(merger *m, const char *relative, char **out)
 {
-    *out = qk_commit_path(m->staging, relative, m->err);
-    if (!*out) return m->err->status;
-    qk_names_add(&m->done, relative);
-    return QK_OK;
+    *out = qk_commit_add(&m->done, m->staging, relative, m->err);
+    return *out ? QK_OK : m->err->status;
+}
+
+/* What manifest.json will say of a file that is whole by now. */
+static qk_manifest_file entry_of(const merger *m, const char *name, const char *relative,
+                                 uint64_t rows)
+{
+    const qk_commit_file *f = qk_commit_find(&m->done, relative);
+    qk_manifest_file entry = {.name = name, .rows = rows, .bytes = f->bytes};
+    memcpy(entry.sha256, f->sha256, sizeof entry.sha256);
+    return entry;
 }
 
 /* ---- examples ---- */
@@ -177,6 +199,8 @@ static qk_status write_examples(merger *m)
     else
         qk_examples_abort(m->examples_out);
     m->examples_out = NULL;
+    if (s == QK_OK) s = qk_commit_hash(&m->done, m->staging, m->err);
+    if (s == QK_OK) m->report.examples_file = entry_of(m, NULL, relative, 0);
     free(old);
     free(path);
     free(relative);
@@ -286,8 +310,11 @@ static void report_files(merger *m)
 {
     for (size_t i = 0; i < m->n_files; i++) {
         const qk_merge_file *f = &m->files[i];
+        char *relative = qk_strf("%s%s/data.parquet", m->below, f->name);
+        qk_manifest_file entry = entry_of(m, f->name, relative, f->rows);
         m->rows_added += f->added;
-        qk_merge_report_add(&m->report, f->name, f->layer, f->head, f->kind, f->rows, f->bytes);
+        qk_merge_report_add(&m->report, &entry, f->layer, f->head, f->kind);
+        free(relative);
     }
 }
 
@@ -300,6 +327,7 @@ static qk_status write_group(merger *m)
     if (s == QK_OK) s = each_file(m, m->report.old ? UINT64_MAX : 0, open_file);
     for (int64_t u = 0; u < m->units && s == QK_OK; u++) s = with_unit(m, u, add_unit);
     if (s == QK_OK) s = each_file(m, m->group_bytes, commit_file);
+    if (s == QK_OK) s = qk_commit_hash(&m->done, m->staging, m->err);
     if (s == QK_OK) report_files(m);
     for (size_t i = 0; i < m->n_files; i++) qk_merge_file_free(&m->files[i]);
     m->n_files = 0;
@@ -368,13 +396,30 @@ static qk_status write_report(merger *m)
     return s;
 }
 
+/* Rows are never left out without a word. */
+static qk_status refuse_more_units(const merger *m)
+{
+    qk_units finished;
+    QK_TRY(qk_staging_finished(m->staging, &finished, m->err));
+    int64_t last = finished.count ? finished.items[finished.count - 1] : -1;
+    qk_units_free(&finished);
+    if (last < m->units) return QK_OK;
+    return qk_fail(m->err, QK_ERR_DATA,
+                   "move it to the staging folder that it came from, or remove units.json where "
+                   "that is wrong",
+                   "%s: holds unit %" PRId64 ", but the dataset has only %" PRId64,
+                   m->staging->folder, last, m->units);
+}
+
 static qk_status merge(merger *m)
 {
     QK_TRY(qk_arithmetic_stamp(&m->stamp, m->staging, m->report.run.id, m->err));
+    QK_TRY(refuse_more_units(m));
+    if (m->report.old) QK_TRY(qk_manifest_check(m->report.old, m->plan->split_folder, m->err));
     QK_TRY(write_examples(m));
     QK_TRY(write_files(m));
     QK_TRY(write_report(m));
-    return qk_commit_files(m->staging, m->plan->final, &m->done, m->err);
+    return qk_commit_move(&m->done, m->staging, m->plan->final, m->err);
 }
 
 qk_status qk_merge(const qk_plan *plan, const qk_staging *staging, const qk_identity *id,
@@ -382,7 +427,7 @@ qk_status qk_merge(const qk_plan *plan, const qk_staging *staging, const qk_iden
                    qk_merge_result *result, qk_error *err)
 {
     bool prefix = plan->config->output.layout == QK_LAYOUT_PREFIX;
-    merger m = {.plan = plan, .staging = staging, .err = err, .units = units};
+    merger m = {.plan = plan, .staging = staging, .err = err, .units = units, .damaged = -1};
     m.context = (qk_merge_context){
         .keep_pairs_once = prefix,
         .token_strings = plan->config->capture.token_strings,
@@ -399,10 +444,10 @@ qk_status qk_merge(const qk_plan *plan, const qk_staging *staging, const qk_iden
     m.report.units = qk_zalloc((size_t)units, sizeof *m.report.units);
     m.report.run = (qk_manifest_run){id, m.stamp.arithmetic, m.report.units, (size_t)units};
     qk_status s = merge(&m);
-    *result = (qk_merge_result){m.report.rows, m.rows_added, m.report.n_files};
+    *result = (qk_merge_result){m.report.rows, m.rows_added, m.report.n_files, m.damaged};
     qk_merge_report_free(&m.report);
     qk_texts_free(&m.texts);
-    qk_names_free(&m.done);
+    qk_commit_free(&m.done);
     for (size_t i = 0; i < m.blocks_capacity; i++) qk_buf_free(&m.blocks[i].columns);
     free(m.blocks);
     free(below);

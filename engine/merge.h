@@ -16,10 +16,11 @@
 
 typedef struct qk_merge_result {
     uint64_t rows, rows_added, files;
+    int64_t damaged; /* the unit whose file was found to be damaged, with that error; else -1 */
 } qk_merge_result;
 
 /* Writes staging/merged/ from units 0 .. units-1 and moves it into final/. old: the manifest that
- * final/ has now, or NULL. tokenizer spells token_str. */
+ * final/ has now, or NULL; what it lists is read and must be whole. tokenizer spells token_str. */
 qk_status qk_merge(const qk_plan *plan, const qk_staging *staging, const qk_identity *id,
                    const qk_json *old, int64_t units, const qk_tokenizer *tokenizer,
                    qk_merge_result *result, qk_error *err);

@@ -70,7 +70,7 @@ qk_status qk_merge_file_open(qk_merge_file *f, const qk_merge_context *c, const 
 /* Columns of up to n rows in f->columns and f->strings. */
 typedef struct columns {
     int32_t *bucket, *example_id, *position, *window;
-    const char **token_str;
+    qk_pq_text *token_str;
 } columns;
 
 static columns make_columns(qk_merge_file *f, size_t n)
@@ -78,9 +78,9 @@ static columns make_columns(qk_merge_file *f, size_t n)
     qk_buf_clear(&f->columns);
     qk_buf_reserve(&f->columns, 4 * n * sizeof(int32_t));
     qk_buf_clear(&f->strings);
-    qk_buf_reserve(&f->strings, n * sizeof(char *));
+    qk_buf_reserve(&f->strings, n * sizeof(qk_pq_text));
     int32_t *ints = (int32_t *)f->columns.data;
-    return (columns){ints, ints + n, ints + 2 * n, ints + 3 * n, (const char **)f->strings.data};
+    return (columns){ints, ints + n, ints + 2 * n, ints + 3 * n, (qk_pq_text *)(void *)f->strings.data};
 }
 
 /* Whether a new row is kept; with keep_pairs_once only the first of its kind is. */
@@ -108,8 +108,10 @@ qk_status qk_merge_file_add(qk_merge_file *f, const qk_merge_context *c, const q
         out.example_id[kept] = qk_example_id_stored(id);
         out.position[kept] = rows->positions[i];
         out.window[kept] = c->window[f->layer];
-        out.token_str[kept] =
-            c->token_strings ? qk_tokenizer_piece(c->tokenizer, rows->tokens[i]) : NULL;
+        out.token_str[kept] = (qk_pq_text){0};
+        if (c->token_strings)
+            out.token_str[kept].data =
+                qk_tokenizer_piece_text(c->tokenizer, rows->tokens[i], &out.token_str[kept].size);
         if (kept != i) memcpy(vectors + kept * d, vectors + i * d, d * sizeof(float));
         kept++;
     }
@@ -149,7 +151,7 @@ static qk_status add_block(qk_merge_file *f, const qk_merge_context *c, const qk
         out.example_id[kept] = rows->example_id[i];
         out.position[kept] = rows->position[i];
         out.window[kept] = rows->window[i];
-        out.token_str[kept++] = rows->token_str ? rows->token_str[i] : NULL;
+        out.token_str[kept++] = rows->token_str ? rows->token_str[i] : (qk_pq_text){0};
         qk_buf_add(&f->vectors, rows->vectors + i * d, d * sizeof(float));
     }
     qk_file_rows block = {

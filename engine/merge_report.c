@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/rows_file.h"
+#include "engine/sha256.h"
 
 bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind)
 {
@@ -14,7 +15,7 @@ bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind)
     return (letter == 'q' || letter == 'k') && *layer >= 0 && *head >= 0;
 }
 
-static void add_file(qk_merge_report *r, const char *name, qk_card_file file, uint64_t bytes)
+static void add_file(qk_merge_report *r, const qk_manifest_file *entry, qk_card_file file)
 {
     if (r->n_files == r->capacity) {
         r->capacity = r->capacity ? 2 * r->capacity : 64;
@@ -22,14 +23,14 @@ static void add_file(qk_merge_report *r, const char *name, qk_card_file file, ui
         r->sizes = qk_realloc(r->sizes, r->capacity, sizeof *r->sizes);
     }
     r->files[r->n_files] = file;
-    r->sizes[r->n_files++] = (qk_manifest_file){name, file.rows, bytes};
+    r->sizes[r->n_files++] = *entry;
     r->rows += file.rows;
 }
 
-void qk_merge_report_add(qk_merge_report *r, const char *name, int layer, int head, qk_kind kind,
-                         uint64_t rows, uint64_t bytes)
+void qk_merge_report_add(qk_merge_report *r, const qk_manifest_file *entry, int layer, int head,
+                         qk_kind kind)
 {
-    add_file(r, name, (qk_card_file){r->plan->split, layer, head, kind, rows}, bytes);
+    add_file(r, entry, (qk_card_file){r->plan->split, layer, head, kind, entry->rows});
 }
 
 static bool is_known(const qk_merge_report *r, const char *name)
@@ -67,6 +68,18 @@ static qk_status list_if_there(const char *folder, qk_names *out, qk_error *err)
     return there ? qk_list_dir(folder, out, err) : QK_OK;
 }
 
+/* The digest of a file that this run leaves as it is. */
+static qk_status find_digest(const qk_merge_report *r, qk_manifest_file *entry, qk_error *err)
+{
+    qk_manifest_file known;
+    if (qk_manifest_find(r->old, entry->name, &known)) memcpy(entry->sha256, known.sha256, 65);
+    if (*entry->sha256) return QK_OK;
+    char *path = qk_strf("%s/%s/data.parquet", r->plan->split_folder, entry->name);
+    qk_status s = qk_sha256_files(&(qk_names){&path, 1, 1}, &entry->sha256, err);
+    free(path);
+    return s;
+}
+
 static qk_status find_own_others(qk_merge_report *r, qk_error *err)
 {
     qk_names names;
@@ -79,9 +92,13 @@ static qk_status find_own_others(qk_merge_report *r, qk_error *err)
             is_known(r, names.items[i]))
             continue;
         s = count_file(r->plan->split_folder, names.items[i], &file, &bytes, &d, err);
-        if (s == QK_OK && bytes)
-            add_file(r, qk_arena_strndup(&r->arena, names.items[i], strlen(names.items[i])), file,
-                     bytes);
+        if (s != QK_OK || !bytes) continue;
+        qk_manifest_file entry = {
+            .name = qk_arena_strndup(&r->arena, names.items[i], strlen(names.items[i])),
+            .rows = file.rows,
+            .bytes = bytes};
+        s = find_digest(r, &entry, err);
+        if (s == QK_OK) add_file(r, &entry, file);
     }
     qk_names_free(&names);
     return s;
@@ -221,8 +238,8 @@ static void write_manifest(qk_merge_report *r, qk_buf *out)
     qk_manifest_file *sorted = qk_alloc(r->n_files, sizeof *sorted);
     if (r->n_files) memcpy(sorted, r->sizes, r->n_files * sizeof *sorted);
     if (r->n_files) qsort(sorted, r->n_files, sizeof *sorted, by_file_name);
-    qk_manifest_write(out, r->old, &r->run, r->plan->spec.d, sorted, r->n_files, r->examples,
-                      r->tokens);
+    qk_manifest_write(out, r->old, &r->run, r->plan->spec.d, sorted, r->n_files, &r->examples_file,
+                      r->examples, r->tokens);
     free(sorted);
 }
 

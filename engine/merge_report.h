@@ -14,6 +14,7 @@ typedef struct qk_merge_report {
     uint64_t rows;
     qk_card_file *files;      /* of this split first; after find_others of all splits */
     qk_manifest_file *sizes;  /* [n_files], of this split's files */
+    qk_manifest_file examples_file;
     size_t n_files, capacity; /* of this split */
     qk_card_file *others;
     size_t n_others, others_capacity;
@@ -22,10 +23,11 @@ typedef struct qk_merge_report {
     qk_arena arena;
 } qk_merge_report;
 
-/* A finished file of this run. name lives in the arena. */
-void qk_merge_report_add(qk_merge_report *r, const char *name, int layer, int head, qk_kind kind,
-                         uint64_t rows, uint64_t bytes);
-/* Files that final/ has and this run did not write: other heads of this split, and other splits. */
+/* A finished file of this run. entry->name lives in the arena. */
+void qk_merge_report_add(qk_merge_report *r, const qk_manifest_file *entry, int layer, int head,
+                         qk_kind kind);
+/* Files that final/ has and this run did not write: other heads of this split, with the digests
+ * that the manifest `old` has for them, and other splits. */
 qk_status qk_merge_report_find_others(qk_merge_report *r, qk_error *err);
 /* Texts of both; the caller frees them. */
 qk_status qk_merge_report_write(qk_merge_report *r, qk_buf *manifest, qk_buf *card, qk_error *err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/sealed.h"
 #include "hub/names.h"
 
 enum { MOST_IDENTITY = 64 << 20 };
@@ -39,23 +40,19 @@ qk_status qk_origin_refuse(const qk_identity *now, const char *commit_then, cons
 
 /* ---- beside the units ---- */
 
-static char *note_path(const qk_staging *s)
-{
-    return qk_path_join(s->folder, "dataset_commit");
-}
-
 /* "" when none is noted. */
 static qk_status read_note(const qk_staging *s, char commit[QK_COMMIT_ROOM], qk_error *err)
 {
-    char *path = note_path(s);
-    qk_buf text;
-    bool there;
+    char *text;
     *commit = 0;
-    qk_status status = qk_read_file_if_there(&text, path, QK_COMMIT_ROOM - 1, &there, err);
-    if (status == QK_OK && there && qk_is_commit(qk_buf_str(&text)))
-        snprintf(commit, QK_COMMIT_ROOM, "%s", qk_buf_str(&text));
-    qk_buf_free(&text);
-    free(path);
+    QK_TRY(qk_staging_commit(s, &text, err));
+    bool valid = text && qk_is_commit(text);
+    if (valid) snprintf(commit, QK_COMMIT_ROOM, "%s", text);
+    qk_status status = QK_OK;
+    if (text && !valid)
+        status = qk_fail(err, QK_ERR_DAMAGED, "remove this file and run the same command again",
+                         "%s/dataset_commit: is no commit", s->folder);
+    free(text);
     return status;
 }
 
@@ -68,7 +65,7 @@ static qk_status explain(const qk_staging *s, const qk_identity *now, qk_error *
     qk_error ignored;
     char *path = qk_path_join(s->folder, "identity.json"), commit[QK_COMMIT_ROOM];
     if (read_note(s, commit, &ignored) == QK_OK && *commit &&
-        qk_json_parse_file(&arena, path, MOST_IDENTITY, &then, &ignored) == QK_OK) {
+        qk_sealed_json(&arena, path, MOST_IDENTITY, &then, &ignored) == QK_OK) {
         const char *difference = qk_identity_difference(then, now->tree, &arena);
         if (qk_origin_has_moved(now, commit, difference))
             qk_origin_refuse(now, commit, s->folder, err);
@@ -81,15 +78,14 @@ static qk_status explain(const qk_staging *s, const qk_identity *now, qk_error *
 /* Notes the commit, or takes over the one that is noted: of several that begin at once, one. */
 static qk_status follow(const qk_staging *s, qk_identity *now, qk_error *err)
 {
-    char commit[QK_COMMIT_ROOM], *path = note_path(s);
-    qk_status status = read_note(s, commit, err);
-    if (status == QK_OK && !*commit && *now->dataset_commit) {
-        status = qk_create_file(path, now->dataset_commit, strlen(now->dataset_commit), err);
-        if (status == QK_OK) status = read_note(s, commit, err);
+    char commit[QK_COMMIT_ROOM];
+    QK_TRY(read_note(s, commit, err));
+    if (!*commit && *now->dataset_commit) {
+        QK_TRY(qk_staging_set_commit(s, now->dataset_commit, err));
+        QK_TRY(read_note(s, commit, err));
     }
-    if (status == QK_OK && *commit && *now->dataset_commit) strcpy(now->dataset_commit, commit);
-    free(path);
-    return status;
+    if (*commit && *now->dataset_commit) strcpy(now->dataset_commit, commit);
+    return QK_OK;
 }
 
 qk_status qk_origin_bind(qk_staging *s, qk_identity *now, qk_error *err)

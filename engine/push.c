@@ -8,6 +8,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/commit.h"
+#include "engine/push_check.h"
 #include "engine/push_merge.h"
 #include "engine/push_snapshot.h"
 #include "hub/push.h"
@@ -76,17 +77,13 @@ qk_status qk_push_keep(const qk_push_options *options, qk_error *err)
 
 /* ---- rounds ---- */
 
-/* What an earlier push left on its way in. */
+/* What an earlier push left on its way in: incoming/ is this program's alone. */
 static qk_status clean(const pusher *p)
 {
-    static const char *const folders[] = {"incoming", "merged"};
-    qk_status s = QK_OK;
-    for (size_t i = 0; i < sizeof folders / sizeof *folders && s == QK_OK; i++) {
-        char *path = qk_path_join(p->staging.folder, folders[i]);
-        s = qk_remove_tree(path, p->err);
-        free(path);
-    }
-    return s;
+    char *path = qk_path_join(p->staging.folder, "incoming");
+    qk_status s = qk_remove_tree(path, p->err);
+    free(path);
+    return s == QK_OK ? qk_commit_clean(&p->staging, p->err) : s;
 }
 
 static qk_status list_folder(pusher *p)
@@ -121,6 +118,7 @@ static qk_status one_round(pusher *p, bool *done)
 {
     QK_TRY(qk_push_look(&p->push, p->err));
     QK_TRY(list_folder(p));
+    QK_TRY(qk_push_check(&p->files, p->options->folder, p->err));
     QK_TRY(merge(p));
     QK_TRY(list_folder(p));
     return qk_push_send(&p->push, &p->files, done, p->err);

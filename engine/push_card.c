@@ -64,7 +64,7 @@ static qk_status add_theirs(card *c, const qk_push_merge *m, const qk_names *our
         char *path = NULL;
         const qk_json *manifest;
         QK_TRY(qk_push_incoming(m, split, "manifest.json", &path, err));
-        qk_status s = qk_json_parse_file(&c->arena, path, 1 << 30, &manifest, err);
+        qk_status s = qk_manifest_read_file(path, &c->arena, &manifest, err);
         free(path);
         QK_TRY(s);
         add_split(c, split, manifest);

@@ -30,7 +30,7 @@ typedef struct joiner {
     int64_t examples, tokens;
     qk_merge_context context;
     qk_names names; /* of data files of either side, sorted: "l00h00q" */
-    qk_names done;  /* written under staging/merged, relative to the folder */
+    qk_commit done; /* written under staging/merged */
 } joiner;
 
 static int64_t number(const qk_json *object, const char *key)
@@ -157,8 +157,7 @@ static qk_status look_for_collision(void *context, const qk_unit_example *e, qk_
 static char *start_file(joiner *j, const char *name)
 {
     char *relative = qk_strf("%s/%s", j->split, name);
-    char *path = qk_commit_path(j->m->staging, relative, j->err);
-    if (path) qk_names_add(&j->done, relative);
+    char *path = qk_commit_add(&j->done, j->m->staging, relative, j->err);
     free(relative);
     return path;
 }
@@ -235,37 +234,49 @@ static qk_status join_file(joiner *j, const char *name)
 
 /* ---- manifest ---- */
 
-/* Where a data file lies now: rewritten, or as it was. */
+/* A data file as it is now: rewritten, or as it was. */
 static qk_status measure(const joiner *j, const char *name, qk_manifest_file *out)
 {
-    char *path = qk_strf("%s/merged/%s/%s/data.parquet", j->m->staging->folder, j->split, name);
-    bool rewritten;
-    qk_status s = qk_has_file(path, &rewritten, j->err);
-    if (!rewritten) {
-        free(path);
-        path = data_of(j->here, name);
-    }
-    uint64_t bytes = 0;
+    char *relative = data_of(j->split, name);
+    const qk_commit_file *new = qk_commit_find(&j->done, relative);
+    const qk_push_file *old = local_of(j, name);
+    char *path = new ? qk_strf("%s/merged/%s", j->m->staging->folder, relative)
+                     : data_of(j->here, name);
     qk_rows_reader *r = NULL;
-    if (s == QK_OK) s = qk_file_size(path, &bytes, j->err);
-    if (s == QK_OK) s = qk_rows_open(&r, path, j->context.format.d, j->err);
-    if (s == QK_OK) *out = (qk_manifest_file){name, qk_rows_count(r), bytes};
+    qk_status s = qk_rows_open(&r, path, j->context.format.d, j->err);
+    if (s == QK_OK) {
+        *out = (qk_manifest_file){name, qk_rows_count(r), new ? new->bytes : old->size, ""};
+        memcpy(out->sha256, new ? new->sha256 : old->sha256, sizeof out->sha256);
+    }
     qk_rows_close(r);
+    free(relative);
     free(path);
     return s;
+}
+
+static qk_manifest_file measure_examples(const joiner *j)
+{
+    char *relative = qk_strf("%s/examples.parquet", j->split);
+    const qk_commit_file *f = qk_commit_find(&j->done, relative);
+    qk_manifest_file entry = {.bytes = f->bytes};
+    memcpy(entry.sha256, f->sha256, sizeof entry.sha256);
+    free(relative);
+    return entry;
 }
 
 static qk_status join_manifest(joiner *j)
 {
     qk_manifest_file *files = qk_alloc(j->names.count, sizeof *files);
     qk_buf text = {0};
-    char *path = start_file(j, "manifest.json");
-    qk_status s = path ? QK_OK : j->err->status;
+    qk_status s = qk_commit_hash(&j->done, j->m->staging, j->err);
+    char *path = s == QK_OK ? start_file(j, "manifest.json") : NULL;
+    if (!path) s = j->err->status;
     for (size_t i = 0; i < j->names.count && s == QK_OK; i++)
         s = measure(j, j->names.items[i], &files[i]);
     if (s == QK_OK) {
+        qk_manifest_file examples = measure_examples(j);
         qk_manifest_join(&text, j->theirs, j->ours, j->context.format.d, files, j->names.count,
-                         j->examples, j->tokens);
+                         &examples, j->examples, j->tokens);
         s = qk_write_file(path, text.data, text.size, j->err);
     }
     qk_buf_free(&text);
@@ -307,7 +318,7 @@ static qk_status join(joiner *j)
         QK_TRY(join_file(j, j->names.items[i]));
     }
     QK_TRY(join_manifest(j));
-    return qk_commit_files(j->m->staging, j->m->folder, &j->done, j->err);
+    return qk_commit_move(&j->done, j->m->staging, j->m->folder, j->err);
 }
 
 qk_status qk_push_join(qk_push_merge *m, const char *split, const qk_json *theirs,
@@ -323,6 +334,6 @@ qk_status qk_push_join(qk_push_merge *m, const char *split, const qk_json *their
     qk_id_book_free(&j.our_ids);
     qk_texts_free(&j.texts);
     qk_names_free(&j.names);
-    qk_names_free(&j.done);
+    qk_commit_free(&j.done);
     return s;
 }

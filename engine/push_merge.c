@@ -68,7 +68,7 @@ static qk_status compare_settings(const qk_push_merge *m, const qk_json *ours, c
                                   qk_arena *arena, qk_error *err)
 {
     const qk_json *theirs;
-    QK_TRY(qk_json_parse_file(arena, path, 1 << 30, &theirs, err));
+    QK_TRY(qk_manifest_read_file(path, arena, &theirs, err));
     const qk_json *a = qk_json_get(theirs, "runs"), *b = qk_json_get(ours, "runs");
     const char *difference =
         qk_identity_difference(qk_json_get(a ? a->first : NULL, "identity"),
@@ -125,7 +125,7 @@ static qk_status merge_split(qk_push_merge *m, const char *split, qk_error *err)
     char *folder = qk_path_join(m->folder, split);
     qk_status s = qk_manifest_read(folder, &arena, &ours, err);
     if (s == QK_OK) s = qk_push_incoming(m, split, "manifest.json", &path, err);
-    if (s == QK_OK && path) s = qk_json_parse_file(&arena, path, 1 << 30, &theirs, err);
+    if (s == QK_OK && path) s = qk_manifest_read_file(path, &arena, &theirs, err);
     bool covered = theirs && qk_manifest_covers(ours, theirs) && has_all_files(m, split, theirs);
     if (s == QK_OK && !covered) s = qk_push_join(m, split, theirs, ours, err);
     free(path);

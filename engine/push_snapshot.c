@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/file.h"
+#include "engine/base/beneath.h"
 #include "engine/base/log.h"
-#include "formats/json.h"
+#include "engine/sealed.h"
 
 enum { LIMIT = 256 << 20 };
 
@@ -23,6 +23,7 @@ static void add_known(qk_push_files *files, const char *folder, const qk_json *f
     const qk_json *size = qk_json_get(f, "size"), *mtime = qk_json_get(f, "mtime_ns"),
                   *git = qk_json_get(f, "git");
     qk_push_file known = {.hashed = true};
+    if (qk_path_problem(f->key, f->key_length)) return;
     if (!size || !size->is_integer || size->integer < 0 || !mtime || !mtime->is_integer) return;
     if (!take_digest(qk_json_get(f, "sha256"), 64, known.sha256)) return;
     if (git && git->length && !take_digest(git, 40, known.git)) return;
@@ -40,15 +41,15 @@ qk_status qk_push_snapshot_read(const char *state, const char *folder, qk_push_f
     char *path = qk_path_join(state, "snapshot.json");
     qk_arena arena = {0};
     const qk_json *root = NULL;
-    /* It only saves the reading of files. */
-    if (qk_json_parse_if_there(&arena, path, LIMIT, &root, err) != QK_OK)
-        qk_warn("%s: cannot be read, all files are hashed again", path);
+    qk_status s = qk_sealed_json(&arena, path, LIMIT, &root, err);
+    if (s == QK_ERR_DAMAGED || s == QK_ERR_FORMAT)
+        qk_warn("%s: cannot be used, all files are hashed again", path);
     const qk_json *list = qk_json_get(root, "files");
     bool named = list && list->type == QK_JSON_T_OBJECT;
     for (const qk_json *f = named ? list->first : NULL; f; f = f->next) add_known(files, folder, f);
     qk_arena_free(&arena);
     free(path);
-    return QK_OK;
+    return s == QK_ERR_NOTFOUND || s == QK_ERR_DAMAGED || s == QK_ERR_FORMAT ? QK_OK : s;
 }
 
 qk_status qk_push_snapshot_write(const char *state, const qk_remote *remote,
@@ -72,7 +73,7 @@ qk_status qk_push_snapshot_write(const char *state, const qk_remote *remote,
     qk_json_end(&o, '}');
     qk_json_end(&o, '}');
     char *path = qk_path_join(state, "snapshot.json");
-    qk_status s = qk_write_file(path, o.buf.data, o.buf.size, err);
+    qk_status s = qk_sealed_write(path, (const char *)o.buf.data, o.buf.size, err);
     qk_buf_free(&o.buf);
     free(path);
     return s;

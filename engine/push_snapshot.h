@@ -1,7 +1,7 @@
 /* .qkengine/snapshot.json: what the last push left on the Hub, and the digests of the folder's
  * files then, so that the next push reads only those whose size or time has changed.
  *
- *   {"repo_id","branch","sha","files":{NAME:{"size","mtime_ns","sha256","git"},...}} */
+ *   {"repo_id","branch","sha","files":{NAME:{"size","mtime_ns","sha256","git"},...}}   sealed */
 #pragma once
 
 #include "hub/push_files.h"

@@ -64,11 +64,11 @@ qk_status qk_rows_append(qk_rows_writer *w, const qk_file_rows *r, qk_error *err
         w->room = n;
     }
     for (size_t i = 0; i < n; i++) w->has_window[i] = r->window[i] != 0;
-    const char **none = w->token_strings && !r->token_str ? qk_zalloc(n, sizeof *none) : NULL;
+    qk_pq_text *none = w->token_strings && !r->token_str ? qk_zalloc(n, sizeof *none) : NULL;
     const qk_pq_values values[] = {
         {r->bucket, NULL},          {r->example_id, NULL},
         {r->position, NULL},        {r->vectors, NULL},
-        {r->window, w->has_window}, {none ? (const void *)none : (const void *)r->token_str, NULL},
+        {r->window, w->has_window}, {none ? none : r->token_str, NULL},
     };
     qk_status s = qk_pq_append(w->file, n, values, err);
     free(none);
@@ -108,7 +108,7 @@ struct qk_rows_reader {
     int_column ints[INT_COLUMNS];
     qk_pq_cursor *vectors, *tokens;
     int d;
-    qk_buf strings, pointers;
+    qk_buf strings, texts; /* bytes of token_str, and a qk_pq_text each */
 };
 
 static qk_status wrong_column(const char *path, const char *name, qk_error *err)
@@ -204,24 +204,26 @@ static qk_status read_ints(qk_rows_reader *r, int which, size_t n, qk_error *err
 static qk_status read_tokens(qk_rows_reader *r, size_t n, qk_error *err)
 {
     qk_buf_clear(&r->strings);
-    qk_buf_clear(&r->pointers);
-    qk_buf_reserve(&r->pointers, n * sizeof(char *));
-    size_t *offsets = (size_t *)(void *)r->pointers.data; /* turned into pointers at the end */
+    qk_buf_clear(&r->texts);
+    qk_buf_reserve(&r->texts, n * sizeof(qk_pq_text));
+    qk_pq_text *texts = (qk_pq_text *)(void *)r->texts.data;
     for (size_t done = 0; done < n;) {
         qk_pq_batch b;
         QK_TRY(qk_pq_next(r->tokens, n - done, &b, err));
         if (!b.n) return short_column(r, err);
         for (size_t i = 0; i < b.n; i++, done++) {
             const qk_pq_bytes *text = (const qk_pq_bytes *)b.values + i;
-            offsets[done] = b.valid[i] ? r->strings.size : SIZE_MAX;
-            if (!b.valid[i]) continue;
-            qk_buf_add(&r->strings, text->data, text->size);
-            qk_buf_add_byte(&r->strings, 0);
+            texts[done] = (qk_pq_text){NULL, b.valid[i] ? text->size : SIZE_MAX};
+            if (b.valid[i]) qk_buf_add(&r->strings, text->data, text->size);
         }
     }
-    const char **pointers = (const char **)(void *)r->pointers.data;
-    for (size_t i = 0; i < n; i++)
-        pointers[i] = offsets[i] == SIZE_MAX ? NULL : (const char *)r->strings.data + offsets[i];
+    /* The bytes stay where they are from here on. */
+    const char *at = r->strings.data ? (const char *)r->strings.data : "";
+    for (size_t i = 0; i < n; i++) {
+        bool is_null = texts[i].size == SIZE_MAX;
+        texts[i] = (qk_pq_text){is_null ? NULL : at, is_null ? 0 : texts[i].size};
+        at += texts[i].size;
+    }
     return QK_OK;
 }
 
@@ -243,7 +245,7 @@ qk_status qk_rows_next(qk_rows_reader *r, qk_file_rows *rows, qk_error *err)
     rows->example_id = (const int32_t *)(void *)r->ints[EXAMPLE_ID].out.data;
     rows->position = (const int32_t *)(void *)r->ints[POSITION].out.data;
     rows->window = (const int32_t *)(void *)r->ints[WINDOW].out.data;
-    rows->token_str = r->tokens ? (const char *const *)(void *)r->pointers.data : NULL;
+    rows->token_str = r->tokens ? (const qk_pq_text *)(void *)r->texts.data : NULL;
     return QK_OK;
 }
 
@@ -275,6 +277,6 @@ void qk_rows_close(qk_rows_reader *r)
     qk_pq_cursor_close(r->tokens);
     qk_pq_close(r->file);
     qk_buf_free(&r->strings);
-    qk_buf_free(&r->pointers);
+    qk_buf_free(&r->texts);
     free(r);
 }

@@ -11,7 +11,7 @@
  * next: formats/parquet_write.h */
 #pragma once
 
-#include "engine/base/file.h"
+#include "formats/parquet_write.h"
 
 /* Rows in columns; borrowed. */
 typedef struct qk_file_rows {
@@ -19,7 +19,7 @@ typedef struct qk_file_rows {
     const int32_t *bucket, *example_id, *position; /* [n] */
     const float *vectors;                          /* [n, d] */
     const int32_t *window;                         /* [n]; 0 is written as null */
-    const char *const *token_str;                  /* [n]; NULL entries are null; or NULL */
+    const qk_pq_text *token_str;                   /* [n]; without data: null; or NULL */
 } qk_file_rows;
 
 typedef struct qk_rows_writer qk_rows_writer;

@@ -9,6 +9,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/card.h"
 #include "engine/commit.h"
 #include "engine/diff.h"
 #include "engine/meaning.h"
@@ -39,6 +40,7 @@ typedef struct runner {
     qk_units finished;              /* when the pass began */
     int64_t unit;                   /* that is being worked on */
     int64_t rows;                   /* of the dataset, or -1 */
+    int64_t dropped;                /* units that were found to be damaged */
     int64_t seen, others;           /* examples passed; by other processes since this one works */
     int64_t left;                   /* examples of units to be done, by whomever */
     double started;
@@ -289,6 +291,13 @@ static qk_status is_complete(const runner *r, bool *complete)
                                    r->err);
 }
 
+/* What is said to be complete is: every byte that the manifest vouches for is read. */
+static qk_status check_whole(const runner *r)
+{
+    if (qk_manifest_is_sealed(r->old_manifest)) qk_card_look(r->plan.final);
+    return qk_manifest_check(r->old_manifest, r->plan.split_folder, r->err);
+}
+
 /* The same without holding anything: manifest.json is renamed last. */
 static qk_status has_become_complete(const runner *r, bool *complete)
 {
@@ -302,14 +311,30 @@ static qk_status has_become_complete(const runner *r, bool *complete)
     return s;
 }
 
-static qk_status merge(runner *r, int64_t units)
+/* A unit that was found to be damaged is done again; no more of them than there are units, so a
+ * disk that damages all it is given ends this. Held alone, with the merge's error. */
+static qk_status drop_damaged(runner *r, int64_t unit)
+{
+    if (unit < 0 || r->dropped == r->result->units) return r->err->status;
+    char *path = qk_staging_unit(&r->staging, unit);
+    qk_warn("%s; it is computed again", r->err->message);
+    qk_status s = qk_remove_file(path, r->err);
+    free(path);
+    r->dropped++;
+    return s == QK_OK ? qk_commit_clean(&r->staging, r->err) : s;
+}
+
+/* *done stays false when units must be computed again. */
+static qk_status merge(runner *r, int64_t units, bool *done)
 {
     qk_merge_result merged;
     qk_arithmetic_there there = rows_there(r);
     QK_TRY(qk_arithmetic_check_there(&r->staging, &there, r->err));
     qk_texts_free(&r->texts); /* the merge has its own */
-    QK_TRY(qk_merge(&r->plan, &r->staging, &r->identity, r->old_manifest, units, r->tokenizer,
-                    &merged, r->err));
+    if (qk_merge(&r->plan, &r->staging, &r->identity, r->old_manifest, units, r->tokenizer, &merged,
+                 r->err) != QK_OK)
+        return drop_damaged(r, merged.damaged);
+    *done = true;
     r->result->rows_final = merged.rows;
     r->result->rows_added = merged.rows_added;
     r->result->files = merged.files;
@@ -337,11 +362,15 @@ static qk_status pause_for_others(runner *r, double *waited, const char *why)
 static qk_status tidy(runner *r)
 {
     QK_TRY(qk_commit_recover(&r->staging, r->plan.final, r->err));
+    QK_TRY(qk_commit_clean(&r->staging, r->err));
+    QK_TRY(qk_staging_mend(&r->staging, r->err));
     QK_TRY(check_final(r));
     bool left_over;
     QK_TRY(is_complete(r, &left_over));
     if (left_over) QK_TRY(qk_staging_is_of(&r->staging, &r->identity, &left_over, r->err));
-    return left_over ? qk_staging_clear(&r->staging, r->err) : QK_OK;
+    if (!left_over) return QK_OK;
+    QK_TRY(check_whole(r)); /* as long as it is not, the units are all there is */
+    return qk_staging_clear(&r->staging, r->err);
 }
 
 /* Holds the folder with all others that work on this run. *complete: there is nothing to do. */
@@ -357,6 +386,7 @@ static qk_status enter(runner *r, bool *complete)
         if (held && !pending) {
             QK_TRY(check_final(r));
             QK_TRY(is_complete(r, complete));
+            if (*complete) QK_TRY(check_whole(r));
             qk_staging_last_merge(&r->staging, r->last_merge);
             return QK_OK;
         }
@@ -396,7 +426,7 @@ static qk_status finish(runner *r, int64_t units, bool *done)
     if (*done) return QK_OK;
     /* While all units of this run were there, a merge could only be its own. */
     qk_staging_last_merge(&r->staging, last_merge);
-    *done = strcmp(last_merge, r->last_merge) != 0;
+    *done = *last_merge && strcmp(last_merge, r->last_merge) != 0;
     if (*done) return QK_OK;
     QK_TRY(tidy(r));
     QK_TRY(is_complete(r, done));
@@ -405,9 +435,8 @@ static qk_status finish(runner *r, int64_t units, bool *done)
     QK_TRY(qk_claims_left(&left, &r->staging, (qk_shard){0, 1}, units, r->err));
     bool all = left.missing == 0;
     qk_left_free(&left);
-    if (!all) return enter(r, done);
-    *done = true;
-    return merge(r, units);
+    if (all) QK_TRY(merge(r, units, done));
+    return all && *done ? QK_OK : enter(r, done);
 }
 
 /* "3", "3 and 5", "3, 5, 6, 7 and 12 more" */

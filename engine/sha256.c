@@ -1,9 +1,13 @@
 /* See sha256.h. */
 #include "engine/sha256.h"
 
+#include <errno.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "engine/base/interrupt.h"
 
 void qk_sha256(const void *bytes, size_t n, uint8_t out[32])
 {
@@ -57,4 +61,28 @@ qk_status qk_sha256_files(const qk_names *paths, char (*hex)[65], qk_error *err)
         }
     }
     return result;
+}
+
+qk_status qk_sha256_open_file(int fd, const char *path, char hex[65], uint64_t *bytes,
+                              qk_error *err)
+{
+    enum { PIECE = 1 << 20 };
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    uint8_t digest[32], *piece = qk_alloc(PIECE, 1);
+    qk_status s = QK_OK;
+    bool ok = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL), more = true;
+    for (*bytes = 0; ok && more && s == QK_OK;) {
+        ssize_t n = pread(fd, piece, PIECE, (off_t)*bytes);
+        more = n != 0;
+        s = n < 0 && errno != EINTR ? qk_fail_errno(err, "cannot read", path)
+                                    : qk_interrupt_check(err);
+        if (n <= 0) continue;
+        ok = EVP_DigestUpdate(md, piece, (size_t)n);
+        *bytes += (uint64_t)n;
+    }
+    if (!ok || !EVP_DigestFinal_ex(md, digest, NULL)) qk_fatal("SHA-256 failed");
+    EVP_MD_CTX_free(md);
+    free(piece);
+    qk_sha256_hex(digest, hex);
+    return s;
 }

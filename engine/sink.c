@@ -8,7 +8,9 @@
 #include <unistd.h>
 #include <zlib.h>
 
-static const char MAGIC[8] = {'Q', 'K', 'U', 'N', 'I', 'T', '0', '2'};
+#include "engine/base/beneath.h"
+
+static const char MAGIC[8] = {'Q', 'K', 'U', 'N', 'I', 'T', '0', '3'};
 enum { TRAILER = 8 + 8 + 4 + 8 };
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "unit files are written as memory lies");
@@ -98,8 +100,9 @@ void qk_unit_add_example(qk_unit_writer *w, const qk_unit_example *e)
     put_u32(b, (uint32_t)e->tokens);
     put_u32(b, e->truncated);
     qk_buf_add(b, e->sha256, 32);
-    put_u32(b, e->id_text ? (uint32_t)strlen(e->id_text) : UINT32_MAX);
-    if (e->id_text) qk_buf_add_str(b, e->id_text);
+    QK_ASSERT(e->id_length < UINT32_MAX);
+    put_u32(b, e->id_text ? (uint32_t)e->id_length : UINT32_MAX);
+    if (e->id_text) qk_buf_add(b, e->id_text, e->id_length);
     w->n_examples++;
 }
 
@@ -184,7 +187,9 @@ static void read_example(qk_unit *u, cursor *c, qk_unit_example *e)
     uint32_t n = get_u32(c);
     if (n == UINT32_MAX) return;
     const char *text = take(c, n);
-    if (!c->failed) e->id_text = qk_arena_strndup(&u->arena, text, n);
+    if (c->failed) return;
+    e->id_text = qk_arena_strndup(&u->arena, text, n);
+    e->id_length = n;
 }
 
 static void read_block(qk_unit *u, cursor *c, qk_unit_block *b, uint64_t data_end)
@@ -234,23 +239,26 @@ static bool read_footer(qk_unit *u, cursor c, uint64_t data_end)
     return !c.failed && c.at == c.end;
 }
 
-static bool read_at(const qk_unit *u, void *out, size_t n, uint64_t offset)
+static qk_status damaged(const char *path, qk_error *err)
+{
+    return qk_fail(err, QK_ERR_DAMAGED, "remove this file and run the same command again",
+                   "%s: this work unit is damaged", path);
+}
+
+/* A disk that cannot be read now is no damage: the file stays. */
+static qk_status read_at(const qk_unit *u, void *out, size_t n, uint64_t offset, qk_error *err)
 {
     uint8_t *p = out;
     while (n) {
         ssize_t got = pread(u->fd, p, n, (off_t)offset);
-        if (got <= 0) return false;
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return qk_fail_errno(err, "cannot read", u->path);
+        if (got == 0) return damaged(u->path, err);
         p += got;
         n -= (size_t)got;
         offset += (uint64_t)got;
     }
-    return true;
-}
-
-static qk_status damaged(const char *path, qk_error *err)
-{
-    return qk_fail(err, QK_ERR_DATA, "remove this file and run the same command again",
-                   "%s: this work unit is damaged", path);
+    return QK_OK;
 }
 
 /* Where the footer lies. */
@@ -259,42 +267,57 @@ typedef struct trailer {
     uint32_t crc;
 } trailer;
 
+static qk_status check_marks(const qk_unit *u, const uint8_t *first, const uint8_t *last,
+                             qk_error *err)
+{
+    bool same = !memcmp(first, last, sizeof MAGIC), now = !memcmp(last, MAGIC, sizeof MAGIC);
+    if (same && now) return QK_OK;
+    if (!same || memcmp(last, MAGIC, sizeof MAGIC - 2) != 0) return damaged(u->path, err);
+    return qk_fail(err, QK_ERR_FORMAT, "remove this file and run the same command again",
+                   "%s: this work unit is of another version (%.8s)", u->path, (const char *)last);
+}
+
 static qk_status read_trailer(const qk_unit *u, trailer *t, qk_error *err)
 {
     off_t size = lseek(u->fd, 0, SEEK_END);
-    uint8_t bytes[TRAILER];
-    if (size < (off_t)(sizeof MAGIC + TRAILER) ||
-        !read_at(u, bytes, TRAILER, (uint64_t)size - TRAILER))
-        return damaged(u->path, err);
-    const uint8_t *mark = bytes + TRAILER - sizeof MAGIC;
-    if (!memcmp(mark, MAGIC, sizeof MAGIC - 2) && memcmp(mark, MAGIC, sizeof MAGIC) != 0)
-        return qk_fail(err, QK_ERR_FORMAT, "remove this file and run the same command again",
-                       "%s: this work unit is of another version (%.8s)", u->path,
-                       (const char *)mark);
+    uint8_t first[sizeof MAGIC], bytes[TRAILER];
+    if (size < (off_t)(sizeof MAGIC + TRAILER)) return damaged(u->path, err);
+    QK_TRY(read_at(u, first, sizeof first, 0, err));
+    QK_TRY(read_at(u, bytes, TRAILER, (uint64_t)size - TRAILER, err));
+    QK_TRY(check_marks(u, first, bytes + TRAILER - sizeof MAGIC, err));
     memcpy(&t->offset, bytes, 8);
     memcpy(&t->bytes, bytes + 8, 8);
     memcpy(&t->crc, bytes + 16, 4);
-    if (memcmp(mark, MAGIC, sizeof MAGIC) != 0 || t->bytes > (uint64_t)size - TRAILER ||
-        t->offset != (uint64_t)size - TRAILER - t->bytes)
+    if (t->bytes > (uint64_t)size - TRAILER || t->offset != (uint64_t)size - TRAILER - t->bytes)
         return damaged(u->path, err);
     return QK_OK;
+}
+
+/* The footer, with its checksum checked. The caller frees it, also after an error. */
+static qk_status load_footer(const qk_unit *u, trailer *t, uint8_t **footer, qk_error *err)
+{
+    *footer = NULL;
+    QK_TRY(read_trailer(u, t, err));
+    *footer = qk_alloc(t->bytes, 1);
+    QK_TRY(read_at(u, *footer, t->bytes, t->offset, err));
+    return crc_of(0, *footer, t->bytes) == t->crc ? QK_OK : damaged(u->path, err);
 }
 
 static qk_status open_footer(qk_unit *u, qk_error *err)
 {
     trailer t;
-    QK_TRY(read_trailer(u, &t, err));
-    uint8_t *footer = qk_alloc(t.bytes, 1);
-    bool ok = read_at(u, footer, t.bytes, t.offset) && crc_of(0, footer, t.bytes) == t.crc &&
-              read_footer(u, (cursor){footer, footer + t.bytes, false}, t.offset);
+    uint8_t *footer;
+    qk_status s = load_footer(u, &t, &footer, err);
+    if (s == QK_OK && !read_footer(u, (cursor){footer, footer + t.bytes, false}, t.offset))
+        s = damaged(u->path, err);
     free(footer);
-    return ok ? QK_OK : damaged(u->path, err);
+    return s;
 }
 
 static qk_status open_file(qk_unit *u, const char *path, qk_error *err)
 {
-    *u = (qk_unit){.fd = open(path, O_RDONLY | O_CLOEXEC)};
-    if (u->fd < 0) return qk_fail_errno(err, "cannot open", path);
+    *u = (qk_unit){.fd = -1};
+    QK_TRY(qk_open_regular(&u->fd, path, O_RDONLY, err));
     u->path = qk_strdup(path);
     return QK_OK;
 }
@@ -311,11 +334,12 @@ qk_status qk_unit_read_stamp(const char *path, qk_unit_stamp *out, qk_error *err
 {
     qk_unit u;
     trailer t;
+    uint8_t *footer;
     QK_TRY(open_file(&u, path, err));
-    qk_status s = read_trailer(&u, &t, err);
-    if (s == QK_OK &&
-        (t.bytes < sizeof *out || !read_at(&u, out, sizeof *out, t.offset) || !stamp_is_sound(out)))
-        s = damaged(path, err);
+    qk_status s = load_footer(&u, &t, &footer, err);
+    if (s == QK_OK && t.bytes >= sizeof *out) memcpy(out, footer, sizeof *out);
+    if (s == QK_OK && (t.bytes < sizeof *out || !stamp_is_sound(out))) s = damaged(path, err);
+    free(footer);
     qk_unit_close(&u);
     return s;
 }
@@ -349,8 +373,8 @@ static qk_status read_checked(const qk_unit *u, qk_buf *buf, size_t bytes, uint6
 {
     qk_buf_clear(buf);
     qk_buf_reserve(buf, bytes);
-    if (read_at(u, buf->data, bytes, offset) && crc_of(0, buf->data, bytes) == crc) return QK_OK;
-    return damaged(u->path, err);
+    QK_TRY(read_at(u, buf->data, bytes, offset, err));
+    return crc_of(0, buf->data, bytes) == crc ? QK_OK : damaged(u->path, err);
 }
 
 qk_status qk_unit_read_rows(const qk_unit *u, const qk_unit_block *b, qk_buf *buf,

@@ -4,18 +4,19 @@
  * staging/unit-NNNNNN.qku, written under a temporary name while the forward runs, then flushed and
  * renamed: a unit exists whole or not at all. Layout, little-endian:
  *
- *   "QKUNIT02"
+ *   "QKUNIT03"
  *   blocks     one per batch, layer, kind (and head with per-head masks), 8-byte aligned:
  *              token, position, bucket, example  int32 [rows] each, example counts in the unit
  *              vectors                           float32 [heads, rows, d]
  *   footer     stamp, counts, examples with their ids, block index
- *   trailer    footer offset u64, footer bytes u64, CRC-32 of the footer u32, "QKUNIT02"
+ *   trailer    footer offset u64, footer bytes u64, CRC-32 of the footer u32, "QKUNIT03"
  *
  * The stamp says which run a unit belongs to and what it was computed with, because units travel:
  * those of several machines are copied together.
  *
- * The index holds a CRC-32 of a block's integers and one of each head's vectors, so that a reader
- * takes one head at a time. Which batch a block came from leaves no trace in what
+ * Every byte is checked but the few that align blocks: the two marks, the footer by its CRC-32, and
+ * the rest by the CRC-32 that the index has of a block's integers and of each head's vectors, so
+ * that a reader takes one head at a time. Which batch a block came from leaves no trace in what
  * engine/merge.c makes of it.
  *
  * next: engine/merge.h */
@@ -28,7 +29,8 @@
 typedef struct qk_unit_example {
     int64_t index;       /* row of the dataset's selection */
     int64_t id;          /* full 64-bit id */
-    const char *id_text; /* NULL without an id column */
+    const char *id_text; /* NULL without an id column; it may hold NULs */
+    size_t id_length;    /* bytes of it */
     int32_t tokens;
     bool truncated;
     uint8_t sha256[32]; /* of the token ids as int32 little-endian */
@@ -94,10 +96,10 @@ typedef struct qk_unit {
     qk_arena arena;
 } qk_unit;
 
-/* Opens and checks the footer; damage is an error that names the file. */
+/* Opens and checks the footer; damage is QK_ERR_DAMAGED with the file's name, here and below. */
 qk_status qk_unit_open(qk_unit *u, const char *path, qk_error *err);
 void qk_unit_close(qk_unit *u);
-/* The stamp alone, without a look at the rest of the footer. */
+/* The stamp alone; the whole footer must have its checksum. */
 qk_status qk_unit_read_stamp(const char *path, qk_unit_stamp *out, qk_error *err);
 /* Reads the integer columns of a block, or the vectors [rows, d] of its h-th head, and checks their
  * CRC. The result lies in buf, which the caller owns and may reuse. */

@@ -8,10 +8,20 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <zlib.h>
+
+#include "engine/base/beneath.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/sealed.h"
 
 enum { SMALL_FILE = 64 << 20, SECONDS_FOR_OTHERS = 2 };
+static const int64_t MOST_UNITS = 1LL << 40;
+
+/* The small files; identity.json comes last where they are removed. */
+static const char *const small_files[] = {"units.json", "arithmetic", "dataset_commit",
+                                          "identity.json"};
+enum { SMALL_FILES = sizeof small_files / sizeof *small_files };
 
 static char *in_staging(const qk_staging *s, const char *name)
 {
@@ -35,10 +45,32 @@ qk_status qk_staging_flock(int fd, qk_hold how, const char *path, bool *held, qk
     return qk_fail_write(err, "cannot lock", path);
 }
 
+qk_status qk_staging_top(const qk_staging *s, qk_folder *top, qk_error *err)
+{
+    size_t n = (size_t)(qk_path_name(s->folder) - s->folder);
+    while (n > 1 && s->folder[n - 1] == '/') n--;
+    char *path = n ? qk_strf("%.*s", (int)n, s->folder) : qk_strdup(".");
+    qk_status status = qk_make_dirs(path, err);
+    if (status == QK_OK) status = qk_folder_open(top, path, err);
+    free(path);
+    return status;
+}
+
+/* The folder that the user named may be a link; what lies in it may not. */
+static qk_status make_folder(const qk_staging *s, qk_error *err)
+{
+    qk_folder top, own;
+    QK_TRY(qk_staging_top(s, &top, err));
+    qk_status status = qk_folder_open_in(&own, &top, qk_path_name(s->folder), true, err);
+    if (status == QK_OK) qk_folder_close(&own);
+    qk_folder_close(&top);
+    return status;
+}
+
 qk_status qk_staging_open(qk_staging *s, const char *folder, qk_error *err)
 {
     *s = (qk_staging){.folder = folder, .lock = -1};
-    QK_TRY(qk_make_dirs(folder, err));
+    QK_TRY(make_folder(s, err));
     char *path = in_staging(s, "lock");
     qk_status status = qk_open_to_lock(path, &s->lock, err);
     free(path);
@@ -77,16 +109,27 @@ void qk_staging_release(qk_staging *s)
     flock(s->lock, LOCK_UN);
 }
 
+/* Eight random digits, then the CRC-32 of them: a mark that changed by itself is none. */
+static void add_check(char mark[17])
+{
+    snprintf(mark + 8, 9, "%08lx", crc32(0, (const uint8_t *)mark, 8));
+}
+
 void qk_staging_last_merge(const qk_staging *s, char out[17])
 {
+    char right[17];
     memset(out, 0, 17);
     if (pread(s->lock, out, 16, 0) != 16) *out = 0;
+    memcpy(right, out, 17);
+    add_check(right);
+    if (strcmp(right, out) != 0) *out = 0;
 }
 
 qk_status qk_staging_note_merge(const qk_staging *s, qk_error *err)
 {
     char now[17], *path = in_staging(s, "lock");
     qk_status status = qk_unique_name(now, err);
+    add_check(now);
     if (status == QK_OK) status = qk_write_at_start(s->lock, now, 16, path, err);
     if (status == QK_OK && fsync(s->lock) != 0) status = qk_fail_write(err, "cannot flush", path);
     free(path);
@@ -107,7 +150,7 @@ static qk_status compare(const qk_staging *s, const qk_identity *id, qk_arena *a
 {
     char *path = in_staging(s, "identity.json");
     const qk_json *then = NULL;
-    qk_status status = qk_json_parse_file(arena, path, SMALL_FILE, &then, err);
+    qk_status status = qk_sealed_json(arena, path, SMALL_FILE, &then, err);
     *difference = status == QK_OK ? qk_identity_difference(then, id->tree, arena) : NULL;
     free(path);
     return status;
@@ -133,9 +176,10 @@ qk_status qk_staging_bind(qk_staging *s, const qk_identity *id, qk_error *err)
     char *path = in_staging(s, "identity.json");
     qk_arena arena = {0};
     const char *difference = NULL;
-    bool bound;
-    qk_status status = qk_has_file(path, &bound, err);
-    if (status == QK_OK && !bound) status = qk_create_file(path, id->text, strlen(id->text), err);
+    bool there;
+    qk_status status = qk_has_file(path, &there, err);
+    if (status == QK_OK && !there)
+        status = qk_sealed_create(path, id->text, strlen(id->text), err);
     if (status == QK_OK) status = compare(s, id, &arena, &difference, err);
     if (difference) status = refuse(s, difference, err);
     qk_arena_free(&arena);
@@ -216,55 +260,82 @@ void qk_units_free(qk_units *units)
     *units = (qk_units){0};
 }
 
+/* A small file's text without its last line end; NULL when it is not there. The caller frees. */
+static qk_status read_note(const qk_staging *s, const char *name, char **text, qk_error *err)
+{
+    char *path = in_staging(s, name);
+    qk_buf whole;
+    *text = NULL;
+    qk_status status = qk_sealed_read(&whole, path, SMALL_FILE, err);
+    if (status == QK_OK) {
+        while (whole.size && whole.data[whole.size - 1] == '\n') whole.size--;
+        *text = qk_strdup(qk_buf_str(&whole));
+    }
+    qk_buf_free(&whole);
+    free(path);
+    return status == QK_ERR_NOTFOUND ? QK_OK : status;
+}
+
+static qk_status make_note(const qk_staging *s, const char *name, const char *text, qk_error *err)
+{
+    char *path = in_staging(s, name);
+    qk_status status = qk_sealed_create(path, text, strlen(text), err);
+    free(path);
+    return status;
+}
+
 qk_status qk_staging_units(const qk_staging *s, int64_t *units, qk_error *err)
 {
     *units = -1;
-    char *path = in_staging(s, "units.json");
+    char *text;
     qk_arena arena = {0};
-    const qk_json *root;
-    qk_status status = qk_json_parse_if_there(&arena, path, SMALL_FILE, &root, err);
-    const qk_json *n = status == QK_OK ? qk_json_get(root, "units") : NULL;
-    if (n && n->is_integer) *units = n->integer;
+    const qk_json *root = NULL, *n = NULL;
+    QK_TRY(read_note(s, "units.json", &text, err));
+    qk_status status = text ? qk_json_parse(&arena, text, strlen(text), "units.json", &root, err)
+                            : QK_OK;
+    if (root) n = qk_json_get(root, "units");
+    if (n && n->is_integer && n->integer >= 0 && n->integer <= MOST_UNITS)
+        *units = n->integer;
+    else if (text && status == QK_OK)
+        status = qk_fail(err, QK_ERR_DAMAGED, "remove this file and run the same command again",
+                         "%s/units.json: has no number of units", s->folder);
     qk_arena_free(&arena);
-    free(path);
+    free(text);
     return status;
 }
 
 qk_status qk_staging_set_units(const qk_staging *s, int64_t units, qk_error *err)
 {
-    char *path = in_staging(s, "units.json"),
-         *text = qk_strf("{\"units\": %lld}\n", (long long)units);
+    char *text = qk_strf("{\"units\": %lld}\n", (long long)units);
     int64_t noted = -1;
-    qk_status status = qk_create_file(path, text, strlen(text), err);
+    qk_status status = make_note(s, "units.json", text, err);
+    free(text);
     if (status == QK_OK) status = qk_staging_units(s, &noted, err);
     if (status == QK_OK && noted != units)
         status = qk_fail(err, QK_ERR_DATA, "remove this file and run the same command again",
-                         "%s: says %lld units, but the dataset has %lld", path, (long long)noted,
-                         (long long)units);
-    free(path);
-    free(text);
+                         "%s/units.json: says %lld units, but the dataset has %lld", s->folder,
+                         (long long)noted, (long long)units);
     return status;
 }
 
 qk_status qk_staging_arithmetic(const qk_staging *s, char **name, qk_error *err)
 {
-    *name = NULL;
-    char *path = in_staging(s, "arithmetic");
-    qk_buf text;
-    bool there;
-    qk_status status = qk_read_file_if_there(&text, path, 100, &there, err);
-    if (status == QK_OK && text.size) *name = qk_strdup(qk_buf_str(&text));
-    qk_buf_free(&text);
-    free(path);
-    return status;
+    return read_note(s, "arithmetic", name, err);
 }
 
 qk_status qk_staging_set_arithmetic(const qk_staging *s, const char *name, qk_error *err)
 {
-    char *path = in_staging(s, "arithmetic");
-    qk_status status = qk_create_file(path, name, strlen(name), err);
-    free(path);
-    return status;
+    return make_note(s, "arithmetic", name, err);
+}
+
+qk_status qk_staging_commit(const qk_staging *s, char **commit, qk_error *err)
+{
+    return read_note(s, "dataset_commit", commit, err);
+}
+
+qk_status qk_staging_set_commit(const qk_staging *s, const char *commit, qk_error *err)
+{
+    return make_note(s, "dataset_commit", commit, err);
 }
 
 /* ---- clearing ---- */
@@ -275,18 +346,25 @@ static bool is_temporary(const char *rest)
     return *rest == '.' && strspn(rest + 1, "0123456789abcdef") == 16 && !strcmp(rest + 17, ".tmp");
 }
 
-static bool is_ours(const char *name)
+/* What only a process that is gone can have left, while the folder is held alone. */
+static bool is_leftover(const char *name)
 {
-    static const char *const small[] = {"units.json", "arithmetic", "identity.json",
-                                        "dataset_commit"};
     const char *rest;
     if (unit_number(name, &rest) >= 0)
-        return !strcmp(rest, ".qku") || !strcmp(rest, ".claim") ||
-               (!strncmp(rest, ".qku", 4) && is_temporary(rest + 4));
-    for (size_t i = 0; i < sizeof small / sizeof *small; i++) {
-        size_t n = strlen(small[i]);
-        if (!strncmp(name, small[i], n) && (!name[n] || is_temporary(name + n))) return true;
+        return !strcmp(rest, ".claim") || (!strncmp(rest, ".qku", 4) && is_temporary(rest + 4));
+    for (size_t i = 0; i < SMALL_FILES; i++) {
+        size_t n = strlen(small_files[i]);
+        if (!strncmp(name, small_files[i], n) && is_temporary(name + n)) return true;
     }
+    return !strcmp(name, "commit.json.tmp");
+}
+
+static bool is_ours(const char *name)
+{
+    const char *rest;
+    if (is_leftover(name) || (unit_number(name, &rest) >= 0 && !strcmp(rest, ".qku"))) return true;
+    for (size_t i = 0; i < SMALL_FILES; i++)
+        if (!strcmp(name, small_files[i])) return true;
     return false;
 }
 
@@ -298,16 +376,41 @@ static qk_status remove_named(const qk_staging *s, const char *name, qk_error *e
     return status;
 }
 
-qk_status qk_staging_clear(const qk_staging *s, qk_error *err)
+/* Removes what `takes` says yes to, but for identity.json. */
+static qk_status remove_all(const qk_staging *s, bool (*takes)(const char *name), qk_error *err)
 {
     qk_names names;
     QK_TRY(qk_list_dir(s->folder, &names, err));
-    /* identity.json goes last: as long as anything is left it says whose it is. */
     qk_status status = QK_OK;
     for (size_t i = 0; i < names.count && status == QK_OK; i++)
-        if (is_ours(names.items[i]) && strcmp(names.items[i], "identity.json") != 0)
+        if (takes(names.items[i]) && strcmp(names.items[i], "identity.json") != 0)
             status = remove_named(s, names.items[i], err);
-    if (status == QK_OK) status = remove_named(s, "identity.json", err);
     qk_names_free(&names);
     return status;
+}
+
+qk_status qk_staging_clear(const qk_staging *s, qk_error *err)
+{
+    /* identity.json goes last: as long as anything is left it says whose it is. */
+    QK_TRY(remove_all(s, is_ours, err));
+    return remove_named(s, "identity.json", err);
+}
+
+/* A damaged file says nothing, and can be made again: units.json by a pass over the dataset, the
+ * others from the configuration and from the units, which say themselves whose they are. */
+static qk_status mend_note(const qk_staging *s, const char *name, qk_error *err)
+{
+    char *text;
+    qk_status status = read_note(s, name, &text, err);
+    free(text);
+    if (status != QK_ERR_DAMAGED) return status;
+    qk_warn("%s; it is made again", err->message);
+    return remove_named(s, name, err);
+}
+
+qk_status qk_staging_mend(const qk_staging *s, qk_error *err)
+{
+    QK_TRY(remove_all(s, is_leftover, err));
+    for (size_t i = 0; i < SMALL_FILES; i++) QK_TRY(mend_note(s, small_files[i], err));
+    return QK_OK;
 }

@@ -1,7 +1,7 @@
 /* The staging folder: which run it belongs to, which units are done, and who may do what in it.
  *
  *   lock                held shared by who computes, alone by who merges, clears or pushes; it has
- *                       16 random digits inside, new ones after each merge
+ *                       8 random digits and their CRC-32 inside, new ones after each merge
  *   identity.json       what the units belong to
  *   dataset_commit      of a dataset of the Hub: what the first start read (engine/origin.h)
  *   arithmetic          what they are computed with (engine/arithmetic.h)
@@ -11,10 +11,13 @@
  *
  * Every file gets its name when it is whole; the small ones are made once, by whoever comes
  * first, and read by the others. Locks are flock(2), which ends with the process that holds it.
+ * All of them have checksums (engine/sealed.h, engine/sink.h), and all are regular files: a link, a
+ * pipe or a folder in the place of one is refused by name.
  *
  * next: engine/claims.h, engine/sink.h */
 #pragma once
 
+#include "engine/base/beneath.h"
 #include "engine/manifest.h"
 
 typedef struct qk_staging {
@@ -24,15 +27,19 @@ typedef struct qk_staging {
 
 typedef enum qk_hold { QK_HOLD_SHARED, QK_HOLD_ALONE } qk_hold;
 
-/* Makes the folder and opens its lock; nothing is held yet. */
+/* Makes the folder and opens its lock; nothing is held yet. The folder above it, which the user
+ * named, may be a link; the folder itself may not. */
 qk_status qk_staging_open(qk_staging *s, const char *folder, qk_error *err);
 /* Opens it and holds it alone; refused when somebody works here for longer than two seconds. */
 qk_status qk_staging_open_alone(qk_staging *s, const char *folder, qk_error *err);
+/* The folder above the staging folder, made where it is missing. */
+qk_status qk_staging_top(const qk_staging *s, qk_folder *top, qk_error *err);
 /* Lets go of what is held, then tries to hold the folder so; *held is false when others do not
  * allow it. Between the two, others may have changed anything. */
 qk_status qk_staging_hold(qk_staging *s, qk_hold how, bool *held, qk_error *err);
 void qk_staging_release(qk_staging *s);
-/* Which merge was the last one: another text after each. While the folder is held this is up to
+/* Which merge was the last one: another text after each, "" before the first, and when the text is
+ * damaged. While the folder is held this is up to
  * date even where a network file system still shows old names. */
 void qk_staging_last_merge(const qk_staging *s, char out[17]);
 qk_status qk_staging_note_merge(const qk_staging *s, qk_error *err);
@@ -67,5 +74,12 @@ qk_status qk_staging_set_units(const qk_staging *s, int64_t units, qk_error *err
 qk_status qk_staging_arithmetic(const qk_staging *s, char **name, qk_error *err);
 /* Notes it, unless another one is noted already. */
 qk_status qk_staging_set_arithmetic(const qk_staging *s, const char *name, qk_error *err);
+/* The commit of a dataset of the Hub (engine/origin.h); NULL when none is noted. The caller frees.
+ */
+qk_status qk_staging_commit(const qk_staging *s, char **commit, qk_error *err);
+qk_status qk_staging_set_commit(const qk_staging *s, const char *commit, qk_error *err);
+/* Held alone: takes away what processes that died have left, and small files that are damaged, with
+ * a warning; they are made again. */
+qk_status qk_staging_mend(const qk_staging *s, qk_error *err);
 /* Removes the units, and whatever else was noted about them: the run is in final/. Held alone. */
 qk_status qk_staging_clear(const qk_staging *s, qk_error *err);

@@ -51,6 +51,8 @@ size_t qk_tokenizer_vocab_size(const qk_tokenizer *tok);
 /* The vocabulary's own spelling of an id ("Ġthe", "▁the", "<0xE6>"), UTF-8, borrowed from tok and
  * NUL-terminated; NULL when no token has this id. */
 const char *qk_tokenizer_piece(const qk_tokenizer *tok, int32_t id);
+/* The same with its length in bytes, as it may hold NULs. */
+const char *qk_tokenizer_piece_text(const qk_tokenizer *tok, int32_t id, size_t *length);
 /* "BPE, 49152 tokens, 48900 merges, 17 added", "Unigram, 360 tokens, 3 added": for people; owned by
  * tok. */
 const char *qk_tokenizer_describe(const qk_tokenizer *tok);

@@ -175,6 +175,7 @@ static qk_status describe_examples(const qk_work *w, qk_unit_writer *file, qk_er
             .index = f->index,
             .id = f->id,
             .id_text = f->has_id_text ? qk_buf_str(&f->id_text) : NULL,
+            .id_length = f->id_text.size,
             .tokens = (int32_t)f->count,
             .truncated = f->truncated,
         };

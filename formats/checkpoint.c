@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/beneath.h"
 #include "formats/json.h"
 #include "formats/safetensors_file.h"
 
@@ -29,13 +30,11 @@ static qk_status check_shard_name(const qk_json *v, const char *index, qk_error 
     if (v->type != QK_JSON_T_STRING)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: weight_map '%.200s' is %s, not a file name",
                        index, v->key, qk_json_type_name(v));
-    if (!v->length || strlen(v->text) != v->length)
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: shard name '%.200s' is not a file", index,
-                       v->text);
-    if (strchr(v->text, '/') || !strcmp(v->text, "..") || !strcmp(v->text, "."))
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: shard name '%.200s' leaves the folder", index,
-                       v->text);
-    return QK_OK;
+    const char *problem = qk_path_problem(v->text, v->length);
+    if (!problem && strchr(v->text, '/')) problem = "it leads to another folder";
+    if (!problem) return QK_OK;
+    return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: shard name '%.200s' is not a file here: %s",
+                   index, v->text, problem);
 }
 
 static qk_status add_shard(qk_checkpoint *c, qk_st_list *list, const char *folder, const char *name,

@@ -54,23 +54,23 @@ static void add_row(qk_pq_column_rows *c, const qk_pq_values *v, size_t i)
 {
     bool valid = !v->valid || v->valid[i];
     int64_t number = 0;
-    const char *text = NULL;
+    qk_pq_text text = {0};
     switch (c->spec.kind) {
     case QK_PQ_INT32: number = ((const int32_t *)v->data)[i]; break;
     case QK_PQ_INT64: number = ((const int64_t *)v->data)[i]; break;
     case QK_PQ_BOOL: number = ((const uint8_t *)v->data)[i] != 0; break;
     case QK_PQ_STRING:
-        text = valid ? ((const char *const *)v->data)[i] : NULL;
-        valid = text != NULL;
+        text = ((const qk_pq_text *)v->data)[i];
+        valid &= text.data != NULL;
         break;
     case QK_PQ_FLOATS: return;
     }
     qk_buf_add_byte(&c->valid, valid);
     c->nulls += !valid;
-    if (valid && text) {
-        uint32_t at = (uint32_t)c->text.size;
-        qk_buf_add(&c->values, &at, 4);
-        qk_buf_add(&c->text, text, strlen(text) + 1);
+    if (valid && c->spec.kind == QK_PQ_STRING) {
+        qk_pq_place place = {c->text.size, text.size};
+        qk_buf_add(&c->values, &place, sizeof place);
+        qk_buf_add(&c->text, text.data, text.size);
     } else if (valid) {
         qk_buf_add(&c->values, &number, 8);
     }
@@ -106,9 +106,9 @@ static void plain_numbers(qk_buf *out, qk_pq_kind kind, const int64_t *values, s
     }
 }
 
-static void plain_string(qk_buf *out, const char *text)
+static void plain_string(qk_buf *out, const void *text, size_t size)
 {
-    uint32_t n = (uint32_t)strlen(text);
+    uint32_t n = (uint32_t)size;
     qk_buf_add(out, &n, 4);
     qk_buf_add(out, text, n);
 }
@@ -221,16 +221,15 @@ static const void *value_at(const qk_pq_column_rows *c, size_t i, size_t *n)
         *n = 8;
         return c->values.data + 8 * i;
     }
-    const char *text =
-        (const char *)c->text.data + ((const uint32_t *)(const void *)c->values.data)[i];
-    *n = strlen(text);
-    return text;
+    const qk_pq_place *place = (const qk_pq_place *)(const void *)c->values.data + i;
+    *n = place->size;
+    return place->size ? (const char *)c->text.data + place->at : "";
 }
 
-static void add_entry(dictionary *d, const qk_pq_column_rows *c, const void *value)
+static void add_entry(dictionary *d, const qk_pq_column_rows *c, const void *value, size_t size)
 {
     if (c->spec.kind == QK_PQ_STRING)
-        plain_string(&d->entries, value);
+        plain_string(&d->entries, value, size);
     else
         plain_numbers(&d->entries, c->spec.kind, value, 1);
     d->count++;
@@ -258,7 +257,7 @@ static bool make_dictionary(dictionary *d, const qk_pq_column_rows *c, size_t n)
         if (d->count == most || d->entries.size > DICTIONARY_BYTES) return false;
         d->slots[at] = i + 1;
         d->indices[i] = (uint32_t)d->count;
-        add_entry(d, c, value);
+        add_entry(d, c, value, size);
     }
     return d->count > 0;
 }
@@ -290,20 +289,25 @@ static void number_statistics(qk_pq_chunk_out *k, const qk_pq_column_rows *c, si
     qk_buf_free(&bytes);
 }
 
+static int by_bytes(const qk_pq_text *a, const qk_pq_text *b)
+{
+    int order = memcmp(a->data, b->data, a->size < b->size ? a->size : b->size);
+    return order ? order : (a->size > b->size) - (a->size < b->size);
+}
+
 /* Byte order, as the UTF8 column order says; long strings are left out rather than cut. */
 static void string_statistics(qk_pq_chunk_out *k, const qk_pq_column_rows *c, size_t n)
 {
-    const char *least = NULL, *most = NULL;
-    size_t size;
+    qk_pq_text least = {0}, most = {0};
     for (size_t i = 0; i < n; i++) {
-        const char *text = value_at(c, i, &size);
-        if (!least || strcmp(text, least) < 0) least = text;
-        if (!most || strcmp(text, most) > 0) most = text;
+        qk_pq_text text;
+        text.data = value_at(c, i, &text.size);
+        if (!least.data || by_bytes(&text, &least) < 0) least = text;
+        if (!most.data || by_bytes(&text, &most) > 0) most = text;
     }
-    if (!n || strlen(least) > QK_PQ_LONGEST_STATISTIC || strlen(most) > QK_PQ_LONGEST_STATISTIC)
-        return;
-    memcpy(k->least, least, k->least_size = strlen(least));
-    memcpy(k->most, most, k->most_size = strlen(most));
+    if (!n || least.size > QK_PQ_LONGEST_STATISTIC || most.size > QK_PQ_LONGEST_STATISTIC) return;
+    memcpy(k->least, least.data, k->least_size = least.size);
+    memcpy(k->most, most.data, k->most_size = most.size);
 }
 
 /* ---- chunks ---- */
@@ -318,8 +322,11 @@ static void write_values(qk_pq_writer *w, const qk_pq_column_rows *c, const dict
         qk_buf_add_byte(&w->body, (uint8_t)width);
         qk_pq_encode_hybrid(&w->body, d->indices + first, n, width);
     } else if (c->spec.kind == QK_PQ_STRING) {
-        size_t size;
-        for (size_t i = first; i < first + n; i++) plain_string(&w->body, value_at(c, i, &size));
+        for (size_t i = first; i < first + n; i++) {
+            size_t size;
+            const void *text = value_at(c, i, &size);
+            plain_string(&w->body, text, size);
+        }
     } else {
         plain_numbers(&w->body, c->spec.kind, numbers, n);
     }
@@ -329,7 +336,8 @@ static void write_values(qk_pq_writer *w, const qk_pq_column_rows *c, const dict
 static size_t page_rows(const qk_pq_column_rows *c, size_t rows)
 {
     if (c->spec.kind == QK_PQ_STRING) {
-        size_t mean = c->text.size / (rows ? rows : 1) + 4, n = PAGE_BYTES / mean;
+        size_t bytes = c->text.size + rows - c->nulls; /* one more each, as ever: same cuts */
+        size_t mean = bytes / (rows ? rows : 1) + 4, n = PAGE_BYTES / mean;
         return n ? n : 1;
     }
     size_t bytes = c->spec.kind == QK_PQ_FLOATS ? 4 * (size_t)c->spec.list_size : 8;

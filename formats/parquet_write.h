@@ -19,7 +19,7 @@ typedef enum qk_pq_kind {
     QK_PQ_INT32,
     QK_PQ_INT64,
     QK_PQ_BOOL,   /* bytes 0 and 1 in memory */
-    QK_PQ_STRING, /* const char *, NUL-terminated UTF-8, in memory */
+    QK_PQ_STRING, /* qk_pq_text, UTF-8, in memory */
     QK_PQ_FLOATS, /* fixed-size list of float32, never null */
 } qk_pq_kind;
 
@@ -30,10 +30,16 @@ typedef struct qk_pq_column {
     bool plain;    /* FLOATS as PLAIN instead of BYTE_STREAM_SPLIT */
 } qk_pq_column;
 
+/* A string, which may hold NULs; data NULL is null. */
+typedef struct qk_pq_text {
+    const char *data;
+    size_t size; /* bytes */
+} qk_pq_text;
+
 /* n values of one column; borrowed for the call. */
 typedef struct qk_pq_values {
-    const void *data;     /* int32_t, int64_t, uint8_t, const char *, or float [n, list_size] */
-    const uint8_t *valid; /* [n], 0: null; NULL: no nulls. A NULL string is null as well */
+    const void *data;     /* int32_t, int64_t, uint8_t, qk_pq_text, or float [n, list_size] */
+    const uint8_t *valid; /* [n], 0: null; NULL: no nulls. A string without data is null as well */
 } qk_pq_values;
 
 typedef struct qk_pq_writer qk_pq_writer;

@@ -11,10 +11,15 @@
 /* Longer strings are no statistics. */
 enum { QK_PQ_LONGEST_STATISTIC = 64 };
 
+/* A string in the text of its column. */
+typedef struct qk_pq_place {
+    size_t at, size; /* bytes */
+} qk_pq_place;
+
 /* One column's rows of the open row group. */
 typedef struct qk_pq_column_rows {
     qk_pq_column spec;
-    qk_buf values; /* int64_t for integers and booleans, float, or string offsets (uint32_t) */
+    qk_buf values; /* int64_t for integers and booleans, float, or qk_pq_place for strings */
     qk_buf text;   /* strings end to end */
     qk_buf valid;  /* one byte per row */
     size_t nulls;

@@ -1,13 +1,12 @@
 /* See names.h. */
 #include "hub/names.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/base/text.h"
+#include "engine/base/beneath.h"
 
-enum { MOST_NAME = 96, MOST_SEGMENT = 255, MOST_REVISION = 250 };
+enum { MOST_NAME = 96, MOST_REVISION = 250 };
 
 const char *qk_repo_type_name(qk_repo_type type)
 {
@@ -54,38 +53,12 @@ bool qk_looks_like_repo(const char *text)
     return strchr(text, '/') && is_repo(text);
 }
 
-static bool has_control(const char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7F) return true;
-    return false;
-}
-
-/* A '/'-separated part that may be a file or folder name. */
-static bool is_segment(const char *s, size_t n)
-{
-    return n && n <= MOST_SEGMENT && !(n == 1 && s[0] == '.') &&
-           !(n == 2 && s[0] == '.' && s[1] == '.');
-}
-
-/* Every part between the slashes is a name. */
-static bool is_relative(const char *path)
-{
-    for (const char *s = path;; s++) {
-        size_t n = strcspn(s, "/");
-        if (!is_segment(s, n)) return false;
-        s += n;
-        if (!*s) return true;
-    }
-}
-
 qk_status qk_check_revision(const char *revision, qk_error *err)
 {
     size_t n = strlen(revision);
-    bool ok = n && n <= MOST_REVISION && !has_control(revision) && is_relative(revision) &&
-              !strstr(revision, "..") && !strstr(revision, "@{") &&
-              !strpbrk(revision, " ~^:?*[\\") && revision[0] != '-' && !strstr(revision, "/.") &&
-              revision[0] != '.' && qk_utf8_check((const uint8_t *)revision, n) == n;
+    bool ok = n <= MOST_REVISION && !qk_path_problem(revision, n) && !strstr(revision, "..") &&
+              !strstr(revision, "@{") && !strpbrk(revision, " ~^:?*[") && revision[0] != '-' &&
+              !strstr(revision, "/.") && revision[0] != '.';
     if (ok && n >= 5 && !strcmp(revision + n - 5, ".lock")) ok = false;
     if (ok) return QK_OK;
     return qk_fail(err, QK_ERR_CONFIG, "give a branch, a tag, a commit or refs/pr/N",
@@ -94,13 +67,8 @@ qk_status qk_check_revision(const char *revision, qk_error *err)
 
 static const char *name_problem(const char *name)
 {
-    if (!*name) return "it is empty";
-    if (strlen(name) >= PATH_MAX / 2) return "it is too long";
-    if (qk_utf8_check((const uint8_t *)name, strlen(name)) != strlen(name)) return "not UTF-8";
-    if (has_control(name)) return "it has control characters";
-    if (strchr(name, '\\')) return "it has a backslash";
-    if (name[0] == '/') return "it begins with '/'";
-    if (!is_relative(name)) return "a part of it is empty, '.', '..' or too long";
+    const char *problem = qk_path_problem(name, strlen(name));
+    if (problem) return problem;
     for (const char *s = name; s; s = strchr(s, '/')) {
         s += *s == '/';
         if (is_alnum(s[0]) && s[1] == ':') return "it has a drive letter";

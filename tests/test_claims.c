@@ -6,11 +6,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "engine/claims.h"
+#include "engine/sealed.h"
 
 static char folder[64];
 static qk_staging staging;
@@ -265,6 +267,12 @@ static void test_left(void)
     CHECK_INT(qk_claims_left(&left, &staging, (qk_shard){2, 3}, 6, &test_error), QK_OK);
     CHECK(left.missing == 4 && left.free == 2 && left.last_free == 5 && left.busy.count == 0);
     qk_left_free(&left);
+    /* A number that no dataset has takes no longer. */
+    int64_t many = 1LL << 40;
+    CHECK_INT(qk_claims_left(&left, &staging, (qk_shard){2, 4}, many, &test_error), QK_OK);
+    CHECK_INT(left.missing, many - 3);
+    CHECK(left.free == (many - 2 + 3) / 4 && left.last_free % 4 == 2 && left.last_free > many - 5);
+    qk_left_free(&left);
     qk_claim_drop(&busy);
     /* What was not made here stays. */
     static const char *const strangers[] = {"unit-00001.qku", "unit-000001.qku.tmp",
@@ -362,12 +370,18 @@ static void test_last_merge(void)
     CHECK_INT(qk_staging_open(&other, folder, &test_error), QK_OK);
     qk_staging_last_merge(&other, second);
     CHECK(strlen(first) == 16 && strlen(second) == 16 && strcmp(first, second) != 0);
+    char changed = (char)(second[0] ^ 1);
+    CHECK_INT(pwrite(other.lock, &changed, 1, 0), 1);
+    qk_staging_last_merge(&other, second);
+    CHECK_STR(second, "");
     qk_staging_close(&other);
 }
 
 static void bind_to_another_run(void)
 {
-    put("identity.json", "{\"rate\": 3}");
+    char *path = qk_path_join(folder, "identity.json");
+    CHECK_INT(qk_sealed_create(path, "{\"rate\": 3}", 11, &test_error), QK_OK);
+    free(path);
 }
 
 static bool is_bound(void)
@@ -411,6 +425,55 @@ static void test_bound_once(void)
     qk_arena_free(&arena);
 }
 
+/* Held alone: what the dead left goes, what is damaged goes with a warning, the rest stays. */
+static void test_mend(void)
+{
+    static const char *const left[] = {"unit-000001.claim", "unit-000001.qku.0123456789abcdef.tmp",
+                                       "units.json.0123456789abcdef.tmp", "commit.json.tmp"};
+    for (size_t i = 0; i < 4; i++) put(left[i], "");
+    put("unit-000001.qku", "");
+    put("notes", "");
+    CHECK_INT(qk_staging_set_units(&staging, 5, &test_error), QK_OK);
+    CHECK_INT(qk_staging_set_commit(&staging, "abc", &test_error), QK_OK);
+    put("arithmetic", "cpu amx");
+    put("identity.json", "{}");
+    bool bound = false;
+    CHECK(qk_staging_is_bound(&staging, &bound, &test_error) == QK_OK && bound);
+    char *name = NULL;
+    CHECK_INT(qk_staging_arithmetic(&staging, &name, &test_error), QK_ERR_DAMAGED);
+    CHECK(!name && strstr(test_error.message, "arithmetic: is damaged"));
+    CHECK_INT(qk_staging_mend(&staging, &test_error), QK_OK);
+    CHECK_INT(count_files(), 5); /* the lock, the unit, notes, units.json, dataset_commit */
+    CHECK_INT(qk_staging_arithmetic(&staging, &name, &test_error), QK_OK);
+    CHECK(!name && qk_staging_is_bound(&staging, &bound, &test_error) == QK_OK && !bound);
+    int64_t units = 0;
+    CHECK_INT(qk_staging_units(&staging, &units, &test_error), QK_OK);
+    CHECK_INT(units, 5);
+    drop_file("notes");
+    CHECK_INT(qk_staging_clear(&staging, &test_error), QK_OK);
+    CHECK_INT(count_files(), 1);
+}
+
+/* A number of units that is none is no empty dataset. */
+static void test_units_are_a_number(void)
+{
+    static const char *const texts[] = {"", "{}", "[]", "{\"units\": \"4\"}", "{\"units\": -1}",
+                                        "{\"units\": 4.5}", "{\"units\": null}", "{\"units\": 1e30}"};
+    char *path = qk_path_join(folder, "units.json");
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        int64_t units = 0;
+        CHECK_INT(qk_sealed_write(path, texts[i], strlen(texts[i]), &test_error), QK_OK);
+        CHECK(qk_staging_units(&staging, &units, &test_error) != QK_OK && units == -1);
+        CHECK_MSG(strstr(test_error.message, "units.json") != NULL, "%s", test_error.message);
+    }
+    unlink(path);
+    CHECK_INT(mkfifo(path, 0666), 0);
+    int64_t units;
+    CHECK_INT(qk_staging_units(&staging, &units, &test_error), QK_ERR_DATA);
+    unlink(path);
+    free(path);
+}
+
 int main(void)
 {
     snprintf(folder, sizeof folder, "/tmp/qk_claims_XXXXXX");
@@ -426,6 +489,8 @@ int main(void)
     RUN(test_noted_once);
     RUN(test_last_merge);
     RUN(test_bound_once);
+    RUN(test_mend);
+    RUN(test_units_are_a_number);
     qk_staging_close(&staging);
     char *lock = qk_path_join(folder, "lock");
     unlink(lock);

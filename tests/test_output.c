@@ -1,11 +1,8 @@
-/* What surrounds the data: ids behind stored ids, pairs already there, names, identities, the card,
- * and the move of many files at once. Readers in Python look at whole folders (tests/interop). */
+/* What surrounds the data: ids behind stored ids, pairs already there, names, identities, the card.
+ * Readers in Python look at whole folders (tests/interop). */
 #include "tests/test.h"
 
-#include <unistd.h>
-
 #include "engine/card.h"
-#include "engine/commit.h"
 #include "engine/id_book.h"
 #include "engine/manifest.h"
 #include "engine/pairset.h"
@@ -154,52 +151,6 @@ static void test_card_of_many_heads(void)
     free(files);
 }
 
-static void put(const char *path, const char *text)
-{
-    CHECK_INT(qk_write_file(path, text, strlen(text), &test_error), QK_OK);
-}
-
-static bool holds(const char *path, const char *want)
-{
-    qk_buf text;
-    if (qk_read_file(&text, path, 1000, &test_error) != QK_OK) return false;
-    bool same = !strcmp((const char *)text.data, want);
-    qk_buf_free(&text);
-    return same;
-}
-
-/* A crash between the renames: the next start completes them. */
-static void test_commit_recovers(void)
-{
-    char folder[] = "/tmp/qk_commit_XXXXXX";
-    CHECK(mkdtemp(folder) != NULL);
-    CHECK_INT(chdir(folder), 0);
-    qk_staging s;
-    qk_error err = {0};
-    CHECK_INT(qk_staging_open_alone(&s, "staging", &err), QK_OK);
-
-    CHECK_INT(qk_commit_recover(&s, "final", &err), QK_OK); /* nothing to do */
-    bool pending;
-    CHECK(qk_commit_is_pending(&s, &pending, &test_error) == QK_OK && !pending);
-    char *a = qk_commit_path(&s, "x/a", &err), *b = qk_commit_path(&s, "b", &err);
-    put(a, "new a");
-    put(b, "new b");
-    CHECK_INT(qk_make_dirs("final/x", &err), QK_OK);
-    put("final/b", "old b");
-    put("staging/commit.json", "{\"files\": [\"x/a\", \"b\"]}");
-    CHECK_INT(rename(a, "final/x/a"), 0); /* the first rename had happened */
-    CHECK(qk_commit_is_pending(&s, &pending, &test_error) == QK_OK && pending);
-    CHECK_INT(qk_commit_recover(&s, "final", &err), QK_OK);
-    CHECK(holds("final/x/a", "new a") && holds("final/b", "new b"));
-    CHECK(!test_has_file("staging/commit.json") && !test_has_folder("staging/merged"));
-    qk_staging_close(&s);
-    free(a), free(b);
-    unlink("final/x/a"), unlink("final/b"), unlink("staging/lock");
-    rmdir("final/x"), rmdir("final"), rmdir("staging");
-    CHECK_INT(chdir("/"), 0);
-    CHECK_INT(rmdir(folder), 0);
-}
-
 int main(void)
 {
     RUN(test_pairset);
@@ -209,6 +160,5 @@ int main(void)
     RUN(test_differences_are_named);
     RUN(test_card);
     RUN(test_card_of_many_heads);
-    RUN(test_commit_recovers);
     return test_summary("output");
 }

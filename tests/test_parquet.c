@@ -147,13 +147,13 @@ typedef struct sample {
     uint8_t *flag, *valid;
     float *vectors;
     char (*text)[24];
-    const char **strings;
+    qk_pq_text *strings;
 } sample;
 
 static sample make_sample(size_t n)
 {
     sample s = {qk_alloc(n, 4), qk_alloc(n, 4),     qk_alloc(n, 8),  qk_alloc(n, 1),
-                qk_alloc(n, 1), qk_alloc(n * D, 4), qk_alloc(n, 24), qk_alloc(n, sizeof(char *))};
+                qk_alloc(n, 1), qk_alloc(n * D, 4), qk_alloc(n, 24), qk_alloc(n, sizeof(qk_pq_text))};
     for (size_t i = 0; i < n; i++) {
         s.small[i] = (int32_t)(i / 50) - 3;
         s.position[i] = (int32_t)(i * 7919 % 100003);
@@ -161,7 +161,8 @@ static sample make_sample(size_t n)
         s.flag[i] = i % 3 == 0;
         s.valid[i] = i % 5 != 1;
         snprintf(s.text[i], sizeof s.text[i], i % 2 ? "tok%zu" : "é%zu", n < 2000 ? i % 40 : i);
-        s.strings[i] = i % 11 ? s.text[i] : i % 2 ? "" : NULL;
+        s.strings[i].data = i % 11 ? s.text[i] : i % 2 ? "" : NULL;
+        s.strings[i].size = s.strings[i].data ? strlen(s.strings[i].data) : 0;
         for (size_t k = 0; k < D; k++) s.vectors[i * D + k] = (float)i + (float)k / 8;
     }
     if (n > 3) s.vectors[D] = NAN;
@@ -224,10 +225,10 @@ static const char *read_sample(const char *path, const sample *s, size_t n)
                     ok = b.valid[i] &&
                          !memcmp((const float *)b.values + i * D, s->vectors + row * D, D * 4);
                 } else if (leaf == 4) {
-                    const char *want = s->strings[row];
-                    ok = b.valid[i] == (want != NULL) &&
-                         (!want ||
-                          (text->size == strlen(want) && !memcmp(text->data, want, text->size)));
+                    const qk_pq_text *want = &s->strings[row];
+                    ok = b.valid[i] == (want->data != NULL) &&
+                         (!want->data || (text->size == want->size &&
+                                          !memcmp(text->data, want->data, text->size)));
                 } else {
                     bool valid = leaf == 0 || leaf == 3 ? s->valid[row] : true;
                     int64_t want = leaf == 0   ? s->small[row]
@@ -248,6 +249,32 @@ static const char *read_sample(const char *path, const sample *s, size_t n)
     }
     qk_pq_close(f);
     return err.message;
+}
+
+/* Texts that differ behind a NUL only, with and without a dictionary. */
+static void test_texts_with_nul(void)
+{
+    enum { N = 600 };
+    sample s = make_sample(N);
+    char path[] = "/tmp/qk_nul_XXXXXX";
+    int fd = mkstemp(path);
+    for (int distinct = 0; distinct < 2; distinct++) {
+        for (size_t i = 0; i < N; i++) {
+            size_t n = distinct ? i : i % 4;
+            s.strings[i] = (qk_pq_text){s.text[i], n % 4 ? 4 : 1};
+            snprintf(s.text[i], 24, "a%c%02zx", 0, n % 256);
+            if (distinct) s.text[i][0] = (char)('a' + n / 256);
+        }
+        write_sample(path, &s, N, 50, GROUP, false);
+        CHECK_STR(read_sample(path, &s, N), "");
+        qk_pq_file *f;
+        CHECK_INT(qk_pq_open(&f, path, &test_error), QK_OK);
+        CHECK(f->groups[0].chunks[4].statistics.has_min_max);
+        qk_pq_close(f);
+    }
+    close(fd);
+    unlink(path);
+    free_sample(&s);
 }
 
 static void test_writer_to_reader(void)
@@ -443,6 +470,7 @@ int main(int argc, char **argv)
     RUN(test_list_starts);
     RUN(test_delta);
     RUN(test_writer_to_reader);
+    RUN(test_texts_with_nul);
     RUN(test_skip_and_metadata);
     RUN(test_damaged_files);
     RUN(test_page_limits);

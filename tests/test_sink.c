@@ -1,7 +1,9 @@
 /* engine/sink: a unit survives a round trip; a damaged one is refused; a full disk stops it. */
 #include "tests/test.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "engine/sink.h"
 
@@ -30,7 +32,7 @@ static void write_unit(void)
     CHECK_INT(qk_unit_add_rows(w, &r, &err), QK_OK);
     r.rows = 0; /* nothing was kept in this batch: no block */
     CHECK_INT(qk_unit_add_rows(w, &r, &err), QK_OK);
-    qk_unit_example a = {.index = 5, .id = -9, .id_text = "é", .tokens = 41, .truncated = true};
+    qk_unit_example a = {.index = 5, .id = -9, .id_text = "é\0x", .id_length = 4, .tokens = 41, .truncated = true};
     qk_unit_example b = {.index = 6, .id = INT64_MAX, .tokens = 0};
     memset(a.sha256, 0xAB, 32);
     qk_unit_add_example(w, &a);
@@ -48,7 +50,7 @@ static void test_round_trip(void)
     CHECK_INT(u.d, D);
     CHECK_INT(u.n_examples, 2);
     CHECK_INT(u.examples[0].id, -9);
-    CHECK_STR(u.examples[0].id_text, "é");
+    CHECK(u.examples[0].id_length == 4 && !memcmp(u.examples[0].id_text, "é\0x", 5));
     CHECK(u.examples[0].truncated && u.examples[0].sha256[31] == 0xAB);
     CHECK(u.examples[1].id_text == NULL && u.examples[1].id == INT64_MAX);
     CHECK_INT(u.n_blocks, 1);
@@ -91,8 +93,7 @@ static void test_every_damaged_byte_is_noticed(void)
     qk_buf whole;
     CHECK_INT(qk_read_file(&whole, path, 1 << 20, &test_error), QK_OK);
     CHECK(reads_whole());
-    /* The first 8 bytes are a mark for people; padding before a block is not covered. */
-    for (size_t i = 8; i < whole.size; i++) {
+    for (size_t i = 0; i < whole.size; i++) {
         whole.data[i] ^= 0x10;
         CHECK_INT(qk_write_file(path, whole.data, whole.size, &test_error), QK_OK);
         CHECK_MSG(!reads_whole(), "byte %zu of %zu", i, whole.size);
@@ -122,17 +123,43 @@ static void test_stamps(void)
     qk_buf whole;
     CHECK_INT(qk_read_file(&whole, path, 1 << 20, &test_error), QK_OK);
     CHECK_INT(qk_write_file(path, whole.data, 20, &test_error), QK_OK);
-    CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_DATA);
-    uint64_t footer;
+    CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_DAMAGED);
+    uint64_t footer, bytes;
     memcpy(&footer, whole.data + whole.size - 28, 8);
+    memcpy(&bytes, whole.data + whole.size - 20, 8);
     memset(whole.data + footer, 'x', sizeof stamp);
     CHECK_INT(qk_write_file(path, whole.data, whole.size, &test_error), QK_OK);
-    CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_DATA);
-    whole.data[whole.size - 1] = '1';
+    CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_DAMAGED);
+    uint32_t crc = (uint32_t)crc32(0, whole.data + footer, (uInt)bytes); /* one that fits */
+    memcpy(whole.data + whole.size - 12, &crc, 4);
+    CHECK_INT(qk_write_file(path, whole.data, whole.size, &test_error), QK_OK);
+    CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_DAMAGED);
+    whole.data[whole.size - 1] = whole.data[7] = '1';
     CHECK_INT(qk_write_file(path, whole.data, whole.size, &test_error), QK_OK);
     CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_FORMAT);
     CHECK(strstr(test_error.message, "another version") != NULL);
     qk_buf_free(&whole);
+}
+
+/* What is no file of ours is neither waited for nor followed. */
+static void test_other_things(void)
+{
+    qk_unit_stamp have;
+    char *elsewhere = qk_path_join(folder, "elsewhere");
+    write_unit();
+    CHECK_INT(rename(path, elsewhere), 0);
+    CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_NOTFOUND);
+    CHECK_INT(symlink(elsewhere, path), 0);
+    CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_DATA);
+    unlink(path), unlink(elsewhere);
+    CHECK_INT(mkfifo(path, 0666), 0);
+    CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_DATA);
+    CHECK(strstr(test_error.message, path) != NULL);
+    unlink(path);
+    CHECK_INT(mkdir(path, 0777), 0);
+    CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_DATA);
+    rmdir(path);
+    free(elsewhere);
 }
 
 static void test_abort_leaves_nothing(void)
@@ -156,6 +183,7 @@ int main(void)
     RUN(test_round_trip);
     RUN(test_every_damaged_byte_is_noticed);
     RUN(test_stamps);
+    RUN(test_other_things);
     RUN(test_abort_leaves_nothing);
     unlink(path);
     rmdir(folder);

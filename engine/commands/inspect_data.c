@@ -134,7 +134,7 @@ static void show_row(const inspection *in, const qk_example *e)
     }
     qk_json_begin(in->json, NULL, '{');
     qk_json_add_strn(in->json, "text", e->text, cut(in, e));
-    if (e->id_text) qk_json_add_str(in->json, "id", e->id_text);
+    if (e->id_text) qk_json_add_strn(in->json, "id", e->id_text, e->id_length);
     qk_json_add_int(in->json, "example_id", e->id);
     qk_json_end(in->json, '}');
     if (in->json->buf.size > MOST_HELD) flush(in->json);

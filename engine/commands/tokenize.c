@@ -45,8 +45,14 @@ static void print_json(output *o)
     qk_json_end(out, ']');
     if (o->strings) {
         qk_json_begin(out, "tokens", '[');
-        for (size_t i = 0; i < t->count; i++)
-            qk_json_add_str(out, NULL, qk_tokenizer_piece(o->tok, t->ids[i]));
+        for (size_t i = 0; i < t->count; i++) {
+            size_t length = 0;
+            const char *piece = qk_tokenizer_piece_text(o->tok, t->ids[i], &length);
+            if (piece)
+                qk_json_add_strn(out, NULL, piece, length);
+            else
+                qk_json_add_null(out, NULL);
+        }
         qk_json_end(out, ']');
     }
     if (o->options.spans) {

@@ -32,7 +32,8 @@ static qk_status cast_to_int(qk_id *id, qk_error *err)
     errno = 0;
     long long value = strtoll(id->text, &end, 10);
     bool digits = *id->text == '-' || (*id->text >= '0' && *id->text <= '9');
-    if (*end || errno || !digits)
+    bool whole = end == id->text + id->buf.size;
+    if (!whole || errno || !digits)
         return qk_fail(err, QK_ERR_DATA, "give the ids of all files one type",
                        "the id '%.80s' is no integer, while those of the first file are", id->text);
     id->id = value;

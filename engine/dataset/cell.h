@@ -12,7 +12,7 @@
 
 typedef struct qk_id {
     int64_t id;
-    const char *text; /* str(cell); lives in `buf` */
+    const char *text; /* str(cell), buf.size bytes that lie in `buf`; a string may hold NULs */
     qk_buf buf;
 } qk_id;
 

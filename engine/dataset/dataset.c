@@ -356,6 +356,7 @@ static qk_status set_id(qk_dataset *d, const qk_cell *cell, qk_example *out, qk_
     if (!d->config->dataset.id_column) {
         out->id = d->index;
         out->id_text = NULL;
+        out->id_length = 0;
         return QK_OK;
     }
     bool number = cell->kind == QK_CELL_INT || cell->kind == QK_CELL_UINT;
@@ -367,6 +368,7 @@ static qk_status set_id(qk_dataset *d, const qk_cell *cell, qk_example *out, qk_
                                (long long)d->source->at - 1);
     out->id = d->id.id;
     out->id_text = d->id.text;
+    out->id_length = d->id.buf.size;
     return QK_OK;
 }
 

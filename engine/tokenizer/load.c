@@ -242,10 +242,15 @@ size_t qk_tokenizer_vocab_size(const qk_tokenizer *tok)
     return tok->size;
 }
 
+const char *qk_tokenizer_piece_text(const qk_tokenizer *tok, int32_t id, size_t *length)
+{
+    const char *text = qk_vocab_text(&tok->added_ids, id, length);
+    return text ? text : qk_vocab_text(&tok->bpe.vocab, id, length);
+}
+
 const char *qk_tokenizer_piece(const qk_tokenizer *tok, int32_t id)
 {
-    const char *text = qk_vocab_text(&tok->added_ids, id, NULL);
-    return text ? text : qk_vocab_text(&tok->bpe.vocab, id, NULL);
+    return qk_tokenizer_piece_text(tok, id, NULL);
 }
 
 const char *qk_tokenizer_describe(const qk_tokenizer *tok)

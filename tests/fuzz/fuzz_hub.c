@@ -18,6 +18,7 @@
 
 #include "engine/base/log.h"
 #include "engine/push_snapshot.h"
+#include "engine/sealed.h"
 #include "formats/json.h"
 #include "hub/cache.h"
 #include "hub/errors.h"
@@ -285,7 +286,9 @@ static void snapshot(const char *text, size_t n)
     qk_arena arena = {0};
     qk_error err = {0};
     const qk_json *root;
-    fuzz_file("snapshot.json", text, n);
+    char *path = qk_path_join(fuzz_folder(), "snapshot.json");
+    if (qk_sealed_write(path, text, n, &err) != QK_OK) abort();
+    free(path);
     if (qk_json_parse(&arena, text, n, "x", &root, &err) == QK_OK) { /* else a warning, each time */
         QK_ASSERT(qk_push_snapshot_read(fuzz_folder(), "/nowhere", &files, &err) == QK_OK);
         for (size_t i = 0; i < files.count; i++) {

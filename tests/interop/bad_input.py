@@ -205,25 +205,24 @@ def foreign_files_are_kept(folder):
 
 
 def damaged_unit(folder):
-    """A unit that rotted in staging is named, and removing it heals the run."""
+    """A unit that rotted in staging is named and computed again: one whose rows did, at the merge, one whose index did, before."""
     make_workspace(folder)
-    reference = run(folder, "output.data_root=good")
+    write_jsonl(folder / "rows.jsonl", [{"id": i, "text": f"the river {i} turns " * (1 + i % 7)} for i in range(300)])
+    rows = "dataset.path=rows.jsonl"
+    reference = run(folder, rows, "output.data_root=good")
     assert reference.returncode == 0, reference.stderr
-    blocker = folder / "out/staging/merged"
-    blocker.parent.mkdir(parents=True)
-    blocker.write_text("in the way")        # the merge fails, the units stay
-    assert run(folder, OUT).returncode == 1
-    unit = next((folder / "out/staging").glob("unit-*.qku"))
-    data = bytearray(unit.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    unit.write_bytes(data)
-    blocker.unlink()
-    done = run(folder, OUT)
-    assert done.returncode == 1 and unit.name in done.stderr and "remove this file" in done.stderr, done.stderr
-    unit.unlink()
-    (folder / "out/staging/units.json").unlink()
-    assert run(folder, OUT).returncode == 0
-    assert digest(folder / "out/final") == digest(folder / "good/final")
+    for place in (0.4, 0.999):
+        done = engine(["run", "config.yaml", "--quiet", "--shard", "0/2", "--set", rows, "--set", OUT], folder)
+        units = sorted((folder / "out/staging").glob("unit-*.qku"))
+        assert done.returncode == 0 and len(units) > 1, done.stderr
+        data = bytearray(units[1].read_bytes())
+        data[int(len(data) * place)] ^= 0x10
+        units[1].write_bytes(data)
+        done = run(folder, rows, OUT)
+        assert done.returncode == 0 and f"{units[1].name}: this work unit is damaged; it is computed again" in done.stderr, done.stderr
+        assert digest(folder / "out/final") == digest(folder / "good/final")
+        assert [p.name for p in (folder / "out/staging").iterdir()] == ["lock"]
+        shutil.rmtree(folder / "out")
 
 
 def full_disk(folder):

@@ -61,6 +61,12 @@ def high_water(pid):
         return 0
 
 
+def seal(text):
+    """A small file of staging as the engine writes it: the text, and a last line with its digest."""
+    text += "" if text.endswith("\n") or not text else "\n"
+    return f"{text}sha256 {hashlib.sha256(text.encode()).hexdigest()}\n"
+
+
 def write_jsonl(path, rows):
     path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
 

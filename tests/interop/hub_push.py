@@ -287,12 +287,12 @@ def test_batch_replies(folder):
     HUB.fault(method="PUT", match="/put/", status=403, body="<Error><Code>AccessDenied</Code></Error>", times=3)
     pushed(final)   # fresh URLs
     assert_holds(final)
-    (final / "l00h00q/data.parquet").write_bytes(b"PAR1 something else")
+    (final / "extra.parquet").write_bytes(b"PAR1 something else")
     HUB.set(verify=False, preupload_oid=False)
     pushed(final)
     assert_holds(final)
     # More objects than were asked for, and a verify address elsewhere: no token goes there.
-    (final / "l00h00q/data.parquet").write_bytes(b"PAR1 and more")
+    (final / "extra.parquet").write_bytes(b"PAR1 and more")
     oid = hashlib.sha256(b"PAR1 and more").hexdigest()
     away = HUB.addresses["storage"] + "/verify"
     HUB.fault(match="objects/batch", json={"objects": [{"oid": "f" * 64, "size": 1}, {"oid": oid, "size": 13, "actions": {
@@ -303,7 +303,7 @@ def test_batch_replies(folder):
     assert_holds(final)
     assert [r for r in HUB.log() if r["path"] == "/verify"] and not HUB.leaks()
     canonical = "https://huggingface.co/_lfs/verify/dataset/" + REPO   # a mirror that repeats the original's addresses
-    (final / "l00h00q/data.parquet").write_bytes(b"PAR1 something new")
+    (final / "extra.parquet").write_bytes(b"PAR1 something new")
     oid = hashlib.sha256(b"PAR1 something new").hexdigest()
     HUB.fault(match="objects/batch", json={"objects": [{"oid": oid, "size": 18, "actions": {
         "upload": {"href": "https://huggingface.co/nowhere"}, "verify": {"href": canonical}}}]})

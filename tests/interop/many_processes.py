@@ -517,7 +517,7 @@ def old_unit(folder):
     work = fresh(folder)
     Ended(start(work, shard="0/2")).ok()
     unit = work / "out/staging/unit-000002.qku"
-    unit.write_bytes(unit.read_bytes()[:-1] + b"1")
+    unit.write_bytes(b"QKUNIT02" + unit.read_bytes()[8:-8] + b"QKUNIT02")
     refused = Ended(start(work))
     assert refused.status == 1 and unit.name in refused.err and "another version" in refused.err, (refused.status, refused.err)
     unit.unlink()

@@ -138,7 +138,10 @@ def assert_union(folder, *finals):
     manifest = json.loads((there / "model/manifest.json").read_text())
     for name, entry in manifest["files"].items():
         path = there / "model" / name / "data.parquet"
-        assert entry == {"rows": pq.read_metadata(path).num_rows, "bytes": path.stat().st_size}, name
+        assert entry == {"rows": pq.read_metadata(path).num_rows, "bytes": path.stat().st_size,
+                         "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}, name
+    examples = (there / "model/examples.parquet").read_bytes()
+    assert manifest["examples_file"] == {"bytes": len(examples), "sha256": hashlib.sha256(examples).hexdigest()}
     ids = set(pq.read_table(there / "model/examples.parquet")["id_text"].to_pylist())
     want = set().union(*(pq.read_table(f / "model/examples.parquet")["id_text"].to_pylist() for f in finals))
     assert ids == want and manifest["examples"] == len(want), (len(ids), len(want))

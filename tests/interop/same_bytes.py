@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from common import ROOT, digest, engine, main, make_workspace, run, write_jsonl
+from common import ROOT, digest, engine, main, make_workspace, run, seal, write_jsonl
 
 SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 1
 LAYOUTS = {"branch": [], "prefix": ["capture.per_head_masks=true"]}
@@ -140,7 +140,7 @@ def resumed_on_another_processor(folder):
     work = fresh(folder, "foreign")
     if not stopped or not stop_after_a_unit(work):
         return "SKIPPED: the run ended before the signal"
-    (work / "out/staging/arithmetic").write_text("cuda sm_90a")
+    (work / "out/staging/arithmetic").write_text(seal("cuda sm_90a"))
     units = sorted(work.glob("out/staging/unit-*"))
     done = run(work, *settings(work, "branch", "model.dtype=bfloat16"))
     assert done.returncode == 1 and "computed with 'cuda sm_90a', this is 'cpu" in done.stderr, done.stderr
