@@ -33,6 +33,7 @@ qk_status qk_arithmetic_note(const qk_staging *staging, const qk_backend *backen
 qk_status qk_arithmetic_stamp(qk_unit_stamp *out, const qk_staging *staging, const qk_identity *id,
                               qk_error *err);
 /* Looks at the stamps of these finished units: another run's, or one of another arithmetic, is
- * refused by name; one that is damaged is removed, with a warning, and is unfinished then. Where no arithmetic is noted, that of the first unit is. */
+ * refused by name; one that is damaged is removed, with a warning, and is unfinished then. Where no
+ * arithmetic is noted, that of the first unit is. */
 qk_status qk_arithmetic_check_units(const qk_staging *staging, const qk_identity *id,
                                     const qk_units *finished, qk_error *err);

@@ -1,4 +1,5 @@
-/* See commit.h. From top to bottom: the folders, looking at files, the journal, moving, recovery. */
+/* See commit.h. From top to bottom: the folders, looking at files, the journal, moving, recovery.
+ */
 #include "engine/commit.h"
 
 #include <errno.h>
@@ -204,8 +205,7 @@ static qk_status write_journal(const qk_commit *c, const qk_staging *s, qk_error
     }
     qk_json_end(&o, ']');
     qk_json_end(&o, '}');
-    if (status == QK_OK)
-        status = qk_sealed_write(path, (const char *)o.buf.data, o.buf.size, err);
+    if (status == QK_OK) status = qk_sealed_write(path, (const char *)o.buf.data, o.buf.size, err);
     qk_buf_free(&o.buf);
     free(path);
     return status;

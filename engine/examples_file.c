@@ -40,9 +40,8 @@ qk_status qk_examples_append(qk_examples_writer *w, const qk_unit_example *e, qk
     qk_sha256_hex(e->sha256, hex);
     const qk_pq_text id_text = {e->id_text, e->id_length}, sha = {hex, 64};
     uint8_t truncated = e->truncated;
-    const qk_pq_values values[COLUMNS] = {{&e->index, NULL},  {&e->id, NULL},
-                                          {&id_text, NULL},   {&e->tokens, NULL},
-                                          {&truncated, NULL}, {&sha, NULL}};
+    const qk_pq_values values[COLUMNS] = {{&e->index, NULL},  {&e->id, NULL},     {&id_text, NULL},
+                                          {&e->tokens, NULL}, {&truncated, NULL}, {&sha, NULL}};
     return qk_pq_append(w->file, 1, values, err);
 }
 

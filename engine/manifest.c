@@ -237,8 +237,8 @@ static const char *problem_of(const qk_json *root)
     }
     for (const qk_json *r = runs->first; r; r = r->next)
         if (r->type != QK_JSON_T_OBJECT) return "a run in it is no object";
-    if (examples && (!is_count(qk_json_get(examples, "bytes")) ||
-                     !is_sha256(qk_json_get(examples, "sha256"))))
+    if (examples &&
+        (!is_count(qk_json_get(examples, "bytes")) || !is_sha256(qk_json_get(examples, "sha256"))))
         return "'examples_file' in it has no bytes and sha256";
     return NULL;
 }

@@ -80,7 +80,8 @@ static columns make_columns(qk_merge_file *f, size_t n)
     qk_buf_clear(&f->strings);
     qk_buf_reserve(&f->strings, n * sizeof(qk_pq_text));
     int32_t *ints = (int32_t *)f->columns.data;
-    return (columns){ints, ints + n, ints + 2 * n, ints + 3 * n, (qk_pq_text *)(void *)f->strings.data};
+    return (columns){ints, ints + n, ints + 2 * n, ints + 3 * n,
+                     (qk_pq_text *)(void *)f->strings.data};
 }
 
 /* Whether a new row is kept; with keep_pairs_once only the first of its kind is. */

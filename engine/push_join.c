@@ -240,8 +240,8 @@ static qk_status measure(const joiner *j, const char *name, qk_manifest_file *ou
     char *relative = data_of(j->split, name);
     const qk_commit_file *new = qk_commit_find(&j->done, relative);
     const qk_push_file *old = local_of(j, name);
-    char *path = new ? qk_strf("%s/merged/%s", j->m->staging->folder, relative)
-                     : data_of(j->here, name);
+    char *path =
+        new ? qk_strf("%s/merged/%s", j->m->staging->folder, relative) : data_of(j->here, name);
     qk_rows_reader *r = NULL;
     qk_status s = qk_rows_open(&r, path, j->context.format.d, j->err);
     if (s == QK_OK) {

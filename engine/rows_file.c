@@ -66,9 +66,8 @@ qk_status qk_rows_append(qk_rows_writer *w, const qk_file_rows *r, qk_error *err
     for (size_t i = 0; i < n; i++) w->has_window[i] = r->window[i] != 0;
     qk_pq_text *none = w->token_strings && !r->token_str ? qk_zalloc(n, sizeof *none) : NULL;
     const qk_pq_values values[] = {
-        {r->bucket, NULL},          {r->example_id, NULL},
-        {r->position, NULL},        {r->vectors, NULL},
-        {r->window, w->has_window}, {none ? none : r->token_str, NULL},
+        {r->bucket, NULL},  {r->example_id, NULL},      {r->position, NULL},
+        {r->vectors, NULL}, {r->window, w->has_window}, {none ? none : r->token_str, NULL},
     };
     qk_status s = qk_pq_append(w->file, n, values, err);
     free(none);

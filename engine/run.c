@@ -358,14 +358,25 @@ static qk_status pause_for_others(runner *r, double *waited, const char *why)
     return qk_interrupt_check(r->err);
 }
 
+/* The unfinished work of another run stays as it is, to the last leftover. */
+static qk_status is_foreign(const runner *r, bool *foreign)
+{
+    bool ours;
+    QK_TRY(qk_staging_is_bound(&r->staging, foreign, r->err));
+    qk_status s = qk_staging_is_of(&r->staging, &r->identity, &ours, r->err);
+    if (s == QK_OK || s == QK_ERR_DAMAGED) *foreign &= s == QK_OK && !ours;
+    return s == QK_ERR_DAMAGED ? QK_OK : s;
+}
+
 /* Held alone: completes what a process that died had begun. */
 static qk_status tidy(runner *r)
 {
+    bool foreign, left_over;
     QK_TRY(qk_commit_recover(&r->staging, r->plan.final, r->err));
-    QK_TRY(qk_commit_clean(&r->staging, r->err));
-    QK_TRY(qk_staging_mend(&r->staging, r->err));
+    QK_TRY(is_foreign(r, &foreign));
+    if (!foreign) QK_TRY(qk_commit_clean(&r->staging, r->err));
+    if (!foreign) QK_TRY(qk_staging_mend(&r->staging, r->err));
     QK_TRY(check_final(r));
-    bool left_over;
     QK_TRY(is_complete(r, &left_over));
     if (left_over) QK_TRY(qk_staging_is_of(&r->staging, &r->identity, &left_over, r->err));
     if (!left_over) return QK_OK;

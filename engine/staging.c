@@ -178,8 +178,7 @@ qk_status qk_staging_bind(qk_staging *s, const qk_identity *id, qk_error *err)
     const char *difference = NULL;
     bool there;
     qk_status status = qk_has_file(path, &there, err);
-    if (status == QK_OK && !there)
-        status = qk_sealed_create(path, id->text, strlen(id->text), err);
+    if (status == QK_OK && !there) status = qk_sealed_create(path, id->text, strlen(id->text), err);
     if (status == QK_OK) status = compare(s, id, &arena, &difference, err);
     if (difference) status = refuse(s, difference, err);
     qk_arena_free(&arena);
@@ -291,8 +290,8 @@ qk_status qk_staging_units(const qk_staging *s, int64_t *units, qk_error *err)
     qk_arena arena = {0};
     const qk_json *root = NULL, *n = NULL;
     QK_TRY(read_note(s, "units.json", &text, err));
-    qk_status status = text ? qk_json_parse(&arena, text, strlen(text), "units.json", &root, err)
-                            : QK_OK;
+    qk_status status =
+        text ? qk_json_parse(&arena, text, strlen(text), "units.json", &root, err) : QK_OK;
     if (root) n = qk_json_get(root, "units");
     if (n && n->is_integer && n->integer >= 0 && n->integer <= MOST_UNITS)
         *units = n->integer;

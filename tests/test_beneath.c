@@ -44,8 +44,8 @@ static void start_anew(void)
 static void test_paths(void)
 {
     static const char *const good[] = {"a", "l00h00q/data.parquet", "é/..x", "...", "a b/-c"};
-    static const char *const bad[] = {"",      "/",     "/a",   "a/",    "a//b",    ".",    "..",
-                                      "a/..",  "../a",  "./a",  "a/./b", "a/../b",  "a\\b", "a\nb",
+    static const char *const bad[] = {"",      "/",     "/a",   "a/",     "a//b",    ".",    "..",
+                                      "a/..",  "../a",  "./a",  "a/./b",  "a/../b",  "a\\b", "a\nb",
                                       "a\x7f", "a\tb/", "\xff", "a/\xc3", "a\x1b[0m"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         CHECK_MSG(!qk_path_problem(good[i], strlen(good[i])), "%s", good[i]);
@@ -129,8 +129,8 @@ static void test_regular_files(void)
     CHECK_INT(symlink("../victim/key", "out/link"), 0);
     CHECK_INT(symlink("../victim/new", "out/dangling"), 0);
     CHECK_INT(link("victim/key", "out/second"), 0);
-    static const char *const others[] = {"out/pipe", "out/link", "out/dangling", "out/final",
-                                         "out/second", "/dev/null"};
+    static const char *const others[] = {"out/pipe",  "out/link",   "out/dangling",
+                                         "out/final", "out/second", "/dev/null"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         CHECK_INT(qk_open_regular(&fd, others[i], O_RDWR | O_CREAT, &test_error), QK_ERR_DATA);
         CHECK_MSG(fd == -1 && strstr(test_error.message, others[i]), "%s", test_error.message);
@@ -232,7 +232,8 @@ static void check_refused(qk_staging *s, const char *message)
 {
     CHECK(qk_commit_recover(s, "out/final", &test_error) != QK_OK);
     CHECK_MSG(strstr(test_error.message, message) != NULL, "%s", test_error.message);
-    CHECK(!is_there("out/final/b") && !is_there("out/final/x") && holds("victim/key", "the victim's"));
+    CHECK(!is_there("out/final/b") && !is_there("out/final/x") &&
+          holds("victim/key", "the victim's"));
     qk_staging_close(s);
 }
 

@@ -457,8 +457,14 @@ static void test_mend(void)
 /* A number of units that is none is no empty dataset. */
 static void test_units_are_a_number(void)
 {
-    static const char *const texts[] = {"", "{}", "[]", "{\"units\": \"4\"}", "{\"units\": -1}",
-                                        "{\"units\": 4.5}", "{\"units\": null}", "{\"units\": 1e30}"};
+    static const char *const texts[] = {"",
+                                        "{}",
+                                        "[]",
+                                        "{\"units\": \"4\"}",
+                                        "{\"units\": -1}",
+                                        "{\"units\": 4.5}",
+                                        "{\"units\": null}",
+                                        "{\"units\": 1e30}"};
     char *path = qk_path_join(folder, "units.json");
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         int64_t units = 0;

@@ -152,8 +152,9 @@ typedef struct sample {
 
 static sample make_sample(size_t n)
 {
-    sample s = {qk_alloc(n, 4), qk_alloc(n, 4),     qk_alloc(n, 8),  qk_alloc(n, 1),
-                qk_alloc(n, 1), qk_alloc(n * D, 4), qk_alloc(n, 24), qk_alloc(n, sizeof(qk_pq_text))};
+    sample s = {
+        qk_alloc(n, 4), qk_alloc(n, 4),     qk_alloc(n, 8),  qk_alloc(n, 1),
+        qk_alloc(n, 1), qk_alloc(n * D, 4), qk_alloc(n, 24), qk_alloc(n, sizeof(qk_pq_text))};
     for (size_t i = 0; i < n; i++) {
         s.small[i] = (int32_t)(i / 50) - 3;
         s.position[i] = (int32_t)(i * 7919 % 100003);

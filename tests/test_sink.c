@@ -32,7 +32,8 @@ static void write_unit(void)
     CHECK_INT(qk_unit_add_rows(w, &r, &err), QK_OK);
     r.rows = 0; /* nothing was kept in this batch: no block */
     CHECK_INT(qk_unit_add_rows(w, &r, &err), QK_OK);
-    qk_unit_example a = {.index = 5, .id = -9, .id_text = "é\0x", .id_length = 4, .tokens = 41, .truncated = true};
+    qk_unit_example a = {
+        .index = 5, .id = -9, .id_text = "é\0x", .id_length = 4, .tokens = 41, .truncated = true};
     qk_unit_example b = {.index = 6, .id = INT64_MAX, .tokens = 0};
     memset(a.sha256, 0xAB, 32);
     qk_unit_add_example(w, &a);

@@ -3,7 +3,7 @@
 not hang. Around each folder stands a canary tree that must stay as it is, to the byte, the time and the link. Each folder is tried by
 the commands that read it; a refusal has status 1 and says which file it is about.
 
-usage: hostile.py [WORD...]   only the folders whose name has one of the words
+usage: hostile.py [--full | WORD...]   all folders, or those whose name has one of the words; else some of every kind
 """
 import hashlib
 import json
@@ -15,7 +15,6 @@ import socket
 import stat
 import struct
 import sys
-import tempfile
 import zlib
 
 from push_common import HUB, environment  # first: it sets the environment of the readers
@@ -53,11 +52,6 @@ def picture(folder):
 
 
 # ---- what lies in the folders ----
-
-def up(path, root):
-    """A relative link from out/<path> to the canary's key."""
-    return os.path.relpath(root, root / "out" / pathlib.Path(path).parent)
-
 
 NAMES = ["staging", "final", "staging/lock", "staging/identity.json", "staging/units.json", "staging/arithmetic", "staging/dataset_commit",
          "staging/commit.json", "staging/commit.json.tmp", "staging/merged", "staging/merged/README.md", "staging/merged/README.md.tmp",
@@ -301,13 +295,14 @@ def workspace(folder):
 def hostile_folders(folder):
     root = workspace(folder / "w") if (folder / "w").mkdir() is None else None
     HUB.reset()
-    words, chosen = sys.argv[1:], folders()
-    chosen = {n: p for n, p in chosen.items() if not words or any(w in n for w in words)}
-    if "--full" not in words and not words:   # every kind, some of each
-        chosen = dict(random.Random(3).sample(sorted(chosen.items()), 130)) | {n: p for n, p in chosen.items() if n.startswith("link")}
+    words, every = [a for a in sys.argv[1:] if a != "--full"], folders()
+    chosen = {n: p for n, p in every.items() if not words or any(w in n for w in words)}
+    few = not words and "--full" not in sys.argv
+    if few:   # the same ones each time: what fails fails again
+        chosen = dict(random.Random(3).sample(sorted(every.items()), 45)) | {n: p for n, p in every.items() if n.startswith("link as")}
     before, refused, went = picture(root), 0, 0
     for name, plant in chosen.items():
-        for command in commands_for(name):
+        for command in commands_for(name)[:2 if few else None]:
             shutil.rmtree(root / "out", ignore_errors=True)
             (root / "out/staging").mkdir(parents=True)
             (root / "out/final/.qkengine").mkdir(parents=True)
@@ -326,6 +321,4 @@ def hostile_folders(folder):
 
 
 if __name__ == "__main__":
-    if "--full" in sys.argv:
-        sys.argv = [*sys.argv[:1], *[a for a in sys.argv[1:] if a != "--full"], ""]
     sys.exit(main("hostile folders", [hostile_folders]))
