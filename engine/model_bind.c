@@ -55,7 +55,7 @@ static const qk_st_tensor *rows_of(const binder *b, const qk_st_tensor *t, size_
     size_t row_bytes = t->bytes / t->shape[0];
     *part = *t;
     part->shape[0] = rows;
-    part->data = (const char *)t->data + first * row_bytes;
+    part->offset = t->offset + first * row_bytes;
     part->bytes = rows * row_bytes;
     return part;
 }

@@ -16,11 +16,11 @@ static int by_name(const void *a, const void *b)
 
 static qk_status add_file(qk_checkpoint *c, qk_st_list *list, const char *path, qk_error *err)
 {
-    c->maps = qk_realloc(c->maps, c->files.count + 1, sizeof *c->maps);
-    QK_TRY(qk_map_open_to_read(&c->maps[c->files.count], path, err));
+    c->inputs = qk_realloc(c->inputs, c->files.count + 1, sizeof *c->inputs);
+    qk_input *in = &c->inputs[c->files.count];
+    QK_TRY(qk_input_open(in, path, err));
     qk_names_add(&c->files, path);
-    size_t i = c->files.count - 1;
-    return qk_st_read_file(&c->maps[i], c->files.items[i], &c->arena, list, err);
+    return qk_st_read_file(in, &c->arena, list, err);
 }
 
 /* A shard's name is a file name in the same folder, nothing else. */
@@ -159,8 +159,8 @@ qk_status qk_checkpoint_open(qk_checkpoint *c, const char *path, qk_error *err)
 
 void qk_checkpoint_close(qk_checkpoint *c)
 {
-    for (size_t i = 0; i < c->files.count; i++) qk_map_close(&c->maps[i]);
-    free(c->maps);
+    for (size_t i = 0; i < c->files.count; i++) qk_input_close(&c->inputs[i]);
+    free(c->inputs);
     qk_names_free(&c->files);
     free(c->tensors);
     qk_arena_free(&c->arena);
@@ -173,11 +173,15 @@ const qk_st_tensor *qk_checkpoint_find(const qk_checkpoint *c, const char *name)
     return c->count ? bsearch(&key, c->tensors, c->count, sizeof *c->tensors, by_name) : NULL;
 }
 
-const qk_map *qk_checkpoint_map(const qk_checkpoint *c, const qk_st_tensor *t)
+const qk_input *qk_checkpoint_input(const qk_checkpoint *c, const qk_st_tensor *t)
 {
-    const uint8_t *at = t->data;
     for (size_t i = 0; i < c->files.count; i++)
-        if (at >= c->maps[i].data && at - c->maps[i].data <= (ptrdiff_t)c->maps[i].size)
-            return &c->maps[i];
+        if (t->file == c->inputs[i].path) return &c->inputs[i];
     qk_fatal("tensor '%s' is of another checkpoint", t->name);
+}
+
+qk_status qk_checkpoint_read(const qk_checkpoint *c, const qk_st_tensor *t, void *out,
+                             qk_error *err)
+{
+    return qk_input_read(qk_checkpoint_input(c, t), t->offset, out, t->bytes, err);
 }
