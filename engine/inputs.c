@@ -137,6 +137,30 @@ static qk_status open_all(opener *o, qk_error *err)
     return open_dataset(o, err);
 }
 
+/* What decides a run beside weights and rows, before the first look into it. What
+ * AutoTokenizer reads may also be absent, and must stay so. */
+static qk_status watch_files(qk_inputs *in, qk_error *err)
+{
+    static const char *const model[] = {"config.json", single, index_name};
+    static const char *const tokenizer[] = {"config.json", "tokenizer.json",
+                                            "tokenizer_config.json", "special_tokens_map.json",
+                                            "added_tokens.json"};
+    in->files = qk_zalloc(1, sizeof *in->files);
+    in->rows = qk_zalloc(1, sizeof *in->rows);
+    qk_status s = QK_OK;
+    for (size_t i = 0; i < sizeof model / sizeof *model && s == QK_OK; i++) {
+        char *path = qk_path_join(in->model, model[i]);
+        s = qk_watch_name(in->files, path, err);
+        free(path);
+    }
+    for (size_t i = 0; i < sizeof tokenizer / sizeof *tokenizer && s == QK_OK; i++) {
+        char *path = qk_path_join(in->tokenizer, tokenizer[i]);
+        s = qk_watch_name(in->files, path, err);
+        free(path);
+    }
+    return s;
+}
+
 qk_status qk_inputs_open(qk_inputs *inputs, const qk_config *config, qk_inputs_use use,
                          qk_error *err)
 {
@@ -144,6 +168,7 @@ qk_status qk_inputs_open(qk_inputs *inputs, const qk_config *config, qk_inputs_u
     opener o = {.config = config, .inputs = inputs, .use = use};
     qk_status s = open_all(&o, err);
     if (o.hub_is_open) qk_hub_close(&o.hub);
+    if (s == QK_OK) s = watch_files(inputs, err);
     if (s != QK_OK) qk_inputs_free(inputs);
     return s;
 }
@@ -153,6 +178,10 @@ void qk_inputs_free(qk_inputs *inputs)
     free(inputs->model);
     free(inputs->tokenizer);
     qk_hub_dataset_close(inputs->dataset);
+    if (inputs->files) qk_watch_free(inputs->files);
+    if (inputs->rows) qk_watch_free(inputs->rows);
+    free(inputs->files);
+    free(inputs->rows);
     *inputs = (qk_inputs){0};
 }
 

@@ -74,9 +74,12 @@ static qk_status compare(const qk_file_state *then, const struct stat *st, const
 qk_status qk_file_state_check(const qk_file_state *then, const char *path, qk_error *err)
 {
     struct stat st;
-    if (stat(path, &st) == 0) return compare(then, &st, path, err);
-    if (errno == ENOENT || errno == ENOTDIR) return changed(path, err, "it is gone");
-    return qk_fail_errno(err, "cannot look at", path);
+    bool is_there = stat(path, &st) == 0, was_there = then->inode != 0;
+    if (!is_there && errno != ENOENT && errno != ENOTDIR)
+        return qk_fail_errno(err, "cannot look at", path);
+    if (is_there && was_there) return compare(then, &st, path, err);
+    if (is_there == was_there) return QK_OK;
+    return changed(path, err, was_there ? "it is gone" : "it was not there then");
 }
 
 /* ---- reading ---- */
@@ -164,7 +167,8 @@ static qk_status settled_state(const char *path, qk_file_state *out, qk_error *e
     }
 }
 
-qk_status qk_watch_file(qk_watch *w, const char *path, qk_file_state *state, qk_error *err)
+static qk_status look(qk_watch *w, const char *path, bool may_be_absent, qk_file_state *state,
+                      qk_error *err)
 {
     size_t i = place_of(w, path);
     qk_file_state now;
@@ -172,13 +176,27 @@ qk_status qk_watch_file(qk_watch *w, const char *path, qk_file_state *state, qk_
         if (state) *state = w->items[i].state;
         return qk_file_state_check(&w->items[i].state, path, err);
     }
-    QK_TRY(settled_state(path, &now, err));
+    qk_status s = settled_state(path, &now, err);
+    if (s == QK_ERR_NOTFOUND && may_be_absent)
+        now = (qk_file_state){0};
+    else
+        QK_TRY(s);
     QK_GROW(w->items, w->count, w->capacity);
     memmove(w->items + i + 1, w->items + i, (w->count - i) * sizeof *w->items);
     w->items[i] = (qk_watched){qk_strdup(path), now};
     w->count++;
     if (state) *state = now;
     return QK_OK;
+}
+
+qk_status qk_watch_file(qk_watch *w, const char *path, qk_file_state *state, qk_error *err)
+{
+    return look(w, path, false, state, err);
+}
+
+qk_status qk_watch_name(qk_watch *w, const char *path, qk_error *err)
+{
+    return look(w, path, true, NULL, err);
 }
 
 qk_status qk_watch_check(const qk_watch *w, qk_error *err)

@@ -20,7 +20,7 @@
 #include "engine/base/mem.h"
 
 typedef struct qk_file_state {
-    uint64_t device, inode, size; /* size: bytes */
+    uint64_t device, inode, size; /* size: bytes; all zero: there is no such file */
     int64_t modified, changed;    /* nanoseconds since 1970 */
 } qk_file_state;
 
@@ -54,6 +54,8 @@ typedef struct qk_watch {
 /* The first time: remembers the file, which must be there; waits until it is as old as a tick.
  * Later: fails when it has changed since. state may be NULL. */
 qk_status qk_watch_file(qk_watch *w, const char *path, qk_file_state *state, qk_error *err);
+/* The same for a file that need not be there; but then it must not come. */
+qk_status qk_watch_name(qk_watch *w, const char *path, qk_error *err);
 /* Fails when one of them has changed. */
 qk_status qk_watch_check(const qk_watch *w, qk_error *err);
 void qk_watch_free(qk_watch *w);
