@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/interrupt.h"
+
 enum { PIECE = 16 << 20, BLOCK = 1 << 20 }; /* of a file; of a piece: what one thread reads */
 
 void qk_weight_reader_free(qk_weight_reader *r)
@@ -88,6 +90,7 @@ static qk_status each_piece(qk_weight_reader *r, const qk_st_tensor *t, take_row
         size_t n = rows - at < step ? rows - at : step;
         if (r->stop && *r->stop)
             return qk_fail(err, QK_ERR_RESUME, NULL, "reading weights was stopped");
+        QK_TRY(qk_interrupt_check(err));
         QK_TRY(read_piece(r, t, at * row, n * row, dtype, &bad, err));
         take(context, at, n, r->piece, dtype);
     }

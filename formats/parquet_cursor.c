@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/interrupt.h"
+
 /* READ_BYTES: the file is read in pieces of at least this, so that small pages come several at a time
  * and large ones that are passed over cost no more. */
 enum { MOST_ROWS = 65536, READ_BYTES = 64 << 10, MOST_PAGE_HEADER = 16 << 20 };
@@ -237,6 +239,7 @@ qk_status qk_pq_cursor_page(qk_pq_cursor *c, uint64_t *skip, bool *more, qk_erro
                 continue;
             }
         }
+        QK_TRY(qk_interrupt_check(err));
         if (take_page(c, skip, err) != QK_OK) return qk_pq_cursor_fail(c, err);
     }
     *more = true;
