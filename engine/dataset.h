@@ -43,11 +43,11 @@ qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *e
  * dataset.path itself. */
 qk_status qk_dataset_open_in(qk_dataset **out, const qk_config *config,
                              const qk_dataset_place *place, qk_error *err);
-/* Shares what is known of the files with others who read or hash them; before the first row. Without
- * it the dataset knows them from its own first look. Borrowed. */
+/* Shares what is known of the files with others who read or hash them; before the first row.
+ * Without it the dataset knows them from its own first look. Borrowed. */
 void qk_dataset_watch(qk_dataset *d, qk_watch *watch);
-/* Whether the file that is being read is still the one of the first look: then all rows of it so far
- * are of one content. Files that were closed were looked at then. */
+/* Whether the file that is being read is still the one of the first look: then all rows of it so
+ * far are of one content. Files that were closed were looked at then. */
 qk_status qk_dataset_check(const qk_dataset *d, qk_error *err);
 /* Counts what a slice needs, opens the first file and checks that the columns exist. Done by the
  * first qk_dataset_next, if not before. */

@@ -6,8 +6,8 @@
  * What is used is what was hashed: two lists know each file as it was when this run first looked at
  * it, before anything was read of it. That of model and tokenizer is looked through behind their
  * hashing and behind the loading of the weights; the dataset's files are each looked at when they
- * are opened, after the rows of each work unit, and when they are closed. So a unit is computed only
- * from texts and weights that were the hashed ones until after they were read, and a file that
+ * are opened, after the rows of each work unit, and when they are closed. So a unit is computed
+ * only from texts and weights that were the hashed ones until after they were read, and a file that
  * changes is an error with its name.
  *
  * next: engine/plan.h */

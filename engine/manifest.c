@@ -18,8 +18,7 @@ static qk_status add_hashes(qk_json_out *o, const char *key, const qk_names *pat
                             const qk_plan *plan, qk_watch *watch, qk_error *err)
 {
     char(*hex)[65] = qk_alloc(paths->count, sizeof *hex);
-    qk_status s =
-        qk_sha256_files(paths, (int)plan->config->inference.threads, watch, hex, err);
+    qk_status s = qk_sha256_files(paths, (int)plan->config->inference.threads, watch, hex, err);
     if (s == QK_OK) {
         qk_json_begin(o, key, '[');
         for (size_t i = 0; i < paths->count; i++) {

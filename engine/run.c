@@ -113,8 +113,7 @@ static qk_status open_dataset(runner *r)
 
 static qk_status start_pass(runner *r, int64_t stop)
 {
-    if (!r->dataset)
-        QK_TRY(open_dataset(r));
+    if (!r->dataset) QK_TRY(open_dataset(r));
     QK_TRY(qk_dataset_begin(r->dataset, r->err));
     qk_units_free(&r->finished);
     QK_TRY(qk_staging_finished(&r->staging, &r->finished, r->err));

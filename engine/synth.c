@@ -205,7 +205,7 @@ static qk_status write_weights(synth *s)
     QK_TRY(status);
     status = qk_each_tensor(&s->spec, write_tensor, s);
     if (status == QK_OK) return qk_st_writer_commit(&s->file, s->err);
-    if (!s->file.file.error) return status; /* a signal; the half file goes */
+    if (!s->file.file.error) return status;         /* a signal; the half file goes */
     return qk_writer_commit(&s->file.file, s->err); /* says why writing failed */
 }
 

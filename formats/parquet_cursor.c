@@ -7,8 +7,8 @@
 
 #include "engine/base/interrupt.h"
 
-/* READ_BYTES: the file is read in pieces of at least this, so that small pages come several at a time
- * and large ones that are passed over cost no more. */
+/* READ_BYTES: the file is read in pieces of at least this, so that small pages come several at a
+ * time and large ones that are passed over cost no more. */
 enum { MOST_ROWS = 65536, READ_BYTES = 64 << 10, MOST_PAGE_HEADER = 16 << 20 };
 
 qk_status qk_pq_cursor_fail(const qk_pq_cursor *c, qk_error *err)

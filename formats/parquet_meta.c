@@ -105,7 +105,8 @@ static void read_chunk_metadata(qk_thrift_in *t, qk_pq_chunk *c, qk_arena *arena
         case 9: c->data_offset = qk_thrift_read_i64(t, &f, "data_page_offset"); break;
         case 11: c->dictionary_offset = qk_thrift_read_i64(t, &f, "dictionary_page_offset"); break;
         case 12:
-            if (qk_thrift_read_struct(t, &f, "statistics")) read_statistics(t, &c->statistics, arena);
+            if (qk_thrift_read_struct(t, &f, "statistics"))
+                read_statistics(t, &c->statistics, arena);
             break;
         default: qk_thrift_skip(t, &f);
         }

@@ -32,7 +32,7 @@ typedef struct qk_st_tensor {
 typedef struct qk_checkpoint {
     qk_st_tensor *tensors; /* sorted by name */
     size_t count;
-    qk_names files; /* paths of the files opened */
+    qk_names files;   /* paths of the files opened */
     qk_input *inputs; /* one per file */
     qk_arena arena;
 } qk_checkpoint;

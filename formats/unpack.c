@@ -13,11 +13,11 @@ enum { PIECE = 64 << 10 };
 struct qk_unpacker {
     qk_packing packing;
     const qk_input *in;
-    uint8_t *piece;   /* [PIECE] of the packed file: n bytes, of which `at` are used */
-    size_t n, at;     /* of the piece */
-    uint64_t behind;  /* bytes of the file up to the end of the piece */
-    bool inside;      /* a member or frame has begun and is not complete */
-    z_stream gzip;    /* of QK_PACKING_GZIP */
+    uint8_t *piece;  /* [PIECE] of the packed file: n bytes, of which `at` are used */
+    size_t n, at;    /* of the piece */
+    uint64_t behind; /* bytes of the file up to the end of the piece */
+    bool inside;     /* a member or frame has begun and is not complete */
+    z_stream gzip;   /* of QK_PACKING_GZIP */
     ZSTD_DStream *zstd;
 };
 

@@ -41,8 +41,7 @@ qk_status qk_stream_open(qk_stream *s, const char *path, qk_error *err)
     s->room = qk_alloc(s->capacity, 1);
     s->begin = s->at = s->end = s->room;
     qk_status status = QK_OK;
-    if (packing != QK_PACKING_NONE)
-        status = qk_unpack_open(&s->unpacker, packing, &s->in, err);
+    if (packing != QK_PACKING_NONE) status = qk_unpack_open(&s->unpacker, packing, &s->in, err);
     if (status == QK_OK) status = qk_stream_more(s, err);
     if (status != QK_OK) qk_stream_close(s);
     return status;

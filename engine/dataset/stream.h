@@ -6,8 +6,8 @@
  * The window is a buffer: qk_stream_more drops what lies before `at`, moves the rest to the front
  * and reads or unpacks behind it. A reader that finds no end of its row before `end` calls it and
  * tries again. The rest may grow to QK_STREAM_MOST bytes in a plain file and QK_STREAM_MOST_PACKED
- * in a packed one, so no row is longer than that, and a file that unpacks to terabytes needs no more
- * memory than one row. Private to engine/dataset/.
+ * in a packed one, so no row is longer than that, and a file that unpacks to terabytes needs no
+ * more memory than one row. Private to engine/dataset/.
  *
  * next: engine/dataset/text.c */
 #pragma once
