@@ -50,6 +50,7 @@ if [ -x $venv/bin/python ]; then
     suite "same bytes" 300 $py tests/interop/same_bytes.py
     suite "many processes" 300 $py tests/interop/many_processes.py
     suite "streaming" 300 $py tests/interop/streaming.py
+    suite "changing inputs" 300 $py tests/interop/changing_inputs.py
     suite "bad input" 300 $py tests/interop/bad_input.py
     make -s SAN=1 build/cpu-san/qkengine || failed=$((failed + 1))
     suite "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
