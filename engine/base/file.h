@@ -61,9 +61,9 @@ qk_status qk_list_dir(const char *path, qk_names *out, qk_error *err);
 void qk_names_add(qk_names *names, const char *name); /* copies */
 void qk_names_free(qk_names *names);
 
-/* A read-only mapping of a whole file of ours. An empty file maps to size 0. Files that others write
- * to are read instead (engine/base/input.h): following this would end the program with SIGBUS when
- * the file was cut off or the disk fails. */
+/* A read-only mapping of a whole file of ours. An empty file maps to size 0. Files that others
+ * write to are read instead (engine/base/input.h): following this would end the program with SIGBUS
+ * when the file was cut off or the disk fails. */
 typedef struct qk_map {
     const uint8_t *data;
     size_t size; /* bytes */
