@@ -8,14 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/base/cache.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 
-/* SETTLED: seconds after which the next change of a file has another time everywhere. */
-enum { PIECE = 1 << 20, SETTLED = 2, NOTE_ROOM = 256 };
+enum { PIECE = 1 << 20, NOTE_ROOM = 256 };
 
 /* ---- bytes ---- */
 
@@ -72,13 +70,6 @@ static bool find_note(const qk_file_state *state, char hex[65])
     return holds;
 }
 
-/* Whether its next change will have another time, wherever it lies. */
-static bool is_settled(const qk_file_state *s)
-{
-    int64_t last = s->changed > s->modified ? s->changed : s->modified;
-    return (int64_t)time(NULL) - last / 1000000000 > SETTLED;
-}
-
 static void leave_note(const qk_file_state *state, const char hex[65])
 {
     char name[64], text[NOTE_ROOM];
@@ -120,7 +111,7 @@ static qk_status file_digest(const char *path, const qk_file_state *state, work 
                              qk_error *err)
 {
     qk_input in;
-    bool settled = is_settled(state);
+    bool settled = qk_file_state_is_settled(state);
     if (settled && find_note(state, hex)) {
         w->done += state->size;
         return QK_OK;

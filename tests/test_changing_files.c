@@ -279,6 +279,30 @@ static void test_rows_digest(void)
     free(path);
 }
 
+/* Each setting and each state of the files has a note of its own. */
+static void test_rows_noted(void)
+{
+    char *path = in_folder("noted.jsonl"), *cache = in_folder("cache-of-rows"), *note = NULL;
+    setenv("QKENGINE_CACHE", cache, 1);
+    put_rows(path, 30, "");
+    qk_rows_digest five = digest_rows(path, "train", 5);
+    CHECK_INT(count_notes(&note), 0); /* too young */
+    sleep(4);
+    CHECK_STR(digest_rows(path, "train", 5).hex, five.hex);
+    CHECK_INT(count_notes(&note), 1);
+    forge(note);
+    qk_rows_digest noted = digest_rows(path, "train", 5);
+    CHECK(!strncmp(noted.hex, "0000", 4) && noted.rows == 5 && noted.files == 1);
+    CHECK(strncmp(digest_rows(path, "train", 6).hex, "0000", 4) != 0);
+    CHECK_STR(digest_rows(path, "train[:5]", -1).hex, five.hex);
+    append(path);
+    CHECK_STR(digest_rows(path, "train", 5).hex, five.hex);
+    setenv("QKENGINE_CACHE", "off", 1);
+    free(cache);
+    free(path);
+    free(note);
+}
+
 /* ---- signals ---- */
 
 /* The exit status of a child that gets a signal, and how long that took. */
@@ -337,6 +361,7 @@ int main(void)
     RUN(test_sources_cut_off);
     RUN(test_notes);
     RUN(test_rows_digest);
+    RUN(test_rows_noted);
     RUN(test_signals);
     RUN(test_limit_of_file_sizes);
     CHECK(qk_remove_tree(folder, &test_error) == QK_OK);

@@ -10,8 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The coarsest tick of Linux is 10 ms. */
-enum { TICK_NS = 20000000 };
+/* The coarsest tick of Linux is 10 ms; of the file systems in use, FAT's, 2 s. */
+enum { TICK_NS = 20000000, SETTLED_SECONDS = 2 };
 
 typedef struct qk_watched {
     char *path;
@@ -80,6 +80,12 @@ qk_status qk_file_state_check(const qk_file_state *then, const char *path, qk_er
     if (is_there && was_there) return compare(then, &st, path, err);
     if (is_there == was_there) return QK_OK;
     return changed(path, err, was_there ? "it is gone" : "it was not there then");
+}
+
+bool qk_file_state_is_settled(const qk_file_state *s)
+{
+    int64_t last = s->changed > s->modified ? s->changed : s->modified;
+    return (int64_t)time(NULL) - last / 1000000000 > SETTLED_SECONDS;
 }
 
 /* ---- reading ---- */

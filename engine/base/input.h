@@ -29,6 +29,10 @@ qk_status qk_file_state_of(const char *path, qk_file_state *out, qk_error *err);
 /* Fails, with the path and what is different, when it is no longer the file of `then`. */
 qk_status qk_file_state_check(const qk_file_state *then, const char *path, qk_error *err);
 
+/* Whether its last change lies so far back that the next one will have another time, also on file
+ * systems with coarse clocks: only then may what is known of its content be kept between runs. */
+bool qk_file_state_is_settled(const qk_file_state *state);
+
 /* An open file. Zero-initialised means closed. */
 typedef struct qk_input {
     char *path;
