@@ -132,8 +132,7 @@ static void test_keys_that_change_the_arithmetic(void)
         {"glm", ", \"partial_rotary_factor\": 0.25", NULL},
         {"phi3", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 2}",
          "no RoPE of type 'yarn'"},
-        {"llama", ", \"rope_parameters\": {\"full_attention\": {\"rope_theta\": 5}}",
-         "'full_attention' but no 'sliding_attention'"},
+        {"llama", ", \"rope_parameters\": {\"full_attention\": {\"rope_theta\": 5}}", NULL},
         {"qwen3",
          ", \"layer_types\": [\"full_attention\", \"sliding_attention\", \"full_attention\"]",
          "layer_types[1] is 'sliding_attention', but there is no window"},
@@ -242,6 +241,16 @@ static void test_rope_by_layer_type(void)
     CHECK_STR(spec_error("gemma3_text", by_type, "{\"rope_scaling\": null}", &s), "");
     CHECK(s.ropes[0].type == QK_ROPE_DEFAULT && s.ropes[0].theta == 70000);
     CHECK(s.ropes[1].theta == 5000);
+    /* Models with one RoPE take the flat keys alone, and Gemma 3 those by layer type alone. */
+    CHECK_STR(spec_error("olmo3", by_type, NULL, &s), "");
+    CHECK(s.n_ropes == 1 && s.ropes[0].type == QK_ROPE_DEFAULT && s.ropes[0].theta == 10000);
+    CHECK_STR(spec_error("gemma3_text",
+                         ", \"rope_local_base_freq\": 50, \"rope_parameters\": {\"rope_type\":"
+                         "\"linear\", \"factor\": 2, \"rope_theta\": 9}",
+                         NULL, &s),
+              "");
+    CHECK(s.ropes[0].type == QK_ROPE_DEFAULT && s.ropes[0].theta == 1000000);
+    CHECK(s.ropes[1].theta == 50);
 }
 
 /* ---- checkpoints ---- */

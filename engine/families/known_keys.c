@@ -174,8 +174,8 @@ qk_status qk_check_keys(const qk_spec *spec, const qk_config_reader *r)
             if (known && !is_neutral(v, arithmetic[i].neutral)) return refuse(spec, r, v);
         }
         if (!known)
-            qk_warn("%s: '%.100s' is not a key that this program knows; it is passed over",
-                    r->where, v->key);
+            qk_warn_once("%s: '%.100s' is not a key that this program knows; it is passed over",
+                         r->where, v->key);
     }
     return QK_OK;
 }
