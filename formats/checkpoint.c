@@ -55,13 +55,15 @@ static qk_status add_shard(qk_checkpoint *c, qk_st_list *list, const char *folde
     return s;
 }
 
-/* Each name of the map must be in the shard that the map says. */
-static qk_status check_map(const qk_checkpoint *c, const qk_json *map, const char *index,
-                           qk_error *err)
+/* Each name of the map must be in the shard that the map says. One that no shard has may belong to
+ * a part that nobody needs; who needs it finds it missing. */
+static qk_status check_map(qk_checkpoint *c, const qk_json *map, const char *index, qk_error *err)
 {
     for (const qk_json *v = map->first; v; v = v->next) {
         const qk_st_tensor *t = qk_checkpoint_find(c, v->key);
-        if (!t || strcmp(qk_path_name(t->file), v->text))
+        if (!t)
+            qk_names_add(&c->absent, v->key);
+        else if (strcmp(qk_path_name(t->file), v->text))
             return qk_fail(err, QK_ERR_FORMAT, "download the whole model again",
                            "%s: tensor '%.200s' is missing from its shard '%.200s'", index, v->key,
                            v->text);
@@ -162,6 +164,7 @@ void qk_checkpoint_close(qk_checkpoint *c)
     for (size_t i = 0; i < c->files.count; i++) qk_input_close(&c->inputs[i]);
     free(c->inputs);
     qk_names_free(&c->files);
+    qk_names_free(&c->absent);
     free(c->tensors);
     qk_arena_free(&c->arena);
     *c = (qk_checkpoint){0};

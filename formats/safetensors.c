@@ -14,9 +14,11 @@ static const struct {
     const char *name;
     size_t bits;
 } dtypes[] = {
-    {"BOOL", 8}, {"U8", 8},   {"I8", 8},   {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},
-    {"I16", 16}, {"U16", 16}, {"F16", 16}, {"BF16", 16},   {"I32", 32},    {"U32", 32},
-    {"F32", 32}, {"F64", 64}, {"I64", 64}, {"U64", 64},    {"C64", 64},
+    {"BOOL", 8},        {"U8", 8},      {"I8", 8},      {"F4", 4},      {"F6_E2M3", 6},
+    {"F6_E3M2", 6},     {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+    {"F8_E5M2FNUZ", 8}, {"I16", 16},    {"U16", 16},    {"F16", 16},    {"BF16", 16},
+    {"I32", 32},        {"U32", 32},    {"F32", 32},    {"F64", 64},    {"I64", 64},
+    {"U64", 64},        {"C64", 64},
 };
 
 size_t qk_st_dtype_bits(const char *name)
@@ -32,6 +34,13 @@ bool qk_st_float_dtype(const qk_st_tensor *t, qk_dtype *out)
     if (!strcmp(t->dtype, "F16")) return *out = QK_F16, true;
     if (!strcmp(t->dtype, "BF16")) return *out = QK_BF16, true;
     return false;
+}
+
+bool qk_st_is_quantised(const qk_st_tensor *t)
+{
+    size_t bits = qk_st_dtype_bits(t->dtype);
+    return (bits <= 8 && strcmp(t->dtype, "BOOL") != 0) || !strcmp(t->dtype, "I32") ||
+           !strcmp(t->dtype, "U32"); /* several packed into each */
 }
 
 const char *qk_st_shape_text(qk_arena *arena, const size_t *shape, int n_dims)
@@ -111,15 +120,21 @@ static qk_status read_entry(const header_reader *h, const qk_json *v, entry *e)
     if (!dtype) return bad(h, name, "has no dtype");
     if (dtype->type != QK_JSON_T_STRING) return bad(h, name, "has a dtype that is not a string");
     size_t bits = qk_st_dtype_bits(dtype->text);
-    if (!bits) return bad(h, name, "has the unknown dtype '%.40s'", dtype->text);
+    if (!bits)
+        return qk_fail(h->err, QK_ERR_UNSUPPORTED,
+                       "the file is of a newer kind than this program, or it is damaged",
+                       "%s: tensor '%.200s' has the unknown dtype '%.40s'", h->path, name,
+                       dtype->text);
     e->tensor.dtype = dtype->text;
     QK_TRY(read_shape(h, qk_json_get(v, "shape"), e));
     QK_TRY(read_offsets(h, qk_json_get(v, "data_offsets"), e));
 
-    size_t bytes = bits / 8;
+    size_t bytes = bits;
     for (int i = 0; i < e->tensor.n_dims; i++)
         if (!qk_mul(bytes, e->tensor.shape[i], &bytes))
             return bad(h, name, "has a shape that overflows");
+    if (bytes % 8) return bad(h, name, "ends within a byte");
+    bytes /= 8;
     if (bytes != e->end - e->begin)
         return bad(h, name, "needs %zu bytes and has %zu", bytes, e->end - e->begin);
     e->tensor.bytes = bytes;

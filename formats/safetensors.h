@@ -34,6 +34,7 @@ typedef struct qk_checkpoint {
     size_t count;
     qk_names files;   /* paths of the files opened */
     qk_input *inputs; /* one per file */
+    qk_names absent;  /* tensors that the index names and no shard has */
     qk_arena arena;
 } qk_checkpoint;
 
@@ -51,6 +52,8 @@ qk_status qk_checkpoint_read(const qk_checkpoint *c, const qk_st_tensor *t, void
                              qk_error *err);
 /* Number format of a tensor that the engine computes with; false for others (I64, F8_E4M3 ...). */
 bool qk_st_float_dtype(const qk_st_tensor *t, qk_dtype *out);
+/* Whether it is a format that quantised weights come in: numbers of a byte or less, packed ones. */
+bool qk_st_is_quantised(const qk_st_tensor *t);
 /* "[576, 1536]", in the arena. */
 const char *qk_st_shape_text(qk_arena *arena, const size_t *shape, int n_dims);
 

@@ -179,6 +179,15 @@ static qk_status read_bias(const qk_config_reader *r, qk_bias rule, const char *
     return qk_key_bool(r, key, rule == QK_BIAS_KEY_OR_TRUE, out);
 }
 
+/* Of the whole model: in a wrapper its own key counts. null is false, as in Python. */
+static qk_status read_tied(qk_spec *s, const qk_config_reader *r)
+{
+    const qk_family *f = s->wrapper ? s->wrapper : s->family;
+    const qk_config_reader whole = {s->config, r->where, r->arena, r->err};
+    return qk_key_bool(&whole, "tie_word_embeddings",
+                       f->tied && !is_null(&whole, "tie_word_embeddings"), &s->tied);
+}
+
 /* ---- RoPE ---- */
 
 /* The parameters of one layer type: its own object over the keys that stand beside it. */
@@ -232,6 +241,7 @@ static qk_status read_text_model(qk_spec *s, const qk_config_reader *r)
     QK_TRY(read_bias(r, f->qkv_bias, "attention_bias", &s->qkv_bias));
     QK_TRY(read_bias(r, f->o_bias, "attention_bias", &s->o_bias));
     QK_TRY(read_bias(r, f->mlp_bias, "mlp_bias", &s->mlp_bias));
+    QK_TRY(read_tied(s, r));
     s->eps = (float)eps;
     s->attention_scale = (float)(1 / sqrt(s->d));
     s->embed_scale = s->residual_scale = 1;
