@@ -30,11 +30,13 @@ typedef struct transfer {
     double try_again; /* another process holds the lock: not before this time */
     int fd, lock;     /* of the temporary file, or -1 */
     qk_digest *digest;
-    uint64_t next; /* first byte that nobody was given */
-    uint64_t at;   /* bytes that are written and in the digest */
-    int round;     /* counts restarts: pieces of an older round are dropped */
-    bool adding;   /* a worker writes outside of the mutex */
-    bool no_room;  /* writing failed: what is there would only be in the way */
+    uint64_t next;  /* first byte that nobody was given */
+    uint64_t at;    /* bytes that are written and in the digest */
+    int round;      /* counts restarts: pieces of an older round are dropped */
+    int wrong;      /* contents that came whole in this run, and were not the file's */
+    bool inherited; /* some of the bytes are of an earlier run: they may be what is wrong */
+    bool adding;    /* a worker writes outside of the mutex */
+    bool no_room;   /* writing failed: what is there would only be in the way */
 } transfer;
 
 typedef struct download {
@@ -133,6 +135,7 @@ static qk_status rehash(const download *d, transfer *t, uint64_t length, qk_erro
     }
     free(piece);
     t->at = t->next = at;
+    t->inherited = at > 0;
     return s;
 }
 
@@ -143,6 +146,7 @@ static qk_status start_over(transfer *t, qk_error *err)
     qk_digest_free(t->digest);
     t->digest = qk_digest_begin(t->source.file);
     t->at = t->next = 0;
+    t->inherited = false;
     return QK_OK;
 }
 
@@ -211,7 +215,8 @@ typedef struct worker {
     qk_error err;
 } worker;
 
-/* A wrong content once: from the start again. Twice: the end. */
+/* A wrong content once: from the start again. Twice: the end. One that an earlier run began does
+ * not count. */
 static void retry_or_fail(worker *w, transfer *t)
 {
     download *d = w->d;
@@ -220,7 +225,8 @@ static void retry_or_fail(worker *w, transfer *t)
     d->received -= d->received < t->at ? d->received : t->at;
     free(t->source.direct);
     t->source.direct = NULL;
-    if (++t->round >= 2) {
+    t->round++;
+    if (!t->inherited && ++t->wrong >= 2) {
         qk_cache_drop_partial(d->cache, t->source.file->digest);
         fail(d, &w->err);
     } else if (start_over(t, &w->err) != QK_OK) {
