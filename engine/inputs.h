@@ -15,6 +15,7 @@
 
 #include "engine/base/input.h"
 #include "engine/hub_dataset.h"
+#include "formats/mistaken.h"
 #include "hub/pull.h"
 
 typedef enum qk_inputs_use {
@@ -41,3 +42,5 @@ void qk_inputs_stop(const qk_inputs *inputs);
 
 /* Pulls a model's files that a run needs, by rules above, into the snapshot. */
 qk_status qk_inputs_fetch_model(qk_snapshot *snapshot, qk_error *err);
+/* qk_explain_listing of a repository: always an error. */
+qk_status qk_inputs_explain(const qk_snapshot *snapshot, qk_wanted wanted, qk_error *err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "formats/json.h"
+#include "formats/mistaken.h"
 #include "formats/safetensors_file.h"
 
 enum { INDEX_LIMIT = 256 * 1000 * 1000 };
@@ -114,24 +115,6 @@ static qk_status open_single(qk_checkpoint *c, const char *path, qk_error *err)
     return s;
 }
 
-static qk_status no_weights(const char *folder, qk_error *err)
-{
-    char *pickle = qk_path_join(folder, "pytorch_model.bin");
-    char *shards = qk_path_join(folder, "pytorch_model.bin.index.json");
-    bool has_pickle, has_shards = false;
-    qk_status s = qk_has_file(pickle, &has_pickle, err);
-    if (s == QK_OK) s = qk_has_file(shards, &has_shards, err);
-    free(pickle);
-    free(shards);
-    QK_TRY(s);
-    if (has_pickle || has_shards)
-        return qk_fail(err, QK_ERR_UNSUPPORTED, "convert the checkpoint to safetensors",
-                       "%s: pytorch_model.bin is not supported: safetensors needed", folder);
-    return qk_fail(err, QK_ERR_NOTFOUND, "give the folder of a downloaded model",
-                   "%s: no model.safetensors and no model.safetensors.index.json in the folder",
-                   folder);
-}
-
 static qk_status open_folder(qk_checkpoint *c, const char *folder, qk_error *err)
 {
     char *index = qk_path_join(folder, "model.safetensors.index.json");
@@ -143,7 +126,7 @@ static qk_status open_folder(qk_checkpoint *c, const char *folder, qk_error *err
     if (s == QK_OK)
         s = has_single  ? open_single(c, single, err)
             : has_index ? open_index(c, folder, index, err)
-                        : no_weights(folder, err);
+                        : qk_explain_folder(folder, QK_WANT_WEIGHTS, err);
     free(index);
     free(single);
     return s;

@@ -5,18 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/mistaken.h"
+
 enum { MAGIC_BYTES = 4, TAIL_BYTES = 8, MOST_FOOTER = 128 << 20 };
 
 /* What a file that is no Parquet begins with, for the message. */
 static qk_status not_parquet(const qk_input *in, const char *where, qk_error *err)
 {
-    static const char pointer[] = "version https://git-lfs.github.com/spec/";
-    char bytes[sizeof pointer - 1], head[9] = "";
+    char bytes[QK_POINTER_BYTES], head[9] = "";
     size_t n = in->state.size < sizeof bytes ? (size_t)in->state.size : sizeof bytes;
     QK_TRY(qk_input_read(in, 0, bytes, n, err));
-    if (n == sizeof bytes && !memcmp(bytes, pointer, n))
-        return qk_fail(err, QK_ERR_FORMAT, "fetch it with `git lfs pull`",
-                       "%s: this is a Git LFS pointer, not the file it stands for", in->path);
+    QK_TRY(qk_refuse_pointer(bytes, n, in->path, err));
     for (size_t i = 0; i < 8 && i < n; i++)
         head[i] = isprint((unsigned char)bytes[i]) ? bytes[i] : '.';
     return qk_fail(err, QK_ERR_FORMAT, "the file is cut short or of another format",

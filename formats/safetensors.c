@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "formats/json.h"
+#include "formats/mistaken.h"
 #include "formats/safetensors_file.h"
 
 /* The format's own limit on the header. */
@@ -180,14 +181,11 @@ static qk_status check_metadata(const header_reader *h, const qk_json *m)
 
 static qk_status find_header(const qk_input *in, size_t *length, qk_error *err)
 {
-    static const char pointer[] = "version https://git-lfs";
-    uint8_t head[sizeof pointer - 1];
+    uint8_t head[QK_POINTER_BYTES];
     const char *path = in->path;
     size_t size = (size_t)in->state.size, have = size < sizeof head ? size : sizeof head;
     QK_TRY(qk_input_read(in, 0, head, have, err));
-    if (have == sizeof head && !memcmp(head, pointer, have))
-        return qk_fail(err, QK_ERR_FORMAT, "fetch the real file: git lfs pull",
-                       "%s: this is a Git LFS pointer, not the file it stands for", path);
+    QK_TRY(qk_refuse_pointer(head, have, path, err));
     if (size < 8)
         return qk_fail(err, QK_ERR_FORMAT, "download it again", "%s: file of %zu bytes: too short",
                        path, size);

@@ -6,6 +6,7 @@
 #include "engine/base/file.h"
 #include "engine/families/known_keys.h"
 #include "engine/overrides.h"
+#include "formats/mistaken.h"
 
 /* Far above every real model; keeps products of two sizes within 64 bits and typos visible. */
 enum { MOST_LAYERS = 4096, MOST_WIDTH = 1 << 20, MOST_VOCAB = 1 << 24, CONFIG_LIMIT = 16 << 20 };
@@ -277,6 +278,8 @@ qk_status qk_spec_read(qk_spec *spec, const char *folder, const qk_json *overrid
     const char *where = qk_arena_strndup(arena, path, strlen(path));
     free(path);
     const qk_json *file;
-    QK_TRY(qk_json_parse_file(arena, where, CONFIG_LIMIT, &file, err));
+    qk_status s = qk_json_parse_file(arena, where, CONFIG_LIMIT, &file, err);
+    if (s == QK_ERR_NOTFOUND) s = qk_explain_folder(folder, QK_WANT_CONFIG, err);
+    if (s != QK_OK) return s;
     return qk_spec_from(spec, file, overrides, where, arena, err);
 }
