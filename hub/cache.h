@@ -18,6 +18,8 @@
 #include "engine/base/file.h"
 #include "hub/listing.h"
 
+struct stat;
+
 typedef struct qk_cache {
     const qk_hub *hub;
     char *folder;    /* of the repository */
@@ -64,5 +66,9 @@ qk_status qk_cache_install(const qk_cache *cache, const qk_hub_file *file, qk_er
 qk_status qk_cache_link(const qk_cache *cache, const qk_hub_file *file, qk_error *err);
 qk_status qk_cache_has_blob(const qk_cache *cache, const qk_hub_file *file, bool *has,
                             qk_error *err);
+/* Takes a wrong content away: the snapshot's file and, when it is the same as `wrong`, the blob.
+ * Not while another process makes that blob (*busy). */
+qk_status qk_cache_drop(const qk_cache *cache, const qk_hub_file *file, const struct stat *wrong,
+                        bool *busy, qk_error *err);
 /* Names of the files of the snapshot that are there, sorted. */
 qk_status qk_cache_list(const qk_cache *cache, qk_names *out, qk_error *err);

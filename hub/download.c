@@ -10,6 +10,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
+#include "hub/content.h"
 #include "hub/digest.h"
 #include "hub/piece.h"
 
@@ -30,13 +31,14 @@ typedef struct transfer {
     double try_again; /* another process holds the lock: not before this time */
     int fd, lock;     /* of the temporary file, or -1 */
     qk_digest *digest;
-    uint64_t next;  /* first byte that nobody was given */
-    uint64_t at;    /* bytes that are written and in the digest */
-    int round;      /* counts restarts: pieces of an older round are dropped */
-    int wrong;      /* contents that came whole in this run, and were not the file's */
-    bool inherited; /* some of the bytes are of an earlier run: they may be what is wrong */
-    bool adding;    /* a worker writes outside of the mutex */
-    bool no_room;   /* writing failed: what is there would only be in the way */
+    uint64_t next;         /* first byte that nobody was given */
+    uint64_t at;           /* bytes that are written and in the digest */
+    int round;             /* counts restarts: pieces of an older round are dropped */
+    int wrong;             /* contents that came whole in this run, and were not the file's */
+    bool inherited;        /* some of the bytes are of an earlier run: they may be what is wrong */
+    bool adding;           /* a worker writes outside of the mutex */
+    struct stat installed; /* what became of the temporary file */
+    bool no_room;          /* writing failed: what is there would only be in the way */
 } transfer;
 
 typedef struct download {
@@ -152,6 +154,22 @@ static qk_status start_over(transfer *t, qk_error *err)
 
 typedef enum opened { OPENED, LINKED, BUSY } opened;
 
+/* A blob that is there, perhaps of another commit, and has other bytes than its name says goes. */
+static qk_status check_blob(const download *d, const qk_hub_file *file, bool *blob, bool *busy,
+                            qk_error *err)
+{
+    struct stat seen;
+    bool right;
+    char *path = qk_strf("%s/blobs/%s", d->cache->folder, file->digest);
+    qk_status s = qk_content_check(d->cache->hub, path, file, &right, &seen, err);
+    if (s == QK_OK && !right) {
+        *blob = false;
+        s = qk_cache_drop(d->cache, file, &seen, busy, err);
+    }
+    free(path);
+    return s;
+}
+
 /* LINKED: the blob is there by now. BUSY: another process is making it. */
 static qk_status open_file(download *d, transfer *t, opened *how, qk_error *err)
 {
@@ -159,7 +177,8 @@ static qk_status open_file(download *d, transfer *t, opened *how, qk_error *err)
     struct stat st;
     bool busy = false, blob, linked = false;
     QK_TRY(qk_cache_has_blob(d->cache, file, &blob, err));
-    if (!blob) QK_TRY(qk_cache_lock(d->cache, file->digest, &t->lock, &busy, err));
+    if (blob) QK_TRY(check_blob(d, file, &blob, &busy, err));
+    if (!blob && !busy) QK_TRY(qk_cache_lock(d->cache, file->digest, &t->lock, &busy, err));
     *how = busy ? BUSY : LINKED;
     if (!busy) QK_TRY(qk_cache_has(d->cache, file->path, file->size, &linked, err));
     if (busy || linked) return QK_OK;
@@ -203,7 +222,9 @@ static qk_status finish_file(download *d, transfer *t, bool *wrong, qk_error *er
                        file->digest);
     t->no_room = fsync(t->fd) != 0;
     if (t->no_room) return qk_fail_errno(err, "cannot write", file->path);
-    return qk_cache_install(d->cache, file, err);
+    QK_TRY(qk_cache_install(d->cache, file, err));
+    if (fstat(t->fd, &t->installed)) t->installed = (struct stat){0};
+    return QK_OK;
 }
 
 /* ---- steps of a worker; called with the mutex held, which they release for the work ---- */
@@ -455,11 +476,20 @@ static void run_workers(download *d)
     for (int i = 0; i < n; i++) pthread_join(threads[i], NULL);
 }
 
+/* What came whole was hashed on the way: its first use need not do that again. */
+static void note_content(const download *d, const transfer *t)
+{
+    char *path = qk_path_join(d->cache->snapshot, t->source.file->path);
+    qk_content_note(path, t->source.file, &t->installed);
+    free(path);
+}
+
 /* After a failure partial files stay, except on a full disk, where they would be in the way. */
 static void clean_up(download *d)
 {
     for (size_t i = 0; i < d->count; i++) {
         transfer *t = &d->files[i];
+        if (t->installed.st_nlink) note_content(d, t);
         if (t->no_room) qk_cache_drop_partial(d->cache, t->source.file->digest);
         close_files(t);
         free(t->source.url);

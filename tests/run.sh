@@ -57,6 +57,7 @@ if [ -x $venv/bin/python ]; then
     suite "tables" 300 $py tests/interop/tables.py
     suite "hub pull" 300 $py tests/interop/hub_pull.py
     suite "hub stream" 300 $py tests/interop/hub_stream.py
+    suite "hub rot" 300 $py tests/interop/hub_rot.py
     suite "hub pull faults" 600 $py tests/interop/hub_pull_faults.py
     suite "synth" 300 $py tests/interop/synth.py
     suite "hub fixture" 300 $py tests/interop/hub_client.py

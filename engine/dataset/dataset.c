@@ -159,6 +159,7 @@ static qk_status count_split(const qk_dataset *d, const qk_data_split *split, in
             *rows = -1;
             return QK_OK;
         }
+        QK_TRY(need_one(d, spec.path, err)); /* its content is looked at */
         spec.id_may_be_missing |= i > 0;
         QK_TRY(count_file(d, &spec, &n, err));
         *rows += n;
