@@ -63,6 +63,7 @@ if [ -x $venv/bin/python ]; then
     suite "hub fixture" 300 $py tests/interop/hub_client.py
     suite "hub push" 600 $py tests/interop/hub_push.py
     suite "hub push faults" 1200 $py tests/interop/hub_push_faults.py
+    suite "threads" 900 $py tests/interop/threads.py
     suite "hub cases" 60 $py tests/interop/hub_cases.py
     suite "Parquet files" 300 $py tests/interop/parquet_read.py
     suite "tokenizers against the package" 600 $py tests/interop/tokenizer_fuzz.py
