@@ -37,6 +37,14 @@ static qk_status list_shards(qk_names *out, const char *folder, qk_error *err)
 
 qk_status qk_inputs_explain(const qk_snapshot *s, qk_wanted wanted, qk_error *err)
 {
+    static const char *const files[] = {[QK_WANT_CONFIG] = "config.json",
+                                        [QK_WANT_WEIGHTS] = single,
+                                        [QK_WANT_TOKENIZER] = "tokenizer.json"};
+    if (s->from_cache && !s->listing_is_kept) { /* then it may be one that the cache lacks */
+        *err = s->why;
+        return qk_error_prefix(err, "%s at '%s': %s is not in the cache (%s)", s->repo.id,
+                               s->repo.revision, files[wanted], s->hub->cache);
+    }
     qk_names paths = {0};
     for (size_t i = 0; i < s->listing.count; i++) qk_names_add(&paths, s->listing.files[i].path);
     char *where = qk_strf("%s at '%s'", s->repo.id, s->repo.revision);
