@@ -1,7 +1,6 @@
 /* See sha256.h. */
 #include "engine/sha256.h"
 
-#include <inttypes.h>
 #include <omp.h>
 #include <openssl/evp.h>
 #include <stdatomic.h>
@@ -9,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/cache.h"
+#include "engine/base/digest_note.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 
-enum { PIECE = 1 << 20, NOTE_ROOM = 256 };
+enum { PIECE = 1 << 20 };
 
 /* ---- bytes ---- */
 
@@ -44,38 +43,6 @@ void qk_sha256_end(qk_sha256_run *run, uint8_t out[32])
 void qk_sha256_hex(const uint8_t digest[32], char out[65])
 {
     for (int i = 0; i < 32; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
-}
-
-/* ---- notes ---- */
-
-/* "size modified changed ": what a note begins with while it holds. */
-static int describe(const qk_file_state *s, char name[64], char text[NOTE_ROOM])
-{
-    snprintf(name, 64, "%" PRIx64 "-%" PRIx64, s->device, s->inode);
-    return snprintf(text, NOTE_ROOM, "%" PRIu64 " %" PRId64 " %" PRId64 " ", s->size, s->modified,
-                    s->changed);
-}
-
-static bool find_note(const qk_file_state *state, char hex[65])
-{
-    char name[64], text[NOTE_ROOM];
-    qk_buf note;
-    size_t n = (size_t)describe(state, name, text);
-    if (!qk_kept_read("digests", name, NOTE_ROOM, &note)) return false;
-    const char *digits = (const char *)note.data + n;
-    bool holds = note.size == n + 65 && !memcmp(note.data, text, n) && digits[64] == '\n' &&
-                 strspn(digits, "0123456789abcdef") == 64;
-    if (holds) snprintf(hex, 65, "%.64s", digits);
-    qk_buf_free(&note);
-    return holds;
-}
-
-static void leave_note(const qk_file_state *state, const char hex[65])
-{
-    char name[64], text[NOTE_ROOM];
-    int n = describe(state, name, text);
-    n += snprintf(text + n, sizeof text - (size_t)n, "%s\n", hex);
-    qk_kept_write("digests", name, text, (size_t)n);
 }
 
 /* ---- files ---- */
@@ -112,7 +79,7 @@ static qk_status file_digest(const char *path, const qk_file_state *state, work 
 {
     qk_input in;
     bool settled = qk_file_state_is_settled(state);
-    if (settled && find_note(state, hex)) {
+    if (settled && qk_digest_note_find(state, QK_DIGEST_SHA256, hex)) {
         w->done += state->size;
         return QK_OK;
     }
@@ -120,7 +87,7 @@ static qk_status file_digest(const char *path, const qk_file_state *state, work 
     qk_status s = read_digest(&in, w, hex, err);
     qk_input_close(&in);
     if (s == QK_OK) s = qk_file_state_check(state, path, err);
-    if (s == QK_OK && settled) leave_note(state, hex);
+    if (s == QK_OK && settled) qk_digest_note_leave(state, hex);
     return s;
 }
 

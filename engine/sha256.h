@@ -1,12 +1,7 @@
 /* SHA-256 (FIPS 180-4) through OpenSSL, of bytes and of whole files.
  *
- * A model is 140 GB, and every start has to know its digests before anything else. So a digest is
- * noted, and read from the note as long as the file is the same by all that tells one content from
- * another (engine/base/input.h): device, inode, size, and both times to the nanosecond. Notes lie
- * in the cache "digests" (engine/base/cache.h: where nobody else can write), DEVICE-INODE each. A
- * file that was changed less than two seconds ago gets none: on a file system with coarse clocks
- * its next change might have the same time. A disk that changes bytes by itself is not noticed
- * while a note holds; QKENGINE_CACHE=off reads everything.
+ * A model is 140 GB, and every start has to know its digests before anything else: they are noted
+ * (engine/base/digest_note.h).
  *
  * next: engine/manifest.h */
 #pragma once

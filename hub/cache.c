@@ -358,12 +358,12 @@ qk_status qk_cache_install(const qk_cache *cache, const qk_hub_file *file, qk_er
     return s;
 }
 
-static bool is_same_file(int folder, const char *name, const struct stat *file)
+static bool is_same_file(int folder, const char *name, int follow, const qk_file_state *file)
 {
     struct stat st;
-    return fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == file->st_dev &&
-           st.st_ino == file->st_ino && st.st_size == file->st_size &&
-           st.st_ctim.tv_sec == file->st_ctim.tv_sec && st.st_ctim.tv_nsec == file->st_ctim.tv_nsec;
+    if (fstatat(folder, name, &st, follow) != 0) return false;
+    int64_t changed = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+    return st.st_dev == file->device && st.st_ino == file->inode && changed == file->changed;
 }
 
 static qk_status remove_at(const qk_cache *cache, int folder, const char *name, qk_error *err)
@@ -373,7 +373,7 @@ static qk_status remove_at(const qk_cache *cache, int folder, const char *name, 
 }
 
 /* A link of the snapshot may lead elsewhere than to the blob: then it goes alone. */
-qk_status qk_cache_drop(const qk_cache *cache, const qk_hub_file *file, const struct stat *wrong,
+qk_status qk_cache_drop(const qk_cache *cache, const qk_hub_file *file, const qk_file_state *wrong,
                         bool *busy, qk_error *err)
 {
     int lock;
@@ -382,11 +382,8 @@ qk_status qk_cache_drop(const qk_cache *cache, const qk_hub_file *file, const st
     if (*busy) return QK_OK;
     int parent = open_place(cache, file, &leaf, err);
     qk_status s = parent < 0 ? err->status : QK_OK;
-    struct stat st;
-    bool there = s == QK_OK && fstatat(parent, leaf, &st, 0) == 0;
-    if (there && st.st_dev == wrong->st_dev && st.st_ino == wrong->st_ino)
-        s = remove_at(cache, parent, leaf, err);
-    if (s == QK_OK && is_same_file(cache->blobs, file->digest, wrong))
+    if (s == QK_OK && is_same_file(parent, leaf, 0, wrong)) s = remove_at(cache, parent, leaf, err);
+    if (s == QK_OK && is_same_file(cache->blobs, file->digest, AT_SYMLINK_NOFOLLOW, wrong))
         s = remove_at(cache, cache->blobs, file->digest, err);
     if (parent >= 0) close(parent);
     if (lock >= 0) close(lock);

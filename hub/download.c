@@ -31,14 +31,14 @@ typedef struct transfer {
     double try_again; /* another process holds the lock: not before this time */
     int fd, lock;     /* of the temporary file, or -1 */
     qk_digest *digest;
-    uint64_t next;         /* first byte that nobody was given */
-    uint64_t at;           /* bytes that are written and in the digest */
-    int round;             /* counts restarts: pieces of an older round are dropped */
-    int wrong;             /* contents that came whole in this run, and were not the file's */
-    bool inherited;        /* some of the bytes are of an earlier run: they may be what is wrong */
-    bool adding;           /* a worker writes outside of the mutex */
-    struct stat installed; /* what became of the temporary file */
-    bool no_room;          /* writing failed: what is there would only be in the way */
+    uint64_t next;  /* first byte that nobody was given */
+    uint64_t at;    /* bytes that are written and in the digest */
+    int round;      /* counts restarts: pieces of an older round are dropped */
+    int wrong;      /* contents that came whole in this run, and were not the file's */
+    bool inherited; /* some of the bytes are of an earlier run: they may be what is wrong */
+    bool adding;    /* a worker writes outside of the mutex */
+    qk_file_state installed; /* what became of the temporary file */
+    bool no_room;            /* writing failed: what is there would only be in the way */
 } transfer;
 
 typedef struct download {
@@ -158,7 +158,7 @@ typedef enum opened { OPENED, LINKED, BUSY } opened;
 static qk_status check_blob(const download *d, const qk_hub_file *file, bool *blob, bool *busy,
                             qk_error *err)
 {
-    struct stat seen;
+    qk_file_state seen;
     bool right;
     char *path = qk_strf("%s/blobs/%s", d->cache->folder, file->digest);
     qk_status s = qk_content_check(d->cache->hub, path, file, &right, &seen, err);
@@ -223,7 +223,8 @@ static qk_status finish_file(download *d, transfer *t, bool *wrong, qk_error *er
     t->no_room = fsync(t->fd) != 0;
     if (t->no_room) return qk_fail_errno(err, "cannot write", file->path);
     QK_TRY(qk_cache_install(d->cache, file, err));
-    if (fstat(t->fd, &t->installed)) t->installed = (struct stat){0};
+    qk_error ignored; /* without its state it is hashed once more when it is used */
+    qk_file_state_of_open(t->fd, file->path, &t->installed, &ignored);
     return QK_OK;
 }
 
@@ -489,7 +490,7 @@ static void clean_up(download *d)
 {
     for (size_t i = 0; i < d->count; i++) {
         transfer *t = &d->files[i];
-        if (t->installed.st_nlink) note_content(d, t);
+        if (t->installed.inode) note_content(d, t);
         if (t->no_room) qk_cache_drop_partial(d->cache, t->source.file->digest);
         close_files(t);
         free(t->source.url);

@@ -208,7 +208,7 @@ static qk_status not_in_cache(const qk_snapshot *s, const char *path, qk_error *
 
 /* A file that has the right size and other bytes. Without the Hub that is the end; else it goes,
  * and is fetched again. */
-static qk_status drop_wrong(qk_snapshot *s, const qk_hub_file *file, const struct stat *seen,
+static qk_status drop_wrong(qk_snapshot *s, const qk_hub_file *file, const qk_file_state *seen,
                             qk_error *err)
 {
     bool busy; /* then the download waits for who makes it */
@@ -228,7 +228,7 @@ static qk_status drop_wrong(qk_snapshot *s, const qk_hub_file *file, const struc
 /* Whether the file is there, with the right content. */
 static qk_status check_file(qk_snapshot *s, const qk_hub_file *file, bool *right, qk_error *err)
 {
-    struct stat seen;
+    qk_file_state seen;
     atomic_bool *checked = &s->checked[number_of(s, file)];
     QK_TRY(qk_cache_has(&s->cache, file->path, file->size, right, err));
     if (!*right || *checked) return QK_OK;

@@ -1,7 +1,7 @@
 /* The parts of pulling that need no server: the cache's layout, listings, digests, patterns. */
 #include "tests/test.h"
 
-#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/base/digest_note.h"
@@ -141,7 +141,7 @@ static void test_wrong_content(void)
     qk_cache c;
     int fd, lock;
     bool right, busy;
-    struct stat seen;
+    qk_file_state seen;
     qk_cache_open(&c, &hub, &repo);
     qk_cache_set_commit(&c, COMMIT);
     CHECK(qk_cache_prepare(&c, &test_error) == QK_OK);
@@ -162,8 +162,8 @@ static void test_wrong_content(void)
     CHECK(has(&c, &file, 6) && has_blob(&c, &file));
     close(lock);
     /* It became another one since: somebody has mended it. */
-    struct stat before = seen;
-    before.st_ino++;
+    qk_file_state before = seen;
+    before.inode++;
     CHECK(qk_cache_drop(&c, &file, &before, &busy, &test_error) == QK_OK && !busy);
     CHECK(has(&c, &file, 6) && has_blob(&c, &file));
     CHECK(qk_cache_drop(&c, &file, &seen, &busy, &test_error) == QK_OK && !busy);
@@ -182,18 +182,18 @@ static void test_digest_notes(void)
     const char *outer = getenv("QKENGINE_CACHE");
     char *kept = outer ? qk_strdup(outer) : NULL;
     setenv("QKENGINE_CACHE", notes, 1);
-    struct stat file;
-    CHECK(stat(folder, &file) == 0);
+    const int64_t second = 1000000000, now = (int64_t)time(NULL) * second;
+    qk_file_state file = {1, 2, 3, now, now};
     qk_digest_note_leave(&file, sha);
+    file.modified = file.changed = now - 60 * second;
     CHECK(!qk_digest_note_find(&file, QK_DIGEST_SHA256, hex));
-    file.st_ctim.tv_sec -= 60, file.st_mtim.tv_sec -= 60;
     qk_digest_note_leave(&file, sha);
     CHECK(qk_digest_note_find(&file, QK_DIGEST_SHA256, hex));
     CHECK_STR(hex, sha);
     CHECK(!qk_digest_note_find(&file, QK_DIGEST_GIT, hex));
-    struct stat others[] = {file, file, file, file, file};
-    others[0].st_size++, others[1].st_mtim.tv_nsec ^= 1, others[2].st_ctim.tv_nsec ^= 1;
-    others[3].st_ino++, others[4].st_dev++;
+    qk_file_state others[] = {file, file, file, file, file};
+    others[0].size++, others[1].modified++, others[2].changed++, others[3].inode++;
+    others[4].device++;
     for (size_t i = 0; i < 5; i++)
         CHECK_MSG(!qk_digest_note_find(&others[i], QK_DIGEST_SHA256, hex), "%zu", i);
     setenv("QKENGINE_CACHE", "off", 1);

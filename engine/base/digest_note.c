@@ -2,71 +2,46 @@
 #include "engine/base/digest_note.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
-#include "engine/base/file.h"
+#include "engine/base/cache.h"
 
-/* SETTLED: seconds after which the next change of a file has another time everywhere. */
-enum { SETTLED = 2, NOTE_ROOM = 256 };
+enum { NOTE_ROOM = 256 };
+static const char cache[] = "digests";
 
-static int64_t nanoseconds(struct timespec t)
+/* The note's name, and "size modified changed ", what it begins with while it holds. */
+static size_t describe(const qk_file_state *s, int digits, char name[64], char text[NOTE_ROOM])
 {
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    snprintf(name, 64, "%" PRIx64 "-%" PRIx64 "%s", s->device, s->inode,
+             digits == QK_DIGEST_GIT ? "-git" : "");
+    return (size_t)snprintf(text, NOTE_ROOM, "%" PRIu64 " %" PRId64 " %" PRId64 " ", s->size,
+                            s->modified, s->changed);
 }
 
-/* The note's path, or NULL when there is no cache; the caller frees. */
-static char *path_of(const struct stat *f, int digits)
+bool qk_digest_note_find(const qk_file_state *file, int digits, char *hex)
 {
-    char *folder = qk_cache_folder("digests");
-    char *path = folder ? qk_strf("%s/%" PRIx64 "-%" PRIx64 "%s", folder, (uint64_t)f->st_dev,
-                                  (uint64_t)f->st_ino, digits == QK_DIGEST_GIT ? "-git" : "")
-                        : NULL;
-    free(folder);
-    return path;
-}
-
-/* "size modified changed ": what a note begins with while it holds. */
-static size_t describe(const struct stat *f, char text[NOTE_ROOM])
-{
-    return (size_t)snprintf(text, NOTE_ROOM, "%" PRIu64 " %" PRId64 " %" PRId64 " ",
-                            (uint64_t)f->st_size, nanoseconds(f->st_mtim), nanoseconds(f->st_ctim));
-}
-
-bool qk_digest_note_find(const struct stat *file, int digits, char *hex)
-{
-    char text[NOTE_ROOM], *path = path_of(file, digits);
-    qk_buf note = {0};
-    qk_error ignored;
-    bool found = false;
-    size_t n = describe(file, text);
-    if (path && qk_read_file_if_there(&note, path, NOTE_ROOM, &found, &ignored) != QK_OK)
-        found = false;
-    const char *at = found ? (const char *)note.data + n : NULL;
-    found = found && note.size == n + (size_t)digits + 1 && !memcmp(note.data, text, n) &&
-            at[digits] == '\n' && (int)strspn(at, "0123456789abcdef") == digits;
-    if (found) {
+    char name[64], text[NOTE_ROOM];
+    qk_buf note;
+    size_t n = describe(file, digits, name, text);
+    if (!qk_file_state_is_settled(file) || !qk_kept_read(cache, name, NOTE_ROOM, &note))
+        return false;
+    const char *at = (const char *)note.data + n;
+    bool holds = note.size == n + (size_t)digits + 1 && !memcmp(note.data, text, n) &&
+                 at[digits] == '\n' && (int)strspn(at, "0123456789abcdef") == digits;
+    if (holds) {
         memcpy(hex, at, (size_t)digits);
         hex[digits] = 0;
     }
     qk_buf_free(&note);
-    free(path);
-    return found;
+    return holds;
 }
 
-void qk_digest_note_leave(const struct stat *file, const char *hex)
+void qk_digest_note_leave(const qk_file_state *file, const char *hex)
 {
-    int64_t last = nanoseconds(file->st_ctim), modified = nanoseconds(file->st_mtim);
-    if (modified > last) last = modified;
-    if ((int64_t)time(NULL) - last / 1000000000 <= SETTLED) return;
-    char text[NOTE_ROOM], *path = path_of(file, (int)strlen(hex));
-    qk_error ignored; /* without a note it is read again */
-    size_t n = describe(file, text);
+    char name[64], text[NOTE_ROOM];
+    if (!qk_file_state_is_settled(file)) return;
+    size_t n = describe(file, (int)strlen(hex), name, text);
     n += (size_t)snprintf(text + n, sizeof text - n, "%s\n", hex);
-    char *folder = qk_cache_folder("digests");
-    if (path && qk_make_dirs(folder, &ignored) == QK_OK) qk_write_file(path, text, n, &ignored);
-    free(folder);
-    free(path);
+    qk_kept_write(cache, name, text, n);
 }

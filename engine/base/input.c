@@ -45,6 +45,14 @@ qk_status qk_file_state_of(const char *path, qk_file_state *out, qk_error *err)
     return state_of(&st, path, out, err);
 }
 
+qk_status qk_file_state_of_open(int fd, const char *path, qk_file_state *out, qk_error *err)
+{
+    struct stat st;
+    *out = (qk_file_state){0};
+    if (fstat(fd, &st) != 0) return qk_fail_errno(err, "cannot look at", path);
+    return state_of(&st, path, out, err);
+}
+
 static qk_status changed(const char *path, qk_error *err, const char *how)
 {
     return qk_fail(err, QK_ERR_DATA,
@@ -92,13 +100,11 @@ bool qk_file_state_is_settled(const qk_file_state *s)
 
 qk_status qk_input_open(qk_input *in, const char *path, qk_error *err)
 {
-    struct stat st;
     *in = (qk_input){0};
     /* O_NONBLOCK: a pipe is refused, not waited for. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return qk_fail_errno(err, "cannot open", path);
-    qk_status s = fstat(fd, &st) == 0 ? state_of(&st, path, &in->state, err)
-                                      : qk_fail_errno(err, "cannot look at", path);
+    qk_status s = qk_file_state_of_open(fd, path, &in->state, err);
     if (s != QK_OK) {
         close(fd);
         return s;

@@ -26,6 +26,8 @@ typedef struct qk_file_state {
 
 /* Of the regular file that the path leads to. */
 qk_status qk_file_state_of(const char *path, qk_file_state *out, qk_error *err);
+/* Of an open one. */
+qk_status qk_file_state_of_open(int fd, const char *path, qk_file_state *out, qk_error *err);
 /* Fails, with the path and what is different, when it is no longer the file of `then`. */
 qk_status qk_file_state_check(const qk_file_state *then, const char *path, qk_error *err);
 
