@@ -114,7 +114,7 @@ def test_a_cache_of_others(tmp):
 
 
 def test_files_are_read_once(tmp):
-    """What was read whole is noted, for as long as nothing about the file changes, and the run's own hashing shares the note."""
+    """What was read whole is noted, for as long as nothing about the file changes."""
     fresh()
     HUB.add("model", MODEL, FILES)
     env = environment(tmp)
