@@ -6,10 +6,11 @@
 MAKEFLAGS += -r
 CC ?= cc
 ifeq ($(origin CC),default)
-CC := gcc
+# ThreadSanitizer needs an OpenMP that it can see into: clang's, with libarcher.
+CC := $(if $(filter 1,$(TSAN)),clang,gcc)
 endif
 PREFIX ?= /usr/local
-VARIANT := $(if $(filter 1,$(CUDA)),cuda,cpu)$(if $(filter 1,$(SAN)),-san)
+VARIANT := $(if $(filter 1,$(CUDA)),cuda,cpu)$(if $(filter 1,$(SAN)),-san)$(if $(filter 1,$(TSAN)),-tsan)
 B := build/$(VARIANT)
 
 OPT ?= -O2 -g
@@ -23,6 +24,10 @@ ifeq ($(SAN),1)
 OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
 # The undefined-behaviour checks multiply the unrolled inner loops until gcc takes minutes.
 ISA_OPT := -fno-sanitize=undefined -fno-var-tracking
+endif
+ifeq ($(TSAN),1)
+OPT := -O1 -g -fsanitize=thread
+ISA_OPT := -O1
 endif
 ISA_OPT ?= -O3
 # The headers of the CUDA toolkit; its libraries are opened when the program runs.
@@ -193,6 +198,7 @@ help:
 	  'make CUDA=1    the same with the CUDA backend; needs the headers of the CUDA toolkit' \
 	  'make cubins    compiles the kernels ahead, for machines without NVRTC; ARCHS=sm_90a' \
 	  'make SAN=1     with the address and undefined-behaviour sanitizers' \
+  'make TSAN=1    with the thread sanitizer: clang, libomp-dev; tests/interop/threads.py' \
 	  'make demo      run it on a tiny checkpoint and a few texts of this repository' \
 	  'make test      every test; installs what it needs' \
 	  'make unit      only the C tests' \

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "engine/base/file.h"
+#include "engine/base/input.h"
 #include "engine/config.h"
 
 typedef struct qk_dataset qk_dataset;
@@ -43,11 +44,18 @@ qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *e
  * dataset.path itself. */
 qk_status qk_dataset_open_in(qk_dataset **out, const qk_config *config,
                              const qk_dataset_place *place, qk_error *err);
+/* Shares what is known of the files with others who read or hash them; before the first row.
+ * Without it the dataset knows them from its own first look. Borrowed. */
+void qk_dataset_watch(qk_dataset *d, qk_watch *watch);
+/* Whether the file that is being read is still the one of the first look: then all rows of it so
+ * far are of one content. Files that were closed were looked at then. */
+qk_status qk_dataset_check(const qk_dataset *d, qk_error *err);
 /* Counts what a slice needs, opens the first file and checks that the columns exist. Done by the
  * first qk_dataset_next, if not before. */
 qk_status qk_dataset_begin(qk_dataset *d, qk_error *err);
 /* *more is false behind the last row. Errors name file and row; a null text is one, and so is a
- * selection without any row (unless max_samples is 0). */
+ * selection without any row (unless max_samples is 0). A file that has changed is an error, at the
+ * latest when it is closed. Looks at signals. */
 qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *err);
 /* Passes over that many rows, or all that are left. Of a file that knows its rows (Parquet) nothing
  * of them is looked at, of others all is read; errors in them come out only where they are read. */
@@ -57,4 +65,6 @@ qk_status qk_dataset_skip(qk_dataset *d, int64_t rows, qk_error *err);
 int64_t qk_dataset_rows(const qk_dataset *d);
 /* Paths of the files that the rows come from, in reading order; borrowed. */
 const qk_names *qk_dataset_files(const qk_dataset *d);
+/* How many of them, from the first, lead up to the last one that was opened to be read. */
+size_t qk_dataset_files_opened(const qk_dataset *d);
 void qk_dataset_close(qk_dataset *d); /* NULL-safe */

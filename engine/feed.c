@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/interrupt.h"
 #include "engine/base/thread.h"
 
 struct qk_feed {
@@ -46,6 +47,8 @@ static void read_unit(qk_feed *f, qk_feed_unit *u)
         if (u->error.status != QK_OK || !u->more) return;
         copy_example(&u->examples[u->count++], &e);
     }
+    /* The texts are copies of one content, whatever becomes of the file. */
+    if (!f->stop) u->error.status = qk_dataset_check(f->plan.dataset, &u->error);
 }
 
 static void ask(qk_feed *f, qk_feed_unit *u, int64_t n)
@@ -156,23 +159,29 @@ qk_status qk_feed_new(qk_feed **out, const qk_feed_plan *plan, qk_error *err)
     for (int i = 0; i < QK_FEED_UNITS; i++)
         f->units[i].examples = qk_zalloc((size_t)plan->unit_examples, sizeof *f->units[i].examples);
     pthread_mutex_init(&f->lock, NULL);
-    pthread_cond_init(&f->changed, NULL);
+    qk_condition_init(&f->changed);
     qk_status s = qk_thread_start(&f->thread, fill_units, f, err);
     *out = s == QK_OK ? f : NULL;
     if (s != QK_OK) free_feed(f);
     return s;
 }
 
-qk_feed_unit *qk_feed_next(qk_feed *f)
+qk_status qk_feed_next(qk_feed *f, const qk_feed_unit **unit, qk_error *err)
 {
+    qk_status s = QK_OK;
     pthread_mutex_lock(&f->lock);
     int64_t n = f->taken++;
     f->waiting = f->ready <= n;
     pthread_cond_broadcast(&f->changed);
-    while (f->ready <= n) pthread_cond_wait(&f->changed, &f->lock);
+    while (f->ready <= n && s == QK_OK) {
+        qk_condition_wait_a_little(&f->changed, &f->lock);
+        s = qk_interrupt_check(err);
+    }
     f->waiting = false;
     pthread_mutex_unlock(&f->lock);
-    return &f->units[n % QK_FEED_UNITS];
+    *unit = &f->units[n % QK_FEED_UNITS];
+    if (s == QK_OK && (*unit)->error.status != QK_OK) *err = (*unit)->error, s = err->status;
+    return s;
 }
 
 void qk_feed_free(qk_feed *f)

@@ -48,7 +48,8 @@ typedef struct qk_feed_plan {
 typedef struct qk_feed qk_feed;
 
 qk_status qk_feed_new(qk_feed **out, const qk_feed_plan *plan, qk_error *err);
-/* Waits for the next unit; it is valid until the next call. None comes behind a unit that has no
- * `more` or an error. */
-qk_feed_unit *qk_feed_next(qk_feed *feed);
+/* Waits for the next unit, which is valid until the next call; fails with what stopped its reading,
+ * and with QK_ERR_RESUME when a signal arrives meanwhile. None comes behind that, or behind a unit
+ * that has no `more`. */
+qk_status qk_feed_next(qk_feed *feed, const qk_feed_unit **unit, qk_error *err);
 void qk_feed_free(qk_feed *feed); /* stops at the next example; NULL-safe */

@@ -35,6 +35,25 @@ static qk_status list_shards(qk_names *out, const char *folder, qk_error *err)
     return s;
 }
 
+qk_status qk_inputs_explain(const qk_snapshot *s, qk_wanted wanted, qk_error *err)
+{
+    static const char *const files[] = {[QK_WANT_CONFIG] = "config.json",
+                                        [QK_WANT_WEIGHTS] = single,
+                                        [QK_WANT_TOKENIZER] = "tokenizer.json"};
+    if (s->from_cache && !s->listing_is_kept) { /* then it may be one that the cache lacks */
+        *err = s->why;
+        return qk_error_prefix(err, "%s at '%s': %s is not in the cache (%s)", s->repo.id,
+                               s->repo.revision, files[wanted], s->hub->cache);
+    }
+    qk_names paths = {0};
+    for (size_t i = 0; i < s->listing.count; i++) qk_names_add(&paths, s->listing.files[i].path);
+    char *where = qk_strf("%s at '%s'", s->repo.id, s->repo.revision);
+    qk_explain_listing(where, &paths, wanted, err);
+    qk_names_free(&paths);
+    free(where);
+    return err->status;
+}
+
 /* transformers prefers the single file when both are there. */
 static qk_status fetch_weights(qk_snapshot *s, qk_error *err)
 {
@@ -47,9 +66,7 @@ static qk_status fetch_weights(qk_snapshot *s, qk_error *err)
         status = qk_snapshot_fetch_present(s, only_index, err);
         if (status == QK_OK) status = list_shards(&names, qk_snapshot_folder(s), err);
     } else {
-        status = qk_fail(err, QK_ERR_UNSUPPORTED, "choose a revision that has safetensors",
-                         "%s at '%s': no %s and no %s", s->repo.id, s->repo.revision, single,
-                         index_name);
+        status = qk_inputs_explain(s, QK_WANT_WEIGHTS, err);
     }
     if (status == QK_OK) status = qk_snapshot_fetch(s, &names, err);
     qk_names_free(&names);
@@ -80,17 +97,39 @@ static qk_status open_hub(opener *o, qk_error *err)
     return QK_OK;
 }
 
-/* A local folder, or the snapshot of a repository with its config.json, tokenizer and, if wanted,
- * weights. */
-static qk_status open_folder(opener *o, const char *key, const char *name, const char *revision,
-                             bool weights, char **folder, qk_error *err)
+static bool has_own_tokenizer(const qk_config *c)
 {
-    bool local;
-    if (qk_has_folder(name, &local, err) != QK_OK) return qk_error_prefix(err, "%s", key);
-    if (local) {
+    return !c->tokenizer.name || !strcmp(c->tokenizer.name, c->model.name);
+}
+
+/* Fetches what `wanted` needs; a run does not begin without a tokenizer, a plan may. */
+static qk_status fetch_parts(const opener *o, qk_snapshot *s, qk_wanted wanted, qk_error *err)
+{
+    bool run = o->use == QK_INPUTS_RUN, is_model = wanted == QK_WANT_WEIGHTS;
+    if (is_model && !qk_snapshot_has(s, "config.json"))
+        return qk_inputs_explain(s, QK_WANT_CONFIG, err);
+    bool needs_tokenizer = run && (!is_model || has_own_tokenizer(o->config));
+    if (needs_tokenizer && !qk_snapshot_has(s, "tokenizer.json"))
+        return qk_inputs_explain(s, QK_WANT_TOKENIZER, err);
+    if (is_model && run) return qk_inputs_fetch_model(s, err);
+    return qk_snapshot_fetch_present(s, tokenizer_files, err);
+}
+
+/* A local folder, or the snapshot of a repository with its config.json, tokenizer and, of a model
+ * that is run, weights. */
+static qk_status open_folder(opener *o, const char *key, const char *name, const char *revision,
+                             qk_wanted wanted, char **folder, qk_error *err)
+{
+    qk_path_info there;
+    if (qk_path_look(name, &there, err) != QK_OK) return qk_error_prefix(err, "%s", key);
+    if (there.type == QK_PATH_FOLDER) {
         if (revision) qk_warn("%s is a folder here: its revision has no effect", key);
         *folder = qk_strdup(name);
         return QK_OK;
+    }
+    if (there.type == QK_PATH_FILE) {
+        qk_explain_file(name, err);
+        return qk_error_prefix(err, "%s", key);
     }
     if (!qk_looks_like_repo(name))
         return qk_fail(err, QK_ERR_NOTFOUND,
@@ -100,8 +139,7 @@ static qk_status open_folder(opener *o, const char *key, const char *name, const
     QK_TRY(open_hub(o, err));
     if (qk_snapshot_open(&s, &o->hub, QK_REPO_MODEL, name, revision, err) != QK_OK)
         return qk_error_prefix(err, "%s", key);
-    qk_status status = weights ? qk_inputs_fetch_model(&s, err)
-                               : qk_snapshot_fetch_present(&s, tokenizer_files, err);
+    qk_status status = fetch_parts(o, &s, wanted, err);
     if (status == QK_OK) *folder = qk_strdup(qk_snapshot_folder(&s));
     qk_snapshot_close(&s);
     return status == QK_OK ? QK_OK : qk_error_prefix(err, "%s", key);
@@ -128,13 +166,37 @@ static qk_status open_all(opener *o, qk_error *err)
     const qk_config *c = o->config;
     qk_inputs *in = o->inputs;
     const char *revision = c->model.revision, *tokenizer = c->tokenizer.name;
-    QK_TRY(open_folder(o, "model.name", c->model.name, revision, o->use == QK_INPUTS_RUN,
-                       &in->model, err));
-    if (!tokenizer || !strcmp(tokenizer, c->model.name))
+    QK_TRY(open_folder(o, "model.name", c->model.name, revision, QK_WANT_WEIGHTS, &in->model, err));
+    if (has_own_tokenizer(c))
         in->tokenizer = qk_strdup(in->model);
     else
-        QK_TRY(open_folder(o, "tokenizer.name", tokenizer, NULL, false, &in->tokenizer, err));
+        QK_TRY(open_folder(o, "tokenizer.name", tokenizer, NULL, QK_WANT_TOKENIZER, &in->tokenizer,
+                           err));
     return open_dataset(o, err);
+}
+
+/* What decides a run beside weights and rows, before the first look into it. What
+ * AutoTokenizer reads may also be absent, and must stay so. */
+static qk_status watch_files(qk_inputs *in, qk_error *err)
+{
+    static const char *const model[] = {"config.json", single, index_name};
+    static const char *const tokenizer[] = {"config.json", "tokenizer.json",
+                                            "tokenizer_config.json", "special_tokens_map.json",
+                                            "added_tokens.json"};
+    in->files = qk_zalloc(1, sizeof *in->files);
+    in->rows = qk_zalloc(1, sizeof *in->rows);
+    qk_status s = QK_OK;
+    for (size_t i = 0; i < sizeof model / sizeof *model && s == QK_OK; i++) {
+        char *path = qk_path_join(in->model, model[i]);
+        s = qk_watch_name(in->files, path, err);
+        free(path);
+    }
+    for (size_t i = 0; i < sizeof tokenizer / sizeof *tokenizer && s == QK_OK; i++) {
+        char *path = qk_path_join(in->tokenizer, tokenizer[i]);
+        s = qk_watch_name(in->files, path, err);
+        free(path);
+    }
+    return s;
 }
 
 qk_status qk_inputs_open(qk_inputs *inputs, const qk_config *config, qk_inputs_use use,
@@ -144,6 +206,7 @@ qk_status qk_inputs_open(qk_inputs *inputs, const qk_config *config, qk_inputs_u
     opener o = {.config = config, .inputs = inputs, .use = use};
     qk_status s = open_all(&o, err);
     if (o.hub_is_open) qk_hub_close(&o.hub);
+    if (s == QK_OK) s = watch_files(inputs, err);
     if (s != QK_OK) qk_inputs_free(inputs);
     return s;
 }
@@ -153,6 +216,10 @@ void qk_inputs_free(qk_inputs *inputs)
     free(inputs->model);
     free(inputs->tokenizer);
     qk_hub_dataset_close(inputs->dataset);
+    if (inputs->files) qk_watch_free(inputs->files);
+    if (inputs->rows) qk_watch_free(inputs->rows);
+    free(inputs->files);
+    free(inputs->rows);
     *inputs = (qk_inputs){0};
 }
 

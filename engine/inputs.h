@@ -3,10 +3,19 @@
  * config.json, tokenizer files and the safetensors that make it up are pulled; of a dataset the
  * list of files and the card, and its files when their rows are read.
  *
+ * What is used is what was hashed: two lists know each file as it was when this run first looked at
+ * it, before anything was read of it. That of model and tokenizer is looked through behind their
+ * hashing and behind the loading of the weights; the dataset's files are each looked at when they
+ * are opened, after the rows of each work unit, and when they are closed. So a unit is computed
+ * only from texts and weights that were the hashed ones until after they were read, and a file that
+ * changes is an error with its name.
+ *
  * next: engine/plan.h */
 #pragma once
 
+#include "engine/base/input.h"
 #include "engine/hub_dataset.h"
+#include "formats/mistaken.h"
 #include "hub/pull.h"
 
 typedef enum qk_inputs_use {
@@ -18,6 +27,8 @@ typedef struct qk_inputs {
     char *model, *tokenizer; /* folders */
     qk_hub_dataset *dataset; /* NULL: local */
     bool dataset_is_missing; /* LOOK: a Hub dataset that is not in the cache */
+    qk_watch *files;         /* config.json, weights, tokenizer; of one thread */
+    qk_watch *rows;          /* the dataset's files; of the thread that reads them */
 } qk_inputs;
 
 /* On error *inputs needs no free. A local path is not looked at beyond its being there. */
@@ -31,3 +42,5 @@ void qk_inputs_stop(const qk_inputs *inputs);
 
 /* Pulls a model's files that a run needs, by rules above, into the snapshot. */
 qk_status qk_inputs_fetch_model(qk_snapshot *snapshot, qk_error *err);
+/* qk_explain_listing of a repository: always an error. */
+qk_status qk_inputs_explain(const qk_snapshot *snapshot, qk_wanted wanted, qk_error *err);

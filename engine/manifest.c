@@ -8,6 +8,7 @@
 
 #include "engine/base/beneath.h"
 #include "engine/base/interrupt.h"
+#include "engine/rows_digest.h"
 #include "engine/sha256.h"
 #include "engine/base/version.h"
 #include "formats/safetensors.h"
@@ -20,10 +21,11 @@ enum { MANIFEST_LIMIT = 1 << 30 };
 enum { DIGEST = 64, SEAL_END_BYTES = sizeof SEAL_END - 1 };
 
 /* [{"name": ..., "sha256": ...}, ...]; names without their folders, which differ by machine. */
-static qk_status add_hashes(qk_json_out *o, const char *key, const qk_names *paths, qk_error *err)
+static qk_status add_hashes(qk_json_out *o, const char *key, const qk_names *paths,
+                            const qk_plan *plan, qk_watch *watch, qk_error *err)
 {
     char(*hex)[65] = qk_alloc(paths->count, sizeof *hex);
-    qk_status s = qk_sha256_files(paths, hex, err);
+    qk_status s = qk_sha256_files(paths, (int)plan->config->inference.threads, watch, hex, err);
     if (s == QK_OK) {
         qk_json_begin(o, key, '[');
         for (size_t i = 0; i < paths->count; i++) {
@@ -39,15 +41,17 @@ static qk_status add_hashes(qk_json_out *o, const char *key, const qk_names *pat
 }
 
 /* The same without reading them: {"name", "sha256" or "git_sha1"}, by the listing of the commit. */
-static qk_status add_listed(qk_json_out *o, const char *key, const qk_hub_dataset *d,
+static qk_status add_listed(qk_json_out *o, const char *key, const qk_plan *plan,
                             const qk_names *paths, qk_error *err)
 {
+    const qk_hub_dataset *d = plan->inputs->dataset;
     qk_json_begin(o, key, '[');
     for (size_t i = 0; i < paths->count; i++) {
         char hex[65];
         const char *digest = qk_hub_dataset_digest(d, paths->items[i]);
         if (!*digest) {
-            QK_TRY(qk_sha256_files(&(qk_names){&paths->items[i], 1, 1}, &hex, err));
+            QK_TRY(qk_sha256_files(&(qk_names){&paths->items[i], 1, 1}, 1, plan->inputs->rows, &hex,
+                                   err));
             digest = hex;
         }
         qk_json_begin(o, NULL, '{');
@@ -56,6 +60,29 @@ static qk_status add_listed(qk_json_out *o, const char *key, const qk_hub_datase
         qk_json_end(o, '}');
     }
     qk_json_end(o, ']');
+    return QK_OK;
+}
+
+/* Of a dataset on this disk, by its files or by the rows that the run takes. */
+static qk_status add_local(qk_json_out *o, const qk_plan *plan, const qk_names *paths,
+                           qk_error *err)
+{
+    bool limited;
+    qk_rows_digest rows;
+    QK_TRY(qk_rows_are_limited(plan->config, &limited, err));
+    if (!limited) return add_hashes(o, "dataset_files", paths, plan, plan->inputs->rows, err);
+    QK_TRY(qk_rows_digest_make(&rows, plan->config, plan->inputs->rows, err));
+    qk_json_begin(o, "dataset_files", '[');
+    for (size_t i = 0; i < rows.files; i++) {
+        qk_json_begin(o, NULL, '{');
+        qk_json_add_str(o, "name", qk_path_name(paths->items[i]));
+        qk_json_end(o, '}');
+    }
+    qk_json_end(o, ']');
+    qk_json_begin(o, "dataset_rows", '{');
+    qk_json_add_int(o, "rows", rows.rows);
+    qk_json_add_str(o, "sha256", rows.hex);
+    qk_json_end(o, '}');
     return QK_OK;
 }
 
@@ -73,14 +100,15 @@ static qk_status add_model_hashes(qk_json_out *o, const qk_plan *plan, qk_error 
 {
     qk_checkpoint c;
     QK_TRY(qk_checkpoint_open(&c, plan->model_folder, err));
-    qk_status s = add_hashes(o, "model_files", &c.files, err);
+    qk_watch *watch = plan->inputs->files;
+    qk_status s = add_hashes(o, "model_files", &c.files, plan, watch, err);
     qk_checkpoint_close(&c);
     if (s != QK_OK) return s;
     qk_names tokenizer = {0};
     s = add_if_there(&tokenizer, plan->tokenizer_folder, "tokenizer.json", err);
     if (s == QK_OK)
         s = add_if_there(&tokenizer, plan->tokenizer_folder, "tokenizer_config.json", err);
-    if (s == QK_OK) s = add_hashes(o, "tokenizer_files", &tokenizer, err);
+    if (s == QK_OK) s = add_hashes(o, "tokenizer_files", &tokenizer, plan, watch, err);
     qk_names_free(&tokenizer);
     return s;
 }
@@ -116,9 +144,8 @@ static qk_status write_identity(qk_json_out *o, const qk_plan *plan, const qk_na
     qk_json_end(o, '}');
     qk_json_add_tree(o, "model_config", plan->spec.config);
     QK_TRY(add_model_hashes(o, plan, err));
-    const qk_hub_dataset *listed = plan->inputs->dataset;
-    QK_TRY(listed ? add_listed(o, "dataset_files", listed, dataset_files, err)
-                  : add_hashes(o, "dataset_files", dataset_files, err));
+    QK_TRY(plan->inputs->dataset ? add_listed(o, "dataset_files", plan, dataset_files, err)
+                                 : add_local(o, plan, dataset_files, err));
     add_heads(o, &plan->heads);
     qk_json_end(o, '}');
     return QK_OK;
@@ -129,6 +156,7 @@ qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, const qk_names 
 {
     qk_json_out o = {0};
     qk_status s = write_identity(&o, plan, dataset_files, err);
+    if (s == QK_OK) s = qk_watch_check(plan->inputs->files, err); /* read before they were hashed */
     const qk_hub_dataset *d = plan->inputs->dataset;
     snprintf(id->dataset_commit, sizeof id->dataset_commit, "%s",
              d ? qk_hub_dataset_commit(d) : "");

@@ -15,7 +15,8 @@
  * effective config.json, SHA-256 of weights, tokenizer and dataset files, and the chosen heads. Of
  * a dataset of the Hub they are all the files of the selection, read or not, by the digests of the
  * commit's listing (git_sha1 where that is all it has): another commit with the same files is the
- * same run.
+ * same run. Of one on this disk that is not read to its end it is the rows (dataset_rows,
+ * engine/rows_digest.h).
  * Batch size, threads, machine and time are not in it, and nothing else is in the file, so the same
  * run always writes the same bytes.
  *

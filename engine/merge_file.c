@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/interrupt.h"
 #include "sampler/example_id.h"
 
 /* Remembers the full id of a row when others share its stored id. */
@@ -97,6 +98,7 @@ qk_status qk_merge_file_add(qk_merge_file *f, const qk_merge_context *c, const q
                             qk_error *err)
 {
     const float *stored;
+    QK_TRY(qk_interrupt_check(err));
     QK_TRY(qk_unit_read_vectors(unit, block, h, &f->vectors, &stored, err));
     float *vectors = (float *)f->vectors.data; /* kept rows move to the front in place */
     size_t kept = 0, d = (size_t)unit->d;

@@ -22,7 +22,9 @@ typedef struct qk_binding {
     qk_bound_layer *layers; /* [spec->layers], in the arena */
 } qk_binding;
 
-/* Finds every tensor of the model; a missing one, a wrong shape, a format that is no float and one
- * left over are errors that name it. */
+/* Finds every tensor of the model; a missing one, a wrong shape and a format that is no float are
+ * errors that name it. So is one left over inside of the backbone, whose numbers config.json then
+ * does not describe; what lies outside, such as a head for another task, is passed over with a
+ * warning that counts them. */
 qk_status qk_bind(qk_binding *b, const qk_spec *spec, const qk_checkpoint *c, qk_arena *arena,
                   const char *folder, qk_error *err);

@@ -1,6 +1,7 @@
 /* See plan.h. */
 #include "engine/plan.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -201,13 +202,23 @@ static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int6
     return s;
 }
 
+qk_status qk_plan_has_tokenizer(const qk_plan *plan, bool *has, qk_error *err)
+{
+    char *path = qk_path_join(plan->tokenizer_folder, "tokenizer.json");
+    qk_status s = qk_has_file(path, has, err);
+    free(path);
+    return s;
+}
+
 static qk_status look_for_texts(const qk_plan *plan, bool *there, qk_error *err)
 {
     qk_path_info data;
-    *there = plan->inputs && !plan->inputs->dataset_is_missing;
-    if (plan->inputs) return QK_OK;
+    QK_TRY(qk_plan_has_tokenizer(plan, there, err));
+    if (plan->inputs) {
+        *there &= !plan->inputs->dataset_is_missing;
+        return QK_OK;
+    }
     QK_TRY(qk_path_look(plan->config->dataset.path, &data, err));
-    QK_TRY(qk_has_folder(plan->tokenizer_folder, there, err));
     *there &= data.type == QK_PATH_FOLDER || data.type == QK_PATH_FILE;
     return QK_OK;
 }

@@ -61,6 +61,7 @@ typedef struct qk_estimate {
  * count as a full batch. */
 uint64_t qk_plan_room(const qk_plan *plan, const qk_backend *backend);
 
-/* Tokenizes up to `look` examples. Without a tokenizer (a preset) or a dataset, examples are
- * counted at full length instead, dataset.max_samples of them. */
+qk_status qk_plan_has_tokenizer(const qk_plan *plan, bool *has, qk_error *err);
+/* Tokenizes up to `look` examples. Without a tokenizer (a preset, a folder that has none) or a
+ * dataset, examples are counted at full length instead, dataset.max_samples of them. */
 qk_status qk_plan_estimate(qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err);

@@ -126,18 +126,23 @@ static qk_status one_round(pusher *p, bool *done)
 
 static qk_status rounds(pusher *p)
 {
-    qk_retry retry = {.random = (uint64_t)(qk_now() * 1e6)};
+    qk_retry slow = {.random = (uint64_t)(qk_now() * 1e6)}, moved = slow;
     for (int moves = 0;;) {
         bool done = false;
         size_t before = p->push.commits;
         QK_TRY(one_round(p, &done));
         if (done) return QK_OK;
         QK_TRY(qk_interrupt_check(p->err));
-        if (p->push.commits > before) retry.failures = 0;
-        if (p->push.moved && ++moves < MOST_MOVES) retry.failures = 0;
+        if (p->push.commits > before) {
+            qk_retry_progress(&slow);
+            qk_retry_progress(&moved);
+            moves = 0;
+        }
+        /* A branch that moves on shows that the Hub is well: it may do so more often. */
+        if (p->push.moved && ++moves < MOST_MOVES) qk_retry_progress(&moved);
         double seconds;
         qk_error why = *p->err;
-        if (!qk_retry_next(&retry, -1, &seconds)) {
+        if (!qk_retry_next(p->push.moved ? &moved : &slow, -1, &seconds)) {
             *p->err = why;
             return p->err->status = QK_ERR_RESUME;
         }

@@ -115,10 +115,16 @@ static qk_status wants_unit(void *context, int64_t number, bool *wanted, qk_erro
     return QK_OK;
 }
 
+static qk_status open_dataset(runner *r)
+{
+    QK_TRY(qk_dataset_open_in(&r->dataset, r->config, qk_inputs_place(&r->inputs), r->err));
+    qk_dataset_watch(r->dataset, r->inputs.rows);
+    return QK_OK;
+}
+
 static qk_status start_pass(runner *r, int64_t stop)
 {
-    if (!r->dataset)
-        QK_TRY(qk_dataset_open_in(&r->dataset, r->config, qk_inputs_place(&r->inputs), r->err));
+    if (!r->dataset) QK_TRY(open_dataset(r));
     QK_TRY(qk_dataset_begin(r->dataset, r->err));
     qk_units_free(&r->finished);
     QK_TRY(qk_staging_finished(&r->staging, &r->finished, r->err));
@@ -167,11 +173,8 @@ static qk_status do_unit(runner *r, const qk_feed_unit *unit)
 static qk_status next_unit(runner *r, bool *more)
 {
     QK_TRY(qk_interrupt_check(r->err));
-    const qk_feed_unit *unit = qk_feed_next(r->feed);
-    if (unit->error.status != QK_OK) {
-        *r->err = unit->error;
-        return r->err->status;
-    }
+    const qk_feed_unit *unit;
+    QK_TRY(qk_feed_next(r->feed, &unit, r->err));
     *more = unit->more;
     if (!unit->count) return QK_OK;
     QK_TRY(do_unit(r, unit));
@@ -511,7 +514,7 @@ static qk_status open_inputs(runner *r)
     if (qk_tokenizer_vocab_size(r->tokenizer) > (size_t)r->plan.spec.V)
         qk_warn("%s has %zu tokens, the model %d: a text that uses the others is an error",
                 r->plan.tokenizer_folder, qk_tokenizer_vocab_size(r->tokenizer), r->plan.spec.V);
-    QK_TRY(qk_dataset_open_in(&r->dataset, r->config, qk_inputs_place(&r->inputs), r->err));
+    QK_TRY(open_dataset(r));
     return qk_identity_make(&r->identity, &r->plan, qk_dataset_files(r->dataset), &r->arena,
                             r->err);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/tokenizer/bpe.h"
 #include "formats/safetensors.h"
@@ -174,6 +175,7 @@ static qk_status write_tensor(void *context, const qk_tensor_spec *t)
         qk_st_writer_add(&s->file, s->piece, part * size);
         /* A full disk is noticed here, not hours later. */
         if (s->file.file.error) return QK_ERR_IO;
+        QK_TRY(qk_interrupt_check(s->err));
     }
     qk_progress(false, "%s of %s", qk_human_bytes((double)s->file.added),
                 qk_human_bytes((double)s->total));
@@ -201,8 +203,9 @@ static qk_status write_weights(synth *s)
     qk_status status = qk_st_writer_begin(&s->file, path, s->err);
     free(path);
     QK_TRY(status);
-    if (qk_each_tensor(&s->spec, write_tensor, s) == QK_OK)
-        return qk_st_writer_commit(&s->file, s->err);
+    status = qk_each_tensor(&s->spec, write_tensor, s);
+    if (status == QK_OK) return qk_st_writer_commit(&s->file, s->err);
+    if (!s->file.file.error) return status;         /* a signal; the half file goes */
     return qk_writer_commit(&s->file.file, s->err); /* says why writing failed */
 }
 

@@ -57,8 +57,8 @@ static qk_status int_tensor(verifier *v, const char *name, bool required, const 
     if (!*tensor) return required ? bad(v, name, "is missing") : QK_OK;
     if (strcmp((*tensor)->dtype, "I64")) return bad(v, name, "is not I64");
     void *copy = qk_arena_alloc(&v->out->arena, (*tensor)->bytes, 1);
-    *out = memcpy(copy, (*tensor)->data, (*tensor)->bytes);
-    return QK_OK;
+    *out = copy;
+    return qk_checkpoint_read(&v->golden, *tensor, copy, v->err);
 }
 
 static qk_status read_sequences(verifier *v)
@@ -252,11 +252,15 @@ static qk_status run_all(verifier *v)
 
 /* ---- comparing ---- */
 
-static void compare(const verifier *v, const qk_st_tensor *golden, int layer, const float *value)
+static qk_status compare(const verifier *v, const qk_st_tensor *golden, int layer,
+                         const float *value)
 {
     size_t n = golden->bytes / sizeof(float);
-    float *want = qk_alloc(n, sizeof(float)); /* the file's data may be unaligned */
-    memcpy(want, golden->data, n * sizeof(float));
+    float *want = qk_alloc(n, sizeof(float));
+    if (qk_checkpoint_read(&v->golden, golden, want, v->err) != QK_OK) {
+        free(want);
+        return v->err->status;
+    }
     double error = 0, size = 0, most = 0;
     for (size_t i = 0; i < n; i++) {
         double e = fabs((double)value[i] - (double)want[i]);
@@ -276,6 +280,7 @@ static void compare(const verifier *v, const qk_st_tensor *golden, int layer, co
                         sizeof golden->shape),
         .n_dims = golden->n_dims,
     };
+    return QK_OK;
 }
 
 static qk_status verify(verifier *v)
@@ -295,8 +300,8 @@ static qk_status verify(verifier *v)
     QK_TRY(run_all(v));
     v->out->items = qk_zalloc(v->n_targets + 1, sizeof *v->out->items);
     for (size_t i = 0; i < v->n_targets; i++)
-        compare(v, v->targets[i].golden, v->targets[i].layer, v->targets[i].value);
-    if (v->hidden) compare(v, v->hidden_golden, -1, v->hidden);
+        QK_TRY(compare(v, v->targets[i].golden, v->targets[i].layer, v->targets[i].value));
+    if (v->hidden) QK_TRY(compare(v, v->hidden_golden, -1, v->hidden));
     return QK_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/interrupt.h"
 #include "engine/base/thread.h"
 
 enum { PIECE = 16 << 20, BLOCK = 1 << 20 }; /* of a file; of a piece: what one thread reads */
@@ -46,8 +47,7 @@ static qk_status unreadable(const qk_st_tensor *t, int why, qk_error *err)
 static qk_status read_piece(qk_weight_reader *r, const qk_st_tensor *t, size_t at, size_t bytes,
                             qk_dtype dtype, size_t *bad, qk_error *err)
 {
-    const qk_map *map = qk_checkpoint_map(r->checkpoint, t);
-    const char *from = (const char *)t->data + at;
+    const qk_input *in = qk_checkpoint_input(r->checkpoint, t);
     size_t size = qk_dtype_size(dtype), found = 0;
     int why = 0, threads = r->threads ? r->threads : omp_get_max_threads();
     QK_TRY(qk_team_start(threads, err));
@@ -55,7 +55,7 @@ static qk_status read_piece(qk_weight_reader *r, const qk_st_tensor *t, size_t a
     for (size_t b = 0; b < bytes; b += BLOCK) {
         size_t n = bytes - b < BLOCK ? bytes - b : BLOCK;
         char *to = (char *)r->piece + b;
-        int result = qk_map_read(map, from + b, to, n);
+        int result = qk_input_try(in, t->offset + at + b, to, n);
         if (!result) {
             found += count_bad(to, n / size, dtype);
             continue;
@@ -92,10 +92,11 @@ static qk_status each_piece(qk_weight_reader *r, const qk_st_tensor *t, take_row
         size_t n = rows - at < step ? rows - at : step;
         if (r->stop && *r->stop)
             return qk_fail(err, QK_ERR_RESUME, NULL, "reading weights was stopped");
+        QK_TRY(qk_interrupt_check(err));
         QK_TRY(read_piece(r, t, at * row, n * row, dtype, &bad, err));
         take(context, at, n, r->piece, dtype);
     }
-    if (!bad) return qk_map_check(qk_checkpoint_map(r->checkpoint, t), t->file, err);
+    if (!bad) return qk_input_check(qk_checkpoint_input(r->checkpoint, t), err);
     return qk_fail(err, QK_ERR_DATA, "the checkpoint is damaged: download it again",
                    "%s: tensor '%s' has %zu values that are NaN or infinite", t->file, t->name,
                    bad);

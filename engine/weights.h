@@ -1,8 +1,8 @@
 /* The way of weights from a checkpoint's files to a device: read in pieces of some MB, looked at
  * value by value, rounded and packed by the backend.
  *
- * Files are read, not followed through their mappings (engine/base/file.h): one that is cut off or
- * cannot be read meanwhile is an error that names it, and whatever the model's size, a piece is all
+ * Files are read while others may write to them (engine/base/input.h): one that is cut off or
+ * cannot be read meanwhile is an error that names it. Whatever the model's size, a piece is all
  * that this takes besides the weights themselves.
  *
  * next: engine/layers.h */

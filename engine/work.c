@@ -27,7 +27,7 @@ static qk_status open_model(qk_work *w, const qk_backend *backend, qk_error *err
     QK_TRY(qk_arithmetic_follow(w->staging, &w->there, backend, &options.device, err));
     QK_TRY(qk_model_load(&w->model, w->plan->model_folder, &options, err));
     w->loaded = true;
-    return QK_OK;
+    return qk_watch_check(w->plan->inputs->files, err); /* they were the hashed ones */
 }
 
 static void prepare_capture(qk_work *w)

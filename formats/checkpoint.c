@@ -5,6 +5,7 @@
 
 #include "engine/base/beneath.h"
 #include "formats/json.h"
+#include "formats/mistaken.h"
 #include "formats/safetensors_file.h"
 
 enum { INDEX_LIMIT = 256 * 1000 * 1000 };
@@ -17,11 +18,11 @@ static int by_name(const void *a, const void *b)
 
 static qk_status add_file(qk_checkpoint *c, qk_st_list *list, const char *path, qk_error *err)
 {
-    c->maps = qk_realloc(c->maps, c->files.count + 1, sizeof *c->maps);
-    QK_TRY(qk_map_open_to_read(&c->maps[c->files.count], path, err));
+    c->inputs = qk_realloc(c->inputs, c->files.count + 1, sizeof *c->inputs);
+    qk_input *in = &c->inputs[c->files.count];
+    QK_TRY(qk_input_open(in, path, err));
     qk_names_add(&c->files, path);
-    size_t i = c->files.count - 1;
-    return qk_st_read_file(&c->maps[i], c->files.items[i], &c->arena, list, err);
+    return qk_st_read_file(in, &c->arena, list, err);
 }
 
 /* A shard's name is a file name in the same folder, nothing else. */
@@ -54,13 +55,15 @@ static qk_status add_shard(qk_checkpoint *c, qk_st_list *list, const char *folde
     return s;
 }
 
-/* Each name of the map must be in the shard that the map says. */
-static qk_status check_map(const qk_checkpoint *c, const qk_json *map, const char *index,
-                           qk_error *err)
+/* Each name of the map must be in the shard that the map says. One that no shard has may belong to
+ * a part that nobody needs; who needs it finds it missing. */
+static qk_status check_map(qk_checkpoint *c, const qk_json *map, const char *index, qk_error *err)
 {
     for (const qk_json *v = map->first; v; v = v->next) {
         const qk_st_tensor *t = qk_checkpoint_find(c, v->key);
-        if (!t || strcmp(qk_path_name(t->file), v->text))
+        if (!t)
+            qk_names_add(&c->absent, v->key);
+        else if (strcmp(qk_path_name(t->file), v->text))
             return qk_fail(err, QK_ERR_FORMAT, "download the whole model again",
                            "%s: tensor '%.200s' is missing from its shard '%.200s'", index, v->key,
                            v->text);
@@ -111,24 +114,6 @@ static qk_status open_single(qk_checkpoint *c, const char *path, qk_error *err)
     return s;
 }
 
-static qk_status no_weights(const char *folder, qk_error *err)
-{
-    char *pickle = qk_path_join(folder, "pytorch_model.bin");
-    char *shards = qk_path_join(folder, "pytorch_model.bin.index.json");
-    bool has_pickle, has_shards = false;
-    qk_status s = qk_has_file(pickle, &has_pickle, err);
-    if (s == QK_OK) s = qk_has_file(shards, &has_shards, err);
-    free(pickle);
-    free(shards);
-    QK_TRY(s);
-    if (has_pickle || has_shards)
-        return qk_fail(err, QK_ERR_UNSUPPORTED, "convert the checkpoint to safetensors",
-                       "%s: pytorch_model.bin is not supported: safetensors needed", folder);
-    return qk_fail(err, QK_ERR_NOTFOUND, "give the folder of a downloaded model",
-                   "%s: no model.safetensors and no model.safetensors.index.json in the folder",
-                   folder);
-}
-
 static qk_status open_folder(qk_checkpoint *c, const char *folder, qk_error *err)
 {
     char *index = qk_path_join(folder, "model.safetensors.index.json");
@@ -140,7 +125,7 @@ static qk_status open_folder(qk_checkpoint *c, const char *folder, qk_error *err
     if (s == QK_OK)
         s = has_single  ? open_single(c, single, err)
             : has_index ? open_index(c, folder, index, err)
-                        : no_weights(folder, err);
+                        : qk_explain_folder(folder, QK_WANT_WEIGHTS, err);
     free(index);
     free(single);
     return s;
@@ -158,9 +143,10 @@ qk_status qk_checkpoint_open(qk_checkpoint *c, const char *path, qk_error *err)
 
 void qk_checkpoint_close(qk_checkpoint *c)
 {
-    for (size_t i = 0; i < c->files.count; i++) qk_map_close(&c->maps[i]);
-    free(c->maps);
+    for (size_t i = 0; i < c->files.count; i++) qk_input_close(&c->inputs[i]);
+    free(c->inputs);
     qk_names_free(&c->files);
+    qk_names_free(&c->absent);
     free(c->tensors);
     qk_arena_free(&c->arena);
     *c = (qk_checkpoint){0};
@@ -172,11 +158,15 @@ const qk_st_tensor *qk_checkpoint_find(const qk_checkpoint *c, const char *name)
     return c->count ? bsearch(&key, c->tensors, c->count, sizeof *c->tensors, by_name) : NULL;
 }
 
-const qk_map *qk_checkpoint_map(const qk_checkpoint *c, const qk_st_tensor *t)
+const qk_input *qk_checkpoint_input(const qk_checkpoint *c, const qk_st_tensor *t)
 {
-    const uint8_t *at = t->data;
     for (size_t i = 0; i < c->files.count; i++)
-        if (at >= c->maps[i].data && at - c->maps[i].data <= (ptrdiff_t)c->maps[i].size)
-            return &c->maps[i];
+        if (t->file == c->inputs[i].path) return &c->inputs[i];
     qk_fatal("tensor '%s' is of another checkpoint", t->name);
+}
+
+qk_status qk_checkpoint_read(const qk_checkpoint *c, const qk_st_tensor *t, void *out,
+                             qk_error *err)
+{
+    return qk_input_read(qk_checkpoint_input(c, t), t->offset, out, t->bytes, err);
 }

@@ -4,6 +4,7 @@
 
 #include "engine/base/file.h"
 #include "formats/json.h"
+#include "formats/mistaken.h"
 
 static uint64_t hash_bytes(const char *s, size_t n)
 {
@@ -122,7 +123,8 @@ qk_status qk_json_parse_file(qk_arena *arena, const char *path, size_t limit, co
 {
     qk_buf text;
     QK_TRY(qk_read_file(&text, path, limit, err));
-    qk_status s = qk_json_parse(arena, (const char *)text.data, text.size, path, out, err);
+    qk_status s = qk_refuse_pointer(text.data, text.size, path, err);
+    if (s == QK_OK) s = qk_json_parse(arena, (const char *)text.data, text.size, path, out, err);
     qk_buf_free(&text);
     return s;
 }

@@ -1,18 +1,22 @@
 /* A cursor: from page to page, and the rows of flat columns. See parquet_read.h. */
 #include "formats/parquet_cursor.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ROWS = 65536, MAPPED_PIECE = 64 << 10, FORGET_BYTES = 1 << 20 };
+#include "engine/base/interrupt.h"
+
+/* READ_BYTES: the file is read in pieces of at least this, so that small pages come several at a
+ * time and large ones that are passed over cost no more. */
+enum { MOST_ROWS = 65536, READ_BYTES = 64 << 10, MOST_PAGE_HEADER = 16 << 20 };
 
 qk_status qk_pq_cursor_fail(const qk_pq_cursor *c, qk_error *err)
 {
     if (err->status == QK_ERR_FORMAT && !err->hint[0])
         snprintf(err->hint, sizeof err->hint, "the file is damaged; fetch it again");
-    return qk_error_prefix(err, "%s: row group %zu, column '%s', byte %zu", c->file->path,
-                           c->next_group - 1, c->leaf->path,
-                           (size_t)(c->page_at - c->file->map.data));
+    return qk_error_prefix(err, "%s: row group %zu, column '%s', byte %llu", c->file->path,
+                           c->next_group - 1, c->leaf->path, (unsigned long long)c->page_at);
 }
 
 /* ---- opening ---- */
@@ -89,6 +93,7 @@ void qk_pq_cursor_close(qk_pq_cursor *c)
     qk_pq_dictionary_free(&c->dictionary);
     qk_pq_decoder_free(&c->decoder);
     free(c->page_room.data);
+    free(c->packed.data);
     free(c->dictionary_room.data);
     free(c->values.data);
     free(c->valid.data);
@@ -100,20 +105,36 @@ void qk_pq_cursor_close(qk_pq_cursor *c)
 
 /* ---- pages ---- */
 
-/* Gives the pages read so far back to the system, so that a mapped file does not stay in memory.
- * The system maps pages in aligned pieces around the one that is touched, so whole pieces go: else
- * the edges of many row groups would add up. A neighbour's page that goes too is mapped again. */
-static void forget(qk_pq_cursor *c, size_t least)
+/* Bytes [at, at + n) of the current chunk; valid until the next call. */
+static qk_status fetch(qk_pq_cursor *c, uint64_t at, size_t n, const uint8_t **out, qk_error *err)
 {
-    if (!c->resident) return;
-    const uint8_t *base = c->file->map.data;
-    size_t begin = (size_t)(c->resident - base), end = (size_t)(c->page_at - base);
-    if (end < begin + least) return;
-    begin -= begin % MAPPED_PIECE;
-    end += MAPPED_PIECE - end % MAPPED_PIECE;
-    if (end > c->file->map.size) end = c->file->map.size;
-    qk_map_forget(base + begin, end - begin);
-    c->resident = c->page_at;
+    bool here = at >= c->packed_at && at + n <= c->packed_at + c->packed_n;
+    if (!here) {
+        uint64_t left = c->end - at;
+        size_t more = n < READ_BYTES ? READ_BYTES : n;
+        if (more > left) more = (size_t)left;
+        c->packed_n = 0;
+        QK_TRY(qk_pq_room_for(&c->packed, more, "a packed page", err));
+        QK_TRY(qk_input_read(&c->file->in, at, c->packed.data, more, err));
+        c->packed_at = at;
+        c->packed_n = more;
+    }
+    *out = (const uint8_t *)c->packed.data + (at - c->packed_at);
+    return QK_OK;
+}
+
+/* The header of the page at c->at, whose length only reading it tells. */
+static qk_status read_header(qk_pq_cursor *c, qk_pq_page *page, size_t *header, qk_error *err)
+{
+    uint64_t left = c->end - c->at;
+    for (size_t n = READ_BYTES;; n *= 4) {
+        const uint8_t *bytes;
+        bool all = n >= left || n >= MOST_PAGE_HEADER;
+        if (n > left) n = (size_t)left;
+        QK_TRY(fetch(c, c->at, n, &bytes, err));
+        qk_status s = qk_pq_page_read(page, bytes, n, left, header, err);
+        if (s == QK_OK || all) return s;
+    }
 }
 
 /* Row groups without rows need not have pages. */
@@ -121,15 +142,15 @@ static bool next_group(qk_pq_cursor *c)
 {
     const qk_pq_file *f = c->file;
     c->page_at = c->at;
-    forget(c, 1);
     while (c->next_group < f->n_groups && !f->groups[c->next_group].rows) c->next_group++;
     if (c->next_group == f->n_groups) return false;
     const qk_pq_group *g = &f->groups[c->next_group++];
     const qk_pq_chunk *k = &g->chunks[c->column];
     int64_t begin = k->data_offset;
     if (k->dictionary_offset > 0 && k->dictionary_offset < begin) begin = k->dictionary_offset;
-    c->begin = c->at = c->page_at = c->resident = c->file->map.data + begin;
-    c->end = c->begin + k->compressed;
+    c->at = c->page_at = (uint64_t)begin;
+    c->end = c->at + (uint64_t)k->compressed;
+    c->packed_n = 0;
     c->chunk_left = k->values;
     c->rows_left = g->rows;
     qk_pq_dictionary_free(&c->dictionary);
@@ -143,6 +164,12 @@ static qk_status load_dictionary(qk_pq_cursor *c, const qk_pq_page *page, const 
     if (c->dictionary.is_there)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "a second dictionary page");
     QK_TRY(qk_pq_page_expand(page, packed, codec, c->leaf, &c->dictionary_room, &parts, err));
+    if (parts.values.data != c->dictionary_room.data) {
+        /* It was not packed, and lies where the next page goes. */
+        QK_TRY(qk_pq_room_for(&c->dictionary_room, parts.values.n, "a dictionary", err));
+        if (parts.values.n) memcpy(c->dictionary_room.data, parts.values.data, parts.values.n);
+        parts.values.data = c->dictionary_room.data;
+    }
     return qk_pq_dictionary_read(&c->dictionary, c->leaf, parts.values.data, parts.values.n,
                                  (size_t)page->values, err);
 }
@@ -171,17 +198,20 @@ static qk_status take_page(qk_pq_cursor *c, uint64_t *skip, qk_error *err)
 {
     qk_pq_page page;
     size_t header;
+    const uint8_t *packed;
     const qk_pq_chunk *k = &c->file->groups[c->next_group - 1].chunks[c->column];
     c->page_at = c->at;
-    forget(c, FORGET_BYTES);
     if (c->at == c->end)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column ends after %lld of %lld values",
                        (long long)(k->values - c->chunk_left), (long long)k->values);
-    QK_TRY(qk_pq_page_read(&page, c->at, (size_t)(c->end - c->at), &header, err));
-    const uint8_t *packed = c->at + header;
-    c->at = packed + page.packed_bytes;
+    QK_TRY(read_header(c, &page, &header, err));
+    size_t n = (size_t)page.packed_bytes;
+    c->at += header + n;
     if (page.type == QK_PQ_PAGE_INDEX) return QK_OK;
-    if (page.type == QK_PQ_PAGE_DICTIONARY) return load_dictionary(c, &page, packed, k->codec, err);
+    if (page.type == QK_PQ_PAGE_DICTIONARY) {
+        QK_TRY(fetch(c, c->at - n, n, &packed, err));
+        return load_dictionary(c, &page, packed, k->codec, err);
+    }
     if (page.values > c->chunk_left)
         return qk_fail(err, QK_ERR_FORMAT, NULL,
                        "a page of %d values, but the column chunk has only %lld left", page.values,
@@ -192,6 +222,7 @@ static qk_status take_page(qk_pq_cursor *c, uint64_t *skip, qk_error *err)
         *skip -= (uint64_t)page.values;
         return QK_OK;
     }
+    QK_TRY(fetch(c, c->at - n, n, &packed, err));
     return load_page(c, &page, packed, k->codec, err);
 }
 
@@ -208,6 +239,7 @@ qk_status qk_pq_cursor_page(qk_pq_cursor *c, uint64_t *skip, bool *more, qk_erro
                 continue;
             }
         }
+        QK_TRY(qk_interrupt_check(err));
         if (take_page(c, skip, err) != QK_OK) return qk_pq_cursor_fail(c, err);
     }
     *more = true;

@@ -14,16 +14,18 @@ struct qk_pq_cursor {
     size_t column;
     size_t next_group;
     /* The current row group. */
-    const uint8_t *begin, *at, *end; /* its chunk; at: the next page */
-    const uint8_t *resident;         /* pages before it are given back to the system */
-    int64_t chunk_left;              /* values in pages not begun */
+    uint64_t at, end;   /* of its chunk in the file: the next page, the end */
+    int64_t chunk_left; /* values in pages not begun */
     qk_pq_dictionary dictionary;
     /* The current page. */
     uint64_t page_left; /* values not given */
-    const uint8_t *page_at;
+    uint64_t page_at;
     qk_pq_rle repetition, definition;
     qk_pq_decoder decoder;
     qk_pq_room page_room, dictionary_room;
+    qk_pq_room packed; /* bytes [packed_at, packed_at + packed_n) of the file */
+    uint64_t packed_at;
+    size_t packed_n;
     /* The batch. */
     qk_pq_room values, valid;
     /* Lists: a piece of the levels and values of the current page. */

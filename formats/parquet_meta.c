@@ -33,8 +33,11 @@ const char *qk_pq_string(qk_thrift_in *t, const qk_thrift_field *field, const ch
     return qk_arena_strndup(arena, bytes ? (const char *)bytes : "", n);
 }
 
+/* A longer one, of a writer that cuts nothing, is not worth its memory. */
+enum { MOST_STATISTIC = 64 };
+
 /* min_value and max_value; the deprecated min and max are not, as their order is unclear. */
-static void read_statistics(qk_thrift_in *t, qk_pq_statistics *s)
+static void read_statistics(qk_thrift_in *t, qk_pq_statistics *s, qk_arena *arena)
 {
     qk_thrift_field f = {0};
     bool has_min = false, has_max = false;
@@ -49,6 +52,8 @@ static void read_statistics(qk_thrift_in *t, qk_pq_statistics *s)
         case 5:
         case 6:
             bytes = qk_thrift_read_binary(t, &f, "a statistic", &n);
+            if (n > MOST_STATISTIC) break;
+            bytes = (const uint8_t *)qk_arena_strndup(arena, (const char *)bytes, n);
             *(f.id == 5 ? &s->max : &s->min) = (qk_pq_bytes){bytes, n};
             *(f.id == 5 ? &has_max : &has_min) = true;
             break;
@@ -100,7 +105,8 @@ static void read_chunk_metadata(qk_thrift_in *t, qk_pq_chunk *c, qk_arena *arena
         case 9: c->data_offset = qk_thrift_read_i64(t, &f, "data_page_offset"); break;
         case 11: c->dictionary_offset = qk_thrift_read_i64(t, &f, "dictionary_page_offset"); break;
         case 12:
-            if (qk_thrift_read_struct(t, &f, "statistics")) read_statistics(t, &c->statistics);
+            if (qk_thrift_read_struct(t, &f, "statistics"))
+                read_statistics(t, &c->statistics, arena);
             break;
         default: qk_thrift_skip(t, &f);
         }
@@ -124,7 +130,7 @@ static void read_chunk(qk_thrift_in *t, qk_pq_chunk *c, qk_arena *arena)
 }
 
 /* Of a column chunk in the footer: less cannot hold its size, its place and its path. */
-enum { LEAST_CHUNK_BYTES = 16, FORGET_BYTES = 1 << 20 };
+enum { LEAST_CHUNK_BYTES = 16 };
 
 static void read_group(qk_thrift_in *t, qk_pq_file *file, size_t index)
 {
@@ -163,13 +169,8 @@ static void read_groups(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_file *f
     size_t n = qk_thrift_read_list(t, f, QK_THRIFT_T_STRUCT, "row_groups", &element);
     if (file->groups) qk_thrift_fail(t, "the footer has two lists of row groups");
     file->groups = qk_arena_alloc(&file->arena, n + 1, sizeof *file->groups);
-    const uint8_t *begin = t->at;
-    for (; file->n_groups < n && !t->problem[0]; file->n_groups++) {
+    for (; file->n_groups < n && !t->problem[0]; file->n_groups++)
         read_group(t, file, file->n_groups);
-        if (t->at - begin < FORGET_BYTES) continue;
-        qk_map_forget(begin, (size_t)(t->at - begin)); /* what is kept is copied */
-        begin = t->at;
-    }
 }
 
 static void read_pair(qk_thrift_in *t, qk_pq_pair *pair, qk_arena *arena)
@@ -230,11 +231,11 @@ static qk_status check_rows(const qk_pq_file *f, qk_error *err)
     return QK_OK;
 }
 
-qk_status qk_pq_footer_read(qk_pq_file *file, size_t n, qk_error *err)
+qk_status qk_pq_footer_read(qk_pq_file *file, const uint8_t *bytes, size_t n, qk_error *err)
 {
     qk_thrift_in t;
     qk_thrift_field f = {0};
-    qk_thrift_open(&t, file->map.data + file->footer_at, n);
+    qk_thrift_open(&t, bytes, n);
     while (qk_thrift_next(&t, &f)) switch (f.id) {
         case 2: QK_TRY(read_schema(&t, &f, file, err)); break;
         case 3: file->rows = qk_thrift_read_i64(&t, &f, "num_rows"); break;
@@ -250,6 +251,6 @@ qk_status qk_pq_footer_read(qk_pq_file *file, size_t n, qk_error *err)
     if (t.problem[0])
         return qk_fail(err, QK_ERR_FORMAT, "the file is damaged; fetch it again",
                        "%s: footer, byte %zu: %s", file->path,
-                       (size_t)(t.problem_at - file->map.data), t.problem);
+                       file->footer_at + (size_t)(t.problem_at - bytes), t.problem);
     return check_rows(file, err);
 }

@@ -11,7 +11,7 @@
  * next: formats/parquet_read.h */
 #pragma once
 
-#include "engine/base/file.h"
+#include "engine/base/input.h"
 #include "formats/thrift_read.h"
 
 typedef enum qk_pq_type {
@@ -86,7 +86,7 @@ typedef struct qk_pq_leaf {
 
 typedef struct qk_pq_statistics {
     bool has_min_max, has_nulls;
-    qk_pq_bytes min, max; /* PLAIN bytes, borrowed from the file */
+    qk_pq_bytes min, max; /* PLAIN bytes; longer ones than 64 count as absent */
     int64_t nulls;
 } qk_pq_statistics;
 
@@ -114,7 +114,7 @@ typedef struct qk_pq_pair {
 /* An open file: what its footer says. */
 typedef struct qk_pq_file {
     char *path;
-    qk_map map;
+    qk_input in;
     size_t footer_at; /* offset of the footer: chunks end before it */
     qk_arena arena;   /* owns what follows */
     int64_t rows;
@@ -135,8 +135,9 @@ typedef struct qk_pq_node {
     qk_pq_logical logical;
 } qk_pq_node;
 
-/* Reads the footer, n bytes at f->footer_at, into f. Messages name f->path. */
-qk_status qk_pq_footer_read(qk_pq_file *f, size_t n, qk_error *err);
+/* Reads the footer, the n bytes at f->footer_at, into f; what is kept is copied. Messages name
+ * f->path. */
+qk_status qk_pq_footer_read(qk_pq_file *f, const uint8_t *bytes, size_t n, qk_error *err);
 
 /* For parquet_meta.c: parquet_schema.c reads the fields of a node and turns nodes into leaves. */
 void qk_pq_node_read(qk_thrift_in *t, qk_pq_node *node, qk_arena *arena);

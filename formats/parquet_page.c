@@ -78,15 +78,15 @@ static void read_type_header(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_pa
         read_data_header(t, p);
 }
 
-static qk_status check_page(const qk_pq_page *p, size_t left, qk_error *err)
+static qk_status check_page(const qk_pq_page *p, uint64_t left, qk_error *err)
 {
     int32_t most = p->type == QK_PQ_PAGE_DICTIONARY ? QK_PQ_MOST_DICTIONARY : QK_PQ_MOST_PAGE;
     if (p->packed_bytes < 0 || p->plain_bytes < 0)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the page header has a negative page size");
-    if ((size_t)p->packed_bytes > left)
+    if ((uint64_t)p->packed_bytes > left)
         return qk_fail(err, QK_ERR_FORMAT, NULL,
-                       "a page of %d bytes runs past its column chunk, which has %zu left",
-                       p->packed_bytes, left);
+                       "a page of %d bytes runs past its column chunk, which has %llu left",
+                       p->packed_bytes, (unsigned long long)left);
     if (p->type < 0 || p->type > QK_PQ_PAGE_DATA_V2)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "unknown page type %d", p->type);
     if (p->type == QK_PQ_PAGE_INDEX) return QK_OK;
@@ -109,8 +109,8 @@ static qk_status check_page(const qk_pq_page *p, size_t left, qk_error *err)
     return QK_OK;
 }
 
-qk_status qk_pq_page_read(qk_pq_page *p, const uint8_t *bytes, size_t n, size_t *header_bytes,
-                          qk_error *err)
+qk_status qk_pq_page_read(qk_pq_page *p, const uint8_t *bytes, size_t n, uint64_t left,
+                          size_t *header_bytes, qk_error *err)
 {
     qk_thrift_in t;
     qk_thrift_field f = {0};
@@ -132,7 +132,7 @@ qk_status qk_pq_page_read(qk_pq_page *p, const uint8_t *bytes, size_t n, size_t 
     if (t.problem[0])
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the page header is not valid: %s", t.problem);
     *header_bytes = (size_t)(t.at - bytes);
-    return check_page(p, n - *header_bytes, err);
+    return check_page(p, left - *header_bytes, err);
 }
 
 /* ---- contents ---- */

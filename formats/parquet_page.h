@@ -51,10 +51,10 @@ typedef struct qk_pq_page_parts {
     qk_pq_part repetition, definition, values;
 } qk_pq_page_parts;
 
-/* Reads and checks the header at bytes[0..n); *header_bytes is its size. The page fits behind it.
- */
-qk_status qk_pq_page_read(qk_pq_page *page, const uint8_t *bytes, size_t n, size_t *header_bytes,
-                          qk_error *err);
+/* Reads and checks the header at bytes[0..n); *header_bytes is its size. The page fits behind it
+ * into the `left` bytes of its column chunk from there. */
+qk_status qk_pq_page_read(qk_pq_page *page, const uint8_t *bytes, size_t n, uint64_t left,
+                          size_t *header_bytes, qk_error *err);
 /* Checks and expands the page at `packed`. The parts point into `packed` or into `room`; a
  * dictionary page has values only. */
 qk_status qk_pq_page_expand(const qk_pq_page *page, const uint8_t *packed, int codec,

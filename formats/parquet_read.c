@@ -5,73 +5,86 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/mistaken.h"
+
 enum { MAGIC_BYTES = 4, TAIL_BYTES = 8, MOST_FOOTER = 128 << 20 };
 
 /* What a file that is no Parquet begins with, for the message. */
-static qk_status not_parquet(const char *path, const qk_map *map, const char *where, qk_error *err)
+static qk_status not_parquet(const qk_input *in, const char *where, qk_error *err)
 {
-    char head[9] = "";
-    for (size_t i = 0; i < 8 && i < map->size; i++)
-        head[i] = isprint(map->data[i]) ? (char)map->data[i] : '.';
-    if (map->size > 40 && !memcmp(map->data, "version https://git-lfs.github.com/spec/", 40))
-        return qk_fail(err, QK_ERR_FORMAT, "fetch it with `git lfs pull`",
-                       "%s: this is a Git LFS pointer, not the file it stands for", path);
+    char bytes[QK_POINTER_BYTES], head[9] = "";
+    size_t n = in->state.size < sizeof bytes ? (size_t)in->state.size : sizeof bytes;
+    QK_TRY(qk_input_read(in, 0, bytes, n, err));
+    QK_TRY(qk_refuse_pointer(bytes, n, in->path, err));
+    for (size_t i = 0; i < 8 && i < n; i++)
+        head[i] = isprint((unsigned char)bytes[i]) ? bytes[i] : '.';
     return qk_fail(err, QK_ERR_FORMAT, "the file is cut short or of another format",
-                   "%s: not a Parquet file: no \"PAR1\" at its %s; it begins with '%s'", path,
+                   "%s: not a Parquet file: no \"PAR1\" at its %s; it begins with '%s'", in->path,
                    where, head);
 }
 
-static qk_status find_footer(const char *path, const qk_map *map, size_t *at, size_t *n,
-                             qk_error *err)
+static qk_status find_footer(const qk_input *in, size_t *at, size_t *n, qk_error *err)
 {
-    if (map->size < MAGIC_BYTES + TAIL_BYTES)
+    const char *path = in->path;
+    size_t size = (size_t)in->state.size;
+    uint8_t head[MAGIC_BYTES], tail[TAIL_BYTES];
+    if (size < MAGIC_BYTES + TAIL_BYTES)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: a file of %zu bytes is too short for Parquet",
-                       path, map->size);
-    const uint8_t *tail = map->data + map->size - TAIL_BYTES;
+                       path, size);
+    QK_TRY(qk_input_read(in, 0, head, MAGIC_BYTES, err));
+    QK_TRY(qk_input_read(in, size - TAIL_BYTES, tail, TAIL_BYTES, err));
     if (!memcmp(tail + 4, "PARE", 4))
         return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: encrypted Parquet is not supported",
                        path);
-    if (memcmp(tail + 4, "PAR1", 4)) return not_parquet(path, map, "end", err);
-    if (memcmp(map->data, "PAR1", 4)) return not_parquet(path, map, "begin", err);
+    if (memcmp(tail + 4, "PAR1", 4)) return not_parquet(in, "end", err);
+    if (memcmp(head, "PAR1", 4)) return not_parquet(in, "begin", err);
     *n = (size_t)tail[0] | (size_t)tail[1] << 8 | (size_t)tail[2] << 16 | (size_t)tail[3] << 24;
-    if (*n > map->size - MAGIC_BYTES - TAIL_BYTES)
+    if (*n > size - MAGIC_BYTES - TAIL_BYTES)
         return qk_fail(err, QK_ERR_FORMAT, NULL,
                        "%s: the footer's length, %zu, exceeds the file of %zu bytes", path, *n,
-                       map->size);
+                       size);
     if (*n > MOST_FOOTER)
         return qk_fail(err, QK_ERR_UNSUPPORTED, "write the file again with larger row groups",
                        "%s: a footer of %zu bytes is more than the limit of %d", path, *n,
                        MOST_FOOTER);
     if (*n == 0) return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the footer is empty", path);
-    *at = map->size - TAIL_BYTES - *n;
+    *at = size - TAIL_BYTES - *n;
     return QK_OK;
+}
+
+static qk_status read_footer(qk_pq_file *f, qk_error *err)
+{
+    size_t n = 0;
+    void *bytes;
+    QK_TRY(find_footer(&f->in, &f->footer_at, &n, err));
+    QK_TRY(qk_try_alloc(&bytes, n, 1, "the footer of a Parquet file", err));
+    qk_status s = qk_input_read(&f->in, f->footer_at, bytes, n, err);
+    if (s == QK_OK) s = qk_pq_footer_read(f, bytes, n, err);
+    free(bytes);
+    return s;
 }
 
 qk_status qk_pq_open(qk_pq_file **out, const char *path, qk_error *err)
 {
-    qk_map map;
-    size_t n = 0;
+    qk_input in;
     *out = NULL;
-    QK_TRY(qk_map_open(&map, path, err));
+    QK_TRY(qk_input_open(&in, path, err));
     qk_pq_file *f = qk_zalloc(1, sizeof *f);
-    f->map = map;
+    f->in = in;
     f->path = qk_strdup(path);
-    qk_status status = find_footer(path, &map, &f->footer_at, &n, err);
-    if (status == QK_OK) status = qk_pq_footer_read(f, n, err);
-    if (status != QK_OK) {
+    qk_status status = read_footer(f, err);
+    if (status == QK_OK)
+        *out = f;
+    else
         qk_pq_close(f);
-        return status;
-    }
-    qk_map_forget(map.data + f->footer_at, n); /* statistics may be looked at again, from disk */
-    *out = f;
-    return QK_OK;
+    return status;
 }
 
 void qk_pq_close(qk_pq_file *f)
 {
     if (!f) return;
     qk_arena_free(&f->arena);
-    qk_map_close(&f->map);
+    qk_input_close(&f->in);
     free(f->path);
     free(f);
 }

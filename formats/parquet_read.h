@@ -4,14 +4,13 @@
  *   qk_pq_cursor *c; qk_pq_cursor_open(&c, f, (size_t)qk_pq_find(f, "text"), &err)
  *   do qk_pq_next(c, 1000, &batch, &err) ... while (batch.n)
  *
- * The file is mapped, one page at a time is expanded, and what was read is given back to the
- * system: a cursor holds a page (1 GB at most), its dictionary (256 MB) and about 1 MB of the
- * mapping, the file some 250 bytes for each column chunk of a footer (128 MB). Sizes beyond those
- * limits, and beyond what a codec can make of the packed bytes, are refused before anything is
- * allocated. Pages of columns without a cursor are never touched. All codecs but LZO and all
- * encodings of the format are read; encrypted files, and chunks in other files, are not. Every
- * message says file, row group, column and byte. Several cursors of one file may be used at once,
- * each by one thread.
+ * One page at a time is read and expanded: a cursor holds a page (1 GB at most), its packed bytes
+ * and its dictionary (256 MB), the file some 250 bytes for each column chunk of a footer (128 MB).
+ * Sizes beyond those limits, and beyond what a codec can make of the packed bytes, are refused
+ * before anything is allocated. Pages of columns without a cursor are never touched. All codecs but
+ * LZO and all encodings of the format are read; encrypted files, and chunks in other files, are
+ * not. Every message says file, row group, column and byte. Several cursors of one file may be used
+ * at once, each by one thread.
  *
  * next: formats/parquet_meta.h, then parquet_cursor.c */
 #pragma once

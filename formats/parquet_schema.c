@@ -1,6 +1,7 @@
 /* The schema of a Parquet file: from its nodes to its columns. See parquet_meta.h. */
 #include "formats/parquet_meta.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

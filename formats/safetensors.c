@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "formats/json.h"
+#include "formats/mistaken.h"
 #include "formats/safetensors_file.h"
 
 /* The format's own limit on the header. */
@@ -14,9 +15,11 @@ static const struct {
     const char *name;
     size_t bits;
 } dtypes[] = {
-    {"BOOL", 8}, {"U8", 8},   {"I8", 8},   {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},
-    {"I16", 16}, {"U16", 16}, {"F16", 16}, {"BF16", 16},   {"I32", 32},    {"U32", 32},
-    {"F32", 32}, {"F64", 64}, {"I64", 64}, {"U64", 64},    {"C64", 64},
+    {"BOOL", 8},        {"U8", 8},      {"I8", 8},      {"F4", 4},      {"F6_E2M3", 6},
+    {"F6_E3M2", 6},     {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+    {"F8_E5M2FNUZ", 8}, {"I16", 16},    {"U16", 16},    {"F16", 16},    {"BF16", 16},
+    {"I32", 32},        {"U32", 32},    {"F32", 32},    {"F64", 64},    {"I64", 64},
+    {"U64", 64},        {"C64", 64},
 };
 
 size_t qk_st_dtype_bits(const char *name)
@@ -32,6 +35,13 @@ bool qk_st_float_dtype(const qk_st_tensor *t, qk_dtype *out)
     if (!strcmp(t->dtype, "F16")) return *out = QK_F16, true;
     if (!strcmp(t->dtype, "BF16")) return *out = QK_BF16, true;
     return false;
+}
+
+bool qk_st_is_quantised(const qk_st_tensor *t)
+{
+    size_t bits = qk_st_dtype_bits(t->dtype);
+    return (bits <= 8 && strcmp(t->dtype, "BOOL") != 0) || !strcmp(t->dtype, "I32") ||
+           !strcmp(t->dtype, "U32"); /* several packed into each */
 }
 
 const char *qk_st_shape_text(qk_arena *arena, const size_t *shape, int n_dims)
@@ -111,15 +121,21 @@ static qk_status read_entry(const header_reader *h, const qk_json *v, entry *e)
     if (!dtype) return bad(h, name, "has no dtype");
     if (dtype->type != QK_JSON_T_STRING) return bad(h, name, "has a dtype that is not a string");
     size_t bits = qk_st_dtype_bits(dtype->text);
-    if (!bits) return bad(h, name, "has the unknown dtype '%.40s'", dtype->text);
+    if (!bits)
+        return qk_fail(h->err, QK_ERR_UNSUPPORTED,
+                       "the file is of a newer kind than this program, or it is damaged",
+                       "%s: tensor '%.200s' has the unknown dtype '%.40s'", h->path, name,
+                       dtype->text);
     e->tensor.dtype = dtype->text;
     QK_TRY(read_shape(h, qk_json_get(v, "shape"), e));
     QK_TRY(read_offsets(h, qk_json_get(v, "data_offsets"), e));
 
-    size_t bytes = bits / 8;
+    size_t bytes = bits;
     for (int i = 0; i < e->tensor.n_dims; i++)
         if (!qk_mul(bytes, e->tensor.shape[i], &bytes))
             return bad(h, name, "has a shape that overflows");
+    if (bytes % 8) return bad(h, name, "ends within a byte");
+    bytes /= 8;
     if (bytes != e->end - e->begin)
         return bad(h, name, "needs %zu bytes and has %zu", bytes, e->end - e->begin);
     e->tensor.bytes = bytes;
@@ -163,21 +179,22 @@ static qk_status check_metadata(const header_reader *h, const qk_json *m)
     return QK_OK;
 }
 
-static qk_status find_header(const qk_map *map, const char *path, size_t *length, qk_error *err)
+static qk_status find_header(const qk_input *in, size_t *length, qk_error *err)
 {
-    static const char pointer[] = "version https://git-lfs";
-    if (map->size >= sizeof pointer - 1 && !memcmp(map->data, pointer, sizeof pointer - 1))
-        return qk_fail(err, QK_ERR_FORMAT, "fetch the real file: git lfs pull",
-                       "%s: this is a Git LFS pointer, not the file it stands for", path);
-    if (map->size < 8)
+    uint8_t head[QK_POINTER_BYTES];
+    const char *path = in->path;
+    size_t size = (size_t)in->state.size, have = size < sizeof head ? size : sizeof head;
+    QK_TRY(qk_input_read(in, 0, head, have, err));
+    QK_TRY(qk_refuse_pointer(head, have, path, err));
+    if (size < 8)
         return qk_fail(err, QK_ERR_FORMAT, "download it again", "%s: file of %zu bytes: too short",
-                       path, map->size);
+                       path, size);
     uint64_t n = 0;
-    for (int i = 7; i >= 0; i--) n = n << 8 | map->data[i];
-    if (n > map->size - 8)
+    for (int i = 7; i >= 0; i--) n = n << 8 | head[i];
+    if (n > size - 8)
         return qk_fail(err, QK_ERR_FORMAT, "the file is cut off or no safetensors file",
                        "%s: the header length (%llu bytes) runs past the file (%zu bytes)", path,
-                       (unsigned long long)n, map->size);
+                       (unsigned long long)n, size);
     if (n == 0) return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the header is empty", path);
     if (n > HEADER_LIMIT)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: a header of %llu bytes is over the limit",
@@ -186,8 +203,7 @@ static qk_status find_header(const qk_map *map, const char *path, size_t *length
     return QK_OK;
 }
 
-static qk_status read_entries(header_reader *h, const qk_json *root, const uint8_t *data,
-                              qk_st_list *out)
+static qk_status read_entries(header_reader *h, const qk_json *root, uint64_t data, qk_st_list *out)
 {
     entry *entries = qk_alloc(root->count, sizeof *entries);
     size_t n = 0;
@@ -196,7 +212,7 @@ static qk_status read_entries(header_reader *h, const qk_json *root, const uint8
         s = strcmp(v->key, "__metadata__") ? read_entry(h, v, &entries[n++]) : check_metadata(h, v);
     if (s == QK_OK) s = check_cover(h, entries, n);
     for (size_t i = 0; i < n && s == QK_OK; i++) {
-        entries[i].tensor.data = data + entries[i].begin;
+        entries[i].tensor.offset = data + entries[i].begin;
         QK_GROW(out->items, out->count, out->capacity);
         out->items[out->count++] = entries[i].tensor;
     }
@@ -204,17 +220,28 @@ static qk_status read_entries(header_reader *h, const qk_json *root, const uint8
     return s;
 }
 
-qk_status qk_st_read_file(const qk_map *map, const char *path, qk_arena *arena, qk_st_list *out,
-                          qk_error *err)
+static qk_status parse_header(header_reader *h, const char *text, size_t length, qk_st_list *out)
+{
+    const qk_json *root;
+    if (qk_json_parse(h->arena, text, length, h->path, &root, h->err) != QK_OK)
+        return qk_error_prefix(h->err, "safetensors header");
+    if (root->type != QK_JSON_T_OBJECT)
+        return qk_fail(h->err, QK_ERR_FORMAT, NULL, "%s: the header is not a JSON object", h->path);
+    return read_entries(h, root, 8 + length, out);
+}
+
+qk_status qk_st_read_file(const qk_input *in, qk_arena *arena, qk_st_list *out, qk_error *err)
 {
     size_t length = 0;
-    QK_TRY(find_header(map, path, &length, err));
-    header_reader h = {
-        .path = path, .arena = arena, .err = err, .data_size = map->size - 8 - length};
-    const qk_json *root;
-    qk_status s = qk_json_parse(arena, (const char *)map->data + 8, length, path, &root, err);
-    if (s != QK_OK) return qk_error_prefix(err, "safetensors header");
-    if (root->type != QK_JSON_T_OBJECT)
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the header is not a JSON object", path);
-    return read_entries(&h, root, map->data + 8 + length, out);
+    void *text;
+    QK_TRY(find_header(in, &length, err));
+    QK_TRY(qk_try_alloc(&text, length, 1, "the header of a safetensors file", err));
+    header_reader h = {.path = in->path,
+                       .arena = arena,
+                       .err = err,
+                       .data_size = (size_t)in->state.size - 8 - length};
+    qk_status s = qk_input_read(in, 8, text, length, err);
+    if (s == QK_OK) s = parse_header(&h, text, length, out);
+    free(text);
+    return s;
 }

@@ -6,7 +6,7 @@
  *   the rest  the data; offsets count from here; tensors cover it without gaps or overlaps
  *
  * A folder holds model.safetensors, or model.safetensors.index.json whose "weight_map" says which
- * shard has each tensor. Files are mapped, so tensors are borrowed and cost memory only when read.
+ * shard has each tensor. Opening reads the headers; a tensor's data are read when somebody asks.
  * Source: the README of the safetensors library ("Format").
  *
  * next: engine/model.h */
@@ -14,6 +14,7 @@
 
 #include "engine/base/dtype.h"
 #include "engine/base/file.h"
+#include "engine/base/input.h"
 #include "formats/json.h"
 
 enum { QK_MAX_DIMS = 8 };
@@ -23,7 +24,7 @@ typedef struct qk_st_tensor {
     const char *dtype; /* as written: "F32", "BF16", "I64", ... */
     int n_dims;
     size_t shape[QK_MAX_DIMS];
-    const void *data; /* borrowed from the mapping; may be unaligned */
+    uint64_t offset; /* of its data in the file */
     size_t bytes;
     const char *file; /* path of the file, owned by the checkpoint */
 } qk_st_tensor;
@@ -31,8 +32,9 @@ typedef struct qk_st_tensor {
 typedef struct qk_checkpoint {
     qk_st_tensor *tensors; /* sorted by name */
     size_t count;
-    qk_names files; /* paths of the files opened */
-    qk_map *maps;   /* one per file */
+    qk_names files;   /* paths of the files opened */
+    qk_input *inputs; /* one per file */
+    qk_names absent;  /* tensors that the index names and no shard has */
     qk_arena arena;
 } qk_checkpoint;
 
@@ -43,10 +45,15 @@ void qk_checkpoint_close(qk_checkpoint *c);
 
 /* NULL when there is none. */
 const qk_st_tensor *qk_checkpoint_find(const qk_checkpoint *c, const char *name);
-/* The mapping that a tensor lies in, for qk_map_read. */
-const qk_map *qk_checkpoint_map(const qk_checkpoint *c, const qk_st_tensor *t);
+/* The file that a tensor lies in. */
+const qk_input *qk_checkpoint_input(const qk_checkpoint *c, const qk_st_tensor *t);
+/* All bytes of a tensor into `out`. */
+qk_status qk_checkpoint_read(const qk_checkpoint *c, const qk_st_tensor *t, void *out,
+                             qk_error *err);
 /* Number format of a tensor that the engine computes with; false for others (I64, F8_E4M3 ...). */
 bool qk_st_float_dtype(const qk_st_tensor *t, qk_dtype *out);
+/* Whether it is a format that quantised weights come in: numbers of a byte or less, packed ones. */
+bool qk_st_is_quantised(const qk_st_tensor *t);
 /* "[576, 1536]", in the arena. */
 const char *qk_st_shape_text(qk_arena *arena, const size_t *shape, int n_dims);
 

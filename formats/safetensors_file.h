@@ -8,8 +8,7 @@ typedef struct qk_st_list {
     size_t count, capacity;
 } qk_st_list;
 
-/* Appends the tensors of one mapped file; names live in the arena, path is borrowed. */
-qk_status qk_st_read_file(const qk_map *map, const char *path, qk_arena *arena, qk_st_list *out,
-                          qk_error *err);
+/* Appends the tensors of one file; names live in the arena, the path is the input's. */
+qk_status qk_st_read_file(const qk_input *in, qk_arena *arena, qk_st_list *out, qk_error *err);
 /* Bits of one element of a dtype as the format names it; 0 when it is unknown. */
 size_t qk_st_dtype_bits(const char *dtype);

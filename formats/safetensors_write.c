@@ -14,10 +14,11 @@ void qk_st_writer_init(qk_st_writer *w, const char *format)
 
 static size_t data_bytes(const char *dtype, int n_dims, const size_t *shape)
 {
-    size_t bytes = qk_st_dtype_bits(dtype) / 8;
-    QK_ASSERT(bytes);
-    for (int d = 0; d < n_dims; d++) QK_ASSERT(qk_mul(bytes, shape[d], &bytes));
-    return bytes;
+    size_t bits = qk_st_dtype_bits(dtype);
+    QK_ASSERT(bits);
+    for (int d = 0; d < n_dims; d++) QK_ASSERT(qk_mul(bits, shape[d], &bits));
+    QK_ASSERT(bits % 8 == 0);
+    return bits / 8;
 }
 
 void qk_st_writer_declare(qk_st_writer *w, const char *name, const char *dtype, int n_dims,

@@ -2,8 +2,8 @@
  *
  * gzip: members (RFC 1952), zero bytes behind the last one are padding; CRC and length of each are
  * checked. zstd: frames (RFC 8878) with skippable ones between; checksums and declared sizes are
- * checked, windows above 128 MB are refused. Memory is the window of the format, whatever the file
- * expands to.
+ * checked, windows above 128 MB are refused. Memory is the window of the format and 64 kB of the
+ * packed file, whatever that expands to.
  *
  * next: engine/dataset/stream.h */
 #pragma once
@@ -12,15 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/base/error.h"
+#include "engine/base/input.h"
 
 typedef enum qk_packing { QK_PACKING_NONE, QK_PACKING_GZIP, QK_PACKING_ZSTD } qk_packing;
 
 typedef struct qk_unpacker qk_unpacker;
 
-/* in[0..n) is borrowed until qk_unpack_close; no byte at all expands to nothing. */
-qk_status qk_unpack_open(qk_unpacker **out, qk_packing packing, const void *in, size_t n,
-                         qk_error *err);
+/* The file is borrowed until qk_unpack_close; one of no byte at all expands to nothing. */
+qk_status qk_unpack_open(qk_unpacker **out, qk_packing packing, const qk_input *in, qk_error *err);
 /* Fills out[0..room), or as much as there is: *made < room only behind the last byte, and then
  * *ended is true. QK_ERR_FORMAT: "gzip: the data end early, at byte 311 of the packed file". */
 qk_status qk_unpack_next(qk_unpacker *u, char *out, size_t room, size_t *made, bool *ended,

@@ -86,7 +86,7 @@ qk_status qk_ahead_need(qk_ahead *a, const qk_names *paths, const char *reason, 
 {
     bool complete = true;
     for (size_t i = 0; i < paths->count && complete; i++)
-        QK_TRY(qk_snapshot_holds(a->snapshot, paths->items[i], &complete, err));
+        QK_TRY(qk_snapshot_knows(a->snapshot, paths->items[i], &complete, err));
     if (complete) return QK_OK;
     QK_TRY(wait_until_idle(a, err));
     a->snapshot->reason = reason;
@@ -97,9 +97,9 @@ qk_status qk_ahead_need(qk_ahead *a, const qk_names *paths, const char *reason, 
 
 void qk_ahead_soon(qk_ahead *a, const char *path)
 {
-    bool holds;
+    bool knows;
     qk_error ignored; /* as above */
-    if (qk_snapshot_holds(a->snapshot, path, &holds, &ignored) != QK_OK || holds) return;
+    if (qk_snapshot_knows(a->snapshot, path, &knows, &ignored) != QK_OK || knows) return;
     /* Without a thread the file comes when it is needed. */
     if (!a->has_thread)
         a->has_thread = qk_thread_start(&a->thread, fetch_ahead, a, &ignored) == QK_OK;

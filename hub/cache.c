@@ -362,6 +362,38 @@ qk_status qk_cache_install(const qk_cache *cache, const qk_hub_file *file, qk_er
     return s;
 }
 
+static bool is_same_file(int folder, const char *name, int follow, const qk_file_state *file)
+{
+    struct stat st;
+    if (fstatat(folder, name, &st, follow) != 0) return false;
+    int64_t changed = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
+    return st.st_dev == file->device && st.st_ino == file->inode && changed == file->changed;
+}
+
+static qk_status remove_at(const qk_cache *cache, int folder, const char *name, qk_error *err)
+{
+    if (unlinkat(folder, name, 0) == 0 || errno == ENOENT) return QK_OK;
+    return fail_at(cache, "cannot remove", name, err);
+}
+
+/* A link of the snapshot may lead elsewhere than to the blob: then it goes alone. */
+qk_status qk_cache_drop(const qk_cache *cache, const qk_hub_file *file, const qk_file_state *wrong,
+                        bool *busy, qk_error *err)
+{
+    int lock;
+    const char *leaf;
+    QK_TRY(qk_cache_lock(cache, file->digest, &lock, busy, err));
+    if (*busy) return QK_OK;
+    int parent = open_place(cache, file, &leaf, err);
+    qk_status s = parent < 0 ? err->status : QK_OK;
+    if (s == QK_OK && is_same_file(parent, leaf, 0, wrong)) s = remove_at(cache, parent, leaf, err);
+    if (s == QK_OK && is_same_file(cache->blobs, file->digest, AT_SYMLINK_NOFOLLOW, wrong))
+        s = remove_at(cache, cache->blobs, file->digest, err);
+    if (parent >= 0) close(parent);
+    if (lock >= 0) close(lock);
+    return s;
+}
+
 /* ---- without the Hub ---- */
 
 static qk_status list_below(const qk_cache *cache, const char *inside, int depth, qk_names *out,

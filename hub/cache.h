@@ -16,6 +16,7 @@
 #pragma once
 
 #include "engine/base/file.h"
+#include "engine/base/input.h"
 #include "hub/listing.h"
 
 typedef struct qk_cache {
@@ -64,5 +65,9 @@ qk_status qk_cache_install(const qk_cache *cache, const qk_hub_file *file, qk_er
 qk_status qk_cache_link(const qk_cache *cache, const qk_hub_file *file, qk_error *err);
 qk_status qk_cache_has_blob(const qk_cache *cache, const qk_hub_file *file, bool *has,
                             qk_error *err);
+/* Takes a wrong content away: the snapshot's file and, when it is the same as `wrong`, the blob.
+ * Not while another process makes that blob (*busy). */
+qk_status qk_cache_drop(const qk_cache *cache, const qk_hub_file *file, const qk_file_state *wrong,
+                        bool *busy, qk_error *err);
 /* Names of the files of the snapshot that are there, sorted. */
 qk_status qk_cache_list(const qk_cache *cache, qk_names *out, qk_error *err);

@@ -23,14 +23,19 @@ void qk_digest_add(qk_digest *digest, const void *bytes, size_t n)
     if (!EVP_DigestUpdate(digest, bytes, n)) qk_fatal("the digest failed");
 }
 
-bool qk_digest_end(qk_digest *digest, const qk_hub_file *file)
+void qk_digest_hex(qk_digest *digest, char hex[72])
 {
     uint8_t bytes[EVP_MAX_MD_SIZE];
-    char text[2 * EVP_MAX_MD_SIZE + 1];
     unsigned n;
-    if (!EVP_DigestFinal_ex(digest, bytes, &n)) qk_fatal("the digest failed");
-    for (unsigned i = 0; i < n; i++) snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-    return !strcmp(text, file->digest);
+    if (!EVP_DigestFinal_ex(digest, bytes, &n) || n > 32) qk_fatal("the digest failed");
+    for (unsigned i = 0; i < n; i++) snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+}
+
+bool qk_digest_end(qk_digest *digest, const qk_hub_file *file)
+{
+    char hex[72];
+    qk_digest_hex(digest, hex);
+    return !strcmp(hex, file->digest);
 }
 
 void qk_digest_free(qk_digest *digest)

@@ -10,6 +10,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
+#include "hub/content.h"
 #include "hub/digest.h"
 #include "hub/piece.h"
 
@@ -30,11 +31,14 @@ typedef struct transfer {
     double try_again; /* another process holds the lock: not before this time */
     int fd, lock;     /* of the temporary file, or -1 */
     qk_digest *digest;
-    uint64_t next; /* first byte that nobody was given */
-    uint64_t at;   /* bytes that are written and in the digest */
-    int round;     /* counts restarts: pieces of an older round are dropped */
-    bool adding;   /* a worker writes outside of the mutex */
-    bool no_room;  /* writing failed: what is there would only be in the way */
+    uint64_t next;  /* first byte that nobody was given */
+    uint64_t at;    /* bytes that are written and in the digest */
+    int round;      /* counts restarts: pieces of an older round are dropped */
+    int wrong;      /* contents that came whole in this run, and were not the file's */
+    bool inherited; /* some of the bytes are of an earlier run: they may be what is wrong */
+    bool adding;    /* a worker writes outside of the mutex */
+    qk_file_state installed; /* what became of the temporary file */
+    bool no_room;            /* writing failed: what is there would only be in the way */
 } transfer;
 
 typedef struct download {
@@ -134,6 +138,7 @@ static qk_status rehash(const download *d, transfer *t, uint64_t length, qk_erro
     }
     free(piece);
     t->at = t->next = at;
+    t->inherited = at > 0;
     return s;
 }
 
@@ -144,10 +149,27 @@ static qk_status start_over(transfer *t, qk_error *err)
     qk_digest_free(t->digest);
     t->digest = qk_digest_begin(t->source.file);
     t->at = t->next = 0;
+    t->inherited = false;
     return QK_OK;
 }
 
 typedef enum opened { OPENED, LINKED, BUSY } opened;
+
+/* A blob that is there, perhaps of another commit, and has other bytes than its name says goes. */
+static qk_status check_blob(const download *d, const qk_hub_file *file, bool *blob, bool *busy,
+                            qk_error *err)
+{
+    qk_file_state seen;
+    bool right;
+    char *path = qk_strf("%s/blobs/%s", d->cache->folder, file->digest);
+    qk_status s = qk_content_check(d->cache->hub, path, file, &right, &seen, err);
+    if (s == QK_OK && !right) {
+        *blob = false;
+        s = qk_cache_drop(d->cache, file, &seen, busy, err);
+    }
+    free(path);
+    return s;
+}
 
 /* LINKED: the blob is there by now. BUSY: another process is making it. */
 static qk_status open_file(download *d, transfer *t, opened *how, qk_error *err)
@@ -156,7 +178,8 @@ static qk_status open_file(download *d, transfer *t, opened *how, qk_error *err)
     struct stat st;
     bool busy = false, blob, linked = false;
     QK_TRY(qk_cache_has_blob(d->cache, file, &blob, err));
-    if (!blob) QK_TRY(qk_cache_lock(d->cache, file->digest, &t->lock, &busy, err));
+    if (blob) QK_TRY(check_blob(d, file, &blob, &busy, err));
+    if (!blob && !busy) QK_TRY(qk_cache_lock(d->cache, file->digest, &t->lock, &busy, err));
     *how = busy ? BUSY : LINKED;
     if (!busy) QK_TRY(qk_cache_has(d->cache, file->path, file->size, &linked, err));
     if (busy || linked) return QK_OK;
@@ -201,7 +224,10 @@ static qk_status finish_file(download *d, transfer *t, bool *wrong, qk_error *er
                        file->digest);
     t->no_room = fsync(t->fd) != 0;
     if (t->no_room) return qk_fail_write(err, "cannot write", file->path);
-    return qk_cache_install(d->cache, file, err);
+    QK_TRY(qk_cache_install(d->cache, file, err));
+    qk_error ignored; /* without its state it is hashed once more when it is used */
+    qk_file_state_of_open(t->fd, file->path, &t->installed, &ignored);
+    return QK_OK;
 }
 
 /* ---- steps of a worker; called with the mutex held, which they release for the work ---- */
@@ -213,7 +239,8 @@ typedef struct worker {
     qk_error err;
 } worker;
 
-/* A wrong content once: from the start again. Twice: the end. */
+/* A wrong content once: from the start again. Twice: the end. One that an earlier run began does
+ * not count. */
 static void retry_or_fail(worker *w, transfer *t)
 {
     download *d = w->d;
@@ -222,7 +249,8 @@ static void retry_or_fail(worker *w, transfer *t)
     d->received -= d->received < t->at ? d->received : t->at;
     free(t->source.direct);
     t->source.direct = NULL;
-    if (++t->round >= 2) {
+    t->round++;
+    if (!t->inherited && ++t->wrong >= 2) {
         qk_cache_drop_partial(d->cache, t->source.file->digest);
         fail(d, &w->err);
     } else if (start_over(t, &w->err) != QK_OK) {
@@ -453,11 +481,20 @@ static qk_status run_workers(download *d, qk_error *err)
     return started ? QK_OK : err->status; /* fewer are only slower */
 }
 
+/* What came whole was hashed on the way: its first use need not do that again. */
+static void note_content(const download *d, const transfer *t)
+{
+    char *path = qk_path_join(d->cache->snapshot, t->source.file->path);
+    qk_content_note(path, t->source.file, &t->installed);
+    free(path);
+}
+
 /* After a failure partial files stay, except on a full disk, where they would be in the way. */
 static void clean_up(download *d)
 {
     for (size_t i = 0; i < d->count; i++) {
         transfer *t = &d->files[i];
+        if (t->installed.inode) note_content(d, t);
         if (t->no_room) qk_cache_drop_partial(d->cache, t->source.file->digest);
         close_files(t);
         free(t->source.url);

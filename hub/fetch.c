@@ -10,7 +10,8 @@
 #include "hub/digest.h"
 #include "hub/errors.h"
 
-enum { TRIES = 3 };
+/* Of one file: signed URLs that are refused, and contents that are not those of the listing. */
+enum { MOST_EXPIRED = 2, MOST_WRONG = 2 };
 
 typedef struct fetching {
     const qk_hub_file *file;
@@ -81,10 +82,12 @@ static qk_status fetch(qk_http *http, const qk_remote *r, const qk_hub_file *fil
     fetching f = {.file = file, .path = path};
     qk_status s = qk_make_dirs(parent, err);
     bool right = false;
-    bool again = s == QK_OK, expired = false;
-    for (int i = 0; i < TRIES && again; i++) {
+    int expiries = 0, wrongs = 0;
+    for (bool again = s == QK_OK; again;) {
+        bool expired = false;
         s = try_once(http, r, &f, &right, &expired, err);
-        again = expired || (s == QK_OK && !right);
+        again =
+            expired ? ++expiries <= MOST_EXPIRED : s == QK_OK && !right && ++wrongs <= MOST_WRONG;
     }
     if (s == QK_OK && !right)
         s = qk_fail(err, QK_ERR_RESUME, "run the same command again",

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "engine/base/interrupt.h"
+
 struct qk_hasher {
     EVP_MD_CTX *md;
 };
@@ -94,7 +96,7 @@ qk_status qk_file_oids(int fd, const char *path, uint64_t size, char sha256[65],
     uint8_t *piece = qk_alloc(PIECE, 1);
     uint64_t at = 0;
     ssize_t n;
-    while ((n = pread(fd, piece, PIECE, (off_t)at)) != 0 && at <= size) {
+    while ((n = pread(fd, piece, PIECE, (off_t)at)) != 0 && at <= size && !qk_interrupted()) {
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) break;
         update(large, piece, (size_t)n);
@@ -105,6 +107,7 @@ qk_status qk_file_oids(int fd, const char *path, uint64_t size, char sha256[65],
     finish(large, sha256);
     if (small) finish(small, git);
     if (n < 0) return qk_fail_errno(err, "cannot read", path);
+    QK_TRY(qk_interrupt_check(err));
     if (at == size) return QK_OK;
     return qk_fail(err, QK_ERR_RESUME, "wait until nothing writes to it",
                    "%s: changes while it is pushed", path);

@@ -10,6 +10,8 @@
 #include "hub/hop.h"
 #include "hub/url.h"
 
+enum { MOST_EXPIRED = 2 }; /* fresh URLs that are refused in a row */
+
 /* The reply to one request of a file, as it comes in. */
 typedef struct incoming {
     const qk_piece_source *source;
@@ -137,9 +139,40 @@ static bool is_expired(const incoming *in, const qk_http_reply *reply)
            !qk_retry_status(reply->status);
 }
 
+/* What went wrong since the last progress, each kind counted for itself. */
+typedef struct trouble {
+    qk_retry busy;    /* of the network, and of servers that say so */
+    qk_retry expired; /* of signed URLs */
+} trouble;
+
+static trouble no_trouble(qk_http *http)
+{
+    qk_retry none = {.random = *qk_http_random(http)};
+    return (trouble){none, none};
+}
+
+static void progress(trouble *t)
+{
+    qk_retry_progress(&t->busy);
+    qk_retry_progress(&t->expired);
+}
+
+/* The endpoint gives a fresh URL for one that expired; it should not be refused again and again. */
+static qk_piece_end after_expiry(qk_http *http, const incoming *in, trouble *t,
+                                 const qk_http_reply *reply, qk_error *err)
+{
+    double seconds;
+    if (t->expired.failures >= MOST_EXPIRED || !qk_retry_next(&t->expired, -1, &seconds)) {
+        qk_reply_error(qk_http_hub(http), reply, in->source->file->path, err);
+        return QK_PIECE_FAILED;
+    }
+    if (qk_retry_sleep(qk_http_hub(http), seconds, err) == QK_OK) return QK_PIECE_DONE;
+    return QK_PIECE_FAILED;
+}
+
 /* After a reply that did not complete the work: may the next try begin? */
-static qk_piece_end again(qk_http *http, const incoming *in, qk_retry *retry,
-                          const qk_http_reply *reply, qk_status s, qk_error *err)
+static qk_piece_end again(qk_http *http, const incoming *in, trouble *t, const qk_http_reply *reply,
+                          qk_status s, qk_error *err)
 {
     if (in->wrong) return QK_PIECE_WRONG;
     if (in->no_ranges) return QK_PIECE_NO_RANGES;
@@ -150,11 +183,8 @@ static qk_piece_end again(qk_http *http, const incoming *in, qk_retry *retry,
         qk_reply_error(qk_http_hub(http), reply, in->source->file->path, err);
         return QK_PIECE_FAILED;
     }
-    if (expired && retry->failures >= 2) {
-        qk_reply_error(qk_http_hub(http), reply, in->source->file->path, err);
-        return QK_PIECE_FAILED;
-    }
-    if (qk_http_wait(http, retry, reply, s, err) == QK_OK) return QK_PIECE_DONE;
+    if (expired) return after_expiry(http, in, t, reply, err);
+    if (qk_http_wait(http, &t->busy, reply, s, err) == QK_OK) return QK_PIECE_DONE;
     return QK_PIECE_FAILED;
 }
 
@@ -162,7 +192,7 @@ qk_piece_end qk_piece_get(qk_http *http, const qk_piece_source *source, const ch
                           uint64_t from, size_t n, uint8_t *bytes, char **led_to, qk_error *err)
 {
     qk_http_reply reply = {0};
-    qk_retry retry = {.random = *qk_http_random(http)};
+    trouble t = no_trouble(http);
     qk_piece_end end = QK_PIECE_DONE;
     size_t have = 0;
     *led_to = NULL;
@@ -178,18 +208,18 @@ qk_piece_end qk_piece_get(qk_http *http, const qk_piece_source *source, const ch
         bool complete =
             s == QK_OK && (reply.status == 200 || reply.status == 206) && in.got == in.most;
         have += (size_t)in.got;
-        if (in.got) retry.failures = 0;
+        if (in.got) progress(&t);
         if (complete) break;
         if (s == QK_OK && reply.status < 300) {
             if (in.got) continue; /* a shorter part is progress */
             s = qk_fail(err, QK_ERR_RESUME, NULL, "%s: an empty reply", source->file->path);
             reply.failure = QK_HTTP_BROKEN;
         }
-        end = again(http, &in, &retry, &reply, s, err);
+        end = again(http, &in, &t, &reply, s, err);
         direct = NULL;
     }
     if (end == QK_PIECE_DONE && !reply.at_endpoint) *led_to = qk_strdup(reply.url);
-    *qk_http_random(http) = retry.random;
+    *qk_http_random(http) = t.busy.random;
     qk_http_reply_free(&reply);
     return end;
 }
@@ -198,7 +228,7 @@ qk_piece_end qk_piece_stream(qk_http *http, const qk_piece_source *source, uint6
                              qk_piece_add add, void *context, qk_error *err)
 {
     qk_http_reply reply = {0};
-    qk_retry retry = {.random = *qk_http_random(http)};
+    trouble t = no_trouble(http);
     qk_piece_end end = QK_PIECE_DONE;
     while (skip < source->file->size && end == QK_PIECE_DONE) {
         incoming in = {.source = source,
@@ -209,16 +239,16 @@ qk_piece_end qk_piece_stream(qk_http *http, const qk_piece_source *source, uint6
         qk_status s = request(http, &in, source->url, &reply, err);
         if (in.got > skip) {
             skip = in.got;
-            retry.failures = 0;
+            progress(&t);
         }
         if (s == QK_OK && reply.status == 200 && skip == source->file->size) break;
         if (s == QK_OK && reply.status == 200) { /* of unknown length, and it ended early */
             s = qk_fail(err, QK_ERR_RESUME, NULL, "%s: the reply ends early", source->file->path);
             reply.failure = QK_HTTP_BROKEN;
         }
-        end = again(http, &in, &retry, &reply, s, err);
+        end = again(http, &in, &t, &reply, s, err);
     }
-    *qk_http_random(http) = retry.random;
+    *qk_http_random(http) = t.busy.random;
     qk_http_reply_free(&reply);
     return end;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "hub/content.h"
 #include "hub/download.h"
 #include "hub/errors.h"
 
@@ -129,6 +130,7 @@ qk_status qk_snapshot_open(qk_snapshot *s, const qk_hub *hub, qk_repo_type type,
     *s = (qk_snapshot){.hub = hub, .repo = {type, qk_strdup(repo), qk_strdup(revision)}};
     qk_cache_open(&s->cache, hub, &s->repo);
     qk_status status = open_listing(s, err);
+    s->checked = qk_zalloc(s->listing.count + 1, sizeof *s->checked);
     if (status != QK_OK) qk_snapshot_close(s);
     return status;
 }
@@ -136,6 +138,7 @@ qk_status qk_snapshot_open(qk_snapshot *s, const qk_hub *hub, qk_repo_type type,
 void qk_snapshot_close(qk_snapshot *s)
 {
     qk_hub_listing_free(&s->listing);
+    free(s->checked);
     qk_cache_close(&s->cache);
     free((char *)s->repo.id);
     free((char *)s->repo.revision);
@@ -159,6 +162,19 @@ qk_status qk_snapshot_holds(const qk_snapshot *s, const char *path, bool *holds,
     const qk_hub_file *file = qk_hub_listing_find(&s->listing, path);
     *holds = false;
     return file ? qk_cache_has(&s->cache, path, file->size, holds, err) : QK_OK;
+}
+
+/* Where the listing has the file. */
+static size_t number_of(const qk_snapshot *s, const qk_hub_file *file)
+{
+    return (size_t)(file - s->listing.files);
+}
+
+qk_status qk_snapshot_knows(const qk_snapshot *s, const char *path, bool *knows, qk_error *err)
+{
+    const qk_hub_file *file = qk_hub_listing_find(&s->listing, path);
+    *knows = file && s->checked[number_of(s, file)];
+    return *knows ? qk_cache_has(&s->cache, path, file->size, knows, err) : QK_OK;
 }
 
 /* The ref is written once: files that are fetched hours later must not turn it back. */
@@ -190,9 +206,43 @@ static qk_status not_in_cache(const qk_snapshot *s, const char *path, qk_error *
     return qk_error_prefix(err, "%s: '%s' is not in the cache (%s)", label(s), path, s->hub->cache);
 }
 
+/* A file that has the right size and other bytes. Without the Hub that is the end; else it goes,
+ * and is fetched again. */
+static qk_status drop_wrong(qk_snapshot *s, const qk_hub_file *file, const qk_file_state *seen,
+                            qk_error *err)
+{
+    bool busy; /* then the download waits for who makes it */
+    if (s->from_cache)
+        return qk_fail(err, QK_ERR_DATA, "remove that file, and run it once with a network",
+                       "%s: '%s' in the cache is damaged: its content is not what the Hub lists "
+                       "(%s %.12s...): %s/%s",
+                       label(s), file->path, strlen(file->digest) == 64 ? "SHA-256" : "git sha1",
+                       file->digest, s->cache.snapshot, file->path);
+    qk_warn("%s: '%s' in the cache is damaged: its content is not what the Hub lists; it is "
+            "fetched again",
+            label(s), file->path);
+    QK_TRY(prepare(s, err));
+    return qk_cache_drop(&s->cache, file, seen, &busy, err);
+}
+
+/* Whether the file is there, with the right content. */
+static qk_status check_file(qk_snapshot *s, const qk_hub_file *file, bool *right, qk_error *err)
+{
+    qk_file_state seen;
+    atomic_bool *checked = &s->checked[number_of(s, file)];
+    QK_TRY(qk_cache_has(&s->cache, file->path, file->size, right, err));
+    if (!*right || *checked) return QK_OK;
+    char *path = qk_path_join(s->cache.snapshot, file->path);
+    qk_status status = qk_content_check(s->hub, path, file, right, &seen, err);
+    free(path);
+    if (status != QK_OK) return qk_error_prefix(err, "%s", label(s));
+    *checked = *right;
+    return *right ? QK_OK : drop_wrong(s, file, &seen, err);
+}
+
 /* The files that the snapshot lacks; the caller frees. */
-static qk_status find_missing(const qk_snapshot *s, const qk_names *paths,
-                              const qk_hub_file ***missing, size_t *count, qk_error *err)
+static qk_status find_missing(qk_snapshot *s, const qk_names *paths, const qk_hub_file ***missing,
+                              size_t *count, qk_error *err)
 {
     *missing = qk_alloc(paths->count + 1, sizeof **missing);
     *count = 0;
@@ -202,9 +252,9 @@ static qk_status find_missing(const qk_snapshot *s, const qk_names *paths,
         if (!file)
             return qk_fail(err, QK_ERR_NOTFOUND, NULL, "%s at '%s': there is no file '%s'",
                            label(s), s->repo.revision, paths->items[i]);
-        bool has;
-        QK_TRY(qk_cache_has(&s->cache, file->path, file->size, &has, err));
-        if (has) continue;
+        bool right;
+        QK_TRY(check_file(s, file, &right, err));
+        if (right) continue;
         if (s->from_cache) return not_in_cache(s, file->path, err);
         (*missing)[(*count)++] = file;
     }
@@ -233,6 +283,7 @@ static qk_status fetch_missing(qk_snapshot *s, const qk_hub_file **missing, size
     QK_TRY(prepare(s, err));
     if (!s->quiet) say_what_comes(s, missing, count);
     QK_TRY(qk_download(&s->cache, &s->repo, missing, count, s->quiet, err));
+    for (size_t i = 0; i < count; i++) s->checked[number_of(s, missing[i])] = true;
     return keep_listing(s, err);
 }
 

@@ -3,7 +3,8 @@
  *
  *   revision -> commit -> listing        from the Hub, or from the cache: offline, for a commit
  *                                        whose listing is kept, or when the Hub cannot be reached
- *   files    -> snapshots/COMMIT/PATH    what is there already costs no request
+ *   files    -> snapshots/COMMIT/PATH    what is there already costs no request, but a look at its
+ *                                        content (hub/content.h): a wrong one is fetched again
  *
  * next: engine/inputs.h */
 #pragma once
@@ -15,6 +16,7 @@ typedef struct qk_snapshot {
     qk_repo repo; /* owned copies */
     qk_cache cache;
     qk_hub_listing listing; /* sizes are UINT64_MAX, digests may be "" when only names are known */
+    atomic_bool *checked;   /* of each of its files: the content in the folder is the right one */
     bool from_cache;        /* the Hub was not asked, or did not answer: `why` */
     bool listing_is_kept;
     bool ref_is_written;
@@ -34,8 +36,10 @@ const char *qk_snapshot_folder(const qk_snapshot *s);
 bool qk_snapshot_has(const qk_snapshot *s, const char *path);
 /* Whether the file is complete in the folder; in any thread. */
 qk_status qk_snapshot_holds(const qk_snapshot *s, const char *path, bool *holds, qk_error *err);
-/* Makes the files complete in the folder. QK_ERR_NOTFOUND for a path that the commit does not have.
- * Without the Hub, what is not in the cache is an error, and `why` is its reason. */
+/* The same, and this process knows that its content is the right one; in any thread. */
+qk_status qk_snapshot_knows(const qk_snapshot *s, const char *path, bool *knows, qk_error *err);
+/* Makes the files complete and right in the folder. QK_ERR_NOTFOUND for a path that the commit does
+ * not have. Without the Hub, what is not in the cache is an error, and `why` is its reason. */
 qk_status qk_snapshot_fetch(qk_snapshot *s, const qk_names *paths, qk_error *err);
 /* The same for those of the paths that exist; absent ones are marked as such in the cache. */
 qk_status qk_snapshot_fetch_present(qk_snapshot *s, const char *const *paths, qk_error *err);

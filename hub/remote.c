@@ -207,18 +207,21 @@ static qk_status create_branch(qk_remote *r, qk_http *http, qk_error *err)
  * failure that may pass, look again. */
 qk_status qk_remote_prepare(qk_remote *r, qk_http *http, bool is_private, qk_error *err)
 {
-    qk_status s = QK_OK;
-    for (int i = 0; i < TRIES; i++) {
+    int repo_tries = 0, branch_tries = 0;
+    qk_error made = {0}; /* how the last try to make something ended */
+    for (;;) {
         qk_problem problem;
-        s = ask_head(r, http, r->branch, r->head, &problem, err);
+        qk_status s = ask_head(r, http, r->branch, r->head, &problem, err);
         if (s == QK_OK) return QK_OK;
-        if (problem == QK_PROBLEM_REPO && r->hub->token)
-            s = create_repo(r, http, is_private, err);
-        else if (problem == QK_PROBLEM_REVISION && strcmp(r->branch, "main"))
-            s = create_branch(r, http, err);
-        else
-            return s;
+        bool no_repo = problem == QK_PROBLEM_REPO && r->hub->token;
+        bool no_branch = problem == QK_PROBLEM_REVISION && strcmp(r->branch, "main");
+        if (!no_repo && !no_branch) return s;
+        if (++*(no_repo ? &repo_tries : &branch_tries) > TRIES) {
+            if (made.status != QK_OK) *err = made;
+            return err->status;
+        }
+        s = no_repo ? create_repo(r, http, is_private, err) : create_branch(r, http, err);
         if (s != QK_OK && s != QK_ERR_RESUME) return s;
+        made = s == QK_OK ? (qk_error){0} : *err;
     }
-    return s;
 }

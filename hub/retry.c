@@ -64,14 +64,21 @@ static double uniform(uint64_t *state)
 
 bool qk_retry_next(qk_retry *r, double asked, double *seconds)
 {
-    if (r->failures >= (int)(sizeof pauses / sizeof *pauses)) return false;
+    int *count = asked >= 0 ? &r->asked : &r->failures;
+    if (*count >= (int)(sizeof pauses / sizeof *pauses)) return false;
     double u = uniform(&r->random);
     /* Never earlier than a server asked, and not everybody at that very moment. */
     *seconds = asked >= 0 ? asked * (1 + 0.1 * u) : pauses[r->failures] * (0.8 + 0.4 * u);
     if (asked > MOST_ASKED || r->waited + *seconds > MOST_WAIT) return false;
-    r->failures++;
+    ++*count;
     r->waited += *seconds;
     return true;
+}
+
+void qk_retry_progress(qk_retry *r)
+{
+    r->failures = r->asked = 0;
+    r->waited = 0;
 }
 
 static double scale(void)

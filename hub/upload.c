@@ -14,8 +14,9 @@
 #include "hub/oid.h"
 #include "hub/url.h"
 
-/* How often an object is asked for anew: its URL may have expired. */
-enum { MOST_BATCHES = 4 };
+/* How often each step of an object is refused before it fails: its URL may have expired, and a new
+ * batch gives fresh ones. */
+enum { MOST_REFUSALS = 4 };
 
 static const char *const lfs_headers[] = {"Accept: application/vnd.git-lfs+json",
                                           "Content-Type: application/vnd.git-lfs+json", NULL};
@@ -34,13 +35,15 @@ void qk_uploader_close(qk_uploader *u)
 
 /* ---- one object ---- */
 
+typedef enum step { NO_STEP, PUT, COMPLETE, VERIFY, N_STEPS } step;
+
 typedef struct sending {
     qk_uploader *u;
     qk_http *http;
     const qk_push_file *file;
     int fd;
     qk_hasher *before, *now; /* of the bytes before this request's body, and of all sent */
-    bool refused;            /* the server said no: a fresh URL may help */
+    step refused;            /* where the server said no: a fresh URL may help */
     qk_http_reply reply;
     qk_error *err;
 } sending;
@@ -57,11 +60,11 @@ static void see(void *context, uint64_t at, const void *bytes, size_t n)
     qk_hasher_add(s->now, bytes, n);
 }
 
-static qk_status request(sending *s, const qk_http_request *q)
+static qk_status request(sending *s, step now, const qk_http_request *q)
 {
     QK_TRY(qk_http_send(s->http, q, &s->reply, s->err));
     if (is_fine(&s->reply)) return QK_OK;
-    s->refused = true;
+    s->refused = now;
     return qk_reply_error(s->u->hub, &s->reply, s->file->name, s->err);
 }
 
@@ -78,12 +81,12 @@ static qk_status put(sending *s, const char *url, uint64_t offset, uint64_t size
         .body_context = s,
         .without_token = true,
     };
-    QK_TRY(request(s, &q));
+    QK_TRY(request(s, PUT, &q));
     qk_hasher_copy(s->before, s->now);
     return QK_OK;
 }
 
-static qk_status post(sending *s, const char *href, qk_buf *body, bool without_token)
+static qk_status post(sending *s, step now, const char *href, qk_buf *body)
 {
     char *url = qk_hub_fix_url(s->u->hub, href);
     qk_http_request q = {
@@ -92,10 +95,10 @@ static qk_status post(sending *s, const char *href, qk_buf *body, bool without_t
         .headers = lfs_headers,
         .body = body->data,
         .body_size = body->size,
-        .without_token = without_token,
+        .without_token = now == COMPLETE,
         .seconds = 120,
     };
-    qk_status status = request(s, &q);
+    qk_status status = request(s, now, &q);
     qk_buf_free(body);
     free(url);
     return status;
@@ -125,7 +128,7 @@ static qk_status put_in_parts(sending *s, const qk_lfs_action *a)
     qk_status status = put_parts(s, a, etags);
     if (status == QK_OK) {
         qk_lfs_complete_body(&body, s->file->sha256, etags, a->n_parts);
-        status = post(s, a->upload, &body, true);
+        status = post(s, COMPLETE, a->upload, &body);
     }
     for (size_t i = 0; i < a->n_parts; i++) free(etags[i]);
     free(etags);
@@ -156,7 +159,7 @@ static qk_status blame_file(sending *s, qk_status failed)
     qk_error changed;
     if (qk_push_file_check(s->file, s->fd, &changed) == QK_OK) return failed;
     *s->err = changed;
-    s->refused = false;
+    s->refused = NO_STEP;
     return changed.status;
 }
 
@@ -173,7 +176,7 @@ static qk_status send_object(sending *s, const qk_lfs_action *a)
     if (status == QK_OK && a->verify) {
         qk_buf body = {0};
         qk_lfs_verify_body(&body, s->file->sha256, s->file->size);
-        status = post(s, a->verify, &body, false);
+        status = post(s, VERIFY, a->verify, &body);
     }
     close(s->fd);
     return status;
@@ -213,10 +216,10 @@ static qk_status send_until_stored(sending *s, const qk_lfs_action *first)
     qk_arena arena = {0};
     qk_lfs_action action = *first;
     qk_status status = QK_OK;
-    for (int asked = 1; action.upload; asked++) {
-        s->refused = false;
+    for (int refusals[N_STEPS] = {0}; action.upload;) {
+        s->refused = NO_STEP;
         status = send_object(s, &action);
-        if (status == QK_OK || !s->refused || asked == MOST_BATCHES) break;
+        if (status == QK_OK || !s->refused || ++refusals[s->refused] == MOST_REFUSALS) break;
         status = ask(s->u, s->http, &s->file, 1, &action, &arena, s->err);
         if (status != QK_OK) break;
     }

@@ -52,6 +52,7 @@ if [ -x $venv/bin/python ]; then
     suite "many processes" 300 $py tests/interop/many_processes.py
     suite "limits" 300 $py tests/interop/limits.py
     suite "streaming" 300 $py tests/interop/streaming.py
+    suite "changing inputs" 300 $py tests/interop/changing_inputs.py
     suite "bad input" 300 $py tests/interop/bad_input.py
     suite "hostile folders" 120 $py tests/interop/hostile.py
     suite "bit flips" 120 $py tests/interop/bit_flips.py
@@ -60,11 +61,13 @@ if [ -x $venv/bin/python ]; then
     suite "tables" 300 $py tests/interop/tables.py
     suite "hub pull" 300 $py tests/interop/hub_pull.py
     suite "hub stream" 300 $py tests/interop/hub_stream.py
+    suite "hub rot" 300 $py tests/interop/hub_rot.py
     suite "hub pull faults" 600 $py tests/interop/hub_pull_faults.py
     suite "synth" 300 $py tests/interop/synth.py
     suite "hub fixture" 300 $py tests/interop/hub_client.py
     suite "hub push" 600 $py tests/interop/hub_push.py
     suite "hub push faults" 1200 $py tests/interop/hub_push_faults.py
+    suite "threads" 900 $py tests/interop/threads.py
     suite "hub cases" 60 $py tests/interop/hub_cases.py
     suite "Parquet files" 300 $py tests/interop/parquet_read.py
     suite "tokenizers against the package" 600 $py tests/interop/tokenizer_fuzz.py

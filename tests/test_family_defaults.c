@@ -50,6 +50,7 @@ static void check_numbers(const qk_spec *s, const qk_json *want, const char *nam
     CHECK_MSG(s->qkv_bias == truth(want, "qkv_bias"), "%s: qkv_bias", name);
     CHECK_MSG(s->o_bias == truth(want, "o_bias"), "%s: o_bias", name);
     CHECK_MSG(s->mlp_bias == truth(want, "mlp_bias"), "%s: mlp_bias", name);
+    CHECK_MSG(s->tied == truth(want, "tied"), "%s: tied", name);
     CHECK_MSG(s->top_k_renormalised == truth(want, "renormalised"), "%s: renormalised", name);
     const qk_json *thetas = qk_json_get(want, "thetas");
     CHECK_INT(thetas->count, s->n_ropes);

@@ -1,10 +1,12 @@
 /* The parts of pulling that need no server: the cache's layout, listings, digests, patterns. */
 #include "tests/test.h"
 
-#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "engine/base/digest_note.h"
 #include "hub/cache.h"
+#include "hub/content.h"
 #include "hub/digest.h"
 #include "hub/match.h"
 
@@ -129,6 +131,78 @@ static void test_layout(void)
     qk_cache_close(&c);
 }
 
+/* A content that is not what its name says goes, with its blob; a right one and one that another
+ * process makes stay. */
+static void test_wrong_content(void)
+{
+    qk_hub hub = {.cache = folder};
+    qk_repo repo = {QK_REPO_MODEL, "me/rot", "main"};
+    qk_hub_file file = {"c.txt", 6, "ce013625030ba8dba906f756967f9e9ca394464a", ""};
+    qk_cache c;
+    int fd, lock;
+    bool right, busy;
+    qk_file_state seen;
+    qk_cache_open(&c, &hub, &repo);
+    qk_cache_set_commit(&c, COMMIT);
+    CHECK(qk_cache_prepare(&c, &test_error) == QK_OK);
+    CHECK(qk_cache_open_partial(&c, file.digest, &fd, &test_error) == QK_OK);
+    CHECK(write(fd, "hello\n", 6) == 6);
+    CHECK(qk_cache_install(&c, &file, &test_error) == QK_OK);
+    char *path = qk_path_join(c.snapshot, file.path);
+    CHECK(qk_content_check(&hub, path, &file, &right, &seen, &test_error) == QK_OK && right);
+    qk_hub_file unknown = {"c.txt", UINT64_MAX, "", ""},
+                any = {"c.txt", UINT64_MAX, file.digest, ""};
+    CHECK(qk_content_check(&hub, path, &any, &right, &seen, &test_error) == QK_OK && right);
+    CHECK(pwrite(fd, "H", 1, 0) == 1);
+    CHECK(qk_content_check(&hub, path, &unknown, &right, &seen, &test_error) == QK_OK && right);
+    CHECK(qk_content_check(&hub, path, &any, &right, &seen, &test_error) == QK_OK && !right);
+    CHECK(qk_content_check(&hub, path, &file, &right, &seen, &test_error) == QK_OK && !right);
+    CHECK(qk_cache_lock(&c, file.digest, &lock, &busy, &test_error) == QK_OK && !busy);
+    CHECK(qk_cache_drop(&c, &file, &seen, &busy, &test_error) == QK_OK && busy);
+    CHECK(has(&c, &file, 6) && has_blob(&c, &file));
+    close(lock);
+    /* It became another one since: somebody has mended it. */
+    qk_file_state before = seen;
+    before.inode++;
+    CHECK(qk_cache_drop(&c, &file, &before, &busy, &test_error) == QK_OK && !busy);
+    CHECK(has(&c, &file, 6) && has_blob(&c, &file));
+    CHECK(qk_cache_drop(&c, &file, &seen, &busy, &test_error) == QK_OK && !busy);
+    CHECK(!has(&c, &file, 6) && !has_blob(&c, &file));
+    CHECK(qk_content_check(&hub, path, &file, &right, &seen, &test_error) == QK_ERR_NOTFOUND);
+    close(fd);
+    free(path);
+    qk_cache_close(&c);
+}
+
+/* A digest is noted for a file as it is; of one that was changed a moment ago, none. */
+static void test_digest_notes(void)
+{
+    static const char sha[] = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+    char *notes = qk_path_join(folder, "notes"), hex[72];
+    const char *outer = getenv("QKENGINE_CACHE");
+    char *kept = outer ? qk_strdup(outer) : NULL;
+    setenv("QKENGINE_CACHE", notes, 1);
+    const int64_t second = 1000000000, now = (int64_t)time(NULL) * second;
+    qk_file_state file = {1, 2, 3, now, now};
+    qk_digest_note_leave(&file, sha);
+    file.modified = file.changed = now - 60 * second;
+    CHECK(!qk_digest_note_find(&file, QK_DIGEST_SHA256, hex));
+    qk_digest_note_leave(&file, sha);
+    CHECK(qk_digest_note_find(&file, QK_DIGEST_SHA256, hex));
+    CHECK_STR(hex, sha);
+    CHECK(!qk_digest_note_find(&file, QK_DIGEST_GIT, hex));
+    qk_file_state others[] = {file, file, file, file, file};
+    others[0].size++, others[1].modified++, others[2].changed++, others[3].inode++;
+    others[4].device++;
+    for (size_t i = 0; i < 5; i++)
+        CHECK_MSG(!qk_digest_note_find(&others[i], QK_DIGEST_SHA256, hex), "%zu", i);
+    setenv("QKENGINE_CACHE", "off", 1);
+    CHECK(!qk_digest_note_find(&file, QK_DIGEST_SHA256, hex));
+    kept ? setenv("QKENGINE_CACHE", kept, 1) : unsetenv("QKENGINE_CACHE");
+    free(notes);
+    free(kept);
+}
+
 static void test_locks(void)
 {
     qk_hub hub = {.cache = folder};
@@ -192,6 +266,8 @@ int main(void)
     RUN(test_patterns);
     RUN(test_digests);
     RUN(test_layout);
+    RUN(test_wrong_content);
+    RUN(test_digest_notes);
     RUN(test_locks);
     RUN(test_listing_file);
     return test_summary("hub cache");

@@ -186,6 +186,14 @@ static void test_waits(void)
         bool fits = qk_retry_next(&r, 300, &seconds);
         CHECK(fits == (i < 2)); /* 15 minutes in all */
     }
+    /* Pauses of our own and those that a server asks for are counted apart; progress clears both.
+     */
+    r = (qk_retry){.random = 7};
+    for (int round = 0; round < 3; round++, qk_retry_progress(&r)) {
+        for (int i = 0; i < 5; i++)
+            CHECK(qk_retry_next(&r, -1, &seconds) && qk_retry_next(&r, 60, &seconds));
+        CHECK(!qk_retry_next(&r, -1, &seconds) && !qk_retry_next(&r, 60, &seconds));
+    }
 }
 
 static void test_asked_waits(void)

@@ -132,8 +132,7 @@ static void test_keys_that_change_the_arithmetic(void)
         {"glm", ", \"partial_rotary_factor\": 0.25", NULL},
         {"phi3", ", \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 2}",
          "no RoPE of type 'yarn'"},
-        {"llama", ", \"rope_parameters\": {\"full_attention\": {\"rope_theta\": 5}}",
-         "'full_attention' but no 'sliding_attention'"},
+        {"llama", ", \"rope_parameters\": {\"full_attention\": {\"rope_theta\": 5}}", NULL},
         {"qwen3",
          ", \"layer_types\": [\"full_attention\", \"sliding_attention\", \"full_attention\"]",
          "layer_types[1] is 'sliding_attention', but there is no window"},
@@ -242,6 +241,16 @@ static void test_rope_by_layer_type(void)
     CHECK_STR(spec_error("gemma3_text", by_type, "{\"rope_scaling\": null}", &s), "");
     CHECK(s.ropes[0].type == QK_ROPE_DEFAULT && s.ropes[0].theta == 70000);
     CHECK(s.ropes[1].theta == 5000);
+    /* Models with one RoPE take the flat keys alone, and Gemma 3 those by layer type alone. */
+    CHECK_STR(spec_error("olmo3", by_type, NULL, &s), "");
+    CHECK(s.n_ropes == 1 && s.ropes[0].type == QK_ROPE_DEFAULT && s.ropes[0].theta == 10000);
+    CHECK_STR(spec_error("gemma3_text",
+                         ", \"rope_local_base_freq\": 50, \"rope_parameters\": {\"rope_type\":"
+                         "\"linear\", \"factor\": 2, \"rope_theta\": 9}",
+                         NULL, &s),
+              "");
+    CHECK(s.ropes[0].type == QK_ROPE_DEFAULT && s.ropes[0].theta == 1000000);
+    CHECK(s.ropes[1].theta == 50);
 }
 
 /* ---- checkpoints ---- */
@@ -253,7 +262,7 @@ static const char tiny_config[] =
 
 enum { N_TENSORS = 11 };
 static float values[64];
-static qk_st_out_tensor tensors[N_TENSORS + 1];
+static qk_st_out_tensor tensors[N_TENSORS + 2];
 
 static void make_tensors(void)
 {
@@ -280,11 +289,11 @@ static void make_tensors(void)
 }
 
 /* Loads the tiny model from `n` of the tensors; "" when it loaded, else the message. */
-static const char *load(size_t n)
+static const char *load_as(const char *config, size_t n)
 {
     static qk_error err;
     err = (qk_error){0};
-    write_config(tiny_config);
+    write_config(config);
     char *path = qk_path_join(folder, "model.safetensors");
     CHECK_INT(qk_safetensors_write(path, tensors, n, &err), QK_OK);
     free(path);
@@ -294,6 +303,10 @@ static const char *load(size_t n)
     if (qk_model_load(&model, folder, &o, &err) != QK_OK) return err.message;
     qk_model_free(&model);
     return "";
+}
+static const char *load(size_t n)
+{
+    return load_as(tiny_config, n);
 }
 
 static void test_checkpoints_that_do_not_fit(void)
@@ -318,6 +331,106 @@ static void test_checkpoints_that_do_not_fit(void)
     CHECK(strstr(load(N_TENSORS), "has dtype I64"));
 }
 
+/* Tensors beside those of the backbone: heads are passed over, what contradicts config.json not. */
+static void test_tensors_beside(void)
+{
+    static const struct {
+        const char *name, *say;
+    } cases[] = {
+        {"score.weight", ""},
+        {"classifier.bias", ""},
+        {"v_head.summary.weight", ""},
+        {"qa_outputs.weight", ""},
+        {"lm_head.bias", ""},
+        {"mtp.layers.0.self_attn.q_proj.weight", ""},
+        {"model.layers.1.self_attn.q_proj.weight", ""},
+        {"model.layers.0.self_attn.rotary_emb.inv_freq", ""},
+        {"model.layers.0.self_attn.q_proj.bias", "does not use"},
+        {"model.layers.0.mlp.norm.weight", "does not use"},
+        {"model.norm.bias", "does not use"},
+        {"model.embed_positions.weight", "does not use"},
+        {"transformer.layers.0.mlp.up_proj.weight", "does not use"},
+        {"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", "does not use"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        make_tensors();
+        tensors[N_TENSORS] = (qk_st_out_tensor){cases[i].name, "F4", 1, {2}, values};
+        const char *said = load(N_TENSORS + 1);
+        CHECK_MSG(*said ? *cases[i].say && strstr(said, cases[i].say) : !*cases[i].say, "%s: '%s'",
+                  cases[i].name, said);
+    }
+    make_tensors();
+    tensors[4] = (qk_st_out_tensor){tensors[4].name, "F4", 2, {4, 4}, values};
+    CHECK(strstr(load(N_TENSORS), "dtype F4: quantised checkpoints are not supported"));
+}
+
+/* Cuts "model." off all names and puts another prefix before them. */
+static void rename_all(const char *prefix, char names[][80])
+{
+    make_tensors();
+    for (size_t i = 0; i < N_TENSORS; i++) {
+        snprintf(names[i], 80, "%s%s", prefix, tensors[i].name + strlen("model."));
+        tensors[i].name = names[i];
+    }
+}
+
+static void test_prefixes(void)
+{
+    static char names[N_TENSORS][80];
+    static const char *const of_text[] = {"model.", "transformer.", ""};
+    for (size_t i = 0; i < sizeof of_text / sizeof *of_text; i++) {
+        rename_all(of_text[i], names);
+        tensors[N_TENSORS] = (qk_st_out_tensor){"score.weight", "F32", 1, {2}, values};
+        CHECK_STR(load(N_TENSORS + 1), "");
+    }
+    tensors[N_TENSORS].name = "wpe.weight";
+    CHECK(strstr(load(N_TENSORS + 1), "does not use"));
+    rename_all("decoder.", names);
+    CHECK(strstr(load(N_TENSORS), "'model.embed_tokens.weight' is missing"));
+    static const char *const of_wrapper[] = {"language_model.model.", "model.language_model.",
+                                             "language_model.", "model."};
+    char *config = qk_strf("{\"model_type\": \"mistral3\", \"text_config\": %s}", tiny_config);
+    for (size_t i = 0; i < sizeof of_wrapper / sizeof *of_wrapper; i++) {
+        rename_all(of_wrapper[i], names);
+        tensors[N_TENSORS] = (qk_st_out_tensor){"vision_tower.a", "F32", 1, {2}, values};
+        CHECK_STR(load_as(config, N_TENSORS + 1), "");
+    }
+    free(config);
+}
+
+/* One matrix for the embedding and the output head may lie there under either name. */
+static void test_tied(void)
+{
+    static const struct {
+        const char *model_type, *more, *head;
+        bool loads;
+    } cases[] = {
+        {"llama", ", \"tie_word_embeddings\": true", "lm_head.weight", true},
+        {"llama", ", \"tie_word_embeddings\": false", "lm_head.weight", false},
+        {"llama", ", \"tie_word_embeddings\": null", "lm_head.weight", false},
+        {"llama", "", "lm_head.weight", false},
+        {"smollm3", "", "lm_head.weight", true},
+        {"smollm3", ", \"tie_word_embeddings\": null", "lm_head.weight", false},
+        {"llama", ", \"tie_word_embeddings\": true", "language_model.lm_head.weight", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        make_tensors();
+        tensors[0].name = cases[i].head;
+        char *config = qk_strf("{\"model_type\": \"%s\"%s%s", cases[i].model_type, cases[i].more,
+                               strchr(tiny_config, ','));
+        const char *said = load_as(config, N_TENSORS);
+        CHECK_MSG(cases[i].loads ? !*said : strstr(said, "embed_tokens.weight' is missing") != NULL,
+                  "%zu: '%s'", i, said);
+        free(config);
+    }
+    char *config = qk_strf("{\"model_type\": \"mistral3\", \"text_config\": %s}", tiny_config);
+    static char names[N_TENSORS][80];
+    rename_all("language_model.model.", names);
+    tensors[0].name = "language_model.lm_head.weight";
+    CHECK_STR(load_as(config, N_TENSORS), "");
+    free(config);
+}
+
 int main(void)
 {
     snprintf(folder, sizeof folder, "/tmp/qk_model_XXXXXX");
@@ -330,6 +443,9 @@ int main(void)
     RUN(test_wrappers);
     RUN(test_rope_by_layer_type);
     RUN(test_checkpoints_that_do_not_fit);
+    RUN(test_tensors_beside);
+    RUN(test_prefixes);
+    RUN(test_tied);
     char *config = qk_path_join(folder, "config.json");
     char *weights = qk_path_join(folder, "model.safetensors");
     unlink(config), unlink(weights), rmdir(folder);

@@ -383,7 +383,7 @@ static qk_status read_header(int type, int field, int32_t plain_bytes)
     qk_thrift_end(&t);
     qk_pq_page page;
     size_t header;
-    qk_status s = qk_pq_page_read(&page, t.buf.data, t.buf.size, &header, &test_error);
+    qk_status s = qk_pq_page_read(&page, t.buf.data, t.buf.size, t.buf.size, &header, &test_error);
     qk_buf_free(&t.buf);
     return s;
 }

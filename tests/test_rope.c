@@ -41,7 +41,7 @@ static void check_case(const qk_json *c)
     qk_error err = {0};
     const char *name = qk_json_get(c, "name")->text;
     const qk_json *config = qk_json_get(c, "config"), *merged;
-    CHECK_INT(qk_config_merge(&arena, config, NULL, NULL, name, &merged, &err), QK_OK);
+    CHECK_INT(qk_config_merge(&arena, config, NULL, NULL, QK_ROPE_ONE, name, &merged, &err), QK_OK);
     int64_t head_dim =
         integer(config, "head_dim",
                 integer(config, "hidden_size", 0) / integer(config, "num_attention_heads", 1));
@@ -79,7 +79,7 @@ static void test_golden_rope(void)
 }
 
 /* Merges two JSON texts and gives rope_parameters as compact JSON, or the error message. */
-static char *merged_rope(const char *config, const char *overrides)
+static char *merged_rope(const char *config, const char *overrides, qk_rope_kinds kinds)
 {
     qk_arena arena = {0};
     qk_error err = {0};
@@ -87,7 +87,7 @@ static char *merged_rope(const char *config, const char *overrides)
     QK_ASSERT(!qk_json_parse(&arena, config, strlen(config), "c", &c, &err));
     QK_ASSERT(!qk_json_parse(&arena, overrides, strlen(overrides), "o", &o, &err));
     qk_json_out out = {.compact = true};
-    if (qk_config_merge(&arena, c, o, NULL, "config.json", &m, &err) != QK_OK)
+    if (qk_config_merge(&arena, c, o, NULL, kinds, "config.json", &m, &err) != QK_OK)
         qk_buf_add_str(&out.buf, err.message);
     else
         qk_json_add_tree(&out, NULL, qk_json_get(m, "rope_parameters"));
@@ -127,8 +127,56 @@ static void test_override_rules(void)
          "config.json: 'rope_scaling' is a string, not an object"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char *got = merged_rope(cases[i].config, cases[i].overrides);
+        char *got = merged_rope(cases[i].config, cases[i].overrides, QK_ROPE_ONE);
         CHECK_STR(got, cases[i].want);
+        free(got);
+    }
+}
+
+/* Where transformers 5.1 does not look. */
+static void test_unusual_places(void)
+{
+    static const struct {
+        const char *config, *overrides, *want;
+    } one[] =
+        {
+            /* both spellings in a file: rope_scaling is all there is */
+            {"{\"rope_theta\": 7, \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2},"
+             "\"rope_parameters\": {\"rope_theta\": 5, \"rope_type\": \"yarn\", \"beta_fast\": 9}}",
+             "{}", "{\"rope_type\": \"linear\", \"factor\": 2, \"rope_theta\": 7}"},
+            {"{\"rope_scaling\": {}, \"rope_parameters\": {\"rope_theta\": 5}}", "{}",
+             "{\"rope_theta\": 5}"},
+            /* in the overrides they merge */
+            {"{\"rope_theta\": 7}",
+             "{\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2},"
+             "\"rope_parameters\": {\"rope_theta\": 5}}",
+             "{\"rope_theta\": 5, \"rope_type\": \"linear\", \"factor\": 2}"},
+            /* parameters by layer type, and a model with one RoPE */
+            {"{\"rope_theta\": 7, \"rope_parameters\": {\"sliding_attention\": {\"rope_theta\": 5},"
+             "\"full_attention\": {\"rope_theta\": 6}}}",
+             "{}", "{\"rope_theta\": 7}"},
+            {"{}", "{\"rope_parameters\": {\"sliding_attention\": {\"rope_theta\": 5}}}",
+             "model.config_overrides: rope_parameters has 'sliding_attention', but this model has "
+             "one "
+             "RoPE for all layers"},
+        },
+      by_type[] = {
+          /* flat parameters, and a model with two */
+          {"{\"rope_theta\": 7, \"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 2,"
+           "\"sliding_attention\": {\"rope_theta\": 5}}}",
+           "{}", "{\"sliding_attention\": {\"rope_theta\": 5}, \"rope_theta\": 7}"},
+          {"{\"rope_theta\": 7, \"rope_parameters\": {\"full_attention\": {\"rope_theta\": 6}}}",
+           "{\"rope_parameters\": {\"sliding_attention\": {\"rope_theta\": 5}}}",
+           "{\"full_attention\": {\"rope_theta\": 6}, \"sliding_attention\": {\"rope_theta\": 5}}"},
+      };
+    for (size_t i = 0; i < sizeof one / sizeof *one; i++) {
+        char *got = merged_rope(one[i].config, one[i].overrides, QK_ROPE_ONE);
+        CHECK_STR(got, one[i].want);
+        free(got);
+    }
+    for (size_t i = 0; i < sizeof by_type / sizeof *by_type; i++) {
+        char *got = merged_rope(by_type[i].config, by_type[i].overrides, QK_ROPE_BY_LAYER_TYPE);
+        CHECK_STR(got, by_type[i].want);
         free(got);
     }
 }
@@ -168,6 +216,7 @@ int main(void)
 {
     RUN(test_golden_rope);
     RUN(test_override_rules);
+    RUN(test_unusual_places);
     RUN(test_bad_rope);
     return test_summary("rope");
 }

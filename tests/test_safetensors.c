@@ -26,6 +26,14 @@ static void write_raw(const char *name, const char *header, size_t data_bytes)
     free(bytes);
 }
 
+static bool holds(const qk_checkpoint *c, const qk_st_tensor *t, const void *want, size_t n)
+{
+    uint8_t bytes[64];
+    QK_ASSERT(t->bytes <= sizeof bytes);
+    return t->bytes == n && qk_checkpoint_read(c, t, bytes, &test_error) == QK_OK &&
+           !memcmp(bytes, want, n);
+}
+
 static void test_round_trip(void)
 {
     float a[6] = {1, 2, 3, 4, 5, 6};
@@ -38,9 +46,9 @@ static void test_round_trip(void)
     CHECK_INT(qk_checkpoint_open(&c, path, &err), QK_OK);
     CHECK_INT(c.count, 2);
     const qk_st_tensor *t = qk_checkpoint_find(&c, "a");
-    CHECK(t && t->n_dims == 2 && t->shape[1] == 3 && !memcmp(t->data, a, sizeof a));
+    CHECK(t && t->n_dims == 2 && t->shape[1] == 3 && holds(&c, t, a, sizeof a));
     t = qk_checkpoint_find(&c, "b");
-    CHECK(t && t->bytes == 16 && !memcmp(t->data, b, sizeof b));
+    CHECK(t && t->bytes == 16 && holds(&c, t, b, sizeof b));
     CHECK(qk_checkpoint_find(&c, "c") == NULL);
     qk_checkpoint_close(&c);
     free(path);
@@ -73,6 +81,10 @@ static void test_refused_headers(void)
          "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
          12, "overlap"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "a gap of 4 bytes"},
+        {"{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}", 1,
+         "ends within a byte"},
+        {"{\"a\":{\"dtype\":\"F6_E2M3\",\"shape\":[4],\"data_offsets\":[0,4]}}", 4,
+         "needs 3 bytes and has 4"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         write_raw("bad.safetensors", cases[i].header, cases[i].data);
@@ -84,6 +96,68 @@ static void test_refused_headers(void)
         CHECK_MSG(strstr(err.message, "bad.safetensors"), "case %zu: %s", i, err.message);
         free(path);
     }
+}
+
+/* Every dtype of safetensors 0.8, also those of less than a byte. */
+static void test_dtypes(void)
+{
+    static const struct {
+        const char *name;
+        size_t bits;
+        bool quantised;
+    } all[] = {
+        {"BOOL", 8, false},       {"F4", 4, true},          {"F6_E2M3", 6, true},
+        {"F6_E3M2", 6, true},     {"U8", 8, true},          {"I8", 8, true},
+        {"F8_E5M2", 8, true},     {"F8_E4M3", 8, true},     {"F8_E8M0", 8, true},
+        {"F8_E4M3FNUZ", 8, true}, {"F8_E5M2FNUZ", 8, true}, {"I16", 16, false},
+        {"U16", 16, false},       {"F16", 16, false},       {"BF16", 16, false},
+        {"I32", 32, true},        {"U32", 32, true},        {"F32", 32, false},
+        {"C64", 64, false},       {"F64", 64, false},       {"I64", 64, false},
+        {"U64", 64, false},
+    };
+    uint8_t data[64] = {0};
+    char *path = in_folder("bad.safetensors");
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        qk_st_out_tensor t = {"a", all[i].name, 2, {2, 4}, data};
+        qk_checkpoint c;
+        CHECK_INT(qk_safetensors_write(path, &t, 1, &test_error), QK_OK);
+        CHECK_MSG(qk_checkpoint_open(&c, path, &test_error) == QK_OK, "%s", test_error.message);
+        CHECK_INT(c.tensors[0].bytes, all[i].bits);
+        CHECK_INT(qk_st_is_quantised(&c.tensors[0]), all[i].quantised);
+        qk_checkpoint_close(&c);
+    }
+    free(path);
+}
+
+/* A name of the index that no shard has is for those who need it to miss. */
+static void test_index(void)
+{
+    static const char shard_a[] = "{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}";
+    static const char shard_b[] = "{\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}";
+    write_raw("1.safetensors", shard_a, 2);
+    write_raw("2.safetensors", shard_b, 2);
+    static const struct {
+        const char *map, *say;
+    } cases[] = {
+        {"\"a\": \"1.safetensors\", \"b\": \"2.safetensors\", \"mtp\": \"2.safetensors\"", ""},
+        {"\"a\": \"1.safetensors\", \"b\": \"1.safetensors\", \"c\": \"2.safetensors\"",
+         "tensor 'b' is missing from its shard '1.safetensors'"},
+        {"\"a\": \"1.safetensors\", \"b\": \"3.safetensors\"", "shard '3.safetensors' not found"},
+    };
+    char *index = in_folder("model.safetensors.index.json");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = qk_strf("{\"weight_map\": {%s}}", cases[i].map);
+        qk_checkpoint c;
+        qk_error err = {0};
+        CHECK_INT(qk_write_file(index, text, strlen(text), &test_error), QK_OK);
+        bool ok = qk_checkpoint_open(&c, folder, &err) == QK_OK;
+        CHECK_MSG(ok == !*cases[i].say && strstr(err.message, cases[i].say), "%s", err.message);
+        if (ok) CHECK(c.count == 2 && c.absent.count == 1 && !strcmp(c.absent.items[0], "mtp"));
+        if (ok) qk_checkpoint_close(&c);
+        free(text);
+    }
+    unlink(index);
+    free(index);
 }
 
 /* Declared first, then data in pieces of any size: the bytes of writing all at once, and nothing
@@ -185,12 +259,15 @@ int main(void)
     if (!mkdtemp(folder)) return 1;
     RUN(test_round_trip);
     RUN(test_refused_headers);
+    RUN(test_dtypes);
+    RUN(test_index);
     RUN(test_truncation);
     RUN(test_streaming);
     RUN(test_corpus_of_files);
     RUN(test_corpus_of_folders);
-    static const char *const left[] = {"round.safetensors", "bad.safetensors", "cut.safetensors"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const left[] = {"round.safetensors", "bad.safetensors", "cut.safetensors",
+                                       "1.safetensors", "2.safetensors"};
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
         char *path = in_folder(left[i]);
         unlink(path);
         free(path);

@@ -91,15 +91,6 @@ const char *qk_path_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-char *qk_cache_folder(const char *kind)
-{
-    const char *own = getenv("QKENGINE_CACHE"), *xdg = getenv("XDG_CACHE_HOME");
-    const char *home = getenv("HOME");
-    if (own && *own) return strcmp(own, "off") ? qk_path_join(own, kind) : NULL;
-    if (xdg && *xdg == '/') return qk_strf("%s/qkengine/%s", xdg, kind);
-    return home && *home == '/' ? qk_strf("%s/.cache/qkengine/%s", home, kind) : NULL;
-}
-
 /* fsync that a signal does not end; 0 or an errno. */
 static int flush_to_disk(int fd)
 {
@@ -269,12 +260,7 @@ static qk_status open_regular(const char *path, int *fd, struct stat *st, qk_err
     return s;
 }
 
-static int64_t written(const struct stat *st)
-{
-    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-}
-
-qk_status qk_map_open_to_read(qk_map *map, const char *path, qk_error *err)
+qk_status qk_map_open(qk_map *map, const char *path, qk_error *err)
 {
     *map = (qk_map){0};
     int fd;
@@ -287,58 +273,15 @@ qk_status qk_map_open_to_read(qk_map *map, const char *path, qk_error *err)
         close(fd);
         return err->status;
     }
-    *map = (qk_map){p, size, fd + 1, written(&st)};
+    *map = (qk_map){p, size};
+    close(fd);
     return QK_OK;
-}
-
-static void close_file(qk_map *map)
-{
-    if (map->file) close(map->file - 1);
-    map->file = 0;
-}
-
-qk_status qk_map_open(qk_map *map, const char *path, qk_error *err)
-{
-    qk_status s = qk_map_open_to_read(map, path, err);
-    close_file(map);
-    return s;
 }
 
 void qk_map_close(qk_map *map)
 {
     if (map->data) munmap((void *)map->data, map->size);
-    close_file(map);
     *map = (qk_map){0};
-}
-
-int qk_map_read(const qk_map *map, const void *data, void *out, size_t bytes)
-{
-    size_t first = (size_t)((const uint8_t *)data - map->data);
-    QK_ASSERT(first <= map->size && bytes <= map->size - first);
-    for (size_t at = 0; at < bytes;) {
-        ssize_t n = pread(map->file - 1, (char *)out + at, bytes - at, (off_t)(first + at));
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return n < 0 ? errno : -1;
-        at += (size_t)n;
-    }
-    return 0;
-}
-
-qk_status qk_map_check(const qk_map *map, const char *path, qk_error *err)
-{
-    struct stat st;
-    if (fstat(map->file - 1, &st) != 0) return qk_fail_errno(err, "cannot look at", path);
-    if ((size_t)st.st_size == map->size && written(&st) == map->changed) return QK_OK;
-    return qk_fail(err, QK_ERR_DATA, "begin again with files that nobody writes to",
-                   "%s: was changed while it was in use (%zu bytes then, %lld now)", path,
-                   map->size, (long long)st.st_size);
-}
-
-void qk_map_forget(const void *data, size_t bytes)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data;
-    uintptr_t first = (begin + page - 1) / page * page, last = (begin + bytes) / page * page;
-    if (first < last) madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
 /* By read, not by a mapping: a failing disk is an error then, not SIGBUS. */

@@ -4,7 +4,7 @@
  * flushes it to the disk, renames it and flushes the folder. Errors of writes are sticky: callers
  * write freely and look once, at commit.
  *
- * next: engine/base/log.h */
+ * next: engine/base/cache.h */
 #pragma once
 
 #include <stdio.h>
@@ -52,11 +52,6 @@ qk_status qk_remove_file(const char *path, qk_error *err);
 /* Removes a folder and all that lies in it, without following links; an absent one is fine. */
 qk_status qk_remove_tree(const char *path, qk_error *err);
 
-/* Where what can be made again is kept between runs: `kind` below $QKENGINE_CACHE, else below
- * qkengine in $XDG_CACHE_HOME or ~/.cache. NULL when QKENGINE_CACHE is "off" or there is no such
- * place. The folder may not exist yet. The caller frees. */
-char *qk_cache_folder(const char *kind);
-
 /* Names in a folder without "." and "..", in byte order; all of them, or an error.
  * qk_names_free frees. */
 typedef struct qk_names {
@@ -67,25 +62,15 @@ qk_status qk_list_dir(const char *path, qk_names *out, qk_error *err);
 void qk_names_add(qk_names *names, const char *name); /* copies */
 void qk_names_free(qk_names *names);
 
-/* A read-only mapping of a whole file. An empty file maps to size 0. */
+/* A read-only mapping of a whole file of ours. An empty file maps to size 0. Files that others
+ * write to are read instead (engine/base/input.h): following this would end the program with SIGBUS
+ * when the file was cut off or the disk fails. */
 typedef struct qk_map {
     const uint8_t *data;
-    size_t size;     /* bytes */
-    int file;        /* its descriptor + 1; 0: closed */
-    int64_t changed; /* when the file was written last, nanoseconds */
+    size_t size; /* bytes */
 } qk_map;
 qk_status qk_map_open(qk_map *map, const char *path, qk_error *err);
-/* The file stays open, for the next two. */
-qk_status qk_map_open_to_read(qk_map *map, const char *path, qk_error *err);
 void qk_map_close(qk_map *map);
-/* A part of the mapping by a read of its file: 0, an errno, or -1 where the file ends before it.
- * Following `data` instead would end the program with SIGBUS when the file was cut off or the disk
- * fails, and its pages would count as the program's memory. */
-int qk_map_read(const qk_map *map, const void *data, void *out, size_t bytes);
-/* Fails when the file has another size or was written since it was opened. */
-qk_status qk_map_check(const qk_map *map, const char *path, qk_error *err);
-/* Gives the pages of a part of a mapping back to the system; reading it again works, from disk. */
-void qk_map_forget(const void *data, size_t bytes);
 
 /* The whole file in memory, NUL-terminated behind its size; refuses more than `limit` bytes. */
 qk_status qk_read_file(qk_buf *out, const char *path, size_t limit, qk_error *err);

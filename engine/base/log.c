@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -77,6 +78,30 @@ void qk_warn(const char *format, ...)
     va_start(args, format);
     print_line("\033[33m", "warning: ", format, args);
     va_end(args);
+}
+
+/* The first time that this text is given. Beyond `MOST` texts it says yes. */
+static bool is_new(const char *text)
+{
+    enum { MOST = 256 };
+    static char *said[MOST];
+    static size_t count;
+    bool found = false;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < count && !found; i++) found = !strcmp(said[i], text);
+    if (!found && count < MOST && (said[count] = strdup(text))) count++;
+    pthread_mutex_unlock(&lock);
+    return !found;
+}
+
+void qk_warn_once(const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (is_new(text)) qk_warn("%s", text);
 }
 
 static void error_line(const char *colour, const char *label, const char *format, ...)

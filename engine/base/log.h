@@ -14,6 +14,8 @@ void qk_log_quiet(bool quiet); /* true: only warnings and errors */
 bool qk_log_is_quiet(void);
 void qk_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void qk_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same for what may be found twice, when a file is read again: each text is said once. */
+void qk_warn_once(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* "qkengine: error: message" and, when there is one, a line with the hint. */
 void qk_print_error(const qk_error *err);
 

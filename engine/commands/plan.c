@@ -121,10 +121,23 @@ static qk_status make_plan(qk_plan *plan, qk_inputs *inputs, const qk_config *co
     return qk_plan_from_preset(plan, config, preset, err);
 }
 
+/* A run of this plan would stop there. */
+static qk_status warn_of_tokenizer(const qk_plan *plan, qk_error *err)
+{
+    qk_error why;
+    bool has;
+    QK_TRY(qk_plan_has_tokenizer(plan, &has, err));
+    if (has || !plan->inputs) return QK_OK;
+    qk_explain_folder(plan->tokenizer_folder, QK_WANT_TOKENIZER, &why);
+    qk_warn("%s; %s", why.message, why.hint);
+    return QK_OK;
+}
+
 static qk_status print(const qk_args *args, qk_plan *plan, int64_t look, qk_error *err)
 {
     qk_estimate estimate;
     QK_TRY(qk_plan_estimate(plan, look, &estimate, err));
+    QK_TRY(warn_of_tokenizer(plan, err));
     if (estimate.assumed)
         qk_info("no tokenizer or no dataset here: every example counts as %lld tokens "
                 "(tokenizer.max_length)",

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/base/text.h"
 #include "engine/base/thread.h"
@@ -71,6 +72,7 @@ static qk_status run(const qk_args *args, qk_error *err)
     qk_log_quiet(qk_has(args, "quiet"));
     QK_TRY(read_options(args, &options, err));
     QK_TRY(qk_team_start(options.threads, err));
+    qk_interrupt_install(); /* half a file is not left behind */
     QK_TRY(qk_synth(&options, qk_arg(args, 0), &r, err));
     qk_info("%s: %zu tensors, %s parameters, %s in %s (%s/s)", qk_arg(args, 0), r.tensors,
             qk_human_count((double)r.parameters), qk_human_bytes((double)r.bytes),

@@ -176,7 +176,7 @@ qk_status qk_csv_next(qk_csv *csv, bool *more, qk_error *err)
     if (qk_utf8_check((const uint8_t *)in->at, n) != n)
         return qk_csv_fail(csv, "not valid UTF-8", "save the file as UTF-8", err);
     place_fields(csv);
-    qk_stream_read_to(in, at);
+    in->at = at;
     if (csv->record < 0) csv->most = csv->count;
     *more = true;
     return QK_OK;

@@ -5,7 +5,7 @@
  *          | '"' anything, '""' for a quote '"' and perhaps more bytes, which are added
  *
  * Records of nothing but spaces and tabs are skipped, a byte order mark is too. All bytes must be
- * UTF-8. A record that the window of a packed file cuts is split again after more is unpacked
+ * UTF-8. A record that the end of the window cuts is split again after more is read
  * (stream.h). Private to engine/dataset/.
  *
  * next: engine/dataset/csv_type.h */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/interrupt.h"
 #include "engine/dataset/cell.h"
 #include "engine/dataset/folder.h"
 #include "engine/dataset/split.h"
@@ -26,6 +27,7 @@ struct qk_dataset {
     size_t n_ranges;
     int64_t rows;   /* of the selection; -1: not known */
     qk_names paths; /* of the files of all ranges, each once */
+    size_t opened;  /* of them, up to the last one that was opened to be read */
     bool begun;     /* bounds are counted and the first file is open */
 
     size_t range, file;   /* where reading is */
@@ -35,6 +37,7 @@ struct qk_dataset {
     qk_cell_kind id_kind; /* of the card's or else of the first file's ids; NULL until known */
     bool past_first_file, looked_ahead;
     qk_id id;
+    qk_watch *watch, own_watch;
 };
 
 static qk_source_spec spec_of(const qk_dataset *d, const char *path)
@@ -95,7 +98,51 @@ static void look_ahead(qk_dataset *d)
     if (path) d->place->soon(d->place->context, path);
 }
 
+/* ---- files that change ---- */
+
+/* Before a file is opened and when it is closed; in between as often as anybody likes. */
+static qk_status look_at(const qk_dataset *d, const char *path, qk_error *err)
+{
+    return qk_watch_file(d->watch, path, NULL, err);
+}
+
+qk_status qk_dataset_check(const qk_dataset *d, qk_error *err)
+{
+    return d->source ? look_at(d, d->source->spec.path, err) : QK_OK;
+}
+
+void qk_dataset_watch(qk_dataset *d, qk_watch *watch)
+{
+    d->watch = watch;
+}
+
+/* An error in a file that has changed is told as that. */
+static qk_status explain(const qk_dataset *d, const char *path, qk_status s, qk_error *err)
+{
+    qk_error change;
+    if (s == QK_OK || s == QK_ERR_RESUME) return s;
+    if (look_at(d, path, &change) == QK_ERR_DATA) *err = change;
+    return err->status;
+}
+
 /* ---- opening ---- */
+
+static qk_status open_file(qk_dataset *d, const char *path, qk_error *err)
+{
+    qk_source_spec spec = spec_of(d, path);
+    QK_TRY(look_at(d, path, err));
+    for (size_t i = d->opened; i < d->paths.count; i++)
+        if (!strcmp(d->paths.items[i], path)) d->opened = i + 1;
+    return explain(d, path, qk_source_open(&d->source, &spec, err), err);
+}
+
+static qk_status count_file(const qk_dataset *d, const qk_source_spec *spec, int64_t *rows,
+                            qk_error *err)
+{
+    QK_TRY(look_at(d, spec->path, err));
+    QK_TRY(explain(d, spec->path, qk_source_count(rows, spec, err), err));
+    return look_at(d, spec->path, err);
+}
 
 /* Stops at `enough` rows: files behind them are not opened. *rows is -1 when a file would have to
  * be fetched for it. */
@@ -112,8 +159,9 @@ static qk_status count_split(const qk_dataset *d, const qk_data_split *split, in
             *rows = -1;
             return QK_OK;
         }
+        QK_TRY(need_one(d, spec.path, err)); /* its content is looked at */
         spec.id_may_be_missing |= i > 0;
-        QK_TRY(qk_source_count(&n, &spec, err));
+        QK_TRY(count_file(d, &spec, &n, err));
         *rows += n;
     }
     return QK_OK;
@@ -196,8 +244,7 @@ static qk_status open_first(qk_dataset *d, qk_error *err)
 {
     const qk_names *files = &d->ranges[0].split->files;
     if (!files->count) return QK_OK;
-    qk_source_spec spec = spec_of(d, files->items[0]);
-    return qk_source_open(&d->source, &spec, err);
+    return open_file(d, files->items[0], err);
 }
 
 qk_status qk_dataset_begin(qk_dataset *d, qk_error *err)
@@ -273,6 +320,7 @@ qk_status qk_dataset_open_in(qk_dataset **out, const qk_config *config,
     d->config = config;
     d->place = place;
     d->rows = -1;
+    d->watch = &d->own_watch;
     qk_status s = open_all(d, err);
     if (s != QK_OK) {
         qk_dataset_close(d);
@@ -296,6 +344,11 @@ const qk_names *qk_dataset_files(const qk_dataset *d)
     return &d->paths;
 }
 
+size_t qk_dataset_files_opened(const qk_dataset *d)
+{
+    return d->opened;
+}
+
 int64_t qk_dataset_rows(const qk_dataset *d)
 {
     return d->rows;
@@ -309,25 +362,28 @@ void qk_dataset_close(qk_dataset *d)
     qk_data_files_free(&d->files);
     qk_split_parts_free(&d->parts);
     qk_buf_free(&d->id.buf);
+    qk_watch_free(&d->own_watch);
     free(d->ranges);
     free(d);
 }
 
 /* ---- reading ---- */
 
-static void close_file(qk_dataset *d)
+static qk_status close_file(qk_dataset *d, qk_error *err)
 {
+    QK_TRY(qk_dataset_check(d, err));
     qk_source_close(d->source);
     d->source = NULL;
     d->past_first_file = true;
     d->looked_ahead = false;
     d->file++;
+    return QK_OK;
 }
 
 static qk_status end_range(qk_dataset *d, qk_error *err)
 {
     const range *r = &d->ranges[d->range];
-    if (d->source) close_file(d);
+    if (d->source) QK_TRY(close_file(d, err));
     if (!d->given && r->sliced) return no_rows(d, r->name, err);
     d->range++;
     d->file = 0;
@@ -340,15 +396,15 @@ static qk_status enter_file(qk_dataset *d, qk_error *err)
 {
     const range *r = &d->ranges[d->range];
     if (!d->source) {
-        qk_source_spec spec = spec_of(d, r->split->files.items[d->file]);
-        QK_TRY(need_one(d, spec.path, err));
-        QK_TRY(qk_source_open(&d->source, &spec, err));
+        const char *path = r->split->files.items[d->file];
+        QK_TRY(need_one(d, path, err));
+        QK_TRY(open_file(d, path, err));
     }
     look_ahead(d);
     if (d->source->at || d->row >= r->begin) return QK_OK;
-    QK_TRY(qk_source_skip(d->source, r->begin - d->row, err));
+    qk_status s = qk_source_skip(d->source, r->begin - d->row, err);
     d->row += d->source->at;
-    return QK_OK;
+    return explain(d, d->source->spec.path, s, err);
 }
 
 static qk_status set_id(qk_dataset *d, const qk_cell *cell, qk_example *out, qk_error *err)
@@ -398,6 +454,7 @@ static qk_status finish(const qk_dataset *d, qk_error *err)
 static qk_status seek_row(qk_dataset *d, bool *more, qk_error *err)
 {
     int64_t most = d->config->dataset.max_samples;
+    QK_TRY(qk_interrupt_check(err));
     QK_TRY(qk_dataset_begin(d, err));
     for (*more = false;;) {
         if (d->range == d->n_ranges || (most >= 0 && d->index >= most)) return finish(d, err);
@@ -418,13 +475,14 @@ qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *
         QK_TRY(seek_row(d, more, err));
         if (!*more) return QK_OK;
         qk_row row;
-        QK_TRY(qk_source_next(d->source, &row, more, err));
-        if (!*more) {
-            close_file(d);
+        qk_status s = qk_source_next(d->source, &row, more, err);
+        if (s == QK_OK && !*more) {
+            QK_TRY(close_file(d, err));
             continue;
         }
         *more = false;
-        QK_TRY(give(d, &row, out, err));
+        if (s == QK_OK) s = give(d, &row, out, err);
+        QK_TRY(explain(d, d->source->spec.path, s, err));
         *more = true;
         return QK_OK;
     }
@@ -436,13 +494,12 @@ static qk_status skip_in_file(qk_dataset *d, int64_t *rows, qk_error *err)
     int64_t here = d->source->rows - d->source->at, wanted = d->ranges[d->range].end - d->row;
     if (wanted > *rows) wanted = *rows;
     if (here > wanted) here = wanted;
-    QK_TRY(qk_source_skip(d->source, here, err));
+    QK_TRY(explain(d, d->source->spec.path, qk_source_skip(d->source, here, err), err));
     d->index += here;
     d->given += here;
     d->row += here;
     *rows -= here;
-    if (d->source->at == d->source->rows) close_file(d);
-    return QK_OK;
+    return d->source->at == d->source->rows ? close_file(d, err) : QK_OK;
 }
 
 qk_status qk_dataset_skip(qk_dataset *d, int64_t rows, qk_error *err)

@@ -82,7 +82,7 @@ qk_status qk_json_rows_next(qk_json_rows *rows, qk_json_row_fn read, void *conte
         qk_json_event e = begin_row(rows);
         if (e == QK_JSON_DONE && last_window) return QK_OK;
         if (e != QK_JSON_DONE && e != QK_JSON_ERROR && read(context, r, e)) {
-            qk_stream_read_to(&rows->in, r->at);
+            rows->in.at = r->at;
             *more = true;
             return QK_OK;
         }

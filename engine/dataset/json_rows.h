@@ -1,7 +1,7 @@
 /* The rows of a JSON file, one after the other: objects, or the items (objects or strings) of one
  * array around them all. White space between rows does not matter, a byte order mark is skipped.
  *
- * Of a packed file only a window is in memory (stream.h). When a row does not end in it, reading it
+ * Only a window of the file is in memory (stream.h). When a row does not end in it, reading it
  * fails near the window's end; then the window is made longer and the row read again from its
  * first byte. Private to engine/dataset/.
  *

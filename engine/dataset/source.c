@@ -6,6 +6,7 @@
 
 #include "engine/base/text.h"
 #include "engine/dataset/stream.h"
+#include "formats/mistaken.h"
 
 qk_status qk_source_check_magic(qk_format format, const char *path, qk_error *err)
 {
@@ -15,8 +16,6 @@ qk_status qk_source_check_magic(qk_format format, const char *path, qk_error *er
         const char *what;
         qk_packing packing; /* files of such a name begin so */
     } magics[] = {
-        {"version https://git-lfs.github.com/spec/", 40,
-         "a Git LFS pointer, not the file it stands for", QK_PACKING_NONE},
         {"PAR1", 4, "a Parquet file", QK_PACKING_NONE},
         {"\x1F\x8B", 2, "a gzip file", QK_PACKING_GZIP},
         {"\x28\xB5\x2F\xFD", 4, "a zstd file", QK_PACKING_ZSTD},
@@ -33,13 +32,13 @@ qk_status qk_source_check_magic(qk_format format, const char *path, qk_error *er
     qk_status s = ferror(f) ? qk_fail_errno(err, "cannot read", path) : QK_OK;
     fclose(f);
     QK_TRY(s);
+    QK_TRY(qk_refuse_pointer(head, n, path, err));
     for (size_t i = 0; i < sizeof magics / sizeof *magics; i++) {
         if (n < magics[i].n || memcmp(head, magics[i].bytes, magics[i].n) != 0) continue;
-        if (i == 1 && format == QK_FORMAT_PARQUET) continue;
+        if (i == 0 && format == QK_FORMAT_PARQUET) continue;
         if (packing != QK_PACKING_NONE && packing == magics[i].packing) continue;
-        return qk_fail(err, QK_ERR_FORMAT,
-                       i == 0 ? "fetch it with `git lfs pull`" : "give it the name of its format",
-                       "%s: this is %s", path, magics[i].what);
+        return qk_fail(err, QK_ERR_FORMAT, "give it the name of its format", "%s: this is %s", path,
+                       magics[i].what);
     }
     return QK_OK;
 }

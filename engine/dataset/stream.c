@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/interrupt.h"
+
 size_t qk_stream_first = 256 << 10;
 
 static const struct {
@@ -34,28 +36,15 @@ qk_status qk_stream_open(qk_stream *s, const char *path, qk_error *err)
     qk_packing packing;
     *s = (qk_stream){.path = path};
     QK_TRY(qk_stream_packing(path, &packing, err));
-    QK_TRY(qk_map_open(&s->map, path, err));
-    if (packing == QK_PACKING_NONE) {
-        s->begin = s->at = s->kept = s->map.size ? (const char *)s->map.data : "";
-        s->end = s->begin + s->map.size;
-        s->ended = true;
-        return QK_OK;
-    }
+    QK_TRY(qk_input_open(&s->in, path, err));
     s->capacity = qk_stream_first < 4 ? 4 : qk_stream_first; /* never cuts a byte order mark */
     s->room = qk_alloc(s->capacity, 1);
     s->begin = s->at = s->end = s->room;
-    qk_status status = qk_unpack_open(&s->unpacker, packing, s->map.data, s->map.size, err);
+    qk_status status = QK_OK;
+    if (packing != QK_PACKING_NONE) status = qk_unpack_open(&s->unpacker, packing, &s->in, err);
     if (status == QK_OK) status = qk_stream_more(s, err);
     if (status != QK_OK) qk_stream_close(s);
     return status;
-}
-
-void qk_stream_read_to(qk_stream *s, const char *at)
-{
-    s->at = at;
-    if (s->unpacker || s->at - s->kept < QK_STREAM_FORGET) return;
-    qk_map_forget(s->kept, (size_t)(s->at - s->kept));
-    s->kept = s->at;
 }
 
 /* Drops [begin, at). */
@@ -75,30 +64,55 @@ static void drop(qk_stream *s)
     s->end = s->room + rest;
 }
 
+/* At least doubles what is there, so that reading a row again stays linear. */
+static qk_status widen(qk_stream *s, size_t rest, qk_error *err)
+{
+    size_t most = s->unpacker ? QK_STREAM_MOST_PACKED : QK_STREAM_MOST;
+    if (rest >= most)
+        return qk_fail(err, QK_ERR_UNSUPPORTED,
+                       s->unpacker ? "unpack the file, or leave such rows out"
+                                   : "leave such rows out",
+                       "%s: the row at line %llu is longer than %zu MB", s->path,
+                       (unsigned long long)s->line + 1, most >> 20);
+    if (2 * rest <= s->capacity) return QK_OK;
+    void *room;
+    QK_TRY(qk_try_alloc(&room, 2 * s->capacity, 1, "a row of the dataset", err));
+    if (rest) memcpy(room, s->begin, rest);
+    free(s->room);
+    s->room = room;
+    s->capacity *= 2;
+    return QK_OK;
+}
+
+static qk_status take(qk_stream *s, char *out, size_t room, size_t *made, qk_error *err)
+{
+    if (s->unpacker) return qk_unpack_next(s->unpacker, out, room, made, &s->ended, err);
+    uint64_t left = s->in.state.size - s->taken;
+    *made = left < room ? (size_t)left : room;
+    QK_TRY(qk_input_read(&s->in, s->taken, out, *made, err));
+    s->taken += *made;
+    s->ended = s->taken == s->in.state.size;
+    return QK_OK;
+}
+
 qk_status qk_stream_more(qk_stream *s, qk_error *err)
 {
     QK_ASSERT(!s->ended);
+    QK_TRY(qk_interrupt_check(err));
     drop(s);
-    size_t rest = (size_t)(s->end - s->begin), made;
-    if (rest >= QK_STREAM_MOST)
-        return qk_fail(err, QK_ERR_UNSUPPORTED, "unpack the file, or leave such rows out",
-                       "%s: the row at line %llu is longer than %d MB", s->path,
-                       (unsigned long long)s->line + 1, QK_STREAM_MOST >> 20);
-    if (2 * rest > s->capacity) { /* at least doubles what is there: rereading stays linear */
-        s->capacity *= 2;
-        s->room = qk_realloc(s->room, s->capacity, 1);
-    }
+    size_t rest = (size_t)(s->end - s->begin), made = 0;
+    QK_TRY(widen(s, rest, err));
     s->begin = s->at = s->room;
-    qk_status status =
-        qk_unpack_next(s->unpacker, s->room + rest, s->capacity - rest, &made, &s->ended, err);
+    qk_status status = take(s, s->room + rest, s->capacity - rest, &made, err);
     s->end = s->room + rest + made;
-    return status == QK_OK ? QK_OK : qk_error_prefix(err, "%s", s->path);
+    bool names_it = status != QK_ERR_FORMAT; /* of reading; not of unpacking */
+    return names_it ? status : qk_error_prefix(err, "%s", s->path);
 }
 
 void qk_stream_close(qk_stream *s)
 {
     qk_unpack_close(s->unpacker);
-    qk_map_close(&s->map);
+    qk_input_close(&s->in);
     free(s->room);
     *s = (qk_stream){0};
 }

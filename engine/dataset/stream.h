@@ -3,11 +3,11 @@
  *
  *   [begin ... at ... end)    at is moved by the reader; before it lies what was read
  *
- * A plain file is one window, its mapping, and nothing is copied. Of a .gz or .zst file the window
- * is a buffer: qk_stream_more drops what lies before `at`, moves the rest to the front and unpacks
- * behind it. A reader that finds no end of its row before `end` calls it and tries again. The rest
- * may grow to QK_STREAM_MOST bytes, so a row of a packed file is no longer than that, and a file
- * that unpacks to terabytes needs no more memory than one row. Private to engine/dataset/.
+ * The window is a buffer: qk_stream_more drops what lies before `at`, moves the rest to the front
+ * and reads or unpacks behind it. A reader that finds no end of its row before `end` calls it and
+ * tries again. The rest may grow to QK_STREAM_MOST bytes in a plain file and QK_STREAM_MOST_PACKED
+ * in a packed one, so no row is longer than that, and a file that unpacks to terabytes needs no
+ * more memory than one row. Private to engine/dataset/.
  *
  * next: engine/dataset/text.c */
 #pragma once
@@ -15,7 +15,7 @@
 #include "engine/base/file.h"
 #include "formats/unpack.h"
 
-enum { QK_STREAM_MOST = 32 << 20, QK_STREAM_FORGET = 8 << 20 };
+enum { QK_STREAM_MOST = 1 << 30, QK_STREAM_MOST_PACKED = 32 << 20 };
 extern size_t qk_stream_first; /* bytes of a new window: 256 kB; tests cut rows with smaller ones */
 
 typedef struct qk_stream {
@@ -26,8 +26,8 @@ typedef struct qk_stream {
     size_t column;   /* bytes among them behind the last line end */
 
     const char *path; /* borrowed, for messages */
-    const char *kept; /* of a mapping: the pages before it were given back */
-    qk_map map;
+    qk_input in;
+    uint64_t taken;        /* bytes of a plain file that are or were in the window */
     qk_unpacker *unpacker; /* NULL: plain */
     char *room;
     size_t capacity;
@@ -35,10 +35,7 @@ typedef struct qk_stream {
 
 /* By the last part of the name: .gz and .zst are unpacked; .bz2, .xz, .lz4 refused by name. */
 qk_status qk_stream_open(qk_stream *s, const char *path, qk_error *err);
-/* Moves `at` on. Pages of a plain file far behind it are given back, so that the memory in use does
- * not grow with the file; they may still be read, from disk. */
-void qk_stream_read_to(qk_stream *s, const char *at);
-/* Makes the window longer, or sets `ended`. Pointers into it become invalid. */
+/* Makes the window longer, or sets `ended`. Pointers into it become invalid. Looks at signals. */
 qk_status qk_stream_more(qk_stream *s, qk_error *err);
 /* How a file of this name is packed. */
 qk_status qk_stream_packing(const char *path, qk_packing *out, qk_error *err);

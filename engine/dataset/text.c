@@ -51,7 +51,7 @@ static qk_status text_next(qk_source *base, qk_row *row, bool *more, qk_error *e
     const char *line = s->in.at;
     *more = line < s->in.end;
     if (!*more) return QK_OK;
-    qk_stream_read_to(&s->in, next);
+    s->in.at = next;
     row->text = (qk_cell){.kind = QK_CELL_TEXT, .text = line, .length = (size_t)(stop - line)};
     row->id = row->text;
     if (qk_utf8_check((const uint8_t *)line, row->text.length) == row->text.length) return QK_OK;
@@ -76,11 +76,12 @@ qk_status qk_text_open(qk_source **out, const qk_source_spec *spec, qk_error *er
         return qk_source_no_column(spec->path, spec->text_column, &columns, err);
     if (spec->id_column && strcmp(spec->id_column, "text") != 0)
         return qk_source_no_column(spec->path, spec->id_column, &columns, err);
-    qk_stream in;
-    QK_TRY(qk_stream_open(&in, spec->path, err));
     text_source *s = qk_zalloc(1, sizeof *s);
     s->base = (qk_source){.type = &text_type, .spec = *spec, .rows = -1};
-    s->in = in;
+    if (qk_stream_open(&s->in, spec->path, err) != QK_OK) {
+        text_close(&s->base);
+        return err->status;
+    }
     *out = &s->base;
     return QK_OK;
 }

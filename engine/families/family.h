@@ -35,6 +35,7 @@ typedef struct qk_spec {
     bool norm_plus_one;    /* norm weights are stored as w - 1 */
     bool qk_norm_whole;    /* q and k norms go over all heads together */
     bool interleaved;      /* RoPE turns pairs (2i, 2i + 1), not (i, i + rotary / 2) */
+    bool tied;             /* the output head's matrix is the embedding */
     float embed_scale;     /* multiplies embeddings, after rounding to the compute format */
     float residual_scale;  /* multiplies what attention and MLP add to the residual stream */
     float attention_scale; /* multiplies q.k */
@@ -151,6 +152,7 @@ typedef struct qk_family {
     double local_theta;   /* or this one when config.json is silent; NULL: they do not */
     qk_bias qkv_bias, o_bias, mlp_bias;
     bool norm_plus_one, qk_norm_whole, interleaved;
+    bool tied; /* tie_word_embeddings when config.json is silent; of a wrapper, its own */
     int extra_embeddings; /* rows of the embedding beyond vocab_size */
 
     /* What is particular: windows, scales, experts. NULL: nothing. It finds every layer with full

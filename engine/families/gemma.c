@@ -24,5 +24,6 @@ const qk_family qk_family_gemma = {
     .qkv_bias = QK_BIAS_KEY,
     .o_bias = QK_BIAS_KEY,
     .norm_plus_one = true,
+    .tied = true,
     .read = read,
 };

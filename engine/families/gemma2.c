@@ -27,6 +27,7 @@ const qk_family qk_family_gemma2 = {
     .qkv_bias = QK_BIAS_KEY,
     .o_bias = QK_BIAS_KEY,
     .norm_plus_one = true,
+    .tied = true,
     .read = read,
     .keys = (const char *const[]){"query_pre_attn_scalar", "attn_logit_softcapping",
                                   "sliding_window", "layer_types", NULL},

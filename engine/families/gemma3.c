@@ -36,6 +36,7 @@ const qk_family qk_family_gemma3_text = {
     .qkv_bias = QK_BIAS_KEY,
     .o_bias = QK_BIAS_KEY,
     .norm_plus_one = true,
+    .tied = true,
     .read = read,
     .keys = (const char *const[]){"query_pre_attn_scalar", "sliding_window", "layer_types",
                                   "sliding_window_pattern", "rope_local_base_freq", NULL},
@@ -45,5 +46,6 @@ const qk_family qk_family_gemma3 = {
     .model_type = "gemma3",
     .about = "Gemma 3 4B, 12B, 27B (text)",
     .text_type = "gemma3_text",
+    .tied = true,
     .other_parts = (const char *const[]){"vision_tower.", "multi_modal_projector.", NULL},
 };

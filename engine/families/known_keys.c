@@ -7,10 +7,13 @@
 
 /* Read for every family, by spec.c, rope.c and overrides.c. */
 static const char *const always_read[] = {
-    "model_type",   "hidden_size",       "num_hidden_layers",   "num_attention_heads",
-    "vocab_size",   "intermediate_size", "num_key_value_heads", "head_dim",
-    "rms_norm_eps", "rope_parameters",   "quantization_config", "max_position_embeddings",
-    NULL,
+    "model_type",          "hidden_size",
+    "num_hidden_layers",   "num_attention_heads",
+    "vocab_size",          "intermediate_size",
+    "num_key_value_heads", "head_dim",
+    "rms_norm_eps",        "rope_parameters",
+    "quantization_config", "max_position_embeddings",
+    "tie_word_embeddings", NULL,
 };
 
 /* Passed over, words of one string for one reason. */
@@ -26,7 +29,7 @@ static const char *const ignored[] = {
     /* read with the RoPE parameters */
     "original_max_position_embeddings",
     /* belongs to the output head, which a prefill does not run */
-    "tie_word_embeddings final_logit_softcapping logits_scaling output_router_logits lm_head_bias",
+    "final_logit_softcapping logits_scaling output_router_logits lm_head_bias",
     /* the tokenizer's files say which tokens are added */
     "bos_token_id eos_token_id pad_token_id sep_token_id decoder_start_token_id",
     /* generation only */
@@ -174,8 +177,8 @@ qk_status qk_check_keys(const qk_spec *spec, const qk_config_reader *r)
             if (known && !is_neutral(v, arithmetic[i].neutral)) return refuse(spec, r, v);
         }
         if (!known)
-            qk_warn("%s: '%.100s' is not a key that this program knows; it is passed over",
-                    r->where, v->key);
+            qk_warn_once("%s: '%.100s' is not a key that this program knows; it is passed over",
+                         r->where, v->key);
     }
     return QK_OK;
 }

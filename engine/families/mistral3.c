@@ -5,5 +5,6 @@ const qk_family qk_family_mistral3 = {
     .model_type = "mistral3",
     .about = "Mistral Small 3.1, 3.2 and Ministral 3 with vision (text)",
     .text_type = "mistral",
+    .tied = true,
     .other_parts = (const char *const[]){"vision_tower.", "multi_modal_projector.", NULL},
 };

@@ -36,6 +36,7 @@ const qk_family qk_family_smollm3 = {
     .model_type = "smollm3",
     .about = "SmolLM3 3B",
     .names = &names,
+    .tied = true,
     .kv_heads = 4,
     .max_position = 32768,
     .theta = 2000000,

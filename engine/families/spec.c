@@ -6,6 +6,7 @@
 #include "engine/base/file.h"
 #include "engine/families/known_keys.h"
 #include "engine/overrides.h"
+#include "formats/mistaken.h"
 
 /* Far above every real model; keeps products of two sizes within 64 bits and typos visible. */
 enum { MOST_LAYERS = 4096, MOST_WIDTH = 1 << 20, MOST_VOCAB = 1 << 24, CONFIG_LIMIT = 16 << 20 };
@@ -40,23 +41,35 @@ static qk_status family_of(const qk_json *object, const char *silent, const char
     return find_family(type->text, where, out, err);
 }
 
+/* Of the text model, by the file alone. */
+static qk_rope_kinds rope_kinds(const qk_json *text, const char *silent)
+{
+    const qk_json *type = qk_json_get(text, "model_type");
+    const char *name = type && type->type == QK_JSON_T_STRING ? type->text : silent;
+    const qk_family *family = name ? qk_family_find(name) : NULL;
+    return family && family->local_theta_key ? QK_ROPE_BY_LAYER_TYPE : QK_ROPE_ONE;
+}
+
 /* Fills spec->family, wrapper, config and text. */
 static qk_status find_text_model(qk_spec *s, const qk_json *file, const qk_json *overrides,
                                  const char *where, qk_arena *arena, qk_error *err)
 {
     const char *text_key = NULL;
+    const qk_json *text = file;
     QK_TRY(family_of(file, NULL, where, &s->family, err));
     if (s->family->text_type) {
         s->wrapper = s->family;
         text_key = "text_config";
-        const qk_json *text = qk_json_get(file, text_key);
+        text = qk_json_get(file, text_key);
         if (!text || text->type != QK_JSON_T_OBJECT)
             return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: '%s' is %s, not an object", where,
                            text_key, qk_json_type_name(text));
     }
-    QK_TRY(qk_config_merge(arena, file, overrides, text_key, where, &s->config, err));
+    const char *silent = s->wrapper ? s->wrapper->text_type : NULL;
+    QK_TRY(qk_config_merge(arena, file, overrides, text_key, rope_kinds(text, silent), where,
+                           &s->config, err));
     s->text = text_key ? qk_json_get(s->config, text_key) : s->config;
-    QK_TRY(family_of(s->text, s->wrapper ? s->wrapper->text_type : NULL, where, &s->family, err));
+    QK_TRY(family_of(s->text, silent, where, &s->family, err));
     if (s->family->text_type)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the text model of '%s' is a '%s'", where,
                        s->wrapper ? s->wrapper->model_type : "?", s->family->model_type);
@@ -167,6 +180,15 @@ static qk_status read_bias(const qk_config_reader *r, qk_bias rule, const char *
     return qk_key_bool(r, key, rule == QK_BIAS_KEY_OR_TRUE, out);
 }
 
+/* Of the whole model: in a wrapper its own key counts. null is false, as in Python. */
+static qk_status read_tied(qk_spec *s, const qk_config_reader *r)
+{
+    const qk_family *f = s->wrapper ? s->wrapper : s->family;
+    const qk_config_reader whole = {s->config, r->where, r->arena, r->err};
+    return qk_key_bool(&whole, "tie_word_embeddings",
+                       f->tied && !is_null(&whole, "tie_word_embeddings"), &s->tied);
+}
+
 /* ---- RoPE ---- */
 
 /* The parameters of one layer type: its own object over the keys that stand beside it. */
@@ -184,14 +206,6 @@ static qk_rope_defaults rope_defaults(const qk_family *f, double theta)
                               .original = f->original_position};
 }
 
-static qk_status read_local_rope(qk_spec *s, const qk_config_reader *r, qk_rope *rope)
-{
-    double theta;
-    QK_TRY(qk_key_num(r, s->family->local_theta_key, s->family->local_theta, &theta));
-    qk_rope_defaults plain = rope_defaults(s->family, theta);
-    return qk_rope_read(rope, NULL, r->config, s->d, &plain, r->arena, r->where, r->err);
-}
-
 /* One RoPE for all layers or, by layer type, one for layers without a window and one for those
  * with. */
 static qk_status read_ropes(qk_spec *s, const qk_config_reader *r)
@@ -200,22 +214,18 @@ static qk_status read_ropes(qk_spec *s, const qk_config_reader *r)
     const qk_family *f = s->family;
     qk_rope_defaults silent = rope_defaults(f, f->theta ? f->theta : 10000);
     const qk_json *all = qk_json_get(r->config, "rope_parameters");
-    const qk_json *local = qk_json_get(all, "sliding_attention");
-    bool by_type = local || qk_json_get(all, "full_attention");
+    const qk_json *full = f->local_theta_key ? rope_of_type(r, "full_attention") : all;
     s->ropes = ropes;
-    s->n_ropes = by_type || f->local_theta_key ? 2 : 1;
-    const qk_json *full = by_type ? rope_of_type(r, "full_attention") : all;
+    s->n_ropes = f->local_theta_key ? 2 : 1;
     QK_TRY(qk_rope_read(&ropes[0], full, r->config, s->d, &silent, r->arena, r->where, r->err));
     if (s->n_ropes == 1) return QK_OK;
     for (int l = 0; l < s->layers; l++)
         if (s->layer[l].window && s->layer[l].rope == 0) s->layer[l].rope = 1;
-    if (!local && !f->local_theta_key)
-        return qk_fail(r->err, QK_ERR_FORMAT, "give both layer types, or neither",
-                       "%s: rope_parameters has 'full_attention' but no 'sliding_attention'",
-                       r->where);
-    if (!local) return read_local_rope(s, r, &ropes[1]);
-    if (f->local_theta_key) silent.theta = f->local_theta;
-    return qk_rope_read(&ropes[1], local, r->config, s->d, &silent, r->arena, r->where, r->err);
+    double theta;
+    QK_TRY(qk_key_num(r, f->local_theta_key, f->local_theta, &theta));
+    silent = rope_defaults(f, theta);
+    return qk_rope_read(&ropes[1], qk_json_get(all, "sliding_attention"), r->config, s->d, &silent,
+                        r->arena, r->where, r->err);
 }
 
 /* ---- all of it ---- */
@@ -232,6 +242,7 @@ static qk_status read_text_model(qk_spec *s, const qk_config_reader *r)
     QK_TRY(read_bias(r, f->qkv_bias, "attention_bias", &s->qkv_bias));
     QK_TRY(read_bias(r, f->o_bias, "attention_bias", &s->o_bias));
     QK_TRY(read_bias(r, f->mlp_bias, "mlp_bias", &s->mlp_bias));
+    QK_TRY(read_tied(s, r));
     s->eps = (float)eps;
     s->attention_scale = (float)(1 / sqrt(s->d));
     s->embed_scale = s->residual_scale = 1;
@@ -267,6 +278,8 @@ qk_status qk_spec_read(qk_spec *spec, const char *folder, const qk_json *overrid
     const char *where = qk_arena_strndup(arena, path, strlen(path));
     free(path);
     const qk_json *file;
-    QK_TRY(qk_json_parse_file(arena, where, CONFIG_LIMIT, &file, err));
+    qk_status s = qk_json_parse_file(arena, where, CONFIG_LIMIT, &file, err);
+    if (s == QK_ERR_NOTFOUND) s = qk_explain_folder(folder, QK_WANT_CONFIG, err);
+    if (s != QK_OK) return s;
     return qk_spec_from(spec, file, overrides, where, arena, err);
 }

@@ -139,10 +139,12 @@ qk_status qk_each_tensor(const qk_spec *spec, qk_status (*visit)(void *, const q
 
 const char *const *qk_tensor_prefixes(const qk_spec *spec)
 {
-    /* With the output head around it, or the backbone alone. */
-    static const char *const plain[] = {"model.", "", NULL};
-    /* Older files, files of transformers from 4.52 on, and the text model alone. */
+    /* With the output head around it, with one for questions as some families have it, or the
+     * backbone alone. */
+    static const char *const plain[] = {"model.", "transformer.", "", NULL};
+    /* Older files, files of transformers from 4.52 on, the model without its output head, and the
+     * text model alone. */
     static const char *const wrapped[] = {"language_model.model.", "model.language_model.",
-                                          "model.", NULL};
+                                          "language_model.", "model.", NULL};
     return spec->wrapper ? wrapped : plain;
 }

@@ -8,6 +8,7 @@
 
 #include "engine/base/file.h"
 #include "engine/tokenizer/cache_file.h"
+#include "formats/mistaken.h"
 
 enum { MAX_FILE = 1 << 29 };
 
@@ -167,6 +168,7 @@ static qk_status load_mapped(qk_loader *l, qk_table_cache_place *place, const qk
     if (map->size > MAX_FILE)
         return qk_fail(l->err, QK_ERR_UNSUPPORTED, NULL, "%s: %zu bytes; at most 512 MiB are read",
                        l->path, map->size);
+    QK_TRY(qk_refuse_pointer(map->data, map->size, l->path, l->err));
     bool cached = map->size >= QK_CACHE_LEAST;
     if (cached) {
         qk_table_cache_place_hash(place, l->path, map->data, map->size);
@@ -189,6 +191,7 @@ static qk_status load_file(qk_loader *l)
     qk_status s = load_cached(l, &place, &found);
     if (s == QK_OK && !found) {
         s = qk_map_open(&map, l->path, l->err);
+        if (s == QK_ERR_NOTFOUND) s = qk_explain_folder(l->folder, QK_WANT_TOKENIZER, l->err);
         if (s == QK_OK) {
             s = load_mapped(l, &place, &map);
             qk_map_close(&map);

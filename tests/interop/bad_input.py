@@ -181,6 +181,133 @@ def unsupported_tokenizer(folder):
     expect(folder, run(folder, OUT), 1, "tokenizer.json", "WordPiece")
 
 
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 12345\n" % ("a" * 64)
+LORA = {"adapter_config.json": '{"base_model_name_or_path": "meta/base", "peft_type": "LORA"}', "adapter_model.safetensors": ""}
+# What a folder holds in place of a model, and words of the message and its hint.
+NO_MODELS = [
+    ({}, "the folder is empty", "downloaded model"),
+    (LORA, "an adapter (LoRA)", "merge it into its base model, meta/base"),
+    ({"adapter_config.json": "{", "README.md": ""}, "an adapter (LoRA)", "merge it into its base model (merge_and_unload"),
+    ({"model.Q4_K_M.gguf": ""}, "GGUF is not supported", "original checkpoint"),
+    ({"params.json": "{}", "consolidated.safetensors": "", "tekken.json": ""}, "Mistral's own layout", "for transformers"),
+    ({"consolidated.00.pth": ""}, "Meta's own layout", "for transformers"),
+    ({"pytorch_model.bin": ""}, "pytorch_model.bin is not supported", "save_pretrained"),
+    ({"pytorch_model-00001-of-00002.bin": "", "pytorch_model.bin.index.json": "{}"}, "pytorch_model.bin is not supported", "save_pretrained"),
+    ({"zero_to_fp32.py": "", "global_step10/x": ""}, "DeepSpeed", "zero_to_fp32.py . OUT"),
+    ({"__0_0.distcp": "", ".metadata": ""}, "distributed training", "save_pretrained"),
+    ({"flax_model.msgpack": ""}, "Flax", "original checkpoint"),
+    ({"tf_model.h5": ""}, "TensorFlow", "original checkpoint"),
+    ({"model.onnx": ""}, "ONNX", "original checkpoint"),
+    ({"weights.pt": ""}, "pickled weights", "save_pretrained"),
+    ({"model.tar.gz": ""}, "an archive", "unpack it"),
+    ({"setup.py": "", "src/model.py": ""}, "a Python package", "downloaded model"),
+    ({".git/config": "", "README.md": ""}, "a Git repository without a model", "downloaded model"),
+    ({"refs/main": "abc", "snapshots/abc/config.json": "{}", "blobs/1": ""}, "the folder of a cache", "snapshots/abc"),
+    ({"inner/config.json": "{}", "README.md": ""}, "in a subfolder", "give given/inner"),
+    ({"checkpoint-1/config.json": "{}", "checkpoint-2/config.json": "{}"}, "in a subfolder", "one of its 2 subfolders"),
+    ({"README.md": ""}, "there is no config.json", "downloaded model"),
+]
+NO_WEIGHTS = [
+    (["weights.gguf"], "GGUF is not supported", "original checkpoint"),
+    (["consolidated.safetensors"], "Mistral's own layout", "for transformers"),
+    (["model-00001-of-00002.safetensors"], "only model-00001-of-00002.safetensors", "model.safetensors.index.json, too"),
+    (["pytorch_model.safetensors"], "only pytorch_model.safetensors", "the name model.safetensors"),
+    (["adapter_model.safetensors"], "an adapter (LoRA)", "merge it into its base model"),
+    ([], "no model.safetensors and no model.safetensors.index.json", "downloaded model"),
+]
+NO_TOKENIZERS = [
+    (["tokenizer.model"], "only tokenizer.model", "save_pretrained"), (["tekken.json", "tokenizer.model"], "only tekken.json", "tokenizer.name: Y"),
+    (["vocab.json", "merges.txt"], "vocab.json and merges.txt", "save_pretrained"), (["vocab.txt"], "only vocab.txt", "save_pretrained"),
+    (["qwen.tiktoken"], "only a .tiktoken file", "save_pretrained"), (["spiece.model"], "only spiece.model", "save_pretrained"),
+    (["tokenizer.model.v3"], "tokenizer.model.v", "save_pretrained"), (["x.gguf"], "inside of the GGUF file", "tokenizer.name"),
+    ([], "there is no tokenizer.json", "tokenizer.name"),
+]
+
+
+def folders_that_are_no_models(folder):
+    make_workspace(folder)
+    for files, *words in NO_MODELS:
+        for name, text in files.items():
+            (folder / "given" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "given" / name).write_text(text)
+        (folder / "given").mkdir(exist_ok=True)
+        expect(folder, run(folder, OUT, "model.name=given"), 1, "given", *words)
+        shutil.rmtree(folder / "given")
+    for name, *words in [("x.gguf", "GGUF is not supported"), ("model.safetensors", "a file, not the folder of a model")]:
+        (folder / name).touch()
+        expect(folder, run(folder, OUT, f"model.name={name}"), 1, f"model.name: {name}", *words)
+    return f"{len(NO_MODELS)} folders"
+
+
+def folders_without_weights(folder):
+    make_workspace(folder)
+    real = (folder / "model/model.safetensors").read_bytes()
+    (folder / "model/model.safetensors").unlink()
+    for names, *words in NO_WEIGHTS:
+        for name in names:
+            (folder / "model" / name).write_bytes(real)
+        expect(folder, run(folder, OUT), 1, *words)
+        for name in names:
+            (folder / "model" / name).unlink()
+    (folder / "model/model.safetensors").symlink_to("nowhere")
+    expect(folder, run(folder, OUT), 1, "model/model.safetensors", "a link that leads to nothing")
+
+
+def folders_without_tokenizer(folder):
+    make_workspace(folder)
+    (folder / "model/tokenizer.json").unlink()
+    for names, *words in NO_TOKENIZERS:
+        for name in names:
+            (folder / "model" / name).touch()
+        expect(folder, run(folder, OUT), 1, *words)
+        done = engine(["plan", "config.yaml", "--json", "--set", "dataset.max_samples=7"], folder)   # it counts max_length, and says what a run would
+        assert done.returncode == 0 and all(w in done.stderr for w in words), done.stderr
+        plan = json.loads(done.stdout)
+        assert plan["examples_at_full_length"] and plan["tokens"] == 7 * 96, plan
+        for name in names:
+            (folder / "model" / name).unlink()
+    return f"{len(NO_TOKENIZERS)} folders"
+
+
+def lfs_pointers(folder):
+    """A clone without git-lfs: each file that may be a pointer says so."""
+    make_workspace(folder)
+    config = ["dataset.path=data"]
+    for name in ("model/config.json", "model/tokenizer.json", "model/model.safetensors", "model/model.safetensors.index.json", "model/tokenizer_config.json",
+                 "data/a.parquet", "data/a.jsonl", "data/a.json", "data/a.csv", "data/a.tsv", "data/a.txt", "data/a.jsonl.gz"):
+        shutil.rmtree(folder / "data", ignore_errors=True)
+        (folder / "data").mkdir()
+        (folder / "data/train.jsonl").write_text('{"id": 1, "text": "fine"}\n')
+        path, hidden = folder / name, folder / "model/model.safetensors"
+        if name.startswith("data/"):
+            (folder / "data/train.jsonl").unlink()
+        kept = {p: p.read_bytes() for p in (path, hidden) if p.exists()}
+        if "index" in name:
+            hidden.unlink()
+        path.write_text(POINTER)
+        expect(folder, run(folder, OUT, *config), 1, name, "Git LFS pointer", "git lfs pull")
+        path.unlink()
+        for p, data in kept.items():
+            p.write_bytes(data)
+
+
+def heads_of_other_tasks(folder):
+    """A value head, tied weights under the other name and an F4 tensor of a part that is not run: the same output, and one warning."""
+    make_workspace(folder)
+    assert run(folder, "output.data_root=plain").returncode == 0
+    header, start, data = weights(folder)
+    body = bytes(data[start:])
+    header["v_head.summary.weight"] = {"dtype": "F32", "shape": [1, 2], "data_offsets": [len(body), len(body) + 8]}
+    header["mtp.w"] = {"dtype": "F4", "shape": [2], "data_offsets": [len(body) + 8, len(body) + 9]}
+    text = json.dumps(header).encode()
+    (folder / "model/model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + body + bytes(9))
+    done = run(folder, OUT)
+    assert done.returncode == 0 and done.stderr.count("warning") == 1, done.stderr
+    assert "passed over: 2, the first is 'mtp.w'" in done.stderr, done.stderr
+    files = {p: d for p, d in digest(folder / "out/final").items() if p.endswith("data.parquet")}
+    assert files and files == {p: d for p, d in digest(folder / "plain/final").items() if p.endswith("data.parquet")}
+
+
 def unwritable_output(folder):
     make_workspace(folder)
     (folder / "out").write_text("a file is in the way")
@@ -252,4 +379,5 @@ if __name__ == "__main__":
         missing_config, wrong_usage, wrong_yaml_type, unknown_key, unknown_setting, layer_out_of_range, head_out_of_range,
         text_column_absent, id_column_absent, dataset_absent, split_absent, null_text, damaged_jsonl, model_absent,
         unknown_model_type, truncated_safetensors, nan_in_weights, vocabulary_mismatch, weights_of_another_shape,
-        unsupported_tokenizer, unwritable_output, foreign_files_are_kept, damaged_unit, full_disk]))
+        unsupported_tokenizer, folders_that_are_no_models, folders_without_weights, folders_without_tokenizer, lfs_pointers,
+        heads_of_other_tasks, unwritable_output, foreign_files_are_kept, damaged_unit, full_disk]))

@@ -75,6 +75,29 @@ def test_run_pulls_only_what_it_needs(tmp):
     return f"{len(asked)} of 11 files"
 
 
+def test_repositories_that_are_no_models(tmp):
+    """What is there instead, and what to do; before anything large is asked for."""
+    model = {p: f.read_bytes() for p, f in folder_files(CASE / "model").items()}
+    without = {p: d for p, d in model.items() if p not in ("tokenizer.json", "tokenizer_config.json")}
+    cases = [({"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}, "an adapter (LoRA)"), ({"model.Q8.gguf": b"x"}, "GGUF is not supported"),
+             ({"config.json": model["config.json"], "pytorch_model.bin": b"x"}, "there is no tokenizer.json"),
+             ({**without, "tokenizer.model": b"x"}, "only tokenizer.model"), ({"README.md": b""}, "there is no config.json")]
+    (tmp / "config.yaml").write_text((CASE / "config.yaml").read_text().replace("name: model", "name: me/no").replace("path: dataset", "path: me/texts"))
+    for i, (files, words) in enumerate(cases):
+        HUB.forget()
+        case_repos()
+        HUB.add("model", "me/no", files)
+        p = common.run(tmp, env=HUB.env(tmp / f"home{i}"))
+        assert p.returncode == 1 and "model.name: me/no at 'main'" in p.stderr and words in p.stderr, p.stderr
+        assert not HUB.log("storage"), HUB.requests()
+    HUB.add("model", "me/no", {**without, "tokenizer.model": b"x"})
+    p = engine(["plan", "config.yaml", "--json"], tmp, env=HUB.env(tmp / "plan"))
+    assert p.returncode == 0 and json.loads(p.stdout)["examples_at_full_length"] and "there is no tokenizer.json" in p.stderr, p.stderr
+    p = pull(tmp, repo="me/no", env=HUB.env(tmp / "pull"))
+    assert p.returncode == 0 and "warning: me/no at 'main': there is no tokenizer.json, only tokenizer.model" in p.stderr, p.stderr
+    return f"{len(cases)} repositories"
+
+
 def test_sharded_model(tmp):
     fresh()
     shards = {f"model-{i:05d}-of-00003.safetensors": RNG.randbytes(100 + i) for i in range(1, 4)}

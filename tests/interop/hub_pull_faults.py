@@ -251,6 +251,40 @@ def test_cut_resumes_at_the_byte(tmp):
     assert any(r and r.split("=")[1].split("-")[0] in ("1000", "4195304", "8389608") for r in ranges), ranges
 
 
+def test_troubles_are_counted_apart(tmp):
+    """A busy server, signed URLs that expire and rates that are limited: none uses up another's tries."""
+    busy, expired, limited = dict(status=503), dict(status=403), dict(status=429, headers={"Retry-After": "1"})
+    cases = [([(busy, 2), (expired, 1)], 0), ([(expired, 2), (busy, 1)], 0), ([(busy, 5), (expired, 2)], 0), ([(expired, 2), (busy, 5)], 0),
+             ([(busy, 1), (expired, 1)] * 2, 0), ([(limited, 5), (busy, 5), (expired, 2)], 0), ([(busy, 3), (limited, 3), (busy, 2)], 0),
+             ([(expired, 3)], 1), ([(busy, 2), (expired, 3)], 1), ([(busy, 6)], 3), ([(expired, 2), (busy, 6)], 3), ([(limited, 6)], 3)]
+    hub = hub_fixture.Hub()
+    hub.add("model", "me/small", SMALL)
+    for streamed in (False, True):   # in parts, or as one reply of a server that gives none
+        for i, (faults, code) in enumerate(cases):
+            home = tmp / f"{i}{streamed}"
+            home.mkdir()
+            hub.clear()
+            for fault, times in faults:
+                hub.fault("^/repos/", times=times, **fault)
+            if streamed:
+                hub.fault("^/repos/", times=99, ignore_range=True)
+            p = pull(home, *ALL, repo="me/small", env=hub.env(home))
+            assert p.returncode == code, (faults, p.returncode, p.stderr)
+            if code == 0:
+                check_files(p, SMALL)
+            assert sum("status" in r.get("fault", {}) for r in hub.log()) >= sum(times for _, times in faults), faults
+    # Bytes that an earlier run left may be wrong, and after that the network once, too.
+    fresh()
+    HUB.add("model", MODEL, FILES)
+    blob = hashlib.sha256(FILES["model.safetensors"]).hexdigest()
+    (tmp / "hub/models--me--model/blobs").mkdir(parents=True)
+    (tmp / f"hub/models--me--model/blobs/{blob}.qk.incomplete").write_bytes(b"x" * 1_000_000)
+    HUB.fault("^/repos/", corrupt=True)
+    HUB.fault("^/repos/", corrupt=True, skip=3)
+    check_files(pull(tmp), NEEDED)
+    return f"{2 * len(cases)} cases"
+
+
 # ---- hostile servers ----
 
 def hostile_names():

@@ -5,6 +5,7 @@ Which edge cases each test is about: tests/hub/cases.py.
 """
 import concurrent.futures
 import fcntl
+import hashlib
 import os
 import random
 import shutil
@@ -325,6 +326,41 @@ def test_faults_at_every_request(folder):
 def test_faults_at_every_request_of_a_merge(folder):
     before, source = capture(folder / "before", 0, 4, *SMALL), capture(folder / "source", 2, 6, *SMALL)
     return try_all(folder, MERGING, before, source)
+
+
+def test_troubles_are_counted_apart(folder):
+    """What one kind of trouble has used up is still there for another."""
+    before, source = capture(folder / "before", 0, 4, *SMALL), capture(folder / "source", 2, 6, *SMALL)
+    blob = hashlib.sha256((before / "model/l00h00q/data.parquet").read_bytes()).hexdigest()
+    (folder / "one").mkdir()   # one large file, so that all refusals are of the same object
+    (folder / "one/big.bin").write_bytes(b"\0" * 3000)
+    cases = [
+        (source, before, [("^/repos/" + blob, [EXPIRED, EXPIRED, {"corrupt": True}, {"corrupt": True}])], 0),
+        (source, before, [("^/repos/" + blob, [{"corrupt": True}] * 3)], 3),
+        (source, before, [("^/repos/" + blob, [EXPIRED] * 3)], 1),
+        (folder / "one", None, [("/put/", [EXPIRED] * 3), ("/_lfs/verify", [{"status": 404}])], 0),
+        (folder / "one", None, [("/part/", [EXPIRED] * 3), ("/_lfs/complete", [{"status": 400}] * 3)], 0),
+        (folder / "one", None, [("/put/", [EXPIRED] * 4)], 1),
+        (folder / "one", None, [("/commit/b$", [{"status": 412}] * 3 + [{"status": 500}] * 5)], 0),
+        (folder / "one", None, [("/commit/b$", [{"status": 412}] * 3 + [{"status": 500}] * 9)], 3),
+    ]
+    for i, (what, first, troubles, status) in enumerate(cases):
+        HUB.reset()
+        if first:
+            pushed(shutil.copytree(first, folder / f"first{i}"), "--branch", "b")
+        if troubles[0][0] == "/part/":
+            HUB.set(multipart_threshold=2500, chunk=1000)
+        final = shutil.copytree(what, folder / f"final{i}")
+        for match, faults in troubles:
+            for fault in faults:
+                HUB.fault(match=match, **fault)
+        done = push(final, "--branch", "b")
+        assert done.returncode == status, (i, done.returncode, done.stderr)
+        if not status:
+            met = [r for r in HUB.log() if r.get("fault")]
+            assert len(met) == sum(len(faults) for _, faults in troubles), (i, met)
+            assert_holds(final, branch="b", exactly=False)
+    return f"{len(cases)} cases"
 
 
 def test_lasting_faults_end_in_time(folder):

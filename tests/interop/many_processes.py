@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 from common import ROOT, digest, main, make_workspace, write_jsonl
 
@@ -420,7 +421,7 @@ def merged_out_of_sight(folder):
         time.sleep(0.5)
         for left in (work / "out/staging").glob("*.*"):
             left.unlink()
-        os.pwrite(lock.fileno(), b"0123456789abcdef", 0)
+        os.pwrite(lock.fileno(), b"01234567%08x" % zlib.crc32(b"01234567"), 0)   # a mark, as a merge leaves it
     ended = Ended(waiting)
     assert ended.ok()["already_complete"] and "another process has merged" in ended.err, (ended.json, ended.err)
     assert not (work / "out/final").exists() and not units(work)

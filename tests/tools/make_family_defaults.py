@@ -69,6 +69,7 @@ def describe(model_type, sizes):
         "qkv_bias": q.bias is not None,
         "o_bias": attention.o_proj.bias is not None,
         "mlp_bias": dense is not None and dense.down_proj.bias is not None,
+        "tied": bool(getattr(config, "tie_word_embeddings", False)),
         "attention_scale": attention.scaling,
         "soft_cap": (getattr(config, "attn_logit_softcapping", None) or 0) if model_type == "gemma2" else 0,
         "windows": [window(l, config) if hasattr(l, "self_attn") else 0 for l in model.layers],

@@ -1,0 +1,301 @@
+/* See mistaken.h. */
+#include "formats/mistaken.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/json.h"
+
+enum { ADAPTER_LIMIT = 1 << 20 };
+
+qk_status qk_refuse_pointer(const void *bytes, size_t n, const char *path, qk_error *err)
+{
+    static const char pointer[] = "version https://git-lfs.github.com/spec/";
+    size_t length = sizeof pointer - 1;
+    if (n < length || memcmp(bytes, pointer, length) != 0) return QK_OK;
+    return qk_fail(err, QK_ERR_FORMAT, "fetch the real file: git lfs pull",
+                   "%s: this is a Git LFS pointer, not the file it stands for", path);
+}
+
+/* ---- what a name tells ---- */
+
+/* A file that shows what a folder is: the first line of a table that fits a name counts. */
+typedef struct sign {
+    const char *pattern; /* "*" at most once, for any characters */
+    const char *what;    /* behind "FOLDER: " */
+    const char *hint;
+} sign;
+
+static const char other_program[] = "give the folder of the original checkpoint, in safetensors";
+static const char convert[] = "convert the checkpoint to safetensors, once in Python: "
+                              "AutoModelForCausalLM.from_pretrained(\"X\").save_pretrained(\"Y\")";
+static const char take_transformers[] =
+    "take the files that the same repository has for transformers: config.json, "
+    "model.safetensors or model.safetensors.index.json and its shards";
+
+static const sign weights[] = {
+    {"*.gguf", "GGUF is not supported: safetensors needed", other_program},
+    {"consolidated*.safetensors",
+     "consolidated.safetensors, Mistral's own layout, is not supported", take_transformers},
+    {"consolidated*.pth", "consolidated.*.pth, Meta's own layout, is not supported",
+     take_transformers},
+    {"zero_to_fp32.py", "a checkpoint of DeepSpeed, in the parts of its processes",
+     "join them there: python zero_to_fp32.py . OUT --safe_serialization"},
+    {"*.distcp", "a checkpoint of distributed training, in the parts of its processes",
+     "save the model as a whole, with save_pretrained"},
+    {"pytorch_model*.bin", "pytorch_model.bin is not supported: safetensors needed", convert},
+    {"pytorch_model.bin.index.json", "pytorch_model.bin is not supported: safetensors needed",
+     convert},
+    {"*.msgpack", "weights of Flax are not supported: safetensors needed", other_program},
+    {"*.h5", "weights of TensorFlow are not supported: safetensors needed", other_program},
+    {"*.onnx", "ONNX is not supported: safetensors needed", other_program},
+    {"*.npz", "weights of MLX are not supported: safetensors needed", other_program},
+    {"*.ckpt", "a checkpoint of a training program: safetensors needed", convert},
+    {"*.pth", "pickled weights are not supported: safetensors needed", convert},
+    {"*.pt", "pickled weights are not supported: safetensors needed", convert},
+    {"*.bin", "pickled weights are not supported: safetensors needed", convert},
+};
+
+static const char save_tokenizer[] =
+    "once in Python: AutoTokenizer.from_pretrained(\"X\").save_pretrained(\"Y\"); then "
+    "tokenizer.name: Y";
+
+static const sign tokenizers[] = {
+    {"tekken.json", "there is no tokenizer.json, only tekken.json, Mistral's own", save_tokenizer},
+    {"tokenizer.model", "there is no tokenizer.json, only tokenizer.model", save_tokenizer},
+    {"tokenizer.model.v*", "there is no tokenizer.json, only tokenizer.model.v..., Mistral's own",
+     save_tokenizer},
+    {"*.tiktoken", "there is no tokenizer.json, only a .tiktoken file", save_tokenizer},
+    {"spiece.model", "there is no tokenizer.json, only spiece.model", save_tokenizer},
+    {"sentencepiece.bpe.model", "there is no tokenizer.json, only sentencepiece.bpe.model",
+     save_tokenizer},
+    {"merges.txt", "there is no tokenizer.json, only vocab.json and merges.txt", save_tokenizer},
+    {"vocab.json", "there is no tokenizer.json, only vocab.json", save_tokenizer},
+    {"vocab.txt", "there is no tokenizer.json, only vocab.txt", save_tokenizer},
+    {"*.gguf", "there is no tokenizer.json: the tokenizer is inside of the GGUF file",
+     "tokenizer.name: the original model, which has one"},
+};
+
+/* What is no model at all. */
+static const sign others[] = {
+    {"setup.py", "a Python package, not a model", NULL},
+    {"pyproject.toml", "a Python package, not a model", NULL},
+    {"__init__.py", "a Python package, not a model", NULL},
+    {"*.zip", "an archive, not a model", "unpack it"},
+    {"*.tar", "an archive, not a model", "unpack it"},
+    {"*.tar.gz", "an archive, not a model", "unpack it"},
+    {".git", "a Git repository without a model", NULL},
+};
+
+#define COUNT(table) (sizeof(table) / sizeof *(table))
+
+static bool fits(const char *pattern, const char *name)
+{
+    const char *star = strchr(pattern, '*');
+    if (!star) return !strcmp(pattern, name);
+    size_t before = (size_t)(star - pattern), behind = strlen(star + 1), n = strlen(name);
+    return n >= before + behind && !memcmp(pattern, name, before) &&
+           !strcmp(star + 1, name + n - behind);
+}
+
+static const char *find_name(const qk_names *names, const char *pattern)
+{
+    for (size_t i = 0; i < names->count; i++)
+        if (fits(pattern, names->items[i])) return names->items[i];
+    return NULL;
+}
+
+static const sign *find_sign(const qk_names *names, const sign *table, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (find_name(names, table[i].pattern)) return &table[i];
+    return NULL;
+}
+
+/* ---- the cases ---- */
+
+typedef struct place {
+    const char *where;
+    const qk_names *names; /* its files, and folders of a folder */
+    bool is_folder;        /* of this disk */
+    qk_wanted wanted;
+    qk_error *err;
+} place;
+
+static const char *const lacks[] = {
+    [QK_WANT_CONFIG] = "there is no config.json",
+    [QK_WANT_WEIGHTS] = "no model.safetensors and no model.safetensors.index.json",
+    [QK_WANT_TOKENIZER] = "there is no tokenizer.json",
+};
+/* Listed, and yet absent: a link whose target went. */
+static const char *const files[][2] = {
+    [QK_WANT_CONFIG] = {"config.json"},
+    [QK_WANT_WEIGHTS] = {"model.safetensors", "model.safetensors.index.json"},
+    [QK_WANT_TOKENIZER] = {"tokenizer.json"},
+};
+
+static const char give_model[] = "give the folder of a downloaded model";
+
+/* The base model that an adapter names, or NULL. */
+static const char *base_model(const place *p, qk_arena *arena)
+{
+    const qk_json *root = NULL;
+    qk_error ignored;
+    if (!p->is_folder) return NULL;
+    char *path = qk_path_join(p->where, "adapter_config.json");
+    qk_status s = qk_json_parse_file(arena, path, ADAPTER_LIMIT, &root, &ignored);
+    free(path);
+    const qk_json *name = s == QK_OK ? qk_json_get(root, "base_model_name_or_path") : NULL;
+    return name && name->type == QK_JSON_T_STRING && name->length ? name->text : NULL;
+}
+
+static qk_status explain_adapter(const place *p)
+{
+    qk_arena arena = {0};
+    const char *base = base_model(p, &arena);
+    char *hint =
+        p->wanted == QK_WANT_TOKENIZER
+            ? qk_strf("tokenizer.name: its base model%s%.200s", base ? ", " : "", base ? base : "")
+            : qk_strf("merge it into its base model%s%.200s (merge_and_unload of peft, then "
+                      "save_pretrained) and give that folder",
+                      base ? ", " : "", base ? base : "");
+    qk_fail(p->err, QK_ERR_UNSUPPORTED, hint, "%s: an adapter (LoRA), not a whole model", p->where);
+    free(hint);
+    qk_arena_free(&arena);
+    return p->err->status;
+}
+
+/* CACHE/models--owner--name, as the Hub's clients keep it. */
+static qk_status explain_cache(const place *p)
+{
+    qk_names commits = {0};
+    qk_error ignored;
+    char *folder = qk_path_join(p->where, "snapshots");
+    bool known = qk_list_dir(folder, &commits, &ignored) == QK_OK && commits.count;
+    char *hint = qk_strf("give one of its snapshots: %s/%.100s", folder,
+                         known ? commits.items[commits.count - 1] : "COMMIT");
+    qk_fail(p->err, QK_ERR_NOTFOUND, hint, "%s: the folder of a cache, not of a model", p->where);
+    qk_names_free(&commits);
+    free(folder);
+    free(hint);
+    return p->err->status;
+}
+
+/* The subfolders that hold a config.json; *one is the first of them, which the caller frees. */
+static size_t count_models_below(const place *p, char **one)
+{
+    size_t found = 0;
+    *one = NULL;
+    for (size_t i = 0; p->is_folder && i < p->names->count; i++) {
+        qk_names below = {0};
+        qk_error ignored;
+        char *folder = qk_path_join(p->where, p->names->items[i]);
+        if (qk_list_dir(folder, &below, &ignored) == QK_OK && find_name(&below, "config.json") &&
+            !found++) {
+            *one = folder;
+            folder = NULL;
+        }
+        qk_names_free(&below);
+        free(folder);
+    }
+    return found;
+}
+
+static bool explain_nested(const place *p)
+{
+    char *one;
+    size_t found = count_models_below(p, &one);
+    if (!found) return false;
+    char *hint = found == 1 ? qk_strf("give %.400s", one)
+                            : qk_strf("give one of its %zu subfolders with a config.json, such as "
+                                      "%.400s",
+                                      found, one);
+    qk_fail(p->err, QK_ERR_NOTFOUND, hint, "%s: %s here, but in a subfolder", p->where,
+            lacks[p->wanted]);
+    free(hint);
+    free(one);
+    return true;
+}
+
+static qk_status explain_sign(const place *p, const sign *s)
+{
+    return qk_fail(p->err, QK_ERR_UNSUPPORTED, s->hint ? s->hint : give_model, "%s: %s", p->where,
+                   s->what);
+}
+
+/* Safetensors under other names than those that are read. */
+static qk_status explain_other_names(const place *p, const char *name)
+{
+    if (p->wanted == QK_WANT_CONFIG)
+        return qk_fail(p->err, QK_ERR_NOTFOUND, "put the model's config.json beside its weights",
+                       "%s: %s", p->where, lacks[p->wanted]);
+    return qk_fail(p->err, QK_ERR_NOTFOUND,
+                   strstr(name, "-of-")
+                       ? "shards need their index: fetch model.safetensors.index.json, too"
+                       : "if it is the whole model, give it the name model.safetensors",
+                   "%s: %s, only %.100s", p->where, lacks[p->wanted], name);
+}
+
+static qk_status explain(const place *p)
+{
+    const qk_names *names = p->names;
+    for (int i = 0; i < 2; i++) {
+        const char *name = files[p->wanted][i];
+        if (p->is_folder && name && find_name(names, name))
+            return qk_fail(p->err, QK_ERR_NOTFOUND, "fetch it again",
+                           "%s/%s: a link that leads to nothing", p->where, name);
+    }
+    bool tokenizer = p->wanted == QK_WANT_TOKENIZER;
+    const sign *s = tokenizer ? find_sign(names, tokenizers, COUNT(tokenizers)) : NULL;
+    if (s) return explain_sign(p, s);
+    if (find_name(names, "adapter_config.json") || find_name(names, "adapter_model*"))
+        return explain_adapter(p);
+    if (find_name(names, "snapshots") && (find_name(names, "refs") || find_name(names, "blobs")))
+        return explain_cache(p);
+    if (!tokenizer && (s = find_sign(names, weights, COUNT(weights)))) return explain_sign(p, s);
+    const char *other = tokenizer ? NULL : find_name(names, "*.safetensors");
+    if (other) return explain_other_names(p, other);
+    if (explain_nested(p)) return p->err->status;
+    if ((s = find_sign(names, others, COUNT(others))) && !find_name(names, "config.json"))
+        return explain_sign(p, s);
+    if (!names->count)
+        return qk_fail(p->err, QK_ERR_NOTFOUND, give_model, "%s: the folder is empty", p->where);
+    return qk_fail(p->err, QK_ERR_NOTFOUND,
+                   tokenizer ? "tokenizer.name: a model that has the same tokenizer, as a "
+                               "tokenizer.json"
+                             : give_model,
+                   "%s: %s", p->where, lacks[p->wanted]);
+}
+
+qk_status qk_explain_folder(const char *folder, qk_wanted wanted, qk_error *err)
+{
+    qk_names names = {0};
+    qk_status s = qk_list_dir(folder, &names, err);
+    place p = {folder, &names, true, wanted, err};
+    if (s == QK_OK) s = explain(&p);
+    qk_names_free(&names);
+    return s;
+}
+
+qk_status qk_explain_file(const char *path, qk_error *err)
+{
+    qk_names name = {0};
+    qk_names_add(&name, qk_path_name(path));
+    const sign *s = find_sign(&name, weights, COUNT(weights));
+    if (!s) s = find_sign(&name, others, COUNT(others));
+    if (s)
+        qk_fail(err, QK_ERR_UNSUPPORTED, s->hint ? s->hint : give_model, "%s: %s", path, s->what);
+    else
+        qk_fail(err, QK_ERR_FORMAT, "give the folder that the model's files lie in",
+                "%s: a file, not the folder of a model", path);
+    qk_names_free(&name);
+    return err->status;
+}
+
+qk_status qk_explain_listing(const char *where, const qk_names *paths, qk_wanted wanted,
+                             qk_error *err)
+{
+    place p = {where, paths, false, wanted, err};
+    return explain(&p);
+}

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Runs, downloads and pushes with ThreadSanitizer (make TSAN=1): no data race, and the same outcome as without it.
+
+The suites are those of this folder, in a copy of the tests whose qkengine is the instrumented one. --full: all tests of theirs.
+"""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import common
+from common import ROOT, main
+
+BINARY = ROOT / "build/cpu-tsan/qkengine"
+FULL = "--full" in sys.argv
+SUITES = {
+    "hub_pull.py": ["test_run_from_hub", "test_sharded_model", "test_both_at_once", "test_without_links", "test_pages"],
+    "hub_rot.py": ["test_each_kind_of_file", "test_run", "test_blob_of_another_commit"],
+    "hub_pull_faults.py": ["test_contents_that_are_wrong", "test_troubles_are_counted_apart"],
+    "hub_stream.py": ["test_order", "test_one_ahead", "test_same_bytes", "test_trouble_in_the_middle", "test_signal_during_a_fetch"],
+    "hub_push.py": ["test_run_pushes_at_its_end", "test_multipart", "test_rows_are_merged_one_after_the_other", "test_two_pushers_at_once_lose_no_rows"],
+    "hub_push_faults.py": ["test_troubles_are_counted_apart", "test_file_changes_while_it_is_sent"],
+}
+RACES = """
+#include <pthread.h>
+static int x, y;
+static void *add(void *p) { for (int i = 0; i < 1000; i++) x++; return p; }
+int main(void)
+{
+    pthread_t a, b;
+    pthread_create(&a, 0, add, 0), pthread_create(&b, 0, add, 0);
+    pthread_join(a, 0), pthread_join(b, 0);
+#pragma omp parallel for num_threads(4)
+    for (int i = 0; i < 100000; i++) y += i;
+    return x == y;
+}
+"""
+
+
+def archer():
+    """OpenMP's own synchronisation, told to the sanitizer."""
+    found = sorted(pathlib.Path("/usr/lib").glob("llvm-*/lib/libarcher.so"))
+    return str(found[-1]) if found and shutil.which("clang") else None
+
+
+def environment(folder, **more):
+    options = f"ignore_noninstrumented_modules=1 history_size=5 exitcode=66 log_path={folder}/race"
+    return dict(os.environ, OMP_TOOL_LIBRARIES=archer(), TSAN_OPTIONS=options, OMP_NUM_THREADS="4", **more)
+
+
+def races(folder):
+    return [line for log in folder.glob("race.*") for line in log.read_text().splitlines() if line.startswith("SUMMARY")]
+
+
+def instrumented_tree(folder):
+    tree = folder / "tree"
+    shutil.copytree(ROOT / "tests", tree / "tests", symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "corpus"))
+    (tree / "build").symlink_to(ROOT / "build")
+    (tree / "qkengine").symlink_to(BINARY)
+    return tree
+
+
+def the_sanitizer_sees_races(folder):
+    """Of plain threads and of OpenMP: otherwise the rest of this suite says nothing."""
+    (folder / "races.c").write_text(RACES)
+    subprocess.run(["clang", "-O1", "-g", "-fsanitize=thread", "-fopenmp", "races.c", "-o", "races"], cwd=folder, check=True)
+    done = subprocess.run([folder / "races"], env=environment(folder), capture_output=True)
+    assert done.returncode == 66 and len(races(folder)) >= 2, (done, races(folder))
+
+
+def runs(folder):
+    """On four threads, with all layers in memory and with two; the same bytes as the usual build's."""
+    common.make_workspace(folder)
+    assert common.run(folder, "output.data_root=usual").returncode == 0
+    for name, *more in (("all",), ("two", "inference.layers_in_memory=2"), ("small", "inference.batch_size=1", "inference.threads=3")):
+        settings = [a for s in [f"output.data_root={name}", *more] for a in ("--set", s)]
+        done = subprocess.run([BINARY, "run", "config.yaml", "--quiet", *settings], cwd=folder, env=environment(folder), capture_output=True, text=True)
+        assert done.returncode == 0 and not races(folder), (done.returncode, done.stderr, races(folder))
+        files = {p: d for p, d in common.digest(folder / name / "final").items() if p.endswith("examples.parquet")}
+        assert files and files == {p: d for p, d in common.digest(folder / "usual/final").items() if p.endswith("examples.parquet")}
+
+
+def suite(name):
+    def test(folder):
+        tree = instrumented_tree(folder)
+        done = subprocess.run([sys.executable, tree / "tests/interop" / name, *([] if FULL else SUITES[name])], cwd=tree,
+                              env=environment(folder, QKENGINE_CACHE=str(folder / "cache")), capture_output=True, text=True)
+        assert not races(folder), races(folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return next(line for line in done.stdout.splitlines() if " passed, " in line).split(": ")[-1] + ", no race"
+    test.__name__ = name.removesuffix(".py")
+    return test
+
+
+if __name__ == "__main__":
+    if not archer():
+        print("SKIPPED: no clang, or no libarcher.so (libomp-dev)")
+        print("threads: 0 passed, 0 failed, 1 skipped")
+        sys.exit(0)
+    subprocess.run(["make", "-s", "-j2", "TSAN=1", "build/cpu-tsan/qkengine"], cwd=ROOT, check=True)
+    sys.exit(main("threads", [the_sanitizer_sees_races, runs, *map(suite, SUITES)]))
