@@ -262,6 +262,7 @@ static void write_head(qk_json_out *o, int head_dim, const qk_manifest_file *fil
         qk_json_begin(o, files[i].name, '{');
         qk_json_add_int(o, "rows", (int64_t)files[i].rows);
         qk_json_add_int(o, "bytes", (int64_t)files[i].bytes);
+        if (files[i].nonfinite) qk_json_add_int(o, "nonfinite_rows", (int64_t)files[i].nonfinite);
         qk_json_end(o, '}');
     }
     qk_json_end(o, '}');

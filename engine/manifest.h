@@ -54,6 +54,7 @@ qk_status qk_manifest_is_complete(const qk_json *manifest, const qk_identity *id
 typedef struct qk_manifest_file {
     const char *name; /* "l00h00q" */
     uint64_t rows, bytes;
+    uint64_t nonfinite; /* rows that hold NaN or infinity (capture.allow_nonfinite) */
 } qk_manifest_file;
 
 /* Text of the new manifest: the runs of `old` (may be NULL) without this fingerprint, then this

@@ -196,7 +196,8 @@ static qk_status finish_file(merger *m, qk_merge_file *f)
 {
     QK_TRY(qk_merge_file_commit(f, m->err));
     m->rows_added += f->added;
-    qk_merge_report_add(&m->report, f->name, f->layer, f->head, f->kind, f->rows, f->bytes);
+    qk_manifest_file file = {f->name, f->rows, f->bytes, f->nonfinite};
+    qk_merge_report_add(&m->report, f->layer, f->head, f->kind, &file);
     return QK_OK;
 }
 
@@ -279,6 +280,10 @@ static qk_status merge(merger *m, const qk_identity *id, const qk_json *old)
     QK_TRY(write_examples(m));
     QK_TRY(write_files(m));
     QK_TRY(write_report(m, id, old));
+    if (m->report.nonfinite)
+        qk_warn("%" PRIu64 " rows hold NaN or infinity (capture.allow_nonfinite); manifest.json "
+                "says in which files",
+                m->report.nonfinite);
     return qk_commit_files(m->staging, m->plan->final, &m->done, m->err);
 }
 

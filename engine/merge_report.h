@@ -9,7 +9,7 @@ typedef struct qk_merge_report {
     const qk_plan *plan;
     qk_unit_totals *units; /* [units] */
     int64_t examples, tokens;
-    uint64_t rows;
+    uint64_t rows, nonfinite; /* nonfinite: of them, those that hold NaN or infinity */
     qk_card_file *files;      /* of this split first; after find_others of all splits */
     qk_manifest_file *sizes;  /* [n_files], of this split's files */
     size_t n_files, capacity; /* of this split */
@@ -20,9 +20,9 @@ typedef struct qk_merge_report {
     qk_arena arena;
 } qk_merge_report;
 
-/* A finished file of this run. name lives in the arena. */
-void qk_merge_report_add(qk_merge_report *r, const char *name, int layer, int head, qk_kind kind,
-                         uint64_t rows, uint64_t bytes);
+/* A finished file of this run. Its name lives in the arena. */
+void qk_merge_report_add(qk_merge_report *r, int layer, int head, qk_kind kind,
+                         const qk_manifest_file *file);
 /* Files that final/ has and this run did not write: other heads of this split, and other splits. */
 qk_status qk_merge_report_find_others(qk_merge_report *r, qk_error *err);
 void qk_merge_report_manifest(qk_merge_report *r, const qk_identity *id, const qk_json *old,
