@@ -285,6 +285,8 @@ static qk_cell_kind id_kind(const card *c, const qk_yaml *config, const char *id
         if (!text_is(qk_yaml_get(one, "name"), id_column) || !type) continue;
         if (text_is(type, "string") || text_is(type, "large_string")) return QK_CELL_TEXT;
         if (type->type == QK_YAML_STRING && strstr(type->text, "int")) return QK_CELL_INT;
+        if (text_is(type, "float64")) return QK_CELL_FLOAT;
+        if (text_is(type, "bool")) return QK_CELL_BOOL;
     }
     return QK_CELL_NULL;
 }

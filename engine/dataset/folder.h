@@ -25,7 +25,7 @@ typedef struct qk_data_files {
     qk_format format;
     qk_data_split *splits; /* in the order of "all" */
     size_t count, capacity;
-    qk_cell_kind id_kind; /* what the card says of the id column: TEXT, INT, or NULL (nothing) */
+    qk_cell_kind id_kind; /* what the card says of the id column: TEXT, INT, FLOAT, BOOL, or NULL */
     const char *rule;     /* what decided, for people; a constant */
 } qk_data_files;
 
