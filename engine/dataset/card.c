@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/config/yaml.h"
+#include "engine/dataset/format.h"
 #include "engine/dataset/glob.h"
 #include "engine/dataset/split.h"
 
@@ -183,9 +184,15 @@ static qk_status add_patterns(const card *c, const qk_listing *all, qk_data_spli
     for (; one; one = value->type == QK_YAML_LIST ? one->next : NULL) {
         QK_TRY(check_pattern(c, one));
         const char *pattern = one->text + (strncmp(one->text, "./", 2) ? 0 : 2);
-        if (!qk_data_split_match(split, pattern, all) && !strpbrk(pattern, "*[]"))
+        size_t found = qk_data_split_match(split, pattern, all);
+        if (strpbrk(pattern, "*?[")) continue;
+        if (!found)
             return qk_fail(c->err, QK_ERR_NOTFOUND, NULL, "%s: there is no file %s, which %s names",
                            all->root, pattern, c->path);
+        if (!qk_format_knows(pattern))
+            return qk_fail(c->err, QK_ERR_UNSUPPORTED, QK_FORMAT_HINT,
+                           "%s: %s is no data file by its name, yet %s names it", all->root,
+                           pattern, c->path);
     }
     return QK_OK;
 }
@@ -299,6 +306,8 @@ qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *na
     qk_status s = read_card(&c);
     if (s == QK_OK && c.configs) s = choose(&c, name, &config);
     if (s == QK_OK && config) s = use_config(&c, config, out);
+    out->from_card = config != NULL;
+    out->is_later_config = config && config != c.configs->first;
     if (s == QK_OK) out->id_kind = id_kind(&c, config, id_column);
     *done = config != NULL;
     qk_arena_free(&c.arena);
