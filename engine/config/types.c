@@ -115,6 +115,16 @@ static const char *number_spelling(const qk_config_reader *r, const qk_yaml *v)
                          exponent);
 }
 
+/* The same for a key of integers: 1e3, 1.0e+3 and "1000" -> 1000. */
+static const char *integer_spelling(const qk_config_reader *r, const qk_yaml *v)
+{
+    char *end = NULL;
+    double value = v->type == QK_YAML_FLOAT ? v->number : 0.5;
+    if (v->type == QK_YAML_STRING && v->plain && v->length) value = strtod(v->text, &end);
+    if ((end && *end) || value != floor(value) || fabs(value) > 1e15) return number_spelling(r, v);
+    return qk_arena_strf(r->arena, "write %.0f", value);
+}
+
 /* Forms that YAML 1.1 gives a meaning which hardly anyone intends. */
 static qk_status refuse_odd_base(const qk_config_reader *r, const qk_config_key *key,
                                  const qk_yaml *v)
@@ -137,7 +147,7 @@ static qk_status read_int(const qk_config_reader *r, const qk_config_key *key, c
     int64_t *out = field;
     *out = key->absent;
     if (!v) return QK_OK;
-    if (v->type != QK_YAML_INT) return wrong_type(r, key, v, number_spelling(r, v));
+    if (v->type != QK_YAML_INT) return wrong_type(r, key, v, integer_spelling(r, v));
     if (!v->fits || v->integer > key->most)
         return qk_config_fail(r, key, v, NULL, "is out of range: %.40s is not in %lld .. %lld",
                               v->text, (long long)key->least, (long long)key->most);
@@ -159,7 +169,7 @@ static qk_status read_seed(const qk_config_reader *r, const qk_config_key *key, 
                            void *field)
 {
     qk_long_seed *out = field;
-    if (v->type != QK_YAML_INT) return wrong_type(r, key, v, number_spelling(r, v));
+    if (v->type != QK_YAML_INT) return wrong_type(r, key, v, integer_spelling(r, v));
     QK_TRY(refuse_odd_base(r, key, v));
     const char *digits = v->text + (*v->text == '-' || *v->text == '+');
     uint32_t base = *digits != '0' ? 10 : digits[1] == 'x' ? 16 : digits[1] == 'b' ? 2 : 10;

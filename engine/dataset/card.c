@@ -165,12 +165,16 @@ static bool leaves_folder(const char *pattern)
     return false;
 }
 
-static qk_status check_pattern(const card *c, const qk_yaml *pattern)
+/* key: "data_files" or "data_dir". */
+static qk_status check_pattern(const card *c, const char *key, const qk_yaml *pattern)
 {
-    if (pattern->type != QK_YAML_STRING) return fail(c, pattern, "a path must be a text");
+    if (pattern->type != QK_YAML_STRING)
+        return fail(c, pattern,
+                    !strcmp(key, "data_dir") ? "data_dir must be a text"
+                                             : "a path of data_files must be a text");
     if (leaves_folder(pattern->text))
         return qk_fail(c->err, QK_ERR_UNSUPPORTED, "copy the files into the folder",
-                       "%s: data_files '%.200s' leaves the folder", c->path, pattern->text);
+                       "%s: %s '%.200s' leaves the folder", c->path, key, pattern->text);
     if (!qk_glob_is_valid(pattern->text))
         return fail(c, pattern, "** can only be a whole part of a path");
     return QK_OK;
@@ -182,7 +186,7 @@ static qk_status add_patterns(const card *c, const qk_listing *all, qk_data_spli
 {
     const qk_yaml *one = value->type == QK_YAML_LIST ? value->first : value;
     for (; one; one = value->type == QK_YAML_LIST ? one->next : NULL) {
-        QK_TRY(check_pattern(c, one));
+        QK_TRY(check_pattern(c, "data_files", one));
         const char *pattern = one->text + (strncmp(one->text, "./", 2) ? 0 : 2);
         size_t found = qk_data_split_match(split, pattern, all);
         if (strpbrk(pattern, "*?[")) continue;
@@ -255,7 +259,7 @@ static qk_status use_config(const card *c, const qk_yaml *config, qk_data_files 
     const qk_yaml *data_files = qk_yaml_get(config, "data_files");
     if (!dir && data_files) return add_data_files(c, c->all, out, data_files);
     if (!dir) return qk_data_files_by_name(out, c->all, c->err);
-    QK_TRY(check_pattern(c, dir));
+    QK_TRY(check_pattern(c, "data_dir", dir));
     char *root = qk_path_join(c->all->root, dir->text);
     qk_listing inside = {.root = root};
     narrow(c->all, dir->text, &inside);
