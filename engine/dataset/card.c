@@ -319,11 +319,14 @@ qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *na
     return s;
 }
 
-qk_status qk_card_configs(qk_names *out, const char *root, qk_error *err)
+qk_status qk_card_configs(qk_names *out, const char **chosen, const char *root, qk_error *err)
 {
     const qk_listing nothing = {.root = root};
     card c = {.path = qk_path_join(root, "README.md"), .all = &nothing, .err = err};
+    const qk_yaml *by_default = NULL;
+    qk_error none = {0};
     *out = (qk_names){0};
+    *chosen = NULL;
     qk_status s = read_card(&c);
     const qk_yaml *first = s == QK_OK && c.configs ? c.configs->first : NULL;
     for (const qk_yaml *one = first; one; one = one->next) {
@@ -332,6 +335,10 @@ qk_status qk_card_configs(qk_names *out, const char *root, qk_error *err)
         for (size_t i = 0; i < out->count && !known; i++) known = !strcmp(out->items[i], name);
         if (!known) qk_names_add(out, name);
     }
+    c.err = &none; /* that there is no default is for a run to say */
+    if (first && choose(&c, NULL, &by_default) == QK_OK)
+        for (size_t i = 0; i < out->count; i++)
+            if (is_called(by_default, out->items[i])) *chosen = out->items[i];
     qk_arena_free(&c.arena);
     free(c.path);
     return s;

@@ -292,6 +292,40 @@ def odd_names(folder):
     return dict(counts)
 
 
+def inspect_says(folder):
+    """Which configuration a run takes, which one lacks a split; columns and splits are looked for without --rows, too."""
+    for name in ("en", "fr"):
+        (folder / name).mkdir()
+        write_jsonl(folder / name / "a.jsonl", [{"text": name, "id": 1}])
+    configs = [{"config_name": "en", "data_files": [{"split": "train", "path": "en/*"}, {"split": "test", "path": "en/*"}]},
+               {"config_name": "fr", "data_files": "fr/*"}]
+
+    def say(*flags, status=0, card=configs):
+        (folder / "README.md").write_text("---\n" + json.dumps({"configs": card}) + "\n---\n")
+        done = engine(["inspect", folder, *flags], folder)
+        assert done.returncode == status, (flags, done.stderr)
+        return done.stdout + done.stderr
+
+    assert "none of them is the default: a run needs dataset.name" in say()
+    flagged = [configs[0], {**configs[1], "default": True}]
+    heads = [line for line in say(card=flagged).splitlines() if "found by" in line]
+    assert [h.endswith("; a run takes this one") for h in heads] == [False, True], heads
+    assert json.loads(say("--json", "--rows=0", card=flagged))["default"] == "fr"
+    assert json.loads(say("--json", "--rows=0"))["default"] is None
+    said = say("--split=test")
+    assert said.index("text, from test") < said.index("fr: JSON") < said.index("no split 'test' in this configuration"), said
+    assert "no configuration has the split 'dev'" in say("--split=dev", "--rows=0", status=1)
+    assert "configuration 'fr': " in say("--split=test", "--config=fr", "--rows=0", status=1)
+    assert "no column 'key'" in say("--id-column=key", "--rows=0", status=1)
+
+    pq.write_table(pa.table({"text": ["a"], "key": ["k"]}), folder / "a.parquet")
+    for flags, status, word in ((["--id-column=key"], 0, " k "), (["--id-column=no"], 1, "no column 'no'"), (["--split=test"], 1, "no split 'test'")):
+        done = engine(["inspect", "a.parquet", *flags], folder)
+        assert done.returncode == status and word in done.stdout + done.stderr, (flags, done.stdout, done.stderr)
+    done = engine(["inspect", CASE / "model/tokenizer.json", "--split=train"], folder)
+    assert done.returncode == 2 and "--split is for datasets" in done.stderr, done.stderr
+
+
 def csv_chunks(folder):
     """Types that change after 10,000 rows: later chunks are cast, or refused when a value would change."""
     counts = collections.Counter()
@@ -388,4 +422,4 @@ def bombs_stop(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main("tables", [csv_ids, csv_texts, csv_damage, csv_chunks, json_ids, edge_ids, late_numbers, shards_of_other_types, odd_names, packed, later_damage_is_not_touched, bombs_stop]))
+    sys.exit(main("tables", [csv_ids, csv_texts, csv_damage, csv_chunks, json_ids, edge_ids, late_numbers, shards_of_other_types, odd_names, inspect_says, packed, later_damage_is_not_touched, bombs_stop]))
