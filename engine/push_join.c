@@ -244,8 +244,7 @@ static qk_status measure(const joiner *j, const char *name, qk_manifest_file *ou
     qk_rows_reader *r = NULL;
     if (s == QK_OK) s = qk_file_size(path, &bytes, j->err);
     if (s == QK_OK) s = qk_rows_open(&r, path, j->context.format.d, j->err);
-    if (s == QK_OK)
-        *out = (qk_manifest_file){name, qk_rows_count(r), bytes, qk_rows_nonfinite(r)};
+    if (s == QK_OK) *out = (qk_manifest_file){name, qk_rows_count(r), bytes, qk_rows_nonfinite(r)};
     qk_rows_close(r);
     free(path);
     return s;
