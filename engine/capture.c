@@ -1,7 +1,10 @@
 /* See capture.h. */
 #include "engine/capture.h"
 
+#include <math.h>
 #include <stdlib.h>
+
+#include "engine/nonfinite.h"
 
 /* The rows of one (layer, kind), or of one head of it when masks are per head. */
 typedef struct selection {
@@ -29,8 +32,7 @@ enum { IN_FLIGHT = 2 }; /* the layer that runs and the one whose rows are writte
 struct qk_capture {
     qk_capture_plan plan;
     const qk_batch *batch;
-    const int64_t *ids;
-    const int32_t *ordinals;
+    const qk_capture_example *examples; /* [batch->n_seq] */
     qk_unit_writer *unit;
     layer_rows layers[IN_FLIGHT];
     qk_sampled_rows drawn;
@@ -67,12 +69,11 @@ void qk_capture_free(qk_capture *c)
     free(c);
 }
 
-void qk_capture_aim(qk_capture *c, const qk_batch *batch, const int64_t *ids,
-                    const int32_t *ordinals, qk_unit_writer *unit)
+void qk_capture_aim(qk_capture *c, const qk_batch *batch, const qk_capture_example *examples,
+                    qk_unit_writer *unit)
 {
     c->batch = batch;
-    c->ids = ids;
-    c->ordinals = ordinals;
+    c->examples = examples;
     c->unit = unit;
     for (int i = 0; i < IN_FLIGHT; i++) c->layers[i].layer = -1;
 }
@@ -122,7 +123,7 @@ static void append(const qk_capture *c, selection *s, int i)
         size_t at = s->count++;
         s->positions[at] = c->drawn.positions[r];
         s->buckets[at] = c->drawn.buckets[r];
-        s->examples[at] = c->ordinals[i];
+        s->examples[at] = c->examples[i].ordinal;
         s->rows[at] = start + c->drawn.positions[r];
         s->tokens[at] = c->batch->ids[s->rows[at]];
     }
@@ -138,7 +139,7 @@ static void select_rows(qk_capture *c, layer_rows *l, qk_kind kind, const int32_
     s->kind = kind;
     for (int i = 0; i < c->batch->n_seq; i++) {
         qk_draw draw = {
-            .example_id = c->ids[i],
+            .example_id = c->examples[i].id,
             .layer = l->layer,
             .mask_head = mask_head,
             .first_head = heads[0],
@@ -198,12 +199,38 @@ static const qk_layer_capture *request(void *context, int layer)
     return &l->request;
 }
 
+/* The sequence that a row of a selection comes from. */
+static const qk_capture_example *example_of(const qk_capture *c, const selection *s, size_t row)
+{
+    const qk_capture_example *e = c->examples;
+    while (e->ordinal != s->examples[row]) e++;
+    return e;
+}
+
+/* Says where the first NaN or infinity of a selection is, if there is one. */
+static qk_status check_finite(const qk_capture *c, int layer, const selection *s, qk_error *err)
+{
+    size_t d = (size_t)c->plan.d, n = (size_t)s->n_heads * s->count * d;
+    if (!qk_nonfinite_count(s->vectors, n, QK_F32, QK_F32)) return QK_OK;
+    size_t at = qk_nonfinite_first(s->vectors, n, QK_F32, QK_F32), row = at / d % s->count;
+    const qk_capture_example *e = example_of(c, s, row);
+    const char *id = e->id_text;
+    return qk_fail(err, QK_ERR_DATA,
+                   "numbers overflow in this model: another model.dtype, or a damaged checkpoint; "
+                   "capture.allow_nonfinite: true keeps such rows",
+                   "layer %d, head %d, %s: example %lld%s%.80s%s, position %d: the vector holds %s",
+                   layer, s->heads[at / d / s->count], s->kind == QK_KIND_Q ? "query" : "key",
+                   (long long)e->index, id ? " (id '" : "", id ? id : "", id ? "')" : "",
+                   s->positions[row], isnan(s->vectors[at]) ? "NaN" : "infinity");
+}
+
 static qk_status layer_done(void *context, int layer, qk_error *err)
 {
     qk_capture *c = context;
     layer_rows *l = find_layer(c, layer);
     for (size_t i = 0; l && i < l->n; i++) {
         const selection *s = &l->selections[i];
+        if (!c->plan.allow_nonfinite) QK_TRY(check_finite(c, layer, s, err));
         qk_unit_rows rows = {
             .layer = layer,
             .kind = s->kind,

@@ -18,19 +18,29 @@ typedef struct qk_capture_plan {
     bool queries, keys;
     bool per_head_masks;
     bool pre_rope;
+    bool allow_nonfinite; /* false: rows of NaN or infinity are an error */
     int d;
 } qk_capture_plan;
+
+/* One sequence of a batch. */
+typedef struct qk_capture_example {
+    int64_t id;          /* the full one */
+    int32_t ordinal;     /* in the unit */
+    int64_t index;       /* row of the dataset's selection, for messages */
+    const char *id_text; /* the same; NULL without an id column */
+} qk_capture_example;
 
 typedef struct qk_capture qk_capture;
 
 qk_capture *qk_capture_new(const qk_capture_plan *plan);
 void qk_capture_free(qk_capture *c); /* NULL-safe */
 
-/* Aims the next forward pass: its batch, the full id and the ordinal in the unit of each sequence,
- * and the unit that receives the rows. All borrowed until that pass has ended. */
-void qk_capture_aim(qk_capture *c, const qk_batch *batch, const int64_t *ids,
-                    const int32_t *ordinals, qk_unit_writer *unit);
-/* The hooks for qk_forward_run. */
+/* Aims the next forward pass: its batch, what each sequence of it is, and the unit that receives
+ * the rows. All borrowed until that pass has ended. */
+void qk_capture_aim(qk_capture *c, const qk_batch *batch, const qk_capture_example *examples,
+                    qk_unit_writer *unit);
+/* The hooks for qk_forward_run. A row that is not finite fails with QK_ERR_DATA and names its
+ * layer, head, example and position. */
 qk_capture_hooks qk_capture_hooks_of(qk_capture *c);
 /* Rows handed to units so far, over all files. */
 uint64_t qk_capture_rows(const qk_capture *c);

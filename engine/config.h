@@ -12,11 +12,18 @@
 #include "engine/base/dtype.h"
 #include "formats/json.h"
 #include "sampler/positions.h"
+#include "sampler/python_random.h"
 
 typedef struct qk_int_list {
     int64_t *items; /* ascending, each once, from 0; NULL and count 0: not restricted */
     size_t count;
 } qk_int_list;
+
+/* An integer of any length. */
+typedef struct qk_long_seed {
+    qk_python_seed words;
+    const char *decimal; /* as JSON writes it: "-12" */
+} qk_long_seed;
 
 typedef enum qk_layout { QK_LAYOUT_PREFIX, QK_LAYOUT_BRANCH } qk_layout;
 
@@ -50,10 +57,12 @@ typedef struct qk_config {
     struct {
         bool queries, keys;
         qk_int_list layers, heads;
-        bool sample_heads;             /* head_sampling was given */
-        int64_t head_count, head_seed; /* count >= 1 */
+        bool sample_heads;  /* head_sampling was given */
+        int64_t head_count; /* >= 1 */
+        qk_long_seed head_seed;
         bool full_attention_only, pre_rope, token_strings, per_head_masks;
-        qk_sampler sampler; /* with min_bucket_size and max_rows_per_batch */
+        bool allow_nonfinite; /* keep rows of NaN and infinity instead of stopping at the first */
+        qk_sampler sampler;   /* with min_bucket_size and max_rows_per_batch */
     } capture;
     struct {
         const char *data_root; /* as written; relative to the working folder, never above it, and

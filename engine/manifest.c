@@ -343,11 +343,13 @@ bool qk_manifest_is_sealed(const qk_json *manifest)
 
 static void read_entry(const qk_json *f, const char *name, qk_manifest_file *out)
 {
-    const qk_json *rows = qk_json_get(f, "rows"), *digest = qk_json_get(f, "sha256");
+    const qk_json *rows = qk_json_get(f, "rows"), *digest = qk_json_get(f, "sha256"),
+                  *nonfinite = qk_json_get(f, "nonfinite_rows");
     *out = (qk_manifest_file){.name = name,
                               .rows = rows ? (uint64_t)rows->integer : 0,
                               .bytes = (uint64_t)qk_json_get(f, "bytes")->integer};
     if (digest) memcpy(out->sha256, digest->text, DIGEST + 1);
+    if (is_count(nonfinite)) out->nonfinite = (uint64_t)nonfinite->integer;
 }
 
 bool qk_manifest_find(const qk_json *manifest, const char *name, qk_manifest_file *out)
@@ -489,6 +491,7 @@ static void add_file(qk_json_out *o, const char *key, const qk_manifest_file *f,
     if (rows) qk_json_add_int(o, "rows", (int64_t)f->rows);
     qk_json_add_int(o, "bytes", (int64_t)f->bytes);
     if (*f->sha256) qk_json_add_str(o, "sha256", f->sha256);
+    if (f->nonfinite) qk_json_add_int(o, "nonfinite_rows", (int64_t)f->nonfinite);
     qk_json_end(o, '}');
 }
 

@@ -76,6 +76,7 @@ typedef struct qk_manifest_file {
     const char *name; /* "l00h00q" */
     uint64_t rows, bytes;
     char sha256[65]; /* "": not known, and not written */
+    uint64_t nonfinite; /* rows that hold NaN or infinity (capture.allow_nonfinite) */
 } qk_manifest_file;
 /* What a manifest says of a file; of examples.parquet for NULL. false when it does not list it. */
 bool qk_manifest_find(const qk_json *manifest, const char *name, qk_manifest_file *out);

@@ -312,6 +312,7 @@ static void report_files(merger *m)
         const qk_merge_file *f = &m->files[i];
         char *relative = qk_strf("%s%s/data.parquet", m->below, f->name);
         qk_manifest_file entry = entry_of(m, f->name, relative, f->rows);
+        entry.nonfinite = f->nonfinite;
         m->rows_added += f->added;
         qk_merge_report_add(&m->report, &entry, f->layer, f->head, f->kind);
         free(relative);
@@ -419,6 +420,10 @@ static qk_status merge(merger *m)
     QK_TRY(write_examples(m));
     QK_TRY(write_files(m));
     QK_TRY(write_report(m));
+    if (m->report.nonfinite)
+        qk_warn("%" PRIu64 " rows hold NaN or infinity (capture.allow_nonfinite); manifest.json "
+                "says in which files",
+                m->report.nonfinite);
     return qk_commit_move(&m->done, m->staging, m->plan->final, m->err);
 }
 

@@ -188,6 +188,7 @@ qk_status qk_merge_file_add_file(qk_merge_file *f, const qk_merge_context *c, co
 qk_status qk_merge_file_commit(qk_merge_file *f, qk_error *err)
 {
     char *shared = qk_id_runs_write(&f->shared);
+    f->nonfinite = qk_rows_nonfinite_written(f->writer);
     qk_status s = qk_rows_commit(f->writer, shared, &f->bytes, err);
     f->writer = NULL;
     free(shared);

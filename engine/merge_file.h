@@ -24,7 +24,7 @@ typedef struct qk_merge_file {
     const char *name; /* "l00h00q" */
     char *path;       /* staging/merged/... */
     qk_rows_writer *writer;
-    uint64_t rows, added, bytes;
+    uint64_t rows, added, bytes, nonfinite;
     qk_pairset seen;        /* (full id, position) */
     qk_pairset seen_stored; /* (stored id, position) of rows whose full id nobody knows */
     qk_pairset all_stored;  /* the same of all rows; filled for qk_merge_file_add_file */

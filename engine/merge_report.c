@@ -28,6 +28,7 @@ static void add_file(qk_merge_report *r, const qk_manifest_file *entry, qk_card_
     r->files[r->n_files] = file;
     r->sizes[r->n_files++] = *entry;
     r->rows += file.rows;
+    r->nonfinite += entry->nonfinite;
 }
 
 void qk_merge_report_add(qk_merge_report *r, const qk_manifest_file *entry, int layer, int head,
@@ -45,16 +46,17 @@ static bool is_known(const qk_merge_report *r, const char *name)
 
 /* A data file that this run did not write. */
 static qk_status count_file(const char *folder, const char *name, qk_card_file *file,
-                            uint64_t *bytes, int *head_dim, qk_error *err)
+                            qk_manifest_file *size, int *head_dim, qk_error *err)
 {
     char *path = qk_strf("%s/%s/data.parquet", folder, name);
     qk_path_info info;
     qk_status s = qk_path_look(path, &info, err);
-    *bytes = info.size;
+    *size = (qk_manifest_file){.name = name, .bytes = info.size};
     qk_rows_reader *reader = NULL;
     if (s == QK_OK && info.type == QK_PATH_FILE) s = qk_rows_open(&reader, path, 0, err);
     if (reader) {
-        file->rows = qk_rows_count(reader);
+        file->rows = size->rows = qk_rows_count(reader);
+        size->nonfinite = qk_rows_nonfinite(reader);
         *head_dim = qk_rows_head_dim(reader);
     }
     qk_rows_close(reader);
@@ -95,17 +97,14 @@ static qk_status find_own_others(qk_merge_report *r, qk_error *err)
     qk_status s = list_if_there(r->plan->split_folder, &names, err);
     for (size_t i = 0; i < names.count && s == QK_OK; i++) {
         qk_card_file file = {.split = r->plan->split};
-        uint64_t bytes;
+        qk_manifest_file entry;
         int d;
         if (!qk_parse_file_name(names.items[i], &file.layer, &file.head, &file.kind) ||
             is_known(r, names.items[i]))
             continue;
-        s = count_file(r->plan->split_folder, names.items[i], &file, &bytes, &d, err);
-        if (s != QK_OK || !bytes) continue;
-        qk_manifest_file entry = {
-            .name = qk_arena_strndup(&r->arena, names.items[i], strlen(names.items[i])),
-            .rows = file.rows,
-            .bytes = bytes};
+        s = count_file(r->plan->split_folder, names.items[i], &file, &entry, &d, err);
+        if (s != QK_OK || !entry.bytes) continue;
+        entry.name = qk_arena_strndup(&r->arena, names.items[i], strlen(names.items[i]));
         s = find_digest(r, &entry, err);
         if (s == QK_OK) add_file(r, &entry, file);
     }
@@ -208,10 +207,10 @@ static qk_status add_other_split(qk_merge_report *r, const char *name, qk_error 
     qk_status s = qk_manifest_read(folder, &r->arena, &manifest, err);
     for (size_t i = 0; i < names.count && s == QK_OK; i++) {
         qk_card_file file = {.split = split};
-        uint64_t bytes;
+        qk_manifest_file size;
         if (!qk_parse_file_name(names.items[i], &file.layer, &file.head, &file.kind)) continue;
-        s = count_file(folder, names.items[i], &file, &bytes, &info.head_dim, err);
-        if (s != QK_OK || !bytes) continue;
+        s = count_file(folder, names.items[i], &file, &size, &info.head_dim, err);
+        if (s != QK_OK || !size.bytes) continue;
         QK_GROW(r->others, r->n_others, r->others_capacity);
         r->others[r->n_others++] = file;
     }

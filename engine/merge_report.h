@@ -11,9 +11,9 @@ typedef struct qk_merge_report {
     qk_manifest_run run;   /* that is added; units: [n_units], owned */
     qk_unit_totals *units; /* run.units */
     int64_t examples, tokens;
-    uint64_t rows;
-    qk_card_file *files;     /* of this split first; after find_others of all splits */
-    qk_manifest_file *sizes; /* [n_files], of this split's files */
+    uint64_t rows, nonfinite; /* nonfinite: of them, those that hold NaN or infinity */
+    qk_card_file *files;      /* of this split first; after find_others of all splits */
+    qk_manifest_file *sizes;  /* [n_files], of this split's files */
     qk_manifest_file examples_file;
     size_t n_files, capacity; /* of this split */
     qk_card_file *others;

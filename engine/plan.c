@@ -78,7 +78,7 @@ static qk_status choose_heads(qk_plan *plan, qk_error *err)
         .full_attention_only = c->capture.full_attention_only,
         .sample = c->capture.sample_heads,
         .sample_count = c->capture.head_count,
-        .sample_seed = qk_python_seed_from_int(c->capture.head_seed),
+        .sample_seed = c->capture.head_seed.words,
     };
     return qk_head_plan_make(&plan->heads, &model, &choice, err);
 }

@@ -245,7 +245,10 @@ static qk_status measure(const joiner *j, const char *name, qk_manifest_file *ou
     qk_rows_reader *r = NULL;
     qk_status s = qk_rows_open(&r, path, j->context.format.d, j->err);
     if (s == QK_OK) {
-        *out = (qk_manifest_file){name, qk_rows_count(r), new ? new->bytes : old->size, ""};
+        *out = (qk_manifest_file){.name = name,
+                                  .rows = qk_rows_count(r),
+                                  .bytes = new ? new->bytes : old->size,
+                                  .nonfinite = qk_rows_nonfinite(r)};
         memcpy(out->sha256, new ? new->sha256 : old->sha256, sizeof out->sha256);
     }
     qk_rows_close(r);

@@ -1,23 +1,29 @@
 /* See rows_file.h. */
 #include "engine/rows_file.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/version.h"
+#include "engine/nonfinite.h"
 #include "formats/parquet_read.h"
 #include "formats/parquet_write.h"
 
 /* A row group's vectors take about this much. */
 enum { GROUP_BYTES = 8 << 20, LEAST_GROUP_ROWS = 1024 };
 #define SHARED_IDS "qkengine.shared_ids"
+#define NONFINITE "qkengine.nonfinite_rows" /* absent: none */
 #define CREATED_BY "qkengine version " QK_VERSION
 
 /* ---- writing ---- */
 
 struct qk_rows_writer {
     qk_pq_writer *file;
+    int d;
     bool token_strings;
+    uint64_t nonfinite;  /* rows so far that hold NaN or infinity */
     uint8_t *has_window; /* reused */
     size_t room;
 };
@@ -46,6 +52,7 @@ qk_status qk_rows_create(qk_rows_writer **out, const char *path, const qk_rows_f
         {"token_str", QK_PQ_STRING, 0, false},
     };
     qk_rows_writer *w = qk_zalloc(1, sizeof *w);
+    w->d = format->d;
     w->token_strings = format->token_strings;
     qk_status s = qk_pq_create(&w->file, path, columns, format->token_strings ? 6 : 5,
                                group_rows(format->d), CREATED_BY, err);
@@ -64,6 +71,7 @@ qk_status qk_rows_append(qk_rows_writer *w, const qk_file_rows *r, qk_error *err
         w->room = n;
     }
     for (size_t i = 0; i < n; i++) w->has_window[i] = r->window[i] != 0;
+    w->nonfinite += qk_nonfinite_rows(r->vectors, n, (size_t)w->d);
     qk_pq_text *none = w->token_strings && !r->token_str ? qk_zalloc(n, sizeof *none) : NULL;
     const qk_pq_values values[] = {
         {r->bucket, NULL},  {r->example_id, NULL},      {r->position, NULL},
@@ -74,9 +82,19 @@ qk_status qk_rows_append(qk_rows_writer *w, const qk_file_rows *r, qk_error *err
     return s;
 }
 
+uint64_t qk_rows_nonfinite_written(const qk_rows_writer *w)
+{
+    return w->nonfinite;
+}
+
 qk_status qk_rows_commit(qk_rows_writer *w, const char *shared_ids, uint64_t *bytes, qk_error *err)
 {
     if (shared_ids) qk_pq_set_metadata(w->file, SHARED_IDS, shared_ids);
+    if (w->nonfinite) {
+        char digits[24];
+        snprintf(digits, sizeof digits, "%" PRIu64, w->nonfinite);
+        qk_pq_set_metadata(w->file, NONFINITE, digits);
+    }
     qk_status s = qk_pq_commit(w->file, bytes, err);
     free(w->has_window);
     free(w);
@@ -260,6 +278,13 @@ uint64_t qk_rows_count(const qk_rows_reader *r)
 {
     return (uint64_t)r->file->rows;
 }
+
+uint64_t qk_rows_nonfinite(const qk_rows_reader *r)
+{
+    const char *digits = qk_pq_metadata(r->file, NONFINITE);
+    return digits ? strtoull(digits, NULL, 10) : 0;
+}
+
 const char *qk_rows_shared_ids(const qk_rows_reader *r)
 {
     return qk_pq_metadata(r->file, SHARED_IDS);

@@ -32,6 +32,8 @@ typedef struct qk_rows_format {
 qk_status qk_rows_create(qk_rows_writer **out, const char *path, const qk_rows_format *format,
                          qk_error *err);
 qk_status qk_rows_append(qk_rows_writer *w, const qk_file_rows *rows, qk_error *err);
+/* Rows so far that hold NaN or infinity; the finished file's metadata has their number, too. */
+uint64_t qk_rows_nonfinite_written(const qk_rows_writer *w);
 /* Finishes the file; shared_ids may be NULL. *bytes is its size. Frees w in any case. */
 qk_status qk_rows_commit(qk_rows_writer *w, const char *shared_ids, uint64_t *bytes, qk_error *err);
 void qk_rows_abort(qk_rows_writer *w); /* NULL-safe */
@@ -48,6 +50,8 @@ qk_status qk_rows_next(qk_rows_reader *r, qk_file_rows *rows, qk_error *err);
 bool qk_rows_has_token_strings(const qk_rows_reader *r);
 int qk_rows_head_dim(const qk_rows_reader *r);
 uint64_t qk_rows_count(const qk_rows_reader *r);
+/* Rows of NaN or infinity, as the file's metadata says. */
+uint64_t qk_rows_nonfinite(const qk_rows_reader *r);
 /* The metadata value, or NULL. */
 const char *qk_rows_shared_ids(const qk_rows_reader *r);
 void qk_rows_close(qk_rows_reader *r); /* NULL-safe */

@@ -7,6 +7,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/thread.h"
+#include "engine/nonfinite.h"
 
 enum { PIECE = 16 << 20, BLOCK = 1 << 20 }; /* of a file; of a piece: what one thread reads */
 
@@ -19,19 +20,58 @@ void qk_weight_reader_free(qk_weight_reader *r)
 
 /* ---- pieces ---- */
 
-/* Values whose exponent is all ones: infinities and NaNs. */
-static size_t count_bad(const void *data, size_t n, qk_dtype dtype)
+/* What is wrong with the values of a tensor: [0] NaN and infinity as they are in the file, [1]
+ * those and what the compute format cannot hold. */
+typedef struct bad_values {
+    size_t count[2], first[2]; /* first: counted in elements from the tensor's begin */
+} bad_values;
+
+/* n values from element `at` on. Blocks come in any order. */
+static void note_bad(bad_values *bad, const void *data, size_t at, size_t n, qk_dtype dtype,
+                     qk_dtype to)
 {
-    size_t bad = 0;
-    if (dtype == QK_F32) {
-        const uint32_t *v = data;
-        for (size_t i = 0; i < n; i++) bad += (v[i] & 0x7F800000) == 0x7F800000;
-    } else {
-        const uint16_t *v = data;
-        uint16_t mask = dtype == QK_BF16 ? 0x7F80 : 0x7C00;
-        for (size_t i = 0; i < n; i++) bad += (v[i] & mask) == mask;
+    if (!qk_nonfinite_count(data, n, dtype, to)) return;
+    for (int i = 0; i < 2; i++) {
+        qk_dtype as = i ? to : dtype;
+        size_t count = qk_nonfinite_count(data, n, dtype, as);
+        size_t first = count ? at + qk_nonfinite_first(data, n, dtype, as) : SIZE_MAX;
+#pragma omp critical(bad_values)
+        {
+            bad->count[i] += count;
+            if (first < bad->first[i]) bad->first[i] = first;
+        }
     }
-    return bad;
+}
+
+/* "[3, 17]" */
+static void add_place(qk_buf *out, const qk_st_tensor *t, size_t element)
+{
+    size_t rest = 1;
+    for (int i = 0; i < t->n_dims; i++) rest *= t->shape[i];
+    for (int i = 0; i < t->n_dims; i++) {
+        rest /= t->shape[i];
+        qk_buf_addf(out, "%s%zu", i ? ", " : "[", element / rest);
+        element %= rest;
+    }
+    qk_buf_add_str(out, "]");
+}
+
+static qk_status refuse_bad(const bad_values *bad, const qk_st_tensor *t, qk_dtype to,
+                            qk_error *err)
+{
+    bool damaged = bad->count[0] > 0;
+    const char *hint = damaged        ? "the checkpoint is damaged: download it again"
+                       : to == QK_F16 ? "compute with model.dtype bfloat16 or float32"
+                                      : "compute with model.dtype float32";
+    const char *what = damaged        ? "are NaN or infinite"
+                       : to == QK_F16 ? "become infinite in float16"
+                                      : "become infinite in bfloat16";
+    qk_buf place = {0};
+    add_place(&place, t, bad->first[!damaged]);
+    qk_fail(err, QK_ERR_DATA, hint, "%s: tensor '%s' has values that %s (%zu, the first at %s)",
+            t->file, t->name, what, bad->count[!damaged], qk_buf_str(&place));
+    qk_buf_free(&place);
+    return QK_ERR_DATA;
 }
 
 static qk_status unreadable(const qk_st_tensor *t, int why, qk_error *err)
@@ -43,27 +83,26 @@ static qk_status unreadable(const qk_st_tensor *t, int why, qk_error *err)
                    "%s: cannot read tensor '%s': %s", t->file, t->name, strerror(why));
 }
 
-/* Reads `bytes` of t from byte `at` on into r->piece, and counts what is no number. */
+/* Reads `bytes` of t from byte `at` on into r->piece, and looks for what is no number in `to`. */
 static qk_status read_piece(qk_weight_reader *r, const qk_st_tensor *t, size_t at, size_t bytes,
-                            qk_dtype dtype, size_t *bad, qk_error *err)
+                            qk_dtype dtype, qk_dtype to_dtype, bad_values *bad, qk_error *err)
 {
     const qk_input *in = qk_checkpoint_input(r->checkpoint, t);
-    size_t size = qk_dtype_size(dtype), found = 0;
+    size_t size = qk_dtype_size(dtype);
     int why = 0, threads = r->threads ? r->threads : omp_get_max_threads();
     QK_TRY(qk_team_start(threads, err));
-#pragma omp parallel for num_threads(threads) reduction(+ : found) schedule(static)
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (size_t b = 0; b < bytes; b += BLOCK) {
         size_t n = bytes - b < BLOCK ? bytes - b : BLOCK;
         char *to = (char *)r->piece + b;
         int result = qk_input_try(in, t->offset + at + b, to, n);
         if (!result) {
-            found += count_bad(to, n / size, dtype);
+            note_bad(bad, to, (at + b) / size, n / size, dtype, to_dtype);
             continue;
         }
 #pragma omp atomic write
         why = result;
     }
-    *bad += found;
     return why ? unreadable(t, why, err) : QK_OK;
 }
 
@@ -79,13 +118,14 @@ static qk_status reserve(qk_weight_reader *r, size_t bytes, qk_error *err)
     return QK_OK;
 }
 
-/* A vector is one row. */
-static qk_status each_piece(qk_weight_reader *r, const qk_st_tensor *t, take_rows take,
+/* A vector is one row. `to`: the format that its values are rounded to. */
+static qk_status each_piece(qk_weight_reader *r, const qk_st_tensor *t, qk_dtype to, take_rows take,
                             void *context, qk_error *err)
 {
     qk_dtype dtype;
+    bad_values bad = {.first = {SIZE_MAX, SIZE_MAX}};
     QK_ASSERT(qk_st_float_dtype(t, &dtype));
-    size_t rows = t->n_dims == 1 ? 1 : t->shape[0], row = t->bytes / rows, bad = 0;
+    size_t rows = t->n_dims == 1 ? 1 : t->shape[0], row = t->bytes / rows;
     size_t step = row < PIECE ? PIECE / row : 1;
     QK_TRY(reserve(r, row < PIECE ? PIECE : row, err));
     for (size_t at = 0; at < rows; at += step) {
@@ -93,13 +133,11 @@ static qk_status each_piece(qk_weight_reader *r, const qk_st_tensor *t, take_row
         if (r->stop && *r->stop)
             return qk_fail(err, QK_ERR_RESUME, NULL, "reading weights was stopped");
         QK_TRY(qk_interrupt_check(err));
-        QK_TRY(read_piece(r, t, at * row, n * row, dtype, &bad, err));
+        QK_TRY(read_piece(r, t, at * row, n * row, dtype, to, &bad, err));
         take(context, at, n, r->piece, dtype);
     }
-    if (!bad) return qk_input_check(qk_checkpoint_input(r->checkpoint, t), err);
-    return qk_fail(err, QK_ERR_DATA, "the checkpoint is damaged: download it again",
-                   "%s: tensor '%s' has %zu values that are NaN or infinite", t->file, t->name,
-                   bad);
+    QK_TRY(qk_input_check(qk_checkpoint_input(r->checkpoint, t), err));
+    return bad.count[1] ? refuse_bad(&bad, t, to, err) : QK_OK;
 }
 
 /* ---- matrices, vectors, tables ---- */
@@ -128,7 +166,7 @@ qk_status qk_weights_matrix(qk_weight_reader *r, const qk_st_tensor *const *part
             r->backend->matrix_new(r->device, rows, parts[0]->shape[1], parts[0]->name, out, err));
     filling f = {.r = r, .matrix = *out};
     for (size_t i = 0; i < n_parts; i++) {
-        QK_TRY(each_piece(r, parts[i], fill_matrix, &f, err));
+        QK_TRY(each_piece(r, parts[i], r->compute, fill_matrix, &f, err));
         f.first += parts[i]->shape[0];
     }
     return QK_OK;
@@ -147,7 +185,7 @@ qk_status qk_weights_table(qk_weight_reader *r, const qk_st_tensor *t, qk_tensor
     QK_ASSERT(qk_st_float_dtype(t, &dtype));
     QK_TRY(r->backend->alloc(r->device, dtype, t->shape[0], t->shape[1], t->name, out, err));
     filling f = {.r = r, .table = *out};
-    return each_piece(r, t, fill_table, &f, err);
+    return each_piece(r, t, r->compute, fill_table, &f, err);
 }
 
 static float widen(const void *data, size_t i, qk_dtype dtype)
@@ -157,13 +195,19 @@ static float widen(const void *data, size_t i, qk_dtype dtype)
     return dtype == QK_BF16 ? qk_bf16_to_f32(h) : qk_f16_to_f32(h);
 }
 
+/* float16 runs keep vectors as wide as they are. */
+static qk_dtype vector_format(const qk_weight_reader *r)
+{
+    return r->compute == QK_BF16 ? QK_BF16 : QK_F32;
+}
+
 static void fill_vector(void *context, size_t first, size_t n, const void *rows, qk_dtype dtype)
 {
     const filling *f = context;
     (void)first, (void)n;
     for (size_t i = 0; i < f->first; i++) {
         float v = widen(rows, i, dtype);
-        f->vector[i] = f->r->compute == QK_BF16 ? qk_round_to(v, QK_BF16) : v;
+        f->vector[i] = qk_round_to(v, vector_format(f->r));
     }
 }
 
@@ -178,7 +222,7 @@ qk_status qk_weights_vector(qk_weight_reader *r, const qk_st_tensor *const *part
     qk_status s = QK_OK;
     for (size_t i = 0; i < n_parts && s == QK_OK; i++) {
         f.first = parts[i]->shape[0];
-        s = each_piece(r, parts[i], fill_vector, &f, err);
+        s = each_piece(r, parts[i], vector_format(r), fill_vector, &f, err);
         f.vector += f.first;
     }
     if (s == QK_OK) r->backend->upload(r->device, *out, host, QK_F32);

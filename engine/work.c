@@ -40,13 +40,13 @@ static void prepare_capture(qk_work *w)
         .keys = c->capture.keys,
         .per_head_masks = c->capture.per_head_masks,
         .pre_rope = c->capture.pre_rope,
+        .allow_nonfinite = c->capture.allow_nonfinite,
         .d = w->plan->spec.d,
     };
     w->capture = qk_capture_new(&plan);
     size_t n = (size_t)w->plan->unit_examples;
     w->starts = qk_alloc(n + 1, sizeof *w->starts);
-    w->ordinals = qk_alloc(n, sizeof *w->ordinals);
-    w->example_ids = qk_alloc(n, sizeof *w->example_ids);
+    w->sequences = qk_alloc(n, sizeof *w->sequences);
 }
 
 static void describe_model(const qk_work *w, const qk_backend *backend)
@@ -130,7 +130,7 @@ static int pack_batch(qk_work *w, int first, qk_batch *batch)
     batch->n_seq = 0;
     w->starts[0] = 0;
     for (; next < w->unit->count && batch->n_seq < most; next++) {
-        const qk_feed_example *e = &w->unit->examples[next];
+        qk_feed_example *e = &w->unit->examples[next];
         if (batch->n_seq && T + e->count > QK_MOST_BATCH_TOKENS) break;
         if (T + e->count > w->ids_room) {
             w->ids_room = 2 * (T + e->count);
@@ -138,8 +138,12 @@ static int pack_batch(qk_work *w, int first, qk_batch *batch)
         }
         if (e->count) memcpy(w->ids + T, e->ids, e->count * sizeof *w->ids);
         T += e->count;
-        w->ordinals[batch->n_seq] = next;
-        w->example_ids[batch->n_seq] = e->id;
+        w->sequences[batch->n_seq] = (qk_capture_example){
+            .id = e->id,
+            .ordinal = next,
+            .index = e->index,
+            .id_text = e->has_id_text ? qk_buf_str(&e->id_text) : NULL,
+        };
         w->starts[++batch->n_seq] = (int32_t)T;
     }
     batch->ids = w->ids;
@@ -194,7 +198,7 @@ static qk_status forward_unit(qk_work *w, qk_unit_writer *file, qk_error *err)
         qk_batch batch;
         int before = next;
         next = pack_batch(w, next, &batch);
-        qk_capture_aim(w->capture, &batch, w->example_ids, w->ordinals, file);
+        qk_capture_aim(w->capture, &batch, w->sequences, file);
         QK_TRY(qk_forward_run(w->forward, &batch, &hooks, err));
         w->tokens += batch.seq_start[batch.n_seq];
         w->examples += next - before;
@@ -227,6 +231,5 @@ void qk_work_free(qk_work *w)
     qk_capture_free(w->capture);
     free(w->ids);
     free(w->starts);
-    free(w->ordinals);
-    free(w->example_ids);
+    free(w->sequences);
 }

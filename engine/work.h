@@ -30,9 +30,9 @@ typedef struct qk_work {
     qk_forward *forward;
     qk_capture *capture;
     qk_unit_stamp stamp;
-    const qk_feed_unit *unit;         /* that is being worked on */
-    int32_t *ids, *starts, *ordinals; /* one batch */
-    int64_t *example_ids;
+    const qk_feed_unit *unit; /* that is being worked on */
+    int32_t *ids, *starts;    /* one batch */
+    qk_capture_example *sequences;
     size_t ids_room;
     int64_t examples, tokens; /* done so far */
     double began;             /* when the model was ready first; 0: not yet */

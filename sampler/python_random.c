@@ -14,12 +14,12 @@ qk_python_seed qk_python_seed_from_int(int64_t seed)
     return (qk_python_seed){.words = {(uint32_t)magnitude, high}, .count = high ? 2 : 1};
 }
 
-/* seed = seed * 10 + digit; false when it needs more words than there are. */
-static bool append_digit(qk_python_seed *seed, uint32_t digit)
+/* seed = seed * base + digit; false when it needs more words than there are. */
+static bool append_digit(qk_python_seed *seed, uint32_t base, uint32_t digit)
 {
     uint64_t carry = digit;
     for (size_t i = 0; i < seed->count; i++) {
-        carry += (uint64_t)seed->words[i] * 10;
+        carry += (uint64_t)seed->words[i] * base;
         seed->words[i] = (uint32_t)carry;
         carry >>= 32;
     }
@@ -29,20 +29,53 @@ static bool append_digit(qk_python_seed *seed, uint32_t digit)
     return true;
 }
 
-qk_status qk_python_seed_parse(qk_python_seed *out, const char *decimal, qk_error *err)
+/* 16 and above for what is no digit at all. */
+static uint32_t digit_of(char c)
+{
+    if (c >= '0' && c <= '9') return (uint32_t)(c - '0');
+    if (c >= 'a' && c <= 'f') return (uint32_t)(c - 'a' + 10);
+    return c >= 'A' && c <= 'F' ? (uint32_t)(c - 'A' + 10) : 16;
+}
+
+qk_status qk_python_seed_parse(qk_python_seed *out, const char *digits, uint32_t base,
+                               qk_error *err)
 {
     *out = (qk_python_seed){.count = 1};
-    const char *digits = decimal + (*decimal == '-' || *decimal == '+');
-    size_t n = strspn(digits, "0123456789");
-    if (n == 0 || digits[n])
-        return qk_fail(err, QK_ERR_CONFIG, "write it in decimal digits: seed: 1234",
-                       "the seed \"%.80s\" is not an integer", decimal);
-    for (size_t i = 0; i < n; i++) {
-        if (!append_digit(out, (uint32_t)(digits[i] - '0')))
-            return qk_fail(err, QK_ERR_CONFIG, "use a seed below 2^1024",
-                           "the seed %.20s... has %zu digits, which is too many", decimal, n);
+    const char *s = digits + (*digits == '-' || *digits == '+');
+    size_t n = 0;
+    for (; *s; s++) {
+        if (*s == '_') continue;
+        if (digit_of(*s) >= base) break;
+        n++;
+        if (!append_digit(out, base, digit_of(*s)))
+            return qk_fail(err, QK_ERR_CONFIG, "Python, too, takes 4300 decimal digits at most",
+                           "the seed %.20s... has more than %d bits", digits,
+                           32 * QK_PYTHON_SEED_WORDS);
     }
+    if (*s || !n)
+        return qk_fail(err, QK_ERR_CONFIG, "write it in decimal digits: seed: 1234",
+                       "the seed \"%.80s\" is not an integer", digits);
     return QK_OK;
+}
+
+void qk_python_seed_add_decimal(const qk_python_seed *seed, qk_buf *out)
+{
+    enum { CHUNK = 1000000000, CHUNKS = QK_PYTHON_SEED_WORDS * 32 / 29 + 1 };
+    qk_python_seed left = *seed;
+    uint32_t chunk[CHUNKS]; /* of nine digits, the last ones first */
+    size_t n = 0;
+    do {
+        uint64_t rest = 0;
+        for (size_t i = left.count; i-- > 0;) {
+            rest = rest << 32 | left.words[i];
+            left.words[i] = (uint32_t)(rest / CHUNK);
+            rest %= CHUNK;
+        }
+        chunk[n++] = (uint32_t)rest;
+        while (left.count && !left.words[left.count - 1]) left.count--;
+    } while (left.count);
+    qk_buf_addf(out, "%u", chunk[n - 1]);
+    while (--n > 0) qk_buf_addf(out, "%09u", chunk[n - 1]);
 }
 
 void qk_python_seed_apply(qk_mt19937 *g, const qk_python_seed *seed)

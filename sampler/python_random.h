@@ -8,9 +8,11 @@
 #pragma once
 
 #include "engine/base/error.h"
+#include "engine/base/mem.h"
 #include "sampler/mt19937.h"
 
-enum { QK_PYTHON_SEED_WORDS = 32 };
+/* As long as Python turns decimal digits into integers: 4,300 of them. */
+enum { QK_PYTHON_SEED_WORDS = 447 };
 
 /* |seed| in 32-bit words, low word first, without leading zero words. Zero-initialised it is 0. */
 typedef struct qk_python_seed {
@@ -19,8 +21,11 @@ typedef struct qk_python_seed {
 } qk_python_seed;
 
 qk_python_seed qk_python_seed_from_int(int64_t seed);
-/* A decimal integer of any size up to 1024 bits, with an optional sign. */
-qk_status qk_python_seed_parse(qk_python_seed *out, const char *decimal, qk_error *err);
+/* An integer in base 2, 8, 10 or 16 (no prefix), with an optional sign; underscores fall out. */
+qk_status qk_python_seed_parse(qk_python_seed *out, const char *digits, uint32_t base,
+                               qk_error *err);
+/* |seed| in decimal. */
+void qk_python_seed_add_decimal(const qk_python_seed *seed, qk_buf *out);
 
 void qk_python_seed_apply(qk_mt19937 *g, const qk_python_seed *seed);
 

@@ -11,12 +11,15 @@ shared=${QK_SHARED:-$(cd .. && pwd)/shared}
 export QK_SHARED="$shared"
 golden() { if [ -d "$shared/golden/$1" ]; then echo "$shared/golden/$1"; else echo "tests/data/$1"; fi; }
 
-venv=build/venv
-if [ ! -x $venv/bin/python ] || ! cmp -s tests/interop/requirements.txt $venv/requirements.txt; then
-    echo "== Python readers from PyPI =="
-    python3 -m venv $venv && $venv/bin/pip install -q --disable-pip-version-check -r tests/interop/requirements.txt &&
-        cp tests/interop/requirements.txt $venv/requirements.txt || { rm -rf $venv; echo "SKIPPED: PyPI cannot be reached; no Python readers"; }
-fi
+venv=build/venv next=build/venv-next
+make_venv() { # FOLDER REQUIREMENTS
+    [ -x "$1/bin/python" ] && cmp -s "$2" "$1/requirements.txt" && return
+    echo "== $2 from PyPI =="
+    python3 -m venv "$1" && "$1/bin/pip" install -q --disable-pip-version-check -r "$2" && cp "$2" "$1/requirements.txt" ||
+        { rm -rf "$1"; echo "SKIPPED: PyPI cannot be reached; nothing of $2"; }
+}
+make_venv $venv tests/interop/requirements.txt
+make_venv $next tests/interop/requirements_next.txt
 
 passed=0 failed=0 skipped=0
 suite() {
@@ -59,6 +62,11 @@ if [ -x $venv/bin/python ]; then
     make -s SAN=1 build/cpu-san/qkengine || failed=$((failed + 1))
     suite "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
     suite "tables" 300 $py tests/interop/tables.py
+    if [ -x $next/bin/python ]; then
+        suite "tables, next datasets" 300 $next/bin/python tests/interop/tables.py
+    else
+        skipped=$((skipped + 1))
+    fi
     suite "hub pull" 300 $py tests/interop/hub_pull.py
     suite "hub stream" 300 $py tests/interop/hub_stream.py
     suite "hub rot" 300 $py tests/interop/hub_rot.py

@@ -103,7 +103,8 @@ static void test_values(void)
     CHECK_INT(c.capture.layers.items[1], 1);
     CHECK(c.capture.heads.items == NULL && c.capture.heads.count == 0);
     CHECK_INT(c.capture.head_count, 4);
-    CHECK_INT(c.capture.head_seed, 0);
+    CHECK_STR(c.capture.head_seed.decimal, "0");
+    CHECK(!c.capture.allow_nonfinite);
     CHECK_INT(c.capture.sampler.min_bucket_size, 128);
     CHECK_INT(c.capture.sampler.kind, QK_SAMPLE_LOG_UNIFORM);
     CHECK(c.capture.sampler.base_rate == 1.0);
@@ -117,7 +118,8 @@ static void test_defaults(void)
 {
     qk_config c;
     qk_error err;
-    CHECK_INT(load_text(&c, "dataset: {path: a}\nmodel: {name: b}\noutput:\n", NULL, &err), QK_OK);
+    CHECK_INT(load_text(&c, "dataset: {path: a}\nmodel: {name: b}\noutput: {}\n", NULL, &err),
+              QK_OK);
     CHECK(c.dataset.name == NULL && c.dataset.id_column == NULL && !c.dataset.streaming);
     CHECK_STR(c.dataset.split, "train");
     CHECK_STR(c.dataset.text_column, "text");
@@ -170,7 +172,8 @@ static void test_forms(void)
         {"dataset.max_samples=1_000", offsetof(qk_config, dataset.max_samples), 1000, 8},
         {"tokenizer.max_length=null", offsetof(qk_config, tokenizer.max_length), 0, 8},
         {"tokenizer.max_length=0x10", offsetof(qk_config, tokenizer.max_length), 16, 8},
-        {"capture.head_sampling.seed=-7", offsetof(qk_config, capture.head_seed), -7, 8},
+        {"capture.head_sampling.seed=-7", offsetof(qk_config, capture.head_seed.words.words), 7, 4},
+        {"capture.allow_nonfinite=true", offsetof(qk_config, capture.allow_nonfinite), 1, 1},
         {"capture.head_sampling={count: 9}", offsetof(qk_config, capture.head_count), 9, 8},
         {"capture.head_sampling=null", offsetof(qk_config, capture.sample_heads), 0, 1},
         {"capture.layers=[3, 1, 2]", offsetof(qk_config, capture.layers.count), 3, 8},
@@ -282,17 +285,27 @@ static void test_refusals(void)
         {"512", "\"512\"",
          ".yaml:11:15: 'tokenizer.max_length' must be an integer, not the text '512'",
          "write 512 without quotes"},
+        {"512", "5.0e+2", "must be an integer, not the number 5.0e+2", "write 500"},
         {"512", "512.5", "'tokenizer.max_length' must be an integer, not the number 512.5", ""},
         {"512", "-1", "'tokenizer.max_length' must be positive, not -1", ""},
         {"512", "0", "'tokenizer.max_length' must be positive, not 0", ""},
         {"512", "1000000000000000000000000000000", "'tokenizer.max_length' is out of range", ""},
+        {"max_samples: 4", "max_samples: -100000000000000000000",
+         "'dataset.max_samples' is out of range: -100000000000000000000 is not in 0 .. "
+         "9223372036854775807",
+         ""},
+        {"seed: 0", "seed: 1.5", "'capture.head_sampling.seed' must be an integer", ""},
+        {"seed: 0", "seed: \"12345678901234567890123\"",
+         "'capture.head_sampling.seed' must be an integer, not the text",
+         "write 12345678901234567890123 without quotes"},
+        {"seed: 0", "seed: 0777777777777777777777777777", "which YAML reads in octal",
+         "write 777777777777777777777777777 without the leading zero"},
         {"512", "0512", "'tokenizer.max_length' is 0512, which YAML reads in octal as 330",
          "write 512 without the leading zero"},
         {"512", "1:30", "'tokenizer.max_length' is 1:30, which YAML reads in sixties as 90",
          "write it in decimal"},
         {"512", "yes", "'tokenizer.max_length' must be an integer, not the boolean yes", ""},
-        {"512", "5e2", "must be an integer, not the text '5e2'",
-         "YAML reads 5e2 as a text; write 5.0e+2"},
+        {"512", "5e2", "must be an integer, not the text '5e2'", "write 500"},
         {"batch_size: 1", "batch_size: 0", "'inference.batch_size' must be positive, not 0", ""},
         {"batch_size: 1", "batch_size: -1", "'inference.batch_size' must be positive, not -1", ""},
         {"batch_size: 1", "autocast_dtype: int8",
@@ -384,8 +397,8 @@ static void test_whole_files(void)
         {"# nothing here\n", ".yaml: the configuration is empty"},
         {"- dataset\n- model\n", ".yaml:1:1: the top level must be a map of sections"},
         {"dataset\n", ".yaml:1:1: the top level must be a map of sections"},
-        {"dataset: {path: a}\noutput:\n", ".yaml: section 'model' is missing"},
-        {"dataset:\nmodel: {name: a}\noutput:\n", ".yaml: 'dataset.path' is missing"},
+        {"dataset: {path: a}\noutput: {}\n", ".yaml: section 'model' is missing"},
+        {"dataset: {}\nmodel: {name: a}\noutput: {}\n", ".yaml: 'dataset.path' is missing"},
     };
     qk_config c;
     qk_error err;
@@ -536,7 +549,7 @@ static void test_reference(void)
         "capture.capture_token_strings output.data_root output.readme_path output.hf_repo_id "
         "output.hf_branch output.private output.write_batch_size output.layout "
         "output.vector_encoding capture.per_head_masks inference.backend inference.threads "
-        "inference.isa inference.layers_in_memory dataset.revision";
+        "inference.isa inference.layers_in_memory dataset.revision capture.allow_nonfinite";
     qk_buf table = {0};
     qk_config_reference(&table);
     const char *text = qk_buf_str(&table);
@@ -566,8 +579,8 @@ static void test_sample(void)
     CHECK_MSG(qk_config_load(&sample, "configs/sample.yaml", NULL, 0, &err) == QK_OK, "%s",
               err.message);
     CHECK_INT(load_text(&minimal,
-                        "dataset: {path: data/texts}\nmodel: {name: models/tiny}\noutput:\n", NULL,
-                        &err),
+                        "dataset: {path: data/texts}\nmodel: {name: models/tiny}\noutput: {}\n",
+                        NULL, &err),
               QK_OK);
     qk_json_out a = {0}, b = {0};
     qk_json_begin(&a, NULL, '{');

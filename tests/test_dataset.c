@@ -111,7 +111,7 @@ static void test_json_lines(void)
     put_text("a.jsonl",
              "{\"text\": \"a\\n\", \"id\": 1}\n\n{\"x\": [{\"text\": 1}], \"id\": 2e3, "
              "\"text\": \"\"}\r\n{\"text\": \"c\"} {\"id\": 2.5, \"text\": \"\\u00e9\"}");
-    check_rows(at("a.jsonl"), "train", "id", "a\n=1|=2000.0|c=None|\xC3\xA9=2.5|");
+    check_rows(at("a.jsonl"), "train", "id", "a\n=1.0|=2000.0|c=None|\xC3\xA9=2.5|");
     check_rows(at("a.jsonl"), "train", NULL, "a\n=|=|c=|\xC3\xA9=|");
     check_rows(at("a.jsonl"), "train[50%:]", "id", "c=None|\xC3\xA9=2.5|");
     check_error(at("a.jsonl"), "train", "key",
@@ -151,7 +151,23 @@ static void test_ids(void)
     check_rows(at("some.jsonl"), "train", "id", "a=2024-05-01|b=x|");
     put_text("big.jsonl", "{\"text\": \"a\", \"id\": 18446744073709551615}\n"
                           "{\"text\": \"b\", \"id\": -9223372036854775808}\n");
-    check_rows(at("big.jsonl"), "train", "id", "a=18446744073709551615|b=-9223372036854775808|");
+    check_error(at("big.jsonl"), "train", "id",
+                "the id 1.8446744073709552e+19 is a whole number beyond 64 bits");
+    put_text("edge.jsonl", "{\"text\": \"a\", \"id\": 9007199254740993}\n{\"text\": \"b\"}\n"
+                           "{\"text\": \"c\", \"id\": -9223372036854775809}\n");
+    check_rows(at("edge.jsonl"), "train", "id",
+               "a=9007199254740992.0|b=None|c=-9.223372036854776e+18|");
+    put_text("big.json", "[{\"text\": \"a\", \"id\": 18446744073709551615}]");
+    check_rows(at("big.json"), "train", "id", "a=18446744073709551615|");
+    put_text("sign.json", "[{\"text\": \"a\", \"id\": 18446744073709551615}, "
+                          "{\"text\": \"b\", \"id\": -1}]");
+    check_error(at("sign.json"), "train", "id",
+                "'id' holds negative integers and some above int64");
+    put_text("past.json", "[{\"text\": \"a\", \"id\": 18446744073709551616}]");
+    check_error(at("past.json"), "train", "id", "'id' is an integer beyond 64 bits");
+    put_text("null.json", "[{\"text\": \"a\", \"id\": 9007199254740993}, {\"text\": \"b\"}, "
+                          "{\"text\": \"c\", \"id\": 1.0}]");
+    check_rows(at("null.json"), "train", "id", "a=9007199254740992|b=None|c=1|");
     put_text("mixed.jsonl", "{\"text\": \"a\", \"id\": 1}\n{\"text\": \"b\", \"id\": \"x\"}\n");
     check_error(at("mixed.jsonl"), "train", "id",
                 "the type of 'id' is not that of the rows before");

@@ -31,7 +31,7 @@ static void set_sampling(setup *s, int64_t count, const char *seed)
     qk_error err;
     s->choice.sample = true;
     s->choice.sample_count = count;
-    CHECK_INT(qk_python_seed_parse(&s->choice.sample_seed, seed, &err), QK_OK);
+    CHECK_INT(qk_python_seed_parse(&s->choice.sample_seed, seed, 10, &err), QK_OK);
 }
 
 static void set_lists(setup *s, const vectors *v, int first_field)

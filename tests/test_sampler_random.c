@@ -75,7 +75,7 @@ static qk_mt19937 python_random(const vectors *v)
     qk_mt19937 g;
     qk_error err;
     qk_python_seed seed;
-    CHECK_INT(qk_python_seed_parse(&seed, field(v, 1), &err), QK_OK);
+    CHECK_INT(qk_python_seed_parse(&seed, field(v, 1), 10, &err), QK_OK);
     qk_python_seed_apply(&g, &seed);
     return g;
 }
@@ -172,31 +172,81 @@ static void test_seeds_of_any_size(void)
 {
     qk_error err;
     qk_python_seed a, b;
-    CHECK_INT(qk_python_seed_parse(&a, "-9223372036854775808", &err), QK_OK);
+    CHECK_INT(qk_python_seed_parse(&a, "-9223372036854775808", 10, &err), QK_OK);
     b = qk_python_seed_from_int(INT64_MIN);
     CHECK(a.count == 2 && b.count == 2 && !memcmp(a.words, b.words, sizeof a.words));
     CHECK(b.words[0] == 0 && b.words[1] == 0x80000000u);
     CHECK_INT(qk_python_seed_from_int(0).count, 1);
     CHECK_INT(qk_python_seed_from_int(-7).words[0], 7);
-    CHECK_INT(qk_python_seed_parse(&a, "+000000000000000000000000000004294967296", &err), QK_OK);
+    CHECK_INT(qk_python_seed_parse(&a, "+000000000000000000000000000004294967296", 10, &err),
+              QK_OK);
     CHECK(a.count == 2 && a.words[0] == 0 && a.words[1] == 1);
 
     qk_mt19937 g; /* random.Random(0).getrandbits(32) */
     qk_python_seed_apply(&g, &(qk_python_seed){0});
     CHECK_INT(qk_python_getrandbits(&g, 32), 3626764237);
 
-    char big[400];
-    memset(big, '9', sizeof big);
-    big[308] = 0; /* below 2^1024, about 1.8e308 */
-    CHECK_INT(qk_python_seed_parse(&a, big, &err), QK_OK);
-    CHECK_INT(a.count, 32);
-    big[308] = '9', big[309] = 0;
-    CHECK_INT(qk_python_seed_parse(&a, big, &err), QK_ERR_CONFIG);
-    CHECK_STR(err.message, "the seed 99999999999999999999... has 309 digits, which is too many");
-    CHECK_INT(qk_python_seed_parse(&a, "0x10", &err), QK_ERR_CONFIG);
+    CHECK_INT(qk_python_seed_parse(&a, "0x10", 10, &err), QK_ERR_CONFIG);
     CHECK_STR(err.message, "the seed \"0x10\" is not an integer");
-    CHECK_INT(qk_python_seed_parse(&a, "-", &err), QK_ERR_CONFIG);
-    CHECK_INT(qk_python_seed_parse(&a, "", &err), QK_ERR_CONFIG);
+    CHECK_INT(qk_python_seed_parse(&a, "-", 10, &err), QK_ERR_CONFIG);
+    CHECK_INT(qk_python_seed_parse(&a, "", 16, &err), QK_ERR_CONFIG);
+    CHECK_INT(qk_python_seed_parse(&a, "__", 10, &err), QK_ERR_CONFIG);
+    CHECK_INT(qk_python_seed_parse(&a, "12g", 16, &err), QK_ERR_CONFIG);
+}
+
+/* `c`, repeated n times behind `start`. */
+static char *repeated(const char *start, char c, size_t n)
+{
+    char *text = qk_alloc(strlen(start) + n + 1, 1);
+    strcpy(text, start);
+    memset(text + strlen(start), c, n);
+    text[strlen(start) + n] = 0;
+    return text;
+}
+
+/* random.Random(seed).getrandbits(32), twice, of CPython 3.11. */
+static void test_long_seeds(void)
+{
+    static const struct {
+        const char *start;
+        char c;
+        size_t n;
+        uint32_t base, first, second;
+    } cases[] = {
+        {"31415926535897932384626433832795028841971693993751058209749445923078164062862089986280348"
+         "25342117067",
+         '9', 1, 10, 1716044888, 4082873838},
+        {"-314159265358979323846264338327950288419716939937513", '1', 0, 10, 559454761, 3723493219},
+        {"18_446_744_073_709_551_616", '0', 0, 10, 4198958755, 3158798261},
+        {"1844674407370955161", '5', 1, 10, 93740670, 1068495656},
+        {"-922337203685477580", '9', 1, 10, 3142093607, 3219185990},
+        {"", 'f', 300, 16, 1024690924, 3179247485},
+        {"", '1', 70, 2, 4193284042, 660825013},
+        {"", '7', 4300, 10, 1903352425, 921523826},
+        {"1", '0', 3575, 16, 2922753330, 2640637300},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = repeated(cases[i].start, cases[i].c, cases[i].n);
+        qk_python_seed seed;
+        qk_mt19937 g;
+        qk_error err;
+        qk_buf decimal = {0};
+        CHECK_INT(qk_python_seed_parse(&seed, text, cases[i].base, &err), QK_OK);
+        qk_python_seed_apply(&g, &seed);
+        CHECK_INT(qk_python_getrandbits(&g, 32), cases[i].first);
+        CHECK_INT(qk_python_getrandbits(&g, 32), cases[i].second);
+        qk_python_seed_add_decimal(&seed, &decimal);
+        if (cases[i].base == 10 && !strchr(text, '_'))
+            CHECK_STR(qk_buf_str(&decimal), text + (*text == '-'));
+        qk_buf_free(&decimal);
+        free(text);
+    }
+    char *text = repeated("", '9', 4310);
+    qk_error err;
+    qk_python_seed seed;
+    CHECK_INT(qk_python_seed_parse(&seed, text, 10, &err), QK_ERR_CONFIG);
+    CHECK_STR(err.message, "the seed 99999999999999999999... has more than 14304 bits");
+    free(text);
 }
 
 static void test_degenerate_draws(void)
@@ -219,6 +269,7 @@ int main(void)
     RUN(test_first_words_of_the_header);
     RUN(test_goldens);
     RUN(test_seeds_of_any_size);
+    RUN(test_long_seeds);
     RUN(test_degenerate_draws);
     return test_summary("sampler_random");
 }

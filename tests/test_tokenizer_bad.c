@@ -160,12 +160,18 @@ static void test_refused_files(void)
         {"{\"model\":{" VOCAB ",\"merges\":{}}}", "an array is expected here"},
         {"{\"model\":{" VOCAB ",\"merges\":[\"ab\"]}}", "two tokens with one space"},
         {"{\"model\":{" VOCAB ",\"merges\":[\"a b a\"]}}", "two tokens with one space"},
-        {"{\"model\":{" VOCAB ",\"merges\":[\"a z\"]}}", "model.merges[0]: a token of it"},
+        {"{\"model\":{" VOCAB ",\"merges\":[\"a z\"]}}",
+         "model.merges[0]: its token \"z\" is not in model.vocab"},
+        {"{\"model\":{" VOCAB ",\"merges\":[\"a b\",[\"a\",\"b\"]]}}",
+         "model.merges[1]: a pair, while those before it are texts"},
+        {"{\"model\":{" VOCAB ",\"merges\":[[\"a\",\"b\"],\"a b\"]}}",
+         "model.merges[1]: one text, while those before it are pairs"},
         {"{\"model\":{" VOCAB ",\"merges\":[[\"a\"]]}}", "a merge is two tokens"},
         {"{\"model\":{" VOCAB ",\"merges\":[[\"a\",\"b\",\"a\"]]}}", "a merge is two tokens"},
         {"{\"model\":{" VOCAB ",\"merges\":[1]}}", "a merge is expected here"},
         {"{\"model\":{" VOCAB "," MERGES ",\"dropout\":0.1}}", "model.dropout: only null"},
-        {"{\"model\":{" VOCAB "," MERGES ",\"unk_token\":\"zz\"}}", "model.unk_token: no token"},
+        {"{\"model\":{" VOCAB "," MERGES ",\"unk_token\":\"zz\"}}",
+         "model.unk_token: \"zz\" is no token"},
         {"{\"model\":{" VOCAB "," MERGES ",\"fuse_unk\":1}}", "model.fuse_unk: true or false"},
         {"{" MODEL ",\"added_tokens\":{}}", "added_tokens: an array expected"},
         {"{" MODEL ",\"added_tokens\":[{\"id\":9,\"content\":\"<x>\"," FLAGS("false") "}]}",
@@ -217,10 +223,10 @@ static void test_refused_files(void)
         {"{\"model\":{" VOCAB "," MERGES ",\"end_of_word_suffix\":1}}",
          "model.end_of_word_suffix: a string of at most 64 bytes expected, found a number"},
         {"{\"model\":{" VOCAB "," MERGES ",\"continuing_subword_prefix\":\"##\"}}",
-         "model.merges[0]: a token of it or its result is not in model.vocab"},
+         "model.merges[0]: its result \"ab\" is not in model.vocab"},
         {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]]}}", "model.unk_id: without it"},
         {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0]],\"unk_id\":1}}",
-         "model.unk_id: no id of the vocabulary"},
+         "model.unk_id: 1 is no id of the vocabulary, which has 1 tokens"},
         {"{\"model\":{\"type\":\"Unigram\",\"vocab\":{\"a\":0},\"unk_id\":0}}",
          "model.vocab: an array is expected here"},
         {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",0],[\"b\"]],\"unk_id\":0}}",
@@ -232,10 +238,13 @@ static void test_refused_files(void)
         {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0}}", "model.vocab is missing"},
         {"{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}}",
          "the \"single\" template has no Sequence A"},
+        {"{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{"
+         "\"SpecialToken\":{\"id\":\"<s>\"}}],\"special_tokens\":{}}}",
+         "post_processor: the template's \"<s>\" is not in special_tokens"},
         {"{" MODEL ",\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":"
          "\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"s\"}}],"
          "\"special_tokens\":{\"s\":{\"ids\":[77]}}}]}}",
-         "post_processor.processors[0]: an id in special_tokens is no token"},
+         "post_processor.processors[0]: 77, an id of \"s\", is no token"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         qk_tokenizer *tok = (qk_tokenizer *)1;

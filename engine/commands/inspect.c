@@ -43,9 +43,24 @@ static qk_status look_for_output(const char *folder, bool *output, qk_error *err
     return s == QK_ERR_NOTFOUND ? QK_OK : s;
 }
 
+/* An option of datasets that was given, or NULL: then the path is looked at as one. */
+static const char *data_option(const qk_args *args)
+{
+    static const char *const names[] = {"config",      "split",     "rows",
+                                        "text-column", "id-column", "full"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (qk_has(args, names[i])) return names[i];
+    return NULL;
+}
+
 static qk_status inspect_file(const char *path, const qk_args *args, qk_error *err)
 {
     bool json = qk_has(args, "json");
+    const char *option = data_option(args);
+    bool is_model =
+        ends_with(path, ".safetensors") || !strcmp(qk_path_name(path), "tokenizer.json");
+    if (is_model && option)
+        return qk_fail(err, QK_ERR_USAGE, NULL, "inspect %s: --%s is for datasets", path, option);
     if (ends_with(path, ".safetensors")) return qk_inspect_checkpoint(path, json, err);
     if (!strcmp(qk_path_name(path), "tokenizer.json")) {
         char *folder = qk_strf("%.*s", (int)(strlen(path) - strlen("tokenizer.json")), path);
@@ -53,8 +68,7 @@ static qk_status inspect_file(const char *path, const qk_args *args, qk_error *e
         free(folder);
         return s;
     }
-    if (ends_with(path, ".parquet") && !qk_has(args, "rows"))
-        return qk_inspect_parquet(path, json, err);
+    if (ends_with(path, ".parquet") && !option) return qk_inspect_parquet(path, json, err);
     return qk_inspect_data(path, args, err);
 }
 
@@ -72,7 +86,7 @@ static qk_status run(const qk_args *args, qk_error *err)
 {
     const char *path = qk_arg(args, 0);
     bool json = qk_has(args, "json");
-    bool as_data = qk_has(args, "config") || qk_has(args, "split") || qk_has(args, "rows");
+    bool as_data = data_option(args) != NULL;
     bool folder, single, index, tokenizer, output;
     QK_TRY(qk_has_folder(path, &folder, err));
     if (!folder) return inspect_file(path, args, err);

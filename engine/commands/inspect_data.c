@@ -17,6 +17,7 @@
 #include "engine/dataset/card.h"
 #include "engine/dataset/columns.h"
 #include "engine/dataset/format.h"
+#include "engine/dataset/split.h"
 #include "sampler/example_id.h"
 
 enum { SHOWN_BYTES = 100, SHOWN_FILES = 20, MOST_HELD = 1 << 20 };
@@ -25,8 +26,10 @@ typedef struct inspection {
     const char *path, *split; /* split: NULL: the first one */
     const char *text_column, *id_column;
     int64_t rows;
-    bool full;         /* texts are not cut */
-    qk_json_out *json; /* NULL: tables */
+    size_t configs, lacking; /* of the card; those of them that have no `split` */
+    const char *chosen;      /* of the card: what a run takes; NULL: it must name one */
+    bool full;               /* texts are not cut */
+    qk_json_out *json;       /* NULL: tables */
     qk_error *err;
 } inspection;
 
@@ -182,47 +185,105 @@ static qk_status show_rows(const inspection *in, const char *name, const qk_data
 
 /* ---- configurations ---- */
 
-static qk_status show_config(const inspection *in, const char *name, const qk_data_files *files)
+/* The first of the splits asked for that a configuration does not have, or NULL; owned. */
+static qk_status find_lacking(const inspection *in, const qk_data_files *files, char **lacking)
+{
+    qk_split_parts parts;
+    qk_error err;
+    *lacking = NULL;
+    if (!in->split) return QK_OK;
+    QK_TRY(qk_split_parse(&parts, in->split, in->err));
+    for (size_t i = 0; i < parts.count && !*lacking; i++) {
+        const qk_data_split *found;
+        const char *name = parts.items[i].name;
+        if (strcmp(name, "all") != 0 &&
+            qk_data_files_get(files, in->path, name, &found, &err) != QK_OK)
+            *lacking = qk_strdup(name);
+    }
+    qk_split_parts_free(&parts);
+    return QK_OK;
+}
+
+static void note_lacking(inspection *in, const char *split)
+{
+    in->lacking++;
+    if (in->json)
+        qk_json_add_str(in->json, "no_split", split);
+    else
+        printf("\n  no split '%s' in this configuration\n", split);
+}
+
+static void print_head(const inspection *in, const char *name, const qk_data_files *files)
+{
+    bool chosen = in->configs > 1 && in->chosen && !strcmp(name, in->chosen);
+    printf("%s: %s; found by: %s%s\n", name ? qk_visible(name) : "default",
+           qk_format_name(files->format), qk_visible(files->rule),
+           chosen ? "; a run takes this one" : "");
+}
+
+static qk_status show_config(inspection *in, const char *name, const qk_data_files *files)
 {
     const char *format = qk_format_name(files->format);
+    char *lacking;
+    QK_TRY(find_lacking(in, files, &lacking));
     if (in->json) {
         qk_json_begin(in->json, name ? name : "default", '{');
         qk_json_add_str(in->json, "rule", files->rule);
         qk_json_add_str(in->json, "format", format);
     } else {
-        printf("%s: %s; found by: %s\n", name ? qk_visible(name) : "default", format,
-               qk_visible(files->rule));
+        print_head(in, name, files);
     }
-    QK_TRY(show_files(in, files));
-    qk_columns columns;
-    QK_TRY(qk_columns_find(&columns, files->format, files->splits[0].files.items[0], in->err));
-    show_columns(in, &columns);
-    qk_status s = in->rows ? show_rows(in, name, files, &columns) : QK_OK;
+    qk_columns columns = {0};
+    qk_status s = show_files(in, files);
+    if (s == QK_OK)
+        s = qk_columns_find(&columns, files->format, files->splits[0].files.items[0], in->err);
+    if (s == QK_OK) show_columns(in, &columns);
+    /* Without rows, too, columns and a split that were named are looked for. */
+    bool rows = in->rows || in->split || in->text_column || in->id_column;
+    if (s == QK_OK && lacking && in->configs > 1)
+        note_lacking(in, lacking);
+    else if (s == QK_OK && rows)
+        s = show_rows(in, name, files, &columns);
+    free(lacking);
     qk_columns_free(&columns);
     if (in->json) qk_json_end(in->json, '}');
     return s;
 }
 
-static qk_status find_and_show(const inspection *in, const char *name)
+static qk_status find_and_show(inspection *in, const char *name)
 {
     qk_data_files files;
     QK_TRY(qk_data_files_find(&files, in->path, name, in->id_column, in->err));
     qk_status s = show_config(in, name, &files);
     qk_data_files_free(&files);
-    return s;
+    return s == QK_OK || !name ? s : qk_error_prefix(in->err, "configuration '%s'", name);
 }
 
-static qk_status show_all(const inspection *in, const char *only)
+/* The configuration that a run takes; "default" where the card has none. */
+static const char *chosen_name(const inspection *in)
+{
+    return in->configs ? in->chosen : "default";
+}
+
+static qk_status show_all(inspection *in, const char *only)
 {
     qk_names configs = {0};
     bool folder;
     QK_TRY(qk_has_folder(in->path, &folder, in->err));
-    if (!only && folder) QK_TRY(qk_card_configs(&configs, in->path, in->err));
+    if (!only && folder) QK_TRY(qk_card_configs(&configs, &in->chosen, in->path, in->err));
+    in->configs = configs.count;
     qk_status s = configs.count ? QK_OK : find_and_show(in, only);
     for (size_t i = 0; i < configs.count && s == QK_OK; i++) {
         if (i && !in->json) putchar('\n');
         s = find_and_show(in, configs.items[i]);
     }
+    if (s == QK_OK && configs.count && in->lacking == configs.count)
+        s = qk_fail(in->err, QK_ERR_CONFIG, NULL, "%s: no configuration has the split '%s'",
+                    in->path, in->split);
+    if (s == QK_OK && configs.count > 1 && !in->chosen && !in->json)
+        printf("\nnone of them is the default: a run needs dataset.name\n");
+    if (s == QK_OK && in->json) qk_json_end(in->json, '}');
+    if (s == QK_OK && in->json) qk_json_add_str(in->json, "default", chosen_name(in));
     qk_names_free(&configs);
     return s;
 }
@@ -242,7 +303,6 @@ qk_status qk_inspect_data(const char *path, const qk_args *args, qk_error *err)
     if (in.json) qk_json_begin(&out, "configs", '{');
     qk_status s = show_all(&in, qk_value(args, "config", NULL));
     if (in.json && s == QK_OK) {
-        qk_json_end(&out, '}');
         qk_json_end(&out, '}');
         puts(qk_buf_str(&out.buf));
     }

@@ -107,7 +107,24 @@ static qk_status read_key(const qk_config_reader *r, const qk_config_key *key, c
     return key->type->read(r, key, &fallback, field);
 }
 
-/* The map of a section or part of one ("capture.sampler"); NULL when it is absent or null. */
+/* A section with nothing behind its name: `capture:` whose keys went missing, or stand one level
+ * too far left. Reading it as all defaults would capture every head. */
+static qk_status refuse_empty(const qk_config_reader *r, const qk_config_section *section,
+                              const qk_yaml *null)
+{
+    bool has_required = false;
+    for (size_t i = 0; i < qk_config_n_keys; i++)
+        has_required |=
+            qk_config_keys[i].required && !strcmp(qk_config_keys[i].section, section->name);
+    const char *hint = "write its keys below it, indented";
+    if (!has_required)
+        hint = qk_arena_strf(r->arena, "%s, or '%s: {}' for the defaults", hint, section->name);
+    return qk_fail(r->err, qk_config_blame(null), hint, "%s: section '%s' is empty",
+                   qk_config_place(r, null), section->name);
+}
+
+/* The map of a section or part of one ("capture.sampler"); NULL when it is absent. A part may be
+ * null, too, as in the reference: `head_sampling: null` is how to say that there is none. */
 static qk_status find_section(const qk_config_reader *r, const qk_yaml *root,
                               const qk_config_section *section, const qk_yaml **out)
 {
@@ -121,6 +138,10 @@ static qk_status find_section(const qk_config_reader *r, const qk_yaml *root,
         map = qk_yaml_get(root, section->name);
     }
     *out = map && map->type == QK_YAML_NULL ? NULL : map;
+    if (map && !*out && !dot) return refuse_empty(r, section, map);
+    if (map && !*out && !map->length && !map->setting)
+        qk_warn("%s: '%s' is empty, which is as if it were not there; null says that it is meant",
+                qk_config_place(r, map), section->name);
     if (!*out || map->type == QK_YAML_MAP) return QK_OK;
     return qk_fail(r->err, qk_config_blame(map), "write its keys below it, indented",
                    "%s: '%s' must be a map", qk_config_place(r, map), section->name);

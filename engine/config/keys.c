@@ -136,10 +136,14 @@ const qk_config_key qk_config_keys[] = {
     MAY("capture", "per_head_masks", bool, capture.per_head_masks, "false",
         "draw positions for each head on its own, as the older reference did, instead of once per "
         "layer and kind"),
+    MAY("capture", "allow_nonfinite", bool, capture.allow_nonfinite, "false",
+        "keep rows of NaN or infinity and count them in manifest.json; without it the first of "
+        "them "
+        "stops the run"),
     {"capture.head_sampling", "count", &qk_config_int, AT(capture.head_count), NULL, 1, INT64_MAX,
      0, NULL, true, "query heads to draw over all layers; their key heads follow"},
-    INT("capture.head_sampling", "seed", capture.head_seed, "0", INT64_MIN, INT64_MAX, 0,
-        "seed of that draw"),
+    MAY("capture.head_sampling", "seed", seed, capture.head_seed, "0",
+        "seed of that draw, of any length"),
     CHOICE("capture.sampler", "type", samplers, AT(capture.sampler.kind), "log_uniform",
            "which positions: equally many per power of two, equally many everywhere, or every one"),
     MAY("capture.sampler", "base_rate", number, capture.sampler.base_rate, "1.0",

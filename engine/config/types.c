@@ -115,20 +115,30 @@ static const char *number_spelling(const qk_config_reader *r, const qk_yaml *v)
                          exponent);
 }
 
+/* The same for a key of integers: 1e3, 1.0e+3 and "1000" -> 1000. */
+static const char *integer_spelling(const qk_config_reader *r, const qk_yaml *v)
+{
+    char *end = NULL;
+    double value = v->type == QK_YAML_FLOAT ? v->number : 0.5;
+    if (v->type == QK_YAML_STRING && v->plain && v->length) value = strtod(v->text, &end);
+    if ((end && *end) || value != floor(value) || fabs(value) > 1e15) return number_spelling(r, v);
+    return qk_arena_strf(r->arena, "write %.0f", value);
+}
+
 /* Forms that YAML 1.1 gives a meaning which hardly anyone intends. */
 static qk_status refuse_odd_base(const qk_config_reader *r, const qk_config_key *key,
                                  const qk_yaml *v)
 {
     const char *s = v->text + (*v->text == '-' || *v->text == '+');
+    const char *value = v->fits ? qk_arena_strf(r->arena, " as %lld", (long long)v->integer) : "";
     if (strchr(s, ':'))
         return qk_config_fail(r, key, v, "write it in decimal",
-                              "is %s, which YAML reads in sixties as %lld", v->text,
-                              (long long)v->integer);
-    if (s[0] != '0' || s[1] < '0' || s[1] > '9') return QK_OK;
-    while (*s == '0' && s[1]) s++;
-    return qk_config_fail(
-        r, key, v, qk_arena_strf(r->arena, "write %s without the leading zero", s),
-        "is %s, which YAML reads in octal as %lld", v->text, (long long)v->integer);
+                              "is %.60s, which YAML reads in sixties%s", v->text, value);
+    if (s[0] != '0' || s[1] == 'x' || s[1] == 'b' || !s[1]) return QK_OK;
+    while ((*s == '0' || *s == '_') && s[1]) s++;
+    return qk_config_fail(r, key, v,
+                          qk_arena_strf(r->arena, "write %.60s without the leading zero", s),
+                          "is %.60s, which YAML reads in octal%s", v->text, value);
 }
 
 static qk_status read_int(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
@@ -137,10 +147,10 @@ static qk_status read_int(const qk_config_reader *r, const qk_config_key *key, c
     int64_t *out = field;
     *out = key->absent;
     if (!v) return QK_OK;
-    if (v->type != QK_YAML_INT) return wrong_type(r, key, v, number_spelling(r, v));
+    if (v->type != QK_YAML_INT) return wrong_type(r, key, v, integer_spelling(r, v));
     if (!v->fits || v->integer > key->most)
-        return qk_config_fail(r, key, v, NULL, "is out of range: %.40s is more than %lld", v->text,
-                              (long long)key->most);
+        return qk_config_fail(r, key, v, NULL, "is out of range: %.40s is not in %lld .. %lld",
+                              v->text, (long long)key->least, (long long)key->most);
     QK_TRY(refuse_odd_base(r, key, v));
     if (v->integer < key->least && key->least > 1)
         return qk_config_fail(r, key, v, NULL, "must be %lld or more, not %s",
@@ -151,6 +161,28 @@ static qk_status read_int(const qk_config_reader *r, const qk_config_key *key, c
                                              : "must not be negative, but is %s",
                               v->text);
     *out = v->integer;
+    return QK_OK;
+}
+
+/* An integer of any length, from Python's digits: 1_000, 0x1F, 0b101. */
+static qk_status read_seed(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                           void *field)
+{
+    qk_long_seed *out = field;
+    if (v->type != QK_YAML_INT) return wrong_type(r, key, v, integer_spelling(r, v));
+    QK_TRY(refuse_odd_base(r, key, v));
+    const char *digits = v->text + (*v->text == '-' || *v->text == '+');
+    uint32_t base = *digits != '0' ? 10 : digits[1] == 'x' ? 16 : digits[1] == 'b' ? 2 : 10;
+    if (base != 10) digits += 2;
+    qk_error why = {0};
+    if (qk_python_seed_parse(&out->words, digits, base, &why) != QK_OK)
+        return qk_config_fail(r, key, v, why.hint, "is out of range: %s", why.message);
+    qk_buf decimal = {0};
+    bool zero = out->words.count == 1 && !out->words.words[0];
+    if (*v->text == '-' && !zero) qk_buf_add_byte(&decimal, '-');
+    qk_python_seed_add_decimal(&out->words, &decimal);
+    out->decimal = qk_arena_strndup(r->arena, qk_buf_str(&decimal), decimal.size);
+    qk_buf_free(&decimal);
     return QK_OK;
 }
 
@@ -287,6 +319,7 @@ const qk_config_type qk_config_text = {"a string", read_text};
 const qk_config_type qk_config_folder = {"a string", read_folder};
 const qk_config_type qk_config_bool = {"true or false", read_bool};
 const qk_config_type qk_config_int = {"an integer", read_int};
+const qk_config_type qk_config_seed = {"an integer", read_seed};
 const qk_config_type qk_config_number = {"a number above 0", read_number};
 const qk_config_type qk_config_ints = {"a list of integers", read_ints};
 const qk_config_type qk_config_choice = {"a word", read_choice};

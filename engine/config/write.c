@@ -1,6 +1,8 @@
 /* The settings that decide what is written, as JSON. See config.h. */
 #include "engine/config.h"
 
+#include <string.h>
+
 static void add_list(qk_json_out *out, const char *key, const qk_int_list *list)
 {
     if (!list->count) {
@@ -58,7 +60,10 @@ static void write_capture(const qk_config *c, qk_json_out *out)
     if (c->capture.sample_heads) {
         qk_json_begin(out, "head_sampling", '{');
         qk_json_add_int(out, "count", c->capture.head_count);
-        qk_json_add_int(out, "seed", c->capture.head_seed);
+        const char *seed = c->capture.head_seed.decimal;
+        qk_json_add_tree(
+            out, "seed",
+            &(qk_json){.type = QK_JSON_T_NUMBER, .text = seed, .length = strlen(seed)});
         qk_json_end(out, '}');
     } else {
         qk_json_add_null(out, "head_sampling");
@@ -73,6 +78,8 @@ static void write_capture(const qk_config *c, qk_json_out *out)
     qk_json_add_bool(out, "capture_pre_rope", c->capture.pre_rope);
     qk_json_add_bool(out, "capture_token_strings", c->capture.token_strings);
     qk_json_add_bool(out, "per_head_masks", c->capture.per_head_masks);
+    /* Where it is off, rows are what they were before there was this key. */
+    if (c->capture.allow_nonfinite) qk_json_add_bool(out, "allow_nonfinite", true);
     qk_json_end(out, '}');
 }
 

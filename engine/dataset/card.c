@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/config/yaml.h"
+#include "engine/dataset/format.h"
 #include "engine/dataset/glob.h"
 #include "engine/dataset/split.h"
 
@@ -164,12 +165,16 @@ static bool leaves_folder(const char *pattern)
     return false;
 }
 
-static qk_status check_pattern(const card *c, const qk_yaml *pattern)
+/* key: "data_files" or "data_dir". */
+static qk_status check_pattern(const card *c, const char *key, const qk_yaml *pattern)
 {
-    if (pattern->type != QK_YAML_STRING) return fail(c, pattern, "a path must be a text");
+    if (pattern->type != QK_YAML_STRING)
+        return fail(c, pattern,
+                    !strcmp(key, "data_dir") ? "data_dir must be a text"
+                                             : "a path of data_files must be a text");
     if (leaves_folder(pattern->text))
         return qk_fail(c->err, QK_ERR_UNSUPPORTED, "copy the files into the folder",
-                       "%s: data_files '%.200s' leaves the folder", c->path, pattern->text);
+                       "%s: %s '%.200s' leaves the folder", c->path, key, pattern->text);
     if (!qk_glob_is_valid(pattern->text))
         return fail(c, pattern, "** can only be a whole part of a path");
     return QK_OK;
@@ -181,11 +186,17 @@ static qk_status add_patterns(const card *c, const qk_listing *all, qk_data_spli
 {
     const qk_yaml *one = value->type == QK_YAML_LIST ? value->first : value;
     for (; one; one = value->type == QK_YAML_LIST ? one->next : NULL) {
-        QK_TRY(check_pattern(c, one));
+        QK_TRY(check_pattern(c, "data_files", one));
         const char *pattern = one->text + (strncmp(one->text, "./", 2) ? 0 : 2);
-        if (!qk_data_split_match(split, pattern, all) && !strpbrk(pattern, "*[]"))
+        size_t found = qk_data_split_match(split, pattern, all);
+        if (strpbrk(pattern, "*?[")) continue;
+        if (!found)
             return qk_fail(c->err, QK_ERR_NOTFOUND, NULL, "%s: there is no file %s, which %s names",
                            all->root, pattern, c->path);
+        if (!qk_format_knows(pattern))
+            return qk_fail(c->err, QK_ERR_UNSUPPORTED, QK_FORMAT_HINT,
+                           "%s: %s is no data file by its name, yet %s names it", all->root,
+                           pattern, c->path);
     }
     return QK_OK;
 }
@@ -248,7 +259,7 @@ static qk_status use_config(const card *c, const qk_yaml *config, qk_data_files 
     const qk_yaml *data_files = qk_yaml_get(config, "data_files");
     if (!dir && data_files) return add_data_files(c, c->all, out, data_files);
     if (!dir) return qk_data_files_by_name(out, c->all, c->err);
-    QK_TRY(check_pattern(c, dir));
+    QK_TRY(check_pattern(c, "data_dir", dir));
     char *root = qk_path_join(c->all->root, dir->text);
     qk_listing inside = {.root = root};
     narrow(c->all, dir->text, &inside);
@@ -285,6 +296,8 @@ static qk_cell_kind id_kind(const card *c, const qk_yaml *config, const char *id
         if (!text_is(qk_yaml_get(one, "name"), id_column) || !type) continue;
         if (text_is(type, "string") || text_is(type, "large_string")) return QK_CELL_TEXT;
         if (type->type == QK_YAML_STRING && strstr(type->text, "int")) return QK_CELL_INT;
+        if (text_is(type, "float64")) return QK_CELL_FLOAT;
+        if (text_is(type, "bool")) return QK_CELL_BOOL;
     }
     return QK_CELL_NULL;
 }
@@ -297,6 +310,8 @@ qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *na
     qk_status s = read_card(&c);
     if (s == QK_OK && c.configs) s = choose(&c, name, &config);
     if (s == QK_OK && config) s = use_config(&c, config, out);
+    out->from_card = config != NULL;
+    out->is_later_config = config && config != c.configs->first;
     if (s == QK_OK) out->id_kind = id_kind(&c, config, id_column);
     *done = config != NULL;
     qk_arena_free(&c.arena);
@@ -304,11 +319,14 @@ qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *na
     return s;
 }
 
-qk_status qk_card_configs(qk_names *out, const char *root, qk_error *err)
+qk_status qk_card_configs(qk_names *out, const char **chosen, const char *root, qk_error *err)
 {
     const qk_listing nothing = {.root = root};
     card c = {.path = qk_path_join(root, "README.md"), .all = &nothing, .err = err};
+    const qk_yaml *by_default = NULL;
+    qk_error none = {0};
     *out = (qk_names){0};
+    *chosen = NULL;
     qk_status s = read_card(&c);
     const qk_yaml *first = s == QK_OK && c.configs ? c.configs->first : NULL;
     for (const qk_yaml *one = first; one; one = one->next) {
@@ -317,6 +335,10 @@ qk_status qk_card_configs(qk_names *out, const char *root, qk_error *err)
         for (size_t i = 0; i < out->count && !known; i++) known = !strcmp(out->items[i], name);
         if (!known) qk_names_add(out, name);
     }
+    c.err = &none; /* that there is no default is for a run to say */
+    if (first && choose(&c, NULL, &by_default) == QK_OK)
+        for (size_t i = 0; i < out->count; i++)
+            if (is_called(by_default, out->items[i])) *chosen = out->items[i];
     qk_arena_free(&c.arena);
     free(c.path);
     return s;

@@ -23,6 +23,6 @@
  * out->id_kind in any case. */
 qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *name,
                        const char *id_column, bool *done, qk_error *err);
-/* Names of the configurations in the card, each once; none: the folder has only "default". The
- * caller frees. */
-qk_status qk_card_configs(qk_names *out, const char *root, qk_error *err);
+/* Names of the configurations in the card, each once; none: the folder has only "default". *chosen
+ * is the one of them that is taken when none is named, or NULL. The caller frees. */
+qk_status qk_card_configs(qk_names *out, const char **chosen, const char *root, qk_error *err);

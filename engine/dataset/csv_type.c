@@ -16,8 +16,8 @@ static const char *const null_words[] = {
 const char *qk_csv_kind_name(qk_csv_kind kind)
 {
     static const char *const names[] = {
-        "nulls", "integers", "integers above int64",   "numbers", "booleans",
-        "texts", "texts",    "integers beyond 64 bits"};
+        "nulls", "integers", "integers above int64",    "numbers", "booleans",
+        "texts", "texts",    "integers beyond 64 bits", "numbers"};
     return names[kind];
 }
 
@@ -146,7 +146,7 @@ static bool comes_first(int64_t a, int64_t b)
 qk_csv_kind qk_csv_guess_kind(const qk_csv_guess *g)
 {
     if (!g->values) return QK_CSV_NULL;
-    if (!g->no_int && !g->over_int64) return g->null ? QK_CSV_FLOAT : QK_CSV_INT;
+    if (!g->no_int && !g->over_int64) return g->null ? QK_CSV_INT_OR_NULL : QK_CSV_INT;
     if (comes_first(g->over_int64, g->no_int)) {
         bool to_the_end = !g->no_uint && !g->over_uint64;
         if (comes_first(g->over_uint64, g->no_uint) ||
@@ -239,7 +239,11 @@ qk_status qk_csv_cell(qk_cell *out, const char *text, size_t n, qk_csv_kind chun
     if (chunk != QK_CSV_RAW && is_null(text, n)) return QK_OK;
     if (chunk == QK_CSV_RAW) chunk = QK_CSV_TEXT;
     if (column == QK_CSV_RAW) column = QK_CSV_TEXT;
+    bool from_ints = chunk == QK_CSV_INT_OR_NULL; /* -0 was the integer 0 before it was a float */
+    if (from_ints) chunk = QK_CSV_FLOAT;
+    if (column == QK_CSV_INT_OR_NULL) column = QK_CSV_FLOAT;
     own_cell(out, text, n, chunk);
+    if (from_ints && out->number == 0) out->number = 0;
     if (chunk == column) return QK_OK;
     if (column == QK_CSV_TEXT && chunk != QK_CSV_FLOAT) {
         to_text(out, keep);

@@ -21,8 +21,9 @@ typedef enum qk_csv_kind {
     QK_CSV_FLOAT,
     QK_CSV_BOOL,
     QK_CSV_TEXT,
-    QK_CSV_RAW,  /* the same, and the null words are texts too: see qk_csv_guess_kind */
-    QK_CSV_HUGE, /* integers, some beyond uint64: `datasets` fails */
+    QK_CSV_RAW,         /* the same, and the null words are texts too: see qk_csv_guess_kind */
+    QK_CSV_HUGE,        /* integers, some beyond uint64: `datasets` fails */
+    QK_CSV_INT_OR_NULL, /* floats that are integers or null */
 } qk_csv_kind;
 
 /* The fields of a chunk's column, looked at one by one. Zero-initialise. Numbers of fields count

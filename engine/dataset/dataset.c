@@ -415,9 +415,8 @@ static qk_status set_id(qk_dataset *d, const qk_cell *cell, qk_example *out, qk_
         out->id_length = 0;
         return QK_OK;
     }
-    bool number = cell->kind == QK_CELL_INT || cell->kind == QK_CELL_UINT;
-    if (d->id_kind == QK_CELL_NULL && (number || cell->kind == QK_CELL_TEXT))
-        d->id_kind = number ? QK_CELL_INT : QK_CELL_TEXT;
+    if (d->id_kind == QK_CELL_NULL && cell->kind != QK_CELL_OTHER)
+        d->id_kind = cell->kind == QK_CELL_UINT ? QK_CELL_INT : cell->kind;
     qk_cell_kind column = d->past_first_file ? d->id_kind : d->files.id_kind;
     if (qk_cell_to_id(cell, column, &d->id, err) != QK_OK)
         return qk_error_prefix(err, "%s: row %lld (from 0)", d->source->spec.path,

@@ -25,8 +25,12 @@ typedef struct qk_data_files {
     qk_format format;
     qk_data_split *splits; /* in the order of "all" */
     size_t count, capacity;
-    qk_cell_kind id_kind; /* what the card says of the id column: TEXT, INT, or NULL (nothing) */
-    const char *rule;     /* what decided, for people; a constant */
+    qk_cell_kind id_kind; /* what the card says of the id column: TEXT, INT, FLOAT, BOOL, or NULL */
+    /* Of a configuration behind the card's first one. The first says what format the dataset has,
+     * so there every split must have files of it. */
+    bool is_later_config;
+    bool from_card;   /* a configuration of the card: files of other formats are not passed over */
+    const char *rule; /* what decided, for people; a constant */
 } qk_data_files;
 
 /* Resolves a file or folder. `name` is dataset.name or NULL, `id_column` may be NULL. */

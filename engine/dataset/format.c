@@ -67,30 +67,50 @@ static int infer(const qk_names *files)
     return counts[best] ? extensions[best].kind : -1;
 }
 
-static void drop_others(qk_names *files, int kind)
+/* Whether a part of the name is an extension of this kind; of any when kind is -1. */
+static bool has_kind(const char *path, int kind)
 {
-    size_t kept = 0, length;
-    for (size_t i = 0; i < files->count; i++) {
-        bool wanted = false;
-        for (const char *p = qk_path_name(files->items[i]); (p = next_part(p, &length));) {
-            int e = extension_of(p, length);
-            wanted |= e >= 0 && extensions[e].kind == kind;
-        }
+    size_t length;
+    for (const char *p = qk_path_name(path); (p = next_part(p, &length));) {
+        int e = extension_of(p, length);
+        if (e >= 0 && (kind < 0 || extensions[e].kind == kind)) return true;
+    }
+    return false;
+}
+
+bool qk_format_knows(const char *path)
+{
+    return has_kind(path, -1);
+}
+
+static qk_status drop_others(const qk_data_files *all, qk_names *files, int kind, qk_error *err)
+{
+    size_t kept = 0, n = files->count;
+    qk_status s = QK_OK;
+    for (size_t i = 0; i < n; i++) {
+        char *file = files->items[i];
+        bool wanted = has_kind(file, kind);
+        if (!wanted && all->from_card && has_kind(file, -1) && s == QK_OK)
+            s = qk_fail(err, QK_ERR_FORMAT, "let its patterns match files of one format",
+                        "%s: a configuration in README.md takes this file, but it is not %s like "
+                        "its others",
+                        file, kind_names[kind]);
         if (wanted)
-            files->items[kept++] = files->items[i];
+            files->items[kept++] = file;
         else
-            free(files->items[i]);
+            free(file);
     }
     files->count = kept;
+    return s;
 }
 
 qk_status qk_data_files_keep_one_format(qk_data_files *files, const char *path, qk_error *err)
 {
-    static const char hint[] =
-        "convert it to Parquet (.parquet), JSON lines (.jsonl), CSV (.csv) or text (.txt)";
     int kind = -1;
+    const char *empty = NULL;
     for (size_t i = 0; i < files->count; i++) {
         int k = infer(&files->splits[i].files);
+        if (k < 0) empty = files->splits[i].name;
         if (k >= 0 && kind >= 0 && k != kind)
             return qk_fail(err, QK_ERR_FORMAT, "give all splits one format",
                            "%s: one split is %s, another %s", path, kind_names[kind],
@@ -98,23 +118,29 @@ qk_status qk_data_files_keep_one_format(qk_data_files *files, const char *path, 
         if (k >= 0) kind = k;
     }
     if (kind < 0)
-        return qk_fail(err, QK_ERR_NOTFOUND, hint,
+        return qk_fail(err, QK_ERR_NOTFOUND, QK_FORMAT_HINT,
                        "%s: no data files (.parquet, .jsonl, .json, .csv, .tsv or .txt)", path);
     if (kind >= N_READ)
-        return qk_fail(err, QK_ERR_UNSUPPORTED, hint, "%s: %s files are not supported", path,
+        return qk_fail(err, QK_ERR_UNSUPPORTED, QK_FORMAT_HINT, "%s: %s files are not supported",
+                       path, kind_names[kind]);
+    if (empty && !files->is_later_config)
+        return qk_fail(err, QK_ERR_NOTFOUND, "correct its names, or the configs in README.md",
+                       "%s: split '%s' has no data files, while others have %s files", path, empty,
                        kind_names[kind]);
     files->format = (qk_format)kind;
     size_t kept = 0;
+    qk_status s = QK_OK;
     for (size_t i = 0; i < files->count; i++) {
         qk_data_split split = files->splits[i];
-        drop_others(&split.files, kind);
+        qk_status dropped = drop_others(files, &split.files, kind, err);
+        if (s == QK_OK) s = dropped;
         if (split.files.count)
             files->splits[kept++] = split;
         else
             qk_data_split_free(&split);
     }
     files->count = kept;
-    return QK_OK;
+    return s;
 }
 
 const char *qk_format_name(qk_format format)

@@ -3,17 +3,23 @@
  *
  * `datasets` gives a column one type from the first 10 MB of it: when every string among those ids
  * is a date or a time (pytime.h), they all become time stamps, and ids are hashed as Python writes
- * those. Such files are treated the same here. An array is read by another library there: its dates
- * stay strings, and numbers with a fraction lose their last digits, so such ids are refused. Ids
- * that are numbers in one row and strings in another are refused, as `datasets` does; whole and
- * other numbers may mix. */
+ * those. One number among the ids that has a point or is beyond int64 makes them all floats: 1 is
+ * 1.0 there, and 2^53 + 1 is 2^53. Such files are treated the same here. An array is read by
+ * another library there, pandas: its dates stay strings; numbers with a fraction lose their last
+ * digits, so such ids are refused; whole floats are integers; one null rounds them all to floats
+ * and back; integers above int64 stay what they are unless one is negative. Ids that are numbers in
+ * one row and strings in another are refused, as `datasets` does. */
+#include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/log.h"
 #include "engine/dataset/json_rows.h"
 #include "engine/dataset/pytime.h"
 #include "engine/dataset/source.h"
+#include "sampler/float_repr.h"
 
 enum { PEEK_BYTES = 10 << 20, PEEK_NAMES = 64 };
 
@@ -22,7 +28,10 @@ typedef struct json_source {
     qk_json_rows rows;
     qk_row *row;    /* where the row that is read goes */
     bool time_ids;  /* string ids are time stamps */
+    bool float_ids; /* ids that are numbers have passed through floats */
     char id_type;   /* see check_id_type; 0 before the first id */
+    /* Of the ids so far that are numbers: what the end of an array could still make wrong. */
+    bool any_inexact, any_above_int64, any_negative, any_late_float, warned;
     qk_buf text;    /* the text of a row when it has escapes */
     qk_buf id_text; /* the same of its id */
 } json_source;
@@ -31,7 +40,8 @@ typedef struct json_source {
 typedef struct peek {
     const qk_source_spec *spec;
     qk_names names;
-    bool has_text, has_id, all_times, any_string_id;
+    bool in_array, has_text, has_id, all_times, any_string_id;
+    bool any_null_id, any_float_id; /* float: no integer within int64 */
     int64_t rows;
 } peek;
 
@@ -53,11 +63,25 @@ static void note_name(peek *p, const qk_json_reader *r)
     qk_names_add(&p->names, name);
 }
 
+static bool is_written_as_float(const qk_json_reader *r)
+{
+    for (size_t i = 0; i < r->length; i++)
+        if (strchr(".eE", r->text[i])) return true;
+    return false;
+}
+
 static void note_id(peek *p, const qk_json_reader *r, qk_json_event value)
 {
     int64_t seconds;
     p->has_id = true;
+    p->any_null_id |= value == QK_JSON_NULL;
     if (value == QK_JSON_NULL) return;
+    if (value == QK_JSON_NUMBER) {
+        bool is_integer;
+        int64_t integer;
+        qk_json_number(r->text, r->length, &is_integer, &integer);
+        p->any_float_id |= !is_integer && (!p->in_array || is_written_as_float(r));
+    }
     p->any_string_id |= value == QK_JSON_STRING;
     if (value != QK_JSON_STRING || !qk_pytime_parse(r->text, r->length, &seconds))
         p->all_times = false;
@@ -66,6 +90,7 @@ static void note_id(peek *p, const qk_json_reader *r, qk_json_event value)
 static bool peek_row(void *context, qk_json_reader *r, qk_json_event e)
 {
     peek *p = context;
+    bool found = false;
     if (e == QK_JSON_STRING) {
         p->has_text |= !strcmp(p->spec->text_column, "text");
         if (!p->names.count) qk_names_add(&p->names, "text");
@@ -73,7 +98,10 @@ static bool peek_row(void *context, qk_json_reader *r, qk_json_event e)
     }
     for (;;) {
         e = qk_json_next(r);
-        if (e == QK_JSON_OBJECT_END) return true;
+        if (e == QK_JSON_OBJECT_END) {
+            p->any_null_id |= !found;
+            return true;
+        }
         if (e != QK_JSON_KEY) return false;
         note_name(p, r);
         p->has_text |= key_is(r, p->spec->text_column);
@@ -81,6 +109,7 @@ static bool peek_row(void *context, qk_json_reader *r, qk_json_event e)
         e = qk_json_next(r);
         if (e == QK_JSON_ERROR) return false;
         if (is_id) note_id(p, r, e);
+        found |= is_id;
         if (!qk_json_skip(r, e)) return false;
     }
 }
@@ -93,6 +122,7 @@ static void look_ahead(const char *path, peek *p)
     bool more = true;
     if (qk_json_rows_open(&rows, path, &ignored) != QK_OK) return;
     p->all_times = true;
+    p->in_array = rows.in_array;
     while (more && qk_json_rows_at(&rows) < PEEK_BYTES) {
         if (qk_json_rows_next(&rows, peek_row, p, &more, &ignored) != QK_OK) break;
         p->rows += more;
@@ -106,6 +136,7 @@ static qk_status check_columns(json_source *s, qk_error *err)
     peek p = {.spec = spec};
     look_ahead(spec->path, &p);
     s->time_ids = p.all_times && p.any_string_id && !s->rows.in_array;
+    s->float_ids = p.any_float_id || (s->rows.in_array && p.any_null_id);
     qk_status status = QK_OK;
     if (p.rows && !p.has_text)
         status = qk_source_no_column(spec->path, spec->text_column, &p.names, err);
@@ -145,27 +176,104 @@ static bool set_text(json_source *s, qk_json_reader *r, qk_json_event e, qk_cell
     return false;
 }
 
+static bool is_whole(double v)
+{
+    return v == floor(v) && v >= -0x1p63 && v < 0x1p63;
+}
+
+static void warn_rounded(json_source *s, const qk_json_reader *r, double value)
+{
+    char text[QK_FLOAT_REPR_SIZE];
+    if (s->warned) return;
+    s->warned = true;
+    qk_python_float_repr(value, text);
+    qk_warn("%s: some '%s' %s, so `datasets` reads them all as floats: %.*s is %s, here as there",
+            s->base.spec.path, s->base.spec.id_column,
+            s->rows.in_array ? "are null or have a point" : "have a point or are beyond 64 bits",
+            (int)r->length, r->text, text);
+}
+
+/* A column of floats; pandas makes integers of it again where it can. */
+static void set_float(json_source *s, const qk_json_reader *r, bool is_integer, qk_cell *out)
+{
+    if (is_integer && (!is_whole(out->number) || (int64_t)out->number != out->integer))
+        warn_rounded(s, r, out->number);
+    if (is_integer && !out->integer && *r->text == '-') out->number = -0.0;
+    out->kind = QK_CELL_FLOAT;
+    if (!s->rows.in_array || !is_whole(out->number)) return;
+    out->kind = QK_CELL_INT;
+    out->integer = (int64_t)out->number;
+}
+
+/* An integer beyond int64 in an array. */
+static bool read_natural(json_source *s, qk_json_reader *r, qk_cell *out)
+{
+    char digits[24], *end;
+    snprintf(digits, sizeof digits, "%.*s", (int)r->length, r->text);
+    errno = 0;
+    out->natural = strtoull(digits, &end, 10);
+    out->kind = QK_CELL_UINT;
+    s->any_above_int64 = true;
+    if (!errno && *digits != '-' && r->length < sizeof digits) return true;
+    qk_json_fail(r, "'%s' is an integer beyond 64 bits", s->base.spec.id_column);
+    return false;
+}
+
+/* A float behind the 10 MB that showed a column of integers. */
+static bool set_late_float(json_source *s, qk_json_reader *r, qk_cell *out)
+{
+    s->any_late_float = true;
+    out->kind = QK_CELL_INT;
+    out->integer = is_whole(out->number) ? (int64_t)out->number : 0;
+    if (is_whole(out->number)) return true;
+    qk_json_fail(r, "'%s' is no integer, while those of the first 10 MB are",
+                 s->base.spec.id_column);
+    return false;
+}
+
+/* An array is read as a whole there: what comes late changes the ids before it. */
+static bool check_array_ids(json_source *s, qk_json_reader *r)
+{
+    const char *column = s->base.spec.id_column;
+    if (!s->rows.in_array || s->float_ids) return true;
+    if (s->any_above_int64 && s->any_negative)
+        qk_json_fail(r, "'%s' holds negative integers and some above int64", column);
+    else if (s->any_late_float && (s->any_inexact || s->any_above_int64))
+        qk_json_fail(r,
+                     "'%s' holds integers above 2^53 and, behind 10 MB, a null or a float, which "
+                     "would round them",
+                     column);
+    else
+        return true;
+    return false;
+}
+
 static bool set_number(json_source *s, qk_json_reader *r, qk_cell *out)
 {
+    const int64_t exact = INT64_C(1) << 53;
     bool is_integer;
     out->number = qk_json_number(r->text, r->length, &is_integer, &out->integer);
-    out->kind = is_integer ? QK_CELL_INT : QK_CELL_FLOAT;
-    if (is_integer) return true;
-    if (!isfinite(out->number)) {
+    if (!is_integer && !isfinite(out->number)) {
         qk_json_fail(r, "'%s' is no finite number", s->base.spec.id_column);
         return false;
     }
-    if (s->rows.in_array && out->number != floor(out->number)) {
+    if (s->rows.in_array && !is_integer && out->number != floor(out->number)) {
         qk_json_fail(r, "'%s' has a fraction, which `datasets` reads inexactly from an array",
                      s->base.spec.id_column);
         return false;
     }
-    if (!memchr(r->text, '.', r->length) && !memchr(r->text, 'e', r->length) &&
-        !memchr(r->text, 'E', r->length)) {
-        out->kind = QK_CELL_OTHER; /* an integer beyond int64: its digits are hashed */
-        keep_text(r, &s->id_text, out);
+    bool natural = s->rows.in_array && !is_integer && !is_written_as_float(r);
+    if (natural && !read_natural(s, r, out)) return false;
+    if (s->float_ids) {
+        set_float(s, r, is_integer || natural, out);
+        return true;
     }
-    return true;
+    if (natural) return check_array_ids(s, r);
+    if (!is_integer) return set_late_float(s, r, out) && check_array_ids(s, r);
+    out->kind = QK_CELL_INT;
+    s->any_negative |= out->integer < 0;
+    s->any_inexact |= out->integer > exact || out->integer < -exact;
+    return check_array_ids(s, r);
 }
 
 static bool set_string_id(json_source *s, qk_json_reader *r, qk_cell *out)
@@ -202,7 +310,7 @@ static bool check_id_type(json_source *s, qk_json_reader *r, char type)
 static bool set_id(json_source *s, qk_json_reader *r, qk_json_event e, qk_cell *out)
 {
     switch (e) {
-    case QK_JSON_NULL: return true;
+    case QK_JSON_NULL: s->any_late_float = true; return check_array_ids(s, r);
     case QK_JSON_TRUE:
     case QK_JSON_FALSE:
         out->kind = QK_CELL_BOOL;
@@ -227,7 +335,8 @@ static bool read_row(void *context, qk_json_reader *r, qk_json_event e)
     if (e == QK_JSON_STRING) return set_text(s, r, e, &s->row->text);
     for (;;) {
         e = qk_json_next(r);
-        if (e == QK_JSON_OBJECT_END) return true;
+        if (e == QK_JSON_OBJECT_END)
+            return has_id || !s->base.spec.id_column || set_id(s, r, QK_JSON_NULL, &s->row->id);
         if (e != QK_JSON_KEY) return false;
         bool is_text = key_is(r, s->base.spec.text_column);
         bool is_id = key_is(r, s->base.spec.id_column);

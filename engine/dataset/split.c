@@ -27,9 +27,9 @@ static bool read_bound(const char **s, qk_split_bound *out)
     bool negative = *p == '-';
     p += negative;
     if (*p < '0' || *p > '9') return !negative;
-    for (; *p >= '0' && *p <= '9'; p++)
-        if (__builtin_mul_overflow(out->value, 10, &out->value) ||
-            __builtin_add_overflow(out->value, *p - '0', &out->value))
+    for (; (*p >= '0' && *p <= '9') || (*p == '_' && p[1] >= '0' && p[1] <= '9'); p++)
+        if (*p != '_' && (__builtin_mul_overflow(out->value, 10, &out->value) ||
+                          __builtin_add_overflow(out->value, *p - '0', &out->value)))
             return false;
     if (negative) out->value = -out->value;
     out->given = true;

@@ -95,15 +95,23 @@ static int32_t find_joined(const qk_bpe *bpe, merge_text *m)
     return qk_vocab_find(&bpe->vocab, m->joined.data, left + right - drop);
 }
 
+static qk_status not_in_vocab(qk_json_reader *r, uint32_t rank, const char *what, const void *token,
+                              size_t n)
+{
+    return qk_json_fail(r, "model.merges[%u]: %s \"%.*s\" is not in model.vocab", rank, what,
+                        (int)(n < 60 ? n : 60), (const char *)token);
+}
+
 static qk_status add_merge(qk_json_reader *r, qk_bpe *bpe, merge_text *m, uint32_t rank)
 {
     const qk_vocab *v = &bpe->vocab;
-    int32_t left = qk_vocab_find(v, m->left.data, m->left.size);
-    int32_t right = qk_vocab_find(v, m->joined.data + m->left.size, m->joined.size - m->left.size);
+    size_t n = m->left.size, n_right = m->joined.size - n;
+    int32_t left = qk_vocab_find(v, m->left.data, n);
+    if (left < 0) return not_in_vocab(r, rank, "its token", m->left.data, n);
+    int32_t right = qk_vocab_find(v, m->joined.data + n, n_right);
+    if (right < 0) return not_in_vocab(r, rank, "its token", m->joined.data + n, n_right);
     int32_t joined = find_joined(bpe, m);
-    if (left < 0 || right < 0 || joined < 0)
-        return qk_json_fail(
-            r, "model.merges[%u]: a token of it or its result is not in model.vocab", rank);
+    if (joined < 0) return not_in_vocab(r, rank, "its result", m->joined.data, m->joined.size);
     qk_bpe_add_merge(bpe, left, right, joined, rank);
     return QK_OK;
 }
@@ -115,7 +123,13 @@ static qk_status read_merges(qk_json_reader *r, qk_bpe *bpe, merge_text *m)
         return e == QK_JSON_ERROR ? r->err->status
                                   : qk_json_fail(r, "model.merges: an array is expected here");
     uint32_t rank = 0;
+    qk_json_event form = QK_JSON_DONE;
     while ((e = qk_json_next(r)) == QK_JSON_STRING || e == QK_JSON_ARRAY) {
+        if (form == QK_JSON_DONE) form = e;
+        if (e != form)
+            return qk_json_fail(r, "model.merges[%u]: %s, while those before it are %s", rank,
+                                e == QK_JSON_STRING ? "one text" : "a pair",
+                                e == QK_JSON_STRING ? "pairs" : "texts");
         if (rank == MAX_MERGES)
             return qk_json_fail(r, "model.merges: more than %d merges", MAX_MERGES);
         qk_buf_clear(&m->left);
@@ -183,7 +197,12 @@ static qk_status set_unknown(qk_loader *l, const qk_json *value)
     if (!value || value->type == QK_JSON_T_NULL) return QK_OK;
     if (value->type == QK_JSON_T_STRING)
         bpe->unk = qk_vocab_find(&bpe->vocab, value->text, value->length);
-    if (bpe->unk < 0) return qk_loader_refuse(l, "model.unk_token", "no token of the vocabulary");
+    if (bpe->unk < 0 && value->type == QK_JSON_T_STRING)
+        return qk_loader_refuse(l, "model.unk_token", "\"%.60s\" is no token of the vocabulary",
+                                value->text);
+    if (bpe->unk < 0)
+        return qk_loader_refuse(l, "model.unk_token", "a token is expected, found %s",
+                                qk_json_type_name(value));
     return QK_OK;
 }
 

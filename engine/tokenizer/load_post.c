@@ -22,15 +22,20 @@ static void add_id(qk_id_list *list, int64_t id)
 static qk_status add_special(qk_loader *l, const qk_json *specials, const qk_json *name,
                              const char *where, qk_id_list *out)
 {
-    const qk_json *ids = NULL;
-    if (name && name->type == QK_JSON_T_STRING)
-        ids = qk_json_get(qk_json_get(specials, name->text), "ids");
+    if (!name || name->type != QK_JSON_T_STRING)
+        return qk_fail(l->err, QK_ERR_FORMAT, NULL,
+                       "%s: %s: a special token of the template has no \"id\"", l->path, where);
+    const qk_json *entry = qk_json_get(specials, name->text), *ids = qk_json_get(entry, "ids");
     if (!ids || ids->type != QK_JSON_T_ARRAY)
         return qk_fail(l->err, QK_ERR_FORMAT, NULL,
-                       "%s: %s: a special token of the template has no \"ids\"", l->path, where);
+                       entry ? "%s: %s: \"%.60s\" in special_tokens has no \"ids\""
+                             : "%s: %s: the template's \"%.60s\" is not in special_tokens",
+                       l->path, where, name->text);
     for (const qk_json *id = ids->first; id; id = id->next) {
         if (!id->is_integer || !has_token(l->tok, id->integer))
-            return qk_loader_refuse(l, where, "an id in special_tokens is no token");
+            return qk_loader_refuse(l, where, "%.*s, an id of \"%.60s\", is no token",
+                                    (int)(id->length < 40 ? id->length : 40),
+                                    id->text ? id->text : "", name->text);
         if (out->count == MAX_AROUND)
             return qk_loader_refuse(l, where, "more than %d special tokens", MAX_AROUND);
         add_id(out, id->integer);

@@ -43,9 +43,13 @@ static qk_status set_unknown(qk_loader *l, const qk_json *value)
     if (!value || value->type == QK_JSON_T_NULL)
         return qk_loader_refuse(l, "model.unk_id",
                                 "without it some texts are an error in the reference");
-    if (!value->is_integer || value->integer < 0 || (uint64_t)value->integer >= u->count)
-        return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.unk_id: no id of the vocabulary",
+    if (!value->is_integer)
+        return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.unk_id: an integer is expected",
                        l->path);
+    if (value->integer < 0 || (uint64_t)value->integer >= u->count)
+        return qk_fail(l->err, QK_ERR_FORMAT, NULL,
+                       "%s: model.unk_id: %lld is no id of the vocabulary, which has %zu tokens",
+                       l->path, (long long)value->integer, (size_t)u->count);
     u->unk = (int32_t)value->integer;
     return QK_OK;
 }

@@ -26,7 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *root = fuzz_folder();
     qk_error err;
     qk_names configs;
-    if (qk_card_configs(&configs, root, &err) == QK_OK) qk_names_free(&configs);
+    const char *chosen;
+    if (qk_card_configs(&configs, &chosen, root, &err) == QK_OK) qk_names_free(&configs);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         qk_data_files found;
         if (qk_data_files_find(&found, root, names[i], "id", &err) != QK_OK) continue;

@@ -148,6 +148,88 @@ def nan_in_weights(folder):
     expect(folder, run(folder, OUT), 1, name, "NaN", "model.safetensors")
 
 
+def scale(folder, name, factor):
+    """Multiplies a bfloat16 tensor of the model; returns how many of its values float16 cannot hold."""
+    header, start, data = weights(folder)
+    begin, end = (start + at for at in header[name]["data_offsets"])
+    values = (np.frombuffer(data[begin:end], np.uint16).astype(np.uint32) << 16).view(np.float32)
+    values = np.clip(values.astype(np.float64) * factor, -3.3e38, 3.3e38).astype(np.float32)
+    data[begin:end] = (values.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+    (folder / "model/model.safetensors").write_bytes(data)
+    kept = ((values.view(np.uint32) >> 16) << 16).view(np.float32)
+    return int((abs(kept) >= 65520).sum())
+
+
+def weights_beyond_the_format(folder):
+    """Finite in the file, infinite in the format that is computed in."""
+    make_workspace(folder)
+    name = "model.layers.1.mlp.up_proj.weight"
+    n = scale(folder, name, 2e6)
+    assert n > 1
+    for backend in ("cpu", "ref"):
+        done = run(folder, OUT, "model.dtype=float16", f"inference.backend={backend}")
+        expect(folder, done, 1, name, f"become infinite in float16 ({n}, the first at [0, ", "model.dtype bfloat16 or float32")
+    done = run(folder, OUT, "model.dtype=float16", "inference.layers_in_memory=2")
+    expect(folder, done, 1, name, "become infinite in float16")
+    for dtype in ("float32", "bfloat16"):
+        done = run(folder, f"output.data_root={dtype}", f"model.dtype={dtype}")
+        assert done.returncode == 0, done.stderr
+
+
+def nonfinite_rows(folder):
+    """{file: rows of NaN or infinity} of a folder."""
+    found = {}
+    for path in sorted(folder.glob("l*/data.parquet")):
+        vectors = np.array(pq.read_table(path)["vector"].to_pylist())
+        bad = int((~np.isfinite(vectors)).any(1).sum())
+        if bad:
+            found[path.parent.name] = bad
+    return found
+
+
+def rows_that_overflow(folder):
+    """Activations beyond float32: the first row of NaN stops the run, or all are kept and counted."""
+    make_workspace(folder)
+    scale(folder, "model.layers.0.mlp.down_proj.weight", 1e38)
+    said = set()
+    for settings in ([], ["inference.threads=1"], ["model.dtype=bfloat16"], ["inference.backend=ref", "dataset.max_samples=2"]):
+        done = run(folder, OUT, "inference.batch_size=1", *settings)
+        expect(folder, done, 1, "layer 1, head 0, query: example ", "position ", "the vector holds NaN", "capture.allow_nonfinite: true")
+        assert not list((folder / "out/staging").glob("*.qku*"))
+        shutil.rmtree(folder / "out")
+        said.add(done.stderr.split("example ")[1].split(" (id '")[0])
+    assert len(said) == 1, said
+    ids = pq.read_table(folder / "dataset/train.parquet")["id"].to_pylist()
+    assert f"example {said.pop()} (id '{ids[0]}')" in done.stderr, done.stderr
+
+
+def nonfinite_rows_are_counted(folder):
+    make_workspace(folder)
+    scale(folder, "model.layers.0.mlp.down_proj.weight", 1e38)
+    keep = "capture.allow_nonfinite=true"
+    kept = {}
+    for name, settings in {"one": [], "other": ["inference.batch_size=3", "inference.threads=1"]}.items():
+        done = run(folder, f"output.data_root={name}", "output.layout=branch", keep, *settings)
+        assert done.returncode == 0 and "rows hold NaN or infinity (capture.allow_nonfinite)" in done.stderr, done.stderr
+        final = folder / name / "final"
+        kept[name] = digest(final)
+        manifest = json.loads((final / "manifest.json").read_text())
+        found = nonfinite_rows(final)
+        assert found and {n: f["nonfinite_rows"] for n, f in manifest["files"].items() if "nonfinite_rows" in f} == found, found
+        assert f"{sum(found.values())} rows hold NaN" in done.stderr, done.stderr
+    assert kept["one"] == kept["other"]
+    done = run(folder, "output.data_root=one", "output.layout=branch")
+    assert done.returncode == 1 and "allow_nonfinite" in done.stderr, done.stderr
+
+    # prefix layout: what a later run adds to a file or leaves alone is counted as well
+    for settings in (["dataset.max_samples=3"], ["capture.layers=[1]"], []):
+        done = run(folder, OUT, "output.layout=prefix", keep, *settings)
+        assert done.returncode == 0, done.stderr
+        split = next(p for p in (folder / "out/final").iterdir() if p.is_dir())
+        manifest = json.loads((split / "manifest.json").read_text())
+        assert {n: f["nonfinite_rows"] for n, f in manifest["files"].items() if "nonfinite_rows" in f} == nonfinite_rows(split)
+
+
 def vocabulary_mismatch(folder):
     """The tokenizer knows more tokens than the embedding has rows."""
     make_workspace(folder)
@@ -378,6 +460,7 @@ if __name__ == "__main__":
     sys.exit(main("bad input", [
         missing_config, wrong_usage, wrong_yaml_type, unknown_key, unknown_setting, layer_out_of_range, head_out_of_range,
         text_column_absent, id_column_absent, dataset_absent, split_absent, null_text, damaged_jsonl, model_absent,
-        unknown_model_type, truncated_safetensors, nan_in_weights, vocabulary_mismatch, weights_of_another_shape,
-        unsupported_tokenizer, folders_that_are_no_models, folders_without_weights, folders_without_tokenizer, lfs_pointers,
-        heads_of_other_tasks, unwritable_output, foreign_files_are_kept, damaged_unit, full_disk]))
+        unknown_model_type, truncated_safetensors, nan_in_weights, weights_beyond_the_format, rows_that_overflow,
+        nonfinite_rows_are_counted, vocabulary_mismatch, weights_of_another_shape, unsupported_tokenizer, folders_that_are_no_models,
+        folders_without_weights, folders_without_tokenizer, lfs_pointers, heads_of_other_tasks, unwritable_output,
+        foreign_files_are_kept, damaged_unit, full_disk]))

@@ -211,9 +211,12 @@ def every_id(folder):
         column, path = array_of(cell), folder / f"{i}.parquet"
         if column is not None:
             pq.write_table(pa.table({"text": ["x"], "id": column}), path)
-        elif cell["type"] == "int":
+        elif cell["type"] == "int":     # no file can hold it: in JSON lines it is a float, as in `datasets`
             path = folder / f"{i}.jsonl"
             path.write_text('{"text": "x", "id": %s}\n' % cell["value"])
+            number = float(cell["value"])
+            fits = -2.0**63 <= number < 2.0**63
+            cell = {"type": "int", "rule": "integral float" if fits else "overflow", "str": str(number), "int64": int(number)}
         else:
             counts["in no file"] += 1
             continue
