@@ -83,15 +83,6 @@ const char *qk_path_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-char *qk_cache_folder(const char *kind)
-{
-    const char *own = getenv("QKENGINE_CACHE"), *xdg = getenv("XDG_CACHE_HOME");
-    const char *home = getenv("HOME");
-    if (own && *own) return strcmp(own, "off") ? qk_path_join(own, kind) : NULL;
-    if (xdg && *xdg == '/') return qk_strf("%s/qkengine/%s", xdg, kind);
-    return home && *home == '/' ? qk_strf("%s/.cache/qkengine/%s", home, kind) : NULL;
-}
-
 static qk_status make_dir(const char *path, qk_error *err)
 {
     if (mkdir(path, 0777) == 0) return QK_OK;

@@ -4,7 +4,7 @@
  * flushes it to the disk, renames it and flushes the folder. Errors of writes are sticky: callers
  * write freely and look once, at commit.
  *
- * next: engine/base/log.h */
+ * next: engine/base/cache.h */
 #pragma once
 
 #include <stdio.h>
@@ -50,11 +50,6 @@ qk_status qk_sync_dir(const char *path, qk_error *err);
 qk_status qk_remove_file(const char *path, qk_error *err);
 /* Removes a folder and all that lies in it, without following links; an absent one is fine. */
 qk_status qk_remove_tree(const char *path, qk_error *err);
-
-/* Where what can be made again is kept between runs: `kind` below $QKENGINE_CACHE, else below
- * qkengine in $XDG_CACHE_HOME or ~/.cache. NULL when QKENGINE_CACHE is "off" or there is no such
- * place. The folder may not exist yet. The caller frees. */
-char *qk_cache_folder(const char *kind);
 
 /* Names in a folder without "." and "..", in byte order; all of them, or an error.
  * qk_names_free frees. */

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "engine/base/cache.h"
 #include "engine/sha256.h"
 #include "engine/tokenizer/cache_file.h"
 

@@ -7,10 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "engine/base/file.h"
-#include "engine/base/log.h"
+#include "engine/base/cache.h"
 #include "kernels/cuda/libraries.h"
 
 enum { MOST_OPTIONS = 12, MOST_CUBIN = 64 << 20 };
@@ -144,55 +142,17 @@ qk_status cuda_compile(const cuda_build *build, const char *arch, const char *mo
 
 /* ---- what is kept ---- */
 
-static bool read_cubin(char *folder, const char *name, qk_buf *out)
-{
-    qk_error ignored;
-    char *path = folder ? qk_path_join(folder, name) : NULL;
-    /* Whatever keeps it from being read, it is compiled anew. */
-    bool found = path && qk_read_file(out, path, MOST_CUBIN, &ignored) == QK_OK;
-    free(path);
-    free(folder);
-    return found;
-}
-
-/* `place` below the folder of the running program; NULL where that cannot be told. */
-static char *beside_program(const char *place)
-{
-    char path[4096];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (n <= 0) return NULL;
-    path[n] = 0;
-    *strrchr(path, '/') = 0;
-    return qk_path_join(path, place);
-}
-
-/* Two programs may compile the same thing at once: each writes under a name of its own. A cache
- * that cannot be written costs time, not the run. */
-static void keep(const char *name, const qk_buf *cubin)
-{
-    qk_error ignored;
-    char *folder = qk_cache_folder("cubins");
-    if (!folder) return;
-    char *path = qk_path_join(folder, name), *own = qk_strf("%s.%ld", path, (long)getpid());
-    if (qk_make_dirs(folder, &ignored) == QK_OK &&
-        qk_write_file(own, cubin->data, cubin->size, &ignored) == QK_OK && rename(own, path) != 0)
-        qk_remove_file(own, &ignored);
-    free(own);
-    free(path);
-    free(folder);
-}
-
 qk_status cuda_cubin(const cuda_build *build, const char *arch, bool fresh, qk_buf *out,
                      qk_error *err)
 {
     char *name = cuda_cubin_name(build, arch);
     qk_status s = QK_OK;
-    bool found = !fresh && (read_cubin(qk_cache_folder("cubins"), name, out) ||
-                            read_cubin(beside_program("cubins"), name, out) ||
-                            read_cubin(beside_program("../share/qkengine/cubins"), name, out));
+    bool found = !fresh && (qk_kept_read("cubins", name, MOST_CUBIN, out) ||
+                            qk_installed_read("cubins", name, MOST_CUBIN, out) ||
+                            qk_installed_read("../share/qkengine/cubins", name, MOST_CUBIN, out));
     if (!found) {
         s = cuda_compile(build, arch, "", out, NULL, err);
-        if (s == QK_OK) keep(name, out);
+        if (s == QK_OK) qk_kept_write("cubins", name, out->data, out->size);
     }
     free(name);
     return s;
