@@ -149,6 +149,8 @@ static size_t merge_slowly(const qk_bpe *bpe, int32_t *ids, size_t n)
 static void random_bpe(qk_bpe *bpe, uint32_t merges, bool shuffled)
 {
     char text[64];
+    qk_merge *list = qk_alloc(merges, sizeof *list);
+    size_t count = 0;
     *bpe = (qk_bpe){.unk = -1};
     for (int32_t i = 0; i < 3; i++) qk_vocab_add(&bpe->vocab, "abc" + i, 1, i);
     for (uint32_t k = 0; k < merges; k++) {
@@ -167,8 +169,10 @@ static void random_bpe(qk_bpe *bpe, uint32_t merges, bool shuffled)
             qk_vocab_add(&bpe->vocab, text, a + b, joined);
         }
         uint32_t rank = shuffled ? below(1000) * 1000 + k : k;
-        qk_bpe_add_merge(bpe, left, right, joined, rank);
+        list[count++] = (qk_merge){qk_merge_pair(left, right), rank, joined};
     }
+    qk_bpe_set_merges(bpe, list, count);
+    free(list);
     qk_bpe_finish(bpe);
 }
 
@@ -211,8 +215,10 @@ static void test_windows_that_do_not_meet_grow(void)
     char name[32];
     for (int32_t i = 0; i <= 2 * LETTERS; i++)
         qk_vocab_add(&bpe.vocab, name, (size_t)snprintf(name, sizeof name, "t%d", i), i);
+    qk_merge merges[LETTERS];
     for (int32_t i = 1; i < LETTERS; i++)
-        qk_bpe_add_merge(&bpe, i, i + 1, LETTERS + i, (uint32_t)(LETTERS - i));
+        merges[i] = (qk_merge){qk_merge_pair(i, i + 1), (uint32_t)(LETTERS - i), LETTERS + i};
+    qk_bpe_set_merges(&bpe, merges + 1, LETTERS - 1);
     qk_bpe_finish(&bpe);
     int32_t *ids = qk_alloc(N, sizeof *ids), *whole = qk_alloc(N, sizeof *ids);
     for (int lead = 0; lead < 2; lead++) { /* symbol 0 in front: either parity */
