@@ -152,9 +152,7 @@ static qk_status replace_matches(const qk_norm_step *step, qk_norm_memory *m, qk
         done = end;
         *changed = true;
     }
-    if (rc < 0)
-        return qk_fail(err, QK_ERR_DATA, "split the text",
-                       "the regex of a normalizer needs too much work or memory");
+    if (rc < 0) return qk_matcher_fail(&matcher, err);
     if (*changed) qk_traced_copy(out, view, done, view.length);
     return check_length(out->text.size, err);
 }

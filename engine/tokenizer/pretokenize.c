@@ -49,7 +49,7 @@ static void add_cut(qk_pre_memory *m, size_t start, size_t end, bool match)
 }
 
 /* Matches and the text between them, in order. */
-static bool find_cuts(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece)
+static qk_status find_cuts(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece, qk_error *err)
 {
     const uint8_t *text = m->view.text + piece.start;
     size_t length = piece.end - piece.start, done = 0, start, end;
@@ -63,7 +63,7 @@ static bool find_cuts(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece)
         done = end;
     }
     if (done < length) add_cut(m, piece.start + done, piece.end, step->invert);
-    return rc == 0;
+    return rc == 0 ? QK_OK : qk_matcher_fail(&matcher, err);
 }
 
 /* Joins each match with its neighbour. Going backwards, "next" is "previous". */
@@ -112,21 +112,22 @@ static void scan_piece(qk_scan scan, qk_pre_memory *m, qk_piece piece)
     }
 }
 
-static bool split_piece(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece)
+static qk_status split_piece(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece,
+                             qk_error *err)
 {
     qk_scan scan = qk_pattern_scanner(step->pattern);
     if (scan && step->behavior == QK_SPLIT_ISOLATED) {
         scan_piece(scan, m, piece);
-        return true;
+        return QK_OK;
     }
-    if (!find_cuts(step, m, piece)) return false;
+    QK_TRY(find_cuts(step, m, piece, err));
     if (step->behavior == QK_SPLIT_MERGED_WITH_PREVIOUS) join_matches(m, false);
     if (step->behavior == QK_SPLIT_MERGED_WITH_NEXT) join_matches(m, true);
     if (step->behavior == QK_SPLIT_CONTIGUOUS) join_runs(m);
     for (size_t i = 0; i < m->cut_count; i++)
         if (!(step->behavior == QK_SPLIT_REMOVED && m->cuts[i].match))
             add_piece(&m->spare, m->cuts[i].piece.start, m->cuts[i].piece.end);
-    return true;
+    return QK_OK;
 }
 
 /* ---- steps that change the text ---- */
@@ -203,9 +204,7 @@ qk_status qk_pretokenize(const qk_pretokenizer *pre, qk_pre_memory *m, qk_view v
         m->spare.count = 0;
         if (step->kind != QK_PRE_SPLIT) QK_TRY(rewrite(step, m, at_start, err));
         for (size_t i = 0; step->kind == QK_PRE_SPLIT && i < m->pieces.count; i++)
-            if (!split_piece(step, m, m->pieces.items[i]))
-                return qk_fail(err, QK_ERR_DATA, "split the text",
-                               "pre-tokenizer %d: the regex needs too much work or memory", s);
+            QK_TRY(split_piece(step, m, m->pieces.items[i], err));
         qk_piece_list swap = m->pieces;
         m->pieces = m->spare;
         m->spare = swap;
