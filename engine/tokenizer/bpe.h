@@ -98,7 +98,8 @@ static inline const qk_merge *qk_bpe_find_merge(const qk_bpe *bpe, int32_t left,
     return m->pair == UINT64_MAX ? NULL : m;
 }
 
-/* Merges memory->symbols into memory->tokens. */
+/* Merges memory->symbols into memory->tokens. After a signal (qk_interrupted) long pieces are left
+ * half done. */
 void qk_bpe_merge_symbols(const qk_bpe *bpe, qk_bpe_memory *memory);
 
 /* piece: well-formed UTF-8 of at most 2^30 bytes; with byte_level its bytes are spelled with

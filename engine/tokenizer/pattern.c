@@ -94,8 +94,7 @@ static qk_status compile_code(qk_pattern *p, const qk_pattern_program *program,
 {
     qk_kind_set sets[QK_PATTERN_SETS] = {0};
     for (int i = 0; i < program->count; i++)
-        for (int k = 0; k < table->count; k++)
-            if (in_set(table, k, i)) sets[i].bits[k / 64] |= (uint64_t)1 << k % 64;
+        for (int k = 0; k < table->count; k++) sets[i].has[k] = in_set(table, k, i);
     const char *wrong = qk_machine_compile(&p->code, program->code.data, program->code.size, sets,
                                            (size_t)program->count);
     if (!wrong) return QK_OK;

@@ -51,13 +51,13 @@ static void append(node *parent, node *child)
 
 static void join_sets(qk_kind_set *a, const qk_kind_set *b)
 {
-    for (int i = 0; i < 4; i++) a->bits[i] |= b->bits[i];
+    for (int i = 0; i < 256; i++) a->has[i] |= b->has[i];
 }
 
 static bool overlap(const qk_kind_set *a, const qk_kind_set *b)
 {
-    for (int i = 0; i < 4; i++)
-        if (a->bits[i] & b->bits[i]) return true;
+    for (int i = 0; i < 256; i++)
+        if (a->has[i] && b->has[i]) return true;
     return false;
 }
 
@@ -370,18 +370,44 @@ static void emit_node(compiler *c, const node *n)
     }
 }
 
-/* A run need not give back what nothing behind it could use. */
+/* Adds what the next character may be when the machine goes on at pc. false: that is not known, or
+ * none need follow. */
+static bool add_following(const qk_machine_code *code, uint32_t pc, int depth, qk_kind_set *out)
+{
+    for (; depth > 0; depth--, pc++) {
+        const qk_instruction *i = &code->items[pc];
+        switch (i->op) {
+        case QK_OP_SET: join_sets(out, &code->sets[i->set]); return true;
+        case QK_OP_RUN:
+            join_sets(out, &code->sets[i->set]);
+            if (i->min) return true;
+            break;
+        case QK_OP_FORK:
+            if (!add_following(code, i->other, depth - 1, out)) return false;
+            break;
+        case QK_OP_JUMP: pc = i->other - 1; break;
+        case QK_OP_MARK: break;
+        default: return false;
+        }
+    }
+    return false;
+}
+
+/* A run stops where what follows can go on, and need not give back what nothing could use. */
 static void settle_runs(compiler *c)
 {
+    enum { DEPTH = 8 };
     qk_machine_code *out = c->out;
-    for (qk_instruction *run = out->items; run < out->items + out->count; run++) {
+    for (size_t pc = 0; pc < out->count; pc++) {
+        qk_instruction *run = &out->items[pc];
+        qk_kind_set next = {0};
         if (run->op != QK_OP_RUN) continue;
-        const qk_instruction *behind = run + 1;
-        while (behind->op == QK_OP_JUMP) behind = &out->items[behind->other];
-        if (behind->op == QK_OP_SET) run->next = behind->set;
-        if (behind->op == QK_OP_MATCH || run->min == run->max ||
-            (run->next >= 0 && !overlap(&out->sets[run->set], &out->sets[run->next])))
-            run->keeps = true;
+        uint32_t behind = (uint32_t)pc + 1;
+        while (out->items[behind].op == QK_OP_JUMP) behind = out->items[behind].other;
+        if (out->items[behind].op == QK_OP_MATCH || run->min == run->max) run->keeps = true;
+        if (!add_following(out, behind, DEPTH, &next)) continue;
+        if (!overlap(&out->sets[run->set], &next)) run->keeps = true;
+        run->next = add_set(c, &next);
     }
 }
 

@@ -9,15 +9,9 @@
 #include "engine/base/mem.h"
 #include "engine/tokenizer/work.h"
 
-/* Kinds of characters (see pattern.h). */
 typedef struct qk_kind_set {
-    uint64_t bits[4];
+    bool has[256]; /* by kind of character (see pattern.h) */
 } qk_kind_set;
-
-static inline bool qk_kind_has(const qk_kind_set *set, uint8_t kind)
-{
-    return set->bits[kind >> 6] >> (kind & 63) & 1;
-}
 
 typedef enum qk_pattern_op {
     QK_OP_MATCH,  /* the end of the regex, of an atomic group or of an assertion */

@@ -29,17 +29,23 @@ void qk_machine_memory_free(qk_machine_memory *memory)
     *memory = (qk_machine_memory){0};
 }
 
-static void push(machine *m, uint32_t pc, uint32_t low, size_t place)
+static void grow(machine *m)
 {
     qk_machine_memory *s = m->memory;
-    if (s->count == s->capacity) {
-        if (s->count == MAX_FRAMES) {
-            m->stop = QK_MACHINE_MEMORY;
-            return;
-        }
+    if (s->count < MAX_FRAMES)
         QK_GROW(s->stack, s->count, s->capacity);
-    }
+    else
+        m->stop = QK_MACHINE_MEMORY;
+}
+
+/* false when there is no room; m->stop says so. */
+static inline bool push(machine *m, uint32_t pc, uint32_t low, size_t place)
+{
+    qk_machine_memory *s = m->memory;
+    if (s->count == s->capacity) grow(m);
+    if (s->count == s->capacity) return false;
     s->stack[s->count++] = (qk_frame){pc, low, (uint32_t)place};
+    return true;
 }
 
 static void pay(machine *m)
@@ -49,26 +55,26 @@ static void pay(machine *m)
 }
 
 /* Behind the characters of a set from `at` on, at most `most` of them. */
-static size_t pass(machine *m, const qk_kind_set *set, size_t at, size_t most)
+static inline size_t pass(machine *m, const qk_kind_set *set, size_t at, size_t most)
 {
     size_t end = m->count - at < most ? m->count : at + most, i = at;
-    while (i < end && qk_kind_has(set, m->kinds[i])) {
-        i++;
-        if ((i - at) % QK_WORK_CHUNK) continue;
-        pay(m);
-        if (m->stop) break;
+    while (i < end && !m->stop) {
+        size_t begin = i, pause = end - i < QK_WORK_CHUNK ? end : i + QK_WORK_CHUNK;
+        while (i < pause && set->has[m->kinds[i]]) i++;
+        m->steps += i - begin;
+        if (i < pause) break;
+        if (m->steps >= QK_WORK_CHUNK) pay(m);
     }
-    m->steps += i - at;
     return i;
 }
 
 /* The last place in [low, at] of a run behind which its next character stands, or NOWHERE. */
-static size_t give_back(machine *m, const qk_instruction *run, size_t low, size_t at)
+static inline size_t give_back(machine *m, const qk_instruction *run, size_t low, size_t at)
 {
     size_t place = at;
     if (run->next >= 0) {
         const qk_kind_set *next = &m->code->sets[run->next];
-        while (place == m->count || !qk_kind_has(next, m->kinds[place])) {
+        while (place == m->count || !next->has[m->kinds[place]]) {
             if (place == low) {
                 m->steps += at - low;
                 return NOWHERE;
@@ -84,11 +90,10 @@ static size_t give_back(machine *m, const qk_instruction *run, size_t low, size_
 static size_t run_greedy(machine *m, uint32_t pc, const qk_instruction *i, size_t at)
 {
     size_t low = at + i->min, end = pass(m, &m->code->sets[i->set], at, i->max);
-    if (end < low) return NOWHERE;
-    if (i->keeps) return end;
-    end = give_back(m, i, low, end);
-    if (end != NOWHERE && end > low) push(m, pc, (uint32_t)low, end - 1);
-    return end;
+    if (end < low || m->stop) return NOWHERE;
+    end = give_back(m, i, i->keeps ? end : low, end);
+    if (i->keeps || end == NOWHERE || end == low) return end;
+    return push(m, pc, (uint32_t)low, end - 1) ? end : NOWHERE;
 }
 
 /* Takes up the choice that was left open last, of those above `base`. false: there is none. */
@@ -120,65 +125,69 @@ static bool turn_back(machine *m, size_t base, uint32_t *pc, size_t *at)
     return false;
 }
 
-static size_t run(machine *m, uint32_t pc, size_t at);
-
-/* One instruction: false when it fails. */
-static inline bool step(machine *m, uint32_t *pc, size_t *at)
-{
-    const qk_instruction *i = &m->code->items[(*pc)++];
-    uint32_t *registers = m->memory->registers;
-    bool here = i->set >= 0 && *at < m->count && qk_kind_has(&m->code->sets[i->set], m->kinds[*at]);
-    size_t end;
-    switch (i->op) {
-    case QK_OP_SET: *at += here; return here;
-    case QK_OP_RUN: end = run_greedy(m, *pc - 1, i, *at); break;
-    case QK_OP_FORK:
-        if (here || i->set < 0)
-            push(m, i->other, RESUME, *at);
-        else
-            *pc = i->other;
-        return true;
-    case QK_OP_SKIP: push(m, *pc, RESUME, *at); /* fallthrough */
-    case QK_OP_JUMP: *pc = i->other; return true;
-    case QK_OP_MARK:
-        push(m, i->min, RESTORE, registers[i->min]);
-        registers[i->min] = (uint32_t)*at;
-        return true;
-    case QK_OP_MOVED:
-        if (registers[i->min] == *at) *pc = i->other;
-        return true;
-    case QK_OP_ATOMIC:
-        end = run(m, *pc, *at);
-        *pc = i->other;
-        break;
-    case QK_OP_LOOK:
-        end = run(m, *pc, *at);
-        *pc = i->other;
-        return (end == NOWHERE) == (i->min == 1);
-    case QK_OP_BACK:
-        if (*at < i->min) return false;
-        *at -= i->min;
-        return true;
-    case QK_OP_BEGIN: return *at == 0;
-    default: return *at == m->count; /* QK_OP_END */
-    }
-    if (end != NOWHERE) *at = end;
-    return end != NOWHERE;
-}
-
 /* From an instruction to the next MATCH: where the match ends, or NOWHERE. Open choices are then
  * forgotten. Calls itself for groups in groups, which the parser bounds. */
 static size_t run(machine *m, uint32_t pc, size_t at)
 {
-    size_t base = m->memory->count;
+    const qk_instruction *items = m->code->items;
+    const qk_kind_set *sets = m->code->sets;
+    const uint8_t *kinds = m->kinds;
+    uint32_t *registers = m->memory->registers;
+    size_t base = m->memory->count, count = m->count, end;
     for (;;) {
-        if (m->code->items[pc].op == QK_OP_MATCH) {
-            m->memory->count = base;
-            return at;
+        const qk_instruction *i = &items[pc++];
+        bool ok = true;
+        switch (i->op) {
+        case QK_OP_MATCH: m->memory->count = base; return at;
+        case QK_OP_SET:
+            ok = at < count && sets[i->set].has[kinds[at]];
+            at += ok;
+            break;
+        case QK_OP_RUN:
+            end = run_greedy(m, pc - 1, i, at);
+            ok = end != NOWHERE;
+            at = ok ? end : at;
+            break;
+        case QK_OP_FORK:
+            if (i->set < 0 || (at < count && sets[i->set].has[kinds[at]]))
+                ok = push(m, i->other, RESUME, at);
+            else
+                pc = i->other;
+            break;
+        case QK_OP_SKIP:
+            ok = push(m, pc, RESUME, at);
+            pc = i->other;
+            break;
+        case QK_OP_JUMP: pc = i->other; break;
+        case QK_OP_MARK:
+            ok = push(m, i->min, RESTORE, registers[i->min]);
+            registers[i->min] = (uint32_t)at;
+            break;
+        case QK_OP_MOVED:
+            if (registers[i->min] == at) pc = i->other;
+            break;
+        case QK_OP_ATOMIC:
+            end = run(m, pc, at);
+            pc = i->other;
+            ok = end != NOWHERE;
+            at = ok ? end : at;
+            break;
+        case QK_OP_LOOK:
+            ok = (run(m, pc, at) == NOWHERE) == (i->min == 1) && !m->stop;
+            pc = i->other;
+            break;
+        case QK_OP_BACK:
+            ok = at >= i->min;
+            at -= ok ? i->min : 0;
+            break;
+        case QK_OP_BEGIN: ok = at == 0; break;
+        default: ok = at == count; /* QK_OP_END */
         }
-        bool ok = step(m, &pc, &at);
-        if (++m->steps >= QK_WORK_CHUNK) pay(m);
-        if (m->stop || (!ok && !turn_back(m, base, &pc, &at))) return NOWHERE;
+        if (++m->steps >= QK_WORK_CHUNK) {
+            pay(m);
+            ok = ok && !m->stop;
+        }
+        if (!ok && (m->stop || !turn_back(m, base, &pc, &at))) return NOWHERE;
     }
 }
 
@@ -197,13 +206,13 @@ qk_machine_result qk_machine_find(const qk_machine_code *code, qk_machine_memory
     size_t found = NOWHERE, at = from;
     for (; at <= count && !m.stop; at++) {
         size_t begin = at;
-        while (first && at < count && !qk_kind_has(first, kinds[at])) at++;
+        while (first && at < count && !first->has[kinds[at]]) at++;
         m.steps += at - begin + 1;
         if (first && at == count) break;
         found = run(&m, 0, at);
         if (found != NOWHERE) break;
     }
-    if (!m.stop) pay(&m);
+    if (!m.stop && !qk_work_add(work, m.steps)) m.stop = QK_MACHINE_WORK;
     *start = at;
     *end = found;
     return m.stop ? m.stop : found == NOWHERE ? QK_MACHINE_NONE : QK_MACHINE_FOUND;

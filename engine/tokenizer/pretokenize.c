@@ -58,6 +58,7 @@ static qk_status find_cuts(const qk_pre_step *step, qk_pre_memory *m, qk_piece p
     qk_matcher_begin(&matcher, step->pattern, &m->match, text, length);
     int rc;
     while ((rc = qk_matcher_next(&matcher, &start, &end)) == 1) {
+        if (m->cut_count % QK_WORK_CHUNK == 1) QK_TRY(qk_interrupt_check(err));
         if (start > done) add_cut(m, piece.start + done, piece.start + start, step->invert);
         add_cut(m, piece.start + start, piece.start + end, !step->invert);
         done = end;
@@ -108,6 +109,7 @@ static void scan_piece(qk_scan scan, qk_pre_memory *m, qk_piece piece)
     uint32_t length = piece.end - piece.start;
     for (uint32_t at = 0, end; at < length; at = end) {
         end = (uint32_t)scan(text, length, at);
+        if (m->spare.count % QK_WORK_CHUNK == 1 && qk_interrupted()) return;
         add_piece(&m->spare, piece.start + at, piece.start + end);
     }
 }
@@ -171,9 +173,11 @@ static bool is_first(qk_view view, qk_piece piece, bool at_start)
     return at_start && !piece.start;
 }
 
-static qk_status rewrite(const qk_pre_step *step, qk_pre_memory *m, bool at_start, qk_error *err)
+static qk_status rewrite(const qk_pretokenizer *pre, const qk_pre_step *step, qk_pre_memory *m,
+                         bool at_start, qk_error *err)
 {
     qk_traced *out = m->view.text == m->a.text.data ? &m->b : &m->a;
+    size_t room = qk_work_room(m->length);
     qk_traced_begin(out, m->view);
     for (size_t i = 0; i < m->pieces.count; i++) {
         qk_piece p = m->pieces.items[i];
@@ -185,8 +189,11 @@ static qk_status rewrite(const qk_pre_step *step, qk_pre_memory *m, bool at_star
             qk_traced_spell(out, piece);
         else
             add_metaspaced(step, out, piece, is_first(m->view, p, at_start));
-        if (out->text.size > (size_t)4 * QK_MAX_TEXT - 1)
-            return qk_fail(err, QK_ERR_DATA, "split the text", "the text is too long");
+        if (out->text.size > room || out->text.size >= UINT32_MAX)
+            return qk_fail(err, QK_ERR_DATA, "split the text, or use another tokenizer",
+                           "pre_tokenizer: step %d makes more than %zu bytes of a text of %zu",
+                           (int)(step - pre->steps), room, m->length);
+        if (i % QK_WORK_CHUNK == 1) QK_TRY(qk_interrupt_check(err));
         add_piece(&m->spare, (uint32_t)start, (uint32_t)out->text.size);
     }
     m->view = qk_traced_view(out);
@@ -197,12 +204,13 @@ qk_status qk_pretokenize(const qk_pretokenizer *pre, qk_pre_memory *m, qk_view v
                          qk_error *err)
 {
     m->view = view;
+    m->length = view.length;
     m->pieces.count = 0;
     add_piece(&m->pieces, 0, (uint32_t)view.length);
     for (int s = 0; s < pre->count; s++) {
         const qk_pre_step *step = &pre->steps[s];
         m->spare.count = 0;
-        if (step->kind != QK_PRE_SPLIT) QK_TRY(rewrite(step, m, at_start, err));
+        if (step->kind != QK_PRE_SPLIT) QK_TRY(rewrite(pre, step, m, at_start, err));
         for (size_t i = 0; step->kind == QK_PRE_SPLIT && i < m->pieces.count; i++)
             QK_TRY(split_piece(step, m, m->pieces.items[i], err));
         qk_piece_list swap = m->pieces;

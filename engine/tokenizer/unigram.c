@@ -67,12 +67,14 @@ void qk_unigram_add_score(qk_unigram *u, double score)
 void qk_unigram_finish(qk_unigram *u, const qk_vocab *vocab)
 {
     double lowest = INFINITY;
+    size_t longest = 0;
     grow_edges(u);
     for (size_t id = 0; id < u->count; id++) {
         size_t length;
         const char *text = qk_vocab_text(vocab, (int64_t)id, &length);
         add_token(u, text, length, (int32_t)id);
         if (u->scores[id] < lowest) lowest = u->scores[id];
+        if (length > longest) longest = length, u->longest = (int32_t)id;
     }
     u->unk_score = lowest - UNKNOWN_PENALTY;
     for (unsigned b = 0; b < 256; b++) {
@@ -104,13 +106,15 @@ static void offer(struct qk_unigram_node *to, double score, int32_t id, size_t s
     *to = (struct qk_unigram_node){score, id, (uint32_t)start};
 }
 
-/* All tokens that begin at `start`; true when one of them spells its first character alone. */
+/* All tokens that begin at `start`; true when one of them spells its first character alone. *walked
+ * becomes how many bytes were looked at. */
 static bool offer_tokens(const qk_unigram *u, struct qk_unigram_node *best, const uint8_t *piece,
-                         size_t length, size_t start, size_t character)
+                         size_t length, size_t start, size_t character, size_t *walked)
 {
     bool single = false;
     uint32_t node = 0;
-    for (size_t i = start; i < length; i++) {
+    size_t i = start;
+    for (; i < length; i++) {
         const qk_unigram_edge *edge = find_slot(u->edges, u->edge_slots, edge_key(node, piece[i]));
         if (!edge->key) break;
         node = edge->node;
@@ -118,21 +122,28 @@ static bool offer_tokens(const qk_unigram *u, struct qk_unigram_node *best, cons
         offer(&best[i + 1], u->scores[edge->token] + best[start].score, edge->token, start);
         single = single || i + 1 - start == character;
     }
+    *walked = i + 1 - start;
     return single;
 }
 
-static void find_best(const qk_unigram *u, struct qk_unigram_node *best, const uint8_t *piece,
-                      size_t length)
+static bool find_best(const qk_unigram *u, struct qk_unigram_node *best, qk_work *work,
+                      const uint8_t *piece, size_t length)
 {
+    enum {
+        STEPS = 16
+    }; /* of a byte: a look into a table that is larger than a processor's cache */
     for (size_t i = 0; i <= length; i++) best[i] = (struct qk_unigram_node){0, 0, NOWHERE};
     for (size_t i = 0; i < length;) {
         uint32_t code;
         size_t n = qk_utf8_decode(piece + i, length - i, &code);
         QK_ASSERT(n > 0);
-        if (!offer_tokens(u, best, piece, length, i, n))
+        size_t walked;
+        if (!offer_tokens(u, best, piece, length, i, n, &walked))
             offer(&best[i + n], u->unk_score + best[i].score, u->unk, i);
+        if (!qk_work_add(work, STEPS * walked)) return false;
         i += n;
     }
+    return true;
 }
 
 /* ---- tokens ---- */
@@ -163,8 +174,8 @@ static void turn_around(qk_unigram_memory *m)
     }
 }
 
-void qk_unigram_encode(const qk_unigram *u, const qk_vocab *vocab, qk_unigram_memory *m,
-                       const uint8_t *piece, size_t length)
+bool qk_unigram_encode(const qk_unigram *u, const qk_vocab *vocab, qk_unigram_memory *m,
+                       qk_work *work, const uint8_t *piece, size_t length)
 {
     if (length >= m->capacity) {
         m->capacity = length + 1 > 2 * m->capacity ? length + 1 : 2 * m->capacity;
@@ -172,7 +183,7 @@ void qk_unigram_encode(const qk_unigram *u, const qk_vocab *vocab, qk_unigram_me
         m->best = qk_alloc(m->capacity, sizeof *m->best);
     }
     m->count = 0;
-    find_best(u, m->best, piece, length);
+    if (!find_best(u, m->best, work, piece, length)) return false;
     for (size_t end = length; end > 0;) {
         size_t start = m->best[end].start;
         if (m->best[end].id == u->unk) {
@@ -184,6 +195,7 @@ void qk_unigram_encode(const qk_unigram *u, const qk_vocab *vocab, qk_unigram_me
         end = start;
     }
     turn_around(m);
+    return true;
 }
 
 /* ---- scores ---- */
