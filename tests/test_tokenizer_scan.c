@@ -171,7 +171,7 @@ static void random_bpe(qk_bpe *bpe, uint32_t merges, bool shuffled)
         uint32_t rank = shuffled ? below(1000) * 1000 + k : k;
         list[count++] = (qk_merge){qk_merge_pair(left, right), rank, joined};
     }
-    qk_bpe_set_merges(bpe, list, count);
+    CHECK(qk_bpe_set_merges(bpe, list, count));
     free(list);
     qk_bpe_finish(bpe);
 }
@@ -218,7 +218,7 @@ static void test_windows_that_do_not_meet_grow(void)
     qk_merge merges[LETTERS];
     for (int32_t i = 1; i < LETTERS; i++)
         merges[i] = (qk_merge){qk_merge_pair(i, i + 1), (uint32_t)(LETTERS - i), LETTERS + i};
-    qk_bpe_set_merges(&bpe, merges + 1, LETTERS - 1);
+    CHECK(qk_bpe_set_merges(&bpe, merges + 1, LETTERS - 1));
     qk_bpe_finish(&bpe);
     int32_t *ids = qk_alloc(N, sizeof *ids), *whole = qk_alloc(N, sizeof *ids);
     for (int lead = 0; lead < 2; lead++) { /* symbol 0 in front: either parity */

@@ -6,6 +6,7 @@
 #include "engine/base/file.h"
 #include "engine/base/interrupt.h"
 #include "engine/tokenizer.h"
+#include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/work.h"
 #include "tests/test.h"
 
@@ -149,6 +150,42 @@ static void test_long_words(void)
           "a", 10 << 20, "");
 }
 
+/* Keys that were chosen to meet in one place of a table. */
+static void test_crowded_tables(void)
+{
+    enum { TOKENS = 7000, MASK = 16383, NARROW = 512 };
+    qk_buf json = {0};
+    qk_buf_add_str(&json, "{\"model\":{\"type\":\"BPE\",\"vocab\":{");
+    for (int i = 0, found = 0; found < TOKENS; i++) {
+        char name[16];
+        int n = snprintf(name, sizeof name, "%d", i);
+        if ((qk_hash_bytes(name, (size_t)n) >> 32 & MASK) >= NARROW) continue;
+        qk_buf_addf(&json, "%s\"%s\":%d", found ? "," : "", name, found);
+        found++;
+    }
+    qk_buf_add_str(&json, "},\"merges\":[]}}");
+    qk_tokenizer *tok;
+    CHECK(qk_write_file(file, json.data, json.size, &test_error) == QK_OK);
+    CHECK(qk_tokenizer_load(&tok, temp, &test_error) != QK_OK);
+    CHECK_MSG(strstr(test_error.message, "model.vocab: its entries were chosen such"), "%s",
+              test_error.message);
+    qk_buf_free(&json);
+
+    qk_merge *merges = qk_alloc(TOKENS, sizeof *merges);
+    size_t found = 0;
+    for (int32_t left = 0; found < TOKENS; left++)
+        for (int32_t right = 0; right < 1000 && found < TOKENS; right++)
+            if (qk_merge_place(qk_merge_pair(left, right), MASK + 1) < NARROW) {
+                merges[found] = (qk_merge){qk_merge_pair(left, right), (uint32_t)found, 0};
+                found++;
+            }
+    qk_bpe bpe = {0};
+    CHECK(!qk_bpe_set_merges(&bpe, merges, TOKENS));
+    CHECK(qk_bpe_set_merges(&bpe, merges, TOKENS / 2)); /* the table is smaller, the search short */
+    qk_bpe_free(&bpe);
+    free(merges);
+}
+
 /* A signal that has come before is seen within the first 65,536 steps: in every part. Last test of
  * all, because signals are never forgotten. */
 static void test_signals(void)
@@ -187,6 +224,7 @@ int main(void)
     RUN(test_unigram);
     RUN(test_added_tokens);
     RUN(test_long_words);
+    RUN(test_crowded_tables);
     RUN(test_signals);
     unlink(file);
     rmdir(temp);

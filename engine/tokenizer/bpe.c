@@ -9,7 +9,18 @@
 
 /* ---- merges ---- */
 
-void qk_bpe_set_merges(qk_bpe *bpe, const qk_merge *merges, size_t count)
+/* Whether every search is short. */
+static bool is_spread(const qk_merge *slots, size_t count)
+{
+    size_t run = 0, longest = 0;
+    for (size_t i = 0; i < count; i++) {
+        run = slots[i].pair != UINT64_MAX ? run + 1 : 0;
+        longest = run > longest ? run : longest;
+    }
+    return longest <= QK_MOST_PROBES;
+}
+
+bool qk_bpe_set_merges(qk_bpe *bpe, const qk_merge *merges, size_t count)
 {
     enum { AHEAD = 16 }; /* slots that are on their way from memory */
     free(bpe->merges);
@@ -22,10 +33,14 @@ void qk_bpe_set_merges(qk_bpe *bpe, const qk_merge *merges, size_t count)
         if (i + AHEAD < count)
             __builtin_prefetch(
                 &bpe->merges[qk_merge_place(merges[i + AHEAD].pair, bpe->merge_slots)], 1);
+        size_t home = qk_merge_place(merges[i].pair, bpe->merge_slots);
         qk_merge *slot = qk_merge_slot(bpe->merges, bpe->merge_slots, merges[i].pair);
+        size_t passed = ((size_t)(slot - bpe->merges) - home) & (bpe->merge_slots - 1);
+        if (passed > QK_MOST_PROBES) return false;
         if (slot->pair == UINT64_MAX) bpe->merge_count++;
         *slot = merges[i];
     }
+    return is_spread(bpe->merges, bpe->merge_slots);
 }
 
 /* ---- GPT-2's bytes ---- */

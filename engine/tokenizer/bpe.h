@@ -41,8 +41,8 @@ static inline uint64_t qk_merge_pair(int32_t left, int32_t right)
 }
 
 /* Makes the table of all merges, in place of the one there was. Rank is the place in the file; of a
- * pair given twice the later one counts. */
-void qk_bpe_set_merges(qk_bpe *bpe, const qk_merge *merges, size_t count);
+ * pair given twice the later one counts. false: a search would pass more than QK_MOST_PROBES. */
+bool qk_bpe_set_merges(qk_bpe *bpe, const qk_merge *merges, size_t count);
 /* Appends a character as the vocabulary spells it at its place in a piece. */
 void qk_bpe_mark(const qk_bpe *bpe, const uint8_t *character, size_t n, bool is_first, bool is_last,
                  qk_buf *out);

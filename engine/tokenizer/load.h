@@ -77,5 +77,8 @@ qk_status qk_apply_class(qk_loader *l, const qk_json *pretokenizer, bool *done);
 /* Checks what tokenizer_config.json says of special tokens against tokenizer.json. */
 qk_status qk_check_special_tokens(qk_loader *l);
 
+/* Of a table in which qk_vocab_add and its like found too many entries in one place. */
+#define QK_CROWDED "its entries were chosen such that each look-up passes thousands of others"
+
 #define QK_GPT2_REGEX                                                                              \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"

@@ -24,7 +24,9 @@ static qk_status read_token(qk_json_reader *r, qk_vocab *vocab)
     if (id > QK_MAX_TOKEN_ID)
         return qk_json_fail(r, "model.vocab: token id %lld is beyond %d", (long long)id,
                             QK_MAX_TOKEN_ID);
-    if (!qk_vocab_add(vocab, text, length, id))
+    bool added = qk_vocab_add(vocab, text, length, id);
+    if (vocab->crowded) return qk_json_fail(r, "model.vocab: %s", QK_CROWDED);
+    if (!added)
         return qk_json_fail(r, "model.vocab: token \"%.*s\" or its id %lld is given twice",
                             (int)(length < 60 ? length : 60), text, (long long)id);
     return QK_OK;
@@ -37,7 +39,8 @@ qk_status qk_read_bpe_vocab(qk_json_reader *r, qk_json_event first, qk_vocab *vo
         return e == QK_JSON_ERROR ? r->err->status
                                   : qk_json_fail(r, "model.vocab: an object is expected here");
     while ((e = qk_json_next(r)) == QK_JSON_KEY) QK_TRY(read_token(r, vocab));
-    return e == QK_JSON_ERROR ? r->err->status : QK_OK;
+    if (e == QK_JSON_ERROR) return r->err->status;
+    return qk_vocab_is_spread(vocab) ? QK_OK : qk_json_fail(r, "model.vocab: %s", QK_CROWDED);
 }
 
 /* ---- merges ---- */
@@ -187,7 +190,8 @@ qk_status qk_read_bpe_merges(qk_json_reader *r, qk_json_event first, qk_bpe *bpe
                                       : qk_json_fail(r, "model.merges: an array is expected here");
     merge_batch batch = {.bpe = bpe, .joined = -1};
     qk_status s = read_list(r, &batch);
-    if (s == QK_OK) qk_bpe_set_merges(bpe, batch.merges, batch.rank);
+    if (s == QK_OK && !qk_bpe_set_merges(bpe, batch.merges, batch.rank))
+        s = qk_json_fail(r, "model.merges: %s", QK_CROWDED);
     free(batch.merges);
     qk_buf_free(&batch.text);
     return s;

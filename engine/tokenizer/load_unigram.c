@@ -16,7 +16,9 @@ static qk_status read_entry(qk_json_reader *r, qk_tokenizer *tok, qk_json_event 
     QK_TRY(expect(r, qk_json_next(r), QK_JSON_STRING, i));
     if (i > QK_MAX_TOKEN_ID)
         return qk_json_fail(r, "model.vocab: more than %d tokens", QK_MAX_TOKEN_ID);
-    if (!qk_vocab_add(&tok->bpe.vocab, r->text, r->length, (int64_t)i))
+    bool added = qk_vocab_add(&tok->bpe.vocab, r->text, r->length, (int64_t)i);
+    if (tok->bpe.vocab.crowded) return qk_json_fail(r, "model.vocab: %s", QK_CROWDED);
+    if (!added)
         return qk_json_fail(r, "model.vocab[%zu]: token \"%.*s\" is given twice", i,
                             (int)(r->length < 60 ? r->length : 60), r->text);
     QK_TRY(expect(r, qk_json_next(r), QK_JSON_NUMBER, i));
@@ -59,6 +61,7 @@ qk_status qk_load_unigram(qk_loader *l, const qk_json *unknown, const qk_json *f
                        qk_json_type_name(fallback));
     QK_TRY(set_unknown(l, unknown));
     tok->unigram.byte_fallback = fallback && fallback->type == QK_JSON_T_BOOL && fallback->boolean;
-    qk_unigram_finish(&tok->unigram, &tok->bpe.vocab);
-    return QK_OK;
+    if (qk_vocab_is_spread(&tok->bpe.vocab) && qk_unigram_finish(&tok->unigram, &tok->bpe.vocab))
+        return QK_OK;
+    return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.vocab: %s", l->path, QK_CROWDED);
 }

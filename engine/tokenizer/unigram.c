@@ -20,10 +20,14 @@ enum { UNKNOWN_PENALTY = 10 };
 
 /* ---- the trie ---- */
 
+static size_t place_of(uint64_t key, size_t count)
+{
+    return (size_t)(key * 0x9E3779B97F4A7C15u >> 32) & (count - 1);
+}
+
 static qk_unigram_edge *find_slot(qk_unigram_edge *slots, size_t count, uint64_t key)
 {
-    uint64_t h = key * 0x9E3779B97F4A7C15u;
-    size_t i = (size_t)(h >> 32) & (count - 1);
+    size_t i = place_of(key, count);
     while (slots[i].key != key && slots[i].key) i = (i + 1) & (count - 1);
     return &slots[i];
 }
@@ -44,18 +48,33 @@ static void grow_edges(qk_unigram *u)
     free(old);
 }
 
-/* Node 0 is the root; an edge's number is that of the node it leads to. */
-static void add_token(qk_unigram *u, const char *text, size_t length, int32_t id)
+/* Whether every search is short. */
+static bool is_spread(const qk_unigram *u)
+{
+    size_t run = 0, longest = 0;
+    for (size_t i = 0; i < u->edge_slots; i++) {
+        run = u->edges[i].key ? run + 1 : 0;
+        longest = run > longest ? run : longest;
+    }
+    return longest <= QK_MOST_PROBES;
+}
+
+/* Node 0 is the root; an edge's number is that of the node it leads to. false: too many edges meet
+ * in one place. */
+static bool add_token(qk_unigram *u, const char *text, size_t length, int32_t id)
 {
     uint32_t node = 0;
     for (size_t i = 0; i < length; i++) {
         if (2 * (u->edge_count + 1) > u->edge_slots) grow_edges(u);
         uint64_t key = edge_key(node, (uint8_t)text[i]);
         qk_unigram_edge *edge = find_slot(u->edges, u->edge_slots, key);
+        size_t home = place_of(key, u->edge_slots), slot = (size_t)(edge - u->edges);
+        if (((slot - home) & (u->edge_slots - 1)) > QK_MOST_PROBES) return false;
         if (!edge->key) *edge = (qk_unigram_edge){key, (uint32_t)++u->edge_count, -1};
         if (i + 1 == length) edge->token = id;
         node = edge->node;
     }
+    return true;
 }
 
 void qk_unigram_add_score(qk_unigram *u, double score)
@@ -64,7 +83,7 @@ void qk_unigram_add_score(qk_unigram *u, double score)
     u->scores[u->count++] = score;
 }
 
-void qk_unigram_finish(qk_unigram *u, const qk_vocab *vocab)
+bool qk_unigram_finish(qk_unigram *u, const qk_vocab *vocab)
 {
     double lowest = INFINITY;
     size_t longest = 0;
@@ -72,7 +91,7 @@ void qk_unigram_finish(qk_unigram *u, const qk_vocab *vocab)
     for (size_t id = 0; id < u->count; id++) {
         size_t length;
         const char *text = qk_vocab_text(vocab, (int64_t)id, &length);
-        add_token(u, text, length, (int32_t)id);
+        if (!add_token(u, text, length, (int32_t)id)) return false;
         if (u->scores[id] < lowest) lowest = u->scores[id];
         if (length > longest) longest = length, u->longest = (int32_t)id;
     }
@@ -82,6 +101,7 @@ void qk_unigram_finish(qk_unigram *u, const qk_vocab *vocab)
         snprintf(name, sizeof name, "<0x%02X>", b);
         u->byte_ids[b] = qk_vocab_find(vocab, name, 6);
     }
+    return is_spread(u);
 }
 
 void qk_unigram_free(qk_unigram *u)

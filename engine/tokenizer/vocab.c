@@ -75,6 +75,8 @@ bool qk_vocab_add(qk_vocab *v, const char *text, size_t length, int64_t id)
     uint64_t hash = qk_hash_bytes(text, length);
     size_t slot = find_slot(v, hash, text, length);
     if (v->slots[slot]) return false;
+    v->crowded = ((slot - (size_t)(hash >> 32)) & (v->slot_count - 1)) > QK_MOST_PROBES;
+    if (v->crowded) return false;
     if ((size_t)id >= v->size) grow_ids(v, (size_t)id + 1);
     v->slots[slot] = (hash >> 32 << 32) | (uint32_t)(id + 1);
     v->entries[id] = (qk_vocab_entry){(uint32_t)v->bytes.size, (uint32_t)length};
@@ -82,6 +84,16 @@ bool qk_vocab_add(qk_vocab *v, const char *text, size_t length, int64_t id)
     qk_buf_add(&v->bytes, text, length);
     qk_buf_add_byte(&v->bytes, 0);
     return true;
+}
+
+bool qk_vocab_is_spread(const qk_vocab *v)
+{
+    size_t run = 0, longest = 0;
+    for (size_t i = 0; i < v->slot_count; i++) {
+        run = v->slots[i] ? run + 1 : 0;
+        longest = run > longest ? run : longest;
+    }
+    return longest <= QK_MOST_PROBES;
 }
 
 int32_t qk_vocab_find(const qk_vocab *v, const void *text, size_t length)

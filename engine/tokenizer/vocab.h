@@ -6,6 +6,9 @@
 #include "engine/base/mem.h"
 
 enum { QK_MAX_TOKEN_ID = (1 << 22) - 1 }; /* tables are as long as the largest id */
+/* Slots of a table that a search may pass. Chance needs some hundred; a file whose keys were chosen
+ * to meet in one place would make every search as long as the table. */
+enum { QK_MOST_PROBES = 1 << 12 };
 
 typedef struct qk_vocab_entry {
     uint32_t offset; /* into bytes; UINT32_MAX: no token has this id */
@@ -19,13 +22,17 @@ typedef struct qk_vocab {
     size_t count;            /* tokens */
     uint64_t *slots;         /* open addressing: hash << 32 | id + 1; 0 is free */
     size_t slot_count;       /* a power of two, at least twice count */
+    bool crowded;            /* adding failed because of QK_MOST_PROBES */
 } qk_vocab;
 
 /* A hash of bytes for tables in memory. */
 uint64_t qk_hash_bytes(const void *bytes, size_t n);
 
-/* Adds a token: false when its string or its id is there already, or the id is out of range. */
+/* Adds a token: false when its string or its id is there already, the id is out of range, or the
+ * table is crowded. */
 bool qk_vocab_add(qk_vocab *vocab, const char *text, size_t length, int64_t id);
+/* Whether every search is short, when all tokens are there. */
+bool qk_vocab_is_spread(const qk_vocab *vocab);
 /* The id of a string, or -1. */
 int32_t qk_vocab_find(const qk_vocab *vocab, const void *text, size_t length);
 /* Whether an id has this string; false for an id that no token has. */
