@@ -46,10 +46,24 @@ static qk_json_event fail(qk_json_reader *r, const char *what)
     return QK_JSON_ERROR;
 }
 
-static void skip_space(qk_json_reader *r)
+#define EACH_BYTE(c) ((c)*0x0101010101010101u)
+
+static inline uint64_t load_word(const char *p)
 {
-    while (r->at < r->end && (*r->at == ' ' || *r->at == '\n' || *r->at == '\r' || *r->at == '\t'))
-        r->at++;
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+/* Most white space is indentation, so eight blanks are one step. */
+static inline void skip_space(qk_json_reader *r)
+{
+    const char *p = r->at, *end = r->end;
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) {
+        p++;
+        while (end - p >= 8 && load_word(p) == EACH_BYTE(' ')) p += 8;
+    }
+    r->at = p;
 }
 
 static bool take(qk_json_reader *r, const char *word)
@@ -105,23 +119,42 @@ static bool escape(qk_json_reader *r)
     return true;
 }
 
+/* The first of eight bytes that is a quote, a backslash, a control character or beyond ASCII: its
+ * bit 7 is set; 0: none is. (A borrow may set bits behind the first one, never before it.) */
+static inline uint64_t special_bytes(uint64_t word)
+{
+    uint64_t quote = word ^ EACH_BYTE('"'), backslash = word ^ EACH_BYTE('\\');
+    uint64_t hits = (quote - EACH_BYTE(1)) | (backslash - EACH_BYTE(1)) | (word - EACH_BYTE(0x20));
+    return (hits | word) & EACH_BYTE(0x80);
+}
+
+/* Behind the plain ASCII from p on. */
+static inline const char *skip_plain(const char *p, const char *end)
+{
+    for (; end - p >= 8; p += 8) {
+        uint64_t special = special_bytes(load_word(p));
+        if (special) return p + __builtin_ctzll(special) / 8;
+    }
+    while (p < end && (uint8_t)*p >= 0x20 && (uint8_t)*p < 0x80 && *p != '"' && *p != '\\') p++;
+    return p;
+}
+
 /* One run of plain bytes: up to a quote, a backslash or something bad. */
 static bool plain_run(qk_json_reader *r)
 {
-    while (r->at < r->end) {
+    for (;;) {
+        r->at = skip_plain(r->at, r->end);
+        if (r->at == r->end) return fail(r, "the text ends inside a string"), false;
         uint8_t c = (uint8_t)*r->at;
         if (c == '"' || c == '\\') return true;
         if (c < 0x20) return fail(r, "a control character inside a string"), false;
-        if (c < 0x80) {
-            r->at++;
-            continue;
+        while (r->at < r->end && (uint8_t)*r->at >= 0x80) { /* one rarely comes alone */
+            uint32_t code;
+            size_t n = qk_utf8_decode((const uint8_t *)r->at, (size_t)(r->end - r->at), &code);
+            if (!n) return fail(r, "bytes that are not UTF-8"), false;
+            r->at += n;
         }
-        uint32_t code_point;
-        size_t n = qk_utf8_decode((const uint8_t *)r->at, (size_t)(r->end - r->at), &code_point);
-        if (!n) return fail(r, "bytes that are not UTF-8"), false;
-        r->at += n;
     }
-    return fail(r, "the text ends inside a string"), false;
 }
 
 /* at points behind the opening quote. A string without escapes is borrowed from the text. */

@@ -128,7 +128,7 @@ static void test_files(void)
     CHECK_INT(test_file_size(path), 5);
     qk_names_free(&names);
     CHECK_INT(qk_make_dirs(path, &err), QK_ERR_NOTFOUND); /* a file is in the way */
-    CHECK_INT(qk_map_open(&(qk_map){0}, deep, &err), QK_ERR_IO);
+    CHECK_INT(qk_read_file(&(qk_buf){0}, deep, 1, &err), QK_ERR_IO);
     CHECK(strstr(err.message, "not a regular file") != NULL);
 
     unlink(path);

@@ -172,10 +172,59 @@ static void test_documents(void)
     qk_json_close(&r);
 }
 
+/* Strings are read eight bytes at a time: each thing that ends a plain run, at each place, in texts
+ * that end right behind it. */
+static void test_every_place_in_a_string(void)
+{
+    static const struct {
+        const char *raw, *means; /* NULL: an error */
+    } parts[] = {{"\\n", "\n"},
+                 {"\\u00e9", "\xC3\xA9"},
+                 {"\xC3\xA9", "\xC3\xA9"},
+                 {"\xE2\x96\x81\xE2\x96\x81", "\xE2\x96\x81\xE2\x96\x81"},
+                 {"\xF0\x9F\x98\x80", "\xF0\x9F\x98\x80"},
+                 {"\x7F", "\x7F"},
+                 {"\x1F", NULL},
+                 {"\x80", NULL},
+                 {"\xE2\x96", NULL},
+                 {"\xFF", NULL},
+                 {"\\x", NULL}};
+    for (size_t before = 0; before < 20; before++)
+        for (size_t behind = 0; behind < 20; behind++)
+            for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
+                char want[64],
+                    *text = qk_strf("\"%.*s%s%.*s\"", (int)before, "abcdefghijklmnopqrst",
+                                    parts[k].raw, (int)behind, "ABCDEFGHIJKLMNOPQRST");
+                size_t n = strlen(text), length = 0;
+                char *exact = qk_alloc(n, 1); /* a sanitizer sees what is read behind it */
+                memcpy(exact, text, n);
+                qk_json_reader r;
+                qk_error err = {0};
+                qk_json_open(&r, exact, n, "t", &err);
+                qk_json_event e = qk_json_next(&r);
+                CHECK_INT(e, parts[k].means ? QK_JSON_STRING : QK_JSON_ERROR);
+                if (e == QK_JSON_STRING) {
+                    length = (size_t)snprintf(want, sizeof want, "%.*s%s%.*s", (int)before,
+                                              "abcdefghijklmnopqrst", parts[k].means, (int)behind,
+                                              "ABCDEFGHIJKLMNOPQRST");
+                    CHECK(r.length == length && !memcmp(r.text, want, length));
+                } else {
+                    char at[32];
+                    bool escape = parts[k].raw[0] == '\\';
+                    snprintf(at, sizeof at, "byte %zu ", 1 + before + escape);
+                    CHECK_MSG(strstr(err.message, at), "%s in %s", at, err.message);
+                }
+                qk_json_close(&r);
+                free(exact);
+                free(text);
+            }
+}
+
 int main(void)
 {
     RUN(test_documents);
     RUN(test_values);
+    RUN(test_every_place_in_a_string);
     RUN(test_refused_text);
     RUN(test_deep_nesting_is_refused);
     RUN(test_every_prefix_fails);

@@ -66,6 +66,13 @@ static void test_small(void)
          "5 2 5"},
         {"{\"model\":{" VOCAB ",\"merges\":[],\"ignore_merges\":true}}", "ab", 0, "2"},
         {"{\"model\":{" VOCAB ",\"merges\":[[\"a\",\"b\"]]}}", "abab", 0, "2 2"},
+        /* In whatever order the members come. */
+        {"{\"model\":{" MERGES "," VOCAB ",\"type\":\"BPE\"}}", "bab ab", 2, "1 2 cut"},
+        {"{\"model\":{\"type\":\"BPE\",\"continuing_subword_prefix\":null," VOCAB "," MERGES "}}",
+         "bab ab", 2, "1 2 cut"},
+        {"{\"model\":{\"vocab\":[[\"?\",-9],[\"a\",-1],[\"aa\",-1]],\"unk_id\":0,\"type\":"
+         "\"Unigram\"}}",
+         "aaa", 0, "1 2"},
         {"{" MODEL ",\"added_tokens\":[{\"id\":6,\"content\":\"<x>\"," FLAGS(
              "false") "},"
                       "{\"id\":7,\"content\":\"<x>a\"," FLAGS("false") "}]}",
@@ -169,6 +176,8 @@ static void test_refused_files(void)
         {"{\"model\":{" VOCAB ",\"merges\":[[\"a\"]]}}", "a merge is two tokens"},
         {"{\"model\":{" VOCAB ",\"merges\":[[\"a\",\"b\",\"a\"]]}}", "a merge is two tokens"},
         {"{\"model\":{" VOCAB ",\"merges\":[1]}}", "a merge is expected here"},
+        {"{\"model\":{" VOCAB ",\"merges\":[\"a b\",[\"ab\",\"ab\"]]}}",
+         "some merges are strings and some are pairs"},
         {"{\"model\":{" VOCAB "," MERGES ",\"dropout\":0.1}}", "model.dropout: only null"},
         {"{\"model\":{" VOCAB "," MERGES ",\"unk_token\":\"zz\"}}",
          "model.unk_token: \"zz\" is no token"},

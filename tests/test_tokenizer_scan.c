@@ -1,5 +1,5 @@
-/* The scanners against the same regexes run by PCRE2, on random texts; and how windows of a long
- * piece meet. */
+/* The scanners against the same regexes run by the machine, on random texts; and how windows of a
+ * long piece meet. */
 #include "tests/test.h"
 
 #include "engine/base/text.h"
@@ -52,11 +52,11 @@ static size_t random_text(uint8_t *out, size_t characters)
 }
 
 /* The place of the first match that differs, or SIZE_MAX. */
-static size_t first_difference(const qk_pattern *scanner, const qk_pattern *pcre,
+static size_t first_difference(const qk_pattern *scanner, const qk_pattern *machine,
                                qk_match_memory *memory, const uint8_t *text, size_t length)
 {
     qk_matcher m;
-    qk_matcher_begin(&m, pcre, memory, text, length);
+    qk_matcher_begin(&m, machine, memory, text, length);
     size_t start, end, at = 0;
     while (qk_matcher_next(&m, &start, &end) == 1) {
         if (start != at || qk_pattern_scanner(scanner)(text, length, at) != end) return at;
@@ -67,18 +67,18 @@ static size_t first_difference(const qk_pattern *scanner, const qk_pattern *pcre
 
 static void compare_scanner(const char *regex)
 {
-    qk_pattern *scanner, *pcre;
+    qk_pattern *scanner, *machine;
     char grouped[512];
     snprintf(grouped, sizeof grouped, "(?:%s)", regex); /* not the text that has a scanner */
     CHECK(qk_pattern_compile(&scanner, regex, strlen(regex), "scan", &test_error) == QK_OK);
-    CHECK(qk_pattern_compile(&pcre, grouped, strlen(grouped), "scan", &test_error) == QK_OK);
-    CHECK(qk_pattern_scanner(scanner) && !qk_pattern_scanner(pcre));
+    CHECK(qk_pattern_compile(&machine, grouped, strlen(grouped), "scan", &test_error) == QK_OK);
+    CHECK(qk_pattern_scanner(scanner) && !qk_pattern_scanner(machine));
     qk_match_memory memory = {0};
     uint8_t text[4 * 64];
     int wrong = 0;
     for (int round = 0; round < 60000 && wrong < 3; round++) {
         size_t length = random_text(text, 1 + below(below(2) ? 64 : 6));
-        size_t at = first_difference(scanner, pcre, &memory, text, length);
+        size_t at = first_difference(scanner, machine, &memory, text, length);
         if (at == SIZE_MAX) continue;
         wrong++;
         printf("  at byte %zu of", at);
@@ -88,10 +88,10 @@ static void compare_scanner(const char *regex)
     CHECK_MSG(!wrong, "%s", regex);
     qk_match_memory_free(&memory);
     qk_pattern_free(scanner);
-    qk_pattern_free(pcre);
+    qk_pattern_free(machine);
 }
 
-static void test_scanners_cut_as_pcre2_does(void)
+static void test_scanners_cut_as_the_machine_does(void)
 {
     for (size_t i = 0; i < sizeof regexes / sizeof *regexes; i++) compare_scanner(regexes[i]);
 }
@@ -100,12 +100,12 @@ static void test_scanners_cut_as_pcre2_does(void)
 static void test_scanners_know_every_character(void)
 {
     for (size_t i = 0; i < sizeof regexes / sizeof *regexes; i++) {
-        qk_pattern *scanner, *pcre;
+        qk_pattern *scanner, *machine;
         char grouped[512];
         snprintf(grouped, sizeof grouped, "(?:%s)", regexes[i]);
         CHECK(qk_pattern_compile(&scanner, regexes[i], strlen(regexes[i]), "scan", &test_error) ==
               QK_OK);
-        CHECK(qk_pattern_compile(&pcre, grouped, strlen(grouped), "scan", &test_error) == QK_OK);
+        CHECK(qk_pattern_compile(&machine, grouped, strlen(grouped), "scan", &test_error) == QK_OK);
         qk_match_memory memory = {0};
         uint8_t *text = qk_alloc(0x110000, 16);
         size_t n = 0;
@@ -117,11 +117,11 @@ static void test_scanners_know_every_character(void)
             n += qk_utf8_encode(c, text + n);
             text[n++] = ' ';
         }
-        CHECK(first_difference(scanner, pcre, &memory, text, n) == SIZE_MAX);
+        CHECK(first_difference(scanner, machine, &memory, text, n) == SIZE_MAX);
         free(text);
         qk_match_memory_free(&memory);
         qk_pattern_free(scanner);
-        qk_pattern_free(pcre);
+        qk_pattern_free(machine);
     }
 }
 
@@ -149,6 +149,8 @@ static size_t merge_slowly(const qk_bpe *bpe, int32_t *ids, size_t n)
 static void random_bpe(qk_bpe *bpe, uint32_t merges, bool shuffled)
 {
     char text[64];
+    qk_merge *list = qk_alloc(merges, sizeof *list);
+    size_t count = 0;
     *bpe = (qk_bpe){.unk = -1};
     for (int32_t i = 0; i < 3; i++) qk_vocab_add(&bpe->vocab, "abc" + i, 1, i);
     for (uint32_t k = 0; k < merges; k++) {
@@ -167,8 +169,10 @@ static void random_bpe(qk_bpe *bpe, uint32_t merges, bool shuffled)
             qk_vocab_add(&bpe->vocab, text, a + b, joined);
         }
         uint32_t rank = shuffled ? below(1000) * 1000 + k : k;
-        qk_bpe_add_merge(bpe, left, right, joined, rank);
+        list[count++] = (qk_merge){qk_merge_pair(left, right), rank, joined};
     }
+    CHECK(qk_bpe_set_merges(bpe, list, count));
+    free(list);
     qk_bpe_finish(bpe);
 }
 
@@ -211,8 +215,10 @@ static void test_windows_that_do_not_meet_grow(void)
     char name[32];
     for (int32_t i = 0; i <= 2 * LETTERS; i++)
         qk_vocab_add(&bpe.vocab, name, (size_t)snprintf(name, sizeof name, "t%d", i), i);
+    qk_merge merges[LETTERS];
     for (int32_t i = 1; i < LETTERS; i++)
-        qk_bpe_add_merge(&bpe, i, i + 1, LETTERS + i, (uint32_t)(LETTERS - i));
+        merges[i] = (qk_merge){qk_merge_pair(i, i + 1), (uint32_t)(LETTERS - i), LETTERS + i};
+    CHECK(qk_bpe_set_merges(&bpe, merges + 1, LETTERS - 1));
     qk_bpe_finish(&bpe);
     int32_t *ids = qk_alloc(N, sizeof *ids), *whole = qk_alloc(N, sizeof *ids);
     for (int lead = 0; lead < 2; lead++) { /* symbol 0 in front: either parity */
@@ -233,7 +239,7 @@ static void test_windows_that_do_not_meet_grow(void)
 
 int main(void)
 {
-    RUN(test_scanners_cut_as_pcre2_does);
+    RUN(test_scanners_cut_as_the_machine_does);
     RUN(test_scanners_know_every_character);
     RUN(test_long_pieces_merge_as_short_ones);
     RUN(test_windows_that_do_not_meet_grow);

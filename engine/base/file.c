@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -258,30 +257,6 @@ static qk_status open_regular(const char *path, int *fd, struct stat *st, qk_err
     qk_status s = known ? not_regular(path, err) : qk_fail_errno(err, "cannot look at", path);
     close(*fd);
     return s;
-}
-
-qk_status qk_map_open(qk_map *map, const char *path, qk_error *err)
-{
-    *map = (qk_map){0};
-    int fd;
-    struct stat st;
-    QK_TRY(open_regular(path, &fd, &st, err));
-    size_t size = (size_t)st.st_size;
-    void *p = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
-    if (p == MAP_FAILED) {
-        qk_fail_errno(err, "cannot map", path);
-        close(fd);
-        return err->status;
-    }
-    *map = (qk_map){p, size};
-    close(fd);
-    return QK_OK;
-}
-
-void qk_map_close(qk_map *map)
-{
-    if (map->data) munmap((void *)map->data, map->size);
-    *map = (qk_map){0};
 }
 
 /* By read, not by a mapping: a failing disk is an error then, not SIGBUS. */

@@ -1,4 +1,4 @@
-/* Files: mapping, reading whole, writing under a temporary name and renaming, listing.
+/* Files: reading whole, writing under a temporary name and renaming, listing.
  *
  * Nothing half-written ever has a final name: qk_writer writes `path.tmp`, and qk_writer_commit
  * flushes it to the disk, renames it and flushes the folder. Errors of writes are sticky: callers
@@ -61,16 +61,6 @@ typedef struct qk_names {
 qk_status qk_list_dir(const char *path, qk_names *out, qk_error *err);
 void qk_names_add(qk_names *names, const char *name); /* copies */
 void qk_names_free(qk_names *names);
-
-/* A read-only mapping of a whole file of ours. An empty file maps to size 0. Files that others
- * write to are read instead (engine/base/input.h): following this would end the program with SIGBUS
- * when the file was cut off or the disk fails. */
-typedef struct qk_map {
-    const uint8_t *data;
-    size_t size; /* bytes */
-} qk_map;
-qk_status qk_map_open(qk_map *map, const char *path, qk_error *err);
-void qk_map_close(qk_map *map);
 
 /* The whole file in memory, NUL-terminated behind its size; refuses more than `limit` bytes. */
 qk_status qk_read_file(qk_buf *out, const char *path, size_t limit, qk_error *err);

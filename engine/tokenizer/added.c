@@ -13,10 +13,11 @@ static int32_t new_node(qk_added *a, uint8_t byte)
     return (int32_t)a->node_count++;
 }
 
-static int32_t find_child(const qk_added *a, int32_t node, uint8_t byte)
+/* *steps grows by the nodes that were looked at. */
+static int32_t find_child(const qk_added *a, int32_t node, uint8_t byte, size_t *steps)
 {
     int32_t i = a->nodes[node].child;
-    while (i && a->nodes[i].byte != byte) i = a->nodes[i].sibling;
+    for (++*steps; i && a->nodes[i].byte != byte; ++*steps) i = a->nodes[i].sibling;
     return i;
 }
 
@@ -25,8 +26,9 @@ bool qk_added_add(qk_added *a, const void *content, size_t length, qk_added_toke
     const uint8_t *bytes = content;
     if (!a->node_count) new_node(a, 0);
     int32_t node = 0;
+    size_t steps = 0;
     for (size_t i = 0; i < length; i++) {
-        int32_t child = find_child(a, node, bytes[i]);
+        int32_t child = find_child(a, node, bytes[i], &steps);
         if (!child) {
             child = new_node(a, bytes[i]);
             a->nodes[child].sibling = a->nodes[node].child;
@@ -50,7 +52,8 @@ void qk_added_free(qk_added *a)
 }
 
 /* The longest token at text[0..n): its index, or -1. */
-static int32_t longest_at(const qk_added *a, const uint8_t *text, size_t n, size_t *length)
+static int32_t longest_at(const qk_added *a, const uint8_t *text, size_t n, size_t *length,
+                          size_t *steps)
 {
     int32_t best = -1, node = a->roots[text[0]];
     for (size_t i = 1; node; i++) {
@@ -59,7 +62,7 @@ static int32_t longest_at(const qk_added *a, const uint8_t *text, size_t n, size
             *length = i;
         }
         if (i == n) break;
-        node = find_child(a, node, text[i]);
+        node = find_child(a, node, text[i], steps);
     }
     return best;
 }
@@ -75,9 +78,11 @@ bool qk_added_next(const qk_added *a, const uint8_t *text, size_t length, qk_add
 {
     if (!a->count) return false;
     for (size_t i = w->at; i < length; i++) {
-        size_t n;
+        size_t n, steps = 0;
         if (!a->roots[text[i]]) continue;
-        int32_t k = longest_at(a, text + i, length - i, &n);
+        int32_t k = longest_at(a, text + i, length - i, &n, &steps);
+        w->stopped = !qk_work_add(w->work, steps);
+        if (w->stopped) return false;
         if (k < 0) continue;
         const qk_added_token *token = &a->tokens[k];
         if (token->single_word && !stands_alone(text, length, i, i + n)) {
@@ -86,6 +91,9 @@ bool qk_added_next(const qk_added *a, const uint8_t *text, size_t length, qk_add
         }
         size_t from = i, end = token->rstrip ? qk_space_behind(text, i + n, length) : i + n;
         if (token->lstrip) from = i > w->end ? qk_space_before(text, i, w->end) : w->end;
+        /* White space is passed over once for every token that is found in it. */
+        w->stopped = !qk_work_add(w->work, end - i + (from < i ? i - from : 0));
+        if (w->stopped) return false;
         if (from >= end) { /* all of it was swallowed by the one before */
             i += n - 1;
             continue;

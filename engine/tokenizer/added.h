@@ -10,8 +10,9 @@
 #pragma once
 
 #include "engine/base/mem.h"
+#include "engine/tokenizer/work.h"
 
-enum { QK_MAX_ADDED_LENGTH = 4096 }; /* bytes: bounds the work at each byte of a text */
+enum { QK_MAX_ADDED_LENGTH = 4096 }; /* bytes */
 
 typedef struct qk_trie_node {
     int32_t child, sibling; /* 0: none */
@@ -36,8 +37,10 @@ typedef struct qk_added {
 bool qk_added_add(qk_added *added, const void *content, size_t length, qk_added_token token);
 void qk_added_free(qk_added *added);
 
-/* Walks a text: zero-initialise, then call qk_added_next until it returns false. */
+/* Walks a text: zero-initialise but for `work`, then call qk_added_next until it returns false. */
 typedef struct qk_added_walk {
+    qk_work *work;     /* what the search may take, borrowed; tokens that begin alike cost it */
+    bool stopped;      /* there was not enough, or a signal has come */
     size_t at;         /* where the search goes on */
     size_t start, end; /* of the match, stripped space included; start may lie before an end */
     int32_t id;

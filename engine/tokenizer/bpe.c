@@ -9,30 +9,38 @@
 
 /* ---- merges ---- */
 
-static uint64_t pair_of(int32_t left, int32_t right)
+/* Whether every search is short. */
+static bool is_spread(const qk_merge *slots, size_t count)
 {
-    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    size_t run = 0, longest = 0;
+    for (size_t i = 0; i < count; i++) {
+        run = slots[i].pair != UINT64_MAX ? run + 1 : 0;
+        longest = run > longest ? run : longest;
+    }
+    return longest <= QK_MOST_PROBES;
 }
 
-static void grow_merges(qk_bpe *bpe)
+bool qk_bpe_set_merges(qk_bpe *bpe, const qk_merge *merges, size_t count)
 {
-    qk_merge *old = bpe->merges;
-    size_t n = bpe->merge_slots;
-    bpe->merge_slots = n ? 2 * n : 1024;
+    enum { AHEAD = 16 }; /* slots that are on their way from memory */
+    free(bpe->merges);
+    bpe->merge_slots = 1024;
+    while (bpe->merge_slots < 2 * count) bpe->merge_slots *= 2;
     bpe->merges = qk_alloc(bpe->merge_slots, sizeof *bpe->merges);
+    bpe->merge_count = 0;
     for (size_t i = 0; i < bpe->merge_slots; i++) bpe->merges[i] = (qk_merge){.pair = UINT64_MAX};
-    for (size_t i = 0; i < n; i++)
-        if (old[i].pair != UINT64_MAX)
-            *qk_merge_slot(bpe->merges, bpe->merge_slots, old[i].pair) = old[i];
-    free(old);
-}
-
-void qk_bpe_add_merge(qk_bpe *bpe, int32_t left, int32_t right, int32_t joined, uint32_t rank)
-{
-    if (2 * (bpe->merge_count + 1) > bpe->merge_slots) grow_merges(bpe);
-    qk_merge *slot = qk_merge_slot(bpe->merges, bpe->merge_slots, pair_of(left, right));
-    if (slot->pair == UINT64_MAX) bpe->merge_count++;
-    *slot = (qk_merge){pair_of(left, right), rank, joined};
+    for (size_t i = 0; i < count; i++) {
+        if (i + AHEAD < count)
+            __builtin_prefetch(
+                &bpe->merges[qk_merge_place(merges[i + AHEAD].pair, bpe->merge_slots)], 1);
+        size_t home = qk_merge_place(merges[i].pair, bpe->merge_slots);
+        qk_merge *slot = qk_merge_slot(bpe->merges, bpe->merge_slots, merges[i].pair);
+        size_t passed = ((size_t)(slot - bpe->merges) - home) & (bpe->merge_slots - 1);
+        if (passed > QK_MOST_PROBES) return false;
+        if (slot->pair == UINT64_MAX) bpe->merge_count++;
+        *slot = merges[i];
+    }
+    return is_spread(bpe->merges, bpe->merge_slots);
 }
 
 /* ---- GPT-2's bytes ---- */
@@ -67,29 +75,34 @@ static bool has_marks(const qk_bpe *bpe)
 
 static const char SPACE[] = "\xE2\x96\x81"; /* U+2581 */
 
-/* Fills glued and merging. */
+/* Fills glued and merging. A token with a U+2581 inside may be what some merge makes. */
 static void look_through_merges(qk_bpe *bpe)
 {
     bpe->merging = qk_zalloc(bpe->vocab.size, sizeof *bpe->merging);
+    bool *made = qk_zalloc(bpe->vocab.size, sizeof *made);
     for (size_t i = 0; i < bpe->merge_slots; i++) {
         const qk_merge *m = &bpe->merges[i];
         if (m->pair == UINT64_MAX) continue;
-        size_t length;
         bpe->merging[m->pair >> 32] = bpe->merging[(uint32_t)m->pair] = true;
-        const char *text = qk_vocab_text(&bpe->vocab, m->joined, &length);
-        const char *at = text, *end = text + length;
-        while ((at = memmem(at, (size_t)(end - at), SPACE, 3))) {
+        made[m->joined] = true;
+    }
+    for (size_t id = 0; id < bpe->vocab.size; id++) {
+        size_t length;
+        const char *text = made[id] ? qk_vocab_text(&bpe->vocab, (int64_t)id, &length) : NULL;
+        const char *at = text, *end = text ? text + length : NULL;
+        while (at && (at = memmem(at, (size_t)(end - at), SPACE, 3))) {
             if (at > text) bpe->glued[(uint8_t)at[-1]] = true;
             at += 3;
         }
     }
+    free(made);
 }
 
 /* No merge may cross a cut, so every character must leave a symbol that ends in its last byte:
  * none is dropped (there is an unknown token), and stand-ins for characters never merge. */
 static void find_cuts(qk_bpe *bpe)
 {
-    if (!bpe->merging) look_through_merges(bpe);
+    look_through_merges(bpe);
     bpe->cuts = !has_marks(bpe) && !bpe->ignore_merges && bpe->unk >= 0 &&
                 !bpe->merging[bpe->unk] && qk_vocab_find(&bpe->vocab, SPACE, 3) >= 0;
     for (int b = 0; b < 256; b++)

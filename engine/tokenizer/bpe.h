@@ -32,11 +32,17 @@ typedef struct qk_bpe {
     bool level_complete;           /* all of them are there, and neither prefix nor suffix */
     bool cuts;                     /* qk_bpe_next_cut may cut */
     bool glued[256];               /* last bytes of characters that some token has before U+2581 */
-    bool *merging;                 /* by id: part of some merge; NULL until glued is filled */
+    bool *merging;                 /* by id: part of some merge */
 } qk_bpe;
 
-/* Rank is the place in the file; a pair given again moves to the later rank. */
-void qk_bpe_add_merge(qk_bpe *bpe, int32_t left, int32_t right, int32_t joined, uint32_t rank);
+static inline uint64_t qk_merge_pair(int32_t left, int32_t right)
+{
+    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
+
+/* Makes the table of all merges, in place of the one there was. Rank is the place in the file; of a
+ * pair given twice the later one counts. false: a search would pass more than QK_MOST_PROBES. */
+bool qk_bpe_set_merges(qk_bpe *bpe, const qk_merge *merges, size_t count);
 /* Appends a character as the vocabulary spells it at its place in a piece. */
 void qk_bpe_mark(const qk_bpe *bpe, const uint8_t *character, size_t n, bool is_first, bool is_last,
                  qk_buf *out);
@@ -71,10 +77,15 @@ typedef struct qk_bpe_memory {
 void qk_bpe_memory_free(qk_bpe_memory *memory);
 
 /* The slot of a pair, or the free one where it belongs; slot_count is a power of two. */
-static inline qk_merge *qk_merge_slot(qk_merge *slots, size_t slot_count, uint64_t pair)
+static inline size_t qk_merge_place(uint64_t pair, size_t slot_count)
 {
     uint64_t h = pair * 0x9E3779B97F4A7C15u;
-    size_t i = (size_t)(h >> 32 ^ h) & (slot_count - 1);
+    return (size_t)(h >> 32 ^ h) & (slot_count - 1);
+}
+
+static inline qk_merge *qk_merge_slot(qk_merge *slots, size_t slot_count, uint64_t pair)
+{
+    size_t i = qk_merge_place(pair, slot_count);
     while (slots[i].pair != pair && slots[i].pair != UINT64_MAX) i = (i + 1) & (slot_count - 1);
     return &slots[i];
 }
@@ -83,12 +94,12 @@ static inline qk_merge *qk_merge_slot(qk_merge *slots, size_t slot_count, uint64
 static inline const qk_merge *qk_bpe_find_merge(const qk_bpe *bpe, int32_t left, int32_t right)
 {
     if (!bpe->merge_slots) return NULL;
-    uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    const qk_merge *m = qk_merge_slot(bpe->merges, bpe->merge_slots, pair);
+    const qk_merge *m = qk_merge_slot(bpe->merges, bpe->merge_slots, qk_merge_pair(left, right));
     return m->pair == UINT64_MAX ? NULL : m;
 }
 
-/* Merges memory->symbols into memory->tokens. */
+/* Merges memory->symbols into memory->tokens. After a signal (qk_interrupted) long pieces are left
+ * half done. */
 void qk_bpe_merge_symbols(const qk_bpe *bpe, qk_bpe_memory *memory);
 
 /* piece: well-formed UTF-8 of at most 2^30 bytes; with byte_level its bytes are spelled with

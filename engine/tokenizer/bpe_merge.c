@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "engine/tokenizer/bpe.h"
+#include "engine/tokenizer/work.h"
 
 enum { SHORT = 48, WINDOW = 1024, GROWTH = 8, OVERLAP = 8 }; /* overlap: an eighth of a window */
 
@@ -104,7 +105,8 @@ static void merge_stretch(const qk_bpe *bpe, qk_bpe_memory *m, const int32_t *id
     links[n - 1].next = -1;
     m->heap_count = 0;
     for (size_t i = 0; i + 1 < n; i++) queue_pair(bpe, m, (int32_t)i);
-    while (m->heap_count) {
+    for (size_t step = 1; m->heap_count; step++) {
+        if (step % QK_WORK_CHUNK == 0 && qk_interrupted()) return;
         uint64_t key = pop(m);
         int32_t left = (int32_t)(uint32_t)key, right = links[left].next;
         if (links[left].id < 0 || right < 0) continue;
@@ -144,7 +146,7 @@ static bool merge_windows(const qk_bpe *bpe, qk_bpe_memory *m, size_t window)
     size_t n = m->symbols.count;
     qk_symbol expected = {0}; /* the first token of the next window, `next` symbols long */
     m->tokens.count = 0;
-    for (size_t at = 0; at < n;) {
+    for (size_t at = 0; at < n && !qk_interrupted();) {
         size_t size = n - at < window ? n - at : window, end = size;
         merge_stretch(bpe, m, ids + at, size);
         if (at && (m->links[0].id != expected.id || m->links[0].next != expected.next))

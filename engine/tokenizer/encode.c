@@ -31,6 +31,7 @@ typedef struct long_word {
 } long_word;
 
 struct qk_token_scratch {
+    qk_work work;            /* what one text may still take */
     uint64_t serial;         /* of the tokenizer whose words are cached */
     short_word *short_words; /* [SHORT_SLOTS] */
     long_word *long_words;   /* [LONG_SLOTS] */
@@ -50,6 +51,7 @@ typedef struct encoder {
     size_t most; /* ids of text beyond this many are cut off */
     bool spans;
     qk_error *err;
+    uint32_t looks; /* at most and at signals */
 } encoder;
 
 /* ---- pieces ---- */
@@ -91,14 +93,26 @@ static void push_added(encoder *e, int32_t id, qk_view view, size_t start, size_
     if (e->spans) put_span(e, 1, qk_view_span(view, start, end));
 }
 
+/* A text that makes a Unigram model begin its long tokens at every character. */
+static qk_status fail_unigram(const encoder *e)
+{
+    size_t length = 0;
+    const char *token = qk_vocab_text(&e->tok->bpe.vocab, e->tok->unigram.longest, &length);
+    QK_TRY(qk_interrupt_check(e->err));
+    return qk_fail(e->err, QK_ERR_DATA, "split the text, or use a tokenizer without such tokens",
+                   "model.vocab: its tokens need too much work for this text: more than %d steps "
+                   "for each of its bytes; the longest, \"%.40s\"..., has %zu bytes",
+                   QK_WORK_PER_BYTE, token ? token : "", length);
+}
+
 /* byte_level: the piece is still to be spelled with GPT-2's characters. */
-static void run_model(encoder *e, const uint8_t *piece, size_t length, bool byte_level)
+static qk_status run_model(encoder *e, const uint8_t *piece, size_t length, bool byte_level)
 {
     struct qk_token_scratch *s = e->scratch;
     if (!e->tok->is_unigram) {
         qk_bpe_encode(&e->tok->bpe, &s->bpe, piece, length, byte_level);
         push_ids(e->out, s->bpe.tokens.items, s->bpe.tokens.count);
-        return;
+        return QK_OK;
     }
     if (byte_level) {
         qk_buf_clear(&s->spelled);
@@ -106,17 +120,20 @@ static void run_model(encoder *e, const uint8_t *piece, size_t length, bool byte
         piece = s->spelled.data;
         length = s->spelled.size;
     }
-    qk_unigram_encode(&e->tok->unigram, &e->tok->bpe.vocab, &s->unigram, piece, length);
+    if (!qk_unigram_encode(&e->tok->unigram, &e->tok->bpe.vocab, &s->unigram, &s->work, piece,
+                           length))
+        return fail_unigram(e);
     for (size_t i = 0; i < s->unigram.count; i++) push_ids(e->out, &s->unigram.tokens[i].id, 1);
+    return QK_OK;
 }
 
-static void run_piece(encoder *e, const uint8_t *piece, size_t length)
+static qk_status run_piece(encoder *e, const uint8_t *piece, size_t length)
 {
-    run_model(e, piece, length, e->tok->pretokenizer.byte_level);
+    return run_model(e, piece, length, e->tok->pretokenizer.byte_level);
 }
 
 /* A piece with the spans of its tokens. */
-static void encode_traced(encoder *e, qk_view piece)
+static qk_status encode_traced(encoder *e, qk_view piece)
 {
     struct qk_token_scratch *s = e->scratch;
     size_t begin = e->out->count;
@@ -125,9 +142,9 @@ static void encode_traced(encoder *e, qk_view piece)
         qk_traced_spell(&s->traced, piece);
         piece = qk_traced_view(&s->traced);
     }
-    run_model(e, piece.text, piece.length, false);
+    QK_TRY(run_model(e, piece.text, piece.length, false));
     size_t count = e->out->count - begin;
-    if (!count) return;
+    if (!count) return QK_OK;
     qk_origin *parts = qk_alloc(count, sizeof *parts);
     for (size_t i = 0; e->tok->is_unigram && i < count; i++) parts[i] = s->unigram.tokens[i].bytes;
     if (!e->tok->is_unigram)
@@ -139,24 +156,26 @@ static void encode_traced(encoder *e, qk_view piece)
         e->out->spans[begin + i] = (qk_token_span){span.start, span.end};
     }
     free(parts);
+    return QK_OK;
 }
 
-static void encode_long(encoder *e, const uint8_t *piece, size_t length)
+static qk_status encode_long(encoder *e, const uint8_t *piece, size_t length)
 {
     uint64_t hash = qk_hash_bytes(piece, length);
     long_word *word = &e->scratch->long_words[hash >> 32 & (LONG_SLOTS - 1)];
     if (word->length == length && !memcmp(word->key, piece, length)) {
         push_ids(e->out, word->ids, word->count);
-        return;
+        return QK_OK;
     }
     size_t begin = e->out->count;
-    run_piece(e, piece, length);
+    QK_TRY(run_piece(e, piece, length));
     size_t count = e->out->count - begin;
-    if (count > LONG_IDS) return;
+    if (count > LONG_IDS) return QK_OK;
     memcpy(word->key, piece, length);
     if (count) memcpy(word->ids, e->out->ids + begin, count * sizeof *word->ids);
     word->length = (uint8_t)length;
     word->count = (uint8_t)count;
+    return QK_OK;
 }
 
 /* 1 to 16 bytes of a text that ends at `end`, with zeros behind them. */
@@ -174,7 +193,7 @@ static void load_key(const uint8_t *piece, size_t length, const uint8_t *end, ui
     for (size_t i = 0; i < SHORT_KEY; i++) bytes[i] &= mask[SHORT_KEY - length + i];
 }
 
-static void encode_short(encoder *e, const uint8_t *piece, size_t length, const uint8_t *end)
+static qk_status encode_short(encoder *e, const uint8_t *piece, size_t length, const uint8_t *end)
 {
     uint64_t key[2];
     load_key(piece, length, end, key);
@@ -189,43 +208,43 @@ static void encode_short(encoder *e, const uint8_t *piece, size_t length, const 
         } else {
             push_ids(out, word->ids, word->count);
         }
-        return;
+        return QK_OK;
     }
     size_t begin = e->out->count;
-    run_piece(e, piece, length);
+    QK_TRY(run_piece(e, piece, length));
     size_t count = e->out->count - begin;
-    if (count > SHORT_IDS) return;
+    if (count > SHORT_IDS) return QK_OK;
     memcpy(word->key, key, sizeof key);
     if (count) memcpy(word->ids, e->out->ids + begin, count * sizeof *word->ids);
     word->length = (uint8_t)length;
     word->count = (uint8_t)count;
+    return QK_OK;
 }
 
 /* A piece of a text that ends at `end`. */
-static void encode_word(encoder *e, const uint8_t *piece, size_t length, const uint8_t *end)
+static qk_status encode_word(encoder *e, const uint8_t *piece, size_t length, const uint8_t *end)
 {
-    if (length <= SHORT_KEY)
-        encode_short(e, piece, length, end);
-    else if (length <= LONG_KEY)
-        encode_long(e, piece, length);
-    else
-        run_piece(e, piece, length);
+    if (length <= SHORT_KEY) return encode_short(e, piece, length, end);
+    if (length <= LONG_KEY) return encode_long(e, piece, length);
+    return run_piece(e, piece, length);
 }
 
-static bool is_full(const encoder *e)
+/* There are ids enough, or a signal has come: the rest of the text is left alone. */
+static bool is_full(encoder *e)
 {
-    return e->out->count > e->most;
+    return e->out->count > e->most || (++e->looks % QK_WORK_CHUNK == 0 && qk_interrupted());
 }
 
-static void encode_piece(encoder *e, const uint8_t *piece, size_t length, const uint8_t *end)
+static qk_status encode_piece(encoder *e, const uint8_t *piece, size_t length, const uint8_t *end)
 {
     while (length && !is_full(e)) {
         size_t part =
             e->tok->pretokenizer.byte_level ? length : qk_bpe_next_cut(&e->tok->bpe, piece, length);
-        encode_word(e, piece, part, end);
+        QK_TRY(encode_word(e, piece, part, end));
         piece += part;
         length -= part;
     }
+    return QK_OK;
 }
 
 /* ---- stretches ---- */
@@ -241,11 +260,21 @@ static qk_status encode_words(encoder *e, qk_view view, bool at_start)
     for (size_t i = 0; i < n && !is_full(e); i++) {
         qk_piece p = m->pieces.items[i];
         if (e->spans)
-            encode_traced(e, qk_view_part(m->view, p.start, p.end));
+            QK_TRY(encode_traced(e, qk_view_part(m->view, p.start, p.end)));
         else
-            encode_piece(e, m->view.text + p.start, p.end - p.start, end);
+            QK_TRY(encode_piece(e, m->view.text + p.start, p.end - p.start, end));
     }
     return QK_OK;
+}
+
+static qk_status check_walk(const encoder *e, const qk_added_walk *w)
+{
+    if (!w->stopped) return QK_OK;
+    QK_TRY(qk_interrupt_check(e->err));
+    return qk_fail(e->err, QK_ERR_DATA, "split the text, or use a tokenizer without such tokens",
+                   "added_tokens: to find them takes too much work in this text: more than %d "
+                   "steps for each of its bytes",
+                   QK_WORK_PER_BYTE);
 }
 
 /* Raw text without added tokens of the first kind. */
@@ -253,7 +282,7 @@ static qk_status encode_stretch(encoder *e, qk_view view, bool at_start)
 {
     if (!view.length) return QK_OK;
     QK_TRY(qk_normalize(&e->tok->normalizer, &e->scratch->norm, &view, e->err));
-    qk_added_walk w = {0};
+    qk_added_walk w = {.work = &e->scratch->work};
     size_t done = 0;
     while (!is_full(e) && qk_added_next(&e->tok->normalized, view.text, view.length, &w)) {
         if (w.start > done)
@@ -261,18 +290,20 @@ static qk_status encode_stretch(encoder *e, qk_view view, bool at_start)
         push_added(e, w.id, view, w.start, w.end);
         done = w.end;
     }
+    QK_TRY(check_walk(e, &w));
     return encode_words(e, qk_view_part(view, done, view.length), at_start && !done);
 }
 
 static qk_status encode_text(encoder *e, qk_view view)
 {
-    qk_added_walk w = {0};
+    qk_added_walk w = {.work = &e->scratch->work};
     size_t done = 0;
     while (!is_full(e) && qk_added_next(&e->tok->added, view.text, view.length, &w)) {
         if (w.start > done) QK_TRY(encode_stretch(e, qk_view_part(view, done, w.start), !done));
         push_added(e, w.id, view, w.start, w.end);
         done = w.end;
     }
+    QK_TRY(check_walk(e, &w));
     return encode_stretch(e, qk_view_part(view, done, view.length), !done);
 }
 
@@ -283,6 +314,7 @@ static struct qk_token_scratch *prepare_scratch(const qk_tokenizer *tok, qk_toke
     struct qk_token_scratch *s = out->scratch;
     if (!s) {
         out->scratch = s = qk_zalloc(1, sizeof *s);
+        s->norm.match.work = s->pre.match.work = &s->work;
         s->short_words = qk_zalloc(SHORT_SLOTS, sizeof *s->short_words);
         s->long_words = qk_zalloc(LONG_SLOTS, sizeof *s->long_words);
     } else if (s->serial != tok->serial) {
@@ -310,7 +342,13 @@ qk_status qk_tokenizer_encode_with(const qk_tokenizer *tok, const char *text, si
 {
     qk_view view = {(const uint8_t *)(length ? text : ""), length, NULL};
     QK_TRY(check_text(view.text, length, err));
-    encoder e = {tok, prepare_scratch(tok, out), out, SIZE_MAX - 1, options.spans, err};
+    encoder e = {.tok = tok,
+                 .scratch = prepare_scratch(tok, out),
+                 .out = out,
+                 .most = SIZE_MAX - 1,
+                 .spans = options.spans,
+                 .err = err};
+    qk_work_begin(&e.scratch->work, length);
     size_t before = options.plain ? 0 : tok->before.count;
     size_t around = options.plain ? 0 : before + tok->behind.count;
     /* A limit below the number of special tokens cuts nothing: the reference subtracts unsigned. */
@@ -323,6 +361,7 @@ qk_status qk_tokenizer_encode_with(const qk_tokenizer *tok, const char *text, si
     out->count = 0;
     if (!options.plain) push_around(&e, &tok->before);
     QK_TRY(encode_text(&e, view));
+    QK_TRY(qk_interrupt_check(err)); /* what was left half done does not matter */
     out->truncated = out->count > e.most;
     if (out->truncated) out->count = e.most;
     if (!options.plain) push_around(&e, &tok->behind);

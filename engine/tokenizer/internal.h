@@ -3,7 +3,6 @@
  * next: engine/tokenizer/load.c, engine/tokenizer/encode.c */
 #pragma once
 
-#include "engine/base/file.h"
 #include "engine/tokenizer.h"
 #include "engine/tokenizer/added.h"
 #include "engine/tokenizer/bpe.h"
@@ -28,8 +27,7 @@ struct qk_tokenizer {
     qk_unigram unigram; /* with the scores of bpe.vocab */
     bool is_unigram;
     qk_id_list before, behind;
-    qk_map tables; /* of the cache, where bpe's lie there */
-    size_t size;   /* largest id + 1 */
+    size_t size; /* largest id + 1 */
     char *description;
     uint64_t serial; /* tells tokenizers apart in scratch memory */
 };

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "engine/base/file.h"
-#include "engine/tokenizer/cache_file.h"
 #include "formats/mistaken.h"
 
 enum { MAX_FILE = 1 << 29 };
@@ -61,33 +60,30 @@ static int name_index(const qk_json_reader *r, const char *const *names, int cou
     return -1;
 }
 
-static qk_status read_members(qk_json_reader *r, const char *const *names, qk_span *spans,
-                              int count)
+qk_status qk_loader_members(qk_loader *l, qk_json_reader *r, qk_json_event first,
+                            const char *const *names, qk_span *spans, int count,
+                            qk_member_reader read, void *context)
 {
-    qk_json_event e = qk_json_next(r);
-    if (e == QK_JSON_ERROR) return r->err->status;
-    if (e != QK_JSON_OBJECT) return qk_json_fail(r, "an object is expected here");
+    if (first == QK_JSON_ERROR) return r->err->status;
+    if (first != QK_JSON_OBJECT) return qk_json_fail(r, "an object is expected here");
+    qk_json_event e;
     while ((e = qk_json_next(r)) == QK_JSON_KEY) {
         int i = name_index(r, names, count);
         if (i >= 0 && spans[i].end) return qk_json_fail(r, "\"%s\" is given twice", names[i]);
         e = qk_json_next(r);
         size_t begin = r->offset;
-        if (!qk_json_skip(r, e)) return r->err->status;
+        bool done = false;
+        if (i >= 0) QK_TRY(read(l, r, e, i, context, &done));
+        if (!done && !qk_json_skip(r, e)) return r->err->status;
         if (i >= 0) spans[i] = (qk_span){begin, (size_t)(r->at - r->begin)};
     }
     return e == QK_JSON_ERROR ? r->err->status : QK_OK;
 }
 
-qk_status qk_loader_members(qk_loader *l, size_t from, const char *const *names, qk_span *spans,
-                            int count)
+void qk_loader_open(qk_loader *l, qk_json_reader *r, qk_span span)
 {
-    qk_json_reader r;
-    qk_json_open(&r, l->text, l->size, l->path, l->err);
-    r.at += from;
-    qk_status s = read_members(&r, names, spans, count);
-    if (s == QK_OK && !from && qk_json_next(&r) != QK_JSON_DONE) s = l->err->status;
-    qk_json_close(&r);
-    return s;
+    qk_json_open(r, l->text, l->size, l->path, l->err);
+    r->at += span.begin;
 }
 
 qk_status qk_loader_tree(qk_loader *l, qk_span span, const qk_json **out)
@@ -114,18 +110,36 @@ static void finish(qk_loader *l)
                                    tok->bpe.merge_count, added->count);
 }
 
-static qk_status load_parts(qk_loader *l)
+enum { ADDED, NORMALIZER, PRETOKENIZER, POST, MODEL, PARTS };
+
+static qk_status read_part(qk_loader *l, qk_json_reader *r, qk_json_event first, int i,
+                           void *context, bool *done)
 {
-    enum { ADDED, NORMALIZER, PRETOKENIZER, POST, MODEL, PARTS };
+    (void)context;
+    *done = i == MODEL;
+    return *done ? qk_load_model(l, r, first) : QK_OK;
+}
+
+static qk_status read_text(qk_loader *l, qk_span *spans)
+{
     static const char *const names[PARTS] = {"added_tokens", "normalizer", "pre_tokenizer",
                                              "post_processor", "model"};
+    qk_json_reader r;
+    qk_json_open(&r, l->text, l->size, l->path, l->err);
+    qk_status s = qk_loader_members(l, &r, qk_json_next(&r), names, spans, PARTS, read_part, NULL);
+    if (s == QK_OK && qk_json_next(&r) != QK_JSON_DONE) s = l->err->status;
+    qk_json_close(&r);
+    if (s == QK_OK && !spans[MODEL].end)
+        return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: there is no \"model\"", l->path);
+    return s;
+}
+
+static qk_status load_parts(qk_loader *l)
+{
     qk_span spans[PARTS] = {0};
     const qk_json *trees[MODEL];
-    QK_TRY(qk_loader_members(l, 0, names, spans, PARTS));
-    if (!spans[MODEL].end)
-        return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: there is no \"model\"", l->path);
+    QK_TRY(read_text(l, spans));
     for (int i = 0; i < MODEL; i++) QK_TRY(qk_loader_tree(l, spans[i], &trees[i]));
-    QK_TRY(qk_load_model(l, spans[MODEL]));
     bool done = false;
     QK_TRY(qk_apply_class(l, trees[PRETOKENIZER], &done));
     if (!done) {
@@ -139,65 +153,17 @@ static qk_status load_parts(qk_loader *l)
     return QK_OK;
 }
 
-/* The text without its two big values, for the cache. */
-static void write_cache(const qk_loader *l, const qk_table_cache_place *place)
-{
-    const qk_span *first = &l->big[0], *second = &l->big[1];
-    if (!first->end || !second->end) return; /* a model without these two */
-    if (first->begin > second->begin) first = &l->big[1], second = &l->big[0];
-    qk_buf text = {0};
-    qk_buf_add(&text, l->text, first->begin);
-    qk_buf_add_str(&text, "null");
-    qk_buf_add(&text, l->text + first->end, second->begin - first->end);
-    qk_buf_add_str(&text, "null");
-    qk_buf_add(&text, l->text + second->end, l->size - second->end);
-    qk_table_cache_write(place, &l->tok->bpe, (const char *)text.data, text.size);
-    qk_buf_free(&text);
-}
-
-static qk_status load_cached(qk_loader *l, const qk_table_cache_place *place, bool *found)
-{
-    l->has_tables = *found =
-        qk_table_cache_read(place, &l->tok->bpe, &l->tok->tables, &l->text, &l->size);
-    return *found ? load_parts(l) : QK_OK;
-}
-
-static qk_status load_mapped(qk_loader *l, qk_table_cache_place *place, const qk_map *map)
-{
-    bool found = false;
-    if (map->size > MAX_FILE)
-        return qk_fail(l->err, QK_ERR_UNSUPPORTED, NULL, "%s: %zu bytes; at most 512 MiB are read",
-                       l->path, map->size);
-    QK_TRY(qk_refuse_pointer(map->data, map->size, l->path, l->err));
-    bool cached = map->size >= QK_CACHE_LEAST;
-    if (cached) {
-        qk_table_cache_place_hash(place, l->path, map->data, map->size);
-        QK_TRY(load_cached(l, place, &found));
-        if (found) return QK_OK;
-    }
-    l->text = (const char *)map->data;
-    l->size = map->size;
-    QK_TRY(load_parts(l));
-    if (cached) write_cache(l, place);
-    return QK_OK;
-}
-
 static qk_status load_file(qk_loader *l)
 {
-    qk_table_cache_place place;
-    qk_map map;
-    bool found;
-    qk_table_cache_place_find(&place, l->path);
-    qk_status s = load_cached(l, &place, &found);
-    if (s == QK_OK && !found) {
-        s = qk_map_open(&map, l->path, l->err);
-        if (s == QK_ERR_NOTFOUND) s = qk_explain_folder(l->folder, QK_WANT_TOKENIZER, l->err);
-        if (s == QK_OK) {
-            s = load_mapped(l, &place, &map);
-            qk_map_close(&map);
-        }
-    }
-    qk_table_cache_place_free(&place);
+    qk_buf file;
+    qk_status s = qk_read_file(&file, l->path, MAX_FILE, l->err);
+    if (s == QK_ERR_NOTFOUND) s = qk_explain_folder(l->folder, QK_WANT_TOKENIZER, l->err);
+    if (s != QK_OK) return s;
+    l->text = (const char *)file.data;
+    l->size = file.size;
+    s = qk_refuse_pointer(file.data, file.size, l->path, l->err);
+    if (s == QK_OK) s = load_parts(l);
+    qk_buf_free(&file);
     return s;
 }
 
@@ -230,7 +196,6 @@ void qk_tokenizer_free(qk_tokenizer *tok)
     qk_vocab_free(&tok->added_ids);
     qk_normalizer_free(&tok->normalizer);
     qk_pretokenizer_free(&tok->pretokenizer);
-    qk_table_cache_release(&tok->bpe, &tok->tables);
     qk_bpe_free(&tok->bpe);
     qk_unigram_free(&tok->unigram);
     free(tok->before.items);

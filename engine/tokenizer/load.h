@@ -1,10 +1,13 @@
 /* Loading: what the files of the loader share.
  *
- *   load.c        the file, its parts, the result     load_model.c  BPE: vocabulary and merges
- *   load_steps.c  normalizer and pre-tokenizer        load_added.c  added tokens
- *   load_unigram.c  Unigram: vocabulary and scores    load_post.c  what goes around the ids
- *   cache_file.c, cache_place.c   vocabulary and merges from the last time
- *   class_rules.c what the class named in tokenizer_config.json puts in their place
+ *   load.c        the file, its parts, the result     load_model.c  the model and its flags
+ *   load_steps.c  normalizer and pre-tokenizer        load_bpe.c    BPE: vocabulary and merges
+ *   load_added.c  added tokens                        load_unigram.c  Unigram: the same, scores
+ *   load_post.c   what goes around the ids            class_rules.c what the class named in
+ *                                                     tokenizer_config.json puts in their place
+ *
+ * Most of a file is its vocabulary and its merges. The file is read once, from its begin to its
+ * end; these two go into tables as they come, and of other parts their places are noted.
  *
  * next: engine/tokenizer/load.c */
 #pragma once
@@ -24,15 +27,20 @@ typedef struct qk_loader {
     const char *text;
     size_t size; /* bytes */
     qk_error *err;
-    qk_arena arena;  /* trees; dies with the loader */
-    bool has_tables; /* vocabulary and merges came from the cache; the text has null for them */
-    qk_span big[2];  /* vocabulary and merges in the text, once the model is loaded */
+    qk_arena arena; /* trees; dies with the loader */
 } qk_loader;
 
-/* Finds the members of an object at `from`: spans[i] becomes the value of names[i]. A key that is
- * given twice is refused. */
-qk_status qk_loader_members(qk_loader *l, size_t from, const char *const *names, qk_span *spans,
-                            int count);
+/* Reads member i of an object, whose first event was just returned, to its end. *done = false, as
+ * it comes: it read nothing, and the value is passed over. */
+typedef qk_status (*qk_member_reader)(qk_loader *l, qk_json_reader *r, qk_json_event first, int i,
+                                      void *context, bool *done);
+/* Finds the members of an object whose first event was just returned: spans[i] becomes the place of
+ * the value of names[i]. A key that is given twice is refused. */
+qk_status qk_loader_members(qk_loader *l, qk_json_reader *r, qk_json_event first,
+                            const char *const *names, qk_span *spans, int count,
+                            qk_member_reader read, void *context);
+/* A reader that stands before a value noted earlier. Close it. */
+void qk_loader_open(qk_loader *l, qk_json_reader *r, qk_span span);
 /* A small value as a tree; NULL for an empty span. */
 qk_status qk_loader_tree(qk_loader *l, qk_span span, const qk_json **out);
 /* Fails with "PATH: where: message" and the hint for things that are not supported. */
@@ -45,8 +53,14 @@ qk_status qk_loader_bool(qk_loader *l, const qk_json *object, const char *where,
 qk_status qk_loader_string(qk_loader *l, const qk_json *object, const char *where, const char *key,
                            const char **out, size_t *length);
 
-qk_status qk_load_model(qk_loader *l, qk_span model);
-qk_status qk_load_unigram(qk_loader *l, qk_span model);
+/* The model, whose first event was just returned. */
+qk_status qk_load_model(qk_loader *l, qk_json_reader *r, qk_json_event first);
+/* Its vocabulary and its merges (when the vocabulary and the prefix are known), the same way. */
+qk_status qk_read_bpe_vocab(qk_json_reader *r, qk_json_event first, qk_vocab *vocab);
+qk_status qk_read_bpe_merges(qk_json_reader *r, qk_json_event first, qk_bpe *bpe);
+qk_status qk_read_unigram_vocab(qk_json_reader *r, qk_json_event first, qk_tokenizer *tok);
+/* Builds a Unigram model when its vocabulary is read. */
+qk_status qk_load_unigram(qk_loader *l, const qk_json *unknown, const qk_json *fallback);
 qk_status qk_load_normalizer(qk_loader *l, const qk_json *node);
 qk_status qk_load_pretokenizer(qk_loader *l, const qk_json *node);
 qk_status qk_load_added(qk_loader *l, const qk_json *node);
@@ -62,6 +76,9 @@ qk_status qk_add_metaspace(qk_loader *l, const char *where, const qk_json *repla
 qk_status qk_apply_class(qk_loader *l, const qk_json *pretokenizer, bool *done);
 /* Checks what tokenizer_config.json says of special tokens against tokenizer.json. */
 qk_status qk_check_special_tokens(qk_loader *l);
+
+/* Of a table in which qk_vocab_add and its like found too many entries in one place. */
+#define QK_CROWDED "its entries were chosen such that each look-up passes thousands of others"
 
 #define QK_GPT2_REGEX                                                                              \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"

@@ -16,7 +16,9 @@ static qk_status read_entry(qk_json_reader *r, qk_tokenizer *tok, qk_json_event 
     QK_TRY(expect(r, qk_json_next(r), QK_JSON_STRING, i));
     if (i > QK_MAX_TOKEN_ID)
         return qk_json_fail(r, "model.vocab: more than %d tokens", QK_MAX_TOKEN_ID);
-    if (!qk_vocab_add(&tok->bpe.vocab, r->text, r->length, (int64_t)i))
+    bool added = qk_vocab_add(&tok->bpe.vocab, r->text, r->length, (int64_t)i);
+    if (tok->bpe.vocab.crowded) return qk_json_fail(r, "model.vocab: %s", QK_CROWDED);
+    if (!added)
         return qk_json_fail(r, "model.vocab[%zu]: token \"%.*s\" is given twice", i,
                             (int)(r->length < 60 ? r->length : 60), r->text);
     QK_TRY(expect(r, qk_json_next(r), QK_JSON_NUMBER, i));
@@ -26,9 +28,9 @@ static qk_status read_entry(qk_json_reader *r, qk_tokenizer *tok, qk_json_event 
     return expect(r, qk_json_next(r), QK_JSON_ARRAY_END, i);
 }
 
-static qk_status read_vocab(qk_json_reader *r, qk_tokenizer *tok)
+qk_status qk_read_unigram_vocab(qk_json_reader *r, qk_json_event first, qk_tokenizer *tok)
 {
-    qk_json_event e = qk_json_next(r);
+    qk_json_event e = first;
     if (e != QK_JSON_ARRAY)
         return e == QK_JSON_ERROR ? r->err->status
                                   : qk_json_fail(r, "model.vocab: an array is expected here");
@@ -54,31 +56,16 @@ static qk_status set_unknown(qk_loader *l, const qk_json *value)
     return QK_OK;
 }
 
-qk_status qk_load_unigram(qk_loader *l, qk_span model)
+qk_status qk_load_unigram(qk_loader *l, const qk_json *unknown, const qk_json *fallback)
 {
-    enum { UNK, FALLBACK, VOCAB, MEMBERS };
-    static const char *const names[MEMBERS] = {"unk_id", "byte_fallback", "vocab"};
-    qk_span spans[MEMBERS] = {0};
-    const qk_json *unknown, *fallback;
     qk_tokenizer *tok = l->tok;
-    QK_TRY(qk_loader_members(l, model.begin, names, spans, MEMBERS));
-    QK_TRY(qk_loader_tree(l, spans[UNK], &unknown));
-    QK_TRY(qk_loader_tree(l, spans[FALLBACK], &fallback));
-    if (!spans[VOCAB].end)
-        return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.vocab is missing", l->path);
     if (fallback && fallback->type != QK_JSON_T_BOOL && fallback->type != QK_JSON_T_NULL)
         return qk_fail(l->err, QK_ERR_FORMAT, NULL,
                        "%s: model.byte_fallback: true or false expected, found %s", l->path,
                        qk_json_type_name(fallback));
-    qk_json_reader r;
-    qk_json_open(&r, l->text, l->size, l->path, l->err);
-    r.at += spans[VOCAB].begin;
-    qk_status s = read_vocab(&r, tok);
-    qk_json_close(&r);
-    QK_TRY(s);
     QK_TRY(set_unknown(l, unknown));
     tok->unigram.byte_fallback = fallback && fallback->type == QK_JSON_T_BOOL && fallback->boolean;
-    tok->is_unigram = true;
-    qk_unigram_finish(&tok->unigram, &tok->bpe.vocab);
-    return QK_OK;
+    if (qk_vocab_is_spread(&tok->bpe.vocab) && qk_unigram_finish(&tok->unigram, &tok->bpe.vocab))
+        return QK_OK;
+    return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.vocab: %s", l->path, QK_CROWDED);
 }

@@ -34,10 +34,14 @@ void qk_norm_memory_free(qk_norm_memory *m)
     qk_match_memory_free(&m->match);
 }
 
-static qk_status check_length(size_t length, qk_error *err)
+/* Whether a text that is now `length` bytes long has not grown out of all reason. */
+static qk_status check_length(const qk_norm_memory *m, size_t length, qk_error *err)
 {
-    if (length <= QK_MAX_TEXT) return QK_OK;
-    return qk_fail(err, QK_ERR_DATA, "split the text", "the normalised text is longer than 1 GiB");
+    size_t room = qk_work_room(m->length);
+    if (length <= room && length <= QK_MAX_TEXT) return QK_OK;
+    return qk_fail(err, QK_ERR_DATA, "split the text, or use another tokenizer",
+                   "normalizer: step %d makes more than %zu bytes of a text of %zu", m->step,
+                   room < QK_MAX_TEXT ? room : QK_MAX_TEXT, m->length);
 }
 
 /* ---- character by character ---- */
@@ -82,8 +86,13 @@ typedef int (*character_map)(uint32_t code, uint32_t out[2]);
 static bool map_characters(character_map map, qk_view view, qk_traced *out)
 {
     size_t copied = 0;
+    size_t pause = QK_WORK_CHUNK;
     for (size_t i = 0, n; i < view.length; i += n) {
         uint32_t code, to[2];
+        if (i >= pause) {
+            if (qk_interrupted()) return false;
+            pause += QK_WORK_CHUNK;
+        }
         n = qk_utf8_decode(view.text + i, view.length - i, &code);
         QK_ASSERT(n > 0);
         int count = map(code, to);
@@ -115,8 +124,8 @@ static qk_origin last_origin(qk_view view, size_t end)
     return qk_view_span(view, end - 1, end);
 }
 
-static qk_status replace_text(const qk_norm_step *step, qk_view view, qk_traced *out, bool *changed,
-                              qk_error *err)
+static qk_status replace_text(const qk_norm_step *step, qk_norm_memory *m, qk_view view,
+                              qk_traced *out, bool *changed, qk_error *err)
 {
     const uint8_t *end = view.text + view.length, *found = view.text;
     size_t after = view.length, done = 0;
@@ -124,7 +133,7 @@ static qk_status replace_text(const qk_norm_step *step, qk_view view, qk_traced 
         found += step->from_length;
         after = after - step->from_length + step->to_length;
     }
-    QK_TRY(check_length(after, err));
+    QK_TRY(check_length(m, after, err));
     qk_buf_reserve(&out->text, after + 1);
     while ((found = find(view.text + done, end, step))) {
         size_t at = (size_t)(found - view.text);
@@ -148,15 +157,13 @@ static qk_status replace_matches(const qk_norm_step *step, qk_norm_memory *m, qk
     while ((rc = qk_matcher_next(&matcher, &start, &end)) == 1) {
         qk_traced_copy(out, view, done, start);
         qk_traced_put(out, step->to, step->to_length, last_origin(view, end));
-        QK_TRY(check_length(out->text.size, err));
+        QK_TRY(check_length(m, out->text.size, err));
         done = end;
         *changed = true;
     }
-    if (rc < 0)
-        return qk_fail(err, QK_ERR_DATA, "split the text",
-                       "the regex of a normalizer needs too much work or memory");
+    if (rc < 0) return qk_matcher_fail(&matcher, err);
     if (*changed) qk_traced_copy(out, view, done, view.length);
-    return check_length(out->text.size, err);
+    return check_length(m, out->text.size, err);
 }
 
 static void strip(const qk_norm_step *step, qk_view *view)
@@ -180,33 +187,40 @@ static qk_status run_step(const qk_normalizer *n, const qk_norm_step *step, qk_n
     case QK_NORM_FORM:
         *changed = !qk_form_is_plain(n->form_tables[step->form], view.text, view.length);
         if (*changed) qk_form_apply(step->form, n->form_tables[step->form], &m->form, view, out);
-        return check_length(out->text.size, err);
+        return check_length(m, out->text.size, err);
     case QK_NORM_PREPEND:
         *changed = true;
-        QK_TRY(check_length(view.length + step->to_length, err));
+        QK_TRY(check_length(m, view.length + step->to_length, err));
         qk_traced_put(out, step->to, step->to_length, qk_view_span(view, 0, 1));
         qk_traced_copy(out, view, 0, view.length);
         return QK_OK;
     case QK_NORM_REPLACE:
         if (step->pattern) return replace_matches(step, m, view, out, changed, err);
-        return replace_text(step, view, out, changed, err);
+        return replace_text(step, m, view, out, changed, err);
     default:
         *changed = map_characters(maps[step->kind], view, out);
-        return check_length(out->text.size, err);
+        return check_length(m, out->text.size, err);
     }
 }
 
 qk_status qk_normalize(const qk_normalizer *n, qk_norm_memory *m, qk_view *view, qk_error *err)
 {
     qk_traced *out = &m->a;
+    qk_work *work = m->match.work;
+    m->length = view->length;
     for (int i = 0; i < n->count && view->length; i++) {
+        m->step = i;
         if (n->steps[i].kind == QK_NORM_STRIP) {
             strip(&n->steps[i], view);
             continue;
         }
         bool changed;
         QK_TRY(run_step(n, &n->steps[i], m, *view, out, &changed, err));
+        QK_TRY(qk_interrupt_check(err));
         if (!changed) continue;
+        if (work && !qk_work_take(work, out->text.size))
+            return qk_fail(err, QK_ERR_DATA, "split the text, or use another tokenizer",
+                           "normalizer: step %d makes too much of this text", i);
         *view = qk_traced_view(out);
         out = out == &m->a ? &m->b : &m->a;
     }

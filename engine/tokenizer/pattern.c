@@ -1,28 +1,21 @@
-/* Patterns: kinds of characters, the PCRE2 program, matching. See pattern.h. */
+/* Patterns: kinds of characters, the program, matching. See pattern.h. */
 #include "engine/tokenizer/pattern.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/text.h"
 #include "engine/tokenizer/pattern_parse.h"
 
-enum { MAX_REGEX = 1 << 14, MAX_KINDS = 255, JIT_STACK = 16 << 20 };
+enum { MAX_REGEX = 1 << 14, MAX_KINDS = 255, MAX_NAME = 200 };
 
 struct qk_pattern {
     qk_scan scan; /* when there is one, the rest is unused */
-    pcre2_code *code;
+    char *name;   /* where it stands and how it begins, for messages */
+    qk_machine_code code;
     bool single; /* the whole pattern is one character of `members` */
     bool members[256];
     uint8_t *kinds; /* of every code point */
-};
-
-struct qk_pcre {
-    pcre2_match_context *context;
-    pcre2_jit_stack *stack;
-    pcre2_match_data *data;
 };
 
 /* ---- kinds ---- */
@@ -89,62 +82,35 @@ static bool assign_kinds(qk_pattern *p, const qk_pattern_program *program, kind_
     return ok;
 }
 
-/* ---- the byte regex ---- */
+/* ---- the program ---- */
 
 static bool in_set(const kind_table *table, int kind, int set)
 {
     return table->items[kind].bits[set / 64] >> set % 64 & 1;
 }
 
-/* [\x00\x03-\x07], or (?!) for the empty set. */
-static void write_set(qk_buf *out, const kind_table *table, int set)
-{
-    size_t begin = out->size;
-    qk_buf_add_byte(out, '[');
-    for (int k = 0; k < table->count; k++) {
-        if (!in_set(table, k, set)) continue;
-        int last = k;
-        while (last + 1 < table->count && in_set(table, last + 1, set)) last++;
-        qk_buf_addf(out, last == k ? "\\x%02x" : "\\x%02x-\\x%02x", k, last);
-        k = last;
-    }
-    if (out->size == begin + 1) {
-        out->size = begin;
-        qk_buf_add_str(out, "(?!)");
-    } else {
-        qk_buf_add_byte(out, ']');
-    }
-}
-
 static qk_status compile_code(qk_pattern *p, const qk_pattern_program *program,
                               const kind_table *table, const char *where, qk_error *err)
 {
-    qk_buf text = {0};
-    for (size_t i = 0; i < program->code.size; i++)
-        if (program->code.data[i] < 0x80)
-            qk_buf_add_byte(&text, program->code.data[i]);
-        else
-            write_set(&text, table, program->code.data[i] - 0x80);
-    int number;
-    PCRE2_SIZE offset;
-    p->code = pcre2_compile(text.data, text.size, 0, &number, &offset, NULL);
-    qk_buf_free(&text);
-    if (!p->code) {
-        char why[128];
-        pcre2_get_error_message(number, (PCRE2_UCHAR *)why, sizeof why);
-        return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: regex is not supported: %s", where, why);
-    }
-    pcre2_jit_compile(p->code, PCRE2_JIT_COMPLETE); /* without it, matching is slow but the same */
-    return QK_OK;
+    qk_kind_set sets[QK_PATTERN_SETS] = {0};
+    for (int i = 0; i < program->count; i++)
+        for (int k = 0; k < table->count; k++) sets[i].has[k] = in_set(table, k, i);
+    const char *wrong = qk_machine_compile(&p->code, program->code.data, program->code.size, sets,
+                                           (size_t)program->count);
+    if (!wrong) return QK_OK;
+    return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: regex is not supported: %s", where, wrong);
 }
 
+/* The pattern's own text is `text`, for messages. */
 static qk_status compile_program(qk_pattern **out, const qk_pattern_program *program,
-                                 const char *where, qk_error *err)
+                                 const char *text, size_t length, const char *where, qk_error *err)
 {
     if (!program->code.size)
         return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: the pattern is empty", where);
     qk_pattern *p = qk_zalloc(1, sizeof *p);
     p->kinds = qk_alloc(QK_MAX_CODE_POINT + 1, 1);
+    p->name = qk_strf("%s: \"%.*s%s\"", where, (int)(length < MAX_NAME ? length : MAX_NAME), text,
+                      length < MAX_NAME ? "" : "...");
     kind_table table = {0};
     qk_status s;
     if (!assign_kinds(p, program, &table))
@@ -181,7 +147,7 @@ qk_status qk_pattern_compile(qk_pattern **out, const char *regex, size_t length,
     }
     qk_pattern_program program;
     qk_status s = qk_pattern_parse(&program, regex, length, where, err);
-    if (s == QK_OK) s = compile_program(out, &program, where, err);
+    if (s == QK_OK) s = compile_program(out, &program, regex, length, where, err);
     qk_pattern_program_free(&program);
     return s;
 }
@@ -203,7 +169,7 @@ qk_status qk_pattern_compile_text(qk_pattern **out, const char *text, size_t len
                         where, QK_PATTERN_SETS);
         }
     }
-    if (s == QK_OK) s = compile_program(out, &program, where, err);
+    if (s == QK_OK) s = compile_program(out, &program, text, length, where, err);
     qk_pattern_program_free(&program);
     return s;
 }
@@ -211,8 +177,9 @@ qk_status qk_pattern_compile_text(qk_pattern **out, const char *text, size_t len
 void qk_pattern_free(qk_pattern *pattern)
 {
     if (!pattern) return;
-    pcre2_code_free(pattern->code);
+    qk_machine_free(&pattern->code);
     free(pattern->kinds);
+    free(pattern->name);
     free(pattern);
 }
 
@@ -223,34 +190,15 @@ qk_scan qk_pattern_scanner(const qk_pattern *pattern)
 
 bool qk_pattern_may_be_empty(const qk_pattern *pattern)
 {
-    if (pattern->scan) return false;
-    uint32_t empty = 1;
-    pcre2_pattern_info(pattern->code, PCRE2_INFO_MATCHEMPTY, &empty);
-    return empty != 0;
+    return !pattern->scan && pattern->code.first < 0;
 }
 
 /* ---- matching ---- */
 
-static void make_pcre(qk_match_memory *memory)
-{
-    struct qk_pcre *pcre = qk_zalloc(1, sizeof *pcre);
-    pcre->context = pcre2_match_context_create(NULL);
-    pcre->data = pcre2_match_data_create(1, NULL);
-    pcre->stack = pcre2_jit_stack_create(32 << 10, JIT_STACK, NULL);
-    if (!pcre->context || !pcre->data) qk_no_memory("a PCRE2 match");
-    if (pcre->stack) pcre2_jit_stack_assign(pcre->context, NULL, pcre->stack);
-    memory->pcre = pcre;
-}
-
 void qk_match_memory_free(qk_match_memory *memory)
 {
     qk_buf_free(&memory->kinds);
-    if (memory->pcre) {
-        pcre2_jit_stack_free(memory->pcre->stack);
-        pcre2_match_data_free(memory->pcre->data);
-        pcre2_match_context_free(memory->pcre->context);
-        free(memory->pcre);
-    }
+    qk_machine_memory_free(&memory->machine);
     *memory = (qk_match_memory){0};
 }
 
@@ -260,7 +208,7 @@ void qk_matcher_begin(qk_matcher *m, const qk_pattern *pattern, qk_match_memory 
     *m = (qk_matcher){
         .pattern = pattern, .memory = memory, .text = text, .bytes = bytes, .last_end = SIZE_MAX};
     if (pattern->scan || pattern->single) return;
-    if (!memory->pcre) make_pcre(memory);
+    qk_work_begin(&memory->own, bytes);
     qk_buf_clear(&memory->kinds);
     qk_buf_reserve(&memory->kinds, bytes + 1);
     uint8_t *out = memory->kinds.data;
@@ -291,15 +239,24 @@ static size_t byte_of(qk_matcher *m, size_t character)
 /* The next match in characters; the return value is qk_matcher_next's. */
 static int find(qk_matcher *m, size_t *start, size_t *end)
 {
-    const uint8_t *kinds = m->memory->kinds.data;
-    struct qk_pcre *pcre = m->memory->pcre;
-    int rc = pcre2_match(m->pattern->code, kinds, m->count, m->from, 0, pcre->data, pcre->context);
-    if (rc == PCRE2_ERROR_NOMATCH) return 0;
-    if (rc < 0) return -1;
-    PCRE2_SIZE *offsets = pcre2_get_ovector_pointer(pcre->data);
-    *start = offsets[0];
-    *end = offsets[1];
-    return 1;
+    qk_match_memory *memory = m->memory;
+    m->result = qk_machine_find(&m->pattern->code, &memory->machine,
+                                memory->work ? memory->work : &memory->own, memory->kinds.data,
+                                m->count, m->from, start, end);
+    return m->result == QK_MACHINE_FOUND ? 1 : m->result == QK_MACHINE_NONE ? 0 : -1;
+}
+
+qk_status qk_matcher_fail(const qk_matcher *m, qk_error *err)
+{
+    static const char hint[] = "split the text, or use a tokenizer whose regex is simpler";
+    QK_TRY(qk_interrupt_check(err));
+    if (m->result == QK_MACHINE_MEMORY)
+        return qk_fail(err, QK_ERR_DATA, hint, "%s: this regex needs too much memory for this text",
+                       m->pattern->name);
+    return qk_fail(err, QK_ERR_DATA, hint,
+                   "%s: this regex needs too much work for this text: more than %d steps for each "
+                   "of its bytes",
+                   m->pattern->name, QK_WORK_PER_BYTE);
 }
 
 /* The next character that is a match of its own; `from` counts bytes here. */

@@ -96,7 +96,7 @@ static bool parse_braces(qk_regex_text *t, qk_buf *code, bool *exact)
         return qk_regex_refuse(t, "a '{' that begins no quantifier");
     }
     t->at++;
-    qk_buf_add_str(code, low ? "{" : "{0"); /* PCRE2 wants a lower bound */
+    qk_buf_add_str(code, low ? "{" : "{0");
     qk_buf_add(code, begin + 1, (size_t)(t->at - begin - 1));
     *exact = !comma;
     return true;

@@ -5,8 +5,8 @@
  *   \p{L} \P{L} \p{^L} \s \S \d \D \w \W \n \r \t \f \v \a \e \xHH \x{H..} \uHHHH
  *   [a-z\s] [^..] with nested [..] and intersection &&
  *
- * Everything else is refused. The result is a program for pattern.c: PCRE2 syntax in which a byte
- * 0x80 + n stands for one character of sets[n].
+ * Everything else is refused. The result is text for pattern_program.c: of the syntax above the
+ * groups, quantifiers, '|', \A and \z, and a byte 0x80 + n for one character of sets[n].
  *
  * next: engine/tokenizer/pattern.c */
 #pragma once

@@ -5,7 +5,7 @@
  *             \s*[\r\n]+|\s+(?!\S)|\s+        (Llama 3; Qwen has \p{N} alone)
  *
  * Each of them matches at every place of every text, so a text is cut without gaps, in one pass
- * without backtracking. A test compares them with the same regexes run by PCRE2.
+ * without backtracking. A test compares them with the same regexes run by the machine.
  *
  * next: engine/tokenizer/pretokenize.h */
 #pragma once

@@ -49,7 +49,7 @@ static void add_cut(qk_pre_memory *m, size_t start, size_t end, bool match)
 }
 
 /* Matches and the text between them, in order. */
-static bool find_cuts(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece)
+static qk_status find_cuts(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece, qk_error *err)
 {
     const uint8_t *text = m->view.text + piece.start;
     size_t length = piece.end - piece.start, done = 0, start, end;
@@ -58,12 +58,13 @@ static bool find_cuts(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece)
     qk_matcher_begin(&matcher, step->pattern, &m->match, text, length);
     int rc;
     while ((rc = qk_matcher_next(&matcher, &start, &end)) == 1) {
+        if (m->cut_count % QK_WORK_CHUNK == 1) QK_TRY(qk_interrupt_check(err));
         if (start > done) add_cut(m, piece.start + done, piece.start + start, step->invert);
         add_cut(m, piece.start + start, piece.start + end, !step->invert);
         done = end;
     }
     if (done < length) add_cut(m, piece.start + done, piece.end, step->invert);
-    return rc == 0;
+    return rc == 0 ? QK_OK : qk_matcher_fail(&matcher, err);
 }
 
 /* Joins each match with its neighbour. Going backwards, "next" is "previous". */
@@ -108,25 +109,27 @@ static void scan_piece(qk_scan scan, qk_pre_memory *m, qk_piece piece)
     uint32_t length = piece.end - piece.start;
     for (uint32_t at = 0, end; at < length; at = end) {
         end = (uint32_t)scan(text, length, at);
+        if (m->spare.count % QK_WORK_CHUNK == 1 && qk_interrupted()) return;
         add_piece(&m->spare, piece.start + at, piece.start + end);
     }
 }
 
-static bool split_piece(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece)
+static qk_status split_piece(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece,
+                             qk_error *err)
 {
     qk_scan scan = qk_pattern_scanner(step->pattern);
     if (scan && step->behavior == QK_SPLIT_ISOLATED) {
         scan_piece(scan, m, piece);
-        return true;
+        return QK_OK;
     }
-    if (!find_cuts(step, m, piece)) return false;
+    QK_TRY(find_cuts(step, m, piece, err));
     if (step->behavior == QK_SPLIT_MERGED_WITH_PREVIOUS) join_matches(m, false);
     if (step->behavior == QK_SPLIT_MERGED_WITH_NEXT) join_matches(m, true);
     if (step->behavior == QK_SPLIT_CONTIGUOUS) join_runs(m);
     for (size_t i = 0; i < m->cut_count; i++)
         if (!(step->behavior == QK_SPLIT_REMOVED && m->cuts[i].match))
             add_piece(&m->spare, m->cuts[i].piece.start, m->cuts[i].piece.end);
-    return true;
+    return QK_OK;
 }
 
 /* ---- steps that change the text ---- */
@@ -170,9 +173,11 @@ static bool is_first(qk_view view, qk_piece piece, bool at_start)
     return at_start && !piece.start;
 }
 
-static qk_status rewrite(const qk_pre_step *step, qk_pre_memory *m, bool at_start, qk_error *err)
+static qk_status rewrite(const qk_pretokenizer *pre, const qk_pre_step *step, qk_pre_memory *m,
+                         bool at_start, qk_error *err)
 {
     qk_traced *out = m->view.text == m->a.text.data ? &m->b : &m->a;
+    size_t room = qk_work_room(m->length);
     qk_traced_begin(out, m->view);
     for (size_t i = 0; i < m->pieces.count; i++) {
         qk_piece p = m->pieces.items[i];
@@ -184,8 +189,11 @@ static qk_status rewrite(const qk_pre_step *step, qk_pre_memory *m, bool at_star
             qk_traced_spell(out, piece);
         else
             add_metaspaced(step, out, piece, is_first(m->view, p, at_start));
-        if (out->text.size > (size_t)4 * QK_MAX_TEXT - 1)
-            return qk_fail(err, QK_ERR_DATA, "split the text", "the text is too long");
+        if (out->text.size > room || out->text.size >= UINT32_MAX)
+            return qk_fail(err, QK_ERR_DATA, "split the text, or use another tokenizer",
+                           "pre_tokenizer: step %d makes more than %zu bytes of a text of %zu",
+                           (int)(step - pre->steps), room, m->length);
+        if (i % QK_WORK_CHUNK == 1) QK_TRY(qk_interrupt_check(err));
         add_piece(&m->spare, (uint32_t)start, (uint32_t)out->text.size);
     }
     m->view = qk_traced_view(out);
@@ -196,16 +204,15 @@ qk_status qk_pretokenize(const qk_pretokenizer *pre, qk_pre_memory *m, qk_view v
                          qk_error *err)
 {
     m->view = view;
+    m->length = view.length;
     m->pieces.count = 0;
     add_piece(&m->pieces, 0, (uint32_t)view.length);
     for (int s = 0; s < pre->count; s++) {
         const qk_pre_step *step = &pre->steps[s];
         m->spare.count = 0;
-        if (step->kind != QK_PRE_SPLIT) QK_TRY(rewrite(step, m, at_start, err));
+        if (step->kind != QK_PRE_SPLIT) QK_TRY(rewrite(pre, step, m, at_start, err));
         for (size_t i = 0; step->kind == QK_PRE_SPLIT && i < m->pieces.count; i++)
-            if (!split_piece(step, m, m->pieces.items[i]))
-                return qk_fail(err, QK_ERR_DATA, "split the text",
-                               "pre-tokenizer %d: the regex needs too much work or memory", s);
+            QK_TRY(split_piece(step, m, m->pieces.items[i], err));
         qk_piece_list swap = m->pieces;
         m->pieces = m->spare;
         m->spare = swap;

@@ -64,6 +64,7 @@ typedef struct qk_piece_list {
 /* Working memory of one thread; holds the result, too. Zero-initialise to create. */
 typedef struct qk_pre_memory {
     qk_view view;
+    size_t length;        /* of the text before any step, in bytes */
     qk_piece_list pieces; /* of the view; none is empty */
     qk_piece_list spare;
     struct qk_cut {

@@ -20,10 +20,14 @@ enum { UNKNOWN_PENALTY = 10 };
 
 /* ---- the trie ---- */
 
+static size_t place_of(uint64_t key, size_t count)
+{
+    return (size_t)(key * 0x9E3779B97F4A7C15u >> 32) & (count - 1);
+}
+
 static qk_unigram_edge *find_slot(qk_unigram_edge *slots, size_t count, uint64_t key)
 {
-    uint64_t h = key * 0x9E3779B97F4A7C15u;
-    size_t i = (size_t)(h >> 32) & (count - 1);
+    size_t i = place_of(key, count);
     while (slots[i].key != key && slots[i].key) i = (i + 1) & (count - 1);
     return &slots[i];
 }
@@ -44,18 +48,33 @@ static void grow_edges(qk_unigram *u)
     free(old);
 }
 
-/* Node 0 is the root; an edge's number is that of the node it leads to. */
-static void add_token(qk_unigram *u, const char *text, size_t length, int32_t id)
+/* Whether every search is short. */
+static bool is_spread(const qk_unigram *u)
+{
+    size_t run = 0, longest = 0;
+    for (size_t i = 0; i < u->edge_slots; i++) {
+        run = u->edges[i].key ? run + 1 : 0;
+        longest = run > longest ? run : longest;
+    }
+    return longest <= QK_MOST_PROBES;
+}
+
+/* Node 0 is the root; an edge's number is that of the node it leads to. false: too many edges meet
+ * in one place. */
+static bool add_token(qk_unigram *u, const char *text, size_t length, int32_t id)
 {
     uint32_t node = 0;
     for (size_t i = 0; i < length; i++) {
         if (2 * (u->edge_count + 1) > u->edge_slots) grow_edges(u);
         uint64_t key = edge_key(node, (uint8_t)text[i]);
         qk_unigram_edge *edge = find_slot(u->edges, u->edge_slots, key);
+        size_t home = place_of(key, u->edge_slots), slot = (size_t)(edge - u->edges);
+        if (((slot - home) & (u->edge_slots - 1)) > QK_MOST_PROBES) return false;
         if (!edge->key) *edge = (qk_unigram_edge){key, (uint32_t)++u->edge_count, -1};
         if (i + 1 == length) edge->token = id;
         node = edge->node;
     }
+    return true;
 }
 
 void qk_unigram_add_score(qk_unigram *u, double score)
@@ -64,15 +83,17 @@ void qk_unigram_add_score(qk_unigram *u, double score)
     u->scores[u->count++] = score;
 }
 
-void qk_unigram_finish(qk_unigram *u, const qk_vocab *vocab)
+bool qk_unigram_finish(qk_unigram *u, const qk_vocab *vocab)
 {
     double lowest = INFINITY;
+    size_t longest = 0;
     grow_edges(u);
     for (size_t id = 0; id < u->count; id++) {
         size_t length;
         const char *text = qk_vocab_text(vocab, (int64_t)id, &length);
-        add_token(u, text, length, (int32_t)id);
+        if (!add_token(u, text, length, (int32_t)id)) return false;
         if (u->scores[id] < lowest) lowest = u->scores[id];
+        if (length > longest) longest = length, u->longest = (int32_t)id;
     }
     u->unk_score = lowest - UNKNOWN_PENALTY;
     for (unsigned b = 0; b < 256; b++) {
@@ -80,6 +101,7 @@ void qk_unigram_finish(qk_unigram *u, const qk_vocab *vocab)
         snprintf(name, sizeof name, "<0x%02X>", b);
         u->byte_ids[b] = qk_vocab_find(vocab, name, 6);
     }
+    return is_spread(u);
 }
 
 void qk_unigram_free(qk_unigram *u)
@@ -104,13 +126,15 @@ static void offer(struct qk_unigram_node *to, double score, int32_t id, size_t s
     *to = (struct qk_unigram_node){score, id, (uint32_t)start};
 }
 
-/* All tokens that begin at `start`; true when one of them spells its first character alone. */
+/* All tokens that begin at `start`; true when one of them spells its first character alone. *walked
+ * becomes how many bytes were looked at. */
 static bool offer_tokens(const qk_unigram *u, struct qk_unigram_node *best, const uint8_t *piece,
-                         size_t length, size_t start, size_t character)
+                         size_t length, size_t start, size_t character, size_t *walked)
 {
     bool single = false;
     uint32_t node = 0;
-    for (size_t i = start; i < length; i++) {
+    size_t i = start;
+    for (; i < length; i++) {
         const qk_unigram_edge *edge = find_slot(u->edges, u->edge_slots, edge_key(node, piece[i]));
         if (!edge->key) break;
         node = edge->node;
@@ -118,21 +142,28 @@ static bool offer_tokens(const qk_unigram *u, struct qk_unigram_node *best, cons
         offer(&best[i + 1], u->scores[edge->token] + best[start].score, edge->token, start);
         single = single || i + 1 - start == character;
     }
+    *walked = i + 1 - start;
     return single;
 }
 
-static void find_best(const qk_unigram *u, struct qk_unigram_node *best, const uint8_t *piece,
-                      size_t length)
+static bool find_best(const qk_unigram *u, struct qk_unigram_node *best, qk_work *work,
+                      const uint8_t *piece, size_t length)
 {
+    enum {
+        STEPS = 16
+    }; /* of a byte: a look into a table that is larger than a processor's cache */
     for (size_t i = 0; i <= length; i++) best[i] = (struct qk_unigram_node){0, 0, NOWHERE};
     for (size_t i = 0; i < length;) {
         uint32_t code;
         size_t n = qk_utf8_decode(piece + i, length - i, &code);
         QK_ASSERT(n > 0);
-        if (!offer_tokens(u, best, piece, length, i, n))
+        size_t walked;
+        if (!offer_tokens(u, best, piece, length, i, n, &walked))
             offer(&best[i + n], u->unk_score + best[i].score, u->unk, i);
+        if (!qk_work_add(work, STEPS * walked)) return false;
         i += n;
     }
+    return true;
 }
 
 /* ---- tokens ---- */
@@ -163,8 +194,8 @@ static void turn_around(qk_unigram_memory *m)
     }
 }
 
-void qk_unigram_encode(const qk_unigram *u, const qk_vocab *vocab, qk_unigram_memory *m,
-                       const uint8_t *piece, size_t length)
+bool qk_unigram_encode(const qk_unigram *u, const qk_vocab *vocab, qk_unigram_memory *m,
+                       qk_work *work, const uint8_t *piece, size_t length)
 {
     if (length >= m->capacity) {
         m->capacity = length + 1 > 2 * m->capacity ? length + 1 : 2 * m->capacity;
@@ -172,7 +203,7 @@ void qk_unigram_encode(const qk_unigram *u, const qk_vocab *vocab, qk_unigram_me
         m->best = qk_alloc(m->capacity, sizeof *m->best);
     }
     m->count = 0;
-    find_best(u, m->best, piece, length);
+    if (!find_best(u, m->best, work, piece, length)) return false;
     for (size_t end = length; end > 0;) {
         size_t start = m->best[end].start;
         if (m->best[end].id == u->unk) {
@@ -184,6 +215,7 @@ void qk_unigram_encode(const qk_unigram *u, const qk_vocab *vocab, qk_unigram_me
         end = start;
     }
     turn_around(m);
+    return true;
 }
 
 /* ---- scores ---- */

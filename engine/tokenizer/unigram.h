@@ -11,6 +11,7 @@
 
 #include "engine/tokenizer/traced.h"
 #include "engine/tokenizer/vocab.h"
+#include "engine/tokenizer/work.h"
 
 typedef struct qk_unigram_edge {
     uint64_t key;  /* node << 8 | byte, plus 1; 0 is a free slot */
@@ -21,6 +22,7 @@ typedef struct qk_unigram_edge {
 typedef struct qk_unigram {
     double *scores; /* by id */
     size_t count, capacity;
+    int32_t longest;        /* id of the longest token */
     qk_unigram_edge *edges; /* a trie of the tokens, as an open-addressed table */
     size_t edge_slots, edge_count;
     int32_t unk;
@@ -31,8 +33,9 @@ typedef struct qk_unigram {
 
 /* Scores are given in the order of ids. */
 void qk_unigram_add_score(qk_unigram *model, double score);
-/* Builds the tables when vocabulary and scores are complete. */
-void qk_unigram_finish(qk_unigram *model, const qk_vocab *vocab);
+/* Builds the tables when vocabulary and scores are complete. false: a search would pass more than
+ * QK_MOST_PROBES slots. */
+bool qk_unigram_finish(qk_unigram *model, const qk_vocab *vocab);
 void qk_unigram_free(qk_unigram *model);
 
 typedef struct qk_unigram_token {
@@ -49,9 +52,11 @@ typedef struct qk_unigram_memory {
 } qk_unigram_memory;
 void qk_unigram_memory_free(qk_unigram_memory *memory);
 
-/* piece: well-formed UTF-8. The result is memory->tokens[0..count). */
-void qk_unigram_encode(const qk_unigram *model, const qk_vocab *vocab, qk_unigram_memory *memory,
-                       const uint8_t *piece, size_t length);
+/* piece: well-formed UTF-8. The result is memory->tokens[0..count). false: the work that is left
+ * was not enough, or a signal has come. Long tokens that a text begins again and again make it
+ * quadratic. */
+bool qk_unigram_encode(const qk_unigram *model, const qk_vocab *vocab, qk_unigram_memory *memory,
+                       qk_work *work, const uint8_t *piece, size_t length);
 /* A JSON number as the library's parser reads a score: all digits as a 64-bit integer (further
  * ones are dropped), then one multiplication or division by a power of ten. May differ from the
  * nearest double in the last bit. text: a JSON number. */

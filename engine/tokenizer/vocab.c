@@ -20,13 +20,17 @@ uint64_t qk_hash_bytes(const void *bytes, size_t n)
     return h * 0x9E3779B97F4A7C15u;
 }
 
+bool qk_vocab_is(const qk_vocab *v, int64_t id, const void *text, size_t length)
+{
+    if (id < 0 || (size_t)id >= v->size || v->entries[id].length != length) return false;
+    return !length || !memcmp(v->bytes.data + v->entries[id].offset, text, length);
+}
+
 static bool slot_is(const qk_vocab *v, uint64_t slot, uint64_t hash, const void *text,
                     size_t length)
 {
     if (slot >> 32 != hash >> 32) return false;
-    uint32_t id = (uint32_t)slot - 1;
-    return v->lengths[id] == length &&
-           (!length || !memcmp(v->bytes.data + v->offsets[id], text, length));
+    return qk_vocab_is(v, (uint32_t)slot - 1, text, length);
 }
 
 /* The slot of this string, or the free one where it belongs. */
@@ -57,28 +61,39 @@ static void grow_ids(qk_vocab *v, size_t size)
 {
     if (size > v->capacity) {
         v->capacity = size > 2 * v->capacity ? size : 2 * v->capacity;
-        v->offsets = qk_realloc(v->offsets, v->capacity, sizeof *v->offsets);
-        v->lengths = qk_realloc(v->lengths, v->capacity, sizeof *v->lengths);
+        v->entries = qk_realloc(v->entries, v->capacity, sizeof *v->entries);
     }
-    for (; v->size < size; v->size++) v->offsets[v->size] = v->lengths[v->size] = UINT32_MAX;
+    for (; v->size < size; v->size++)
+        v->entries[v->size] = (qk_vocab_entry){UINT32_MAX, UINT32_MAX};
 }
 
 bool qk_vocab_add(qk_vocab *v, const char *text, size_t length, int64_t id)
 {
     if (id < 0 || id > QK_MAX_TOKEN_ID || length >= UINT32_MAX - v->bytes.size - 1) return false;
-    if ((size_t)id < v->size && v->offsets[id] != UINT32_MAX) return false;
+    if ((size_t)id < v->size && v->entries[id].offset != UINT32_MAX) return false;
     if (2 * (v->count + 1) > v->slot_count) grow_slots(v);
     uint64_t hash = qk_hash_bytes(text, length);
     size_t slot = find_slot(v, hash, text, length);
     if (v->slots[slot]) return false;
+    v->crowded = ((slot - (size_t)(hash >> 32)) & (v->slot_count - 1)) > QK_MOST_PROBES;
+    if (v->crowded) return false;
     if ((size_t)id >= v->size) grow_ids(v, (size_t)id + 1);
     v->slots[slot] = (hash >> 32 << 32) | (uint32_t)(id + 1);
-    v->offsets[id] = (uint32_t)v->bytes.size;
-    v->lengths[id] = (uint32_t)length;
+    v->entries[id] = (qk_vocab_entry){(uint32_t)v->bytes.size, (uint32_t)length};
     v->count++;
     qk_buf_add(&v->bytes, text, length);
     qk_buf_add_byte(&v->bytes, 0);
     return true;
+}
+
+bool qk_vocab_is_spread(const qk_vocab *v)
+{
+    size_t run = 0, longest = 0;
+    for (size_t i = 0; i < v->slot_count; i++) {
+        run = v->slots[i] ? run + 1 : 0;
+        longest = run > longest ? run : longest;
+    }
+    return longest <= QK_MOST_PROBES;
 }
 
 int32_t qk_vocab_find(const qk_vocab *v, const void *text, size_t length)
@@ -88,18 +103,36 @@ int32_t qk_vocab_find(const qk_vocab *v, const void *text, size_t length)
     return (int32_t)(uint32_t)v->slots[slot] - 1;
 }
 
+void qk_vocab_find_many(const qk_vocab *v, qk_vocab_query *queries, size_t count)
+{
+    size_t mask = v->slot_count - 1;
+    for (qk_vocab_query *q = queries; q < queries + count; q++) {
+        q->hash = qk_hash_bytes(q->text, q->length);
+        q->id = -1;
+        if (v->slot_count) __builtin_prefetch(&v->slots[q->hash >> 32 & mask]);
+    }
+    if (!v->slot_count) return;
+    for (qk_vocab_query *q = queries; q < queries + count; q++) {
+        q->id = (int32_t)(uint32_t)v->slots[q->hash >> 32 & mask] - 1;
+        if (q->id >= 0) __builtin_prefetch(&v->entries[q->id]);
+    }
+    for (qk_vocab_query *q = queries; q < queries + count; q++)
+        if (q->id >= 0) __builtin_prefetch(v->bytes.data + v->entries[q->id].offset);
+    for (qk_vocab_query *q = queries; q < queries + count; q++)
+        q->id = (int32_t)(uint32_t)v->slots[find_slot(v, q->hash, q->text, q->length)] - 1;
+}
+
 const char *qk_vocab_text(const qk_vocab *v, int64_t id, size_t *length)
 {
-    if (id < 0 || (size_t)id >= v->size || v->offsets[id] == UINT32_MAX) return NULL;
-    if (length) *length = v->lengths[id];
-    return (const char *)v->bytes.data + v->offsets[id];
+    if (id < 0 || (size_t)id >= v->size || v->entries[id].offset == UINT32_MAX) return NULL;
+    if (length) *length = v->entries[id].length;
+    return (const char *)v->bytes.data + v->entries[id].offset;
 }
 
 void qk_vocab_free(qk_vocab *v)
 {
     qk_buf_free(&v->bytes);
-    free(v->offsets);
-    free(v->lengths);
+    free(v->entries);
     free(v->slots);
     *v = (qk_vocab){0};
 }

@@ -38,18 +38,18 @@ static double processor_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static document *find_documents(const qk_map *map, size_t *count)
+static document *find_documents(const qk_buf *file, size_t *count)
 {
     document *out = NULL;
     size_t capacity = 0;
     *count = 0;
-    for (size_t at = 0; at + 8 <= map->size;) {
+    for (size_t at = 0; at + 8 <= file->size;) {
         uint64_t n;
-        memcpy(&n, map->data + at, 8);
+        memcpy(&n, file->data + at, 8);
         at += 8;
-        if (n > map->size - at) break;
+        if (n > file->size - at) break;
         QK_GROW(out, *count, capacity);
-        out[(*count)++] = (document){.text = (const char *)map->data + at, .length = n};
+        out[(*count)++] = (document){.text = (const char *)file->data + at, .length = n};
         at += n;
     }
     return out;
@@ -82,11 +82,11 @@ static seconds run_round(const qk_tokenizer *tok, document *docs, size_t n, int 
 static int encode_file(const qk_tokenizer *tok, const char *path, int threads, int rounds)
 {
     qk_error err = {0};
-    qk_map map;
-    if (qk_map_open(&map, path, &err) != QK_OK) die(&err);
+    qk_buf file;
+    if (qk_read_file(&file, path, SIZE_MAX / 2, &err) != QK_OK) die(&err);
     size_t n, bytes = 0, count = 0;
     uint64_t hash = 0;
-    document *docs = find_documents(&map, &n);
+    document *docs = find_documents(&file, &n);
     qk_tokens *tokens = qk_zalloc((size_t)threads, sizeof *tokens);
     seconds best = {1e30, 1e30};
     for (int r = 0; r < rounds; r++) {
@@ -104,7 +104,7 @@ static int encode_file(const qk_tokenizer *tok, const char *path, int threads, i
     for (int t = 0; t < threads; t++) qk_tokens_free(&tokens[t]);
     free(tokens);
     free(docs);
-    qk_map_close(&map);
+    qk_buf_free(&file);
     return 0;
 }
 

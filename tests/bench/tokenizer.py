@@ -142,7 +142,7 @@ def rates(folder, args, rows):
         for name in NAMES:
             a, b = [], []
             for _ in range(args.rounds):
-                rate, _, tokens, _ = ours(folder / name, "encode", path, 1, 3, QKENGINE_CACHE=str(folder / "cache"))
+                rate, _, tokens, _ = ours(folder / name, "encode", path, 1, 3)
                 other, their_tokens = theirs(args.python, folder / name, path)
                 assert tokens == their_tokens, (name, tokens, their_tokens)
                 a.append(float(rate))
@@ -162,8 +162,7 @@ def one_word(folder, args, rows):
         for name in NAMES:
             pair = []
             for size in (1, 10):
-                cache = str(folder / "cache")
-                pair.append(float(ours(folder / name, "encode", folder / f"word{size}.bin", 1, 1, QKENGINE_CACHE=cache)[0]))
+                pair.append(float(ours(folder / name, "encode", folder / f"word{size}.bin", 1, 1)[0]))
                 rows.append(f"word of {size} MB: {kind},{name},{pair[-1]:.2f},,")
             line.append(f"{name} {pair[0]:.1f} / {pair[1]:.1f}")
         print(f"  {kind:15} " + ", ".join(line), flush=True)
@@ -176,7 +175,7 @@ def threads(folder, args, rows):
         elapsed, processor = {1: [], 2: []}, {1: [], 2: []}
         for _ in range(args.rounds):
             for n in (1, 2):
-                env = {"QKENGINE_CACHE": str(folder / "cache"), "OMP_WAIT_POLICY": "passive"}
+                env = {"OMP_WAIT_POLICY": "passive"}
                 rates = ours(folder / name, "encode", folder / "English.bin", n, 5, **env)
                 processor[n].append(float(rates[0]))
                 elapsed[n].append(float(rates[1]))
@@ -187,24 +186,16 @@ def threads(folder, args, rows):
 
 
 def loads(folder, args, rows):
-    print("\nLoading, ms of processor time: without the cache, first time with it (writes it), from it; the package")
+    print("\nLoading, ms of processor time (elapsed); the package")
     for name in NAMES:
-        cold, first, cached, other, wall = [], [], [], [], []
+        own, wall, other = [], [], []
         for _ in range(args.rounds):
-            shutil.rmtree(folder / "cache", ignore_errors=True)
-            on = {"QKENGINE_CACHE": str(folder / "cache")}
-            cold.append(float(ours(folder / name, "load", QKENGINE_CACHE="off")[1]))
-            first.append(float(ours(folder / name, "load", **on)[1]))
-            ours(folder / name, "load", **on)
-            elapsed, processor = map(float, ours(folder / name, "load", **on))
-            cached.append(processor)
+            elapsed, processor = map(float, ours(folder / name, "load"))
+            own.append(processor)
             wall.append(elapsed)
             other.append(float(theirs(args.python, folder / name, "load")[1]))
-        ratio = statistics.median(cold) / statistics.median(cached)
-        print(f"  {name:9} {spread(cold)}, {spread(first)}, {spread(cached, 2)} (cold / cached {ratio:.1f}; elapsed "
-              f"{spread(wall, 2)}); {spread(other)}", flush=True)
-        rows.append(f"load ms,{name},{statistics.median(cold):.1f},{statistics.median(other):.1f},")
-        rows.append(f"cached load ms,{name},{statistics.median(cached):.2f},,{ratio:.1f}")
+        print(f"  {name:9} {spread(own)} (elapsed {spread(wall)}); {spread(other)}", flush=True)
+        rows.append(f"load ms,{name},{statistics.median(own):.1f},{statistics.median(other):.1f},")
 
 
 def main():
