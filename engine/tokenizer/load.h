@@ -4,12 +4,15 @@
  *   load_steps.c  normalizer and pre-tokenizer        load_added.c  added tokens
  *   load_unigram.c  Unigram: vocabulary and scores    load_post.c  what goes around the ids
  *   cache_file.c, cache_place.c   vocabulary and merges from the last time
- *   class_rules.c what the class named in tokenizer_config.json puts in their place
+ *   side_files.c  the files beside it                 config_keys.c  keys of tokenizer_config.json
+ *   classes.c     which class of transformers rules   class_rules.c  what it puts in their place
+ *   specials.c, special_files.c   special tokens that stand in none or in other files
  *
  * next: engine/tokenizer/load.c */
 #pragma once
 
 #include "engine/tokenizer/internal.h"
+#include "engine/tokenizer/specials.h"
 #include "formats/json.h"
 
 /* A value inside the text: [begin, end), or nothing (begin == end). */
@@ -17,10 +20,21 @@ typedef struct qk_span {
     size_t begin, end;
 } qk_span;
 
+/* The JSON files beside tokenizer.json; NULL: there is none, or it is not read. */
+typedef struct qk_side_files {
+    const qk_json *config; /* tokenizer_config.json */
+    const qk_json *model;  /* config.json */
+    const qk_json *map;    /* special_tokens_map.json, without added_tokens_decoder in config */
+    const qk_json *added;  /* added_tokens.json, the same */
+} qk_side_files;
+
 typedef struct qk_loader {
     qk_tokenizer *tok;
     const char *folder;
     const char *path; /* of tokenizer.json */
+    qk_side_files side;
+    const struct qk_class_rule *rule; /* NULL: tokenizer.json counts as it stands */
+    qk_specials specials;
     const char *text;
     size_t size; /* bytes */
     qk_error *err;
@@ -38,6 +52,10 @@ qk_status qk_loader_tree(qk_loader *l, qk_span span, const qk_json **out);
 /* Fails with "PATH: where: message" and the hint for things that are not supported. */
 qk_status qk_loader_refuse(qk_loader *l, const char *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same for a file beside tokenizer.json: "FOLDER/name: message". */
+qk_status qk_side_refuse(const qk_loader *l, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+#define QK_REFUSAL_HINT "qkengine tokenizes exactly as the reference or not at all"
 /* A true or false member. required = false: an absent or null one leaves *out. */
 qk_status qk_loader_bool(qk_loader *l, const qk_json *object, const char *where, const char *key,
                          bool required, bool *out);
@@ -49,7 +67,14 @@ qk_status qk_load_model(qk_loader *l, qk_span model);
 qk_status qk_load_unigram(qk_loader *l, qk_span model);
 qk_status qk_load_normalizer(qk_loader *l, const qk_json *node);
 qk_status qk_load_pretokenizer(qk_loader *l, const qk_json *node);
-qk_status qk_load_added(qk_loader *l, const qk_json *node);
+/* Reads the list of tokenizer.json into l->specials. */
+qk_status qk_read_added(qk_loader *l, const qk_json *node);
+/* Finds the special tokens of the other files and of the class. padding: the token that
+ * tokenizer.json pads with, or NULL. */
+qk_status qk_load_specials(qk_loader *l, const char *padding);
+/* Adds them all to the tokenizer, behind its normalizer. */
+qk_status qk_load_added(qk_loader *l);
+/* What goes around the ids: of the class, or of tokenizer.json. */
 qk_status qk_load_post_processor(qk_loader *l, const qk_json *node);
 
 /* Appends a Split on this regex that isolates its matches. */
@@ -57,11 +82,13 @@ qk_status qk_add_regex_split(qk_loader *l, const char *where, const char *regex)
 /* Appends a Metaspace step. */
 qk_status qk_add_metaspace(qk_loader *l, const char *where, const qk_json *replacement,
                            qk_prepend prepend, bool split);
-/* Reads tokenizer_config.json and config.json; when the class named there rules, builds its
- * normalizer and pre-tokenizer instead of the file's and sets *done. */
-qk_status qk_apply_class(qk_loader *l, const qk_json *pretokenizer, bool *done);
-/* Checks what tokenizer_config.json says of special tokens against tokenizer.json. */
-qk_status qk_check_special_tokens(qk_loader *l);
+/* Appends ByteLevel's space in front of pieces. */
+qk_status qk_add_prefix_space(qk_loader *l, const char *where);
+/* Sets the model's flags, normalizer and pre-tokenizer of the class that rules. */
+qk_status qk_apply_class(qk_loader *l);
+/* The trees live in the arena. */
+qk_status qk_side_files_read(qk_side_files *out, qk_arena *arena, const char *folder,
+                             qk_error *err);
 
 #define QK_GPT2_REGEX                                                                              \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
