@@ -12,6 +12,7 @@ import json
 import pathlib
 import random
 import re
+import shutil
 import sys
 import tempfile
 
@@ -19,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path += [str(ROOT / "tests/tools"), str(ROOT / "tests/interop")]
 import autotokenizer_cases as cases   # noqa: E402
 import make_autotokenizer_cases as maker   # noqa: E402
-from common import engine, main   # noqa: E402
+from common import engine, main, make_workspace, run   # noqa: E402
 
 OPTIONS = argparse.Namespace(random=300, seed=1)
 
@@ -126,6 +127,33 @@ def a_cut_text_keeps_its_offsets(folder):
         assert cut["truncated"] and not whole["truncated"]
         for key in "ids", "offsets":
             assert cut[key] == whole[key][:1] + whole[key][-4:], (whole, cut)
+
+
+def what_is_read_enters_the_identity(folder):
+    """tokenizer_files of the manifest: as before where the old files are absent or not read, with them where they are."""
+    make_workspace(folder)
+    model = folder / "model"
+    whole = (model / "tokenizer_config.json").read_text()
+    bare = json.dumps({key: value for key, value in json.loads(whole).items() if key != "added_tokens_decoder"})
+    (model / "tokenizer_config.json").write_text(bare)
+
+    def files(name, *settings):
+        done = run(folder, f"output.data_root={name}", "dataset.max_samples=2", *settings)
+        assert done.returncode == 0, done.stderr
+        manifest = json.loads(next((folder / name / "final").rglob("manifest.json")).read_text())
+        text = json.dumps(manifest)
+        hashes = json.loads(re.search(r'"tokenizer_files": (\[.*?\])', text).group(1))
+        return {entry["name"]: entry["sha256"] for entry in hashes}
+    usual = files("a")
+    assert list(usual) == ["tokenizer.json", "tokenizer_config.json"]
+    (model / "special_tokens_map.json").write_text('{"pad_token": "</s>"}')
+    (model / "added_tokens.json").write_text("{}")
+    read = files("b")
+    assert list(read) == [*usual, "special_tokens_map.json", "added_tokens.json"] and usual.items() <= read.items()
+    (model / "tokenizer_config.json").write_text(whole)
+    assert list(files("c")) == list(usual)
+    shutil.copytree(model, folder / "other")
+    assert list(files("d", "tokenizer.name=other")) == [*usual, "config.json"]
 
 
 def goldens_are_made_again(folder):
@@ -278,4 +306,4 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1)
     parser.parse_args(namespace=OPTIONS)
     sys.exit(main("autotokenizer", [every_row_has_a_case, every_key_of_the_program_has_a_row, every_key_of_the_reference_has_a_row, cases_are_those_of_the_goldens, ids_are_those_of_the_reference,
-                                    a_cut_text_keeps_its_offsets, goldens_are_made_again, classes_are_those_of_the_reference, random_folders]))
+                                    a_cut_text_keeps_its_offsets, what_is_read_enters_the_identity, goldens_are_made_again, classes_are_those_of_the_reference, random_folders]))
