@@ -10,8 +10,9 @@
 enum { INDEX_LIMIT = 256 * 1000 * 1000 };
 
 static const char single[] = "model.safetensors", index_name[] = "model.safetensors.index.json";
-static const char *const tokenizer_files[] = {"config.json", "tokenizer.json",
-                                              "tokenizer_config.json", NULL};
+static const char *const tokenizer_files[] = {"config.json",           "tokenizer.json",
+                                              "tokenizer_config.json", "special_tokens_map.json",
+                                              "added_tokens.json",     NULL};
 
 /* ---- the files of a model ---- */
 

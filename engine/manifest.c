@@ -10,6 +10,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/rows_digest.h"
 #include "engine/sha256.h"
+#include "engine/tokenizer.h"
 #include "engine/base/version.h"
 #include "formats/safetensors.h"
 
@@ -106,8 +107,9 @@ static qk_status add_model_hashes(qk_json_out *o, const qk_plan *plan, qk_error 
     if (s != QK_OK) return s;
     qk_names tokenizer = {0};
     s = add_if_there(&tokenizer, plan->tokenizer_folder, "tokenizer.json", err);
-    if (s == QK_OK)
-        s = add_if_there(&tokenizer, plan->tokenizer_folder, "tokenizer_config.json", err);
+    if (s == QK_OK) s = qk_tokenizer_files(plan->tokenizer_folder, &tokenizer, err);
+    if (s == QK_OK && strcmp(plan->tokenizer_folder, plan->model_folder) != 0)
+        s = add_if_there(&tokenizer, plan->tokenizer_folder, "config.json", err); /* the class */
     if (s == QK_OK) s = add_hashes(o, "tokenizer_files", &tokenizer, plan, watch, err);
     qk_names_free(&tokenizer);
     return s;

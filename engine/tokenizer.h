@@ -1,18 +1,25 @@
 /* Text -> token ids, exactly as AutoTokenizer gives them (golden/tokenizers).
  *
- * A tokenizer is a folder's tokenizer.json (and the class name in tokenizer_config.json):
+ * A tokenizer is a folder's tokenizer.json, and what AutoTokenizer reads beside it:
  *   added tokens -> normalizer -> pre-tokenizer -> model (BPE, Unigram) -> post-processor
  *
  * next: engine/model.h */
 #pragma once
 
+#include "engine/base/file.h"
 #include "engine/base/mem.h"
 
 typedef struct qk_tokenizer qk_tokenizer; /* immutable after loading: threads may share one */
 
-/* Loads FOLDER/tokenizer.json. Parts that are not supported are refused by name. */
+/* Loads FOLDER/tokenizer.json, with what tokenizer_config.json, special_tokens_map.json,
+ * added_tokens.json and config.json there say of it (engine/tokenizer/README.md). Parts that are
+ * not supported are refused by name. */
 qk_status qk_tokenizer_load(qk_tokenizer **out, const char *folder, qk_error *err);
 void qk_tokenizer_free(qk_tokenizer *tok); /* NULL-safe */
+/* Appends the paths of the files beside FOLDER/tokenizer.json that its ids depend on: those of
+ * tokenizer_config.json, special_tokens_map.json and added_tokens.json that are read. config.json,
+ * which says the class, is not among them. */
+qk_status qk_tokenizer_files(const char *folder, qk_names *out, qk_error *err);
 
 /* The bytes of the text that a token came from, spaces included that an added token swallowed. A
  * character that normalising changed counts whole; so does one of which the token is only a part.

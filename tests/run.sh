@@ -78,6 +78,7 @@ if [ -x $venv/bin/python ]; then
     suite "threads" 900 $py tests/interop/threads.py
     suite "hub cases" 60 $py tests/interop/hub_cases.py
     suite "Parquet files" 300 $py tests/interop/parquet_read.py
+    suite "AutoTokenizer" 300 $py tests/interop/autotokenizer.py
     suite "tokenizers against the package" 600 $py tests/interop/tokenizer_fuzz.py
     suite "real model" 600 $py tests/interop/real_model.py
 else

@@ -194,10 +194,11 @@ static void test_refused_files(void)
         {"{" MODEL
          ",\"normalizer\":{\"type\":\"Lowercase\"},\"added_tokens\":[{\"id\":6,\"content\":"
          "\"x\"," FLAGS("true") "},{\"id\":7,\"content\":\"X\"," FLAGS("true") "}]}",
-         "added_tokens[1]: another token normalises to the same text"},
+         "token \"X\": another token normalises to the same text"},
         {"{" MODEL ",\"added_tokens\":[{\"id\":0,\"content\":\"a\"," FLAGS(
-             "false") "},{\"id\":0,\"content\":\"a\"," FLAGS("false") "}]}",
-         "added_tokens[1]: token \"a\" or its id 0 is given twice"},
+             "false") "},{\"id\":1,\"content\":\"a\"," FLAGS("false") "}]}",
+         "added_tokens[1]: token \"a\" has id 1, the library gives it 0"},
+        {"{" MODEL ",\"truncation\":{\"direction\":\"up\"}}", "truncation.direction: \"Left\""},
         {"{" MODEL ",\"normalizer\":{\"type\":\"BertNormalizer\"}}", "type \"BertNormalizer\""},
         {"{" MODEL ",\"normalizer\":{\"type\":\"Sequence\"}}", "normalizer.normalizers: an array"},
         {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(\"},"
@@ -276,14 +277,19 @@ static void test_refused_folders(void)
     } cases[] = {
         {"tokenizer_config.json", "{\"tokenizer_class\": \"BertTokenizer\"}",
          "tokenizer_class: \"BertTokenizer\""},
-        {"tokenizer_config.json", "{\"bos_token\": \"<s>\"}",
-         "added_tokens: bos_token \"<s>\" of tokenizer_config.json is not among them"},
-        {"tokenizer_config.json", "{\"pad_token\": {\"content\": \"<p>\"}}", "pad_token \"<p>\""},
-        {"tokenizer_config.json", "{\"split_special_tokens\": true}", "split_special_tokens"},
+        {"tokenizer_config.json", "{\"pad_token\": {\"content\": \"<p>\"}}",
+         "tokenizer_config.json: pad_token: a string or an AddedToken"},
+        {"tokenizer_config.json", "{\"split_special_tokens\": 1}", "split_special_tokens"},
         {"tokenizer_config.json", "{", "tokenizer_config.json: byte 1"},
+        {"tokenizer_config.json", "[]", "tokenizer_config.json: an object expected"},
+        {"tokenizer_config.json", "{\"added_tokens_decoder\": {\"01\": {\"content\": \"x\"}}}",
+         "tokenizer_config.json: added_tokens_decoder: \"01\" is no id"},
         {"tokenizer_config.json", "{\"auto_map\": {\"AutoTokenizer\": [\"x.Y\", null]}}",
-         "auto_map: tokenizer_config.json names code of its own (trust_remote_code)"},
-        {"config.json", "{\"model_type\": \"bert\"}", "\"bert\" in config.json"},
+         "auto_map: code of its own (trust_remote_code) is not supported"},
+        {"special_tokens_map.json", "{\"pad_token\": [1]}", "special_tokens_map.json: pad_token: "},
+        {"added_tokens.json", "{\"<p>\": 1.5}", "added_tokens.json: <p>: an id expected"},
+        {"config.json", "{\"model_type\": \"bert\"}", "tokenizer_class: \"BertTokenizer\""},
+        {"config.json", "{\"model_type\": 1}", "config.json: model_type: a string expected"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *path = qk_path_join(temp, cases[i].name);

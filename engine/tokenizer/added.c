@@ -85,7 +85,7 @@ bool qk_added_next(const qk_added *a, const uint8_t *text, size_t length, qk_add
         if (w->stopped) return false;
         if (k < 0) continue;
         const qk_added_token *token = &a->tokens[k];
-        if (token->single_word && !stands_alone(text, length, i, i + n)) {
+        if (token->passed_over || (token->single_word && !stands_alone(text, length, i, i + n))) {
             i += n - 1; /* the library searches on behind it */
             continue;
         }

@@ -23,6 +23,7 @@ typedef struct qk_trie_node {
 typedef struct qk_added_token {
     int32_t id;
     bool lstrip, rstrip, single_word;
+    bool passed_over; /* what it matches is text; the search goes on behind it */
 } qk_added_token;
 
 typedef struct qk_added {

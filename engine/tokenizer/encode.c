@@ -337,6 +337,20 @@ static qk_status check_text(const uint8_t *text, size_t length, qk_error *err)
     return QK_OK;
 }
 
+/* Cuts the ids of the text behind `before` others down to `room`. */
+static void cut(encoder *e, size_t before, size_t room)
+{
+    qk_tokens *out = e->out;
+    size_t count = out->count - before;
+    out->truncated = count > room;
+    if (!out->truncated) return;
+    out->count = before + room;
+    if (!e->tok->cut_left) return;
+    size_t first = before + count - room;
+    memmove(out->ids + before, out->ids + first, room * sizeof *out->ids);
+    if (e->spans) memmove(out->spans + before, out->spans + first, room * sizeof *out->spans);
+}
+
 qk_status qk_tokenizer_encode_with(const qk_tokenizer *tok, const char *text, size_t length,
                                    qk_encode_options options, qk_tokens *out, qk_error *err)
 {
@@ -352,8 +366,11 @@ qk_status qk_tokenizer_encode_with(const qk_tokenizer *tok, const char *text, si
     size_t before = options.plain ? 0 : tok->before.count;
     size_t around = options.plain ? 0 : before + tok->behind.count;
     /* A limit below the number of special tokens cuts nothing: the reference subtracts unsigned. */
+    size_t room = SIZE_MAX - 1 - before;
     if (options.max_length > 0 && (uint64_t)options.max_length >= around)
-        e.most = (size_t)options.max_length - around + before;
+        room = (size_t)options.max_length - around;
+    if (!tok->cut_left)
+        e.most = before + room; /* the end of a text is needed to cut its beginning */
     if (length && (options.spans || tok->pretokenizer.needs_origins)) {
         qk_traced_raw(&e.scratch->raw, view.text, length);
         view = qk_traced_view(&e.scratch->raw);
@@ -362,8 +379,7 @@ qk_status qk_tokenizer_encode_with(const qk_tokenizer *tok, const char *text, si
     if (!options.plain) push_around(&e, &tok->before);
     QK_TRY(encode_text(&e, view));
     QK_TRY(qk_interrupt_check(err)); /* what was left half done does not matter */
-    out->truncated = out->count > e.most;
-    if (out->truncated) out->count = e.most;
+    cut(&e, before, room);
     if (!options.plain) push_around(&e, &tok->behind);
     return QK_OK;
 }

@@ -26,6 +26,8 @@ struct qk_tokenizer {
     qk_bpe bpe;         /* of a Unigram model only its vocabulary is used */
     qk_unigram unigram; /* with the scores of bpe.vocab */
     bool is_unigram;
+    bool cut_left;       /* a text that is too long loses its beginning */
+    bool split_specials; /* special tokens that stand in a text are text */
     qk_id_list before, behind;
     size_t size; /* largest id + 1 */
     char *description;

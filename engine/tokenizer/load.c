@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "engine/base/file.h"
+#include "engine/tokenizer/class_rules.h"
+#include "engine/tokenizer/classes.h"
+#include "engine/tokenizer/config_keys.h"
 #include "formats/mistaken.h"
 
 enum { MAX_FILE = 1 << 29 };
@@ -18,9 +21,7 @@ qk_status qk_loader_refuse(qk_loader *l, const char *where, const char *format, 
     va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
-    return qk_fail(l->err, QK_ERR_UNSUPPORTED,
-                   "qkengine tokenizes exactly as the reference or not at all", "%s: %s: %s",
-                   l->path, where, what);
+    return qk_fail(l->err, QK_ERR_UNSUPPORTED, QK_REFUSAL_HINT, "%s: %s: %s", l->path, where, what);
 }
 
 qk_status qk_loader_bool(qk_loader *l, const qk_json *object, const char *where, const char *key,
@@ -110,7 +111,17 @@ static void finish(qk_loader *l)
                                    tok->bpe.merge_count, added->count);
 }
 
-enum { ADDED, NORMALIZER, PRETOKENIZER, POST, MODEL, PARTS };
+static qk_status find_class(qk_loader *l)
+{
+    const char *name;
+    QK_TRY(qk_choose_class(l, &name));
+    l->rule = name ? qk_class_rule_find(name) : NULL;
+    if (name && !l->rule)
+        return qk_loader_refuse(l, "tokenizer_class", "\"%.60s\" is not supported", name);
+    return qk_check_config_keys(l);
+}
+
+enum { ADDED, NORMALIZER, PRETOKENIZER, POST, TRUNCATION, PADDING, MODEL, PARTS };
 
 static qk_status read_part(qk_loader *l, qk_json_reader *r, qk_json_event first, int i,
                            void *context, bool *done)
@@ -122,8 +133,9 @@ static qk_status read_part(qk_loader *l, qk_json_reader *r, qk_json_event first,
 
 static qk_status read_text(qk_loader *l, qk_span *spans)
 {
-    static const char *const names[PARTS] = {"added_tokens", "normalizer", "pre_tokenizer",
-                                             "post_processor", "model"};
+    static const char *const names[PARTS] = {"added_tokens",   "normalizer", "pre_tokenizer",
+                                             "post_processor", "truncation", "padding",
+                                             "model"};
     qk_json_reader r;
     qk_json_open(&r, l->text, l->size, l->path, l->err);
     qk_status s = qk_loader_members(l, &r, qk_json_next(&r), names, spans, PARTS, read_part, NULL);
@@ -140,14 +152,18 @@ static qk_status load_parts(qk_loader *l)
     const qk_json *trees[MODEL];
     QK_TRY(read_text(l, spans));
     for (int i = 0; i < MODEL; i++) QK_TRY(qk_loader_tree(l, spans[i], &trees[i]));
-    bool done = false;
-    QK_TRY(qk_apply_class(l, trees[PRETOKENIZER], &done));
-    if (!done) {
+    QK_TRY(find_class(l));
+    QK_TRY(qk_apply_config_keys(l, l->rule ? NULL : trees[TRUNCATION]));
+    QK_TRY(qk_read_added(l, trees[ADDED]));
+    const qk_json *pad = qk_json_get(trees[PADDING], "pad_token");
+    QK_TRY(qk_load_specials(l, pad && pad->type == QK_JSON_T_STRING ? pad->text : NULL));
+    if (l->rule) {
+        QK_TRY(qk_apply_class(l));
+    } else {
         QK_TRY(qk_load_normalizer(l, trees[NORMALIZER]));
         QK_TRY(qk_load_pretokenizer(l, trees[PRETOKENIZER]));
     }
-    QK_TRY(qk_load_added(l, trees[ADDED]));
-    QK_TRY(qk_check_special_tokens(l));
+    QK_TRY(qk_load_added(l));
     QK_TRY(qk_load_post_processor(l, trees[POST]));
     if (!l->tok->is_unigram) qk_bpe_finish(&l->tok->bpe);
     return QK_OK;
@@ -176,13 +192,15 @@ qk_status qk_tokenizer_load(qk_tokenizer **out, const char *folder, qk_error *er
                    .folder = folder,
                    .path = path,
                    .err = err ? err : &ignored};
-    qk_status s = load_file(&l);
+    qk_status s = qk_side_files_read(&l.side, &l.arena, folder, l.err);
+    if (s == QK_OK) s = load_file(&l);
     if (s == QK_OK) {
         finish(&l);
         *out = l.tok;
     } else {
         qk_tokenizer_free(l.tok);
     }
+    qk_specials_free(&l.specials);
     qk_arena_free(&l.arena);
     free(path);
     return s;

@@ -3,8 +3,10 @@
  *   load.c        the file, its parts, the result     load_model.c  the model and its flags
  *   load_steps.c  normalizer and pre-tokenizer        load_bpe.c    BPE: vocabulary and merges
  *   load_added.c  added tokens                        load_unigram.c  Unigram: the same, scores
- *   load_post.c   what goes around the ids            class_rules.c what the class named in
- *                                                     tokenizer_config.json puts in their place
+ *   load_post.c   what goes around the ids            side_files.c  the files beside it
+ *   config_keys.c keys of tokenizer_config.json       classes.c     which class of transformers rules
+ *   class_rules.c what it puts in their place
+ *   specials.c, special_files.c   special tokens that stand in none or in other files
  *
  * Most of a file is its vocabulary and its merges. The file is read once, from its begin to its
  * end; these two go into tables as they come, and of other parts their places are noted.
@@ -13,6 +15,7 @@
 #pragma once
 
 #include "engine/tokenizer/internal.h"
+#include "engine/tokenizer/specials.h"
 #include "formats/json.h"
 
 /* A value inside the text: [begin, end), or nothing (begin == end). */
@@ -20,10 +23,21 @@ typedef struct qk_span {
     size_t begin, end;
 } qk_span;
 
+/* The JSON files beside tokenizer.json; NULL: there is none, or it is not read. */
+typedef struct qk_side_files {
+    const qk_json *config; /* tokenizer_config.json */
+    const qk_json *model;  /* config.json */
+    const qk_json *map;    /* special_tokens_map.json, without added_tokens_decoder in config */
+    const qk_json *added;  /* added_tokens.json, the same */
+} qk_side_files;
+
 typedef struct qk_loader {
     qk_tokenizer *tok;
     const char *folder;
     const char *path; /* of tokenizer.json */
+    qk_side_files side;
+    const struct qk_class_rule *rule; /* NULL: tokenizer.json counts as it stands */
+    qk_specials specials;
     const char *text;
     size_t size; /* bytes */
     qk_error *err;
@@ -46,6 +60,10 @@ qk_status qk_loader_tree(qk_loader *l, qk_span span, const qk_json **out);
 /* Fails with "PATH: where: message" and the hint for things that are not supported. */
 qk_status qk_loader_refuse(qk_loader *l, const char *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same for a file beside tokenizer.json: "FOLDER/name: message". */
+qk_status qk_side_refuse(const qk_loader *l, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+#define QK_REFUSAL_HINT "qkengine tokenizes exactly as the reference or not at all"
 /* A true or false member. required = false: an absent or null one leaves *out. */
 qk_status qk_loader_bool(qk_loader *l, const qk_json *object, const char *where, const char *key,
                          bool required, bool *out);
@@ -63,7 +81,14 @@ qk_status qk_read_unigram_vocab(qk_json_reader *r, qk_json_event first, qk_token
 qk_status qk_load_unigram(qk_loader *l, const qk_json *unknown, const qk_json *fallback);
 qk_status qk_load_normalizer(qk_loader *l, const qk_json *node);
 qk_status qk_load_pretokenizer(qk_loader *l, const qk_json *node);
-qk_status qk_load_added(qk_loader *l, const qk_json *node);
+/* Reads the list of tokenizer.json into l->specials. */
+qk_status qk_read_added(qk_loader *l, const qk_json *node);
+/* Finds the special tokens of the other files and of the class. padding: the token that
+ * tokenizer.json pads with, or NULL. */
+qk_status qk_load_specials(qk_loader *l, const char *padding);
+/* Adds them all to the tokenizer, behind its normalizer. */
+qk_status qk_load_added(qk_loader *l);
+/* What goes around the ids: of the class, or of tokenizer.json. */
 qk_status qk_load_post_processor(qk_loader *l, const qk_json *node);
 
 /* Appends a Split on this regex that isolates its matches. */
@@ -71,11 +96,13 @@ qk_status qk_add_regex_split(qk_loader *l, const char *where, const char *regex)
 /* Appends a Metaspace step. */
 qk_status qk_add_metaspace(qk_loader *l, const char *where, const qk_json *replacement,
                            qk_prepend prepend, bool split);
-/* Reads tokenizer_config.json and config.json; when the class named there rules, builds its
- * normalizer and pre-tokenizer instead of the file's and sets *done. */
-qk_status qk_apply_class(qk_loader *l, const qk_json *pretokenizer, bool *done);
-/* Checks what tokenizer_config.json says of special tokens against tokenizer.json. */
-qk_status qk_check_special_tokens(qk_loader *l);
+/* Appends ByteLevel's space in front of pieces. */
+qk_status qk_add_prefix_space(qk_loader *l, const char *where);
+/* Sets the model's flags, normalizer and pre-tokenizer of the class that rules. */
+qk_status qk_apply_class(qk_loader *l);
+/* The trees live in the arena. */
+qk_status qk_side_files_read(qk_side_files *out, qk_arena *arena, const char *folder,
+                             qk_error *err);
 
 /* Of a table in which qk_vocab_add and its like found too many entries in one place. */
 #define QK_CROWDED "its entries were chosen such that each look-up passes thousands of others"

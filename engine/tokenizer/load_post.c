@@ -2,7 +2,9 @@
  * load.h. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "engine/tokenizer/class_rules.h"
 #include "engine/tokenizer/load.h"
 
 enum { MAX_AROUND = 1024 };
@@ -122,8 +124,22 @@ static qk_status load_processor(qk_loader *l, const qk_json *node, const char *w
                             type && type->type == QK_JSON_T_STRING ? type->text : "");
 }
 
+/* A class's own template: BOS in front. */
+static qk_status add_bos(qk_loader *l)
+{
+    const qk_token_spec *bos = &l->specials.names.items[QK_BOS];
+    int32_t id = -1;
+    if (bos->text) id = qk_vocab_find(&l->tok->added_ids, bos->text, bos->length);
+    if (id < 0 || strpbrk(bos->text, " :$")) /* these mean something in a template */
+        return qk_loader_refuse(l, "bos_token", "%s puts it in front, and cannot: \"%.60s\"",
+                                l->rule->name, bos->text ? bos->text : "");
+    add_id(&l->tok->before, id);
+    return QK_OK;
+}
+
 qk_status qk_load_post_processor(qk_loader *l, const qk_json *node)
 {
+    if (l->rule && l->rule->add_bos) return add_bos(l);
     if (!node || node->type == QK_JSON_T_NULL) return QK_OK;
     if (!qk_json_is_string(qk_json_get(node, "type"), "Sequence"))
         return load_processor(l, node, "post_processor");

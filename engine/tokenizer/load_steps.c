@@ -185,6 +185,11 @@ qk_status qk_add_regex_split(qk_loader *l, const char *where, const char *regex)
     return add_own_split(l, where, regex, QK_SPLIT_ISOLATED, false);
 }
 
+qk_status qk_add_prefix_space(qk_loader *l, const char *where)
+{
+    return add_split(l, where, (qk_pre_step){.kind = QK_PRE_PREFIX});
+}
+
 static qk_status load_digits(qk_loader *l, const qk_json *node, const char *where)
 {
     bool individual = false;
@@ -228,7 +233,7 @@ static qk_status load_byte_level(qk_loader *l, const qk_json *node, const char *
     bool prefix = true, use_regex = true;
     QK_TRY(qk_loader_bool(l, node, where, "add_prefix_space", true, &prefix));
     QK_TRY(qk_loader_bool(l, node, where, "use_regex", false, &use_regex));
-    if (prefix) QK_TRY(add_split(l, where, (qk_pre_step){.kind = QK_PRE_PREFIX}));
+    if (prefix) QK_TRY(qk_add_prefix_space(l, where));
     if (use_regex) QK_TRY(qk_add_regex_split(l, where, QK_GPT2_REGEX));
     l->tok->pretokenizer.byte_level = true;
     return QK_OK;

@@ -116,9 +116,29 @@ static bool at_text(const qk_regex_text *t, const char *text)
     return (size_t)(t->end - t->at) >= n && !memcmp(t->at, text, n);
 }
 
-/* A character of a class: here '.' and '$' are themselves. */
+/* \w in brackets: without superscript digits and fractions, which it has elsewhere. */
+static void add_word(qk_charset *set, bool negate)
+{
+    qk_charset numbers = {0};
+    qk_charset_add(&numbers, 0xB2, 0xB3);
+    qk_charset_add(&numbers, 0xB9, 0xB9);
+    qk_charset_add(&numbers, 0xBC, 0xBE);
+    qk_charset_negate(&numbers);
+    qk_charset_add_class(set, "w", 1);
+    qk_charset_intersect(set, &numbers);
+    if (negate) qk_charset_negate(set);
+    qk_charset_free(&numbers);
+}
+
+/* A character of a class: here '.' and '$' are themselves. `set` is empty. */
 static bool class_char(qk_regex_text *t, qk_charset *set, uint32_t *literal)
 {
+    if (at_text(t, "\\w") || at_text(t, "\\W")) {
+        add_word(set, t->at[1] == 'W');
+        *literal = 0;
+        t->at += 2;
+        return true;
+    }
     if (*t->at != '.') return qk_regex_char(t, set, literal);
     t->at++;
     *literal = '.';
