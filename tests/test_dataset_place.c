@@ -44,9 +44,10 @@ static qk_status need(void *context, const qk_names *paths, const char *reason, 
     if (reason) qk_buf_add_byte(&r->trace, '+');
     for (size_t i = 0; i < paths->count; i++) {
         int number = number_of(r, paths->items[i]);
-        if (!test_has_file(paths->items[i])) qk_buf_addf(&r->trace, "N%d", number);
+        bool has = test_has_file(paths->items[i]);
+        if (!has) qk_buf_addf(&r->trace, "N%d", number);
         if (number == r->fails) return qk_fail(err, QK_ERR_RESUME, NULL, "no network");
-        QK_TRY(qk_write_file(paths->items[i], r->bytes, r->n, err));
+        if (!has) QK_TRY(qk_write_file(paths->items[i], r->bytes, r->n, err));
     }
     return QK_OK;
 }
