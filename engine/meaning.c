@@ -33,6 +33,7 @@ static const struct rule {
     {"config.capture.min_bucket_size", QK_MEANING_SELECTS},
     {"config.capture.max_rows_per_batch", QK_MEANING_SELECTS},
     {"config.capture.capture_pre_rope", QK_MEANING_DECIDES},
+    {"config.capture.allow_nonfinite", QK_MEANING_SELECTS},
     {"config.capture.capture_token_strings", QK_MEANING_SELECTS},
     {"config.capture.per_head_masks", QK_MEANING_SELECTS},
     {"config.output.layout", QK_MEANING_SELECTS},
@@ -41,6 +42,7 @@ static const struct rule {
     {"model_files", QK_MEANING_DECIDES},
     {"tokenizer_files", QK_MEANING_DECIDES},
     {"dataset_files", QK_MEANING_SELECTS},
+    {"dataset_rows", QK_MEANING_SELECTS},
     {"heads", QK_MEANING_SELECTS},
 };
 

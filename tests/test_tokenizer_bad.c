@@ -176,8 +176,6 @@ static void test_refused_files(void)
         {"{\"model\":{" VOCAB ",\"merges\":[[\"a\"]]}}", "a merge is two tokens"},
         {"{\"model\":{" VOCAB ",\"merges\":[[\"a\",\"b\",\"a\"]]}}", "a merge is two tokens"},
         {"{\"model\":{" VOCAB ",\"merges\":[1]}}", "a merge is expected here"},
-        {"{\"model\":{" VOCAB ",\"merges\":[\"a b\",[\"ab\",\"ab\"]]}}",
-         "some merges are strings and some are pairs"},
         {"{\"model\":{" VOCAB "," MERGES ",\"dropout\":0.1}}", "model.dropout: only null"},
         {"{\"model\":{" VOCAB "," MERGES ",\"unk_token\":\"zz\"}}",
          "model.unk_token: \"zz\" is no token"},

@@ -67,6 +67,13 @@ def seal(text):
     return f"{text}sha256 {hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
+def seal_manifest(tree):
+    """manifest.json as the engine writes it: its last member is the digest of all before it."""
+    text = json.dumps({**{k: v for k, v in tree.items() if k != "sha256"}, "sha256": "0" * 64}, indent=2) + "\n"
+    head = text[:-len('"\n}\n') - 64]
+    return head + hashlib.sha256(head.encode()).hexdigest() + '"\n}\n'
+
+
 def write_jsonl(path, rows):
     path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
 

@@ -18,7 +18,7 @@ import sys
 import zlib
 
 from push_common import HUB, environment  # first: it sets the environment of the readers
-from common import engine, main, make_workspace, run, seal, write_jsonl
+from common import engine, main, make_workspace, run, seal, seal_manifest, write_jsonl
 
 SECONDS = 30
 CAUGHT = []      # (folder, command, status, what it said)
@@ -205,12 +205,6 @@ def manifests():
     out |= {f"manifest run {str(t)[:12]}": {**base, "runs": [t]} for t in TYPES}
     out |= {f"manifest identity {str(t)[:12]}": {**base, "runs": [{"fingerprint": t, "identity": t, "dataset_commit": t}]} for t in TYPES}
     return out
-
-
-def seal_manifest(tree):
-    text = json.dumps({**tree, "sha256": "0" * 64}, indent=2) + "\n"
-    head = text[:-len('"\n}\n') - 64]
-    return head + hashlib.sha256(head.encode()).hexdigest() + '"\n}\n'
 
 
 def plant_manifest(tree):

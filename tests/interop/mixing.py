@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pyarrow.parquet as pq
-from common import ROOT, digest, engine, main, make_workspace, run, write_jsonl
+from common import ROOT, digest, engine, main, make_workspace, run, seal_manifest, write_jsonl
 
 SMALL = ["output.layout=prefix", "capture.heads=[0]", "capture.layers=[0]", "dataset.path=rows.jsonl", "capture.sampler.base_rate=2.0"]
 
@@ -62,7 +62,7 @@ def read_manifest(folder):
 
 
 def write_manifest(folder, manifest):
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_text(seal_manifest(manifest))
 
 
 # ---- meaning ----
