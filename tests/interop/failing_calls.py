@@ -11,10 +11,10 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 import common
@@ -41,7 +41,6 @@ ERRORS = {   # what each call may say; EINTR only where a signal can interrupt i
     "ftruncate": ["EIO", "ENOSPC", "EINTR"],
     "flock": ["EIO", "EINTR", "ENOLCK"],
     "close": ["EIO", "EINTR", "ENOSPC"],
-    "clone": ["EAGAIN", "ENOMEM"],
     "getrandom": ["EAGAIN", "ENOSYS", "EINTR"],
 }
 # A write that fails for want of space, or of a server, is no fault of the input: the same command goes on.
@@ -197,9 +196,11 @@ def judge(scenario, template, expected, call, at, error):
             if scenario.state(folder) != expected:
                 return f"status 0, and the result differs; it said: {done.stderr[-300:]}", False
             return None, False
-        if done.returncode not in (1, 3):
+        # glibc itself ends a program that cannot give the stack of a finished thread back.
+        ended_by_glibc = call == "munmap" and done.returncode == -signal.SIGABRT
+        if done.returncode not in (1, 3) and not ended_by_glibc:
             return f"status {done.returncode}: {done.stderr[-300:]}", True
-        if "qkengine: error: " not in done.stderr:
+        if "qkengine: error: " not in done.stderr and not ended_by_glibc:
             return f"status {done.returncode} without a message: {done.stderr[-300:]}", True
         if call in RESUMED and done.returncode != 3:
             return f"status {done.returncode}, should be 3: {done.stderr[-300:]}", True
