@@ -59,6 +59,8 @@ if [ -x $venv/bin/python ]; then
     suite "bad input" 300 $py tests/interop/bad_input.py
     suite "hostile folders" 120 $py tests/interop/hostile.py
     suite "bit flips" 120 $py tests/interop/bit_flips.py
+    suite "failing calls" 300 $py tests/interop/failing_calls.py
+    suite "found" 300 tests/found.sh $py
     make -s SAN=1 build/cpu-san/qkengine || failed=$((failed + 1))
     suite "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
     suite "tables" 300 $py tests/interop/tables.py
