@@ -202,6 +202,23 @@ static void test_locks_are_files_of_their_own(void)
     free(victim);
 }
 
+/* Of several that make the same file the first one counts; a link is not one of them. */
+static void test_made_once(void)
+{
+    char *once = in_folder("once");
+    CHECK_INT(qk_create_file(once, "first", 5, &test_error), QK_OK);
+    CHECK_INT(qk_create_file(once, "second", 6, &test_error), QK_OK);
+    check_text("once", "first");
+    for (int kind = 0; kind < 2; kind++) {
+        CHECK(unlink(once) == 0);
+        put_link("once", kind ? "victim" : "made-by-us");
+        CHECK_INT(qk_create_file(once, "third", 5, &test_error), QK_ERR_IO);
+        CHECK(strstr(test_error.message, once) && *test_error.hint);
+    }
+    check_text("victim", "12345");
+    free(once);
+}
+
 static void test_statuses(void)
 {
     static const struct {
@@ -440,6 +457,7 @@ int main(void)
     RUN(test_remove_tree);
     RUN(test_no_writing_through_links);
     RUN(test_locks_are_files_of_their_own);
+    RUN(test_made_once);
     RUN(test_statuses);
     RUN(test_make_dirs);
     RUN(test_file_size_limit);

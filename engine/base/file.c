@@ -422,6 +422,12 @@ qk_status qk_move_file(const char *from, const char *to, qk_error *err)
     return sync_parent(from, err);
 }
 
+static qk_status not_own(const char *path, qk_error *err)
+{
+    return qk_fail(err, QK_ERR_IO, "remove it, then run the same command again",
+                   "%s: not a file of its own", path);
+}
+
 qk_status qk_open_to_lock(const char *path, int *file, qk_error *err)
 {
     struct stat st;
@@ -432,8 +438,7 @@ qk_status qk_open_to_lock(const char *path, int *file, qk_error *err)
     if (fstat(*file, &st) != 0)
         s = qk_fail_errno(err, "cannot look at", path);
     else if (!S_ISREG(st.st_mode) || st.st_nlink > 1)
-        s = qk_fail(err, QK_ERR_IO, "remove it, then run the same command again",
-                    "%s: not a file of its own", path);
+        s = not_own(path, err);
     if (s == QK_OK) return QK_OK;
     close(*file);
     *file = -1;
@@ -483,12 +488,17 @@ qk_status qk_unique_name(char out[17], qk_error *err)
 
 /* A second name for a file never replaces another one. File systems without links (FAT) can rename
  * without replacing; NFS cannot, and has links. */
-static int name_once(const char *tmp, const char *path)
+static qk_status name_once(const char *tmp, const char *path, qk_error *err)
 {
-    if (link(tmp, path) == 0 || errno == EEXIST) return 0;
-    if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) return errno;
-    return renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_NOREPLACE) && errno != EEXIST ? errno
-                                                                                         : 0;
+    int rc = link(tmp, path);
+    if (rc != 0 && (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS))
+        rc = renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_NOREPLACE);
+    if (rc == 0) return QK_OK;
+    if (errno != EEXIST) return qk_fail_write(err, "cannot write", path);
+    /* Who was first has made a file. A link is nobody's of ours, and may lead nowhere. */
+    qk_path_info info;
+    QK_TRY(look(path, false, &info, err));
+    return info.type == QK_PATH_FILE || info.type == QK_PATH_ABSENT ? QK_OK : not_own(path, err);
 }
 
 qk_status qk_create_file(const char *path, const void *bytes, size_t n, qk_error *err)
@@ -502,9 +512,9 @@ qk_status qk_create_file(const char *path, const void *bytes, size_t n, qk_error
     if (s != QK_OK) return s;
     qk_writer_add(&w, bytes, n);
     writer_flush(&w);
-    if (!w.error) w.error = name_once(w.tmp, path);
     errno = w.error;
-    s = w.error ? qk_fail_write(err, "cannot write", path) : sync_parent(path, err);
+    s = w.error ? qk_fail_write(err, "cannot write", path) : name_once(w.tmp, path, err);
+    if (s == QK_OK) s = sync_parent(path, err);
     qk_writer_abort(&w); /* the temporary name */
     return s;
 }

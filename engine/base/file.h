@@ -70,8 +70,8 @@ qk_status qk_read_file_if_there(qk_buf *out, const char *path, size_t limit, boo
 /* Writes a whole file under its final name: tmp, fsync, rename. */
 qk_status qk_write_file(const char *path, const void *bytes, size_t n, qk_error *err);
 /* The same for a file that is made once, by whoever comes first, also when several processes do it
- * at the same moment: one that is there stays as it is. The temporary name is
- * "path.<16 hexadecimal digits>.tmp". */
+ * at the same moment: one that is there stays as it is, but a link there is an error. The temporary
+ * name is "path.<16 hexadecimal digits>.tmp". */
 qk_status qk_create_file(const char *path, const void *bytes, size_t n, qk_error *err);
 /* Renames, and flushes both folders: the file has one of the names after a power cut. */
 qk_status qk_move_file(const char *from, const char *to, qk_error *err);
