@@ -371,11 +371,22 @@ static qk_status is_foreign(const runner *r, bool *foreign)
     return s == QK_ERR_DAMAGED ? QK_OK : s;
 }
 
+/* Held alone: a start that ended before its first unit was there binds nobody. */
+static qk_status clear_without_units(runner *r)
+{
+    qk_units finished;
+    QK_TRY(qk_staging_finished(&r->staging, &finished, r->err));
+    bool none = !finished.count;
+    qk_units_free(&finished);
+    return none ? qk_staging_clear(&r->staging, r->err) : QK_OK;
+}
+
 /* Held alone: completes what a process that died had begun. */
 static qk_status tidy(runner *r)
 {
     bool foreign, left_over;
     QK_TRY(qk_commit_recover(&r->staging, r->plan.final, r->err));
+    QK_TRY(clear_without_units(r));
     QK_TRY(is_foreign(r, &foreign));
     if (!foreign) QK_TRY(qk_commit_clean(&r->staging, r->err));
     if (!foreign) QK_TRY(qk_staging_mend(&r->staging, r->err));

@@ -126,10 +126,10 @@ static qk_status run(const qk_args *args, qk_error *err)
     qk_config config;
     qk_shard shard;
     QK_TRY(read_shard(args, &shard, err));
-    QK_TRY(qk_team_start(0, err));
     QK_TRY(load_config(args, &config, err));
-    qk_run_result result;
-    qk_status s = qk_run(&config, shard, &result, err);
+    qk_run_result result = {.held = {.lock = -1}};
+    qk_status s = qk_team_start((int)config.inference.threads, err);
+    if (s == QK_OK) s = qk_run(&config, shard, &result, err);
     if (s == QK_OK) report(&result, shard);
     if (s == QK_OK && qk_has(args, "json")) print_json(&result);
     if (s == QK_OK) s = push(&config, &result, err);

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from push_common import (HUB, READ_TOKEN, REPO, ROOT, SAID, SMALL, TEMP, TOKEN, assert_holds, assert_union,
+from push_common import (HUB, READ_TOKEN, REPO, ROOT, SAID, SMALL, TEMP, TOKEN, seal_manifest, assert_holds, assert_union,
                          capture, commits, download, engine, environment, finish, local_tree,
                          make_workspace, no_token_was_printed, push, pushed, refused, requests, rows_of, small,
                          texts, write_jsonl)  # first: it sets the environment of the readers
@@ -537,12 +537,12 @@ def test_another_arithmetic(folder):
     manifest = json.loads((other / "manifest.json").read_text())
     assert manifest["runs"][0]["arithmetic"] == "cpu"
     manifest["runs"][0]["arithmetic"] = "cuda sm_90a"
-    (other / "manifest.json").write_text(json.dumps(manifest))
+    (other / "manifest.json").write_text(seal_manifest(manifest))
     before = HUB.tree(REPO)
     refused(other, 1, 'arithmetic: "cpu" then, "cuda sm_90a" now', "--branch")
     assert HUB.tree(REPO) == before
     del manifest["runs"][0]["arithmetic"]     # of an earlier version
-    (other / "manifest.json").write_text(json.dumps(manifest))
+    (other / "manifest.json").write_text(seal_manifest(manifest))
     pushed(other)
 
 

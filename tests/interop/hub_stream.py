@@ -378,17 +378,18 @@ def test_signal_during_a_fetch(tmp):
 def test_error_during_a_fetch(tmp):
     """A run that ends for another reason does not wait for the file that is on its way: neither its reader nor what comes ahead."""
     files = shards()
-    rows = rows_of(shard(0))
-    texts = [r["text"].encode() for r in rows[:-1]] + [b"not UTF-8: \xff"]   # in the last unit of the first file
-    out = io.BytesIO()
-    pq.write_table(pa.table({"id": [r["id"] for r in rows], "text": pa.array(texts, pa.binary()).view(pa.string())}), out)
-    files[shard(0)] = out.getvalue()
     host(files)
+    HUB.fault(f"^/repos/{sha(files[shard(0)])}", delay=1.5)
     HUB.fault(f"^/repos/{sha(files[shard(1)])}", delay=9, times=9)
+    staging = workspace(tmp) / "out/staging"
+    p = subprocess.Popen(command(), cwd=workspace(tmp), env=HUB.env(tmp / "home"), stderr=subprocess.PIPE, text=True)
+    while not ((staging / "lock").exists() and sha(files[shard(0)]) in blobs()):   # it has looked at the folder, and waits for the first file
+        time.sleep(0.01)
+    (staging / f"unit-{ROWS // 8 - 1:06d}.claim").mkdir()   # of the last unit of the first file
     began = time.monotonic()
-    said = run(tmp, code=1)
-    assert "not UTF-8" in said and units(tmp) == ROWS // 8 - 1, said
-    assert time.monotonic() - began < 5 and sha(files[shard(1)]) in blobs()
+    said = p.communicate()[1]
+    assert p.returncode == 1 and ".claim" in said and units(tmp) == ROWS // 8 - 1, said
+    assert time.monotonic() - began < 7 and sha(files[shard(1)]) in blobs()
 
 
 @case(14)

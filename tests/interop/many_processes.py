@@ -88,10 +88,10 @@ def wait_for(what, process=None, seconds=30):
     return got
 
 
-def stopped_at_work(work, *more):
-    """A process that stands still with a claim and half a unit."""
+def stopped_at_work(work, *more, finished=0):
+    """A process that stands still with a claim and half a unit, and with at least so many finished ones."""
     process = start(work, *more)
-    wait_for(lambda: list((work / "out/staging").glob("unit-*.tmp")), process)
+    wait_for(lambda: len(units(work)) >= finished and list((work / "out/staging").glob("unit-*.tmp")), process)
     stop(process)
     return process
 
@@ -155,7 +155,7 @@ def prefix_layout_twice(folder):
     check_final(work, reference)
     # What another run has in staging is not touched by one that is complete already.
     shutil.copytree(work / "model", work / "third")   # a folder of its own: SLOW computes other bits
-    third = stopped_at_work(work, *PREFIX, "model.name=third", "capture.sampler.base_rate=2", *SLOW)
+    third = stopped_at_work(work, *PREFIX, "model.name=third", "capture.sampler.base_rate=2", *SLOW, finished=1)
     before = {p.name for p in (work / "out/staging").iterdir()}
     assert Ended(start(work, *one)).ok()["already_complete"]
     third.kill()
@@ -442,15 +442,23 @@ def other_settings(folder):
     assert sorted(p.name for p in (work / "out/staging").iterdir()) == before
     assert go_on(first).ok()["merged"]
     check_final(work, reference)
-    # When nobody is at work it is called an unfinished run.
+    # When nobody is at work it is called an unfinished run, once a unit is finished.
     shutil.rmtree(work / "out")
-    first = stopped_at_work(work, *SLOW)
+    first = stopped_at_work(work, *SLOW, finished=1)
     first.kill()
     first.wait()
     refused = Ended(start(work, *SLOW, "capture.sampler.base_rate=3"))
     assert refused.status == 1 and "unfinished units of another run" in refused.err, (refused.status, refused.err)
     assert Ended(start(work, *SLOW)).ok()["merged"]
     check_final(work, reference)
+    # A start that ended before binds nobody.
+    shutil.rmtree(work / "out")
+    first = stopped_at_work(work, *SLOW, "capture.sampler.base_rate=3")
+    first.kill()
+    first.wait()
+    if not units(work):
+        assert Ended(start(work, *SLOW)).ok()["merged"]
+        check_final(work, reference)
 
 
 def two_settings_in_the_same_instant(folder):

@@ -117,10 +117,8 @@ def flip_weights(path):
     path.write_bytes(data)
 
 
-def change_a_file(path):
-    config = json.loads(path.read_text())
-    config["model_max_length"] = 77
-    path.write_text(json.dumps(config))
+def edit_json(path, **keys):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
 
 
 def other_meaning(folder):
@@ -140,12 +138,13 @@ def other_meaning(folder):
     flip_weights(work / "a-b/model.safetensors")
     refused(work, *same, words=["model_files.0.sha256"])
     (work / "a-b/model.safetensors").write_bytes(kept)
-    change_a_file(work / "a-b/tokenizer_config.json")
+    edit_json(work / "a-b/tokenizer_config.json", model_max_length=77)
     refused(work, *same, words=["tokenizer_files.1.sha256"])
     shutil.copy(work / "model/tokenizer_config.json", work / "a-b/tokenizer_config.json")
     assert done(work, *same) == 0   # a lower rate takes some of the same rows
     (work / "a-b/tokenizer_config.json").unlink()
-    refused(work, "model.name=a-b", "capture.sampler.base_rate=3.0", words=["tokenizer_files.1", "then, nothing now"])
+    edit_json(work / "a-b/config.json", tokenizer_class="PreTrainedTokenizerFast")   # the class that is named no longer
+    refused(work, "model.name=a-b", "capture.sampler.base_rate=3.0", words=["another output.data_root"])
 
 
 def same_meaning(folder):
