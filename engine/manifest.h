@@ -75,7 +75,7 @@ qk_status qk_manifest_check(const qk_json *manifest, const char *split_folder, q
 typedef struct qk_manifest_file {
     const char *name; /* "l00h00q" */
     uint64_t rows, bytes;
-    char sha256[65]; /* "": not known, and not written */
+    char sha256[65];    /* "": not known, and not written */
     uint64_t nonfinite; /* rows that hold NaN or infinity (capture.allow_nonfinite) */
 } qk_manifest_file;
 /* What a manifest says of a file; of examples.parquet for NULL. false when it does not list it. */

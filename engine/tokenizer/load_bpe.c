@@ -121,9 +121,10 @@ static qk_status settle(qk_json_reader *r, merge_batch *b)
     for (size_t i = 0; i < b->count; i++) asked += ask(b, i, queries + asked);
     qk_vocab_find_many(&b->bpe->vocab, queries, asked);
     for (size_t i = 0; i < b->count; i++) {
-        const qk_vocab_query *left = q++, *right = q++, *missing = left->id < 0    ? left
-                                                                 : right->id < 0 ? right
-                                                                                 : NULL;
+        const qk_vocab_query *left = q++, *right = q++,
+                             *missing = left->id < 0    ? left
+                                        : right->id < 0 ? right
+                                                        : NULL;
         b->joined = b->items[i].joined >= 0 ? b->items[i].joined : q++->id;
         bool is_result = !missing && b->joined < 0;
         if (is_result) missing = q - 1;

@@ -36,26 +36,30 @@ static const struct {
     {"write", {__NR_write, __NR_writev, -1}},
     {"pwrite", {__NR_pwrite64, -1}},
     {"fsync", {__NR_fsync, __NR_fdatasync, -1}},
-    {"rename", {__NR_renameat, __NR_renameat2,
+    {"rename",
+     {__NR_renameat, __NR_renameat2,
 #ifdef __NR_rename
-                __NR_rename,
+      __NR_rename,
 #endif
-                -1}},
-    {"link", {__NR_linkat,
+      -1}},
+    {"link",
+     {__NR_linkat,
 #ifdef __NR_link
-              __NR_link,
+      __NR_link,
 #endif
-              -1}},
-    {"mkdir", {__NR_mkdirat,
+      -1}},
+    {"mkdir",
+     {__NR_mkdirat,
 #ifdef __NR_mkdir
-               __NR_mkdir,
+      __NR_mkdir,
 #endif
-               -1}},
-    {"unlink", {__NR_unlinkat,
+      -1}},
+    {"unlink",
+     {__NR_unlinkat,
 #ifdef __NR_unlink
-                __NR_unlink, __NR_rmdir,
+      __NR_unlink, __NR_rmdir,
 #endif
-                -1}},
+      -1}},
     {"getdents", {__NR_getdents64, -1}},
     {"mmap", {__NR_mmap, -1}},
     {"munmap", {__NR_munmap, -1}},
@@ -77,8 +81,8 @@ static int install(const int *numbers)
     struct sock_filter code[16];
     unsigned short n = 0, count = 0;
     while (numbers[count] >= 0) count++;
-    code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-                                             offsetof(struct seccomp_data, nr));
+    code[n++] =
+        (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     for (unsigned short i = 0; i < count; i++)
         code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)numbers[i],
                                                  (unsigned char)(count - i), 0);
