@@ -4,9 +4,9 @@
  *   load_steps.c  normalizer and pre-tokenizer        load_bpe.c    BPE: vocabulary and merges
  *   load_added.c  added tokens                        load_unigram.c  Unigram: the same, scores
  *   load_post.c   what goes around the ids            side_files.c  the files beside it
- *   config_keys.c keys of tokenizer_config.json       classes.c     which class of transformers
- * rules class_rules.c what it puts in their place specials.c, special_files.c   special tokens that
- * stand in none or in other files
+ *   config_keys.c keys of tokenizer_config.json       classes.c     which class rules
+ *   specials.c    special tokens of any file          class_rules.c what it puts in their place
+ *   special_files.c  special_tokens_map.json, added_tokens.json
  *
  * Most of a file is its vocabulary and its merges. The file is read once, from its begin to its
  * end; these two go into tables as they come, and of other parts their places are noted.
