@@ -52,6 +52,15 @@ def digest(folder):
             for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def fail_once():
+    """The library that fails one system call (tests/tools/fail_once.c), built; None where the system does not let it watch."""
+    library = ROOT / "build/tests/fail_once.so"
+    library.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", str(library), str(ROOT / "tests/tools/fail_once.c")], check=True)
+    tried = subprocess.run(["true"], env={**os.environ, "LD_PRELOAD": str(library), "FAIL_CALL": "openat"}, capture_output=True)
+    return library if tried.returncode == 0 else None
+
+
 def high_water(pid):
     """The most memory that a process had so far, in bytes; 0 once the process is gone. The account of a finished process (ru_maxrss) would hold this program's own size, too."""
     try:

@@ -21,7 +21,7 @@ import common
 import hub_fixture
 from common import ROOT, digest, make_workspace, write_jsonl
 
-SHIM = ROOT / "build/tests/fail_once.so"
+SHIM = common.fail_once()
 READS = ["EIO", "EINTR", "ESTALE"]
 ERRORS = {   # what each call may say; EINTR only where a signal can interrupt it
     "openat": ["EIO", "EACCES", "EMFILE", "ENOSPC", "ESTALE", "EINTR", "ELOOP"],
@@ -255,8 +255,9 @@ def main():
     option = lambda name: args[args.index(name) + 1] if name in args else None
     mode = "every" if "--every" in args else "full" if "--full" in args else "sample"
     seed = int(args[-1]) if args and args[-1].isdigit() else 1
-    SHIM.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", str(SHIM), str(ROOT / "tests/tools/fail_once.c")], check=True)
+    if not SHIM:
+        print("SKIPPED: this system has no seccomp notifications\nfailing calls: 0 passed, 0 failed, 1 skipped")
+        return 0
     hub = hub_fixture.Hub()
     scenarios = [
         Run("run in branch layout", "output.layout=branch", "dataset.path=a.jsonl"),

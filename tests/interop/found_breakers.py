@@ -20,9 +20,9 @@ import time
 import pyarrow.parquet as pq
 
 import hub_fixture
-from common import ROOT, digest, engine, main, make_workspace, run, write_jsonl
+from common import ROOT, digest, engine, fail_once, main, make_workspace, run, write_jsonl
 
-SHIM = ROOT / "build/tests/fail_once.so"
+SHIM = fail_once()
 BRANCH, PREFIX = "output.layout=branch", "output.layout=prefix"
 
 
@@ -209,6 +209,8 @@ def rows_that_are_not_finite(folder):
 
 def a_folder_that_cannot_be_listed(folder):
     """08: an error of readdir is not the end of the folder."""
+    if not SHIM:
+        return "SKIPPED: this system has no seccomp notifications"
     workspace(folder)
     (folder / "rows").mkdir()
     for i in range(1500):
@@ -219,6 +221,8 @@ def a_folder_that_cannot_be_listed(folder):
 
 def a_failing_stat_is_not_absent(folder):
     """09: a rerun in `prefix` layout takes no file for missing that it could not look at."""
+    if not SHIM:
+        return "SKIPPED: this system has no seccomp notifications"
     workspace(folder)
     good(a_run(folder, PREFIX))
     write_jsonl(folder / "b.jsonl", texts(20, 30))
@@ -244,6 +248,8 @@ def a_failing_stat_is_not_absent(folder):
 
 def delete_stale_after_an_error(folder):
     """12: files that were not seen are not deleted on the Hub."""
+    if not SHIM:
+        return "SKIPPED: this system has no seccomp notifications"
     hub = hub_fixture.Hub()
     hub.state.create("dataset", "tester/captures")
     here = folder / "folder"
@@ -374,6 +380,8 @@ def nothing_behind_max_samples(folder):
 
 def merging_keeps_to_inference_threads(folder):
     """19: with inference.threads: 1 a merge starts no team of threads."""
+    if not SHIM:
+        return "SKIPPED: this system has no seccomp notifications"
     workspace(folder)
     settings = ["dataset.path=a.jsonl", "inference.threads=1", BRANCH]
     for i in range(2):
@@ -471,8 +479,6 @@ def rot_in_the_hub_cache(folder):
 
 
 if __name__ == "__main__":
-    SHIM.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", str(SHIM), str(ROOT / "tests/tools/fail_once.c")], check=True)
     sys.exit(main("found: breakers", [
         closed_descriptors, what_must_not_be_mixed, datasets_that_change, checkpoint_replaced, output_inside_the_dataset,
         rows_that_are_not_finite, a_folder_that_cannot_be_listed, a_failing_stat_is_not_absent, delete_stale_after_an_error,
