@@ -3,7 +3,7 @@
 # usage: deps.sh build    libraries and compiler
 #        deps.sh test     also what the tests need
 packages="gcc make pkg-config libyaml-dev libzstd-dev libsnappy-dev zlib1g-dev liblz4-dev libbrotli-dev libpcre2-dev libutf8proc-dev libcurl4-openssl-dev libssl-dev"
-[ "$1" = test ] && packages="$packages openssl python3 python3-venv clang-format bible-kjv bible-kjv-text"
+[ "$1" = test ] && packages="$packages openssl python3 python3-venv clang clang-format libomp-dev bible-kjv bible-kjv-text"
 
 missing=""
 if command -v dpkg-query >/dev/null 2>&1; then
