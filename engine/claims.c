@@ -27,7 +27,7 @@ static void free_claim(qk_claim *c)
 /* Opens and locks the file; *held is false when somebody else has it. */
 static qk_status lock(qk_claim *c, bool *held, qk_error *err)
 {
-    QK_TRY(qk_open_to_lock(c->path, &c->fd, err));
+    QK_TRY(qk_open_regular(&c->fd, c->path, O_RDWR | O_CREAT, err));
     return qk_staging_flock(c->fd, QK_HOLD_ALONE, c->path, held, err);
 }
 

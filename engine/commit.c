@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/interrupt.h"
@@ -279,7 +278,7 @@ qk_status qk_commit_clean(const qk_staging *s, qk_error *err)
     if (status == QK_OK) status = qk_folder_clean(&merged, is_merged, err);
     if (status == QK_OK && unlinkat(own.fd, "merged", AT_REMOVEDIR) != 0 && errno != ENOTEMPTY &&
         errno != EEXIST)
-        status = qk_fail_errno(err, "cannot remove", merged.path);
+        status = qk_fail_write(err, "cannot remove", merged.path);
     qk_folder_close(&merged);
     qk_folder_close(&own);
     qk_folder_close(&top);
@@ -294,9 +293,8 @@ static qk_status move_all(const qk_commit *c, const places *p, qk_error *err)
         /* Moved before the crash: nothing is left to do for this one. */
         if (s != QK_OK && s != QK_ERR_NOTFOUND) return s;
     }
-    if (fsync(p->final.fd) != 0 && errno != EINVAL)
-        return qk_fail_errno(err, "cannot flush the folder", p->final.path);
-    return QK_OK;
+    errno = qk_flush_folder(p->final.fd);
+    return errno ? qk_fail_write(err, "cannot flush the folder", p->final.path) : QK_OK;
 }
 
 static qk_status finish(const qk_commit *c, const qk_staging *s, const places *p, qk_error *err)
@@ -324,11 +322,9 @@ qk_status qk_commit_move(qk_commit *c, const qk_staging *s, const char *final_fo
 qk_status qk_commit_is_pending(const qk_staging *s, bool *pending, qk_error *err)
 {
     char *journal = journal_path(s);
-    struct stat st;
-    qk_status status = QK_OK;
-    *pending = lstat(journal, &st) == 0;
-    if (!*pending && errno != ENOENT && errno != ENOTDIR)
-        status = qk_fail_errno(err, "cannot look at", journal);
+    qk_path_info info;
+    qk_status status = qk_path_look_at_name(journal, &info, err);
+    *pending = info.type != QK_PATH_ABSENT;
     free(journal);
     return status;
 }

@@ -176,28 +176,27 @@ static qk_status open_all(opener *o, qk_error *err)
     return open_dataset(o, err);
 }
 
+static qk_status watch_all(qk_watch *watch, const char *folder, const char *const *names,
+                           qk_error *err)
+{
+    qk_status s = QK_OK;
+    for (; *names && s == QK_OK; names++) {
+        char *path = qk_path_join(folder, *names);
+        s = qk_watch_name(watch, path, err);
+        free(path);
+    }
+    return s;
+}
+
 /* What decides a run beside weights and rows, before the first look into it. What
  * AutoTokenizer reads may also be absent, and must stay so. */
 static qk_status watch_files(qk_inputs *in, qk_error *err)
 {
-    static const char *const model[] = {"config.json", single, index_name};
-    static const char *const tokenizer[] = {"config.json", "tokenizer.json",
-                                            "tokenizer_config.json", "special_tokens_map.json",
-                                            "added_tokens.json"};
+    static const char *const model_files[] = {"config.json", single, index_name, NULL};
     in->files = qk_zalloc(1, sizeof *in->files);
     in->rows = qk_zalloc(1, sizeof *in->rows);
-    qk_status s = QK_OK;
-    for (size_t i = 0; i < sizeof model / sizeof *model && s == QK_OK; i++) {
-        char *path = qk_path_join(in->model, model[i]);
-        s = qk_watch_name(in->files, path, err);
-        free(path);
-    }
-    for (size_t i = 0; i < sizeof tokenizer / sizeof *tokenizer && s == QK_OK; i++) {
-        char *path = qk_path_join(in->tokenizer, tokenizer[i]);
-        s = qk_watch_name(in->files, path, err);
-        free(path);
-    }
-    return s;
+    QK_TRY(watch_all(in->files, in->model, model_files, err));
+    return watch_all(in->files, in->tokenizer, tokenizer_files, err);
 }
 
 qk_status qk_inputs_open(qk_inputs *inputs, const qk_config *config, qk_inputs_use use,

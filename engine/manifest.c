@@ -4,14 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/base/beneath.h"
 #include "engine/base/interrupt.h"
+#include "engine/base/version.h"
 #include "engine/rows_digest.h"
 #include "engine/sha256.h"
 #include "engine/tokenizer.h"
-#include "engine/base/version.h"
 #include "formats/safetensors.h"
 
 enum { MANIFEST_LIMIT = 1 << 30 };
@@ -375,10 +374,7 @@ static qk_status check_file(const qk_manifest_file *f, const char *path, qk_erro
         "away and run again what manifest.json lists";
     uint64_t bytes;
     char hex[DIGEST + 1];
-    int fd;
-    QK_TRY(qk_open_regular(&fd, path, O_RDONLY, err));
-    qk_status s = qk_sha256_open_file(fd, path, hex, &bytes, err);
-    close(fd);
+    qk_status s = qk_sha256_file(path, hex, &bytes, err);
     if (s == QK_OK && bytes != f->bytes)
         s = qk_fail(err, QK_ERR_DAMAGED, hint, "%s: has %llu bytes, but manifest.json says %llu",
                     path, (unsigned long long)bytes, (unsigned long long)f->bytes);

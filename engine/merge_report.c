@@ -1,12 +1,9 @@
 /* See merge_report.h. */
 #include "engine/merge_report.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "engine/base/beneath.h"
 #include "engine/rows_file.h"
 #include "engine/sha256.h"
 
@@ -80,13 +77,8 @@ static qk_status find_digest(const qk_merge_report *r, qk_manifest_file *entry, 
     if (qk_manifest_find(r->old, entry->name, &known)) memcpy(entry->sha256, known.sha256, 65);
     if (*entry->sha256) return QK_OK;
     char *path = qk_strf("%s/%s/data.parquet", r->plan->split_folder, entry->name);
-    int fd;
     uint64_t bytes;
-    qk_status s = qk_open_regular(&fd, path, O_RDONLY, err);
-    if (s == QK_OK) {
-        s = qk_sha256_open_file(fd, path, entry->sha256, &bytes, err);
-        close(fd);
-    }
+    qk_status s = qk_sha256_file(path, entry->sha256, &bytes, err);
     free(path);
     return s;
 }

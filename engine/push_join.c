@@ -10,10 +10,11 @@
 #include "engine/base/log.h"
 #include "engine/commit.h"
 #include "engine/examples_file.h"
-#include "engine/merge_file.h"
 #include "engine/meaning.h"
+#include "engine/merge_file.h"
 #include "engine/merge_report.h"
 #include "engine/texts.h"
+#include "sampler/example_id.h"
 
 static const char OTHER_PLACE[] = "push to another repository or --branch";
 
@@ -147,7 +148,7 @@ static qk_status look_for_collision(void *context, const qk_unit_example *e, qk_
     (void)err;
     joiner *j = context;
     int64_t any;
-    int32_t stored = (int32_t)(uint32_t)(uint64_t)e->id;
+    int32_t stored = qk_example_id_stored(e->id);
     uint32_t all = qk_id_book_find(&j->texts.ids, stored, &any);
     j->collide |= all > 1 && (all > qk_id_book_find(&j->our_ids, stored, &any) ||
                               all > qk_id_book_find(&j->texts.there, stored, &any));

@@ -33,7 +33,7 @@ static void add_number(qk_sha256_run *run, uint64_t n)
 
 static void add_row(qk_sha256_run *run, const qk_example *e)
 {
-    size_t n = e->id_text ? strlen(e->id_text) : 0;
+    size_t n = e->id_text ? e->id_length : 0; /* NUL may be in it */
     add_number(run, (uint64_t)e->id);
     add_number(run, e->id_text ? n : UINT64_MAX);
     if (n) qk_sha256_add(run, e->id_text, n);

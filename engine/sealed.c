@@ -1,10 +1,8 @@
 /* See sealed.h. */
 #include "engine/sealed.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/beneath.h"
@@ -30,29 +28,12 @@ void qk_seal(qk_buf *text)
     qk_buf_add(text, seal, SEAL_BYTES);
 }
 
-/* The whole file, or an error; it is read, not mapped, so that one that is cut off meanwhile is
- * no more than a damaged one. */
-static qk_status read_all(qk_buf *out, int fd, const char *path, size_t limit, qk_error *err)
-{
-    for (;;) {
-        qk_buf_reserve(out, 1 << 16);
-        ssize_t n = read(fd, out->data + out->size, 1 << 16);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return qk_fail_errno(err, "cannot read", path);
-        if (n == 0) return QK_OK;
-        out->size += (size_t)n;
-        if (out->size > limit)
-            return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: more than the limit of %zu bytes", path,
-                           limit);
-    }
-}
-
 qk_status qk_sealed_read(qk_buf *out, const char *path, size_t limit, qk_error *err)
 {
     int fd;
     *out = (qk_buf){0};
     QK_TRY(qk_open_regular(&fd, path, O_RDONLY, err));
-    qk_status s = read_all(out, fd, path, limit, err);
+    qk_status s = qk_read_open_file(out, fd, path, limit, err);
     close(fd);
     if (s != QK_OK) return s;
     char seal[SEAL_BYTES + 1];

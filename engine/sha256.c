@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/base/beneath.h"
 #include "engine/base/digest_note.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
@@ -145,5 +146,14 @@ qk_status qk_sha256_open_file(int fd, const char *path, char hex[65], uint64_t *
     qk_sha256_end(run, digest);
     free(piece);
     qk_sha256_hex(digest, hex);
+    return s;
+}
+
+qk_status qk_sha256_file(const char *path, char hex[65], uint64_t *bytes, qk_error *err)
+{
+    int fd;
+    QK_TRY(qk_open_regular(&fd, path, O_RDONLY, err));
+    qk_status s = qk_sha256_open_file(fd, path, hex, bytes, err);
+    close(fd);
     return s;
 }

@@ -24,7 +24,9 @@ void qk_sha256_hex(const uint8_t digest[32], char out[65]);
  * Signals end it (QK_ERR_RESUME). */
 qk_status qk_sha256_files(const qk_names *paths, int threads, qk_watch *watch, char (*hex)[65],
                           qk_error *err);
-/* Digest and size of a file of ours that is open for reading, from its beginning; path is for
+/* Digest and size of a file of ours (qk_open_regular). */
+qk_status qk_sha256_file(const char *path, char hex[65], uint64_t *bytes, qk_error *err);
+/* The same of one that is open for reading, from its beginning; path is for
  * messages. */
 qk_status qk_sha256_open_file(int fd, const char *path, char hex[65], uint64_t *bytes,
                               qk_error *err);

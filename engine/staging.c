@@ -2,7 +2,6 @@
 #include "engine/staging.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -72,7 +71,7 @@ qk_status qk_staging_open(qk_staging *s, const char *folder, qk_error *err)
     *s = (qk_staging){.folder = folder, .lock = -1};
     QK_TRY(make_folder(s, err));
     char *path = in_staging(s, "lock");
-    qk_status status = qk_open_to_lock(path, &s->lock, err);
+    qk_status status = qk_open_regular(&s->lock, path, O_RDWR | O_CREAT, err);
     free(path);
     return status;
 }

@@ -44,7 +44,8 @@ void qk_staging_release(qk_staging *s);
 void qk_staging_last_merge(const qk_staging *s, char out[17]);
 qk_status qk_staging_note_merge(const qk_staging *s, qk_error *err);
 void qk_staging_close(qk_staging *s);
-/* flock without waiting; *held is false when others hold it. A file system without locks is an
+/* flock without waiting; *held is false when others hold it. The file is open for writing: on NFS
+ * only such a one can be locked alone (qk_open_regular). A file system without locks is an
  * error that says so. */
 qk_status qk_staging_flock(int fd, qk_hold how, const char *path, bool *held, qk_error *err);
 

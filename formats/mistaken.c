@@ -1,7 +1,6 @@
 /* See mistaken.h. */
 #include "formats/mistaken.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

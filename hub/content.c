@@ -6,28 +6,28 @@
 
 #include "engine/base/digest_note.h"
 #include "engine/base/log.h"
-#include "hub/digest.h"
+#include "hub/oid.h"
 
 enum { PIECE = 1 << 20 };
 
 /* The digest of an open file, of the kind that `file` has. */
 static qk_status read_digest(const qk_hub *hub, const qk_input *in, const qk_hub_file *file,
-                             char hex[72], qk_error *err)
+                             char hex[65], qk_error *err)
 {
     uint8_t *piece = qk_alloc(PIECE, 1);
     uint64_t size = in->state.size;
-    qk_digest *digest = qk_digest_begin(&(qk_hub_file){.size = size, .digest = file->digest});
+    qk_hasher *digest = qk_hasher_for(&(qk_hub_file){.size = size, .digest = file->digest});
     qk_status s = QK_OK;
     for (uint64_t at = 0; at < size && s == QK_OK; at += PIECE) {
         size_t n = size - at < PIECE ? (size_t)(size - at) : PIECE;
         s = qk_hub_check(hub, err);
         if (s == QK_OK) s = qk_input_read(in, at, piece, n, err);
-        if (s == QK_OK) qk_digest_add(digest, piece, n);
+        if (s == QK_OK) qk_hasher_add(digest, piece, n);
         qk_progress(false, "checking what the cache has: %s, %s of %s", file->path,
                     qk_human_bytes((double)at), qk_human_bytes((double)size));
     }
-    qk_digest_hex(digest, hex);
-    qk_digest_free(digest);
+    qk_hasher_hex(digest, hex);
+    qk_hasher_free(digest);
     free(piece);
     return s;
 }
@@ -35,7 +35,7 @@ static qk_status read_digest(const qk_hub *hub, const qk_input *in, const qk_hub
 static qk_status check_open(const qk_hub *hub, const qk_input *in, const qk_hub_file *file,
                             bool *right, qk_error *err)
 {
-    char hex[72];
+    char hex[65];
     qk_error changed;
     bool settled = qk_file_state_is_settled(&in->state); /* before it is read */
     *right = file->size == UINT64_MAX || file->size == in->state.size;

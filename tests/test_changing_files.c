@@ -9,6 +9,7 @@
 
 #include "engine/base/cache.h"
 #include "engine/base/interrupt.h"
+#include "engine/base/process.h"
 #include "engine/dataset/source.h"
 #include "engine/rows_digest.h"
 #include "engine/sha256.h"
@@ -342,7 +343,7 @@ static void test_limit_of_file_sizes(void)
 {
     pid_t pid = fork();
     if (pid == 0) {
-        qk_interrupt_install();
+        qk_process_begin();
         raise(SIGXFSZ);
         _exit(7);
     }

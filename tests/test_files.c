@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/base/beneath.h"
 #include "engine/base/process.h"
 #include "engine/base/room.h"
 #include "engine/base/thread.h"
@@ -183,7 +184,7 @@ static void test_locks_are_files_of_their_own(void)
 {
     int fd;
     char *lock = in_folder("lock"), *victim = in_folder("victim");
-    CHECK_INT(qk_open_to_lock(lock, &fd, &test_error), QK_OK);
+    CHECK_INT(qk_open_regular(&fd, lock, O_RDWR | O_CREAT, &test_error), QK_OK);
     CHECK_INT(qk_write_at_start(fd, "0123", 4, lock, &test_error), QK_OK);
     close(fd);
     check_text("lock", "0123");
@@ -193,7 +194,7 @@ static void test_locks_are_files_of_their_own(void)
         if (kind == 1) put_link("lock", "made-by-us");
         if (kind == 2) CHECK(link(victim, lock) == 0);
         if (kind == 3) CHECK(mkfifo(lock, 0600) == 0);
-        CHECK_INT(qk_open_to_lock(lock, &fd, &test_error), QK_ERR_IO);
+        CHECK_INT(qk_open_regular(&fd, lock, O_RDWR | O_CREAT, &test_error), QK_ERR_DATA);
         CHECK(fd < 0 && strstr(test_error.message, lock) && *test_error.hint);
         uint64_t size;
         CHECK(look("made-by-us", false, &size) == QK_PATH_ABSENT);

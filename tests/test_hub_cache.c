@@ -7,8 +7,8 @@
 #include "engine/base/digest_note.h"
 #include "hub/cache.h"
 #include "hub/content.h"
-#include "hub/digest.h"
 #include "hub/match.h"
+#include "hub/oid.h"
 
 #define COMMIT "0123456789abcdef0123456789abcdef01234567"
 
@@ -52,10 +52,10 @@ static void test_patterns(void)
 static bool digest_is(const char *text, size_t n, const char *digest)
 {
     qk_hub_file file = {.path = "x", .size = n, .digest = digest};
-    qk_digest *d = qk_digest_begin(&file);
-    qk_digest_add(d, text, n);
-    bool same = qk_digest_end(d, &file);
-    qk_digest_free(d);
+    qk_hasher *d = qk_hasher_for(&file);
+    qk_hasher_add(d, text, n);
+    bool same = qk_hasher_is(d, &file);
+    qk_hasher_free(d);
     return same;
 }
 

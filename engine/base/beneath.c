@@ -1,7 +1,6 @@
 /* See beneath.h. */
 #include "engine/base/beneath.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -10,9 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/base/file.h"
 #include "engine/base/text.h"
 
-enum { DEEPEST = 16, FOLDER = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
+enum { DEEPEST = 16, FOLDER = O_RDONLY | O_DIRECTORY | O_NOFOLLOW };
+/* A pipe in the place of a file is refused, not waited for. */
+enum { AS_FILE = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY };
 
 static const char *part_problem(const char *part, size_t n)
 {
@@ -52,15 +54,16 @@ static qk_status in_the_way(const char *path, qk_error *err)
 }
 
 /* errno of a step into a folder, as a message. */
-static qk_status step_failed(const char *path, qk_error *err)
+static qk_status step_failed(const char *path, bool make, qk_error *err)
 {
     if (errno == ELOOP || errno == ENOTDIR) return in_the_way(path, err);
+    if (make) return qk_fail_write(err, "cannot make the folder", path);
     return qk_fail_errno(err, "cannot open the folder", path);
 }
 
 qk_status qk_folder_open(qk_folder *f, const char *path, qk_error *err)
 {
-    *f = (qk_folder){.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    *f = (qk_folder){.fd = qk_open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY)};
     if (f->fd < 0) return qk_fail_errno(err, "cannot open the folder", path);
     f->path = qk_strdup(path);
     return QK_OK;
@@ -76,13 +79,13 @@ void qk_folder_close(qk_folder *f)
 /* The folder called name in dir, -1 and errno when there is none. A new one is flushed. */
 static int step(int dir, const char *name, bool make)
 {
-    if (make) {
-        if (mkdirat(dir, name, 0777) == 0)
-            fsync(dir);
-        else if (errno != EEXIST)
-            return -1;
-    }
-    return openat(dir, name, FOLDER);
+    bool made = make && mkdirat(dir, name, 0777) == 0;
+    int why = make && !made ? errno : EEXIST;
+    if (made && (errno = qk_flush_folder(dir))) return -1;
+    /* One that is there is fine whatever mkdir says: it may say EROFS of it. */
+    int fd = qk_open_at(dir, name, FOLDER);
+    if (fd < 0 && why != EEXIST) errno = why;
+    return fd;
 }
 
 qk_status qk_folder_open_in(qk_folder *f, const qk_folder *above, const char *name, bool make,
@@ -94,7 +97,7 @@ qk_status qk_folder_open_in(qk_folder *f, const qk_folder *above, const char *na
         f->path = path;
         return QK_OK;
     }
-    qk_status s = step_failed(path, err);
+    qk_status s = step_failed(path, make, err);
     free(path);
     return s;
 }
@@ -121,7 +124,7 @@ static qk_status walk(const qk_folder *f, const char *relative, bool make, int *
         }
         char *path = qk_strf("%s/%.*s", f->path, (int)(slash - relative), relative);
         errno = why;
-        qk_status s = step_failed(path, err);
+        qk_status s = step_failed(path, make, err);
         free(path);
         return s;
     }
@@ -152,7 +155,8 @@ static qk_status check_opened(int *fd, const char *path, bool written, qk_error 
     struct stat st;
     if (*fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO))
         return not_regular(path, err);
-    if (*fd < 0) return qk_fail_errno(err, written ? "cannot write" : "cannot open", path);
+    if (*fd < 0 && written) return qk_fail_write(err, "cannot write", path);
+    if (*fd < 0) return qk_fail_errno(err, "cannot open", path);
     qk_status s = QK_OK;
     if (fstat(*fd, &st) != 0)
         s = qk_fail_errno(err, "cannot look at", path);
@@ -169,7 +173,7 @@ static qk_status check_opened(int *fd, const char *path, bool written, qk_error 
 
 qk_status qk_open_regular(int *fd, const char *path, int flags, qk_error *err)
 {
-    *fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+    *fd = qk_open_at(AT_FDCWD, path, flags | AS_FILE);
     return check_opened(fd, path, (flags & O_ACCMODE) != O_RDONLY, err);
 }
 
@@ -179,7 +183,7 @@ qk_status qk_folder_open_file(const qk_folder *f, const char *relative, int *fd,
     const char *name;
     *fd = -1;
     QK_TRY(walk(f, relative, false, &dir, &name, err));
-    *fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    *fd = qk_open_at(dir, name, O_RDONLY | AS_FILE);
     int why = errno;
     close(dir);
     char *path = qk_strf("%s/%s", f->path, relative);
@@ -195,9 +199,9 @@ static qk_status move_between(int from, int to, const char *name, const char *pa
     if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return qk_fail_errno(err, "cannot look at", path);
     if (!S_ISREG(st.st_mode)) return not_regular(path, err);
-    if (renameat(from, name, to, name) != 0 || (fsync(to) != 0 && errno != EINVAL))
-        return qk_fail_errno(err, "cannot write", path);
-    return QK_OK;
+    int why = renameat(from, name, to, name) != 0 ? errno : qk_flush_folder(to);
+    errno = why;
+    return why ? qk_fail_write(err, "cannot write", path) : QK_OK;
 }
 
 qk_status qk_folder_move(const qk_folder *from, const qk_folder *to, const char *relative,
@@ -236,38 +240,28 @@ static qk_status clean_entry(const cleaning *c, int dir, const char *path, const
     if (!c->is_ours(name, folder)) return QK_OK;
     if (!folder) {
         bool gone = unlinkat(dir, name, 0) == 0 || errno == ENOENT;
-        return gone ? QK_OK : qk_fail_errno(c->err, "cannot remove", path);
+        return gone ? QK_OK : qk_fail_write(c->err, "cannot remove", path);
     }
-    int inner = openat(dir, name, FOLDER);
-    if (inner < 0) return step_failed(path, c->err);
+    int inner = qk_open_at(dir, name, FOLDER);
+    if (inner < 0) return step_failed(path, false, c->err);
     qk_status s = clean_folder(c, inner, path, depth + 1);
     close(inner);
     if (s != QK_OK || unlinkat(dir, name, AT_REMOVEDIR) == 0) return s;
     bool kept = errno == ENOTEMPTY || errno == EEXIST || errno == ENOENT;
-    return kept ? QK_OK : qk_fail_errno(c->err, "cannot remove", path);
+    return kept ? QK_OK : qk_fail_write(c->err, "cannot remove", path);
 }
 
 static qk_status clean_folder(const cleaning *c, int dir, const char *path, int depth)
 {
     if (depth > DEEPEST) return QK_OK; /* deeper than anything of ours */
-    int own = openat(dir, ".", FOLDER);
-    DIR *list = own < 0 ? NULL : fdopendir(own);
-    if (!list) {
-        if (own >= 0) close(own);
-        return qk_fail_errno(c->err, "cannot list the folder", path);
-    }
-    qk_status s = QK_OK;
-    while (s == QK_OK) {
-        errno = 0;
-        struct dirent *entry = readdir(list);
-        if (!entry && errno) s = qk_fail_errno(c->err, "cannot list the folder", path);
-        if (!entry) break;
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
-        char *inner = qk_strf("%s/%s", path, entry->d_name);
-        s = clean_entry(c, dir, inner, entry->d_name, depth);
+    qk_names names;
+    qk_status s = qk_list_open(qk_open_at(dir, ".", FOLDER), path, &names, c->err);
+    for (size_t i = 0; i < names.count && s == QK_OK; i++) {
+        char *inner = qk_strf("%s/%s", path, names.items[i]);
+        s = clean_entry(c, dir, inner, names.items[i], depth);
         free(inner);
     }
-    closedir(list);
+    qk_names_free(&names);
     return s;
 }
 

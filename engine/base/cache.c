@@ -60,7 +60,7 @@ static bool is_trusted(int fd, trust t, mode_t type, const char *path)
 /* Opens a folder below `at`; -1 where it is absent or not to be trusted. */
 static int open_folder(int at, const char *name, int flags, trust t, const char *path)
 {
-    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags);
+    int fd = qk_open_at(at, name, O_RDONLY | O_DIRECTORY | flags);
     if (fd < 0 || is_trusted(fd, t, S_IFDIR, path)) return fd;
     close(fd);
     return -1;
@@ -98,31 +98,17 @@ static int open_kind(const char *kind, bool make)
 
 /* ---- files ---- */
 
-static bool read_all(int fd, size_t limit, qk_buf *out)
-{
-    struct stat st;
-    if (fstat(fd, &st) != 0 || st.st_size < 0 || (size_t)st.st_size > limit) return false;
-    size_t size = (size_t)st.st_size;
-    qk_buf_reserve(out, size + 1);
-    while (out->size < size) {
-        ssize_t n = read(fd, out->data + out->size, size - out->size);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        out->size += (size_t)n;
-    }
-    return true;
-}
-
 /* O_NONBLOCK: a pipe that waits for a writer is not waited for. */
 static bool read_trusted(int folder, const char *name, const char *path, trust t, size_t limit,
                          qk_buf *out)
 {
+    qk_error ignored;
     *out = (qk_buf){0};
-    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    int fd = qk_open_at(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) return false;
-    bool ok = is_trusted(fd, t, S_IFREG, path) && read_all(fd, limit, out);
+    bool ok = is_trusted(fd, t, S_IFREG, path) &&
+              qk_read_open_file(out, fd, path, limit, &ignored) == QK_OK;
     close(fd);
-    if (!ok) qk_buf_free(out);
     return ok;
 }
 

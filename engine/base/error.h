@@ -15,13 +15,12 @@ typedef enum qk_status {
     QK_ERR_CONFIG,      /* a configuration value is wrong                       exit status 1 */
     QK_ERR_NOTFOUND,    /* a file, column, tensor or key is absent              exit status 1 */
     QK_ERR_FORMAT,      /* bytes that do not follow their format                exit status 1 */
-    QK_ERR_UNSUPPORTED, /* well-formed, but not handled here                 exit status 1 */
+    QK_ERR_UNSUPPORTED, /* well-formed, but not handled here                    exit status 1 */
     QK_ERR_DATA,        /* values that cannot be right (NaN weights, bad ids)   exit status 1 */
     QK_ERR_DAMAGED,     /* a file of ours whose checksum is wrong               exit status 1 */
     QK_ERR_DIFFERS,     /* a comparison found differences                       exit status 1 */
     QK_ERR_IO,          /* the system refused: permission, a read error         exit status 1 */
-    QK_ERR_RESUME, /* stopped, and the same command goes on: signal, full or failing disk, network
-                      3 */
+    QK_ERR_RESUME,      /* the same command goes on: signal, disk, network      exit status 3 */
 } qk_status;
 
 typedef struct qk_error {

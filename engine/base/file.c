@@ -11,8 +11,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-/* A signal does not end it; no file is for a program that we start. */
-static int open_again(int folder, const char *path, int flags)
+int qk_open_at(int folder, const char *path, int flags)
 {
     int fd;
     while ((fd = openat(folder, path, flags | O_CLOEXEC, 0666)) < 0 && errno == EINTR) continue;
@@ -98,19 +97,23 @@ static int flush_to_disk(int fd)
     return rc ? errno : 0;
 }
 
+int qk_flush_folder(int fd)
+{
+    int why = flush_to_disk(fd);
+    /* Some network file systems cannot sync a folder; the data itself is safe there. */
+    return why == EINVAL || why == ENOTSUP ? 0 : why;
+}
+
 qk_status qk_sync_dir(const char *path, qk_error *err)
 {
-    int fd = open_again(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+    int fd = qk_open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
     if (fd < 0 && errno == EACCES) { /* we may write there, but not read: no way but to flush all */
         sync();
         return QK_OK;
     }
     if (fd < 0) return qk_fail_write(err, "cannot open the folder", path);
-    errno = flush_to_disk(fd);
-    /* Some network file systems cannot sync a folder; the data itself is safe there. */
-    qk_status s = errno && errno != EINVAL && errno != ENOTSUP
-                      ? qk_fail_write(err, "cannot flush the folder", path)
-                      : QK_OK;
+    errno = qk_flush_folder(fd);
+    qk_status s = errno ? qk_fail_write(err, "cannot flush the folder", path) : QK_OK;
     close(fd);
     return s;
 }
@@ -178,10 +181,10 @@ static int by_bytes(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Takes the descriptor. */
-static qk_status list_open(int fd, const char *path, qk_names *out, qk_error *err)
+qk_status qk_list_open(int fd, const char *path, qk_names *out, qk_error *err)
 {
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    *out = (qk_names){0};
     if (!dir) {
         qk_fail_errno(err, "cannot list the folder", path);
         if (fd >= 0) close(fd);
@@ -203,8 +206,7 @@ static qk_status list_open(int fd, const char *path, qk_names *out, qk_error *er
 
 qk_status qk_list_dir(const char *path, qk_names *out, qk_error *err)
 {
-    *out = (qk_names){0};
-    QK_TRY(list_open(open_again(AT_FDCWD, path, O_RDONLY | O_DIRECTORY), path, out, err));
+    QK_TRY(qk_list_open(qk_open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY), path, out, err));
     if (out->count) qsort(out->items, out->count, sizeof *out->items, by_bytes);
     return QK_OK;
 }
@@ -217,13 +219,13 @@ static qk_status remove_at(int folder, const char *name, const char *path, qk_er
     int why = errno, fd = -1;
     /* Linux says EISDIR of a folder, POSIX EPERM. */
     if (why == EISDIR || why == EPERM)
-        fd = open_again(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+        fd = qk_open_at(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (fd < 0) {
         if (why != EISDIR) errno = why;
         return qk_fail_write(err, "cannot remove", path);
     }
-    qk_names names = {0};
-    qk_status s = list_open(dup(fd), path, &names, err);
+    qk_names names;
+    qk_status s = qk_list_open(dup(fd), path, &names, err);
     for (size_t i = 0; i < names.count && s == QK_OK; i++) {
         char *inside = qk_path_join(path, names.items[i]);
         s = remove_at(fd, names.items[i], inside, err);
@@ -248,21 +250,12 @@ void qk_names_free(qk_names *names)
     *names = (qk_names){0};
 }
 
-static qk_status open_regular(const char *path, int *fd, struct stat *st, qk_error *err)
+static qk_status read_whole(qk_buf *out, int fd, const char *path, size_t limit, qk_error *err)
 {
-    *fd = open_again(AT_FDCWD, path, O_RDONLY | O_NONBLOCK); /* a FIFO is refused, not waited for */
-    if (*fd < 0) return qk_fail_errno(err, "cannot open", path);
-    bool known = fstat(*fd, st) == 0;
-    if (known && S_ISREG(st->st_mode)) return QK_OK;
-    qk_status s = known ? not_regular(path, err) : qk_fail_errno(err, "cannot look at", path);
-    close(*fd);
-    return s;
-}
-
-/* By read, not by a mapping: a failing disk is an error then, not SIGBUS. */
-static qk_status read_whole(qk_buf *out, int fd, size_t size, const char *path, size_t limit,
-                            qk_error *err)
-{
+    struct stat st;
+    if (fstat(fd, &st) != 0) return qk_fail_errno(err, "cannot look at", path);
+    if (!S_ISREG(st.st_mode)) return not_regular(path, err);
+    size_t size = (size_t)st.st_size;
     if (size > limit)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: %zu bytes, more than the limit of %zu", path,
                        size, limit);
@@ -280,15 +273,22 @@ static qk_status read_whole(qk_buf *out, int fd, size_t size, const char *path, 
     return QK_OK;
 }
 
+qk_status qk_read_open_file(qk_buf *out, int fd, const char *path, size_t limit, qk_error *err)
+{
+    *out = (qk_buf){0};
+    qk_status s = read_whole(out, fd, path, limit, err);
+    if (s != QK_OK) qk_buf_free(out);
+    return s;
+}
+
 qk_status qk_read_file(qk_buf *out, const char *path, size_t limit, qk_error *err)
 {
-    int fd;
-    struct stat st;
+    /* O_NONBLOCK: a pipe is refused, not waited for. */
+    int fd = qk_open_at(AT_FDCWD, path, O_RDONLY | O_NONBLOCK);
     *out = (qk_buf){0};
-    QK_TRY(open_regular(path, &fd, &st, err));
-    qk_status s = read_whole(out, fd, (size_t)st.st_size, path, limit, err);
+    if (fd < 0) return qk_fail_errno(err, "cannot open", path);
+    qk_status s = qk_read_open_file(out, fd, path, limit, err);
     close(fd);
-    if (s != QK_OK) qk_buf_free(out);
     return s;
 }
 
@@ -324,7 +324,7 @@ static int create_new(const char *path)
 {
     enum { TRIES = 8 };
     for (int i = 0;; i++) {
-        int fd = open_again(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL);
+        int fd = qk_open_at(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL);
         if (fd >= 0 || errno != EEXIST || i == TRIES) return fd;
         if (unlink(path) != 0 && errno != ENOENT) return -1;
     }
@@ -428,23 +428,6 @@ static qk_status not_own(const char *path, qk_error *err)
                    "%s: not a file of its own", path);
 }
 
-qk_status qk_open_to_lock(const char *path, int *file, qk_error *err)
-{
-    struct stat st;
-    /* NFS gives exclusive locks only on what is open for writing. */
-    *file = open_again(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK);
-    if (*file < 0) return qk_fail_write(err, "cannot write", path);
-    qk_status s = QK_OK;
-    if (fstat(*file, &st) != 0)
-        s = qk_fail_errno(err, "cannot look at", path);
-    else if (!S_ISREG(st.st_mode) || st.st_nlink > 1)
-        s = not_own(path, err);
-    if (s == QK_OK) return QK_OK;
-    close(*file);
-    *file = -1;
-    return s;
-}
-
 qk_status qk_write_at_start(int file, const void *bytes, size_t n, const char *path, qk_error *err)
 {
     for (size_t at = 0; at < n;) {
@@ -471,7 +454,7 @@ qk_status qk_random_bytes(void *out, size_t n, qk_error *err)
             close(fd);
             return err->status;
         }
-        fd = open_again(AT_FDCWD, device, O_RDONLY); /* kernels and sandboxes without the call */
+        fd = qk_open_at(AT_FDCWD, device, O_RDONLY); /* kernels and sandboxes without the call */
         if (fd < 0) return qk_fail_errno(err, "no random numbers: cannot open", device);
     }
     if (fd >= 0) close(fd);

@@ -47,6 +47,10 @@ qk_status qk_make_dirs(const char *path, qk_error *err);
 qk_status qk_disk_free(const char *path, uint64_t *bytes, qk_error *err);
 /* fsync of a folder, so that renames inside it survive a power cut. */
 qk_status qk_sync_dir(const char *path, qk_error *err);
+/* The same of an open one; 0 or an errno. */
+int qk_flush_folder(int fd);
+/* openat(2) that a signal does not end, closed in programs that we start. -1 and errno. */
+int qk_open_at(int folder, const char *path, int flags);
 /* Removes a file; an absent one is fine. */
 qk_status qk_remove_file(const char *path, qk_error *err);
 /* Removes a folder and all that lies in it, without following links; an absent one is fine. */
@@ -59,11 +63,15 @@ typedef struct qk_names {
     size_t count, capacity;
 } qk_names;
 qk_status qk_list_dir(const char *path, qk_names *out, qk_error *err);
+/* The same in any order of what was opened, which is closed; -1: errno says why it was not. */
+qk_status qk_list_open(int fd, const char *path, qk_names *out, qk_error *err);
 void qk_names_add(qk_names *names, const char *name); /* copies */
 void qk_names_free(qk_names *names);
 
 /* The whole file in memory, NUL-terminated behind its size; refuses more than `limit` bytes. */
 qk_status qk_read_file(qk_buf *out, const char *path, size_t limit, qk_error *err);
+/* The same of one that is open at its beginning; path is for messages. */
+qk_status qk_read_open_file(qk_buf *out, int fd, const char *path, size_t limit, qk_error *err);
 /* The same where an absent file is fine: then *there is false and *out empty. */
 qk_status qk_read_file_if_there(qk_buf *out, const char *path, size_t limit, bool *there,
                                 qk_error *err);
@@ -75,9 +83,6 @@ qk_status qk_write_file(const char *path, const void *bytes, size_t n, qk_error 
 qk_status qk_create_file(const char *path, const void *bytes, size_t n, qk_error *err);
 /* Renames, and flushes both folders: the file has one of the names after a power cut. */
 qk_status qk_move_file(const char *from, const char *to, qk_error *err);
-/* Opens a file to lock and to write a few bytes into, made when it is absent. Refuses what is not a
- * file of its own: a link or a second name would lead those bytes elsewhere. */
-qk_status qk_open_to_lock(const char *path, int *file, qk_error *err);
 /* Its first n bytes. */
 qk_status qk_write_at_start(int file, const void *bytes, size_t n, const char *path, qk_error *err);
 /* From the system's source. */

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/base/file.h"
+
 /* The coarsest tick of Linux is 10 ms; of the file systems in use, FAT's, 2 s. */
 enum { TICK_NS = 20000000, SETTLED_SECONDS = 2 };
 
@@ -102,7 +104,7 @@ qk_status qk_input_open(qk_input *in, const char *path, qk_error *err)
 {
     *in = (qk_input){0};
     /* O_NONBLOCK: a pipe is refused, not waited for. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = qk_open_at(AT_FDCWD, path, O_RDONLY | O_NONBLOCK);
     if (fd < 0) return qk_fail_errno(err, "cannot open", path);
     qk_status s = qk_file_state_of_open(fd, path, &in->state, err);
     if (s != QK_OK) {

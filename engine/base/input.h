@@ -14,7 +14,7 @@
  * file system that keeps whole seconds would need seconds and does not get them. And a write
  * through a shared mapping is dated when the system notices it, which may be later.
  *
- * next: engine/base/digest.h */
+ * next: engine/base/digest_note.h */
 #pragma once
 
 #include "engine/base/mem.h"

@@ -37,7 +37,6 @@ void qk_interrupt_install(void)
     }
     action.sa_handler = end_now;
     sigaction(SIGALRM, &action, NULL);
-    signal(SIGXFSZ, SIG_IGN);
 }
 
 bool qk_interrupted(void)

@@ -12,8 +12,7 @@
 
 #include "engine/base/error.h"
 
-/* Also: a write beyond the limit of file sizes (XFSZ) fails instead of ending the program. HUP
- * stays ignored where it was (nohup). */
+/* HUP stays ignored where it was (nohup). */
 void qk_interrupt_install(void);
 /* Whether a signal has arrived; safe in any thread. */
 bool qk_interrupted(void);

@@ -58,11 +58,6 @@ void qk_log_quiet(bool quiet)
 {
     quiet_mode = quiet;
 }
-bool qk_log_is_quiet(void)
-{
-    return quiet_mode;
-}
-
 void qk_info(const char *format, ...)
 {
     if (quiet_mode) return;

@@ -11,7 +11,6 @@
 #include "engine/base/error.h"
 
 void qk_log_quiet(bool quiet); /* true: only warnings and errors */
-bool qk_log_is_quiet(void);
 void qk_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void qk_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same for what may be found twice, when a file is read again: each text is said once. */

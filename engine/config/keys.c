@@ -138,8 +138,7 @@ const qk_config_key qk_config_keys[] = {
         "layer and kind"),
     MAY("capture", "allow_nonfinite", bool, capture.allow_nonfinite, "false",
         "keep rows of NaN or infinity and count them in manifest.json; without it the first of "
-        "them "
-        "stops the run"),
+        "them stops the run"),
     {"capture.head_sampling", "count", &qk_config_int, AT(capture.head_count), NULL, 1, INT64_MAX,
      0, NULL, true, "query heads to draw over all layers; their key heads follow"},
     MAY("capture.head_sampling", "seed", seed, capture.head_seed, "0",

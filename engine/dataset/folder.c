@@ -3,9 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "engine/base/text.h"
 #include "engine/dataset/card.h"
 #include "engine/dataset/format.h"
 #include "engine/dataset/glob.h"

@@ -1,7 +1,7 @@
 /* One file of rows, whatever its format. Private to engine/dataset/.
  *
- * A source gives (text, id) cells in file order. It holds a mapping of the file, or a part of it
- * (a row group, a window of a packed file), never a copy of the whole. parquet.c, jsonl.c, csv.c
+ * A source gives (text, id) cells in file order. It holds a part of the file (a row
+ * group, a window), never the whole. parquet.c, jsonl.c, csv.c
  * and text.c each implement qk_source_type.
  *
  * next: engine/dataset/jsonl.c */

@@ -2,7 +2,6 @@
 #include "engine/tokenizer/added.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/tokenizer/space.h"
 

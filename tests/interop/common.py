@@ -39,6 +39,12 @@ def run(cwd, *settings, config="config.yaml", **more):
     return engine(args, cwd, **more)
 
 
+def refused(done, *words, status=1):
+    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    for word in words:
+        assert word in done.stderr, (word, done.stderr)
+
+
 def parquet_sample(folder, rows=1500, way="split", group=700):
     """A file with every kind of column that the writer knows, in row groups of `group` rows."""
     path = folder / f"sample-{rows}-{group}-{way}.parquet"

@@ -20,7 +20,7 @@ import time
 import pyarrow.parquet as pq
 
 import hub_fixture
-from common import ROOT, digest, engine, fail_once, main, make_workspace, run, write_jsonl
+from common import ROOT, digest, engine, fail_once, main, make_workspace, refused, run, write_jsonl
 
 SHIM = fail_once()
 BRANCH, PREFIX = "output.layout=branch", "output.layout=prefix"
@@ -44,12 +44,6 @@ def a_run(folder, *settings, **more):
 def good(done):
     assert done.returncode == 0, (done.returncode, done.stderr)
     return done
-
-
-def refused(done, *words, status=1):
-    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
-    for word in words:
-        assert word in done.stderr, (word, done.stderr)
 
 
 def fails(call, at, error, env=os.environ):

@@ -9,7 +9,7 @@ import shutil
 import struct
 import sys
 
-from common import CASE, ROOT, engine, main, make_workspace, run, shared
+from common import CASE, ROOT, engine, main, make_workspace, refused, run, shared
 
 FOUND = ROOT / "tests/data/found"
 CHECKPOINT = ROOT / "tests/data/forward/llama_bf16_sharded"
@@ -46,12 +46,6 @@ def ids(folder, model, text, more=()):
     done = engine(["tokenize", model, "text.jsonl", "--jsonl", *more], folder)
     assert done.returncode == 0, (model, done.stderr)
     return [int(i) for i in done.stdout.split()]
-
-
-def refused(done, *words):
-    assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
-    for word in words:
-        assert word in done.stderr, (word, done.stderr)
 
 
 # ---- checkpoints ----

@@ -2,8 +2,8 @@
 # Installs what is missing, or prints the one command that does.
 # usage: deps.sh build    libraries and compiler
 #        deps.sh test     also what the tests need
-packages="gcc make pkg-config libyaml-dev libzstd-dev libsnappy-dev zlib1g-dev liblz4-dev libbrotli-dev libpcre2-dev libutf8proc-dev libcurl4-openssl-dev libssl-dev"
-[ "$1" = test ] && packages="$packages openssl python3 python3-venv clang clang-format libomp-dev bible-kjv bible-kjv-text"
+packages="gcc make pkg-config libyaml-dev libzstd-dev libsnappy-dev zlib1g-dev liblz4-dev libbrotli-dev libutf8proc-dev libcurl4-openssl-dev libssl-dev"
+[ "$1" = test ] && packages="$packages libpcre2-dev openssl python3 python3-venv clang clang-format libomp-dev bible-kjv bible-kjv-text"
 
 missing=""
 if command -v dpkg-query >/dev/null 2>&1; then
@@ -20,7 +20,9 @@ if command -v dpkg-query >/dev/null 2>&1; then
     echo "  sudo apt-get install$missing"
     exit 1
 fi
-for library in yaml-0.1 libzstd snappy zlib liblz4 libbrotlidec libpcre2-8 libutf8proc libcurl libcrypto; do
+libraries="yaml-0.1 libzstd snappy zlib liblz4 libbrotlidec libutf8proc libcurl libcrypto"
+[ "$1" = test ] && libraries="$libraries libpcre2-8"
+for library in $libraries; do
     pkg-config --exists "$library" 2>/dev/null || missing="$missing $library"
 done
 [ -z "$missing" ] && exit 0
