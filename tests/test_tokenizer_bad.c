@@ -634,6 +634,13 @@ static void test_patterns(void)
               "t: regex byte 2: not supported: a quantifier behind a quantifier");
     CHECK_STR(matches("(?i:ss)", "a"),
               "t: regex byte 6: not supported: letters without case that have a ligature");
+    static const char empty_counted[] =
+        "t: regex is not supported: {} behind a group that may match nothing";
+    CHECK_STR(matches("(?:(?:b\\w|(?<!b)\\A){2})*", "bba"), empty_counted);
+    CHECK_STR(matches("(?:a||b){2,}", "a"), empty_counted);
+    CHECK_STR(matches("(?:a*|b){0,2}", "a"), empty_counted);
+    CHECK_STR(matches("(?:a?){3}b", "aabaaaab"), "aab|aaab|");
+    CHECK_STR(matches("(?:a*|b){0,1}c", "bcaac"), "bc|aac|");
     char deep[200];
     memset(deep, '(', 100);
     deep[100] = 0;
