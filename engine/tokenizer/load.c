@@ -177,7 +177,7 @@ static qk_status load_file(qk_loader *l)
     if (s != QK_OK) return s;
     l->text = (const char *)file.data;
     l->size = file.size;
-    s = qk_refuse_pointer(file.data, file.size, l->path, l->err);
+    s = qk_refuse_stand_in(file.data, file.size, l->path, l->err);
     if (s == QK_OK) s = load_parts(l);
     qk_buf_free(&file);
     return s;
