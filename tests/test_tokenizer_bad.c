@@ -641,6 +641,11 @@ static void test_patterns(void)
     CHECK_STR(matches("(?:a*|b){0,2}", "a"), empty_counted);
     CHECK_STR(matches("(?:a?){3}b", "aabaaaab"), "aab|aaab|");
     CHECK_STR(matches("(?:a*|b){0,1}c", "bcaac"), "bc|aac|");
+    CHECK_STR(matches("(?<=(?:(?:(?:(?:(?:a{9999}){9999}){9999}){9999}){9999}))b", "ab"),
+              "t: regex is not supported: what is asserted to stand before has no fixed length");
+    CHECK_STR(matches("(?<=(?:a{8192}){8192})b", "ab"), "");
+    CHECK_STR(matches("(?<=(?:(?:a{8192}){8192}){64})b", "ab"),
+              "t: regex is not supported: what is asserted to stand before has no fixed length");
     char deep[200];
     memset(deep, '(', 100);
     deep[100] = 0;

@@ -49,6 +49,12 @@ static void append(node *parent, node *child)
 
 /* ---- what is known of a node ---- */
 
+/* The length of a match; what is longer than any text counts as not fixed. */
+static int64_t as_length(int64_t length)
+{
+    return length > INT32_MAX ? -1 : length;
+}
+
 static void join_sets(qk_kind_set *a, const qk_kind_set *b)
 {
     for (int i = 0; i < 256; i++) a->has[i] |= b->has[i];
@@ -68,7 +74,7 @@ static void study_sequence(node *n)
     for (const node *k = n->first; k; k = k->next) {
         if (n->empty) join_sets(&n->starts, &k->starts);
         n->empty = n->empty && k->empty;
-        n->length = n->length < 0 || k->length < 0 ? -1 : n->length + k->length;
+        n->length = n->length < 0 || k->length < 0 ? -1 : as_length(n->length + k->length);
     }
 }
 
@@ -96,7 +102,7 @@ static void study(const compiler *c, node *n)
     case LOOP:
         n->starts = k->starts;
         n->empty = k->empty || !n->min;
-        n->length = n->min == n->max && k->length >= 0 ? k->length * n->min : -1;
+        n->length = n->min == n->max && k->length >= 0 ? as_length(k->length * n->min) : -1;
         return;
     case ATOMIC:
         n->starts = k->starts;
