@@ -274,7 +274,7 @@ static void test_refused_folders(void)
         const char *name, *text, *say;
     } cases[] = {
         {"tokenizer_config.json", "{\"tokenizer_class\": \"BertTokenizer\"}",
-         "tokenizer_class: \"BertTokenizer\""},
+         "/tokenizer_config.json: tokenizer_class: \"BertTokenizer\""},
         {"tokenizer_config.json", "{\"pad_token\": {\"content\": \"<p>\"}}",
          "tokenizer_config.json: pad_token: a string or an AddedToken"},
         {"tokenizer_config.json", "{\"split_special_tokens\": 1}", "split_special_tokens"},
@@ -286,7 +286,8 @@ static void test_refused_folders(void)
          "auto_map: code of its own (trust_remote_code) is not supported"},
         {"special_tokens_map.json", "{\"pad_token\": [1]}", "special_tokens_map.json: pad_token: "},
         {"added_tokens.json", "{\"<p>\": 1.5}", "added_tokens.json: <p>: an id expected"},
-        {"config.json", "{\"model_type\": \"bert\"}", "tokenizer_class: \"BertTokenizer\""},
+        {"config.json", "{\"model_type\": \"bert\"}",
+         "/config.json: tokenizer_class: \"BertTokenizer\""},
         {"config.json", "{\"model_type\": 1}", "config.json: model_type: a string expected"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
