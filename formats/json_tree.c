@@ -123,7 +123,7 @@ qk_status qk_json_parse_file(qk_arena *arena, const char *path, size_t limit, co
 {
     qk_buf text;
     QK_TRY(qk_read_file(&text, path, limit, err));
-    qk_status s = qk_refuse_pointer(text.data, text.size, path, err);
+    qk_status s = qk_refuse_stand_in(text.data, text.size, path, err);
     if (s == QK_OK) s = qk_json_parse(arena, (const char *)text.data, text.size, path, out, err);
     qk_buf_free(&text);
     return s;

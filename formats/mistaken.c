@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "formats/json.h"
 
@@ -15,6 +16,23 @@ qk_status qk_refuse_pointer(const void *bytes, size_t n, const char *path, qk_er
     if (n < length || memcmp(bytes, pointer, length) != 0) return QK_OK;
     return qk_fail(err, QK_ERR_FORMAT, "fetch the real file: git lfs pull",
                    "%s: this is a Git LFS pointer, not the file it stands for", path);
+}
+
+qk_status qk_refuse_stand_in(const void *bytes, size_t n, const char *path, qk_error *err)
+{
+    static const char *const pages[] = {"<!doctype html", "<html", "<?xml"};
+    const char *text = bytes;
+    size_t at = 0;
+    QK_TRY(qk_refuse_pointer(bytes, n, path, err));
+    while (at < n && at < QK_POINTER_BYTES / 2 && strchr(" \t\r\n", text[at]) && text[at]) at++;
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+        size_t length = strlen(pages[i]);
+        if (n - at >= length && !strncasecmp(text + at, pages[i], length))
+            return qk_fail(err, QK_ERR_FORMAT,
+                           "fetch the real file: its address on the Hub has /resolve/, not /blob/",
+                           "%s: this is a web page, not the file of this name", path);
+    }
+    return QK_OK;
 }
 
 /* ---- what a name tells ---- */

@@ -11,6 +11,10 @@ enum { QK_POINTER_BYTES = 40 }; /* of a file's beginning: enough to tell */
  * clone without git-lfs. n may be the size of the whole file or of its beginning. */
 qk_status qk_refuse_pointer(const void *bytes, size_t n, const char *path, qk_error *err);
 
+/* The same, and for a web page, which a browser or curl saved under the name of a file; a text may
+ * be one. */
+qk_status qk_refuse_stand_in(const void *bytes, size_t n, const char *path, qk_error *err);
+
 typedef enum qk_wanted { QK_WANT_CONFIG, QK_WANT_WEIGHTS, QK_WANT_TOKENIZER } qk_wanted;
 
 /* The error for a folder that lacks config.json, safetensors or tokenizer.json: what it holds

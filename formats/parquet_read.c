@@ -15,7 +15,7 @@ static qk_status not_parquet(const qk_input *in, const char *where, qk_error *er
     char bytes[QK_POINTER_BYTES], head[9] = "";
     size_t n = in->state.size < sizeof bytes ? (size_t)in->state.size : sizeof bytes;
     QK_TRY(qk_input_read(in, 0, bytes, n, err));
-    QK_TRY(qk_refuse_pointer(bytes, n, in->path, err));
+    QK_TRY(qk_refuse_stand_in(bytes, n, in->path, err));
     for (size_t i = 0; i < 8 && i < n; i++)
         head[i] = isprint((unsigned char)bytes[i]) ? bytes[i] : '.';
     return qk_fail(err, QK_ERR_FORMAT, "the file is cut short or of another format",

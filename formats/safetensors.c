@@ -185,7 +185,7 @@ static qk_status find_header(const qk_input *in, size_t *length, qk_error *err)
     const char *path = in->path;
     size_t size = (size_t)in->state.size, have = size < sizeof head ? size : sizeof head;
     QK_TRY(qk_input_read(in, 0, head, have, err));
-    QK_TRY(qk_refuse_pointer(head, have, path, err));
+    QK_TRY(qk_refuse_stand_in(head, have, path, err));
     if (size < 8)
         return qk_fail(err, QK_ERR_FORMAT, "download it again", "%s: file of %zu bytes: too short",
                        path, size);

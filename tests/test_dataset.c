@@ -231,6 +231,8 @@ static void test_folders(void)
     check_error(at("d6"), "train", NULL, "'train-en' cannot be the name of a split");
     put_text("d7/a.jsonl", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n");
     check_error(at("d7"), "train", NULL, "a.jsonl: this is a Git LFS pointer");
+    put_text("d7/a.jsonl", "\n<!DOCTYPE html>\n<html>");
+    check_error(at("d7"), "train", NULL, "a.jsonl: this is a web page");
     put("d8/a.jsonl.gz", "\x1F\x8B\x08\x00", 4);
     check_error(at("d8"), "train", NULL,
                 "a.jsonl.gz: gzip: the data end early, at byte 4 of the packed file");

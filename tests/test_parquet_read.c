@@ -526,7 +526,8 @@ static void test_refused(void)
     check_refused("PAR1\1\0\0\0PAR1", 12, "the footer's length, 1, exceeds the file of 12 bytes");
     check_refused("PAR1\0\0\0\0\0\0\0\0PAR1", 16, "the footer is empty");
     check_refused("PAR1\0\1\0\0\0PARE", 13, "encrypted Parquet is not supported");
-    check_refused("<!DOCTYPE html>", 15, "it begins with '<!DOCTYP'");
+    check_refused("<!DOCTYPE html>", 15, "this is a web page");
+    check_refused("<table><tr><td>", 15, "it begins with '<table><'");
     check_refused("PAR1\0\1\0\0\0PAR1", 13, "the footer has no schema");
     qk_pq_file *f;
     qk_error err = {0};

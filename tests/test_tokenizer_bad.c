@@ -274,7 +274,7 @@ static void test_refused_folders(void)
         const char *name, *text, *say;
     } cases[] = {
         {"tokenizer_config.json", "{\"tokenizer_class\": \"BertTokenizer\"}",
-         "tokenizer_class: \"BertTokenizer\""},
+         "/tokenizer_config.json: tokenizer_class: \"BertTokenizer\""},
         {"tokenizer_config.json", "{\"pad_token\": {\"content\": \"<p>\"}}",
          "tokenizer_config.json: pad_token: a string or an AddedToken"},
         {"tokenizer_config.json", "{\"split_special_tokens\": 1}", "split_special_tokens"},
@@ -286,7 +286,8 @@ static void test_refused_folders(void)
          "auto_map: code of its own (trust_remote_code) is not supported"},
         {"special_tokens_map.json", "{\"pad_token\": [1]}", "special_tokens_map.json: pad_token: "},
         {"added_tokens.json", "{\"<p>\": 1.5}", "added_tokens.json: <p>: an id expected"},
-        {"config.json", "{\"model_type\": \"bert\"}", "tokenizer_class: \"BertTokenizer\""},
+        {"config.json", "{\"model_type\": \"bert\"}",
+         "/config.json: tokenizer_class: \"BertTokenizer\""},
         {"config.json", "{\"model_type\": 1}", "config.json: model_type: a string expected"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -634,6 +635,18 @@ static void test_patterns(void)
               "t: regex byte 2: not supported: a quantifier behind a quantifier");
     CHECK_STR(matches("(?i:ss)", "a"),
               "t: regex byte 6: not supported: letters without case that have a ligature");
+    static const char empty_counted[] =
+        "t: regex is not supported: {} behind a group that may match nothing";
+    CHECK_STR(matches("(?:(?:b\\w|(?<!b)\\A){2})*", "bba"), empty_counted);
+    CHECK_STR(matches("(?:a||b){2,}", "a"), empty_counted);
+    CHECK_STR(matches("(?:a*|b){0,2}", "a"), empty_counted);
+    CHECK_STR(matches("(?:a?){3}b", "aabaaaab"), "aab|aaab|");
+    CHECK_STR(matches("(?:a*|b){0,1}c", "bcaac"), "bc|aac|");
+    CHECK_STR(matches("(?<=(?:(?:(?:(?:(?:a{9999}){9999}){9999}){9999}){9999}))b", "ab"),
+              "t: regex is not supported: what is asserted to stand before has no fixed length");
+    CHECK_STR(matches("(?<=(?:a{8192}){8192})b", "ab"), "");
+    CHECK_STR(matches("(?<=(?:(?:a{8192}){8192}){64})b", "ab"),
+              "t: regex is not supported: what is asserted to stand before has no fixed length");
     char deep[200];
     memset(deep, '(', 100);
     deep[100] = 0;

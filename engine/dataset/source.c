@@ -13,15 +13,15 @@ qk_status qk_source_check_magic(qk_format format, const char *path, qk_error *er
     static const struct {
         const char *bytes;
         size_t n;
-        const char *what;
+        const char *what, *hint;
         qk_packing packing; /* files of such a name begin so */
     } magics[] = {
-        {"PAR1", 4, "a Parquet file", QK_PACKING_NONE},
-        {"\x1F\x8B", 2, "a gzip file", QK_PACKING_GZIP},
-        {"\x28\xB5\x2F\xFD", 4, "a zstd file", QK_PACKING_ZSTD},
-        {"PK\x03\x04", 4, "a zip archive", QK_PACKING_NONE},
-        {"\xFF\xFE", 2, "UTF-16, not UTF-8", QK_PACKING_NONE},
-        {"\xFE\xFF", 2, "UTF-16, not UTF-8", QK_PACKING_NONE},
+        {"PAR1", 4, "a Parquet file", NULL, QK_PACKING_NONE},
+        {"\x1F\x8B", 2, "a gzip file", NULL, QK_PACKING_GZIP},
+        {"\x28\xB5\x2F\xFD", 4, "a zstd file", NULL, QK_PACKING_ZSTD},
+        {"PK\x03\x04", 4, "a zip archive", NULL, QK_PACKING_NONE},
+        {"\xFF\xFE", 2, "UTF-16, not UTF-8", "save the file as UTF-8", QK_PACKING_NONE},
+        {"\xFE\xFF", 2, "UTF-16, not UTF-8", "save the file as UTF-8", QK_PACKING_NONE},
     };
     char head[64];
     qk_packing packing = QK_PACKING_NONE;
@@ -32,13 +32,15 @@ qk_status qk_source_check_magic(qk_format format, const char *path, qk_error *er
     qk_status s = ferror(f) ? qk_fail_errno(err, "cannot read", path) : QK_OK;
     fclose(f);
     QK_TRY(s);
-    QK_TRY(qk_refuse_pointer(head, n, path, err));
+    bool any_text = format == QK_FORMAT_TEXT || format == QK_FORMAT_CSV;
+    QK_TRY((any_text ? qk_refuse_pointer : qk_refuse_stand_in)(head, n, path, err));
     for (size_t i = 0; i < sizeof magics / sizeof *magics; i++) {
         if (n < magics[i].n || memcmp(head, magics[i].bytes, magics[i].n) != 0) continue;
         if (i == 0 && format == QK_FORMAT_PARQUET) continue;
         if (packing != QK_PACKING_NONE && packing == magics[i].packing) continue;
-        return qk_fail(err, QK_ERR_FORMAT, "give it the name of its format", "%s: this is %s", path,
-                       magics[i].what);
+        return qk_fail(err, QK_ERR_FORMAT,
+                       magics[i].hint ? magics[i].hint : "give it the name of its format",
+                       "%s: this is %s", path, magics[i].what);
     }
     return QK_OK;
 }

@@ -116,9 +116,11 @@ static qk_status find_class(qk_loader *l)
     const char *name;
     QK_TRY(qk_choose_class(l, &name));
     l->rule = name ? qk_class_rule_find(name) : NULL;
-    if (name && !l->rule)
-        return qk_loader_refuse(l, "tokenizer_class", "\"%.60s\" is not supported", name);
-    return qk_check_config_keys(l);
+    if (!name || l->rule) return qk_check_config_keys(l);
+    const qk_json *named = qk_json_get(l->side.config, "tokenizer_class");
+    bool here = named && named->type == QK_JSON_T_STRING; /* else config.json leads to the class */
+    return qk_side_refuse(l, here ? "tokenizer_config.json" : "config.json",
+                          "tokenizer_class: \"%.60s\" is not supported", name);
 }
 
 enum { ADDED, NORMALIZER, PRETOKENIZER, POST, TRUNCATION, PADDING, MODEL, PARTS };
@@ -177,7 +179,7 @@ static qk_status load_file(qk_loader *l)
     if (s != QK_OK) return s;
     l->text = (const char *)file.data;
     l->size = file.size;
-    s = qk_refuse_pointer(file.data, file.size, l->path, l->err);
+    s = qk_refuse_stand_in(file.data, file.size, l->path, l->err);
     if (s == QK_OK) s = load_parts(l);
     qk_buf_free(&file);
     return s;

@@ -49,6 +49,12 @@ static void append(node *parent, node *child)
 
 /* ---- what is known of a node ---- */
 
+/* The length of a match; what is longer than any text counts as not fixed. */
+static int64_t as_length(int64_t length)
+{
+    return length > INT32_MAX ? -1 : length;
+}
+
 static void join_sets(qk_kind_set *a, const qk_kind_set *b)
 {
     for (int i = 0; i < 256; i++) a->has[i] |= b->has[i];
@@ -68,7 +74,7 @@ static void study_sequence(node *n)
     for (const node *k = n->first; k; k = k->next) {
         if (n->empty) join_sets(&n->starts, &k->starts);
         n->empty = n->empty && k->empty;
-        n->length = n->length < 0 || k->length < 0 ? -1 : n->length + k->length;
+        n->length = n->length < 0 || k->length < 0 ? -1 : as_length(n->length + k->length);
     }
 }
 
@@ -96,7 +102,7 @@ static void study(const compiler *c, node *n)
     case LOOP:
         n->starts = k->starts;
         n->empty = k->empty || !n->min;
-        n->length = n->min == n->max && k->length >= 0 ? k->length * n->min : -1;
+        n->length = n->min == n->max && k->length >= 0 ? as_length(k->length * n->min) : -1;
         return;
     case ATOMIC:
         n->starts = k->starts;
@@ -169,6 +175,23 @@ static uint32_t parse_number(compiler *c, uint32_t absent)
     return value;
 }
 
+/* A CHOICE of one way of one node is that node. */
+static const node *only_node(const node *n)
+{
+    while ((n->kind == CHOICE || n->kind == SEQUENCE) && n->first && n->first == n->last)
+        n = n->first;
+    return n;
+}
+
+/* Oniguruma leaves {n} of a large group at the first time that it matches nothing, of a small one
+ * it does not. Where nothing comes last or first (a*, a??) that is the same. */
+static bool counts_alike(const node *n, uint32_t min, uint32_t max)
+{
+    const node *body = only_node(n);
+    if (!n->empty || (min <= 1 && (max <= 1 || max == ENDLESS))) return true;
+    return body->kind == LOOP && only_node(body->first)->kind == SET;
+}
+
 /* A quantifier behind n, if there is one. */
 static node *parse_loop(compiler *c, node *n)
 {
@@ -182,6 +205,7 @@ static node *parse_loop(compiler *c, node *n)
         max = take(c, ",") ? parse_number(c, ENDLESS) : min;
         QK_ASSERT(take(c, "}"));
         if (min > max) c->wrong = "numbers out of order in {}";
+        if (!counts_alike(n, min, max)) c->wrong = "{} behind a group that may match nothing";
     } else if (!take(c, "*")) {
         return n;
     }
@@ -321,18 +345,10 @@ static void emit_atomic(compiler *c, const node *inside, void (*body)(compiler *
     land(c, begin);
 }
 
-/* A CHOICE of one way of one SET is that set. */
-static const node *only_set(const node *n)
-{
-    while ((n->kind == CHOICE || n->kind == SEQUENCE) && n->first && n->first == n->last)
-        n = n->first;
-    return n->kind == SET ? n : NULL;
-}
-
 static void emit_loop(compiler *c, const node *n)
 {
-    const node *set = only_set(n->first);
-    if (set && n->mode != LAZY)
+    const node *set = only_node(n->first);
+    if (set->kind == SET && n->mode != LAZY)
         emit(c, (qk_instruction){.op = QK_OP_RUN,
                                  .keeps = n->mode == POSSESSIVE,
                                  .set = set->set,

@@ -373,6 +373,23 @@ def lfs_pointers(folder):
             p.write_bytes(data)
 
 
+def web_pages(folder):
+    """A page of the Hub, saved under the name of the file that it shows."""
+    make_workspace(folder)
+    for name in ("model/config.json", "model/tokenizer.json", "model/tokenizer_config.json", "model/model.safetensors"):
+        kept = (folder / name).read_bytes() if (folder / name).exists() else None
+        (folder / name).write_text("\n<!DOCTYPE html>\n<html>\n<head></head></html>\n")
+        expect(folder, run(folder, OUT), 1, name, "this is a web page", "/resolve/")
+        (folder / name).unlink() if kept is None else (folder / name).write_bytes(kept)
+    (folder / "data").mkdir(exist_ok=True)
+    for name in ("a.parquet", "a.json"):
+        (folder / "data" / name).write_text("<html></html>")
+        expect(folder, run(folder, OUT, f"dataset.path=data/{name}"), 1, name, "this is a web page")
+    (folder / "data/a.txt").write_text("<html></html>\n")   # a text like any other
+    done = run(folder, OUT, "dataset.path=data/a.txt", "dataset.id_column=null")
+    assert done.returncode == 0, done.stderr
+
+
 def heads_of_other_tasks(folder):
     """A value head, tied weights under the other name and an F4 tensor of a part that is not run: the same output, and one warning."""
     make_workspace(folder)
@@ -462,5 +479,5 @@ if __name__ == "__main__":
         text_column_absent, id_column_absent, dataset_absent, split_absent, null_text, damaged_jsonl, model_absent,
         unknown_model_type, truncated_safetensors, nan_in_weights, weights_beyond_the_format, rows_that_overflow,
         nonfinite_rows_are_counted, vocabulary_mismatch, weights_of_another_shape, unsupported_tokenizer, folders_that_are_no_models,
-        folders_without_weights, folders_without_tokenizer, lfs_pointers, heads_of_other_tasks, unwritable_output,
+        folders_without_weights, folders_without_tokenizer, lfs_pointers, web_pages, heads_of_other_tasks, unwritable_output,
         foreign_files_are_kept, damaged_unit, full_disk]))
