@@ -12,6 +12,7 @@
 #include "engine/base/log.h"
 #include "engine/commit.h"
 #include "engine/examples_file.h"
+#include "engine/final.h"
 #include "engine/merge_file.h"
 #include "engine/merge_report.h"
 #include "sampler/example_id.h"
@@ -416,6 +417,7 @@ static qk_status merge(merger *m)
 {
     QK_TRY(qk_arithmetic_stamp(&m->stamp, m->staging, m->report.run.id, m->err));
     QK_TRY(refuse_more_units(m));
+    if (m->context.keep_pairs_once) QK_TRY(qk_final_look(m->plan->final, m->plan->split, m->err));
     if (m->report.old) QK_TRY(qk_manifest_check(m->report.old, m->plan->split_folder, m->err));
     QK_TRY(write_examples(m));
     QK_TRY(write_files(m));

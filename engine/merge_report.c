@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/beneath.h"
+#include "engine/final.h"
 #include "engine/rows_file.h"
 #include "engine/sha256.h"
 
@@ -190,9 +192,12 @@ static qk_status add_other_split(qk_merge_report *r, const char *name, qk_error 
 {
     const char *folder = qk_arena_strf(&r->arena, "%s/%s", r->plan->final, name);
     const char *split = qk_arena_strndup(&r->arena, name, strlen(name));
-    if (!strcmp(name, r->plan->split) || name[0] == '.') return QK_OK;
+    bool is_split;
+    if (!strcmp(name, r->plan->split)) return QK_OK;
+    QK_TRY(qk_final_is_split(r->plan->final, name, &is_split, err));
+    if (!is_split) return QK_OK;
     qk_names names;
-    QK_TRY(list_if_there(folder, &names, err));
+    QK_TRY(qk_list_dir(folder, &names, err));
     const qk_json *manifest = NULL;
     qk_card_split info = {.split = split, .folder = split};
     size_t before = r->n_others;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "engine/final.h"
 #include "engine/meaning.h"
 #include "engine/merge_report.h"
 #include "engine/push_card.h"
@@ -142,12 +143,17 @@ static qk_status find_splits(const qk_push_merge *m, qk_names *splits, qk_error 
     qk_status s = QK_OK;
     for (size_t i = 0; i < names.count && s == QK_OK; i++) {
         bool there;
-        char *path = qk_strf("%s/%s/manifest.json", m->folder, names.items[i]);
-        if (names.items[i][0] != '.') {
+        qk_path_info info; /* a link is not pushed, so it is no split of this push */
+        char *folder = qk_path_join(m->folder, names.items[i]);
+        char *path = qk_path_join(folder, "manifest.json");
+        s = qk_path_look_at_name(folder, &info, err);
+        if (s == QK_OK && info.type == QK_PATH_FOLDER && names.items[i][0] != '.') {
             s = qk_has_file(path, &there, err);
             if (there) qk_names_add(splits, names.items[i]);
+            if (there) s = qk_final_look(m->folder, names.items[i], err);
         }
         free(path);
+        free(folder);
     }
     qk_names_free(&names);
     return s;
@@ -174,7 +180,8 @@ qk_status qk_push_merge_run(qk_push_merge *m, qk_error *err)
     m->card = NULL;
     qk_arena arena = {0};
     const qk_json *root = NULL;
-    qk_status s = qk_manifest_read(m->folder, &arena, &root, err);
+    qk_status s = qk_final_look(m->folder, NULL, err);
+    if (s == QK_OK) s = qk_manifest_read(m->folder, &arena, &root, err);
     if (s == QK_OK) s = root ? check_branch(m, root, &arena, err) : merge_splits(m, err);
     qk_arena_free(&arena);
     return s;

@@ -12,6 +12,7 @@
 #include "engine/card.h"
 #include "engine/commit.h"
 #include "engine/diff.h"
+#include "engine/final.h"
 #include "engine/meaning.h"
 #include "engine/merge.h"
 #include "engine/origin.h"
@@ -246,6 +247,7 @@ static qk_status check_meaning(runner *r)
 /* In branch layout final/ belongs to one run. */
 static qk_status check_final(runner *r)
 {
+    QK_TRY(qk_final_look(r->plan.final, is_prefix(r) ? r->plan.split : NULL, r->err));
     QK_TRY(qk_manifest_read(r->plan.split_folder, &r->arena, &r->old_manifest, r->err));
     if (is_prefix(r)) return check_meaning(r);
     if (!r->old_manifest) return refuse_foreign_files(r);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/text.h"
 #include "formats/json.h"
 
 static void line_break(qk_json_out *o)
@@ -11,6 +12,20 @@ static void line_break(qk_json_out *o)
     if (o->compact) return;
     qk_buf_add_byte(&o->buf, '\n');
     for (int i = 0; i < o->depth; i++) qk_buf_add_str(&o->buf, "  ");
+}
+
+/* One character beyond ASCII: as it is where a terminal only shows it (--json may be looked at, and
+ * U+009B begins a command), else by its number. A byte that is not UTF-8, as names of files may
+ * have, becomes U+FFFD: the text is JSON whatever it quotes. Returns the bytes taken. */
+static size_t add_beyond_ascii(qk_buf *buf, const char *text, size_t n)
+{
+    uint32_t c;
+    size_t taken = qk_utf8_decode((const uint8_t *)text, n, &c);
+    if (taken && qk_is_shown(c))
+        qk_buf_add(buf, text, taken);
+    else
+        qk_buf_addf(buf, "\\u%04x", taken ? c : 0xFFFD);
+    return taken ? taken : 1;
 }
 
 static void quoted(qk_buf *buf, const char *text, size_t length)
@@ -26,8 +41,10 @@ static void quoted(qk_buf *buf, const char *text, size_t length)
             qk_buf_add_str(buf, "\\t");
         else if (c < 0x20 || c == 0x7F)
             qk_buf_addf(buf, "\\u%04x", c);
-        else
+        else if (c < 0x80)
             qk_buf_add_byte(buf, c);
+        else
+            i += add_beyond_ascii(buf, text + i, length - i) - 1;
     }
     qk_buf_add_byte(buf, '"');
 }

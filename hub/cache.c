@@ -88,6 +88,21 @@ qk_status qk_cache_digest(const qk_cache *cache, const char *path, char digest[7
     return s;
 }
 
+static bool nobody_else_writes(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && (st.st_uid == geteuid() || st.st_uid == 0) &&
+           !(st.st_mode & (S_IWGRP | S_IWOTH)) && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode));
+}
+
+bool qk_cache_is_own(const char *path)
+{
+    char *folder = qk_strf("%.*s", (int)(qk_path_name(path) - path - 1), path);
+    bool own = nobody_else_writes(folder) && nobody_else_writes(path);
+    free(folder);
+    return own;
+}
+
 /* ---- folders without following links ---- */
 
 static qk_status fail_at(const qk_cache *cache, const char *action, const char *name, qk_error *err)

@@ -42,6 +42,10 @@ qk_status qk_cache_has(const qk_cache *cache, const char *path, uint64_t size, b
 /* The digest of a snapshot's file, by the name of the blob that it is a link to; "" for a copy. */
 qk_status qk_cache_digest(const qk_cache *cache, const char *path, char digest[72], qk_error *err);
 
+/* Whether nobody but this user and root can have written a file of the cache: by owner and mode of
+ * it and of its folder. */
+bool qk_cache_is_own(const char *path);
+
 /* Makes the folders of the commit. */
 qk_status qk_cache_prepare(qk_cache *cache, qk_error *err);
 /* Writes refs/REVISION when it says something else; not for a revision that is the commit. */

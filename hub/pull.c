@@ -83,6 +83,28 @@ static bool may_use_cache(const qk_http_reply *reply)
     return reply->failure == QK_HTTP_REPLIED && reply->status >= 500;
 }
 
+static bool is_same_listing(const qk_hub_listing *a, const qk_hub_listing *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; i < a->count && same; i++) {
+        const qk_hub_file *x = &a->files[i], *y = qk_hub_listing_find(b, x->path);
+        same = y && x->size == y->size && !strcmp(x->digest, y->digest);
+    }
+    return same;
+}
+
+/* Contents are compared with the listing, so one that somebody else may have written says nothing:
+ * then the Hub is asked, and what it says is kept instead. */
+static qk_status list_again(qk_snapshot *s, qk_http *http, const char *commit, qk_error *err)
+{
+    qk_hub_listing kept = s->listing;
+    s->listing = (qk_hub_listing){0};
+    qk_status status = qk_hub_list(&s->listing, http, &s->repo, commit, err);
+    s->listing_is_kept = status == QK_OK && is_same_listing(&s->listing, &kept);
+    qk_hub_listing_free(&kept);
+    return status;
+}
+
 static qk_status ask_hub(qk_snapshot *s, qk_http *http, qk_http_reply *reply, qk_error *err)
 {
     char commit[72];
@@ -92,7 +114,12 @@ static qk_status ask_hub(qk_snapshot *s, qk_http *http, qk_http_reply *reply, qk
         QK_TRY(qk_hub_commit(http, &s->repo, commit, reply, err));
     qk_cache_set_commit(&s->cache, commit);
     qk_error ignored; /* the Hub has it anew */
-    if (read_kept_listing(s, &ignored) == QK_OK && s->listing_is_kept) return QK_OK;
+    if (read_kept_listing(s, &ignored) == QK_OK && s->listing_is_kept) {
+        char *path = listing_path(s);
+        bool own = qk_cache_is_own(path);
+        free(path);
+        return own ? QK_OK : list_again(s, http, commit, err);
+    }
     return qk_hub_list(&s->listing, http, &s->repo, commit, err);
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/commit.h"
+#include "engine/final.h"
 #include "engine/sealed.h"
 #include "engine/sha256.h"
 
@@ -116,6 +117,44 @@ static void test_steps(void)
     CHECK(holds("victim/key", "the victim's"));
     qk_folder_close(&out);
     unlink("named");
+}
+
+/* What is merged and pushed is read where it lies, and nowhere else. */
+static void test_links_to_read(void)
+{
+    static const char *const planted[] = {"m", "m/manifest.json", "m/examples.parquet", "m/l00h00q",
+                                          "m/l01h00k/data.parquet"};
+    bool split;
+    for (size_t i = 0; i < sizeof planted / sizeof *planted; i++) {
+        char path[128];
+        start_anew();
+        CHECK_INT(system("mkdir -p out/final/m/l01h00k victim/l00h00q"), 0);
+        put("victim/l00h00q/data.parquet", "rows");
+        put("out/final/m/l01h00k/data.parquet", "rows");
+        CHECK_INT(symlink("nowhere", "out/final/m/notes"), 0);
+        CHECK_INT(qk_final_look("out/final", "m", &test_error), QK_OK);
+        CHECK_INT(qk_final_look("out/final/m", NULL, &test_error), QK_OK);
+        CHECK_INT(qk_final_is_split("out/final", "m", &split, &test_error), QK_OK);
+        CHECK(split);
+        snprintf(path, sizeof path, "rm -rf out/final/%s", planted[i]);
+        CHECK_INT(system(path), 0);
+        snprintf(path, sizeof path, "out/final/%s", planted[i]);
+        bool folder = !strchr(planted[i], '.');
+        CHECK_INT(symlink(folder ? "../../../victim" : "../../victim/key", path), 0);
+        if (!strcmp(planted[i], "m")) {
+            CHECK_INT(unlink(path), 0);
+            CHECK_INT(symlink("../../victim", path), 0);
+        }
+        CHECK_INT(qk_final_look("out/final", "m", &test_error), QK_ERR_DATA);
+        CHECK_MSG(strstr(test_error.message, path) != NULL, "%s", test_error.message);
+        CHECK_INT(qk_final_is_split("out/final", "m", &split, &test_error), QK_OK);
+        CHECK_MSG(!split, "%s", planted[i]);
+    }
+    CHECK_INT(qk_final_look("out/none", "m", &test_error), QK_OK);
+    CHECK_INT(qk_final_look("out/final", "none", &test_error), QK_OK);
+    put("out/final/README.md", "no split");
+    CHECK_INT(qk_final_is_split("out/final", "README.md", &split, &test_error), QK_OK);
+    CHECK(!split);
 }
 
 static void test_regular_files(void)
@@ -370,6 +409,7 @@ int main(void)
     if (!mkdtemp(top) || chdir(top) != 0) return 1;
     RUN(test_paths);
     RUN(test_steps);
+    RUN(test_links_to_read);
     RUN(test_regular_files);
     RUN(test_sealed);
     RUN(test_recovery);

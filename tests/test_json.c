@@ -147,6 +147,30 @@ static void test_writer_round_trip(void)
     qk_arena_free(&arena);
 }
 
+/* The text is JSON, and no command to a terminal, whatever is quoted. */
+static void test_writer_of_any_bytes(void)
+{
+    static const struct {
+        const char *text, *want;
+    } cases[] = {
+        {"é\u20ac\U0001F600", "\"é\u20ac\U0001F600\""},
+        {"\x7f", "\"\\u007f\""},
+        {"\xc2\x9b[m", "\"\\u009b[m\""},
+        {"a\u202e", "\"a\\u202e\""},
+        {"\u2066b", "\"\\u2066b\""},
+        {"\u2028", "\"\\u2028\""},
+        {"a\xffz", "\"a\\ufffdz\""},
+        {"\xe2\x82", "\"\\ufffd\\ufffd\""},
+        {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        qk_json_out o = {.compact = true};
+        qk_json_add_str(&o, NULL, cases[i].text);
+        CHECK_STR(qk_buf_str(&o.buf), cases[i].want);
+        qk_buf_free(&o.buf);
+    }
+}
+
 /* JSON lines: one reader goes through many documents, and its places are those of the file. */
 static void test_documents(void)
 {
@@ -230,5 +254,6 @@ int main(void)
     RUN(test_every_prefix_fails);
     RUN(test_skip);
     RUN(test_writer_round_trip);
+    RUN(test_writer_of_any_bytes);
     return test_summary("json");
 }

@@ -193,6 +193,26 @@ qk_status qk_folder_open_file(const qk_folder *f, const char *relative, int *fd,
     return s;
 }
 
+qk_status qk_folder_has_file(const qk_folder *f, const char *relative, bool *has, qk_error *err)
+{
+    int dir;
+    const char *name;
+    struct stat st;
+    *has = false;
+    qk_status s = walk(f, relative, false, &dir, &name, err);
+    if (s != QK_OK) return s == QK_ERR_NOTFOUND ? QK_OK : s;
+    char *path = qk_strf("%s/%s", f->path, relative);
+    bool there = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!there && errno != ENOENT)
+        s = qk_fail_errno(err, "cannot look at", path);
+    else if (there && !S_ISREG(st.st_mode))
+        s = not_regular(path, err);
+    *has = there && s == QK_OK;
+    free(path);
+    close(dir);
+    return s;
+}
+
 static qk_status move_between(int from, int to, const char *name, const char *path, qk_error *err)
 {
     struct stat st;

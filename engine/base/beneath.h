@@ -34,6 +34,9 @@ void qk_folder_close(qk_folder *f);
 qk_status qk_folder_make_way(const qk_folder *f, const char *relative, qk_error *err);
 /* Opens a regular file for reading; QK_ERR_NOTFOUND when it is not there. */
 qk_status qk_folder_open_file(const qk_folder *f, const char *relative, int *fd, qk_error *err);
+/* Whether a regular file is there. Anything else in its place, and a link on the way, is an error.
+ */
+qk_status qk_folder_has_file(const qk_folder *f, const char *relative, bool *has, qk_error *err);
 /* Moves a regular file, over the one of that name where there is one, and flushes the folder. */
 qk_status qk_folder_move(const qk_folder *from, const qk_folder *to, const char *relative,
                          qk_error *err);

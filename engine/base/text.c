@@ -107,7 +107,7 @@ size_t qk_utf8_check(const uint8_t *text, size_t n)
 
 /* ---- for terminals ---- */
 
-static bool is_shown(uint32_t c)
+bool qk_is_shown(uint32_t c)
 {
     if (c < 0x20 || (c >= 0x7F && c < 0xA0)) return false;
     bool turns = c == 0x061C || c == 0x200E || c == 0x200F || (c >= 0x202A && c <= 0x202E) ||
@@ -132,7 +132,7 @@ char *qk_visible_copy(const char *text)
     for (size_t left = strlen(text), n; left; at += n, left -= n) {
         uint32_t c;
         n = qk_utf8_decode(at, left, &c);
-        if (n && is_shown(c))
+        if (n && qk_is_shown(c))
             qk_buf_add(&out, at, n);
         else if (n)
             add_escape(&out, c);

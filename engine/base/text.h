@@ -16,6 +16,8 @@ const char *qk_nearest(const char *word, const char *const *candidates);
 char *qk_visible_copy(const char *text);
 /* The same for an argument of printf: valid until the eighth later call in the same thread. */
 const char *qk_visible(const char *text);
+/* Whether a code point is shown as it is there. */
+bool qk_is_shown(uint32_t code_point);
 
 /* Decodes one code point of well-formed UTF-8 at text[0..n); returns its length in bytes (1..4), or
  * 0 when the bytes are not UTF-8 (overlong forms, surrogates and values above U+10FFFF included).

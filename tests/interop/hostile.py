@@ -18,7 +18,8 @@ import subprocess
 import sys
 import zlib
 
-from push_common import HUB, environment  # first: it sets the environment of the readers
+from push_common import HUB, capture, download, environment, push, pushed  # first: it sets the environment of the readers
+import pyarrow.parquet as pq
 from common import engine, main, make_workspace, run, seal, seal_manifest, write_jsonl
 
 SECONDS = 30
@@ -322,5 +323,82 @@ def hostile_folders(folder):
     return f"{len(chosen)} folders, {refused} refusals, {went} went on, nothing outside was touched"
 
 
+# ---- what they would give away ----
+
+SECRET = "elsewhere"
+
+
+def split_links(secret):
+    """{name: what makes final/ such that a link in it leads to another run of this user}"""
+    def whole(final):
+        (final / "other").symlink_to(secret)
+
+    def own(final):
+        (final / "model").symlink_to(secret)
+
+    def examples(final):
+        (final / "model").mkdir()
+        (final / "model/examples.parquet").symlink_to(secret / "examples.parquet")
+
+    def rows(final):
+        examples(final)
+        (final / "model/l00h00q").mkdir()
+        (final / "model/l00h00q/data.parquet").symlink_to(secret / "l00h00q/data.parquet")
+
+    def head(final):
+        (final / "model").mkdir()
+        (final / "model/l00h00q").symlink_to(secret / "l00h00q")
+
+    return {f.__name__: f for f in (whole, own, examples, rows, head)}
+
+
+def gives_nothing_away(folder, secret):
+    rows = set(pq.read_table(secret / "l00h00q/data.parquet")["example_id"].to_pylist())
+    for path in folder.rglob("*"):
+        if path.is_file() and not any(p.is_symlink() for p in (path, *path.parents)):
+            assert SECRET.encode() not in path.read_bytes(), path
+            if path.name == "data.parquet":
+                assert not rows & set(pq.read_table(path)["example_id"].to_pylist()), path
+
+
+def links_give_nothing_away(folder):
+    """A link in final/ that leads to another run: nothing of that run gets into this one, or into what is pushed."""
+    make_workspace(folder)
+    write_jsonl(folder / "rows.jsonl", [{"id": i, "text": f"the river {i} turns"} for i in range(4)])
+    write_jsonl(folder / f"{SECRET}.jsonl", [{"id": f"{SECRET}-{i}", "text": f"the bridge {i} and its river"} for i in range(4)])
+    done = run(folder, *SETTINGS[1:], f"dataset.path={SECRET}.jsonl", "dataset.id_column=id", "output.layout=prefix", "output.data_root=mine")
+    assert done.returncode == 0, done.stderr
+    secret, statuses = folder / "mine/final/model", []
+    for name, plant in split_links(secret).items():
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        (folder / "out/final").mkdir(parents=True)
+        plant(folder / "out/final")
+        done = run(folder, *SETTINGS, "output.layout=prefix", env=environment(QKENGINE_CACHE="off", HF_HUB_OFFLINE=""))
+        assert done.returncode == 0 if name == "whole" else done.returncode == 1 and " link" in done.stderr, (name, done.stderr)
+        gives_nothing_away(folder / "out", secret)
+        statuses.append(done.returncode)
+    HUB.reset()
+    first, second = folder / "first", folder / "second"
+    capture(first, 0, 4, "capture.layers=[0]", "capture.heads=[0]")
+    pushed(first)
+    for name in ("whole", "examples"):
+        capture(second, 2, 6, "capture.layers=[0]", "capture.heads=[0]")
+        if name == "examples":   # a manifest without digests of it, sealed like any other
+            tree = json.loads((second / "model/manifest.json").read_text())
+            del tree["examples_file"]
+            (second / "model/manifest.json").write_text(seal_manifest(tree))
+            (second / "model/examples.parquet").unlink()
+            (second / "model/examples.parquet").symlink_to(secret / "examples.parquet")
+        else:
+            split_links(secret)[name](second)
+        done = push(second)
+        assert done.returncode == (0 if name == "whole" else 1), (name, done.stderr)
+        gives_nothing_away(second, secret)
+        gives_nothing_away(download(folder / f"hub-{name}"), secret)
+        shutil.rmtree(second)
+        statuses.append(done.returncode)
+    return f"{len(statuses)} folders, {statuses.count(1)} refused"
+
+
 if __name__ == "__main__":
-    sys.exit(main("hostile folders", [hostile_folders]))
+    sys.exit(main("hostile folders", [links_give_nothing_away, hostile_folders]))

@@ -113,6 +113,32 @@ def test_a_cache_of_others(tmp):
     assert p.returncode == 1 and "'tokenizer.json' in the cache is damaged" in p.stderr, p.stderr
 
 
+def test_a_listing_of_others(tmp):
+    """Where others may write, the kept listing and a content that fits it may both be theirs: the Hub is asked, and its answer kept."""
+    fresh()
+    HUB.add("model", MODEL, FILES)
+    check_files(pull(tmp, *ALL, env=environment(tmp)))
+    repo, path = repository(tmp), snapshot_file(tmp, "model.safetensors")
+    listing, blob = next(repo.glob("trees/*.json")), path.resolve()
+    right, forged = listing.read_text(), bytes(b ^ 1 for b in blob.read_bytes())
+    name = hashlib.sha256(forged).hexdigest()
+    others = [(listing, 0o666), (listing.parent, 0o777)]
+    for victim, mode in others:
+        (repo / "blobs" / name).write_bytes(forged)
+        listing.write_text(right.replace(blob.name, name))
+        path.unlink()
+        path.symlink_to(f"../../blobs/{name}")
+        os.chmod(victim, mode)
+        check_files(pull(tmp, *ALL, env=environment(tmp)))
+        assert path.resolve() == blob and blob.name in listing.read_text() and name not in listing.read_text()
+        os.chmod(listing, 0o644)
+        os.chmod(listing.parent, 0o755)
+        HUB.clear()
+        check_files(pull(tmp, *ALL, env=environment(tmp)))
+        assert not [r for r in HUB.requests() if "/tree/" in r], HUB.requests()
+    return f"{len(others)} places"
+
+
 def test_files_are_read_once(tmp):
     """What was read whole is noted, for as long as nothing about the file changes."""
     fresh()
