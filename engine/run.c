@@ -124,7 +124,6 @@ static qk_status open_dataset(runner *r)
 
 static qk_status start_pass(runner *r, int64_t stop)
 {
-    if (!r->dataset) QK_TRY(open_dataset(r));
     QK_TRY(qk_dataset_begin(r->dataset, r->err));
     qk_units_free(&r->finished);
     QK_TRY(qk_staging_finished(&r->staging, &r->finished, r->err));
@@ -143,14 +142,13 @@ static qk_status start_pass(runner *r, int64_t stop)
     return qk_feed_new(&r->feed, &plan, r->err);
 }
 
-/* Claims that the feed took ahead are given back. */
+/* Claims that the feed took ahead are given back. The dataset stays the one of the identity. */
 static void end_pass(runner *r)
 {
     qk_feed_free(r->feed); /* first: its thread uses the dataset, and claims */
     r->feed = NULL;
     for (int i = 0; i < QK_FEED_UNITS; i++) qk_claim_drop(&r->claims[i]);
-    qk_dataset_close(r->dataset);
-    r->dataset = NULL;
+    qk_dataset_rewind(r->dataset);
 }
 
 static qk_status do_unit(runner *r, const qk_feed_unit *unit)
@@ -575,6 +573,7 @@ static qk_status run(runner *r)
 static void free_runner(runner *r)
 {
     end_pass(r);
+    qk_dataset_close(r->dataset);
     qk_work_free(&r->work);
     qk_units_free(&r->finished);
     qk_texts_free(&r->texts);

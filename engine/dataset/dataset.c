@@ -339,6 +339,18 @@ qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *e
     return err->status;
 }
 
+void qk_dataset_rewind(qk_dataset *d)
+{
+    if (!d) return;
+    qk_source_close(d->source);
+    d->source = NULL;
+    d->range = d->file = 0;
+    d->row = d->index = d->given = 0;
+    d->rows = -1;
+    d->id_kind = d->files.id_kind;
+    d->begun = d->past_first_file = d->looked_ahead = false;
+}
+
 const qk_names *qk_dataset_files(const qk_dataset *d)
 {
     return &d->paths;
