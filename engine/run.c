@@ -359,14 +359,33 @@ static qk_status pause_for_others(runner *r, double *waited, const char *why)
     return qk_interrupt_check(r->err);
 }
 
+/* What identity.json says; *known is false where it is damaged or gone. */
+static qk_status ask_identity(const runner *r, bool *known, bool *ours)
+{
+    QK_TRY(qk_staging_is_bound(&r->staging, known, r->err));
+    qk_status s = qk_staging_is_of(&r->staging, &r->identity, ours, r->err);
+    if (s == QK_ERR_DAMAGED) *known = false;
+    return s == QK_ERR_DAMAGED ? QK_OK : s;
+}
+
+/* Units say themselves whose they are: those of another run or version are an error. */
+static qk_status check_owner(const runner *r)
+{
+    qk_units finished;
+    QK_TRY(qk_staging_finished(&r->staging, &finished, r->err));
+    qk_status s = qk_arithmetic_check_run(&r->staging, &r->identity, &finished, r->err);
+    qk_units_free(&finished);
+    return s;
+}
+
 /* The unfinished work of another run stays as it is, to the last leftover. */
 static qk_status is_foreign(const runner *r, bool *foreign)
 {
-    bool ours;
-    QK_TRY(qk_staging_is_bound(&r->staging, foreign, r->err));
-    qk_status s = qk_staging_is_of(&r->staging, &r->identity, &ours, r->err);
-    if (s == QK_OK || s == QK_ERR_DAMAGED) *foreign &= s == QK_OK && !ours;
-    return s == QK_ERR_DAMAGED ? QK_OK : s;
+    bool known, ours;
+    QK_TRY(ask_identity(r, &known, &ours));
+    qk_status s = known ? QK_OK : check_owner(r);
+    *foreign = known ? !ours : s == QK_ERR_DATA || s == QK_ERR_FORMAT;
+    return *foreign ? QK_OK : s;
 }
 
 /* Held alone: a start that ended before its first unit was there binds nobody. */
@@ -382,16 +401,16 @@ static qk_status clear_without_units(runner *r)
 /* Held alone: completes what a process that died had begun. */
 static qk_status tidy(runner *r)
 {
-    bool foreign, left_over;
+    bool foreign, complete, known, ours;
     QK_TRY(qk_commit_recover(&r->staging, r->plan.final, r->err));
     QK_TRY(clear_without_units(r));
     QK_TRY(is_foreign(r, &foreign));
     if (!foreign) QK_TRY(qk_commit_clean(&r->staging, r->err));
     if (!foreign) QK_TRY(qk_staging_mend(&r->staging, r->err));
     QK_TRY(check_final(r));
-    QK_TRY(is_complete(r, &left_over));
-    if (left_over) QK_TRY(qk_staging_is_of(&r->staging, &r->identity, &left_over, r->err));
-    if (!left_over) return QK_OK;
+    QK_TRY(is_complete(r, &complete));
+    QK_TRY(ask_identity(r, &known, &ours));
+    if (!complete || !known || !ours) return QK_OK;
     QK_TRY(check_whole(r)); /* as long as it is not, the units are all there is */
     return qk_staging_clear(&r->staging, r->err);
 }
@@ -542,7 +561,9 @@ static qk_status begin(runner *r)
                         .progress = show_batch,
                         .context = r};
     /* Texts that are not there or a checkpoint that cannot be loaded leave nothing behind. */
-    bool bound;
+    bool bound, known, ours;
+    QK_TRY(ask_identity(r, &known, &ours));
+    if (!known) QK_TRY(check_owner(r)); /* before it is made this run's */
     QK_TRY(qk_staging_is_bound(&r->staging, &bound, r->err));
     if (!r->finished.count && !bound) {
         QK_TRY(qk_dataset_begin(r->dataset, r->err));
