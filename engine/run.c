@@ -543,8 +543,7 @@ static qk_status open_inputs(runner *r)
         qk_warn("%s has %zu tokens, the model %d: a text that uses the others is an error",
                 r->plan.tokenizer_folder, qk_tokenizer_vocab_size(r->tokenizer), r->plan.spec.V);
     QK_TRY(open_dataset(r));
-    return qk_identity_make(&r->identity, &r->plan, qk_dataset_files(r->dataset), &r->arena,
-                            r->err);
+    return qk_identity_make(&r->identity, &r->plan, r->dataset, &r->arena, r->err);
 }
 
 /* Makes the folder this run's, and looks at the units that are there. */

@@ -356,6 +356,17 @@ const qk_names *qk_dataset_files(const qk_dataset *d)
     return &d->paths;
 }
 
+const char *qk_dataset_id_type(const qk_dataset *d)
+{
+    switch (d->files.id_kind) {
+    case QK_CELL_TEXT: return "string";
+    case QK_CELL_INT: return "int";
+    case QK_CELL_FLOAT: return "float";
+    case QK_CELL_BOOL: return "bool";
+    default: return NULL;
+    }
+}
+
 size_t qk_dataset_files_opened(const qk_dataset *d)
 {
     return d->opened;

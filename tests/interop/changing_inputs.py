@@ -175,6 +175,26 @@ def file_that_comes_between_passes(folder):
         assert digest(work / "out/final") == fresh
 
 
+def card_says_the_type_of_ids(folder):
+    """The same files under another card are other ids: another run, whether the rows are limited or not."""
+    card = "---\ndataset_info:\n  features:\n  - name: id\n    dtype: string\n---\n"
+    for i, limit in enumerate(([], [f"dataset.max_samples={ROWS - 30}"])):
+        work, settings = make(folder / str(i), "data", *limit)
+        (work / "data").mkdir()
+        write_jsonl(work / "data/train.jsonl", rows())
+        process = begin(work, settings)
+        process.kill()
+        process.wait()
+        (work / "data/README.md").write_text(card)
+        done = run(work, *settings)
+        word = "dataset_rows.sha256" if limit else 'dataset_id_type: nothing then, "string" now'
+        assert done.returncode == 1 and word in done.stderr, done.stderr
+        (work / "data/README.md").write_text("another card\n")
+        resumed = finished(work, settings)
+        shutil.rmtree(work / "out")
+        assert resumed == finished(work, settings)
+
+
 def while_it_waits(work, settings, change):
     """Another process holds the folder, so a run that has hashed its inputs waits before it loads them."""
     (work / "out/staging").mkdir(parents=True)
@@ -314,7 +334,7 @@ def signals_while_hashing(folder):
         assert process.returncode == 3 and "run the same command again" in err, (process.returncode, err)
 
 
-TESTS = [dataset_changes, another_file_of_a_folder, file_that_comes_between_passes, model_changes, layers_read_again, nothing_behind_the_rows,
+TESTS = [dataset_changes, another_file_of_a_folder, file_that_comes_between_passes, card_says_the_type_of_ids, model_changes, layers_read_again, nothing_behind_the_rows,
          limited_and_resumed, digests_are_noted, signals_while_hashing]
 
 if __name__ == "__main__":
