@@ -200,19 +200,20 @@ static qk_status pass(runner *r, int64_t stop)
 
 /* ---- final/ ---- */
 
-/* Data files without a manifest are somebody else's: they are not overwritten. */
+/* Data files without a manifest are somebody else's, or nobody knows by now what their rows mean:
+ * they are not overwritten, and nothing is added to them. */
 static qk_status refuse_foreign_files(runner *r)
 {
     qk_names files = {0};
     bool there;
-    QK_TRY(qk_has_folder(r->plan.final, &there, r->err));
+    QK_TRY(qk_has_folder(r->plan.split_folder, &there, r->err));
     if (!there) return QK_OK;
-    qk_status found = qk_find_data_files(r->plan.final, &files, r->err);
+    qk_status found = qk_find_data_files(r->plan.split_folder, &files, r->err);
     qk_names_free(&files);
     if (found != QK_OK) return found == QK_ERR_NOTFOUND ? QK_OK : found;
     return qk_fail(r->err, QK_ERR_CONFIG, "choose another output.data_root, or move the files away",
                    "%s: holds data files but no manifest.json: another program wrote them",
-                   r->plan.final);
+                   r->plan.split_folder);
 }
 
 /* In prefix layout rows of both commits are fine, but hardly what was meant. */
@@ -245,8 +246,8 @@ static qk_status check_meaning(runner *r)
 static qk_status check_final(runner *r)
 {
     QK_TRY(qk_manifest_read(r->plan.split_folder, &r->arena, &r->old_manifest, r->err));
-    if (is_prefix(r)) return check_meaning(r);
     if (!r->old_manifest) return refuse_foreign_files(r);
+    if (is_prefix(r)) return check_meaning(r);
     const qk_json *runs = qk_json_get(r->old_manifest, "runs"), *first = runs ? runs->first : NULL;
     const qk_json *then = first ? qk_json_get(first, "identity") : NULL;
     const char *difference = qk_identity_difference(then, r->identity.tree, &r->arena);

@@ -405,12 +405,15 @@ def unwritable_output(folder):
 def foreign_files_are_kept(folder):
     """Files that another program wrote into final/ are not overwritten."""
     make_workspace(folder)
-    assert run(folder, OUT, "output.layout=branch").returncode == 0
-    (folder / "out/final/manifest.json").unlink()
-    before = digest(folder / "out/final")
-    done = run(folder, OUT, "output.layout=branch")
-    assert done.returncode == 1 and "another program wrote them" in done.stderr, done.stderr
-    assert digest(folder / "out/final") == before
+    for layout, below in (("branch", ""), ("prefix", "model")):
+        assert run(folder, OUT, f"output.layout={layout}").returncode == 0
+        (folder / "out/final" / below / "manifest.json").unlink()
+        before = digest(folder / "out/final")
+        for more in ([], ["model.dtype=bfloat16"]):
+            done = run(folder, OUT, f"output.layout={layout}", *more)
+            assert done.returncode == 1 and "another program wrote them" in done.stderr, done.stderr
+            assert digest(folder / "out/final") == before
+        shutil.rmtree(folder / "out")
 
 
 def damaged_unit(folder):
