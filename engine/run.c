@@ -216,6 +216,21 @@ static qk_status refuse_foreign_files(runner *r)
                    r->plan.split_folder);
 }
 
+/* One card and one push cover a folder of one layout. */
+static qk_status refuse_branch_layout(runner *r)
+{
+    char *path = qk_path_join(r->plan.final, "manifest.json");
+    bool there;
+    qk_status s = qk_has_file(path, &there, r->err);
+    if (there)
+        s = qk_fail(r->err, QK_ERR_CONFIG,
+                    "choose another output.data_root, or output.layout: branch",
+                    "%s: holds one run at its root, this one would put a folder per model there",
+                    r->plan.final);
+    free(path);
+    return s;
+}
+
 /* In prefix layout rows of both commits are fine, but hardly what was meant. */
 static void warn_of_other_commits(runner *r)
 {
@@ -245,6 +260,7 @@ static qk_status check_meaning(runner *r)
 /* In branch layout final/ belongs to one run. */
 static qk_status check_final(runner *r)
 {
+    if (is_prefix(r)) QK_TRY(refuse_branch_layout(r));
     QK_TRY(qk_manifest_read(r->plan.split_folder, &r->arena, &r->old_manifest, r->err));
     if (!r->old_manifest) return refuse_foreign_files(r);
     if (is_prefix(r)) return check_meaning(r);

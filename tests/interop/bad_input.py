@@ -416,6 +416,18 @@ def foreign_files_are_kept(folder):
         shutil.rmtree(folder / "out")
 
 
+def one_layout_in_a_folder(folder):
+    """A run of the other layout would leave rows that no card and no push knows of."""
+    make_workspace(folder)
+    for first, second, words in (("branch", "prefix", "one run at its root"), ("prefix", "branch", "another program wrote them")):
+        assert run(folder, OUT, f"output.layout={first}").returncode == 0
+        before = digest(folder / "out/final")
+        done = run(folder, OUT, f"output.layout={second}")
+        assert done.returncode == 1 and words in done.stderr, done.stderr
+        assert digest(folder / "out/final") == before
+        shutil.rmtree(folder / "out")
+
+
 def damaged_unit(folder):
     """A unit that rotted in staging is named and computed again: one whose rows did, at the merge, one whose index did, before."""
     make_workspace(folder)
@@ -466,4 +478,4 @@ if __name__ == "__main__":
         unknown_model_type, truncated_safetensors, nan_in_weights, weights_beyond_the_format, rows_that_overflow,
         nonfinite_rows_are_counted, vocabulary_mismatch, weights_of_another_shape, unsupported_tokenizer, folders_that_are_no_models,
         folders_without_weights, folders_without_tokenizer, lfs_pointers, heads_of_other_tasks, unwritable_output,
-        foreign_files_are_kept, damaged_unit, full_disk]))
+        foreign_files_are_kept, one_layout_in_a_folder, damaged_unit, full_disk]))
