@@ -72,10 +72,11 @@ static void add_id_type(qk_json_out *o, const qk_dataset *dataset)
 }
 
 /* Of a dataset on this disk, by the rows that the run takes. */
-static qk_status add_rows(qk_json_out *o, const qk_plan *plan, const qk_names *paths, qk_error *err)
+static qk_status add_rows(qk_json_out *o, const qk_plan *plan, qk_dataset *dataset, qk_error *err)
 {
+    const qk_names *paths = qk_dataset_files(dataset);
     qk_rows_digest rows;
-    QK_TRY(qk_rows_digest_make(&rows, plan->config, plan->inputs->rows, err));
+    QK_TRY(qk_rows_digest_make(&rows, plan->config, dataset, plan->inputs->rows, err));
     qk_json_begin(o, "dataset_files", '[');
     for (size_t i = 0; i < rows.files; i++) {
         qk_json_begin(o, NULL, '{');
@@ -90,13 +91,13 @@ static qk_status add_rows(qk_json_out *o, const qk_plan *plan, const qk_names *p
     return QK_OK;
 }
 
-static qk_status add_dataset(qk_json_out *o, const qk_plan *plan, const qk_dataset *dataset,
+static qk_status add_dataset(qk_json_out *o, const qk_plan *plan, qk_dataset *dataset,
                              qk_error *err)
 {
     const qk_names *paths = qk_dataset_files(dataset);
     bool limited;
     QK_TRY(qk_rows_are_limited(plan->config, &limited, err));
-    if (limited && !plan->inputs->dataset) return add_rows(o, plan, paths, err);
+    if (limited && !plan->inputs->dataset) return add_rows(o, plan, dataset, err);
     QK_TRY(plan->inputs->dataset
                ? add_listed(o, "dataset_files", plan, paths, err)
                : add_hashes(o, "dataset_files", paths, plan, plan->inputs->rows, err));
@@ -153,7 +154,7 @@ static void add_heads(qk_json_out *o, const qk_head_plan *heads)
     qk_json_end(o, ']');
 }
 
-static qk_status write_identity(qk_json_out *o, const qk_plan *plan, const qk_dataset *dataset,
+static qk_status write_identity(qk_json_out *o, const qk_plan *plan, qk_dataset *dataset,
                                 qk_error *err)
 {
     qk_json_begin(o, NULL, '{');
@@ -169,7 +170,7 @@ static qk_status write_identity(qk_json_out *o, const qk_plan *plan, const qk_da
     return QK_OK;
 }
 
-qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, const qk_dataset *dataset,
+qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, qk_dataset *dataset,
                            qk_arena *arena, qk_error *err)
 {
     qk_json_out o = {0};

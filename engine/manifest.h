@@ -39,8 +39,8 @@ typedef struct qk_identity {
                                             engine/origin.h */
 } qk_identity;
 
-/* Of a dataset that is opened; nothing needs to be read of it yet. */
-qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, const qk_dataset *dataset,
+/* Of a dataset that is opened, before its first row; it stands there again afterwards. */
+qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, qk_dataset *dataset,
                            qk_arena *arena, qk_error *err);
 /* The first place where two identities differ: "config.capture.sampler.base_rate: 1.0 then, 2.0
  * now". In the arena; NULL when they are equal. */
