@@ -134,3 +134,19 @@ qk_status qk_arithmetic_check_units(const qk_staging *staging, const qk_identity
     }
     return QK_OK;
 }
+
+qk_status qk_arithmetic_check_run(const qk_staging *staging, const qk_identity *id,
+                                  const qk_units *finished, qk_error *err)
+{
+    for (size_t i = 0; i < finished->count; i++) {
+        qk_unit_stamp have, want;
+        char *path = qk_staging_unit(staging, finished->items[i]);
+        qk_status s = qk_unit_read_stamp(path, &have, err);
+        want = have;
+        memcpy(want.identity, id->fingerprint, sizeof want.identity);
+        if (s == QK_OK) s = qk_unit_stamp_check(&have, &want, path, err);
+        free(path);
+        if (s != QK_OK && s != QK_ERR_DAMAGED && s != QK_ERR_NOTFOUND) return s;
+    }
+    return QK_OK;
+}

@@ -37,3 +37,6 @@ qk_status qk_arithmetic_stamp(qk_unit_stamp *out, const qk_staging *staging, con
  * arithmetic is noted, that of the first unit is. */
 qk_status qk_arithmetic_check_units(const qk_staging *staging, const qk_identity *id,
                                     const qk_units *finished, qk_error *err);
+/* The first half of it, which changes nothing: that no unit is of another run or version. */
+qk_status qk_arithmetic_check_run(const qk_staging *staging, const qk_identity *id,
+                                  const qk_units *finished, qk_error *err);

@@ -60,11 +60,17 @@ qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *
 /* Passes over that many rows, or all that are left. Of a file that knows its rows (Parquet) nothing
  * of them is looked at, of others all is read; errors in them come out only where they are read. */
 qk_status qk_dataset_skip(qk_dataset *d, int64_t rows, qk_error *err);
+/* Back to before qk_dataset_begin, with the same files: a folder is listed once, so what is put
+ * into it between two passes is in none of them. NULL-safe. */
+void qk_dataset_rewind(qk_dataset *d);
 /* Rows the selection will give, when they are known without reading or fetching everything (Parquet
  * files that are there, a slice that had to be counted); else -1, and before qk_dataset_begin. */
 int64_t qk_dataset_rows(const qk_dataset *d);
 /* Paths of the files that the rows come from, in reading order; borrowed. */
 const qk_names *qk_dataset_files(const qk_dataset *d);
+/* What the card says that ids are: "string", "int", "float" or "bool"; NULL where it does not, and
+ * without an id column. */
+const char *qk_dataset_id_type(const qk_dataset *d);
 /* How many of them, from the first, lead up to the last one that was opened to be read. */
 size_t qk_dataset_files_opened(const qk_dataset *d);
 void qk_dataset_close(qk_dataset *d); /* NULL-safe */

@@ -63,15 +63,19 @@ static qk_status add_listed(qk_json_out *o, const char *key, const qk_plan *plan
     return QK_OK;
 }
 
-/* Of a dataset on this disk, by its files or by the rows that the run takes. */
-static qk_status add_local(qk_json_out *o, const qk_plan *plan, const qk_names *paths,
-                           qk_error *err)
+/* Files and the card give the ids together. */
+static void add_id_type(qk_json_out *o, const qk_dataset *dataset)
 {
-    bool limited;
+    const char *type = qk_dataset_id_type(dataset);
+    if (type) qk_json_add_str(o, "dataset_id_type", type);
+}
+
+/* Of a dataset on this disk, by the rows that the run takes. */
+static qk_status add_rows(qk_json_out *o, const qk_plan *plan, qk_dataset *dataset, qk_error *err)
+{
+    const qk_names *paths = qk_dataset_files(dataset);
     qk_rows_digest rows;
-    QK_TRY(qk_rows_are_limited(plan->config, &limited, err));
-    if (!limited) return add_hashes(o, "dataset_files", paths, plan, plan->inputs->rows, err);
-    QK_TRY(qk_rows_digest_make(&rows, plan->config, plan->inputs->rows, err));
+    QK_TRY(qk_rows_digest_make(&rows, plan->config, dataset, plan->inputs->rows, err));
     qk_json_begin(o, "dataset_files", '[');
     for (size_t i = 0; i < rows.files; i++) {
         qk_json_begin(o, NULL, '{');
@@ -83,6 +87,20 @@ static qk_status add_local(qk_json_out *o, const qk_plan *plan, const qk_names *
     qk_json_add_int(o, "rows", rows.rows);
     qk_json_add_str(o, "sha256", rows.hex);
     qk_json_end(o, '}');
+    return QK_OK;
+}
+
+static qk_status add_dataset(qk_json_out *o, const qk_plan *plan, qk_dataset *dataset,
+                             qk_error *err)
+{
+    const qk_names *paths = qk_dataset_files(dataset);
+    bool limited;
+    QK_TRY(qk_rows_are_limited(plan->config, &limited, err));
+    if (limited && !plan->inputs->dataset) return add_rows(o, plan, dataset, err);
+    QK_TRY(plan->inputs->dataset
+               ? add_listed(o, "dataset_files", plan, paths, err)
+               : add_hashes(o, "dataset_files", paths, plan, plan->inputs->rows, err));
+    add_id_type(o, dataset);
     return QK_OK;
 }
 
@@ -135,7 +153,7 @@ static void add_heads(qk_json_out *o, const qk_head_plan *heads)
     qk_json_end(o, ']');
 }
 
-static qk_status write_identity(qk_json_out *o, const qk_plan *plan, const qk_names *dataset_files,
+static qk_status write_identity(qk_json_out *o, const qk_plan *plan, qk_dataset *dataset,
                                 qk_error *err)
 {
     qk_json_begin(o, NULL, '{');
@@ -145,18 +163,17 @@ static qk_status write_identity(qk_json_out *o, const qk_plan *plan, const qk_na
     qk_json_end(o, '}');
     qk_json_add_tree(o, "model_config", plan->spec.config);
     QK_TRY(add_model_hashes(o, plan, err));
-    QK_TRY(plan->inputs->dataset ? add_listed(o, "dataset_files", plan, dataset_files, err)
-                                 : add_local(o, plan, dataset_files, err));
+    QK_TRY(add_dataset(o, plan, dataset, err));
     add_heads(o, &plan->heads);
     qk_json_end(o, '}');
     return QK_OK;
 }
 
-qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, const qk_names *dataset_files,
+qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, qk_dataset *dataset,
                            qk_arena *arena, qk_error *err)
 {
     qk_json_out o = {0};
-    qk_status s = write_identity(&o, plan, dataset_files, err);
+    qk_status s = write_identity(&o, plan, dataset, err);
     if (s == QK_OK) s = qk_watch_check(plan->inputs->files, err); /* read before they were hashed */
     const qk_hub_dataset *d = plan->inputs->dataset;
     snprintf(id->dataset_commit, sizeof id->dataset_commit, "%s",

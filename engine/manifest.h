@@ -16,7 +16,8 @@
  * a dataset of the Hub they are all the files of the selection, read or not, by the digests of the
  * commit's listing (git_sha1 where that is all it has): another commit with the same files is the
  * same run. Of one on this disk that is not read to its end it is the rows (dataset_rows,
- * engine/rows_digest.h).
+ * engine/rows_digest.h). Where it is files, what the card says of the type of ids is named as well
+ * (dataset_id_type): "7" and 7 are other ids.
  * Batch size, threads, machine and time are not in it, and nothing else is in the file, so the same
  * run always writes the same bytes.
  *
@@ -24,6 +25,7 @@
 #pragma once
 
 #include "engine/base/file.h"
+#include "engine/dataset.h"
 #include "engine/plan.h"
 
 /* 40 or 64 digits and NUL. */
@@ -37,8 +39,8 @@ typedef struct qk_identity {
                                             engine/origin.h */
 } qk_identity;
 
-/* dataset_files: paths of the files that the rows come from. */
-qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, const qk_names *dataset_files,
+/* Of a dataset that is opened, before its first row; it stands there again afterwards. */
+qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, qk_dataset *dataset,
                            qk_arena *arena, qk_error *err);
 /* The first place where two identities differ: "config.capture.sampler.base_rate: 1.0 then, 2.0
  * now". In the arena; NULL when they are equal. */

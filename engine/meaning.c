@@ -42,6 +42,7 @@ static const struct rule {
     {"model_files", QK_MEANING_DECIDES},
     {"tokenizer_files", QK_MEANING_DECIDES},
     {"dataset_files", QK_MEANING_SELECTS},
+    {"dataset_id_type", QK_MEANING_SELECTS},
     {"dataset_rows", QK_MEANING_SELECTS},
     {"heads", QK_MEANING_SELECTS},
 };

@@ -159,6 +159,19 @@ static qk_status find_splits(const qk_push_merge *m, qk_names *splits, qk_error 
     return s;
 }
 
+/* Rows of the branch are joined with those of folders per model, not with those at the root. */
+static qk_status refuse_two_layouts(const qk_push_merge *m, qk_error *err)
+{
+    qk_names splits = {0};
+    qk_status s = find_splits(m, &splits, err);
+    if (s == QK_OK && splits.count)
+        s = qk_fail(err, QK_ERR_CONFIG, "push them from folders of their own",
+                    "%s: holds one run at its root and a folder per model as well (%s)", m->folder,
+                    splits.items[0]);
+    qk_names_free(&splits);
+    return s;
+}
+
 static qk_status merge_splits(qk_push_merge *m, qk_error *err)
 {
     qk_names splits = {0};
@@ -182,6 +195,7 @@ qk_status qk_push_merge_run(qk_push_merge *m, qk_error *err)
     const qk_json *root = NULL;
     qk_status s = qk_final_look(m->folder, NULL, err);
     if (s == QK_OK) s = qk_manifest_read(m->folder, &arena, &root, err);
+    if (s == QK_OK && root) s = refuse_two_layouts(m, err);
     if (s == QK_OK) s = root ? check_branch(m, root, &arena, err) : merge_splits(m, err);
     qk_arena_free(&arena);
     return s;

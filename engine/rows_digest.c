@@ -156,14 +156,12 @@ static qk_status find_or_make(qk_rows_digest *out, qk_dataset *d, const qk_confi
     return QK_OK;
 }
 
-qk_status qk_rows_digest_make(qk_rows_digest *out, const qk_config *config, qk_watch *watch,
-                              qk_error *err)
+qk_status qk_rows_digest_make(qk_rows_digest *out, const qk_config *config, qk_dataset *dataset,
+                              qk_watch *watch, qk_error *err)
 {
-    qk_dataset *d;
     *out = (qk_rows_digest){0};
-    QK_TRY(qk_dataset_open_in(&d, config, NULL, err));
-    qk_dataset_watch(d, watch);
-    qk_status s = find_or_make(out, d, config, watch, err);
-    qk_dataset_close(d);
+    qk_dataset_watch(dataset, watch);
+    qk_status s = find_or_make(out, dataset, config, watch, err);
+    qk_dataset_rewind(dataset);
     return s;
 }

@@ -25,6 +25,7 @@ typedef struct qk_rows_digest {
 
 /* Whether a run with this configuration goes by its rows. It depends on nothing else. */
 qk_status qk_rows_are_limited(const qk_config *config, bool *limited, qk_error *err);
-/* watch: for the files, see qk_dataset_watch. */
-qk_status qk_rows_digest_make(qk_rows_digest *out, const qk_config *config, qk_watch *watch,
-                              qk_error *err);
+/* Of a dataset of this configuration that stands before its first row, and does so afterwards: it
+ * has the files that the run will read. watch: for them, see qk_dataset_watch. */
+qk_status qk_rows_digest_make(qk_rows_digest *out, const qk_config *config, qk_dataset *dataset,
+                              qk_watch *watch, qk_error *err);

@@ -125,7 +125,6 @@ static qk_status open_dataset(runner *r)
 
 static qk_status start_pass(runner *r, int64_t stop)
 {
-    if (!r->dataset) QK_TRY(open_dataset(r));
     QK_TRY(qk_dataset_begin(r->dataset, r->err));
     qk_units_free(&r->finished);
     QK_TRY(qk_staging_finished(&r->staging, &r->finished, r->err));
@@ -144,14 +143,13 @@ static qk_status start_pass(runner *r, int64_t stop)
     return qk_feed_new(&r->feed, &plan, r->err);
 }
 
-/* Claims that the feed took ahead are given back. */
+/* Claims that the feed took ahead are given back. The dataset stays the one of the identity. */
 static void end_pass(runner *r)
 {
     qk_feed_free(r->feed); /* first: its thread uses the dataset, and claims */
     r->feed = NULL;
     for (int i = 0; i < QK_FEED_UNITS; i++) qk_claim_drop(&r->claims[i]);
-    qk_dataset_close(r->dataset);
-    r->dataset = NULL;
+    qk_dataset_rewind(r->dataset);
 }
 
 static qk_status do_unit(runner *r, const qk_feed_unit *unit)
@@ -203,19 +201,41 @@ static qk_status pass(runner *r, int64_t stop)
 
 /* ---- final/ ---- */
 
-/* Data files without a manifest are somebody else's: they are not overwritten. */
-static qk_status refuse_foreign_files(runner *r)
+/* Data files without a manifest are another program's. In branch layout they would be overwritten;
+ * in prefix layout rows are added to those of the older reference, whose meaning no file tells. */
+static qk_status check_foreign_files(runner *r)
 {
     qk_names files = {0};
     bool there;
-    QK_TRY(qk_has_folder(r->plan.final, &there, r->err));
+    QK_TRY(qk_has_folder(r->plan.split_folder, &there, r->err));
     if (!there) return QK_OK;
-    qk_status found = qk_find_data_files(r->plan.final, &files, r->err);
+    qk_status found = qk_find_data_files(r->plan.split_folder, &files, r->err);
     qk_names_free(&files);
     if (found != QK_OK) return found == QK_ERR_NOTFOUND ? QK_OK : found;
+    if (is_prefix(r)) {
+        qk_warn_once("%s: holds data files but no manifest.json: rows are added to them, though "
+                     "nothing says whether they come from the same weights and settings",
+                     r->plan.split_folder);
+        return QK_OK;
+    }
     return qk_fail(r->err, QK_ERR_CONFIG, "choose another output.data_root, or move the files away",
                    "%s: holds data files but no manifest.json: another program wrote them",
-                   r->plan.final);
+                   r->plan.split_folder);
+}
+
+/* One card and one push cover a folder of one layout. */
+static qk_status refuse_branch_layout(runner *r)
+{
+    char *path = qk_path_join(r->plan.final, "manifest.json");
+    bool there;
+    qk_status s = qk_has_file(path, &there, r->err);
+    if (there)
+        s = qk_fail(r->err, QK_ERR_CONFIG,
+                    "choose another output.data_root, or output.layout: branch",
+                    "%s: holds one run at its root, this one would put a folder per model there",
+                    r->plan.final);
+    free(path);
+    return s;
 }
 
 /* In prefix layout rows of both commits are fine, but hardly what was meant. */
@@ -248,9 +268,10 @@ static qk_status check_meaning(runner *r)
 static qk_status check_final(runner *r)
 {
     QK_TRY(qk_final_look(r->plan.final, is_prefix(r) ? r->plan.split : NULL, r->err));
+    if (is_prefix(r)) QK_TRY(refuse_branch_layout(r));
     QK_TRY(qk_manifest_read(r->plan.split_folder, &r->arena, &r->old_manifest, r->err));
+    if (!r->old_manifest) return check_foreign_files(r);
     if (is_prefix(r)) return check_meaning(r);
-    if (!r->old_manifest) return refuse_foreign_files(r);
     const qk_json *runs = qk_json_get(r->old_manifest, "runs"), *first = runs ? runs->first : NULL;
     const qk_json *then = first ? qk_json_get(first, "identity") : NULL;
     const char *difference = qk_identity_difference(then, r->identity.tree, &r->arena);
@@ -363,14 +384,33 @@ static qk_status pause_for_others(runner *r, double *waited, const char *why)
     return qk_interrupt_check(r->err);
 }
 
+/* What identity.json says; *known is false where it is damaged or gone. */
+static qk_status ask_identity(const runner *r, bool *known, bool *ours)
+{
+    QK_TRY(qk_staging_is_bound(&r->staging, known, r->err));
+    qk_status s = qk_staging_is_of(&r->staging, &r->identity, ours, r->err);
+    if (s == QK_ERR_DAMAGED) *known = false;
+    return s == QK_ERR_DAMAGED ? QK_OK : s;
+}
+
+/* Units say themselves whose they are: those of another run or version are an error. */
+static qk_status check_owner(const runner *r)
+{
+    qk_units finished;
+    QK_TRY(qk_staging_finished(&r->staging, &finished, r->err));
+    qk_status s = qk_arithmetic_check_run(&r->staging, &r->identity, &finished, r->err);
+    qk_units_free(&finished);
+    return s;
+}
+
 /* The unfinished work of another run stays as it is, to the last leftover. */
 static qk_status is_foreign(const runner *r, bool *foreign)
 {
-    bool ours;
-    QK_TRY(qk_staging_is_bound(&r->staging, foreign, r->err));
-    qk_status s = qk_staging_is_of(&r->staging, &r->identity, &ours, r->err);
-    if (s == QK_OK || s == QK_ERR_DAMAGED) *foreign &= s == QK_OK && !ours;
-    return s == QK_ERR_DAMAGED ? QK_OK : s;
+    bool known, ours;
+    QK_TRY(ask_identity(r, &known, &ours));
+    qk_status s = known ? QK_OK : check_owner(r);
+    *foreign = known ? !ours : s == QK_ERR_DATA || s == QK_ERR_FORMAT;
+    return *foreign ? QK_OK : s;
 }
 
 /* Held alone: a start that ended before its first unit was there binds nobody. */
@@ -386,16 +426,16 @@ static qk_status clear_without_units(runner *r)
 /* Held alone: completes what a process that died had begun. */
 static qk_status tidy(runner *r)
 {
-    bool foreign, left_over;
+    bool foreign, complete, known, ours;
     QK_TRY(qk_commit_recover(&r->staging, r->plan.final, r->err));
     QK_TRY(clear_without_units(r));
     QK_TRY(is_foreign(r, &foreign));
     if (!foreign) QK_TRY(qk_commit_clean(&r->staging, r->err));
     if (!foreign) QK_TRY(qk_staging_mend(&r->staging, r->err));
     QK_TRY(check_final(r));
-    QK_TRY(is_complete(r, &left_over));
-    if (left_over) QK_TRY(qk_staging_is_of(&r->staging, &r->identity, &left_over, r->err));
-    if (!left_over) return QK_OK;
+    QK_TRY(is_complete(r, &complete));
+    QK_TRY(ask_identity(r, &known, &ours));
+    if (!complete || !known || !ours) return QK_OK;
     QK_TRY(check_whole(r)); /* as long as it is not, the units are all there is */
     return qk_staging_clear(&r->staging, r->err);
 }
@@ -528,8 +568,7 @@ static qk_status open_inputs(runner *r)
         qk_warn("%s has %zu tokens, the model %d: a text that uses the others is an error",
                 r->plan.tokenizer_folder, qk_tokenizer_vocab_size(r->tokenizer), r->plan.spec.V);
     QK_TRY(open_dataset(r));
-    return qk_identity_make(&r->identity, &r->plan, qk_dataset_files(r->dataset), &r->arena,
-                            r->err);
+    return qk_identity_make(&r->identity, &r->plan, r->dataset, &r->arena, r->err);
 }
 
 /* Makes the folder this run's, and looks at the units that are there. */
@@ -546,7 +585,9 @@ static qk_status begin(runner *r)
                         .progress = show_batch,
                         .context = r};
     /* Texts that are not there or a checkpoint that cannot be loaded leave nothing behind. */
-    bool bound;
+    bool bound, known, ours;
+    QK_TRY(ask_identity(r, &known, &ours));
+    if (!known) QK_TRY(check_owner(r)); /* before it is made this run's */
     QK_TRY(qk_staging_is_bound(&r->staging, &bound, r->err));
     if (!r->finished.count && !bound) {
         QK_TRY(qk_dataset_begin(r->dataset, r->err));
@@ -577,6 +618,7 @@ static qk_status run(runner *r)
 static void free_runner(runner *r)
 {
     end_pass(r);
+    qk_dataset_close(r->dataset);
     qk_work_free(&r->work);
     qk_units_free(&r->finished);
     qk_texts_free(&r->texts);

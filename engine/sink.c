@@ -273,7 +273,9 @@ static qk_status check_marks(const qk_unit *u, const uint8_t *first, const uint8
     bool same = !memcmp(first, last, sizeof MAGIC), now = !memcmp(last, MAGIC, sizeof MAGIC);
     if (same && now) return QK_OK;
     if (!same || memcmp(last, MAGIC, sizeof MAGIC - 2) != 0) return damaged(u->path, err);
-    return qk_fail(err, QK_ERR_FORMAT, "remove this file and run the same command again",
+    return qk_fail(err, QK_ERR_FORMAT,
+                   "finish that run with the version of this program that began it, or remove the "
+                   "staging folder to begin again",
                    "%s: this work unit is of another version (%.8s)", u->path, (const char *)last);
 }
 

@@ -256,7 +256,11 @@ static qk_rows_digest digest_rows(const char *path, const char *split, int64_t m
     bool limited;
     CHECK(qk_rows_are_limited(&c, &limited, &test_error) == QK_OK);
     CHECK_INT(limited, most >= 0 || strchr(split, '['));
-    CHECK_MSG(qk_rows_digest_make(&d, &c, &w, &test_error) == QK_OK, "%s", test_error.message);
+    qk_dataset *rows;
+    QK_ASSERT(!qk_dataset_open_in(&rows, &c, NULL, &test_error));
+    CHECK_MSG(qk_rows_digest_make(&d, &c, rows, &w, &test_error) == QK_OK, "%s",
+              test_error.message);
+    qk_dataset_close(rows);
     qk_watch_free(&w);
     return d;
 }

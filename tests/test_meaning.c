@@ -144,7 +144,7 @@ static void test_every_key_is_classified(void)
     QK_ASSERT(!qk_inputs_open(&inputs, &config, QK_INPUTS_RUN, &err));
     QK_ASSERT(!qk_plan_make(&plan, &config, &inputs, &err));
     QK_ASSERT(!qk_dataset_open_in(&dataset, &config, NULL, &err));
-    QK_ASSERT(!qk_identity_make(&id, &plan, qk_dataset_files(dataset), &arena, &err));
+    QK_ASSERT(!qk_identity_make(&id, &plan, dataset, &arena, &err));
     check_classified(id.tree, "", &arena);
     CHECK_INT(qk_meaning_of("config.capture"), QK_MEANING_INSIDE);
     CHECK_INT(qk_meaning_of("config.capture.sampler.type"), QK_MEANING_SELECTS);

@@ -339,9 +339,32 @@ qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *e
     return err->status;
 }
 
+void qk_dataset_rewind(qk_dataset *d)
+{
+    if (!d) return;
+    qk_source_close(d->source);
+    d->source = NULL;
+    d->range = d->file = 0;
+    d->row = d->index = d->given = 0;
+    d->rows = -1;
+    d->id_kind = d->files.id_kind;
+    d->begun = d->past_first_file = d->looked_ahead = false;
+}
+
 const qk_names *qk_dataset_files(const qk_dataset *d)
 {
     return &d->paths;
+}
+
+const char *qk_dataset_id_type(const qk_dataset *d)
+{
+    switch (d->files.id_kind) {
+    case QK_CELL_TEXT: return "string";
+    case QK_CELL_INT: return "int";
+    case QK_CELL_FLOAT: return "float";
+    case QK_CELL_BOOL: return "bool";
+    default: return NULL;
+    }
 }
 
 size_t qk_dataset_files_opened(const qk_dataset *d)

@@ -420,14 +420,35 @@ def unwritable_output(folder):
 
 
 def foreign_files_are_kept(folder):
-    """Files that another program wrote into final/ are not overwritten."""
+    """Files that another program wrote into final/ are not overwritten: refused, or in prefix layout added to, with a warning."""
     make_workspace(folder)
     assert run(folder, OUT, "output.layout=branch").returncode == 0
     (folder / "out/final/manifest.json").unlink()
     before = digest(folder / "out/final")
-    done = run(folder, OUT, "output.layout=branch")
-    assert done.returncode == 1 and "another program wrote them" in done.stderr, done.stderr
-    assert digest(folder / "out/final") == before
+    for more in ([], ["model.dtype=bfloat16"]):
+        done = run(folder, OUT, "output.layout=branch", *more)
+        assert done.returncode == 1 and "another program wrote them" in done.stderr, done.stderr
+        assert digest(folder / "out/final") == before
+    shutil.rmtree(folder / "out")
+    assert run(folder, OUT, "output.layout=prefix", "capture.layers=[0]").returncode == 0
+    (folder / "out/final/model/manifest.json").unlink()
+    rows = lambda: pq.read_table(folder / "out/final/model/l00h00q/data.parquet").to_pylist()
+    old = rows()
+    done = run(folder, OUT, "output.layout=prefix", "capture.layers=[0]", "capture.sampler.base_rate=50")
+    assert done.returncode == 0 and done.stderr.count("nothing says whether they come from the same weights") == 1, done.stderr
+    assert rows()[:len(old)] == old and len(rows()) > len(old)
+
+
+def one_layout_in_a_folder(folder):
+    """A run of the other layout would leave rows that no card and no push knows of."""
+    make_workspace(folder)
+    for first, second, words in (("branch", "prefix", "one run at its root"), ("prefix", "branch", "another program wrote them")):
+        assert run(folder, OUT, f"output.layout={first}").returncode == 0
+        before = digest(folder / "out/final")
+        done = run(folder, OUT, f"output.layout={second}")
+        assert done.returncode == 1 and words in done.stderr, done.stderr
+        assert digest(folder / "out/final") == before
+        shutil.rmtree(folder / "out")
 
 
 def damaged_unit(folder):
@@ -480,4 +501,4 @@ if __name__ == "__main__":
         unknown_model_type, truncated_safetensors, nan_in_weights, weights_beyond_the_format, rows_that_overflow,
         nonfinite_rows_are_counted, vocabulary_mismatch, weights_of_another_shape, unsupported_tokenizer, folders_that_are_no_models,
         folders_without_weights, folders_without_tokenizer, lfs_pointers, web_pages, heads_of_other_tasks, unwritable_output,
-        foreign_files_are_kept, damaged_unit, full_disk]))
+        foreign_files_are_kept, one_layout_in_a_folder, damaged_unit, full_disk]))

@@ -155,6 +155,46 @@ def another_file_of_a_folder(folder):
 
 # ---- the model ----
 
+def file_that_comes_between_passes(folder):
+    """A unit that is computed again is of the files that the run began with, whatever the folder holds by then."""
+    table = rows()
+    for i, limit in enumerate(([], [f"dataset.max_samples={ROWS - 30}"])):
+        work, settings = make(folder / str(i), "data", *limit)
+        (work / "data").mkdir()
+        write_jsonl(work / "data/train-b.jsonl", table)
+        fresh = finished(work, settings)
+        shutil.rmtree(work / "out")
+        process = begin(work, settings)
+        unit = work / "out/staging/unit-000000.qku"
+        damaged = bytearray(unit.read_bytes())
+        damaged[len(damaged) // 2] ^= 1     # of a vector: the merge finds it, behind the first pass
+        unit.write_bytes(damaged)
+        write_jsonl(work / "data/train-a.jsonl", [{**r, "text": "other " + r["text"]} for r in table])
+        rc, err = end(process)
+        assert rc == 0 and "computed again" in err, (rc, err)
+        assert digest(work / "out/final") == fresh
+
+
+def card_says_the_type_of_ids(folder):
+    """The same files under another card are other ids: another run, whether the rows are limited or not."""
+    card = "---\ndataset_info:\n  features:\n  - name: id\n    dtype: string\n---\n"
+    for i, limit in enumerate(([], [f"dataset.max_samples={ROWS - 30}"])):
+        work, settings = make(folder / str(i), "data", *limit)
+        (work / "data").mkdir()
+        write_jsonl(work / "data/train.jsonl", rows())
+        process = begin(work, settings)
+        process.kill()
+        process.wait()
+        (work / "data/README.md").write_text(card)
+        done = run(work, *settings)
+        word = "dataset_rows.sha256" if limit else 'dataset_id_type: nothing then, "string" now'
+        assert done.returncode == 1 and word in done.stderr, done.stderr
+        (work / "data/README.md").write_text("another card\n")
+        resumed = finished(work, settings)
+        shutil.rmtree(work / "out")
+        assert resumed == finished(work, settings)
+
+
 def while_it_waits(work, settings, change):
     """Another process holds the folder, so a run that has hashed its inputs waits before it loads them."""
     (work / "out/staging").mkdir(parents=True)
@@ -294,8 +334,8 @@ def signals_while_hashing(folder):
         assert process.returncode == 3 and "run the same command again" in err, (process.returncode, err)
 
 
-TESTS = [dataset_changes, another_file_of_a_folder, model_changes, layers_read_again, nothing_behind_the_rows, limited_and_resumed, digests_are_noted,
-         signals_while_hashing]
+TESTS = [dataset_changes, another_file_of_a_folder, file_that_comes_between_passes, card_says_the_type_of_ids, model_changes, layers_read_again, nothing_behind_the_rows,
+         limited_and_resumed, digests_are_noted, signals_while_hashing]
 
 if __name__ == "__main__":
     chosen = [t for t in TESTS if not sys.argv[1:] or t.__name__ in sys.argv[1:]]

@@ -506,6 +506,17 @@ def test_branch_layout_takes_equal_settings_only(folder):
     assert_holds(other)
 
 
+def test_folder_of_two_layouts(folder):
+    """The rows that the branch has of the folder's model would not be joined."""
+    HUB.reset()
+    theirs, ours, at_root = small(folder / "a", layout="prefix"), small(folder / "b", layout="prefix"), small(folder / "c", layout="branch")
+    pushed(theirs)
+    before = HUB.tree(REPO)
+    shutil.copytree(at_root, ours, dirs_exist_ok=True)
+    refused(ours, 1, "holds one run at its root and a folder per model as well (model)")
+    assert HUB.tree(REPO) == before
+
+
 def test_rows_of_another_meaning(folder):
     """Prefix layout: other vectors, or another text under an id, are refused before anything is written or sent."""
     HUB.reset()

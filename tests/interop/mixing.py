@@ -203,6 +203,32 @@ def mixed_by_an_earlier_version(folder):
     refused(work, "dataset.max_samples=3", words=["config.model.dtype", '"bfloat16" then, "float32" now'])
 
 
+# ---- staging of another run ----
+
+def units_say_whose_they_are(folder):
+    """Where identity.json is damaged or gone, another run is refused by the units and leaves everything as it is; the first one goes on."""
+    def shard(work, *settings):
+        return engine(["run", "config.yaml", "--quiet", "--shard", "0/2", *sum((["--set", s] for s in [*SMALL, *settings]), [])], work)
+    for i, harm in enumerate(("damaged", "gone", "version")):
+        work = workspace(folder / str(i), n=200)
+        done(work, "output.data_root=fresh")
+        assert shard(work).returncode == 0
+        staging = work / "out/staging"
+        identity, unit = staging / "identity.json", staging / "unit-000000.qku"
+        kept = unit.read_bytes()
+        identity.write_bytes(identity.read_bytes().replace(b"cpu", b"gpu") + b"x") if harm != "gone" else identity.unlink()
+        if harm == "version":
+            unit.write_bytes(kept.replace(b"QKUNIT03", b"QKUNIT02"))
+        before = digest(staging)
+        ended = run(work, *SMALL, "capture.sampler.base_rate=3.0")
+        words = ["another version (QKUNIT02)", "the version of this program that began it"] if harm == "version" else ["unit-000000.qku", "belongs to another run"]
+        assert ended.returncode == 1 and all(w in ended.stderr for w in words), ended.stderr
+        assert digest(staging) == before, harm
+        unit.write_bytes(kept)
+        done(work)
+        assert digest(work / "out/final") == digest(work / "fresh/final"), harm
+
+
 # ---- one text behind an id ----
 
 def sha_of(work, example):
@@ -379,6 +405,6 @@ def threads_are_followed(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main("mixing", [each_key_of_an_identity, other_meaning, same_meaning, arithmetic_of_the_folder, mixed_by_an_earlier_version,
+    sys.exit(main("mixing", [each_key_of_an_identity, other_meaning, same_meaning, arithmetic_of_the_folder, mixed_by_an_earlier_version, units_say_whose_they_are,
                              other_text_under_an_id, another_max_length, text_that_changed_under_other_shards, two_texts_in_one_run,
                              data_root_in_the_dataset, threads_are_followed]))
