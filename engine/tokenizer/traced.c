@@ -6,7 +6,9 @@
 
 qk_view qk_view_part(qk_view view, size_t start, size_t end)
 {
-    return (qk_view){view.text + start, end - start, view.origins ? view.origins + start : NULL};
+    /* An empty text may be at NULL, to which C adds not even 0. */
+    return (qk_view){start ? view.text + start : view.text, end - start,
+                     view.origins ? view.origins + start : NULL};
 }
 
 qk_origin qk_view_span(qk_view view, size_t start, size_t end)
