@@ -2,6 +2,7 @@
 
 Times are not guessed: a run is stopped (SIGSTOP) behind a unit that is there, the file is changed, and the run goes on.
 """
+import contextlib
 import fcntl
 import gzip
 import json
@@ -318,13 +319,20 @@ def digests_are_noted(folder):
     assert json.loads(manifest.read_text())["runs"][0]["identity"]["model_files"][0]["sha256"] == 64 * "0"
 
 
+def files_of(pid):
+    """What a process has open at this moment."""
+    for f in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield os.readlink(f)
+
+
 def signals_while_hashing(folder):
     work, settings = make(folder, "d.jsonl")
     write_jsonl(work / "d.jsonl", rows(40))
     grow_checkpoint(work, 40 << 30)
     for number in [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]:
         process = subprocess.Popen(arguments(settings), cwd=work, stderr=subprocess.PIPE, text=True)
-        while f"model.safetensors" not in "".join(os.readlink(f) for f in pathlib.Path(f"/proc/{process.pid}/fd").iterdir() if f.exists()):
+        while "model.safetensors" not in "".join(files_of(process.pid)):
             assert process.poll() is None
         time.sleep(0.2)
         process.send_signal(number)

@@ -1,4 +1,5 @@
 """Shared by the end-to-end tests: a counting runner, a run of qkengine, digests of a folder."""
+import functools
 import hashlib
 import json
 import os
@@ -6,6 +7,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 import traceback
 
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"   # before `datasets` is imported
@@ -58,6 +60,7 @@ def digest(folder):
             for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@functools.cache
 def fail_once():
     """The library that fails one system call (tests/tools/fail_once.c), built; None where the system does not let it watch."""
     library = ROOT / "build/tests/fail_once.so"
@@ -65,6 +68,25 @@ def fail_once():
     subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", str(library), str(ROOT / "tests/tools/fail_once.c")], check=True)
     tried = subprocess.run(["true"], env={**os.environ, "LD_PRELOAD": str(library), "FAIL_CALL": "openat"}, capture_output=True)
     return library if tried.returncode == 0 else None
+
+
+def fails(call, at, error, env=os.environ):
+    """The environment in which the at-th call of a kind ends with an errno; 0: none does."""
+    return {**env, "LD_PRELOAD": str(fail_once()), "FAIL_CALL": call, "FAIL_AT": str(at), "FAIL_ERRNO": str(error)}
+
+
+def count_calls(folder, call, args, env=os.environ):
+    """Calls of one kind that a command makes."""
+    report = folder / "count"
+    done = engine(args, folder, env={**fails(call, 0, 0, env), "FAIL_COUNT": str(report)})
+    assert done.returncode == 0, done.stderr
+    end = time.monotonic() + 10
+    while not (report.exists() and report.read_text().endswith("\n")):
+        assert time.monotonic() < end
+        time.sleep(0.002)
+    n = int(report.read_text())
+    report.unlink()
+    return n
 
 
 def high_water(pid):

@@ -20,7 +20,7 @@ import time
 import pyarrow.parquet as pq
 
 import hub_fixture
-from common import ROOT, digest, engine, fail_once, main, make_workspace, refused, run, write_jsonl
+from common import ROOT, count_calls as count, digest, engine, fail_once, fails, main, make_workspace, refused, run, write_jsonl
 
 SHIM = fail_once()
 BRANCH, PREFIX = "output.layout=branch", "output.layout=prefix"
@@ -44,23 +44,6 @@ def a_run(folder, *settings, **more):
 def good(done):
     assert done.returncode == 0, (done.returncode, done.stderr)
     return done
-
-
-def fails(call, at, error, env=os.environ):
-    return {**env, "LD_PRELOAD": str(SHIM), "FAIL_CALL": call, "FAIL_AT": str(at), "FAIL_ERRNO": str(error)}
-
-
-def count(folder, call, args, env=os.environ):
-    """Calls of one kind that a command makes."""
-    env = {**fails(call, 0, 0, env), "FAIL_COUNT": str(folder / "count")}
-    good(engine(args, folder, env=env))
-    end = time.monotonic() + 10
-    while not ((folder / "count").exists() and (folder / "count").read_text().endswith("\n")):
-        assert time.monotonic() < end
-        time.sleep(0.002)
-    n = int((folder / "count").read_text())
-    (folder / "count").unlink()
-    return n
 
 
 def other_weights(model):
