@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # make test: everything. Installs what it needs when it may, else prints the command that does.
 # Each suite has a time budget; the last line counts all tests.
 cd "$(dirname "$0")/.." || exit 1
@@ -21,20 +21,30 @@ make_venv() { # FOLDER REQUIREMENTS
 make_venv $venv tests/interop/requirements.txt
 make_venv $next tests/interop/requirements_next.txt
 
-passed=0 failed=0 skipped=0
+results=build/suites
+rm -rf $results && mkdir -p $results
+# Runs one suite; prints what matters of it in one piece, and leaves its counts in a file.
 suite() {
     name=$1 budget=$2 began=$(date +%s); shift 2
-    echo "== $name =="
-    log=build/suite.log
-    timeout "$budget" "$@" >$log 2>&1; rc=$?
-    [ $rc = 0 ] && grep -E 'SKIPPED|^[a-z].*: [0-9]+ passed|^ok |cases covered|pairs checked' $log || cat $log
-    [ $rc = 124 ] && echo "$name: stopped after $budget seconds"
-    echo "$name: $(($(date +%s) - began)) s"
-    counts=$(sed -n 's/.*: \([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' $log | tail -n 1)
+    log=$results/$(echo "$name" | tr -c 'a-zA-Z0-9\n' _)
+    timeout "$budget" "$@" >"$log" 2>&1; rc=$?
+    counts=$(sed -n 's/.*: \([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
     [ -n "$counts" ] || { [ $rc = 0 ] && counts="1 0 0" || counts="0 1 0"; }
-    set -- $counts
-    [ $rc = 0 ] || [ "$2" != 0 ] || set -- "$1" 1 "$3"
-    passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+    read -r p f s <<<"$counts"
+    [ $rc = 0 ] || [ "$f" != 0 ] || f=1
+    echo "$p $f $s" >"$log.counts"
+    {
+        echo "== $name =="
+        [ $rc = 0 ] && grep -E 'SKIPPED|^[a-z].*: [0-9]+ passed|^ok |cases covered|pairs checked' "$log" || cat "$log"
+        [ $rc = 124 ] && echo "$name: stopped after $budget seconds"
+        echo "$name: $(($(date +%s) - began)) s"
+    } >"$log.said"
+    cat "$log.said"
+}
+# The same beside another one: most suites wait for one process at a time.
+beside() {
+    while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
+    suite "$@" &
 }
 
 suite "layers" 60 tests/check_layers.sh
@@ -45,47 +55,51 @@ suite "fuzz corpus" 600 tests/fuzz/run.sh 0
 suite "CUDA gates" 1500 make -s cuda-gates
 if [ -x $venv/bin/python ]; then
     py="$venv/bin/python"
-    suite "forward goldens" 300 $py tests/interop/forward_golden.py "$(golden forward)" tests/data/forward
-    suite "capture goldens" 300 $py tests/interop/capture_golden.py ./qkengine "$(golden capture)"
-    suite "readers" 300 $py tests/interop/load.py
-    suite "readers alike" 300 $py tests/interop/readers.py
-    suite "strict footer" 300 $py tests/interop/strict_footer_test.py
-    suite "same bytes" 300 $py tests/interop/same_bytes.py
-    suite "mixing" 300 $py tests/interop/mixing.py
-    suite "many processes" 300 $py tests/interop/many_processes.py
-    suite "limits" 300 $py tests/interop/limits.py
-    suite "streaming" 300 $py tests/interop/streaming.py
-    suite "changing inputs" 300 $py tests/interop/changing_inputs.py
-    suite "bad input" 300 $py tests/interop/bad_input.py
-    suite "hostile folders" 120 $py tests/interop/hostile.py
-    suite "bit flips" 120 $py tests/interop/bit_flips.py
-    suite "failing calls" 300 $py tests/interop/failing_calls.py
-    suite "found" 300 tests/found.sh $py
-    make -s SAN=1 build/cpu-san/qkengine || failed=$((failed + 1))
-    suite "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
-    suite "tables" 300 $py tests/interop/tables.py
+    beside "forward goldens" 300 $py tests/interop/forward_golden.py "$(golden forward)" tests/data/forward
+    beside "capture goldens" 300 $py tests/interop/capture_golden.py ./qkengine "$(golden capture)"
+    beside "readers" 300 $py tests/interop/load.py
+    beside "readers alike" 300 $py tests/interop/readers.py
+    beside "strict footer" 300 $py tests/interop/strict_footer_test.py
+    beside "same bytes" 300 $py tests/interop/same_bytes.py
+    beside "mixing" 300 $py tests/interop/mixing.py
+    beside "many processes" 300 $py tests/interop/many_processes.py
+    beside "limits" 300 $py tests/interop/limits.py
+    beside "streaming" 300 $py tests/interop/streaming.py
+    beside "changing inputs" 300 $py tests/interop/changing_inputs.py
+    beside "bad input" 300 $py tests/interop/bad_input.py
+    beside "hostile folders" 120 $py tests/interop/hostile.py
+    beside "bit flips" 120 $py tests/interop/bit_flips.py
+    beside "failing calls" 300 $py tests/interop/failing_calls.py
+    beside "found" 300 tests/found.sh $py
+    suite "qkengine with sanitizers" 600 make -s SAN=1 build/cpu-san/qkengine
+    beside "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
+    beside "tables" 300 $py tests/interop/tables.py
     if [ -x $next/bin/python ]; then
-        suite "tables, next datasets" 300 $next/bin/python tests/interop/tables.py
+        beside "tables, next datasets" 300 $next/bin/python tests/interop/tables.py
     else
-        skipped=$((skipped + 1))
+        echo "SKIPPED: tables, next datasets"
+        echo "0 0 1" >$results/next.counts
     fi
-    suite "hub pull" 300 $py tests/interop/hub_pull.py
-    suite "hub stream" 300 $py tests/interop/hub_stream.py
-    suite "hub rot" 300 $py tests/interop/hub_rot.py
-    suite "hub pull faults" 600 $py tests/interop/hub_pull_faults.py
-    suite "synth" 300 $py tests/interop/synth.py
-    suite "hub fixture" 300 $py tests/interop/hub_client.py
-    suite "hub push" 600 $py tests/interop/hub_push.py
-    suite "hub push faults" 1200 $py tests/interop/hub_push_faults.py
-    suite "threads" 900 $py tests/interop/threads.py
+    beside "hub pull" 300 $py tests/interop/hub_pull.py
+    beside "hub stream" 300 $py tests/interop/hub_stream.py
+    beside "hub rot" 300 $py tests/interop/hub_rot.py
+    beside "hub pull faults" 600 $py tests/interop/hub_pull_faults.py
+    beside "synth" 300 $py tests/interop/synth.py
+    beside "hub fixture" 300 $py tests/interop/hub_client.py
+    beside "hub push" 600 $py tests/interop/hub_push.py
+    beside "hub push faults" 1200 $py tests/interop/hub_push_faults.py
+    beside "threads" 900 $py tests/interop/threads.py
+    wait
     suite "hub cases" 60 $py tests/interop/hub_cases.py
-    suite "Parquet files" 300 $py tests/interop/parquet_read.py
-    suite "AutoTokenizer" 300 $py tests/interop/autotokenizer.py
-    suite "tokenizers against the package" 600 $py tests/interop/tokenizer_fuzz.py
-    suite "real model" 600 $py tests/interop/real_model.py
+    beside "Parquet files" 300 $py tests/interop/parquet_read.py
+    beside "AutoTokenizer" 300 $py tests/interop/autotokenizer.py
+    beside "tokenizers against the package" 600 $py tests/interop/tokenizer_fuzz.py
+    beside "real model" 600 $py tests/interop/real_model.py
 else
     echo "SKIPPED: all suites that need Python readers"
-    skipped=$((skipped + 1)) # every suite that was not run counts at least once
+    echo "0 0 1" >$results/python.counts # every suite that was not run counts at least once
 fi
+wait
+read -r passed failed skipped <<<"$(cat $results/*.counts | awk '{ p += $1; f += $2; s += $3 } END { print p, f, s }')"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
