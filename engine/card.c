@@ -8,7 +8,9 @@
 
 #include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "engine/base/text.h"
 #include "engine/sha256.h"
+#include "formats/json.h"
 
 enum { SEAL_BYTES = 12 + 64 + 5, MOST_CARD = 256 << 20 };
 
@@ -67,7 +69,10 @@ static void add_word(qk_buf *out, const char *text)
                                           "off", "true", "false", "null"};
     for (size_t i = 0; i < sizeof special / sizeof *special; i++)
         plain &= strcmp(text, special[i]) != 0;
-    qk_buf_addf(out, plain ? "%s" : "\"%s\"", text);
+    if (plain)
+        qk_buf_add_str(out, text);
+    else
+        qk_json_quote(out, text, strlen(text));
 }
 
 static void add_config(const card *c, const char *name, pattern p)
@@ -82,9 +87,14 @@ static void add_config(const card *c, const char *name, pattern p)
         any = true;
         qk_buf_add_str(c->out, "  - split: ");
         add_word(c->out, split->split);
-        qk_buf_addf(c->out, "\n    path: \"%s%s", split->folder, *split->folder ? "/" : "");
-        add_glob(c->out, p);
-        qk_buf_add_str(c->out, "/data.parquet\"\n");
+        qk_buf path = {0};
+        qk_buf_addf(&path, "%s%s", split->folder, *split->folder ? "/" : "");
+        add_glob(&path, p);
+        qk_buf_add_str(&path, "/data.parquet");
+        qk_buf_add_str(c->out, "\n    path: ");
+        qk_json_quote(c->out, (const char *)path.data, path.size);
+        qk_buf_add_byte(c->out, '\n');
+        qk_buf_free(&path);
     }
 }
 
@@ -146,7 +156,7 @@ static void add_front_matter(const card *c)
 
 static const char *known(const char *text)
 {
-    return text ? text : "?";
+    return text ? qk_visible(text) : "?";
 }
 
 static void add_split_table(const card *c)
@@ -161,7 +171,7 @@ static void add_split_table(const card *c)
         qk_buf_addf(c->out,
                     "| %s | %s | %s (%s) | %s | %s | %d | %" PRId64 " | %" PRId64 " | %" PRIu64
                     " | %" PRIu64 " |\n",
-                    p->split, known(p->model), known(p->dataset), known(p->dataset_split),
+                    known(p->split), known(p->model), known(p->dataset), known(p->dataset_split),
                     known(p->sampling), known(p->dtype), p->head_dim, p->examples, p->tokens, files,
                     rows);
     }
@@ -169,8 +179,8 @@ static void add_split_table(const card *c)
 
 static void add_run(const card *c, const char *split, const qk_card_run *r)
 {
-    qk_buf_addf(c->out, "| %s | %s | %s (%s) | %s | ", split, known(r->name), known(r->dataset),
-                known(r->dataset_split), known(r->sampling));
+    qk_buf_addf(c->out, "| %s | %s | %s (%s) | %s | ", known(split), known(r->name),
+                known(r->dataset), known(r->dataset_split), known(r->sampling));
     if (r->max_length) qk_buf_addf(c->out, "%" PRId64, r->max_length);
     qk_buf_addf(c->out, " | %" PRId64 " | %" PRId64 " | %" PRId64 " |\n", r->files, r->examples,
                 r->tokens);
@@ -202,7 +212,7 @@ static void add_body(const card *c)
         "```python\nfrom datasets import load_dataset\n\n");
     if (f)
         qk_buf_addf(c->out, "rows = load_dataset(PATH, \"l%02dh%02d%c\", split=\"%s\")\n", f->layer,
-                    f->head, (char)f->kind, f->split);
+                    f->head, (char)f->kind, known(f->split));
     qk_buf_add_str(
         c->out, "```\n\nConfigurations: `lXXhYYq` and `lXXhYYk` for one head, `lXXhYY` for both, "
                 "`layerXX`, `layerXX_q`, `layerXX_k`, `all_q`, `all_k`, `all`.\n\n");

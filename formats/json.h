@@ -120,6 +120,8 @@ typedef struct qk_json_out {
     bool has_item[QK_JSON_MAX_DEPTH];
 } qk_json_out;
 
+/* A string with its quotes, appended: JSON, and a double-quoted string of YAML as well. */
+void qk_json_quote(qk_buf *buf, const char *text, size_t length);
 void qk_json_begin(qk_json_out *o, const char *key, char bracket);       /* '{' or '[' */
 void qk_json_end(qk_json_out *o, char bracket);                          /* '}' or ']' */
 void qk_json_add_str(qk_json_out *o, const char *key, const char *text); /* NULL writes null */

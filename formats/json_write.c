@@ -28,7 +28,7 @@ static size_t add_beyond_ascii(qk_buf *buf, const char *text, size_t n)
     return taken ? taken : 1;
 }
 
-static void quoted(qk_buf *buf, const char *text, size_t length)
+void qk_json_quote(qk_buf *buf, const char *text, size_t length)
 {
     qk_buf_add_byte(buf, '"');
     for (size_t i = 0; i < length; i++) {
@@ -58,7 +58,7 @@ static void item_n(qk_json_out *o, const char *key, size_t length)
         line_break(o);
     }
     if (!key) return;
-    quoted(&o->buf, key, length);
+    qk_json_quote(&o->buf, key, length);
     qk_buf_add_str(&o->buf, ": ");
 }
 
@@ -91,7 +91,7 @@ void qk_json_end(qk_json_out *o, char bracket)
 void qk_json_add_strn(qk_json_out *o, const char *key, const char *text, size_t length)
 {
     item(o, key);
-    quoted(&o->buf, text, length);
+    qk_json_quote(&o->buf, text, length);
 }
 
 void qk_json_add_str(qk_json_out *o, const char *key, const char *text)
@@ -141,7 +141,7 @@ static void tree(qk_json_out *o, const qk_json *v)
     switch (v->type) {
     case QK_JSON_T_NULL: qk_buf_add_str(&o->buf, "null"); return;
     case QK_JSON_T_BOOL: qk_buf_add_str(&o->buf, v->boolean ? "true" : "false"); return;
-    case QK_JSON_T_STRING: quoted(&o->buf, v->text, v->length); return;
+    case QK_JSON_T_STRING: qk_json_quote(&o->buf, v->text, v->length); return;
     case QK_JSON_T_NUMBER: qk_buf_add(&o->buf, v->text, v->length); return;
     case QK_JSON_T_ARRAY:
     case QK_JSON_T_OBJECT: break;

@@ -136,6 +136,22 @@ static void test_card(void)
     qk_buf_free(&out);
 }
 
+/* A folder's name is whatever somebody gave it: it ends no string of the front matter. */
+static void test_card_of_odd_names(void)
+{
+    const char *odd = "a\"\n- config_name: planted\\";
+    const qk_card_file file = {odd, 0, 0, QK_KIND_Q, 1};
+    const qk_card_split split = {.split = odd, .folder = odd};
+    qk_buf out = {0};
+    qk_card_write(&out, &file, 1, &split, 1);
+    const char *text = qk_buf_str(&out);
+    CHECK_INT(count(text, "\n- config_name: planted"), 0);
+    CHECK(strstr(text, "  - split: \"a\\\"\\n- config_name: planted\\\\\"\n") != NULL);
+    CHECK(strstr(text, "path: \"a\\\"\\n- config_name: planted\\\\/l00h00q/data.parquet\"\n") !=
+          NULL);
+    qk_buf_free(&out);
+}
+
 /* Above 4,000 configurations only the aggregates are listed. */
 static void test_card_of_many_heads(void)
 {
@@ -159,6 +175,7 @@ int main(void)
     RUN(test_split_names);
     RUN(test_differences_are_named);
     RUN(test_card);
+    RUN(test_card_of_odd_names);
     RUN(test_card_of_many_heads);
     return test_summary("output");
 }
