@@ -47,7 +47,9 @@ static qk_status look_whether_current(const qk_claim *c, bool *current, qk_error
 static qk_status sign(qk_claim *c, qk_error *err)
 {
     char token[TOKEN + 1] = "";
-    if (pread(c->fd, token, TOKEN, 0) == TOKEN && strspn(token, "0123456789abcdef") == TOKEN) {
+    size_t got;
+    QK_TRY(qk_read_at_start(c->fd, token, TOKEN, &got, c->path, err));
+    if (got == TOKEN && strspn(token, "0123456789abcdef") == TOKEN) {
         char *left = qk_strf("%s.%s.tmp", c->unit, token);
         qk_status s = qk_remove_file(left, err);
         free(left);

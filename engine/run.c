@@ -454,8 +454,7 @@ static qk_status enter(runner *r, bool *complete)
             QK_TRY(check_final(r));
             QK_TRY(is_complete(r, complete));
             if (*complete) QK_TRY(check_whole(r));
-            qk_staging_last_merge(&r->staging, r->last_merge);
-            return QK_OK;
+            return qk_staging_last_merge(&r->staging, r->last_merge, r->err);
         }
         qk_staging_release(&r->staging);
         QK_TRY(has_become_complete(r, complete));
@@ -492,7 +491,7 @@ static qk_status finish(runner *r, int64_t units, bool *done)
     QK_TRY(hold_alone(r, done));
     if (*done) return QK_OK;
     /* While all units of this run were there, a merge could only be its own. */
-    qk_staging_last_merge(&r->staging, last_merge);
+    QK_TRY(qk_staging_last_merge(&r->staging, last_merge, r->err));
     *done = *last_merge && strcmp(last_merge, r->last_merge) != 0;
     if (*done) return QK_OK;
     QK_TRY(tidy(r));

@@ -114,14 +114,18 @@ static void add_check(char mark[17])
     snprintf(mark + 8, 9, "%08lx", crc32(0, (const uint8_t *)mark, 8));
 }
 
-void qk_staging_last_merge(const qk_staging *s, char out[17])
+qk_status qk_staging_last_merge(const qk_staging *s, char out[17], qk_error *err)
 {
-    char right[17];
+    char right[17], *path = in_staging(s, "lock");
+    size_t got;
     memset(out, 0, 17);
-    if (pread(s->lock, out, 16, 0) != 16) *out = 0;
+    qk_status status = qk_read_at_start(s->lock, out, 16, &got, path, err);
+    if (status != QK_OK || got != 16) *out = 0;
     memcpy(right, out, 17);
     add_check(right);
     if (strcmp(right, out) != 0) *out = 0;
+    free(path);
+    return status;
 }
 
 qk_status qk_staging_note_merge(const qk_staging *s, qk_error *err)

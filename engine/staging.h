@@ -39,9 +39,9 @@ qk_status qk_staging_top(const qk_staging *s, qk_folder *top, qk_error *err);
 qk_status qk_staging_hold(qk_staging *s, qk_hold how, bool *held, qk_error *err);
 void qk_staging_release(qk_staging *s);
 /* Which merge was the last one: another text after each, "" before the first, and when the text is
- * damaged. While the folder is held this is up to
- * date even where a network file system still shows old names. */
-void qk_staging_last_merge(const qk_staging *s, char out[17]);
+ * damaged. While the folder is held this is up to date even where a network file system still shows
+ * old names. */
+qk_status qk_staging_last_merge(const qk_staging *s, char out[17], qk_error *err);
 qk_status qk_staging_note_merge(const qk_staging *s, qk_error *err);
 void qk_staging_close(qk_staging *s);
 /* flock without waiting; *held is false when others hold it. The file is open for writing: on NFS

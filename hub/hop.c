@@ -2,6 +2,7 @@
 #include "hub/hop.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -170,7 +171,9 @@ static size_t on_send(char *out, size_t size, size_t count, void *context)
     uint64_t left = q->body_size - h->sent;
     size_t n = size * count < left ? size * count : (size_t)left;
     if (n && q->body_is_file) {
-        ssize_t got = pread(q->body_file, out, n, (off_t)(q->body_offset + h->sent));
+        ssize_t got;
+        do got = pread(q->body_file, out, n, (off_t)(q->body_offset + h->sent));
+        while (got < 0 && errno == EINTR);
         if (got <= 0) {
             qk_fail(h->err, QK_ERR_IO, "the file must not change while it is sent",
                     "a file became shorter or unreadable while it was sent");

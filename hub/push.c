@@ -172,9 +172,11 @@ static qk_status add_sample(qk_json_out *o, const qk_push_file *f, qk_error *err
     int fd;
     QK_TRY(qk_push_file_open(f, &fd, err));
     size_t n = f->size < sizeof head ? (size_t)f->size : sizeof head;
-    ssize_t got = pread(fd, head, n, 0);
+    size_t got;
+    qk_status s = qk_read_at_start(fd, head, n, &got, f->path, err);
     close(fd);
-    if (got != (ssize_t)n)
+    if (s != QK_OK) return s;
+    if (got != n)
         return qk_fail(err, QK_ERR_RESUME, NULL, "%s: changes while it is pushed", f->path);
     qk_buf sample = {0};
     qk_base64_add(&sample, head, n);

@@ -362,19 +362,23 @@ static void test_last_merge(void)
 {
     char none[17], first[17], second[17];
     qk_staging other;
-    qk_staging_last_merge(&staging, none);
+    CHECK_INT(qk_staging_last_merge(&staging, none, &test_error), QK_OK);
     CHECK_STR(none, "");
     CHECK_INT(qk_staging_note_merge(&staging, &test_error), QK_OK);
-    qk_staging_last_merge(&staging, first);
+    CHECK_INT(qk_staging_last_merge(&staging, first, &test_error), QK_OK);
     CHECK_INT(qk_staging_note_merge(&staging, &test_error), QK_OK);
     CHECK_INT(qk_staging_open(&other, folder, &test_error), QK_OK);
-    qk_staging_last_merge(&other, second);
+    CHECK_INT(qk_staging_last_merge(&other, second, &test_error), QK_OK);
     CHECK(strlen(first) == 16 && strlen(second) == 16 && strcmp(first, second) != 0);
     char changed = (char)(second[0] ^ 1);
     CHECK_INT(pwrite(other.lock, &changed, 1, 0), 1);
-    qk_staging_last_merge(&other, second);
+    CHECK_INT(qk_staging_last_merge(&other, second, &test_error), QK_OK);
     CHECK_STR(second, "");
     qk_staging_close(&other);
+    other = staging; /* a lock that cannot be read is no lock without a mark */
+    other.lock = open(folder, O_RDONLY | O_DIRECTORY);
+    CHECK_INT(qk_staging_last_merge(&other, second, &test_error), QK_ERR_IO);
+    close(other.lock);
 }
 
 static void bind_to_another_run(void)

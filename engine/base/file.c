@@ -440,6 +440,19 @@ qk_status qk_write_at_start(int file, const void *bytes, size_t n, const char *p
     return QK_OK;
 }
 
+qk_status qk_read_at_start(int file, void *out, size_t n, size_t *got, const char *path,
+                           qk_error *err)
+{
+    for (*got = 0; *got < n;) {
+        ssize_t done = pread(file, (char *)out + *got, n - *got, (off_t)*got);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return qk_fail_errno(err, "cannot read", path);
+        if (done == 0) return QK_OK;
+        *got += (size_t)done;
+    }
+    return QK_OK;
+}
+
 qk_status qk_random_bytes(void *out, size_t n, qk_error *err)
 {
     static const char device[] = "/dev/urandom";

@@ -85,6 +85,9 @@ qk_status qk_create_file(const char *path, const void *bytes, size_t n, qk_error
 qk_status qk_move_file(const char *from, const char *to, qk_error *err);
 /* Its first n bytes. */
 qk_status qk_write_at_start(int file, const void *bytes, size_t n, const char *path, qk_error *err);
+/* Its first n bytes, fewer (*got) where it is shorter; in any state of its descriptor's offset. */
+qk_status qk_read_at_start(int file, void *out, size_t n, size_t *got, const char *path,
+                           qk_error *err);
 /* From the system's source. */
 qk_status qk_random_bytes(void *out, size_t n, qk_error *err);
 /* 16 random hexadecimal digits and a NUL: part of a name that no other process takes. */
