@@ -49,7 +49,7 @@ MUTANTS = [
     ("functions.c", "modules stay", RUN, "own->driver->cuModuleUnload(own->modules[i].module);", ";"),
     ("functions.c", "builds that differ in their defines are one", RUN, "!strcmp(a->defines, b->defines)", "1"),
     ("functions.c", "a damaged cubin is the end", RUN, "result != CUDA_ERROR_INVALID_IMAGE || fresh", "1"),
-    ("compile.c", "cubins are never kept", RUN, "if (s == QK_OK) keep(name, out);", ""),
+    ("compile.c", "cubins are never kept", RUN, 'if (s == QK_OK) qk_kept_write("cubins", name, out->data, out->size);', ""),
     ("compile.c", "a header is not handed over", RUN, "names[n] = h->name;", 'names[n] = n == 1 ? "x" : h->name;'),
     ("backend_cuda.c", "a failure frees what the GPU works on", FAIL, "cuda_error_text(own->driver, result), room);\n    cuda_drain(own);", "cuda_error_text(own->driver, result), room);"),
     ("backend_cuda.c", "streams stay", RUN, "if (own->copy) driver->cuStreamDestroy(own->copy);", ""),
