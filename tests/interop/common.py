@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
@@ -65,7 +66,10 @@ def fail_once():
     """The library that fails one system call (tests/tools/fail_once.c), built; None where the system does not let it watch."""
     library = ROOT / "build/tests/fail_once.so"
     library.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", str(library), str(ROOT / "tests/tools/fail_once.c")], check=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as top:   # suites run side by side: whole, or not there
+        built = pathlib.Path(top) / library.name
+        subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", str(built), str(ROOT / "tests/tools/fail_once.c")], check=True)
+        built.replace(library)
     tried = subprocess.run(["true"], env={**os.environ, "LD_PRELOAD": str(library), "FAIL_CALL": "openat"}, capture_output=True)
     return library if tried.returncode == 0 else None
 
