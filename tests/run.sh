@@ -23,11 +23,12 @@ make_venv $next tests/interop/requirements_next.txt
 
 results=build/suites
 rm -rf $results && mkdir -p $results
-# Runs one suite; prints what matters of it in one piece, and leaves its counts in a file.
+# Runs one suite; prints what matters of it in one piece, and leaves its counts and its times in files.
 suite() {
-    name=$1 budget=$2 began=$(date +%s); shift 2
+    name=$1 budget=$2; shift 2
     log=$results/$(echo "$name" | tr -c 'a-zA-Z0-9\n' _)
-    timeout "$budget" "$@" >"$log" 2>&1; rc=$?
+    TIMEFORMAT="%0R s, %0U + %0S s of CPU"
+    { time timeout "$budget" "$@" >"$log" 2>&1; rc=$?; } 2>"$log.time"
     counts=$(sed -n 's/.*: \([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$log" | tail -n 1)
     [ -n "$counts" ] || { [ $rc = 0 ] && counts="1 0 0" || counts="0 1 0"; }
     read -r p f s <<<"$counts"
@@ -37,7 +38,7 @@ suite() {
         echo "== $name =="
         [ $rc = 0 ] && grep -E 'SKIPPED|^[a-z].*: [0-9]+ passed|^ok |cases covered|pairs checked' "$log" || cat "$log"
         [ $rc = 124 ] && echo "$name: stopped after $budget seconds"
-        echo "$name: $(($(date +%s) - began)) s"
+        echo "$name: $(cat "$log.time")"
     } >"$log.said"
     cat "$log.said"
 }
@@ -100,6 +101,8 @@ else
     echo "0 0 1" >$results/python.counts # every suite that was not run counts at least once
 fi
 wait
+echo "== the slowest =="
+for log in $results/*.time; do echo "$(cat "$log"): $(basename "$log" .time)"; done | sort -rn | head -n 8
 read -r passed failed skipped <<<"$(cat $results/*.counts | awk '{ p += $1; f += $2; s += $3 } END { print p, f, s }')"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
