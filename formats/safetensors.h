@@ -9,7 +9,7 @@
  * shard has each tensor. Opening reads the headers; a tensor's data are read when somebody asks.
  * Source: the README of the safetensors library ("Format").
  *
- * next: engine/model.h */
+ * next: engine/model/model.h */
 #pragma once
 
 #include "engine/base/dtype.h"

@@ -5,7 +5,7 @@
  * file lies in the cache that nobody has read yet. What fails in the background is tried again when
  * the file is needed, and only then told.
  *
- * next: engine/hub_dataset.h */
+ * next: engine/dataset/hub_dataset.h */
 #pragma once
 
 #include "hub/pull.h"

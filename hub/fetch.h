@@ -3,7 +3,7 @@
  * A file is written under a temporary name, its size and content checked against the listing, and
  * renamed; a wrong one is fetched again, then refused.
  *
- * next: engine/push_merge.h */
+ * next: engine/push/merge.h */
 #pragma once
 
 #include "hub/remote.h"

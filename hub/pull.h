@@ -6,7 +6,7 @@
  *   files    -> snapshots/COMMIT/PATH    what is there already costs no request, but a look at its
  *                                        content (hub/content.h): a wrong one is fetched again
  *
- * next: engine/inputs.h */
+ * next: engine/run/inputs.h */
 #pragma once
 
 #include "hub/cache.h"

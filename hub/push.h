@@ -8,7 +8,7 @@
  * Order: data files, examples.parquet, manifest.json, README.md, deletions; so a reader of an
  * unfinished push sees an index of what is there.
  *
- * next: engine/push.h */
+ * next: engine/push/push.h */
 #pragma once
 
 #include "hub/remote.h"

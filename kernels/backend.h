@@ -1,5 +1,6 @@
-/* The op table: everything a prefill needs from a processor. One forward pass (engine/forward.c)
- * calls it; kernels/ref (double, naive: the ground truth), kernels/cpu and kernels/cuda fill it.
+/* The op table: everything a prefill needs from a processor. One forward pass
+ * (engine/forward/forward.c) calls it; kernels/ref (double, naive: the ground truth), kernels/cpu
+ * and kernels/cuda fill it.
  *
  * Dimension letters, everywhere in this project:
  *   T tokens   D hidden   H query heads   K key/value heads   d head_dim   F ffn   V vocabulary

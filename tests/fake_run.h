@@ -5,7 +5,7 @@
 #include "tests/test.h"
 
 #include "engine/base/log.h"
-#include "engine/forward.h"
+#include "engine/forward/forward.h"
 #include "kernels/cuda/backend_cuda.h"
 #include "tests/fake_cuda/fake_cuda.h"
 

@@ -7,10 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/commit.h"
-#include "engine/final.h"
-#include "engine/sealed.h"
-#include "engine/sha256.h"
+#include "engine/staging/publish.h"
+#include "engine/output/final_folder.h"
+#include "formats/sealed.h"
+#include "engine/base/sha256.h"
 
 static char top[64]; /* the working folder: out/ is what came from somewhere, victim is not in it */
 
@@ -219,19 +219,19 @@ static const char *const names[FILES] = {"x/a", "b", "manifest.json"};
 static void leave_commit(qk_staging *s)
 {
     start_anew();
-    qk_commit c = {0};
+    qk_publish c = {0};
     CHECK_INT(qk_staging_open_alone(s, "out/staging", &test_error), QK_OK);
     for (int i = 0; i < FILES; i++) {
-        char *path = qk_commit_add(&c, s, names[i], &test_error);
+        char *path = qk_publish_add(&c, s, names[i], &test_error);
         put(path, names[i]);
         free(path);
     }
     /* The first move fails: the journal is written by then. */
     put("out/final/x", "in the way");
-    CHECK_INT(qk_commit_move(&c, s, "out/final", &test_error), QK_ERR_DATA);
+    CHECK_INT(qk_publish_move(&c, s, "out/final", &test_error), QK_ERR_DATA);
     CHECK(is_there("out/staging/commit.json") && !is_there("out/final/b"));
     unlink("out/final/x");
-    qk_commit_free(&c);
+    qk_publish_free(&c);
 }
 
 static bool is_done(void)
@@ -255,13 +255,13 @@ static void test_recovery(void)
             free(from), free(to);
         }
         put("out/final/other", "of somebody else");
-        CHECK_INT(qk_commit_is_pending(&s, &pending, &test_error), QK_OK);
+        CHECK_INT(qk_publish_is_pending(&s, &pending, &test_error), QK_OK);
         CHECK(pending);
-        CHECK_INT(qk_commit_recover(&s, "out/final", &test_error), QK_OK);
+        CHECK_INT(qk_publish_recover(&s, "out/final", &test_error), QK_OK);
         CHECK(is_done() && holds("out/final/other", "of somebody else"));
-        CHECK_INT(qk_commit_is_pending(&s, &pending, &test_error), QK_OK);
+        CHECK_INT(qk_publish_is_pending(&s, &pending, &test_error), QK_OK);
         CHECK(!pending);
-        CHECK_INT(qk_commit_recover(&s, "out/final", &test_error), QK_OK); /* nothing to do */
+        CHECK_INT(qk_publish_recover(&s, "out/final", &test_error), QK_OK); /* nothing to do */
         qk_staging_close(&s);
     }
 }
@@ -269,7 +269,7 @@ static void test_recovery(void)
 /* What is refused moves nothing. */
 static void check_refused(qk_staging *s, const char *message)
 {
-    CHECK(qk_commit_recover(s, "out/final", &test_error) != QK_OK);
+    CHECK(qk_publish_recover(s, "out/final", &test_error) != QK_OK);
     CHECK_MSG(strstr(test_error.message, message) != NULL, "%s", test_error.message);
     CHECK(!is_there("out/final/b") && !is_there("out/final/x") &&
           holds("victim/key", "the victim's"));
@@ -299,7 +299,7 @@ static void test_what_was_changed_is_refused(void)
     CHECK(!is_there("victim/b"));
     leave_commit(&s);
     CHECK_INT(symlink("../../victim", "out/final/x"), 0);
-    CHECK(qk_commit_recover(&s, "out/final", &test_error) != QK_OK);
+    CHECK(qk_publish_recover(&s, "out/final", &test_error) != QK_OK);
     CHECK(!is_there("victim/a"));
     qk_staging_close(&s);
     leave_commit(&s);
@@ -308,12 +308,12 @@ static void test_what_was_changed_is_refused(void)
         whole.data[i] ^= 4;
         CHECK_INT(qk_write_file("out/staging/commit.json", whole.data, whole.size, &test_error),
                   QK_OK);
-        CHECK(qk_commit_recover(&s, "out/final", &test_error) != QK_OK);
+        CHECK(qk_publish_recover(&s, "out/final", &test_error) != QK_OK);
         whole.data[i] ^= 4;
     }
     for (size_t n = 0; n < whole.size; n += 7) {
         CHECK_INT(qk_write_file("out/staging/commit.json", whole.data, n, &test_error), QK_OK);
-        CHECK(qk_commit_recover(&s, "out/final", &test_error) != QK_OK);
+        CHECK(qk_publish_recover(&s, "out/final", &test_error) != QK_OK);
     }
     qk_buf_free(&whole);
     check_refused(&s, "it is damaged");
@@ -362,7 +362,7 @@ static void test_hostile_journals(void)
         CHECK_INT(qk_sealed_write("out/staging/commit.json", journals[i], strlen(journals[i]),
                                   &test_error),
                   QK_OK);
-        qk_status status = qk_commit_recover(&s, "out/final", &test_error);
+        qk_status status = qk_publish_recover(&s, "out/final", &test_error);
         CHECK_MSG(status == QK_ERR_DATA || status == QK_ERR_DAMAGED, "%s: %d", journals[i], status);
         CHECK(!is_there("out/final/b") && is_there("out/staging/commit.json"));
     }
@@ -376,23 +376,23 @@ static void test_leftovers(void)
     start_anew();
     qk_staging s;
     CHECK_INT(qk_staging_open_alone(&s, "out/staging", &test_error), QK_OK);
-    CHECK_INT(qk_commit_clean(&s, &test_error), QK_OK); /* nothing there */
+    CHECK_INT(qk_publish_clean(&s, &test_error), QK_OK); /* nothing there */
     CHECK_INT(qk_make_dirs("out/staging/merged/m/l00h00q", &test_error), QK_OK);
     put("out/staging/merged/m/l00h00q/data.parquet", "");
     put("out/staging/merged/m/l00h00q/data.parquet.tmp", "");
     put("out/staging/merged/m/examples.parquet", "");
     CHECK_INT(symlink("../../../victim/key", "out/staging/merged/README.md.tmp"), 0);
     CHECK_INT(symlink("../../../victim", "out/staging/merged/manifest.json"), 0);
-    CHECK_INT(qk_commit_clean(&s, &test_error), QK_OK);
+    CHECK_INT(qk_publish_clean(&s, &test_error), QK_OK);
     CHECK(!is_there("out/staging/merged") && holds("victim/key", "the victim's"));
     CHECK_INT(qk_make_dirs("out/staging/merged/m", &test_error), QK_OK);
     put("out/staging/merged/m/notes", "of somebody else");
     put("out/staging/merged/manifest.json", "");
-    CHECK_INT(qk_commit_clean(&s, &test_error), QK_OK);
+    CHECK_INT(qk_publish_clean(&s, &test_error), QK_OK);
     CHECK(is_there("out/staging/merged/m/notes") && !is_there("out/staging/merged/manifest.json"));
     CHECK_INT(system("rm -r out/staging/merged"), 0);
     CHECK_INT(symlink("../../victim", "out/staging/merged"), 0);
-    CHECK_INT(qk_commit_clean(&s, &test_error), QK_ERR_DATA);
+    CHECK_INT(qk_publish_clean(&s, &test_error), QK_ERR_DATA);
     qk_staging_close(&s);
     static const char *const folders[] = {"out/staging", "out/.qkengine"};
     for (int i = 0; i < 2; i++) {

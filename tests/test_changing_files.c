@@ -11,8 +11,8 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/process.h"
 #include "engine/dataset/source.h"
-#include "engine/rows_digest.h"
-#include "engine/sha256.h"
+#include "engine/dataset/rows_digest.h"
+#include "engine/base/sha256.h"
 #include "tests/test.h"
 
 static char folder[] = "/tmp/qk_changing_XXXXXX";

@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/claims.h"
-#include "engine/sealed.h"
+#include "engine/staging/claims.h"
+#include "formats/sealed.h"
 
 static char folder[64];
 static qk_staging staging;

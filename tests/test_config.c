@@ -5,7 +5,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/text.h"
-#include "engine/config.h"
+#include "engine/config/config.h"
 #include "engine/config/root.h"
 
 static const char base[] = "dataset:\n" /* line 1 */

@@ -2,7 +2,7 @@
 #include "tests/test.h"
 
 #include "engine/base/file.h"
-#include "engine/config.h"
+#include "engine/config/config.h"
 
 /* The corpus of bad configurations: what must be refused is, with a message that has its place. */
 static void test_corpus(void)

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "engine/base/file.h"
-#include "engine/config.h"
+#include "engine/config/config.h"
 
 static const char base[] = "dataset: {path: a}\n"
                            "model: {name: b}\n"

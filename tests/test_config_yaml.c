@@ -2,7 +2,7 @@
 #include "tests/test.h"
 
 #include "engine/base/file.h"
-#include "engine/config/yaml.h"
+#include "formats/yaml.h"
 #include "formats/json.h"
 #include "sampler/float_repr.h"
 

@@ -28,7 +28,7 @@ typedef struct outcome {
 
 static bool full;
 static int only_rung; /* 0: all */
-static bool in_place; /* o in the q columns, as engine/forward.c has it */
+static bool in_place; /* o in the q columns, as engine/forward/forward.c has it */
 static size_t late;   /* not 0: the first 64 keys are small, but one of them is this query's */
 
 /* Some rows of each sequence's beginning, middle and end, for some heads; and two lists that share

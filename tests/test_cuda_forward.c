@@ -11,7 +11,7 @@
 
 #include <dirent.h>
 
-#include "engine/verify.h"
+#include "engine/tools/verify.h"
 #include "tests/golden_bound.h"
 
 static void check_golden(const char *name, const char *folder, qk_dtype compute, int rung)

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "engine/base/file.h"
-#include "engine/verify.h"
+#include "engine/tools/verify.h"
 #include "kernels/backend.h"
 
 static bool full, quick;

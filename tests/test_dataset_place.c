@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "engine/base/file.h"
-#include "engine/dataset.h"
+#include "engine/dataset/dataset.h"
 
 enum { SPLITS = 2, FILES = 3 }; /* of each split; names[] and the trace number them through */
 

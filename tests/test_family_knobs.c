@@ -7,7 +7,7 @@
 #include "tests/test.h"
 
 #include "engine/base/file.h"
-#include "engine/verify.h"
+#include "engine/tools/verify.h"
 
 /* Turns one knob; false when this model does not have it. */
 typedef bool (*turn)(qk_spec *s);

@@ -10,7 +10,7 @@
 
 #include "engine/base/beneath.h"
 #include "engine/base/process.h"
-#include "engine/base/room.h"
+#include "engine/base/available.h"
 #include "engine/base/thread.h"
 #include "tests/test.h"
 
@@ -425,18 +425,18 @@ static void put_text(const char *name, const char *text)
 static void test_room_of_threads(void)
 {
     char *root = in_folder("root");
-    CHECK(qk_room_of_threads(root) == UINT64_MAX);
+    CHECK(qk_available_threads(root) == UINT64_MAX);
     put_text("root/proc/self/cgroup", "0::/a/b\n");
     put_text("root/sys/fs/cgroup/a/b/pids.max", "max\n");
     put_text("root/sys/fs/cgroup/a/b/pids.current", "3\n");
-    CHECK(qk_room_of_threads(root) == UINT64_MAX);
+    CHECK(qk_available_threads(root) == UINT64_MAX);
     put_text("root/sys/fs/cgroup/a/pids.max", "10\n");
     put_text("root/sys/fs/cgroup/a/pids.current", "8\n");
-    CHECK_INT(qk_room_of_threads(root), 2);
+    CHECK_INT(qk_available_threads(root), 2);
     put_text("root/proc/self/cgroup", "4:memory:/x\n7:pids:/y\n");
     put_text("root/sys/fs/cgroup/pids/y/pids.max", "5\n");
     put_text("root/sys/fs/cgroup/pids/y/pids.current", "5\n");
-    CHECK_INT(qk_room_of_threads(root), 0);
+    CHECK_INT(qk_available_threads(root), 0);
     free(root);
 }
 

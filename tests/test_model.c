@@ -3,7 +3,7 @@
 
 #include <unistd.h>
 
-#include "engine/model.h"
+#include "engine/model/model.h"
 #include "formats/safetensors.h"
 
 static char folder[64];

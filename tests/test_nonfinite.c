@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "engine/nonfinite.h"
+#include "engine/base/nonfinite.h"
 
 static bool is_bad(float v, qk_dtype to)
 {

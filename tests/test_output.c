@@ -2,42 +2,42 @@
  * Readers in Python look at whole folders (tests/interop). */
 #include "tests/test.h"
 
-#include "engine/card.h"
-#include "engine/id_book.h"
-#include "engine/manifest.h"
-#include "engine/pairset.h"
-#include "engine/plan.h"
+#include "engine/output/dataset_card.h"
+#include "engine/output/id_index.h"
+#include "engine/output/manifest.h"
+#include "engine/output/pair_set.h"
+#include "engine/run/plan.h"
 #include "sampler/example_id.h"
 
 static void test_pairset(void)
 {
-    qk_pairset set = {0};
-    CHECK(!qk_pairset_has(&set, 1, 2));
+    qk_pair_set set = {0};
+    CHECK(!qk_pair_set_has(&set, 1, 2));
     for (int round = 0; round < 2; round++)
         for (int64_t id = -50; id < 50; id++)
             for (int32_t p = 0; p < 60; p++)
-                CHECK(qk_pairset_add(&set, id * (1LL << 33), p) == (round == 0));
+                CHECK(qk_pair_set_add(&set, id * (1LL << 33), p) == (round == 0));
     CHECK_INT(set.count, 6000);
-    CHECK(qk_pairset_has(&set, -50LL * (1LL << 33), 59) && !qk_pairset_has(&set, 0, 60));
-    qk_pairset_clear(&set);
-    CHECK(!qk_pairset_has(&set, 0, 0) && qk_pairset_add(&set, 0, 0));
-    qk_pairset_free(&set);
+    CHECK(qk_pair_set_has(&set, -50LL * (1LL << 33), 59) && !qk_pair_set_has(&set, 0, 60));
+    qk_pair_set_clear(&set);
+    CHECK(!qk_pair_set_has(&set, 0, 0) && qk_pair_set_add(&set, 0, 0));
+    qk_pair_set_free(&set);
 }
 
 static void test_ids_that_share_32_bits(void)
 {
-    qk_id_book book = {0};
+    qk_id_index book = {0};
     int64_t id = 0;
-    CHECK_INT(qk_id_book_find(&book, 7, &id), 0);
-    for (int64_t i = 0; i < 3000; i++) qk_id_book_add(&book, i);
-    CHECK(!qk_id_book_add(&book, 7));
-    CHECK(qk_id_book_add(&book, (1LL << 40) + 7));
-    qk_id_book_add(&book, -1);
+    CHECK_INT(qk_id_index_find(&book, 7, &id), 0);
+    for (int64_t i = 0; i < 3000; i++) qk_id_index_add(&book, i);
+    CHECK(!qk_id_index_add(&book, 7));
+    CHECK(qk_id_index_add(&book, (1LL << 40) + 7));
+    qk_id_index_add(&book, -1);
     CHECK_INT(book.count, 3002);
-    CHECK(qk_id_book_find(&book, 8, &id) == 1 && id == 8);
-    CHECK_INT(qk_id_book_find(&book, 7, &id), 2);
-    CHECK(qk_id_book_find(&book, -1, &id) == 1 && id == -1);
-    qk_id_book_free(&book);
+    CHECK(qk_id_index_find(&book, 8, &id) == 1 && id == 8);
+    CHECK_INT(qk_id_index_find(&book, 7, &id), 2);
+    CHECK(qk_id_index_find(&book, -1, &id) == 1 && id == -1);
+    qk_id_index_free(&book);
 }
 
 static void test_id_runs(void)

@@ -3,7 +3,7 @@
 #include "tests/test.h"
 
 #include "engine/base/file.h"
-#include "engine/dataset.h"
+#include "engine/dataset/dataset.h"
 #include "engine/dataset/cell.h"
 #include "engine/dataset/parquet_id.h"
 

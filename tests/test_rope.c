@@ -1,8 +1,8 @@
 /* engine/rope and engine/overrides against golden/rope, and the rules of merging. */
 #include "tests/test.h"
 
-#include "engine/overrides.h"
-#include "engine/rope.h"
+#include "engine/families/overrides.h"
+#include "engine/families/rope.h"
 
 static uint32_t ulps(float a, float b)
 {

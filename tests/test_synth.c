@@ -2,8 +2,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/model_bind.h"
-#include "engine/synth.h"
+#include "engine/model/bind.h"
+#include "engine/tools/synth.h"
 #include "formats/safetensors.h"
 #include "tests/test.h"
 

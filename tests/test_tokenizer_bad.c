@@ -7,7 +7,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/text.h"
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/forms.h"
 #include "engine/tokenizer/pattern.h"
 #include "formats/json.h"

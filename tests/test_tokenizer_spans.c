@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "engine/base/file.h"
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/unigram.h"
 

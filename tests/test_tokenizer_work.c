@@ -5,7 +5,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/interrupt.h"
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/work.h"
 #include "tests/test.h"

@@ -6,7 +6,7 @@
  * lies there is an error by name, whoever put it there and whenever. Files are regular ones: a
  * named pipe or a device in the place of one is an error, too, and nothing waits for it.
  *
- * next: engine/staging.h */
+ * next: engine/staging/staging.h */
 #pragma once
 
 #include <fcntl.h>

@@ -8,7 +8,7 @@
  * change might have the same time. A disk that changes bytes by itself is not noticed while a note
  * holds; QKENGINE_CACHE=off reads everything.
  *
- * next: engine/sha256.h, hub/content.h */
+ * next: engine/base/sha256.h, hub/content.h */
 #pragma once
 
 #include "engine/base/input.h"

@@ -13,7 +13,7 @@
 #include <time.h>
 
 #include "engine/base/mem.h"
-#include "engine/base/room.h"
+#include "engine/base/available.h"
 
 /* ---- what is in the way ---- */
 
@@ -48,7 +48,7 @@ static qk_status fail_to_start(int why, size_t stack, qk_error *err)
                        "a thread does not start: no memory for its stack of %zu kB%s%s%s",
                        stack >> 10, any ? " (" : "", limit, any ? " kB)" : "");
     }
-    if (!qk_room_of_threads("")) snprintf(limit, sizeof limit, "pids.max of its control group");
+    if (!qk_available_threads("")) snprintf(limit, sizeof limit, "pids.max of its control group");
     if (!*limit) add_limit(limit, sizeof limit, RLIMIT_NPROC, "ulimit -u", 1);
     return qk_fail(err, QK_ERR_IO, "raise the limit, or use fewer threads (OMP_NUM_THREADS)",
                    "a thread does not start: %s (the limit of processes%s%s)", strerror(why),

@@ -1,6 +1,6 @@
 /* What threads that serve others have in common: how they start, and how one waits for them.
  *
- * next: engine/feed.h, engine/layers.h, hub/ahead.h */
+ * next: engine/run/prefetch.h, engine/model/layer_stream.h, hub/ahead.h */
 #pragma once
 
 #include <pthread.h>

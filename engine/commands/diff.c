@@ -1,5 +1,5 @@
-/* qkengine diff A B: two datasets, see engine/diff.h. */
-#include "engine/diff.h"
+/* qkengine diff A B: two datasets, see engine/tools/diff.h. */
+#include "engine/tools/diff.h"
 #include "engine/base/text.h"
 
 #include <inttypes.h>

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "engine/base/file.h"
-#include "engine/diff.h"
-#include "engine/manifest.h"
+#include "engine/tools/diff.h"
+#include "engine/output/manifest.h"
 
 static bool ends_with(const char *text, const char *end)
 {

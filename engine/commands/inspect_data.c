@@ -13,7 +13,7 @@
 #include "engine/base/log.h"
 #include "engine/base/text.h"
 #include "engine/commands/inspect.h"
-#include "engine/dataset.h"
+#include "engine/dataset/dataset.h"
 #include "engine/dataset/card.h"
 #include "engine/dataset/columns.h"
 #include "engine/dataset/format.h"

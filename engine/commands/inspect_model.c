@@ -8,7 +8,7 @@
 #include "engine/base/log.h"
 #include "engine/base/text.h"
 #include "engine/families/family.h"
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "formats/safetensors.h"
 
 /* ---- checkpoint ---- */

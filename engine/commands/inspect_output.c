@@ -8,8 +8,8 @@
 #include "engine/base/file.h"
 #include "engine/base/log.h"
 #include "engine/base/text.h"
-#include "engine/diff.h"
-#include "engine/manifest.h"
+#include "engine/tools/diff.h"
+#include "engine/output/manifest.h"
 #include "formats/codec.h"
 #include "formats/parquet_read.h"
 

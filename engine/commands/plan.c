@@ -1,5 +1,5 @@
 /* qkengine plan CONFIG: what a run would do, before any weights are read. */
-#include "engine/plan.h"
+#include "engine/run/plan.h"
 
 #include <stdio.h>
 
@@ -103,7 +103,7 @@ static void print_table(qk_plan *p, const qk_estimate *e)
            qk_human_bytes((double)e->capture_bytes));
     if (e->residence.read_again)
         printf("weights    %s, %s\n", qk_human_bytes((double)e->weight_bytes),
-               qk_residence_text(&e->residence, &p->arena));
+               qk_layer_budget_text(&e->residence, &p->arena));
 }
 
 /* The model itself, or what the program knows of it by heart when it cannot be had. */

@@ -4,7 +4,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/commands/cli.h"
-#include "engine/inputs.h"
+#include "engine/run/inputs.h"
 #include "hub/match.h"
 
 /* Everything, or what one of the patterns matches. */

@@ -1,5 +1,5 @@
-/* qkengine push FOLDER REPO: see engine/push.h. */
-#include "engine/push.h"
+/* qkengine push FOLDER REPO: see engine/push/push.h. */
+#include "engine/push/push.h"
 
 #include <stdio.h>
 

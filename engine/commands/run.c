@@ -1,5 +1,5 @@
-/* qkengine run CONFIG: the whole pipeline, see engine/run.h. */
-#include "engine/run.h"
+/* qkengine run CONFIG: the whole pipeline, see engine/run/run.h. */
+#include "engine/run/run.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/commands/cli.h"
-#include "engine/push.h"
+#include "engine/push/push.h"
 
 enum { MOST_DIGITS = 9 };
 

@@ -1,5 +1,5 @@
-/* qkengine synth: a random checkpoint with the shape of a real model. See engine/synth.h. */
-#include "engine/synth.h"
+/* qkengine synth: a random checkpoint with the shape of a real model. See engine/tools/synth.h. */
+#include "engine/tools/synth.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,13 +1,13 @@
 /* qkengine tokenize MODEL [FILE]: token ids of one text, or of many.
  *
- * next: engine/tokenizer.h */
+ * next: engine/tokenizer/tokenizer.h */
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/base/file.h"
 #include "engine/base/text.h"
 #include "engine/commands/cli.h"
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "formats/json.h"
 
 static qk_status read_input(const char *path, qk_buf *out, qk_error *err)

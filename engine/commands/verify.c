@@ -8,7 +8,7 @@
 #include "engine/base/thread.h"
 #include "engine/commands/cli.h"
 #include "engine/commands/device_options.h"
-#include "engine/verify.h"
+#include "engine/tools/verify.h"
 #include "formats/safetensors.h"
 
 /* The largest number under "bf16_error" of the meta.json beside a golden: how far the same forward

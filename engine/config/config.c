@@ -1,5 +1,5 @@
 /* Loading: file -> tree -> settings of --set on top -> table of keys -> struct. See config.h. */
-#include "engine/config.h"
+#include "engine/config/config.h"
 
 #include <string.h>
 

@@ -5,8 +5,8 @@
  * next: engine/config/keys.c */
 #pragma once
 
-#include "engine/config.h"
-#include "engine/config/yaml.h"
+#include "engine/config/config.h"
+#include "formats/yaml.h"
 
 /* What the keys fill: the configuration, and what config.c turns into parts of it at the end. */
 typedef struct qk_config_draft {

@@ -8,7 +8,7 @@
  *   date   YYYY-MM-DD, or with a time
  *
  * Underscores fall out; a:b:c counts in sixties. See config/yaml.h. */
-#include "engine/config/yaml.h"
+#include "formats/yaml.h"
 
 #include <ctype.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* The settings that decide what is written, as JSON. See config.h. */
-#include "engine/config.h"
+#include "engine/config/config.h"
 
 #include <string.h>
 

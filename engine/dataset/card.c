@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/config/yaml.h"
+#include "formats/yaml.h"
 #include "engine/dataset/format.h"
 #include "engine/dataset/glob.h"
 #include "engine/dataset/split.h"

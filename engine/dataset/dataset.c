@@ -1,5 +1,6 @@
-/* The iterator: parts of the split expression -> files of each -> rows. See engine/dataset.h. */
-#include "engine/dataset.h"
+/* The iterator: parts of the split expression -> files of each -> rows. See
+ * engine/dataset/dataset.h. */
+#include "engine/dataset/dataset.h"
 
 #include <stdlib.h>
 #include <string.h>

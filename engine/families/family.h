@@ -1,16 +1,16 @@
 /* A model family is a table: which knobs its layers have and what its tensors are called.
  *
- * config.json (after overrides) + a family -> qk_spec, the model as numbers. engine/model.c loads
- * weights by it and engine/forward.c runs by it; neither knows a family's name.
+ * config.json (after overrides) + a family -> qk_spec, the model as numbers. engine/model/model.c
+ * loads weights by it and engine/forward/forward.c runs by it; neither knows a family's name.
  *
  * To add one: a file here with its table, a line in registry.c, a golden (README.md in this
  * folder).
  *
- * next: engine/families/README.md, engine/families/llama.c, engine/model.h */
+ * next: engine/families/README.md, engine/families/llama.c, engine/model/model.h */
 #pragma once
 
 #include "engine/families/config_keys.h"
-#include "engine/rope.h"
+#include "engine/families/rope.h"
 #include "kernels/backend.h"
 
 /* ---- the model as numbers ---- */

@@ -6,7 +6,7 @@
  * tests/test_presets.c reads each one, adds up its tensors and compares the sum with the number of
  * parameters that was published for the model.
  *
- * next: engine/families/presets_qwen.c, engine/synth.h */
+ * next: engine/families/presets_qwen.c, engine/tools/synth.h */
 #pragma once
 
 #include "formats/json.h"

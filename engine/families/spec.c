@@ -5,7 +5,7 @@
 
 #include "engine/base/file.h"
 #include "engine/families/known_keys.h"
-#include "engine/overrides.h"
+#include "engine/families/overrides.h"
 #include "formats/mistaken.h"
 
 /* Far above every real model; keeps products of two sizes within 64 bits and typos visible. */

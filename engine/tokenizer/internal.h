@@ -3,7 +3,7 @@
  * next: engine/tokenizer/load.c, engine/tokenizer/encode.c */
 #pragma once
 
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/added.h"
 #include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/normalize.h"

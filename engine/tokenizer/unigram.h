@@ -40,7 +40,7 @@ void qk_unigram_free(qk_unigram *model);
 
 typedef struct qk_unigram_token {
     int32_t id;
-    qk_origin bytes; /* of the piece */
+    qk_dataset_commit bytes; /* of the piece */
 } qk_unigram_token;
 
 /* Working memory of one thread; holds the result, too. Zero-initialise to create. */

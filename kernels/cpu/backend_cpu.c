@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/room.h"
+#include "engine/base/available.h"
 #include "engine/base/thread.h"
 #include "kernels/cpu/cpu.h"
 
@@ -57,7 +57,7 @@ static const char *cpu_arithmetic(const qk_device *dev)
 static uint64_t cpu_free_memory(qk_device *dev)
 {
     (void)dev;
-    return qk_room_of_memory("");
+    return qk_available_memory("");
 }
 
 static qk_status cpu_alloc(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols,

@@ -9,7 +9,7 @@
  * next: kernels/ref/ref_attention.c, kernels/cpu/backend_cpu.c */
 #include "kernels/ref/ref.h"
 
-#include "engine/base/room.h"
+#include "engine/base/available.h"
 
 /* ---- device and memory ---- */
 
@@ -42,7 +42,7 @@ static const char *ref_arithmetic(const qk_device *dev)
 static uint64_t ref_free_memory(qk_device *dev)
 {
     (void)dev;
-    return qk_room_of_memory("");
+    return qk_available_memory("");
 }
 
 static qk_status ref_alloc(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols,

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "engine/rows_file.h"
+#include "engine/output/head_file.h"
 
 typedef struct rows {
     qk_buf bucket, example_id, position, vectors, window;
@@ -23,12 +23,12 @@ static double now(clockid_t clock)
 
 static qk_status load(rows *all, const char *path, qk_error *err)
 {
-    qk_rows_reader *r;
+    qk_head_file_reader *r;
     qk_file_rows part;
-    QK_TRY(qk_rows_open(&r, path, 0, err));
-    all->d = qk_rows_head_dim(r);
+    QK_TRY(qk_head_file_open(&r, path, 0, err));
+    all->d = qk_head_file_head_dim(r);
     qk_status status;
-    while ((status = qk_rows_next(r, &part, err)) == QK_OK && part.n) {
+    while ((status = qk_head_file_next(r, &part, err)) == QK_OK && part.n) {
         qk_buf_add(&all->bucket, part.bucket, part.n * 4);
         qk_buf_add(&all->example_id, part.example_id, part.n * 4);
         qk_buf_add(&all->position, part.position, part.n * 4);
@@ -36,7 +36,7 @@ static qk_status load(rows *all, const char *path, qk_error *err)
         qk_buf_add(&all->window, part.window, part.n * 4);
         all->n += part.n;
     }
-    qk_rows_close(r);
+    qk_head_file_close(r);
     return status;
 }
 
@@ -48,18 +48,18 @@ static const int32_t *ints(const qk_buf *b)
 static qk_status write_all(const rows *all, const char *path, bool plain, uint64_t *bytes,
                            qk_error *err)
 {
-    const qk_rows_format format = {.d = all->d, .plain_vectors = plain};
+    const qk_head_file_format format = {.d = all->d, .plain_vectors = plain};
     const qk_file_rows part = {.n = all->n,
                                .bucket = ints(&all->bucket),
                                .example_id = ints(&all->example_id),
                                .position = ints(&all->position),
                                .vectors = (const float *)(const void *)all->vectors.data,
                                .window = ints(&all->window)};
-    qk_rows_writer *w;
-    QK_TRY(qk_rows_create(&w, path, &format, err));
-    qk_status status = qk_rows_append(w, &part, err);
-    if (status == QK_OK) return qk_rows_commit(w, NULL, bytes, err);
-    qk_rows_abort(w);
+    qk_head_file_writer *w;
+    QK_TRY(qk_head_file_create(&w, path, &format, err));
+    qk_status status = qk_head_file_append(w, &part, err);
+    if (status == QK_OK) return qk_head_file_commit(w, NULL, bytes, err);
+    qk_head_file_abort(w);
     return status;
 }
 

@@ -16,7 +16,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/log.h"
-#include "engine/tokenizer.h"
+#include "engine/tokenizer/tokenizer.h"
 
 typedef struct document {
     const char *text;

@@ -17,8 +17,8 @@
 #include <string.h>
 
 #include "engine/base/log.h"
-#include "engine/push_snapshot.h"
-#include "engine/sealed.h"
+#include "engine/push/snapshot.h"
+#include "formats/sealed.h"
 #include "formats/json.h"
 #include "hub/cache.h"
 #include "hub/errors.h"

@@ -7,10 +7,10 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "engine/commit.h"
-#include "engine/sealed.h"
-#include "engine/sha256.h"
-#include "engine/sink.h"
+#include "engine/staging/publish.h"
+#include "formats/sealed.h"
+#include "engine/base/sha256.h"
+#include "engine/capture/unit_file.h"
 
 /* The input as the footer of a unit whose blocks are some floats. */
 static void read_unit(const uint8_t *data, size_t size)
@@ -63,21 +63,21 @@ static void follow_journal(const uint8_t *data, size_t size)
     char *final = qk_path_join(top, "final"), *journal = qk_path_join(folder, "commit.json");
     char *key = qk_path_join(fuzz_folder(), "key");
     qk_staging s = {.folder = folder, .lock = -1};
-    qk_commit c = {0};
+    qk_publish c = {0};
     qk_error err;
     bool has;
     if (qk_make_dirs(folder, &err) != QK_OK) abort();
     put_sealed(key, (const uint8_t *)"key", 3);
     for (int i = 0; i < 2; i++) {
-        char *path = qk_commit_add(&c, &s, names[i], &err);
+        char *path = qk_publish_add(&c, &s, names[i], &err);
         if (!path || qk_write_file(path, "file", 4, &err) != QK_OK) abort();
         free(path);
     }
     put_sealed(journal, data, size);
-    (void)qk_commit_recover(&s, final, &err);
+    (void)qk_publish_recover(&s, final, &err);
     if (qk_has_file(key, &has, &err) != QK_OK || !has) abort();
     if (qk_remove_tree(top, &err) != QK_OK) abort();
-    qk_commit_free(&c);
+    qk_publish_free(&c);
     free(top), free(folder), free(final), free(journal), free(key);
 }
 

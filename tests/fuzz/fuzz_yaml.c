@@ -1,7 +1,7 @@
 /* engine/config/yaml: any bytes as a configuration file. */
 #include "tests/fuzz/fuzz.h"
 
-#include "engine/config/yaml.h"
+#include "formats/yaml.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

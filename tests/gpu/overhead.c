@@ -10,7 +10,7 @@
 #include "tests/emulated.h"
 
 #include "engine/base/log.h"
-#include "engine/forward.h"
+#include "engine/forward/forward.h"
 
 enum { TIMES = 10, WARM_UP = 2, IN_FLIGHT = 2 };
 

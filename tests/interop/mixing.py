@@ -12,7 +12,7 @@ from common import ROOT, digest, engine, main, make_workspace, run, seal_manifes
 
 SMALL = ["output.layout=prefix", "capture.heads=[0]", "capture.layers=[0]", "dataset.path=rows.jsonl", "capture.sampler.base_rate=2.0"]
 
-# What the keys of a run's identity do, said a second time (engine/meaning.c): a new key belongs here, too.
+# What the keys of a run's identity do, said a second time (engine/output/compatibility.c): a new key belongs here, too.
 DECIDES = ["config.model.name", "config.model.dtype", "config.capture.capture_pre_rope", "model_config", "model_files", "tokenizer_files"]
 SELECTS = ["engine", "config.dataset.path", "config.dataset.name", "config.dataset.split", "config.dataset.text_column",
            "config.dataset.id_column", "config.dataset.max_samples", "config.model.revision", "config.model.config_overrides",

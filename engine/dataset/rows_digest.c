@@ -1,0 +1,167 @@
+/* See rows_digest.h. */
+#include "engine/dataset/rows_digest.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/cache.h"
+#include "engine/base/log.h"
+#include "engine/base/version.h"
+#include "engine/dataset/split.h"
+#include "engine/base/sha256.h"
+
+enum { NOTE_ROOM = 200 };
+
+qk_status qk_rows_are_limited(const qk_config *config, bool *limited, qk_error *err)
+{
+    qk_split_parts parts = {0};
+    *limited = config->dataset.max_samples >= 0;
+    qk_status s = qk_split_parse(&parts, config->dataset.split, err);
+    for (size_t i = 0; i < parts.count; i++) *limited |= parts.items[i].to.given;
+    qk_split_parts_free(&parts);
+    return s;
+}
+
+static void add_number(qk_sha256_run *run, uint64_t n)
+{
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(n >> 8 * i);
+    qk_sha256_add(run, bytes, sizeof bytes);
+}
+
+static void add_row(qk_sha256_run *run, const qk_example *e)
+{
+    size_t n = e->id_text ? e->id_length : 0; /* NUL may be in it */
+    add_number(run, (uint64_t)e->id);
+    add_number(run, e->id_text ? n : UINT64_MAX);
+    if (n) qk_sha256_add(run, e->id_text, n);
+    add_number(run, e->length);
+    if (e->length) qk_sha256_add(run, e->text, e->length);
+}
+
+static qk_status read_rows(qk_rows_digest *out, qk_dataset *d, qk_sha256_run *run, qk_error *err)
+{
+    qk_example e;
+    for (bool more = true;;) {
+        QK_TRY(qk_dataset_next(d, &e, &more, err));
+        if (!more) return QK_OK;
+        add_row(run, &e);
+        out->rows++;
+        out->files = qk_dataset_files_opened(d);
+        qk_progress(false, "looking at the rows of the run: %lld", (long long)out->rows);
+    }
+}
+
+static qk_status make(qk_rows_digest *out, qk_dataset *d, qk_error *err)
+{
+    uint8_t digest[32];
+    qk_sha256_run *run = qk_sha256_begin();
+    qk_status s = read_rows(out, d, run, err);
+    if (s == QK_OK) s = qk_dataset_check(d, err);
+    qk_sha256_end(run, digest);
+    qk_sha256_hex(digest, out->hex);
+    return s;
+}
+
+/* ---- notes ---- */
+
+/* What decides the rows. */
+typedef struct key {
+    qk_buf text;
+    bool settled; /* false: a file is too young to be known between runs */
+} key;
+
+static void add_file(key *k, const char *path, const qk_file_state *s)
+{
+    qk_buf_addf(&k->text, "%s\n%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 "\n", path,
+                s->device, s->inode, s->size, s->modified, s->changed);
+    k->settled &= qk_file_state_is_settled(s);
+}
+
+static void add_card(key *k, const char *folder, const char *name)
+{
+    qk_file_state state;
+    qk_error ignored;
+    char *path = qk_path_join(folder, name);
+    if (qk_file_state_of(path, &state, &ignored) == QK_OK) add_file(k, path, &state);
+    free(path);
+}
+
+static qk_status make_key(key *k, const qk_config *config, const qk_names *files, qk_watch *watch,
+                          qk_error *err)
+{
+    const char *const settings[] = {QK_VERSION,
+                                    config->dataset.path,
+                                    config->dataset.name,
+                                    config->dataset.split,
+                                    config->dataset.text_column,
+                                    config->dataset.id_column};
+    *k = (key){.settled = true};
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        qk_buf_addf(&k->text, "%d %s\n", settings[i] != NULL, settings[i] ? settings[i] : "");
+    qk_buf_addf(&k->text, "%" PRId64 "\n", config->dataset.max_samples);
+    add_card(k, config->dataset.path, "README.md");
+    add_card(k, config->dataset.path, ".huggingface.yaml");
+    for (size_t i = 0; i < files->count; i++) {
+        qk_file_state state;
+        QK_TRY(qk_watch_file(watch, files->items[i], &state, err));
+        add_file(k, files->items[i], &state);
+    }
+    return QK_OK;
+}
+
+/* No file's note is called so. */
+static void name_note(const key *k, char name[80])
+{
+    uint8_t digest[32];
+    char hex[65];
+    qk_sha256(k->text.data, k->text.size, digest);
+    qk_sha256_hex(digest, hex);
+    snprintf(name, 80, "rows-%s", hex);
+}
+
+static bool find_note(qk_rows_digest *out, const char *name, size_t files)
+{
+    qk_buf note;
+    char end = 0;
+    if (!qk_kept_read("digests", name, NOTE_ROOM, &note)) return false;
+    int found = sscanf(qk_buf_str(&note), "%" SCNd64 " %zu %64[0-9a-f]%c", &out->rows, &out->files,
+                       out->hex, &end);
+    qk_buf_free(&note);
+    return found == 4 && end == '\n' && strlen(out->hex) == 64 && out->files <= files;
+}
+
+static void leave_note(const qk_rows_digest *d, const char *name)
+{
+    char text[NOTE_ROOM];
+    int n = snprintf(text, sizeof text, "%" PRId64 " %zu %s\n", d->rows, d->files, d->hex);
+    qk_kept_write("digests", name, text, (size_t)n);
+}
+
+static qk_status find_or_make(qk_rows_digest *out, qk_dataset *d, const qk_config *config,
+                              qk_watch *watch, qk_error *err)
+{
+    key k;
+    char name[80];
+    const qk_names *files = qk_dataset_files(d);
+    qk_status s = make_key(&k, config, files, watch, err);
+    name_note(&k, name);
+    qk_buf_free(&k.text);
+    if (s != QK_OK || (k.settled && find_note(out, name, files->count))) return s;
+    *out = (qk_rows_digest){0};
+    QK_TRY(make(out, d, err));
+    if (k.settled) leave_note(out, name);
+    return QK_OK;
+}
+
+qk_status qk_rows_digest_make(qk_rows_digest *out, const qk_config *config, qk_dataset *dataset,
+                              qk_watch *watch, qk_error *err)
+{
+    *out = (qk_rows_digest){0};
+    qk_dataset_watch(dataset, watch);
+    qk_status s = find_or_make(out, dataset, config, watch, err);
+    qk_dataset_rewind(dataset);
+    return s;
+}

@@ -1,0 +1,29 @@
+/* What a forward pass costs, for the plan. See forward.h. */
+#include "engine/forward/activations.h"
+
+uint64_t qk_forward_bytes(const qk_spec *s, const qk_backend *backend, qk_dtype compute, uint64_t T)
+{
+    uint64_t act = qk_dtype_size(qk_activation_format(compute)), D = (uint64_t)s->D,
+             F = qk_widest_ffn(s), chunk = qk_activation_chunk(s, backend),
+             width = (uint64_t)(s->H + 2 * s->K) * (uint64_t)s->d;
+    uint64_t per_token = 4 * D + act * width + 4;
+    for (int i = 0; i < s->n_ropes; i++) per_token += 4 * (uint64_t)s->ropes[i].rotary;
+    uint64_t per_row = act * (D + F) + 4 * (2 * F + width);
+    if (qk_has_branch(s)) per_row += 4 * D;
+    if (s->experts) per_row += act * D + 4 * (uint64_t)s->experts;
+    return T * per_token + chunk * per_row;
+}
+
+double qk_forward_flops(const qk_spec *s, int last_layer, double length)
+{
+    double D = s->D, q = (double)s->H * s->d, k = (double)s->K * s->d, total = 0;
+    int layers = last_layer < 0 ? s->layers : last_layer;
+    for (int l = 0; l < layers; l++) {
+        const qk_layer_spec *layer = &s->layer[l];
+        if (layer->absent) continue;
+        double seen = layer->window && layer->window < length ? layer->window : (length + 1) / 2;
+        double mlp = layer->sparse ? 3 * D * s->expert_F * s->top_k + D * s->experts : 3 * D * s->F;
+        total += 2 * length * (D * (q + 2 * k) + q * D + mlp) + 4 * length * seen * q;
+    }
+    return total + (last_layer < 0 ? 0 : 2 * length * D * (q + k));
+}

@@ -1,0 +1,267 @@
+/* See forward.h. T tokens, D hidden, H query heads, K key heads, d head_dim, F ffn.
+ *
+ *   x = embed(ids) scale                                    [T, D]  float32
+ *   for each layer:
+ *     q, k, v = rope(norm_heads(norm(x) Wqkv^T))            [T, (H + 2K) d]   <- rows are captured
+ *     x += attention(q, k, v) Wo^T
+ *     x += (act(g) * u) Wdown^T,  g, u = norm(x) Wgu^T      or the sum over a few experts
+ *
+ * What a family does otherwise (norms after attention and MLP, a scale for what they add, layers
+ * without rotary embedding ...) is a knob of qk_spec or a weight that is there or not. */
+#include "engine/forward/activations.h"
+
+#include <stdlib.h>
+
+struct qk_forward {
+    const qk_model *m;
+    size_t tokens; /* of the last batch */
+    qk_activations a;
+};
+
+qk_forward *qk_forward_new(const qk_model *model)
+{
+    qk_forward *f = qk_zalloc(1, sizeof *f);
+    f->m = f->a.m = model;
+    return f;
+}
+
+void qk_forward_free(qk_forward *f)
+{
+    if (!f) return;
+    qk_activations_free(&f->a);
+    free(f);
+}
+
+static qk_heads heads_of(const qk_model *m, bool has_v)
+{
+    return (qk_heads){m->spec.H, m->spec.K, m->spec.d, has_v};
+}
+
+static size_t at_most(size_t n, size_t most)
+{
+    return n < most ? n : most;
+}
+
+/* normed = rmsnorm(rows), or rows as they are when the layer has no such norm. */
+static void read_stream(const qk_model *m, qk_tensor normed, qk_tensor rows, const float *norm)
+{
+    const qk_spec *s = &m->spec;
+    if (norm)
+        m->backend->rmsnorm(m->device, normed, rows, norm, s->eps, s->norm_plus_one);
+    else
+        m->backend->convert(m->device, normed, rows);
+}
+
+/* x rows += y W^T + bias, perhaps normed and scaled on the way. */
+static void add_to_stream(qk_forward *f, qk_tensor rows, qk_tensor y, const qk_matrix *w,
+                          const float *bias, const float *norm)
+{
+    const qk_model *m = f->m;
+    const qk_spec *s = &m->spec;
+    if (!norm && s->residual_scale == 1) {
+        m->backend->matmul(m->device, rows, y, w, bias, true);
+        return;
+    }
+    qk_tensor branch = qk_rows(f->a.branch, 0, rows.rows);
+    m->backend->matmul(m->device, branch, y, w, bias, false);
+    m->backend->add(m->device, rows, branch, norm, s->eps, s->norm_plus_one, s->residual_scale);
+}
+
+/* q, k, v of one layer for all tokens, ready for attention. */
+static void project(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tensor qkv,
+                    const qk_layer_capture *capture)
+{
+    const qk_model *m = f->m;
+    const qk_spec *s = &m->spec;
+    const qk_rope_block *rope = s->layer[l].rope < 0 ? NULL : &f->a.rope[s->layer[l].rope];
+    qk_qkv_post post = {
+        .heads = heads_of(m, l < m->n_layers - 1 || !m->stops_at_qk),
+        .q_norm = w->q_norm,
+        .k_norm = w->k_norm,
+        .norm_whole = s->qk_norm_whole,
+        .eps = s->eps,
+        .norm_plus_one = s->norm_plus_one,
+        .cos = rope ? rope->cos.data : NULL,
+        .sin = rope ? rope->sin.data : NULL,
+        .q_scale = rope ? rope->q_scale.data : NULL,
+        .table_row = f->a.table_row,
+        .rotary = rope ? s->ropes[s->layer[l].rope].rotary : 0,
+        .interleaved = s->interleaved,
+        .capture = capture,
+    };
+    size_t width = qk_heads_width(post.heads);
+    for (size_t t = 0; t < x.rows; t += f->a.chunk) {
+        size_t n = at_most(x.rows - t, f->a.chunk);
+        qk_tensor normed = qk_rows(f->a.normed, 0, n);
+        qk_tensor out = qk_cols(qk_rows(qkv, t, n), 0, width);
+        qk_tensor raw =
+            f->a.projected.data ? qk_cols(qk_rows(f->a.projected, 0, n), 0, width) : out;
+        read_stream(m, normed, qk_rows(x, t, n), w->input_norm);
+        m->backend->matmul(m->device, raw, normed, w->qkv, w->qkv_bias, false);
+        m->backend->qkv_post(m->device, out, raw, &post, t);
+    }
+}
+
+/* x += attention(q, k, v) Wo^T. The output takes the place of q. */
+static void attend(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tensor qkv,
+                   const qk_batch *batch, const qk_layer_capture *capture)
+{
+    const qk_model *m = f->m;
+    qk_attention attention = {
+        .heads = heads_of(m, true),
+        .seq_start = batch->seq_start,
+        .n_seq = batch->n_seq,
+        .window = m->spec.layer[l].window,
+        .scale = m->spec.attention_scale,
+        .soft_cap = m->spec.soft_cap,
+        .capture = capture,
+    };
+    qk_tensor o = qk_cols(qkv, 0, (size_t)m->spec.H * (size_t)m->spec.d);
+    m->backend->attention(m->device, o, qkv, &attention);
+    size_t step = f->a.branch.data ? f->a.chunk : x.rows;
+    for (size_t t = 0; t < x.rows; t += step) {
+        size_t n = at_most(x.rows - t, step);
+        add_to_stream(f, qk_rows(x, t, n), qk_rows(o, t, n), w->o, w->o_bias,
+                      w->attention_out_norm);
+    }
+}
+
+/* act(g) * u with g, u = normed Wgu^T: the half of a gated MLP before its down projection.
+ * (Shazeer, 2020) */
+static qk_tensor gated(qk_forward *f, const qk_mlp *w, qk_tensor normed, int F)
+{
+    const qk_model *m = f->m;
+    qk_tensor gate_up = qk_cols(qk_rows(f->a.gate_up, 0, normed.rows), 0, 2 * (size_t)F);
+    qk_tensor out = qk_cols(qk_rows(f->a.gated, 0, normed.rows), 0, (size_t)F);
+    m->backend->matmul(m->device, gate_up, normed, w->gate_up, w->gate_up_bias, false);
+    m->backend->glu(m->device, out, gate_up, m->spec.act);
+    return out;
+}
+
+/* rows += sum over the chosen experts of weight * expert(normed): each expert in turn takes its
+ * rows out of the chunk and adds its results to them. */
+static void mix_experts(qk_forward *f, const qk_layer *w, qk_tensor rows, qk_tensor normed)
+{
+    const qk_model *m = f->m;
+    const qk_backend *b = m->backend;
+    const qk_spec *s = &m->spec;
+    qk_tensor logits = qk_rows(f->a.logits, 0, rows.rows);
+    b->matmul(m->device, logits, normed, w->router, NULL, false);
+    const qk_routes *r = b->route(m->device, logits, s->top_k, s->top_k_renormalised);
+    for (int e = 0; e < s->experts; e++) {
+        /* A token chooses an expert once, so an expert never has more rows than the chunk. */
+        size_t at = (size_t)r->starts[e], n = (size_t)r->starts[e + 1] - at;
+        if (!n) continue;
+        qk_tensor taken = qk_rows(f->a.taken, 0, n), branch = qk_rows(f->a.branch, 0, n);
+        b->take_rows(m->device, taken, normed, r->rows + at);
+        qk_tensor inner = gated(f, &w->experts[e], taken, s->expert_F);
+        b->matmul(m->device, branch, inner, w->experts[e].down, NULL, false);
+        b->add_rows(m->device, rows, branch, r->rows + at, r->weights + at);
+    }
+}
+
+/* x += mlp(norm(x)), or the experts. */
+static void feed_forward(qk_forward *f, int l, const qk_layer *w, qk_tensor x)
+{
+    const qk_model *m = f->m;
+    for (size_t t = 0; t < x.rows; t += f->a.chunk) {
+        size_t n = at_most(x.rows - t, f->a.chunk);
+        qk_tensor rows = qk_rows(x, t, n), normed = qk_rows(f->a.normed, 0, n);
+        read_stream(m, normed, rows, w->mlp_norm);
+        if (m->spec.layer[l].sparse)
+            mix_experts(f, w, rows, normed);
+        else
+            add_to_stream(f, rows, gated(f, &w->mlp, normed, m->spec.F), w->mlp.down,
+                          w->mlp.down_bias, w->mlp_out_norm);
+    }
+}
+
+static void embed(qk_forward *f, qk_tensor x, const int32_t *ids)
+{
+    const qk_model *m = f->m;
+    float scale = qk_round_to(m->spec.embed_scale, m->compute);
+    m->backend->embed(m->device, x, m->embed, ids, scale);
+}
+
+static const qk_layer_capture *wanted(const qk_capture_hooks *hooks, int l,
+                                      const qk_layer_capture *(*ask)(void *, int))
+{
+    return ask ? ask(hooks->context, l) : NULL;
+}
+
+/* One layer, queued: its rows arrive when the device has come so far. */
+static void run_layer(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tensor qkv,
+                      const qk_batch *batch, const qk_capture_hooks *hooks)
+{
+    const qk_model *m = f->m;
+    const qk_layer_capture *pre = wanted(hooks, l, hooks->pre_rope);
+    const qk_layer_capture *post = wanted(hooks, l, hooks->post_rope);
+    project(f, l, w, x, qkv, pre);
+    if (m->stops_at_qk && l == m->n_layers - 1) {
+        if (post) m->backend->gather(m->device, qkv, heads_of(m, false), post);
+    } else {
+        attend(f, l, w, x, qkv, batch, post);
+        feed_forward(f, l, w, x);
+    }
+    m->backend->layer_end(m->device);
+}
+
+/* Waits until a layer is done that `queued` others were queued after, gives its weights back and
+ * hands its rows over. */
+static qk_status finish_layer(qk_forward *f, int l, int queued, const qk_capture_hooks *hooks,
+                              qk_error *err)
+{
+    if (l < 0) return QK_OK;
+    QK_TRY(f->m->backend->sync(f->m->device, queued, err));
+    qk_model_layer_done(f->m, l);
+    return hooks->layer_done ? hooks->layer_done(hooks->context, l, err) : QK_OK;
+}
+
+/* Where layers can be queued, the rows of one are handed over while the next one runs. */
+static qk_status run_layers(qk_forward *f, qk_tensor x, qk_tensor qkv, const qk_batch *batch,
+                            const qk_capture_hooks *hooks, qk_error *err)
+{
+    const qk_model *m = f->m;
+    int queued = m->backend->depth - 1, last = -1;
+    QK_ASSERT(queued == 0 || queued == 1);
+    for (int l = 0; l < m->n_layers; l++) {
+        if (m->spec.layer[l].absent) continue;
+        const qk_layer *w;
+        QK_TRY(qk_model_layer(m, l, &w, err));
+        run_layer(f, l, w, x, qkv, batch, hooks);
+        QK_TRY(finish_layer(f, queued ? last : l, queued, hooks, err));
+        last = l;
+    }
+    return queued ? finish_layer(f, last, 0, hooks, err) : QK_OK;
+}
+
+qk_status qk_forward_run(qk_forward *f, const qk_batch *batch, const qk_capture_hooks *hooks,
+                         qk_error *err)
+{
+    const qk_model *m = f->m;
+    size_t T = (size_t)batch->seq_start[batch->n_seq];
+    f->tokens = T;
+    if (!T) return QK_OK;
+    QK_TRY(qk_activations_reserve(&f->a, T, err));
+    QK_TRY(qk_activations_rope(&f->a, batch, err));
+    qk_tensor x = qk_rows(f->a.x, 0, T);
+    embed(f, x, batch->ids);
+    qk_status status = run_layers(f, x, qk_rows(f->a.qkv, 0, T), batch, hooks, err);
+    qk_error ignored; /* nothing may arrive any more in memory that the caller is about to free */
+    if (status != QK_OK) {
+        m->backend->sync(m->device, 0, &ignored);
+        qk_model_layers_drop(m);
+    }
+    return status;
+}
+
+qk_status qk_forward_hidden(qk_forward *f, float *out, qk_error *err)
+{
+    const qk_model *m = f->m;
+    QK_ASSERT(m->final_norm);
+    if (!f->tokens) return QK_OK;
+    qk_tensor x = qk_rows(f->a.x, 0, f->tokens);
+    m->backend->rmsnorm(m->device, x, x, m->final_norm, m->spec.eps, m->spec.norm_plus_one);
+    m->backend->download(m->device, out, x);
+    return m->backend->sync(m->device, 0, err);
+}

@@ -1,0 +1,222 @@
+/* See layer_stream.h. */
+#include "engine/model/layer_stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/interrupt.h"
+#include "engine/base/thread.h"
+#include "engine/model/layer_budget.h"
+
+typedef struct place {
+    qk_layer w;
+    int layer; /* that lies here; -1: none yet */
+} place;
+
+/* Turn n is the n-th time that a layer is read: layer order[n % n_order], into place n % PLACES. */
+struct qk_layer_stream {
+    qk_layer_stream_plan plan;
+    int *order;
+    int n_order;
+    place places[QK_PLACES];
+    pthread_t thread;
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t changed;
+    int64_t read;     /* turns that are read */
+    int64_t taken;    /* turns that were handed out */
+    int64_t done;     /* turns whose place may be filled again */
+    qk_error failure; /* of the loader, which then reads no more */
+    atomic_bool stop;
+};
+
+/* ---- the loader's thread ---- */
+
+static bool is_whole(const qk_layer_stream *s, int l)
+{
+    return l < s->plan.n_layers - 1 || !s->plan.stops_at_qk;
+}
+
+/* Layers of one kind have the same shapes. */
+static bool same_kind(const qk_layer_stream *s, int a, int b)
+{
+    const qk_layer_spec *of = s->plan.spec->layer;
+    return of[a].sparse == of[b].sparse && is_whole(s, a) == is_whole(s, b);
+}
+
+/* The matrices of w beside the vectors of `from`. */
+static qk_layer with_vectors(const qk_layer *w, const qk_layer *from)
+{
+    qk_layer all = *from;
+    all.qkv = w->qkv;
+    all.o = w->o;
+    all.mlp.gate_up = w->mlp.gate_up;
+    all.mlp.down = w->mlp.down;
+    all.router = w->router;
+    all.experts = w->experts;
+    all.n_experts = w->n_experts;
+    return all;
+}
+
+static qk_status fill(const qk_layer_stream *s, qk_weight_reader *r, place *p, int l, qk_error *err)
+{
+    if (p->layer >= 0 && !same_kind(s, p->layer, l))
+        qk_weights_layer_free(r->backend, r->device, &p->w);
+    p->layer = l;
+    QK_TRY(
+        qk_weights_layer(r, &s->plan.bound[l], s->plan.spec->experts, is_whole(s, l), &p->w, err));
+    p->w = with_vectors(&p->w, &s->plan.layers[l]);
+    return r->backend->sync(r->device, 0, err);
+}
+
+/* Waits for a place that may be filled; its turn, or -1 when it is time to stop. */
+static int64_t next_turn(qk_layer_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->read - s->done >= QK_PLACES && !s->stop) pthread_cond_wait(&s->changed, &s->lock);
+    if (s->read < s->done) s->read = s->done; /* the forward left some out */
+    int64_t turn = s->stop ? -1 : s->read;
+    pthread_mutex_unlock(&s->lock);
+    return turn;
+}
+
+static void turn_is_read(qk_layer_stream *s, int64_t turn)
+{
+    pthread_mutex_lock(&s->lock);
+    s->read = turn + 1;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* The places stay until the end: the device may still work with one of them. */
+static void fail(qk_layer_stream *s, const qk_error *err)
+{
+    pthread_mutex_lock(&s->lock);
+    s->failure = *err;
+    pthread_cond_broadcast(&s->changed);
+    while (!s->stop) pthread_cond_wait(&s->changed, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static qk_status read_layers(qk_layer_stream *s, qk_weight_reader *r, qk_error *err)
+{
+    int64_t turn;
+    while ((turn = next_turn(s)) >= 0) {
+        QK_TRY(fill(s, r, &s->places[turn % QK_PLACES], s->order[turn % s->n_order], err));
+        turn_is_read(s, turn);
+    }
+    return QK_OK;
+}
+
+static void *run_loader(void *context)
+{
+    qk_layer_stream *s = context;
+    const qk_backend *b = s->plan.backend;
+    qk_error err = {0};
+    qk_weight_reader r = {.checkpoint = s->plan.checkpoint,
+                          .backend = b,
+                          .compute = s->plan.device.compute,
+                          .threads = s->plan.device.threads,
+                          .stop = &s->stop};
+    qk_status status = b->open(&s->plan.device, &r.device, &err);
+    if (status == QK_OK) status = read_layers(s, &r, &err);
+    if (status != QK_OK) fail(s, &err);
+    if (r.device) b->sync(r.device, 0, &err); /* what a stopped layer has queued */
+    for (int i = 0; i < QK_PLACES; i++) qk_weights_layer_free(b, r.device, &s->places[i].w);
+    b->close(r.device);
+    qk_weight_reader_free(&r);
+    return NULL;
+}
+
+/* ---- the forward's side ---- */
+
+static void find_order(qk_layer_stream *s)
+{
+    s->order = qk_alloc((size_t)s->plan.n_layers, sizeof *s->order);
+    for (int l = 0; l < s->plan.n_layers; l++)
+        if (!s->plan.stays[l]) s->order[s->n_order++] = l;
+    QK_ASSERT(s->n_order >= QK_PLACES);
+}
+
+static void free_layers(qk_layer_stream *s)
+{
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->lock);
+    free(s->order);
+    free(s);
+}
+
+qk_status qk_layer_stream_new(qk_layer_stream **out, const qk_layer_stream_plan *plan,
+                              qk_error *err)
+{
+    qk_layer_stream *s = qk_zalloc(1, sizeof *s);
+    s->plan = *plan;
+    find_order(s);
+    for (int i = 0; i < QK_PLACES; i++) s->places[i].layer = -1;
+    pthread_mutex_init(&s->lock, NULL);
+    qk_condition_init(&s->changed);
+    qk_status status = qk_thread_start(&s->thread, run_loader, s, err);
+    *out = status == QK_OK ? s : NULL;
+    if (status != QK_OK) free_layers(s);
+    return status;
+}
+
+void qk_layer_stream_free(qk_layer_stream *s)
+{
+    if (!s) return;
+    pthread_mutex_lock(&s->lock);
+    s->stop = true;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    pthread_join(s->thread, NULL);
+    free_layers(s);
+}
+
+/* With a look at signals ten times a second. */
+static qk_status wait_for(qk_layer_stream *s, int64_t turn, qk_error *err)
+{
+    while (s->read <= turn && s->failure.status == QK_OK) {
+        qk_condition_wait_a_little(&s->changed, &s->lock);
+        QK_TRY(qk_interrupt_check(err));
+    }
+    if (s->read <= turn) *err = s->failure;
+    return s->read <= turn ? err->status : QK_OK;
+}
+
+qk_status qk_layer_stream_get(qk_layer_stream *s, int l, const qk_layer **out, qk_error *err)
+{
+    *out = &s->plan.layers[l];
+    if (s->plan.stays[l]) return QK_OK;
+    pthread_mutex_lock(&s->lock);
+    int64_t turn = s->taken;
+    while (s->order[turn % s->n_order] != l) turn++;
+    if (turn != s->taken) s->done = turn;
+    s->taken = turn + 1;
+    pthread_cond_broadcast(&s->changed);
+    qk_status status = wait_for(s, turn, err);
+    pthread_mutex_unlock(&s->lock);
+    *out = &s->places[turn % QK_PLACES].w;
+    return status;
+}
+
+static void set_done(qk_layer_stream *s, int64_t turn)
+{
+    if (turn > s->done) s->done = turn;
+    pthread_cond_broadcast(&s->changed);
+}
+
+void qk_layer_stream_done(qk_layer_stream *s, int l)
+{
+    if (s->plan.stays[l]) return;
+    pthread_mutex_lock(&s->lock);
+    int64_t turn = s->taken - 1;
+    while (s->order[turn % s->n_order] != l) turn--;
+    set_done(s, turn + 1);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void qk_layer_stream_drop(qk_layer_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    set_done(s, s->taken);
+    pthread_mutex_unlock(&s->lock);
+}

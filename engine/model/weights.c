@@ -1,0 +1,288 @@
+/* See weights.h. */
+#include "engine/model/weights.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/interrupt.h"
+#include "engine/base/thread.h"
+#include "engine/base/nonfinite.h"
+
+enum { PIECE = 16 << 20, BLOCK = 1 << 20 }; /* of a file; of a piece: what one thread reads */
+
+void qk_weight_reader_free(qk_weight_reader *r)
+{
+    free(r->piece);
+    r->piece = NULL;
+    r->room = 0;
+}
+
+/* ---- pieces ---- */
+
+/* What is wrong with the values of a tensor: [0] NaN and infinity as they are in the file, [1]
+ * those and what the compute format cannot hold. */
+typedef struct bad_values {
+    size_t count[2], first[2]; /* first: counted in elements from the tensor's begin */
+} bad_values;
+
+/* n values from element `at` on. Blocks come in any order. */
+static void note_bad(bad_values *bad, const void *data, size_t at, size_t n, qk_dtype dtype,
+                     qk_dtype to)
+{
+    if (!qk_nonfinite_count(data, n, dtype, to)) return;
+    for (int i = 0; i < 2; i++) {
+        qk_dtype as = i ? to : dtype;
+        size_t count = qk_nonfinite_count(data, n, dtype, as);
+        size_t first = count ? at + qk_nonfinite_first(data, n, dtype, as) : SIZE_MAX;
+#pragma omp critical(bad_values)
+        {
+            bad->count[i] += count;
+            if (first < bad->first[i]) bad->first[i] = first;
+        }
+    }
+}
+
+/* "[3, 17]" */
+static void add_place(qk_buf *out, const qk_st_tensor *t, size_t element)
+{
+    size_t rest = 1;
+    for (int i = 0; i < t->n_dims; i++) rest *= t->shape[i];
+    for (int i = 0; i < t->n_dims; i++) {
+        rest /= t->shape[i];
+        qk_buf_addf(out, "%s%zu", i ? ", " : "[", element / rest);
+        element %= rest;
+    }
+    qk_buf_add_str(out, "]");
+}
+
+static qk_status refuse_bad(const bad_values *bad, const qk_st_tensor *t, qk_dtype to,
+                            qk_error *err)
+{
+    bool damaged = bad->count[0] > 0;
+    const char *hint = damaged        ? "the checkpoint is damaged: download it again"
+                       : to == QK_F16 ? "compute with model.dtype bfloat16 or float32"
+                                      : "compute with model.dtype float32";
+    const char *what = damaged        ? "are NaN or infinite"
+                       : to == QK_F16 ? "become infinite in float16"
+                                      : "become infinite in bfloat16";
+    qk_buf place = {0};
+    add_place(&place, t, bad->first[!damaged]);
+    qk_fail(err, QK_ERR_DATA, hint, "%s: tensor '%s' has values that %s (%zu, the first at %s)",
+            t->file, t->name, what, bad->count[!damaged], qk_buf_str(&place));
+    qk_buf_free(&place);
+    return QK_ERR_DATA;
+}
+
+static qk_status unreadable(const qk_st_tensor *t, int why, qk_error *err)
+{
+    if (why < 0)
+        return qk_fail(err, QK_ERR_DATA, "the file was cut off: download it again",
+                       "%s: ends within tensor '%s'", t->file, t->name);
+    return qk_fail(err, QK_ERR_IO, "the disk or the network behind it fails: see dmesg",
+                   "%s: cannot read tensor '%s': %s", t->file, t->name, strerror(why));
+}
+
+/* Reads `bytes` of t from byte `at` on into r->piece, and looks for what is no number in `to`. */
+static qk_status read_piece(qk_weight_reader *r, const qk_st_tensor *t, size_t at, size_t bytes,
+                            qk_dtype dtype, qk_dtype to_dtype, bad_values *bad, qk_error *err)
+{
+    const qk_input *in = qk_checkpoint_input(r->checkpoint, t);
+    size_t size = qk_dtype_size(dtype);
+    int why = 0, threads = r->threads ? r->threads : omp_get_max_threads();
+    QK_TRY(qk_team_start(threads, err));
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (size_t b = 0; b < bytes; b += BLOCK) {
+        size_t n = bytes - b < BLOCK ? bytes - b : BLOCK;
+        char *to = (char *)r->piece + b;
+        int result = qk_input_try(in, t->offset + at + b, to, n);
+        if (!result) {
+            note_bad(bad, to, (at + b) / size, n / size, dtype, to_dtype);
+            continue;
+        }
+#pragma omp atomic write
+        why = result;
+    }
+    return why ? unreadable(t, why, err) : QK_OK;
+}
+
+/* Gets the next rows: called for every piece of a tensor, from the first row to the last. */
+typedef void (*take_rows)(void *context, size_t first, size_t n, const void *rows, qk_dtype dtype);
+
+static qk_status reserve(qk_weight_reader *r, size_t bytes, qk_error *err)
+{
+    if (bytes <= r->room) return QK_OK;
+    qk_weight_reader_free(r);
+    QK_TRY(qk_try_alloc(&r->piece, bytes, 1, "a piece of the checkpoint", err));
+    r->room = bytes;
+    return QK_OK;
+}
+
+/* A vector is one row. `to`: the format that its values are rounded to. */
+static qk_status each_piece(qk_weight_reader *r, const qk_st_tensor *t, qk_dtype to, take_rows take,
+                            void *context, qk_error *err)
+{
+    qk_dtype dtype;
+    bad_values bad = {.first = {SIZE_MAX, SIZE_MAX}};
+    QK_ASSERT(qk_st_float_dtype(t, &dtype));
+    size_t rows = t->n_dims == 1 ? 1 : t->shape[0], row = t->bytes / rows;
+    size_t step = row < PIECE ? PIECE / row : 1;
+    QK_TRY(reserve(r, row < PIECE ? PIECE : row, err));
+    for (size_t at = 0; at < rows; at += step) {
+        size_t n = rows - at < step ? rows - at : step;
+        if (r->stop && *r->stop)
+            return qk_fail(err, QK_ERR_RESUME, NULL, "reading weights was stopped");
+        QK_TRY(qk_interrupt_check(err));
+        QK_TRY(read_piece(r, t, at * row, n * row, dtype, to, &bad, err));
+        take(context, at, n, r->piece, dtype);
+    }
+    QK_TRY(qk_input_check(qk_checkpoint_input(r->checkpoint, t), err));
+    return bad.count[1] ? refuse_bad(&bad, t, to, err) : QK_OK;
+}
+
+/* ---- matrices, vectors, tables ---- */
+
+typedef struct filling {
+    const qk_weight_reader *r;
+    qk_matrix *matrix;
+    qk_tensor table;
+    size_t first; /* row or element that this tensor begins at */
+    float *vector;
+} filling;
+
+static void fill_matrix(void *context, size_t first, size_t n, const void *rows, qk_dtype dtype)
+{
+    const filling *f = context;
+    f->r->backend->matrix_load(f->r->device, f->matrix, f->first + first, n, rows, dtype);
+}
+
+qk_status qk_weights_matrix(qk_weight_reader *r, const qk_st_tensor *const *parts, size_t n_parts,
+                            qk_matrix **out, qk_error *err)
+{
+    size_t rows = 0;
+    for (size_t i = 0; i < n_parts; i++) rows += parts[i]->shape[0];
+    if (!*out)
+        QK_TRY(
+            r->backend->matrix_new(r->device, rows, parts[0]->shape[1], parts[0]->name, out, err));
+    filling f = {.r = r, .matrix = *out};
+    for (size_t i = 0; i < n_parts; i++) {
+        QK_TRY(each_piece(r, parts[i], r->compute, fill_matrix, &f, err));
+        f.first += parts[i]->shape[0];
+    }
+    return QK_OK;
+}
+
+static void fill_table(void *context, size_t first, size_t n, const void *rows, qk_dtype dtype)
+{
+    const filling *f = context;
+    f->r->backend->upload(f->r->device, qk_rows(f->table, first, n), rows, dtype);
+}
+
+qk_status qk_weights_table(qk_weight_reader *r, const qk_st_tensor *t, qk_tensor *out,
+                           qk_error *err)
+{
+    qk_dtype dtype;
+    QK_ASSERT(qk_st_float_dtype(t, &dtype));
+    QK_TRY(r->backend->alloc(r->device, dtype, t->shape[0], t->shape[1], t->name, out, err));
+    filling f = {.r = r, .table = *out};
+    return each_piece(r, t, r->compute, fill_table, &f, err);
+}
+
+static float widen(const void *data, size_t i, qk_dtype dtype)
+{
+    if (dtype == QK_F32) return ((const float *)data)[i];
+    uint16_t h = ((const uint16_t *)data)[i];
+    return dtype == QK_BF16 ? qk_bf16_to_f32(h) : qk_f16_to_f32(h);
+}
+
+/* float16 runs keep vectors as wide as they are. */
+static qk_dtype vector_format(const qk_weight_reader *r)
+{
+    return r->compute == QK_BF16 ? QK_BF16 : QK_F32;
+}
+
+static void fill_vector(void *context, size_t first, size_t n, const void *rows, qk_dtype dtype)
+{
+    const filling *f = context;
+    (void)first, (void)n;
+    for (size_t i = 0; i < f->first; i++) {
+        float v = widen(rows, i, dtype);
+        f->vector[i] = qk_round_to(v, vector_format(f->r));
+    }
+}
+
+qk_status qk_weights_vector(qk_weight_reader *r, const qk_st_tensor *const *parts, size_t n_parts,
+                            qk_tensor *out, qk_error *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_parts; i++) n += parts[i]->shape[0];
+    QK_TRY(r->backend->alloc(r->device, QK_F32, 1, n, parts[0]->name, out, err));
+    float *host = qk_alloc(n, sizeof *host);
+    filling f = {.r = r, .vector = host};
+    qk_status s = QK_OK;
+    for (size_t i = 0; i < n_parts && s == QK_OK; i++) {
+        f.first = parts[i]->shape[0];
+        s = each_piece(r, parts[i], vector_format(r), fill_vector, &f, err);
+        f.vector += f.first;
+    }
+    if (s == QK_OK) r->backend->upload(r->device, *out, host, QK_F32);
+    free(host);
+    return s;
+}
+
+/* ---- the matrices of a layer ---- */
+
+#define MATRIX(field, ...)                                                                         \
+    do {                                                                                           \
+        const qk_st_tensor *parts_[] = {__VA_ARGS__};                                              \
+        QK_TRY(qk_weights_matrix(r, parts_, sizeof parts_ / sizeof *parts_, &(field), err));       \
+    } while (0)
+
+static qk_status experts_of(qk_weight_reader *r, const qk_bound_layer *from, int experts,
+                            qk_layer *w, qk_error *err)
+{
+    MATRIX(w->router, from->weight[QK_W_ROUTER]);
+    if (!w->experts) w->experts = qk_zalloc((size_t)experts, sizeof *w->experts);
+    w->n_experts = experts;
+    for (int e = 0; e < experts; e++) {
+        MATRIX(w->experts[e].gate_up, from->experts[e].gate, from->experts[e].up);
+        MATRIX(w->experts[e].down, from->experts[e].down);
+    }
+    return QK_OK;
+}
+
+qk_status qk_weights_layer(qk_weight_reader *r, const qk_bound_layer *from, int experts, bool whole,
+                           qk_layer *w, qk_error *err)
+{
+    const qk_st_tensor *const *m = from->weight;
+    if (!whole) {
+        MATRIX(w->qkv, m[QK_W_Q], m[QK_W_K]);
+        return QK_OK;
+    }
+    MATRIX(w->qkv, m[QK_W_Q], m[QK_W_K], m[QK_W_V]);
+    MATRIX(w->o, m[QK_W_O]);
+    if (from->experts) return experts_of(r, from, experts, w, err);
+    MATRIX(w->mlp.gate_up, m[QK_W_GATE], m[QK_W_UP]);
+    MATRIX(w->mlp.down, m[QK_W_DOWN]);
+    return QK_OK;
+}
+
+static void free_mlp(const qk_backend *backend, qk_device *device, qk_mlp *mlp)
+{
+    backend->matrix_free(device, mlp->gate_up);
+    backend->matrix_free(device, mlp->down);
+    mlp->gate_up = mlp->down = NULL;
+}
+
+void qk_weights_layer_free(const qk_backend *backend, qk_device *device, qk_layer *w)
+{
+    backend->matrix_free(device, w->qkv);
+    backend->matrix_free(device, w->o);
+    backend->matrix_free(device, w->router);
+    free_mlp(backend, device, &w->mlp);
+    for (int e = 0; e < w->n_experts; e++) free_mlp(backend, device, &w->experts[e]);
+    free(w->experts);
+    w->qkv = w->o = w->router = NULL;
+    w->experts = NULL;
+    w->n_experts = 0;
+}

@@ -1,0 +1,25 @@
+/* examples.parquet: one row for each example that was run.
+ *
+ *   index      int64   row of the dataset's selection
+ *   id         int64   the full id behind the seeds; files store its low 32 bits
+ *   id_text    string  the id column's cell as Python's str() gives it, null without one
+ *   tokens     int32
+ *   truncated  bool
+ *   sha256     string  of the token ids as int32 little-endian, 64 hexadecimal digits
+ *
+ * next: engine/output/example_texts.h */
+#pragma once
+
+#include "engine/capture/unit_file.h"
+
+typedef struct qk_examples_writer qk_examples_writer;
+qk_status qk_examples_create(qk_examples_writer **out, const char *path, qk_error *err);
+qk_status qk_examples_append(qk_examples_writer *w, const qk_unit_example *e, qk_error *err);
+qk_status qk_examples_commit(qk_examples_writer *w, qk_error *err); /* frees w in any case */
+void qk_examples_abort(qk_examples_writer *w);                      /* NULL-safe */
+
+/* Calls visit for each row of an existing file. */
+qk_status qk_examples_read(const char *path,
+                           qk_status (*visit)(void *context, const qk_unit_example *e,
+                                              qk_error *err),
+                           void *context, qk_error *err);

@@ -1,0 +1,64 @@
+/* See final_folder.h. */
+#include "engine/output/final_folder.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/beneath.h"
+#include "engine/base/file.h"
+#include "engine/base/log.h"
+#include "engine/output/merge_report.h"
+
+/* The path in a split of a file that is read, for a name in it; NULL: it is none of those. */
+static char *file_behind(const char *name)
+{
+    int layer, head;
+    qk_kind kind;
+    if (!strcmp(name, "manifest.json") || !strcmp(name, "examples.parquet")) return qk_strdup(name);
+    return qk_parse_file_name(name, &layer, &head, &kind) ? qk_strf("%s/data.parquet", name) : NULL;
+}
+
+static qk_status look_at_files(const qk_folder *f, qk_error *err)
+{
+    qk_names names;
+    QK_TRY(qk_list_dir(f->path, &names, err));
+    qk_status s = QK_OK;
+    for (size_t i = 0; i < names.count && s == QK_OK; i++) {
+        bool there;
+        char *file = file_behind(names.items[i]);
+        if (file) s = qk_folder_has_file(f, file, &there, err);
+        free(file);
+    }
+    qk_names_free(&names);
+    return s;
+}
+
+qk_status qk_final_look(const char *final, const char *split, qk_error *err)
+{
+    qk_folder top, in = {.fd = -1};
+    qk_status s = qk_folder_open(&top, final, err);
+    if (s != QK_OK) return s == QK_ERR_NOTFOUND ? QK_OK : s;
+    if (split) s = qk_folder_open_in(&in, &top, split, false, err);
+    if (s == QK_OK) s = look_at_files(split ? &in : &top, err);
+    qk_folder_close(&in);
+    qk_folder_close(&top);
+    return s == QK_ERR_NOTFOUND ? QK_OK : s;
+}
+
+qk_status qk_final_is_split(const char *final, const char *name, bool *is_split, qk_error *err)
+{
+    char *path = qk_path_join(final, name);
+    qk_path_info own, led_to;
+    *is_split = false;
+    qk_status s = qk_path_look_at_name(path, &own, err);
+    if (s == QK_OK) s = qk_path_look(path, &led_to, err);
+    bool folder = s == QK_OK && led_to.type == QK_PATH_FOLDER && name[0] != '.';
+    if (folder) s = qk_final_look(final, name, err);
+    *is_split = folder && s == QK_OK;
+    if (folder && s == QK_ERR_DATA) {
+        qk_warn("%s; README.md leaves %s out", err->message, name);
+        s = QK_OK;
+    }
+    free(path);
+    return s;
+}

@@ -1,0 +1,586 @@
+/* See manifest.h. */
+#include "engine/output/manifest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/beneath.h"
+#include "engine/base/interrupt.h"
+#include "engine/base/version.h"
+#include "engine/dataset/rows_digest.h"
+#include "engine/base/sha256.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "formats/safetensors.h"
+
+enum { MANIFEST_LIMIT = 1 << 30 };
+#define FORMAT "qkengine manifest 2"
+#define OLD_FORMAT "qkengine manifest 1"
+#define SEAL_BEGIN "\"sha256\": \""
+#define SEAL_END "\"\n}\n"
+enum { DIGEST = 64, SEAL_END_BYTES = sizeof SEAL_END - 1 };
+
+/* [{"name": ..., "sha256": ...}, ...]; names without their folders, which differ by machine. */
+static qk_status add_hashes(qk_json_out *o, const char *key, const qk_names *paths,
+                            const qk_plan *plan, qk_watch *watch, qk_error *err)
+{
+    char(*hex)[65] = qk_alloc(paths->count, sizeof *hex);
+    qk_status s = qk_sha256_files(paths, (int)plan->config->inference.threads, watch, hex, err);
+    if (s == QK_OK) {
+        qk_json_begin(o, key, '[');
+        for (size_t i = 0; i < paths->count; i++) {
+            qk_json_begin(o, NULL, '{');
+            qk_json_add_str(o, "name", qk_path_name(paths->items[i]));
+            qk_json_add_str(o, "sha256", hex[i]);
+            qk_json_end(o, '}');
+        }
+        qk_json_end(o, ']');
+    }
+    free(hex);
+    return s;
+}
+
+/* The same without reading them: {"name", "sha256" or "git_sha1"}, by the listing of the commit. */
+static qk_status add_listed(qk_json_out *o, const char *key, const qk_plan *plan,
+                            const qk_names *paths, qk_error *err)
+{
+    const qk_hub_dataset *d = plan->inputs->dataset;
+    qk_json_begin(o, key, '[');
+    for (size_t i = 0; i < paths->count; i++) {
+        char hex[65];
+        const char *digest = qk_hub_dataset_digest(d, paths->items[i]);
+        if (!*digest) {
+            QK_TRY(qk_sha256_files(&(qk_names){&paths->items[i], 1, 1}, 1, plan->inputs->rows, &hex,
+                                   err));
+            digest = hex;
+        }
+        qk_json_begin(o, NULL, '{');
+        qk_json_add_str(o, "name", qk_path_name(paths->items[i]));
+        qk_json_add_str(o, strlen(digest) == 64 ? "sha256" : "git_sha1", digest);
+        qk_json_end(o, '}');
+    }
+    qk_json_end(o, ']');
+    return QK_OK;
+}
+
+/* Files and the card give the ids together. */
+static void add_id_type(qk_json_out *o, const qk_dataset *dataset)
+{
+    const char *type = qk_dataset_id_type(dataset);
+    if (type) qk_json_add_str(o, "dataset_id_type", type);
+}
+
+/* Of a dataset on this disk, by the rows that the run takes. */
+static qk_status add_rows(qk_json_out *o, const qk_plan *plan, qk_dataset *dataset, qk_error *err)
+{
+    const qk_names *paths = qk_dataset_files(dataset);
+    qk_rows_digest rows;
+    QK_TRY(qk_rows_digest_make(&rows, plan->config, dataset, plan->inputs->rows, err));
+    qk_json_begin(o, "dataset_files", '[');
+    for (size_t i = 0; i < rows.files; i++) {
+        qk_json_begin(o, NULL, '{');
+        qk_json_add_str(o, "name", qk_path_name(paths->items[i]));
+        qk_json_end(o, '}');
+    }
+    qk_json_end(o, ']');
+    qk_json_begin(o, "dataset_rows", '{');
+    qk_json_add_int(o, "rows", rows.rows);
+    qk_json_add_str(o, "sha256", rows.hex);
+    qk_json_end(o, '}');
+    return QK_OK;
+}
+
+static qk_status add_dataset(qk_json_out *o, const qk_plan *plan, qk_dataset *dataset,
+                             qk_error *err)
+{
+    const qk_names *paths = qk_dataset_files(dataset);
+    bool limited;
+    QK_TRY(qk_rows_are_limited(plan->config, &limited, err));
+    if (limited && !plan->inputs->dataset) return add_rows(o, plan, dataset, err);
+    QK_TRY(plan->inputs->dataset
+               ? add_listed(o, "dataset_files", plan, paths, err)
+               : add_hashes(o, "dataset_files", paths, plan, plan->inputs->rows, err));
+    add_id_type(o, dataset);
+    return QK_OK;
+}
+
+static qk_status add_if_there(qk_names *names, const char *folder, const char *name, qk_error *err)
+{
+    bool there;
+    char *path = qk_path_join(folder, name);
+    qk_status s = qk_has_file(path, &there, err);
+    if (there) qk_names_add(names, path);
+    free(path);
+    return s;
+}
+
+static qk_status add_model_hashes(qk_json_out *o, const qk_plan *plan, qk_error *err)
+{
+    qk_checkpoint c;
+    QK_TRY(qk_checkpoint_open(&c, plan->model_folder, err));
+    qk_watch *watch = plan->inputs->files;
+    qk_status s = add_hashes(o, "model_files", &c.files, plan, watch, err);
+    qk_checkpoint_close(&c);
+    if (s != QK_OK) return s;
+    qk_names tokenizer = {0};
+    s = add_if_there(&tokenizer, plan->tokenizer_folder, "tokenizer.json", err);
+    if (s == QK_OK) s = qk_tokenizer_files(plan->tokenizer_folder, &tokenizer, err);
+    if (s == QK_OK && strcmp(plan->tokenizer_folder, plan->model_folder) != 0)
+        s = add_if_there(&tokenizer, plan->tokenizer_folder, "config.json", err); /* the class */
+    if (s == QK_OK) s = add_hashes(o, "tokenizer_files", &tokenizer, plan, watch, err);
+    qk_names_free(&tokenizer);
+    return s;
+}
+
+static void add_head_list(qk_json_out *o, const char *key, const int32_t *heads, int32_t n)
+{
+    qk_json_begin(o, key, '[');
+    for (int32_t i = 0; i < n; i++) qk_json_add_int(o, NULL, heads[i]);
+    qk_json_end(o, ']');
+}
+
+static void add_heads(qk_json_out *o, const qk_head_plan *heads)
+{
+    qk_json_begin(o, "heads", '[');
+    for (int32_t i = 0; i < heads->n_layers; i++) {
+        const qk_layer_heads *l = &heads->layers[i];
+        qk_json_begin(o, NULL, '{');
+        qk_json_add_int(o, "layer", l->layer);
+        add_head_list(o, "q", l->q, l->n_q);
+        add_head_list(o, "k", l->k, l->n_k);
+        qk_json_end(o, '}');
+    }
+    qk_json_end(o, ']');
+}
+
+static qk_status write_identity(qk_json_out *o, const qk_plan *plan, qk_dataset *dataset,
+                                qk_error *err)
+{
+    qk_json_begin(o, NULL, '{');
+    qk_json_add_str(o, "engine", "qkengine " QK_VERSION);
+    qk_json_begin(o, "config", '{');
+    qk_config_write_json(plan->config, o);
+    qk_json_end(o, '}');
+    qk_json_add_tree(o, "model_config", plan->spec.config);
+    QK_TRY(add_model_hashes(o, plan, err));
+    QK_TRY(add_dataset(o, plan, dataset, err));
+    add_heads(o, &plan->heads);
+    qk_json_end(o, '}');
+    return QK_OK;
+}
+
+qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, qk_dataset *dataset,
+                           qk_arena *arena, qk_error *err)
+{
+    qk_json_out o = {0};
+    qk_status s = write_identity(&o, plan, dataset, err);
+    if (s == QK_OK) s = qk_watch_check(plan->inputs->files, err); /* read before they were hashed */
+    const qk_hub_dataset *d = plan->inputs->dataset;
+    snprintf(id->dataset_commit, sizeof id->dataset_commit, "%s",
+             d ? qk_hub_dataset_commit(d) : "");
+    if (s == QK_OK) {
+        id->text = qk_arena_strndup(arena, qk_buf_str(&o.buf), o.buf.size);
+        uint8_t digest[32];
+        qk_sha256(id->text, o.buf.size, digest);
+        qk_sha256_hex(digest, id->fingerprint);
+        s = qk_json_parse(arena, id->text, o.buf.size, "identity", &id->tree, err);
+    }
+    qk_buf_free(&o.buf);
+    return s;
+}
+
+/* ---- differences ---- */
+
+static const char *short_text(const qk_json *v, qk_arena *arena)
+{
+    if (!v) return "nothing";
+    qk_json_out o = {.compact = true};
+    qk_json_add_tree(&o, NULL, v);
+    bool cut = o.buf.size > 60;
+    const char *text = qk_arena_strf(arena, "%.60s%s", qk_buf_str(&o.buf), cut ? "..." : "");
+    qk_buf_free(&o.buf);
+    return text;
+}
+
+static bool same_scalar(const qk_json *a, const qk_json *b)
+{
+    if (a->type != b->type) return false;
+    if (a->type == QK_JSON_T_BOOL) return a->boolean == b->boolean;
+    if (a->type == QK_JSON_T_NULL) return true;
+    return a->length == b->length && !memcmp(a->text, b->text, a->length);
+}
+
+static const char *difference(const qk_json *a, const qk_json *b, const char *path, qk_arena *arena)
+{
+    bool both = a && b, nested = both && a->type == b->type && a->type >= QK_JSON_T_ARRAY;
+    if (!nested) {
+        if (both && same_scalar(a, b)) return NULL;
+        return qk_arena_strf(arena, "%s: %s then, %s now", path, short_text(a, arena),
+                             short_text(b, arena));
+    }
+    bool object = a->type == QK_JSON_T_OBJECT;
+    const qk_json *x = a->first, *y = b->first;
+    for (size_t i = 0; object ? x != NULL : x || y; i++) {
+        const char *name = object ? x->key : qk_arena_strf(arena, "%zu", i);
+        const qk_json *other = object ? qk_json_get(b, x->key) : y;
+        const char *inner = qk_arena_strf(arena, "%s%s%s", path, *path ? "." : "", name);
+        const char *found = difference(x, other, inner, arena);
+        if (found) return found;
+        x = x ? x->next : NULL;
+        y = y ? y->next : NULL;
+    }
+    for (y = object ? b->first : NULL; y; y = y->next)
+        if (!qk_json_get(a, y->key))
+            return difference(
+                NULL, y, qk_arena_strf(arena, "%s%s%s", path, *path ? "." : "", y->key), arena);
+    return NULL;
+}
+
+const char *qk_identity_difference(const qk_json *then, const qk_json *now, qk_arena *arena)
+{
+    return difference(then, now, "", arena);
+}
+
+const char *qk_identity_difference_at(const qk_json *then, const qk_json *now, const char *path,
+                                      qk_arena *arena)
+{
+    return difference(then, now, path, arena);
+}
+
+/* ---- reading ---- */
+
+static bool is_count(const qk_json *v)
+{
+    return v && v->is_integer && v->integer >= 0;
+}
+
+static bool is_sha256(const qk_json *v)
+{
+    return v && v->type == QK_JSON_T_STRING && v->length == DIGEST &&
+           strspn(v->text, "0123456789abcdef") == DIGEST;
+}
+
+/* A name becomes part of a path. */
+static const char *file_problem(const qk_json *f)
+{
+    if (qk_path_problem(f->key, f->key_length) || strchr(f->key, '/'))
+        return "a file in it has a name that is none";
+    if (!is_count(qk_json_get(f, "rows")) || !is_count(qk_json_get(f, "bytes")))
+        return "a file in it has no rows and bytes";
+    const qk_json *digest = qk_json_get(f, "sha256");
+    return digest && !is_sha256(digest) ? "a file in it has a sha256 that is none" : NULL;
+}
+
+static const char *problem_of(const qk_json *root)
+{
+    const qk_json *files = qk_json_get(root, "files"), *runs = qk_json_get(root, "runs"),
+                  *examples = qk_json_get(root, "examples_file");
+    if (!files || files->type != QK_JSON_T_OBJECT) return "it has no object 'files'";
+    if (!runs || runs->type != QK_JSON_T_ARRAY) return "it has no list 'runs'";
+    for (const qk_json *f = files->first; f; f = f->next) {
+        const char *problem = file_problem(f);
+        if (problem) return problem;
+    }
+    for (const qk_json *r = runs->first; r; r = r->next)
+        if (r->type != QK_JSON_T_OBJECT) return "a run in it is no object";
+    if (examples &&
+        (!is_count(qk_json_get(examples, "bytes")) || !is_sha256(qk_json_get(examples, "sha256"))))
+        return "'examples_file' in it has no bytes and sha256";
+    return NULL;
+}
+
+/* The digest of everything before the digest is the last member's text. */
+static void seal_of(const qk_buf *text, char hex[DIGEST + 1])
+{
+    uint8_t digest[32];
+    qk_sha256(text->data, text->size - SEAL_END_BYTES - DIGEST, digest);
+    qk_sha256_hex(digest, hex);
+}
+
+static bool is_sealed(const qk_buf *text)
+{
+    enum { BEGIN = sizeof SEAL_BEGIN - 1, LEAST = BEGIN + DIGEST + SEAL_END_BYTES };
+    if (text->size < LEAST) return false;
+    const uint8_t *end = text->data + text->size;
+    char hex[DIGEST + 1];
+    seal_of(text, hex);
+    return !memcmp(end - LEAST, SEAL_BEGIN, BEGIN) &&
+           !memcmp(end - SEAL_END_BYTES - DIGEST, hex, DIGEST) &&
+           !memcmp(end - SEAL_END_BYTES, SEAL_END, SEAL_END_BYTES);
+}
+
+static qk_status check_text(const qk_buf *text, const qk_json *root, const char *path,
+                            qk_error *err)
+{
+    const qk_json *format = qk_json_get(root, "format");
+    bool now = qk_json_is_string(format, FORMAT);
+    if (!now && !qk_json_is_string(format, OLD_FORMAT))
+        return qk_fail(err, QK_ERR_FORMAT, "choose another output.data_root",
+                       "%s: not a manifest of this program's version", path);
+    if (now && !is_sealed(text))
+        return qk_fail(err, QK_ERR_DAMAGED,
+                       "restore it from a copy of the folder, such as one that was pushed",
+                       "%s: is damaged: its checksum is not that of its text", path);
+    const char *problem = problem_of(root);
+    if (!problem) return QK_OK;
+    return qk_fail(err, QK_ERR_FORMAT, "choose another output.data_root", "%s: %s", path, problem);
+}
+
+qk_status qk_manifest_read_file(const char *path, qk_arena *arena, const qk_json **out,
+                                qk_error *err)
+{
+    qk_buf text;
+    const qk_json *root;
+    *out = NULL;
+    QK_TRY(qk_read_file(&text, path, MANIFEST_LIMIT, err));
+    qk_status s = qk_json_parse(arena, (const char *)text.data, text.size, path, &root, err);
+    if (s == QK_OK) s = check_text(&text, root, path, err);
+    if (s == QK_OK) *out = root;
+    qk_buf_free(&text);
+    return s;
+}
+
+qk_status qk_manifest_read(const char *split_folder, qk_arena *arena, const qk_json **out,
+                           qk_error *err)
+{
+    *out = NULL;
+    char *path = qk_path_join(split_folder, "manifest.json");
+    bool there = false;
+    qk_status s = qk_has_file(path, &there, err);
+    if (s == QK_OK && there) s = qk_manifest_read_file(path, arena, out, err);
+    free(path);
+    return s;
+}
+
+bool qk_manifest_is_sealed(const qk_json *manifest)
+{
+    return qk_json_is_string(qk_json_get(manifest, "format"), FORMAT);
+}
+
+/* ---- the files that it lists ---- */
+
+static void read_entry(const qk_json *f, const char *name, qk_manifest_file *out)
+{
+    const qk_json *rows = qk_json_get(f, "rows"), *digest = qk_json_get(f, "sha256"),
+                  *nonfinite = qk_json_get(f, "nonfinite_rows");
+    *out = (qk_manifest_file){.name = name,
+                              .rows = rows ? (uint64_t)rows->integer : 0,
+                              .bytes = (uint64_t)qk_json_get(f, "bytes")->integer};
+    if (digest) memcpy(out->sha256, digest->text, DIGEST + 1);
+    if (is_count(nonfinite)) out->nonfinite = (uint64_t)nonfinite->integer;
+}
+
+bool qk_manifest_find(const qk_json *manifest, const char *name, qk_manifest_file *out)
+{
+    const qk_json *f = name ? qk_json_get(qk_json_get(manifest, "files"), name)
+                            : qk_json_get(manifest, "examples_file");
+    if (f) read_entry(f, f->key, out);
+    return f != NULL;
+}
+
+static char *path_of(const char *split_folder, const qk_manifest_file *f, bool data)
+{
+    return data ? qk_strf("%s/%s/data.parquet", split_folder, f->name)
+                : qk_path_join(split_folder, "examples.parquet");
+}
+
+static qk_status check_file(const qk_manifest_file *f, const char *path, qk_error *err)
+{
+    static const char hint[] =
+        "restore it from a copy of the folder, such as one that was pushed; or move the folder "
+        "away and run again what manifest.json lists";
+    uint64_t bytes;
+    char hex[DIGEST + 1];
+    qk_status s = qk_sha256_file(path, hex, &bytes, err);
+    if (s == QK_OK && bytes != f->bytes)
+        s = qk_fail(err, QK_ERR_DAMAGED, hint, "%s: has %llu bytes, but manifest.json says %llu",
+                    path, (unsigned long long)bytes, (unsigned long long)f->bytes);
+    if (s == QK_OK && *f->sha256 && strcmp(hex, f->sha256) != 0)
+        s = qk_fail(err, QK_ERR_DAMAGED, hint,
+                    "%s: is damaged or was changed: its SHA-256 is not that of manifest.json",
+                    path);
+    return s;
+}
+
+qk_status qk_manifest_check(const qk_json *manifest, const char *split_folder, qk_error *err)
+{
+    const qk_json *list = qk_json_get(manifest, "files");
+    size_t n = list ? list->count : 0, count = 0;
+    qk_manifest_file *files = qk_alloc(n + 1, sizeof *files);
+    for (const qk_json *f = list ? list->first : NULL; f; f = f->next)
+        read_entry(f, f->key, &files[count++]);
+    if (qk_manifest_find(manifest, NULL, &files[count])) count++;
+    qk_status result = QK_OK;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (size_t i = 0; i < count; i++) {
+        qk_error own = {0};
+        if (qk_interrupted()) continue;
+        char *path = path_of(split_folder, &files[i], i < n);
+        qk_status s = check_file(&files[i], path, &own);
+        free(path);
+        if (s == QK_OK) continue;
+#pragma omp critical(manifest)
+        {
+            result = s;
+            *err = own;
+        }
+    }
+    free(files);
+    return result == QK_OK ? qk_interrupt_check(err) : result;
+}
+
+/* ---- runs ---- */
+
+static const qk_json *find_run(const qk_json *manifest, const char *fingerprint)
+{
+    const qk_json *runs = qk_json_get(manifest, "runs");
+    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
+        if (qk_json_is_string(qk_json_get(r, "fingerprint"), fingerprint)) return r;
+    return NULL;
+}
+
+bool qk_manifest_has_run(const qk_json *manifest, const char *fingerprint)
+{
+    return find_run(manifest, fingerprint) != NULL;
+}
+
+const char *qk_manifest_arithmetic(const qk_json *manifest)
+{
+    const qk_json *runs = qk_json_get(manifest, "runs");
+    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next) {
+        const qk_json *name = qk_json_get(r, "arithmetic");
+        if (name && name->type == QK_JSON_T_STRING) return name->text;
+    }
+    return NULL;
+}
+
+static qk_status look_for(const qk_manifest_file *f, const char *split_folder, bool data,
+                          bool *there, qk_error *err)
+{
+    char *path = path_of(split_folder, f, data);
+    qk_path_info info;
+    qk_status s = qk_path_look(path, &info, err);
+    *there = s == QK_OK && info.type == QK_PATH_FILE && info.size == f->bytes;
+    free(path);
+    return s;
+}
+
+qk_status qk_manifest_is_complete(const qk_json *manifest, const qk_identity *id,
+                                  const char *split_folder, bool *complete, qk_error *err)
+{
+    *complete = find_run(manifest, id->fingerprint) != NULL;
+    const qk_json *files = qk_json_get(manifest, "files"), *f = files ? files->first : NULL;
+    qk_manifest_file file;
+    for (; f && *complete; f = f->next) {
+        read_entry(f, f->key, &file);
+        QK_TRY(look_for(&file, split_folder, true, complete, err));
+    }
+    if (!*complete || !qk_manifest_find(manifest, NULL, &file)) return QK_OK;
+    return look_for(&file, split_folder, false, complete, err);
+}
+
+/* ---- writing ---- */
+
+static void add_this_run(qk_json_out *o, const qk_manifest_run *run)
+{
+    qk_json_begin(o, NULL, '{');
+    qk_json_add_str(o, "fingerprint", run->id->fingerprint);
+    qk_json_add_tree(o, "identity", run->id->tree);
+    if (*run->id->dataset_commit) qk_json_add_str(o, "dataset_commit", run->id->dataset_commit);
+    if (*run->arithmetic) qk_json_add_str(o, "arithmetic", run->arithmetic);
+    qk_json_begin(o, "units", '[');
+    for (size_t i = 0; i < run->n_units; i++) {
+        qk_json_begin(o, NULL, '{');
+        qk_json_add_int(o, "examples", run->units[i].examples);
+        qk_json_add_int(o, "tokens", run->units[i].tokens);
+        qk_json_add_int(o, "rows", (int64_t)run->units[i].rows);
+        qk_json_end(o, '}');
+    }
+    qk_json_end(o, ']');
+    qk_json_end(o, '}');
+}
+
+static void add_file(qk_json_out *o, const char *key, const qk_manifest_file *f, bool rows)
+{
+    qk_json_begin(o, key, '{');
+    if (rows) qk_json_add_int(o, "rows", (int64_t)f->rows);
+    qk_json_add_int(o, "bytes", (int64_t)f->bytes);
+    if (*f->sha256) qk_json_add_str(o, "sha256", f->sha256);
+    if (f->nonfinite) qk_json_add_int(o, "nonfinite_rows", (int64_t)f->nonfinite);
+    qk_json_end(o, '}');
+}
+
+/* Everything before "runs". */
+static void write_head(qk_json_out *o, int head_dim, const qk_manifest_file *files, size_t n_files,
+                       const qk_manifest_file *examples_file, int64_t examples, int64_t tokens)
+{
+    qk_json_begin(o, NULL, '{');
+    qk_json_add_str(o, "format", FORMAT);
+    qk_json_add_str(o, "build", qk_build());
+    qk_json_add_int(o, "head_dim", head_dim);
+    qk_json_add_int(o, "examples", examples);
+    qk_json_add_int(o, "tokens", tokens);
+    qk_json_begin(o, "files", '{');
+    for (size_t i = 0; i < n_files; i++) add_file(o, files[i].name, &files[i], true);
+    qk_json_end(o, '}');
+    add_file(o, "examples_file", examples_file, false);
+    qk_json_begin(o, "runs", '[');
+}
+
+/* Everything behind the runs. */
+static void write_end(qk_json_out *o, qk_buf *out)
+{
+    char hex[DIGEST + 1];
+    memset(hex, '0', DIGEST);
+    hex[DIGEST] = 0;
+    qk_json_end(o, ']');
+    qk_json_add_str(o, "sha256", hex);
+    qk_json_end(o, '}');
+    qk_buf_add_byte(&o->buf, '\n');
+    seal_of(&o->buf, hex);
+    memcpy(o->buf.data + o->buf.size - SEAL_END_BYTES - DIGEST, hex, DIGEST);
+    *out = o->buf;
+}
+
+void qk_manifest_write(qk_buf *out, const qk_json *old, const qk_manifest_run *run, int head_dim,
+                       const qk_manifest_file *files, size_t n_files,
+                       const qk_manifest_file *examples_file, int64_t examples, int64_t tokens)
+{
+    qk_json_out o = {0};
+    write_head(&o, head_dim, files, n_files, examples_file, examples, tokens);
+    const qk_json *runs = qk_json_get(old, "runs");
+    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
+        if (!qk_json_is_string(qk_json_get(r, "fingerprint"), run->id->fingerprint))
+            qk_json_add_tree(&o, NULL, r);
+    add_this_run(&o, run);
+    write_end(&o, out);
+}
+
+void qk_manifest_join(qk_buf *out, const qk_json *a, const qk_json *b, int head_dim,
+                      const qk_manifest_file *files, size_t n_files,
+                      const qk_manifest_file *examples_file, int64_t examples, int64_t tokens)
+{
+    qk_json_out o = {0};
+    write_head(&o, head_dim, files, n_files, examples_file, examples, tokens);
+    const qk_json *runs = qk_json_get(a, "runs");
+    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
+        qk_json_add_tree(&o, NULL, r);
+    runs = qk_json_get(b, "runs");
+    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next) {
+        const qk_json *print = qk_json_get(r, "fingerprint");
+        if (!print || print->type != QK_JSON_T_STRING || !find_run(a, print->text))
+            qk_json_add_tree(&o, NULL, r);
+    }
+    write_end(&o, out);
+}
+
+bool qk_manifest_covers(const qk_json *whole, const qk_json *part)
+{
+    const qk_json *runs = qk_json_get(part, "runs");
+    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next) {
+        const qk_json *print = qk_json_get(r, "fingerprint");
+        if (!print || print->type != QK_JSON_T_STRING || !find_run(whole, print->text))
+            return false;
+    }
+    return true;
+}

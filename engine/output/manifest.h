@@ -1,0 +1,104 @@
+/* manifest.json: what was run, so that a rerun knows whether it is the same, and a reader where
+ * rows come from. It lies in final/<split>/ (prefix layout) or final/ (branch layout).
+ *
+ *   format     "qkengine manifest 2"
+ *   head_dim, files {"l00h00q": {"rows": n, "bytes": n, "sha256": "..."}, ...}, examples, tokens
+ *   examples_file {"bytes": n, "sha256": "..."}   examples.parquet
+ *   runs       one entry per run that added rows: fingerprint, identity, units, the
+ *              dataset_commit of a dataset of the Hub, and the arithmetic that computed them
+ *              (engine/staging/numerics.h)
+ *   sha256     last: of all that is before these 64 digits
+ *
+ * Format 1, of older files, had none of the digests; it is read, and believed.
+ *
+ * An identity is everything that decides the rows: engine version, configuration, the model's
+ * effective config.json, SHA-256 of weights, tokenizer and dataset files, and the chosen heads. Of
+ * a dataset of the Hub they are all the files of the selection, read or not, by the digests of the
+ * commit's listing (git_sha1 where that is all it has): another commit with the same files is the
+ * same run. Of one on this disk that is not read to its end it is the rows (dataset_rows,
+ * engine/dataset/rows_digest.h). Where it is files, what the card says of the type of ids is named
+ * as well (dataset_id_type): "7" and 7 are other ids. Batch size, threads, machine and time are not
+ * in it, and nothing else is in the file, so the same run always writes the same bytes.
+ *
+ * next: engine/output/compatibility.h */
+#pragma once
+
+#include "engine/base/file.h"
+#include "engine/dataset/dataset.h"
+#include "engine/run/plan.h"
+
+/* 40 or 64 digits and NUL. */
+enum { QK_COMMIT_SIZE = 65 };
+
+typedef struct qk_identity {
+    const char *text; /* indented JSON, in the arena */
+    const qk_json *tree;
+    char fingerprint[65];                /* SHA-256 of the text */
+    char dataset_commit[QK_COMMIT_SIZE]; /* of a dataset of the Hub, else ""; not in the text:
+                                            engine/run/dataset_commit.h */
+} qk_identity;
+
+/* Of a dataset that is opened, before its first row; it stands there again afterwards. */
+qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, qk_dataset *dataset,
+                           qk_arena *arena, qk_error *err);
+/* The first place where two identities differ: "config.capture.sampler.base_rate: 1.0 then, 2.0
+ * now". In the arena; NULL when they are equal. */
+const char *qk_identity_difference(const qk_json *then, const qk_json *now, qk_arena *arena);
+/* The same for parts of them that lie at `path`. */
+const char *qk_identity_difference_at(const qk_json *then, const qk_json *now, const char *path,
+                                      qk_arena *arena);
+
+/* One work unit in the manifest. */
+typedef struct qk_unit_totals {
+    int64_t examples, tokens;
+    uint64_t rows;
+} qk_unit_totals;
+
+/* The manifest of a split folder; NULL tree when there is none. Trees live in the arena. What is
+ * read is whole, and of the types above: QK_ERR_DAMAGED or QK_ERR_FORMAT otherwise. */
+qk_status qk_manifest_read(const char *split_folder, qk_arena *arena, const qk_json **out,
+                           qk_error *err);
+/* The same of a file that is there under any name. */
+qk_status qk_manifest_read_file(const char *path, qk_arena *arena, const qk_json **out,
+                                qk_error *err);
+/* Whether it is of the format that has digests. */
+bool qk_manifest_is_sealed(const qk_json *manifest);
+bool qk_manifest_has_run(const qk_json *manifest, const char *fingerprint);
+/* What computed the rows ("cpu amx"); NULL when no run says so. Lies in the tree. */
+const char *qk_manifest_arithmetic(const qk_json *manifest);
+/* Whether the manifest holds this run and every file it lists is there with its size. */
+qk_status qk_manifest_is_complete(const qk_json *manifest, const qk_identity *id,
+                                  const char *split_folder, bool *complete, qk_error *err);
+/* Reads all files that the manifest lists: one that is not there, or not as it was written, is an
+ * error with its name. */
+qk_status qk_manifest_check(const qk_json *manifest, const char *split_folder, qk_error *err);
+
+typedef struct qk_manifest_file {
+    const char *name; /* "l00h00q" */
+    uint64_t rows, bytes;
+    char sha256[65];    /* "": not known, and not written */
+    uint64_t nonfinite; /* rows that hold NaN or infinity (capture.allow_nonfinite) */
+} qk_manifest_file;
+/* What a manifest says of a file; of examples.parquet for NULL. false when it does not list it. */
+bool qk_manifest_find(const qk_json *manifest, const char *name, qk_manifest_file *out);
+
+/* The run that a merge adds. */
+typedef struct qk_manifest_run {
+    const qk_identity *id;
+    const char *arithmetic; /* "" when nothing was computed */
+    const qk_unit_totals *units;
+    size_t n_units;
+} qk_manifest_run;
+
+/* Text of the new manifest: the runs of `old` (may be NULL) without this fingerprint, then this
+ * run. files are in name order. The caller frees the buffer. */
+void qk_manifest_write(qk_buf *out, const qk_json *old, const qk_manifest_run *run, int head_dim,
+                       const qk_manifest_file *files, size_t n_files,
+                       const qk_manifest_file *examples_file, int64_t examples, int64_t tokens);
+/* The manifest of two that describe parts of one split: the runs of a (may be NULL), then those of
+ * b that a lacks. The caller frees the buffer. */
+void qk_manifest_join(qk_buf *out, const qk_json *a, const qk_json *b, int head_dim,
+                      const qk_manifest_file *files, size_t n_files,
+                      const qk_manifest_file *examples_file, int64_t examples, int64_t tokens);
+/* Whether `whole` holds every run of `part`. */
+bool qk_manifest_covers(const qk_json *whole, const qk_json *part);

@@ -1,0 +1,158 @@
+/* See claims.h. */
+#include "engine/staging/claims.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { TOKEN = 16 }; /* hexadecimal digits */
+
+static void close_claim(qk_claim *c)
+{
+    if (c->fd >= 0) close(c->fd);
+    c->fd = -1;
+}
+
+static void free_claim(qk_claim *c)
+{
+    close_claim(c);
+    free(c->path);
+    free(c->unit);
+    free(c->tmp);
+    *c = (qk_claim){.fd = -1};
+}
+
+/* Opens and locks the file; *held is false when somebody else has it. */
+static qk_status lock(qk_claim *c, bool *held, qk_error *err)
+{
+    QK_TRY(qk_open_regular(&c->fd, c->path, O_RDWR | O_CREAT, err));
+    return qk_staging_flock(c->fd, QK_HOLD_ALONE, c->path, held, err);
+}
+
+/* A lock on a file that its last holder has removed keeps nobody out. */
+static qk_status look_whether_current(const qk_claim *c, bool *current, qk_error *err)
+{
+    struct stat mine, named;
+    *current = false;
+    if (fstat(c->fd, &mine) != 0) return qk_fail_errno(err, "cannot look at", c->path);
+    if (lstat(c->path, &named) != 0)
+        return errno == ENOENT ? QK_OK : qk_fail_errno(err, "cannot look at", c->path);
+    *current = mine.st_ino == named.st_ino && mine.st_dev == named.st_dev;
+    return QK_OK;
+}
+
+/* Removes what the last holder left when it died, and says how this one's file is called. */
+static qk_status sign(qk_claim *c, qk_error *err)
+{
+    char token[TOKEN + 1] = "";
+    size_t got;
+    QK_TRY(qk_read_at_start(c->fd, token, TOKEN, &got, c->path, err));
+    if (got == TOKEN && strspn(token, "0123456789abcdef") == TOKEN) {
+        char *left = qk_strf("%s.%s.tmp", c->unit, token);
+        qk_status s = qk_remove_file(left, err);
+        free(left);
+        if (s != QK_OK) return s;
+    }
+    QK_TRY(qk_unique_name(token, err));
+    c->tmp = qk_strf("%s.%s.tmp", c->unit, token);
+    return qk_write_at_start(c->fd, token, TOKEN, c->path, err);
+}
+
+static qk_status take(qk_claim *c, qk_claim_state *state, qk_error *err)
+{
+    bool finished, held = false, current = false;
+    while (!current) {
+        close_claim(c);
+        *state = QK_CLAIM_DONE;
+        QK_TRY(qk_has_file(c->unit, &finished, err));
+        if (finished) return QK_OK;
+        QK_TRY(lock(c, &held, err));
+        *state = QK_CLAIM_BUSY;
+        if (!held) return QK_OK;
+        QK_TRY(look_whether_current(c, &current, err));
+    }
+    QK_TRY(qk_has_file(c->unit, &finished, err));
+    *state = finished ? QK_CLAIM_DONE : QK_CLAIM_MINE;
+    qk_status s = finished ? QK_OK : sign(c, err);
+    if (finished || s != QK_OK) unlink(c->path);
+    return s;
+}
+
+qk_status qk_claim_take(qk_claim *c, const qk_staging *s, int64_t unit, qk_claim_state *state,
+                        qk_error *err)
+{
+    *c = (qk_claim){
+        .fd = -1,
+        .path = qk_strf("%s/unit-%06lld.claim", s->folder, (long long)unit),
+        .unit = qk_staging_unit(s, unit),
+    };
+    qk_status status = take(c, state, err);
+    if (status != QK_OK || *state != QK_CLAIM_MINE) free_claim(c);
+    return status;
+}
+
+void qk_claim_drop(qk_claim *c)
+{
+    if (c->fd >= 0) unlink(c->path); /* while it is locked */
+    free_claim(c);
+}
+
+static int64_t of_shard(qk_shard shard, int64_t units)
+{
+    return units > shard.index ? (units - shard.index + shard.of - 1) / shard.of : 0;
+}
+
+/* Looks at unfinished units of the shard until one is free: then the caller goes back to work and
+ * learns about the others there. Each look costs some calls of the file system. */
+static qk_status find_free(qk_left *out, const qk_staging *s, qk_shard shard, int64_t units,
+                           const qk_units *finished, int64_t *first, qk_error *err)
+{
+    for (*first = shard.index; *first < units; *first += shard.of) {
+        qk_claim claim;
+        qk_claim_state state;
+        if (qk_units_has(finished, *first)) continue;
+        QK_TRY(qk_claim_take(&claim, s, *first, &state, err));
+        qk_claim_drop(&claim);
+        if (state == QK_CLAIM_MINE) return QK_OK;
+        if (state == QK_CLAIM_DONE) {
+            out->missing--;
+            continue;
+        }
+        QK_GROW(out->busy.items, out->busy.count, out->busy.capacity);
+        out->busy.items[out->busy.count++] = *first;
+    }
+    return QK_OK;
+}
+
+/* The time that this takes depends on what is finished or being worked on, not on `units`, which
+ * may be any number that a file says. */
+qk_status qk_claims_left(qk_left *out, const qk_staging *s, qk_shard shard, int64_t units,
+                         qk_error *err)
+{
+    qk_units finished;
+    int64_t first, done = 0, done_behind = 0, n = of_shard(shard, units);
+    *out = (qk_left){.last_free = -1};
+    QK_TRY(qk_staging_finished(s, &finished, err));
+    for (size_t i = 0; i < finished.count; i++) done += finished.items[i] < units;
+    out->missing = units - done;
+    qk_status status = find_free(out, s, shard, units, &finished, &first, err);
+    if (status == QK_OK && first < units) {
+        for (size_t i = 0; i < finished.count; i++) {
+            int64_t u = finished.items[i];
+            done_behind += u > first && u < units && u % shard.of == shard.index;
+        }
+        out->free = n - first / shard.of - done_behind;
+        out->last_free = shard.index + (n - 1) * shard.of;
+        while (qk_units_has(&finished, out->last_free)) out->last_free -= shard.of;
+    }
+    qk_units_free(&finished);
+    return status;
+}
+
+void qk_left_free(qk_left *left)
+{
+    qk_units_free(&left->busy);
+    *left = (qk_left){.last_free = -1};
+}

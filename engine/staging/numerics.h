@@ -1,0 +1,41 @@
+/* One run, one arithmetic. A run that is resumed on another kind of processor would mix last bits
+ * where processors add in different orders (bfloat16 with and without AMX; a GPU): so the staging
+ * folder notes what its units were computed with, and a later start follows it or is refused. Each
+ * unit says it too, because units may come from other folders; and so does manifest.json, because
+ * in prefix layout a run adds its rows to those of another one.
+ *
+ * next: engine/run/run.c */
+#pragma once
+
+#include "engine/capture/unit_file.h"
+#include "engine/staging/staging.h"
+#include "kernels/backend.h"
+
+/* Rows that this run will be merged with. */
+typedef struct qk_numerics_there {
+    const char *name;  /* what computed them; NULL: unknown, or there are none */
+    const char *where; /* the folder that has them, for messages */
+} qk_numerics_there;
+
+/* Before a device is opened: where units or rows of another arithmetic are there, changes
+ * options->isa to one that computes as they were, or fails. */
+qk_status qk_numerics_follow(const qk_staging *staging, const qk_numerics_there *there,
+                             const qk_backend *backend, qk_device_options *options, qk_error *err);
+/* Refuses units that were computed otherwise than the rows they will be merged with. */
+qk_status qk_numerics_check_there(const qk_staging *staging, const qk_numerics_there *there,
+                                  qk_error *err);
+/* Before the first unit: notes what this device computes like. *same is false when another process
+ * has noted something else since it was followed: the device must be closed, and follow again. */
+qk_status qk_numerics_note(const qk_staging *staging, const qk_backend *backend,
+                           const qk_device *device, bool *same, qk_error *err);
+/* What every unit of this run is stamped with; the arithmetic is "" where none is noted yet. */
+qk_status qk_numerics_stamp(qk_unit_stamp *out, const qk_staging *staging, const qk_identity *id,
+                            qk_error *err);
+/* Looks at the stamps of these finished units: another run's, or one of another arithmetic, is
+ * refused by name; one that is damaged is removed, with a warning, and is unfinished then. Where no
+ * arithmetic is noted, that of the first unit is. */
+qk_status qk_numerics_check_units(const qk_staging *staging, const qk_identity *id,
+                                  const qk_units *finished, qk_error *err);
+/* The first half of it, which changes nothing: that no unit is of another run or version. */
+qk_status qk_numerics_check_run(const qk_staging *staging, const qk_identity *id,
+                                const qk_units *finished, qk_error *err);

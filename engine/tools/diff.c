@@ -1,0 +1,226 @@
+/* See diff.h. */
+#include "engine/tools/diff.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/output/head_file.h"
+
+/* ---- finding files ---- */
+
+/* Adds the name when its folder holds data; *more: it may hold folders that do. */
+static qk_status add_if_data(const char *folder, const char *name, qk_names *out, bool *more,
+                             qk_error *err)
+{
+    bool there;
+    char *path = qk_path_join(folder, name), *data = qk_path_join(path, "data.parquet");
+    qk_status s = qk_has_file(data, &there, err);
+    if (s == QK_OK && there) qk_names_add(out, name);
+    *more = false;
+    if (s == QK_OK && !there) s = qk_has_folder(path, more, err);
+    free(path);
+    free(data);
+    return s;
+}
+
+qk_status qk_find_data_files(const char *folder, qk_names *out, qk_error *err)
+{
+    *out = (qk_names){0};
+    qk_names top = {0};
+    QK_TRY(qk_list_dir(folder, &top, err));
+    qk_status s = QK_OK;
+    for (size_t i = 0; i < top.count && s == QK_OK; i++) {
+        bool more, deeper;
+        s = add_if_data(folder, top.items[i], out, &more, err);
+        if (s != QK_OK || !more) continue;
+        char *split = qk_path_join(folder, top.items[i]);
+        qk_names inner = {0};
+        s = qk_list_dir(split, &inner, err);
+        for (size_t k = 0; k < inner.count && s == QK_OK; k++) {
+            char *name = qk_strf("%s/%s", top.items[i], inner.items[k]);
+            s = add_if_data(folder, name, out, &deeper, err);
+            free(name);
+        }
+        qk_names_free(&inner);
+        free(split);
+    }
+    qk_names_free(&top);
+    if (s == QK_OK && !out->count)
+        s = qk_fail(err, QK_ERR_NOTFOUND, "give the final/ folder of a run",
+                    "%s: holds no l*h*/data.parquet", folder);
+    if (s != QK_OK) qk_names_free(out);
+    return s;
+}
+
+/* ---- one file in memory ---- */
+
+typedef struct key {
+    int32_t id, position;
+    uint32_t row; /* where it stands in the file */
+} key;
+
+typedef struct rows {
+    key *keys; /* sorted */
+    int32_t *buckets;
+    float *vectors;
+    size_t n, capacity;
+    int d;
+} rows;
+
+static int by_key(const void *a, const void *b)
+{
+    const key *x = a, *y = b;
+    if (x->id != y->id) return x->id < y->id ? -1 : 1;
+    if (x->position != y->position) return x->position < y->position ? -1 : 1;
+    return x->row < y->row ? -1 : x->row > y->row;
+}
+
+static void append(rows *r, const qk_file_rows *block)
+{
+    size_t d = (size_t)r->d, n = r->n + block->n;
+    if (n > r->capacity) {
+        r->capacity = 2 * n;
+        r->keys = qk_realloc(r->keys, r->capacity, sizeof *r->keys);
+        r->buckets = qk_realloc(r->buckets, r->capacity, sizeof *r->buckets);
+        r->vectors = qk_realloc(r->vectors, r->capacity * d, sizeof *r->vectors);
+    }
+    for (size_t i = 0; i < block->n; i++)
+        r->keys[r->n + i] = (key){block->example_id[i], block->position[i], (uint32_t)(r->n + i)};
+    memcpy(r->buckets + r->n, block->bucket, block->n * sizeof *r->buckets);
+    memcpy(r->vectors + r->n * d, block->vectors, block->n * d * sizeof *r->vectors);
+    r->n = n;
+}
+
+static void free_rows(rows *r)
+{
+    free(r->keys);
+    free(r->buckets);
+    free(r->vectors);
+    *r = (rows){0};
+}
+
+static qk_status load(rows *r, const char *folder, const char *name, qk_error *err)
+{
+    *r = (rows){0};
+    char *path = qk_strf("%s/%s/data.parquet", folder, name);
+    qk_head_file_reader *reader = NULL;
+    qk_status s = qk_head_file_open(&reader, path, 0, err);
+    if (s == QK_OK) r->d = qk_head_file_head_dim(reader);
+    while (s == QK_OK) {
+        qk_file_rows block;
+        s = qk_head_file_next(reader, &block, err);
+        if (s != QK_OK || !block.n) break;
+        append(r, &block);
+    }
+    qk_head_file_close(reader);
+    free(path);
+    if (r->n) qsort(r->keys, r->n, sizeof *r->keys, by_key);
+    return s;
+}
+
+/* ---- comparing ---- */
+
+typedef struct sums {
+    double error, size;
+} sums;
+
+static void compare_vectors(qk_file_diff *f, sums *sum, const float *a, const float *b, int d)
+{
+    for (int i = 0; i < d; i++) {
+        double e = fabs((double)a[i] - (double)b[i]);
+        if (!(e <= f->largest)) f->largest = e; /* keeps a NaN */
+        sum->error += e * e;
+        sum->size += (double)a[i] * (double)a[i];
+    }
+}
+
+static void compare(qk_file_diff *f, const rows *a, const rows *b)
+{
+    sums sum = {0};
+    size_t i = 0, k = 0, d = (size_t)a->d;
+    while (i < a->n && k < b->n) {
+        const key *x = &a->keys[i], *y = &b->keys[k];
+        key same_row = *y;
+        same_row.row = x->row;
+        int order = by_key(x, &same_row);
+        if (order < 0) {
+            f->only_a++, i++;
+        } else if (order > 0) {
+            f->only_b++, k++;
+        } else {
+            f->buckets += a->buckets[x->row] != b->buckets[y->row];
+            compare_vectors(f, &sum, a->vectors + x->row * d, b->vectors + y->row * d, a->d);
+            f->both++, i++, k++;
+        }
+    }
+    f->only_a += a->n - i;
+    f->only_b += b->n - k;
+    f->rms = sum.error > 0 || isnan(sum.error) ? sqrt(sum.error / sum.size) : 0;
+}
+
+static qk_status diff_file(qk_file_diff *f, const char *a, const char *b, qk_error *err)
+{
+    rows x = {0}, y = {0};
+    qk_status s = f->in_a ? load(&x, a, f->name, err) : QK_OK;
+    if (s == QK_OK && f->in_b) s = load(&y, b, f->name, err);
+    if (s == QK_OK && x.n && y.n && x.d != y.d)
+        s = qk_fail(err, QK_ERR_DIFFERS, NULL, "%s: vectors of %d numbers in %s, of %d in %s",
+                    f->name, x.d, a, y.d, b);
+    if (s == QK_OK) compare(f, &x, &y);
+    free_rows(&x);
+    free_rows(&y);
+    return s;
+}
+
+static void add_total(qk_diff *d, const qk_file_diff *f)
+{
+    d->total.both += f->both;
+    d->total.only_a += f->only_a;
+    d->total.only_b += f->only_b;
+    d->total.buckets += f->buckets;
+    if (!(f->rms <= d->total.rms)) d->total.rms = f->rms;
+    if (!(f->largest <= d->total.largest)) d->total.largest = f->largest;
+}
+
+static qk_status diff_all(qk_diff *d, const qk_names *in_a, const qk_names *in_b, const char *a,
+                          const char *b, qk_error *err)
+{
+    d->files = qk_zalloc(in_a->count + in_b->count, sizeof *d->files);
+    size_t i = 0, k = 0;
+    while (i < in_a->count || k < in_b->count) {
+        int order = i == in_a->count   ? 1
+                    : k == in_b->count ? -1
+                                       : strcmp(in_a->items[i], in_b->items[k]);
+        const char *name = order <= 0 ? in_a->items[i] : in_b->items[k];
+        qk_file_diff *f = &d->files[d->count++];
+        *f = (qk_file_diff){.name = qk_arena_strndup(&d->arena, name, strlen(name)),
+                            .in_a = order <= 0,
+                            .in_b = order >= 0};
+        QK_TRY(diff_file(f, a, b, err));
+        add_total(d, f);
+        i += order <= 0;
+        k += order >= 0;
+    }
+    return QK_OK;
+}
+
+qk_status qk_diff_make(qk_diff *d, const char *a, const char *b, qk_error *err)
+{
+    *d = (qk_diff){0};
+    qk_names in_a = {0}, in_b = {0};
+    qk_status s = qk_find_data_files(a, &in_a, err);
+    if (s == QK_OK) s = qk_find_data_files(b, &in_b, err);
+    if (s == QK_OK) s = diff_all(d, &in_a, &in_b, a, b, err);
+    qk_names_free(&in_a);
+    qk_names_free(&in_b);
+    if (s != QK_OK) qk_diff_free(d);
+    return s;
+}
+
+void qk_diff_free(qk_diff *d)
+{
+    free(d->files);
+    qk_arena_free(&d->arena);
+    *d = (qk_diff){0};
+}

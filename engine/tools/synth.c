@@ -1,0 +1,273 @@
+/* Writing a random checkpoint. See synth.h. */
+#include "engine/tools/synth.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/interrupt.h"
+#include "engine/base/log.h"
+#include "engine/tokenizer/bpe.h"
+#include "formats/safetensors.h"
+
+enum { PIECE = 4 << 20 }; /* bytes made and written at a time */
+
+typedef struct synth {
+    const qk_synth_options *o;
+    const char *folder;
+    qk_spec spec;
+    const char *prefix;
+    qk_st_writer file;
+    void *piece;
+    uint64_t total; /* bytes of data */
+    qk_synth_result *result;
+    qk_arena arena;
+    qk_error *err;
+} synth;
+
+/* ---- config.json ---- */
+
+/* One entry for each layer, cut to the layers that are left. */
+static void write_per_layer(qk_json_out *o, const qk_json *list, int layers)
+{
+    qk_json_begin(o, list->key, '[');
+    const qk_json *v = list->first;
+    for (int l = 0; l < layers && v; l++, v = v->next) qk_json_add_tree(o, NULL, v);
+    qk_json_end(o, ']');
+}
+
+/* Numbers of layers, without those that are gone. */
+static void write_layer_set(qk_json_out *o, const qk_json *list, int layers)
+{
+    qk_json_begin(o, list->key, '[');
+    for (const qk_json *v = list->first; v; v = v->next)
+        if (v->integer < layers) qk_json_add_tree(o, NULL, v);
+    qk_json_end(o, ']');
+}
+
+static bool one_of(const char *key, const char *a, const char *b)
+{
+    return !strcmp(key, a) || !strcmp(key, b);
+}
+
+/* config.json with other layers and another dtype, the text model's object included. */
+static void write_config(qk_json_out *o, const char *key, const qk_json *config,
+                         const qk_synth_options *options)
+{
+    int layers = options->layers;
+    qk_json_begin(o, key, '{');
+    for (const qk_json *v = config->first; v; v = v->next)
+        if (!strcmp(v->key, "text_config"))
+            write_config(o, v->key, v, options);
+        else if (!strcmp(v->key, "torch_dtype"))
+            qk_json_add_str(o, v->key, qk_dtype_name(options->dtype));
+        else if (layers && !strcmp(v->key, "num_hidden_layers"))
+            qk_json_add_int(o, v->key, layers);
+        else if (layers && one_of(v->key, "layer_types", "no_rope_layers"))
+            write_per_layer(o, v, layers);
+        else if (layers && one_of(v->key, "cross_attention_layers", "mlp_only_layers"))
+            write_layer_set(o, v, layers);
+        else
+            qk_json_add_tree(o, v->key, v);
+    qk_json_end(o, '}');
+}
+
+/* Reads what it made, so that the tensors are those that a reader of the file expects. */
+static qk_status make_config(synth *s, qk_json_out *text)
+{
+    write_config(text, NULL, qk_preset_config(s->o->preset, &s->arena), s->o);
+    const qk_json *config;
+    const char *name = s->o->preset->name;
+    QK_TRY(qk_json_parse(&s->arena, (char *)text->buf.data, text->buf.size, name, &config, s->err));
+    QK_TRY(qk_spec_from(&s->spec, config, NULL, name, &s->arena, s->err));
+    s->prefix = qk_tensor_prefixes(&s->spec)[0];
+    return QK_OK;
+}
+
+/* ---- tokenizer ---- */
+
+static void write_byte_level(qk_json_out *o, const char *key)
+{
+    qk_json_begin(o, key, '{');
+    qk_json_add_str(o, "type", "ByteLevel");
+    qk_json_add_bool(o, "add_prefix_space", false);
+    qk_json_add_bool(o, "trim_offsets", true);
+    qk_json_add_bool(o, "use_regex", false);
+    qk_json_end(o, '}');
+}
+
+/* A byte-level BPE without merges: token id = byte. */
+static void write_bpe(qk_json_out *o)
+{
+    qk_json_begin(o, "model", '{');
+    qk_json_add_str(o, "type", "BPE");
+    static const char *const unset[] = {"dropout", "unk_token", "continuing_subword_prefix",
+                                        "end_of_word_suffix"};
+    for (size_t i = 0; i < sizeof unset / sizeof *unset; i++) qk_json_add_null(o, unset[i]);
+    static const char *const off[] = {"fuse_unk", "byte_fallback", "ignore_merges"};
+    for (size_t i = 0; i < sizeof off / sizeof *off; i++) qk_json_add_bool(o, off[i], false);
+    qk_json_begin(o, "vocab", '{');
+    for (int i = 0; i < 256; i++) {
+        uint8_t spelled[5] = {0};
+        qk_byte_level_character((uint8_t)i, spelled);
+        qk_json_add_int(o, (const char *)spelled, i);
+    }
+    qk_json_end(o, '}');
+    qk_json_begin(o, "merges", '[');
+    qk_json_end(o, ']');
+    qk_json_end(o, '}');
+}
+
+static void make_tokenizer(qk_json_out *o)
+{
+    qk_json_begin(o, NULL, '{');
+    qk_json_add_str(o, "version", "1.0");
+    qk_json_add_null(o, "truncation");
+    qk_json_add_null(o, "padding");
+    qk_json_begin(o, "added_tokens", '[');
+    qk_json_end(o, ']');
+    qk_json_add_null(o, "normalizer");
+    write_byte_level(o, "pre_tokenizer");
+    qk_json_add_null(o, "post_processor");
+    write_byte_level(o, "decoder");
+    write_bpe(o);
+    qk_json_end(o, '}');
+}
+
+static void make_tokenizer_config(qk_json_out *o)
+{
+    qk_json_begin(o, NULL, '{');
+    qk_json_add_str(o, "tokenizer_class", "PreTrainedTokenizerFast");
+    qk_json_add_bool(o, "clean_up_tokenization_spaces", false);
+    qk_json_end(o, '}');
+}
+
+/* ---- weights ---- */
+
+static const char *dtype_name(qk_dtype t)
+{
+    return t == QK_F32 ? "F32" : t == QK_F16 ? "F16" : "BF16";
+}
+
+static size_t elements(const qk_tensor_spec *t)
+{
+    return t->shape[0] * (t->n_dims == 2 ? t->shape[1] : 1);
+}
+
+static qk_status declare(void *context, const qk_tensor_spec *t)
+{
+    synth *s = context;
+    char *name = qk_strf("%s%s", s->prefix, t->name);
+    qk_st_writer_declare(&s->file, name, dtype_name(s->o->dtype), t->n_dims, t->shape);
+    free(name);
+    s->result->tensors++;
+    s->result->parameters += elements(t);
+    return QK_OK;
+}
+
+static qk_status write_tensor(void *context, const qk_tensor_spec *t)
+{
+    synth *s = context;
+    qk_synth_values v = qk_synth_values_of(&s->spec, t, s->o->seed);
+    size_t n = elements(t), size = qk_dtype_size(s->o->dtype), most = PIECE / size;
+    for (size_t at = 0; at < n; at += most) {
+        size_t part = n - at < most ? n - at : most;
+        qk_synth_fill(s->piece, s->o->dtype, &v, at, part, s->o->threads);
+        qk_st_writer_add(&s->file, s->piece, part * size);
+        /* A full disk is noticed here, not hours later. */
+        if (s->file.file.error) return QK_ERR_IO;
+        QK_TRY(qk_interrupt_check(s->err));
+    }
+    qk_progress(false, "%s of %s", qk_human_bytes((double)s->file.added),
+                qk_human_bytes((double)s->total));
+    return QK_OK;
+}
+
+static qk_status check_room(const synth *s)
+{
+    uint64_t slack = 16 << 20, free_bytes;
+    QK_TRY(qk_disk_free(s->folder, &free_bytes, s->err));
+    if (s->total + slack <= free_bytes) return QK_OK;
+    return qk_fail(s->err, QK_ERR_IO, "free some space, or make fewer layers with --layers",
+                   "%s: the weights take %s, and %s are free there", s->folder,
+                   qk_human_bytes((double)s->total), qk_human_bytes((double)free_bytes));
+}
+
+static qk_status write_weights(synth *s)
+{
+    qk_st_writer_init(&s->file, "pt");
+    qk_each_tensor(&s->spec, declare, s);
+    s->total = s->file.declared;
+    QK_TRY(check_room(s));
+    QK_TRY(qk_try_alloc(&s->piece, PIECE, 1, "a piece of the weights", s->err));
+    char *path = qk_path_join(s->folder, "model.safetensors");
+    qk_status status = qk_st_writer_begin(&s->file, path, s->err);
+    free(path);
+    QK_TRY(status);
+    status = qk_each_tensor(&s->spec, write_tensor, s);
+    if (status == QK_OK) return qk_st_writer_commit(&s->file, s->err);
+    if (!s->file.file.error) return status;         /* a signal; the half file goes */
+    return qk_writer_commit(&s->file.file, s->err); /* says why writing failed */
+}
+
+/* ---- the folder ---- */
+
+static qk_status open_folder(const char *folder, qk_error *err)
+{
+    QK_TRY(qk_make_dirs(folder, err));
+    qk_names names;
+    QK_TRY(qk_list_dir(folder, &names, err));
+    size_t n = names.count;
+    qk_names_free(&names);
+    if (!n) return QK_OK;
+    return qk_fail(err, QK_ERR_USAGE, "give a new folder; nothing is overwritten",
+                   "%s: the folder is not empty", folder);
+}
+
+static qk_status write_json(synth *s, const char *name, qk_json_out *o)
+{
+    qk_buf_add_byte(&o->buf, '\n');
+    char *path = qk_path_join(s->folder, name);
+    qk_status status = qk_write_file(path, o->buf.data, o->buf.size, s->err);
+    free(path);
+    return status;
+}
+
+static qk_status write_all(synth *s, qk_json_out *config)
+{
+    if (s->o->layers) {
+        QK_TRY(qk_spec_from(&s->spec, qk_preset_config(s->o->preset, &s->arena), NULL,
+                            s->o->preset->name, &s->arena, s->err));
+        if (s->o->layers > s->spec.layers)
+            return qk_fail(s->err, QK_ERR_USAGE, NULL, "--layers %d: %s has %d layers",
+                           s->o->layers, s->o->preset->name, s->spec.layers);
+    }
+    QK_TRY(make_config(s, config));
+    QK_TRY(open_folder(s->folder, s->err));
+    QK_TRY(write_weights(s));
+    qk_json_out tokenizer = {0}, tokenizer_config = {0};
+    make_tokenizer(&tokenizer);
+    make_tokenizer_config(&tokenizer_config);
+    qk_status status = write_json(s, "tokenizer.json", &tokenizer);
+    if (status == QK_OK) status = write_json(s, "tokenizer_config.json", &tokenizer_config);
+    if (status == QK_OK) status = write_json(s, "config.json", config);
+    qk_buf_free(&tokenizer.buf);
+    qk_buf_free(&tokenizer_config.buf);
+    return status;
+}
+
+qk_status qk_synth(const qk_synth_options *options, const char *folder, qk_synth_result *result,
+                   qk_error *err)
+{
+    *result = (qk_synth_result){0};
+    synth s = {.o = options, .folder = folder, .result = result, .err = err};
+    qk_json_out config = {0};
+    double begin = qk_now();
+    qk_status status = write_all(&s, &config);
+    result->bytes = s.total;
+    result->seconds = qk_now() - begin;
+    qk_st_writer_abort(&s.file);
+    free(s.piece);
+    qk_buf_free(&config.buf);
+    qk_arena_free(&s.arena);
+    return status;
+}
