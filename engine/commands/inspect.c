@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/output/layout.h"
 #include "engine/base/file.h"
 #include "engine/tools/diff.h"
 #include "engine/output/manifest.h"

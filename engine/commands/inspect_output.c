@@ -1,4 +1,5 @@
 /* inspect: Parquet files, and the folders that a run writes. See inspect.h. */
+#include "engine/output/layout.h"
 #include "engine/commands/inspect.h"
 
 #include <inttypes.h>

@@ -25,7 +25,7 @@ static const uint64_t MEMORY_BUDGET = 256u << 20;
 static const uint64_t PARALLEL_BYTES = 4u << 20;
 
 typedef struct merger {
-    const qk_plan *plan;
+    const qk_output *out;
     const qk_staging *staging;
     qk_error *err;
     int64_t units;
@@ -56,7 +56,7 @@ typedef struct merger {
 /* A unit holds the examples that its number says. */
 static qk_status check_place(const merger *m, int64_t u, const qk_unit *unit)
 {
-    int64_t size = m->plan->unit_examples, n = (int64_t)unit->n_examples, first = u * size;
+    int64_t size = m->out->unit_examples, n = (int64_t)unit->n_examples, first = u * size;
     bool right = u + 1 < m->units ? n == size : n <= size;
     for (int64_t i = 0; i < n && right; i++) right = unit->examples[i].index == first + i;
     if (right) return QK_OK;
@@ -71,9 +71,9 @@ static qk_status with_unit(merger *m, int64_t u,
     qk_unit unit;
     qk_status s = qk_unit_open(&unit, path, m->err);
     if (s == QK_OK) s = qk_unit_stamp_check(&unit.stamp, &m->stamp, path, m->err);
-    if (s == QK_OK && unit.d != m->plan->spec.d)
+    if (s == QK_OK && unit.d != m->out->head_dim)
         s = qk_fail(m->err, QK_ERR_DATA, "remove the staging folder",
-                    "%s: head_dim %d, expected %d", path, unit.d, m->plan->spec.d);
+                    "%s: head_dim %d, expected %d", path, unit.d, m->out->head_dim);
     if (s == QK_OK) s = check_place(m, u, &unit);
     if (s == QK_OK) s = use(m, u, &unit);
     if (s == QK_ERR_DAMAGED) m->damaged = u;
@@ -137,10 +137,10 @@ static qk_status take_old_example(void *context, const qk_unit_example *e, qk_er
     return write_example(m, e);
 }
 
-qk_status qk_merge_refuse_text(const qk_texts *texts, const qk_unit_example *e, const qk_plan *plan,
+qk_status qk_merge_refuse_text(const qk_texts *texts, const qk_unit_example *e, const char *folder,
                                qk_error *err)
 {
-    return qk_texts_refuse(texts, e, plan->split_folder, "this run",
+    return qk_texts_refuse(texts, e, folder, "this run",
                            "choose another output.data_root, or a dataset.id_column whose ids "
                            "stand for one text each",
                            err);
@@ -152,7 +152,7 @@ static qk_status take_once(merger *m, const qk_unit_example *e)
     int64_t other;
     uint32_t sharing = qk_id_index_find(&m->texts.ids, qk_example_id_stored(e->id), &other);
     qk_text known = qk_texts_add(&m->texts, e, QK_TEXT_COMES);
-    if (known == QK_TEXT_OTHER) return qk_merge_refuse_text(&m->texts, e, m->plan, m->err);
+    if (known == QK_TEXT_OTHER) return qk_merge_refuse_text(&m->texts, e, m->out->folder, m->err);
     if (known == QK_TEXT_KNOWN) return QK_OK;
     if (known == QK_TEXT_AGAIN && ++m->texts_again <= MOST_WARNINGS) qk_texts_warn(&m->texts, e);
     if (known == QK_TEXT_NEW && sharing) warn_of_shared(m, e, other);
@@ -164,7 +164,7 @@ static qk_status take_each(merger *m, const qk_unit_example *e)
 {
     int64_t other;
     qk_id_index *ids = &m->texts.ids;
-    if (m->plan->config->dataset.id_column) {
+    if (m->out->ids_from_column) {
         uint32_t sharing = qk_id_index_find(ids, qk_example_id_stored(e->id), &other);
         if (qk_id_index_add(ids, e->id) && sharing) warn_of_shared(m, e, other);
     }
@@ -186,7 +186,7 @@ static qk_status take_examples(merger *m, int64_t u, const qk_unit *unit)
 
 static qk_status write_examples(merger *m)
 {
-    char *old = qk_path_join(m->plan->split_folder, "examples.parquet"), *path = NULL;
+    char *old = qk_path_join(m->out->folder, "examples.parquet"), *path = NULL;
     char *relative = qk_strf("%sexamples.parquet", m->below);
     qk_status s = merged_path(m, relative, &path);
     if (s == QK_OK) s = qk_examples_create(&m->examples_out, path, m->err);
@@ -293,7 +293,7 @@ static qk_status name_file(merger *m, qk_merge_file *f)
 
 static qk_status open_file(merger *m, qk_merge_file *f, qk_error *err)
 {
-    char *old = qk_strf("%s/%s%s/data.parquet", m->plan->final, m->below, f->name);
+    char *old = qk_strf("%s/%s%s/data.parquet", m->out->final, m->below, f->name);
     bool there = false;
     qk_status s = m->context.keep_pairs_once ? qk_has_file(old, &there, err) : QK_OK;
     if (s == QK_OK) s = qk_merge_file_open(f, &m->context, there ? old : NULL, err);
@@ -361,7 +361,7 @@ static qk_status write_files(merger *m)
     uint64_t room = MEMORY_BUDGET / qk_head_file_writer_bytes(&m->context.format);
     size_t most = room < 1 ? 1 : room > 512 ? 512 : (size_t)room;
     m->files = qk_zalloc(most, sizeof *m->files);
-    const qk_head_plan *heads = &m->plan->heads;
+    const qk_head_plan *heads = m->out->heads;
     qk_status s = QK_OK;
     for (int32_t l = 0; l < heads->n_layers && s == QK_OK; l++) {
         qk_progress(false, "merging layer %d, %d of %d", heads->layers[l].layer, l + 1,
@@ -417,8 +417,8 @@ static qk_status merge(merger *m)
 {
     QK_TRY(qk_numerics_stamp(&m->stamp, m->staging, m->report.run.id, m->err));
     QK_TRY(refuse_more_units(m));
-    if (m->context.keep_pairs_once) QK_TRY(qk_final_look(m->plan->final, m->plan->split, m->err));
-    if (m->report.old) QK_TRY(qk_manifest_check(m->report.old, m->plan->split_folder, m->err));
+    if (m->context.keep_pairs_once) QK_TRY(qk_final_look(m->out->final, m->out->split, m->err));
+    if (m->report.old) QK_TRY(qk_manifest_check(m->report.old, m->out->folder, m->err));
     QK_TRY(write_examples(m));
     QK_TRY(write_files(m));
     QK_TRY(write_report(m));
@@ -426,28 +426,26 @@ static qk_status merge(merger *m)
         qk_warn("%" PRIu64 " rows hold NaN or infinity (capture.allow_nonfinite); manifest.json "
                 "says in which files",
                 m->report.nonfinite);
-    return qk_publish_move(&m->done, m->staging, m->plan->final, m->err);
+    return qk_publish_move(&m->done, m->staging, m->out->final, m->err);
 }
 
-qk_status qk_merge(const qk_plan *plan, const qk_staging *staging, const qk_identity *id,
+qk_status qk_merge(const qk_output *out, const qk_staging *staging, const qk_identity *id,
                    const qk_json *old, int64_t units, const qk_tokenizer *tokenizer,
                    qk_merge_result *result, qk_error *err)
 {
-    bool prefix = plan->config->output.layout == QK_LAYOUT_PREFIX;
-    merger m = {.plan = plan, .staging = staging, .err = err, .units = units, .damaged = -1};
+    merger m = {.out = out, .staging = staging, .err = err, .units = units, .damaged = -1};
     m.context = (qk_merge_context){
-        .keep_pairs_once = prefix,
-        .token_strings = plan->config->capture.token_strings,
+        .keep_pairs_once = out->prefix,
+        .token_strings = out->token_strings,
         .tokenizer = tokenizer,
         .old_ids = &m.texts.there,
-        .all_ids = prefix ? &m.texts.ids : NULL,
-        .format = {plan->spec.d, plan->config->capture.token_strings,
-                   plan->config->output.plain_vectors},
-        .window = plan->window,
+        .all_ids = out->prefix ? &m.texts.ids : NULL,
+        .format = {out->head_dim, out->token_strings, out->plain_vectors},
+        .window = out->window,
     };
-    char *below = qk_strf("%s%s", prefix ? plan->split : "", prefix ? "/" : "");
+    char *below = qk_strf("%s%s", out->prefix ? out->split : "", out->prefix ? "/" : "");
     m.below = below;
-    m.report = (qk_merge_report){.plan = plan, .old = prefix ? old : NULL};
+    m.report = (qk_merge_report){.out = out, .old = out->prefix ? old : NULL};
     m.report.units = qk_zalloc((size_t)units, sizeof *m.report.units);
     m.report.run = (qk_manifest_run){id, m.stamp.arithmetic, m.report.units, (size_t)units};
     qk_status s = merge(&m);

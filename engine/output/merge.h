@@ -11,6 +11,8 @@
 #pragma once
 
 #include "engine/staging/staging.h"
+#include "engine/output/layout.h"
+#include "engine/output/manifest.h"
 #include "engine/output/example_texts.h"
 #include "engine/tokenizer/tokenizer.h"
 
@@ -21,9 +23,9 @@ typedef struct qk_merge_result {
 
 /* Writes staging/merged/ from units 0 .. units-1 and moves it into final/. old: the manifest that
  * final/ has now, or NULL; what it lists is read and must be whole. tokenizer spells token_str. */
-qk_status qk_merge(const qk_plan *plan, const qk_staging *staging, const qk_identity *id,
+qk_status qk_merge(const qk_output *out, const qk_staging *staging, const qk_identity *id,
                    const qk_json *old, int64_t units, const qk_tokenizer *tokenizer,
                    qk_merge_result *result, qk_error *err);
 /* The error of an example whose id stands for other tokens in final/: QK_TEXT_OTHER. */
-qk_status qk_merge_refuse_text(const qk_texts *texts, const qk_unit_example *e, const qk_plan *plan,
+qk_status qk_merge_refuse_text(const qk_texts *texts, const qk_unit_example *e, const char *folder,
                                qk_error *err);

@@ -9,14 +9,6 @@
 #include "engine/output/head_file.h"
 #include "engine/base/sha256.h"
 
-bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind)
-{
-    char letter, rest;
-    if (sscanf(name, "l%4dh%4d%c%c", layer, head, &letter, &rest) != 3) return false;
-    *kind = (qk_kind)letter;
-    return (letter == 'q' || letter == 'k') && *layer >= 0 && *head >= 0;
-}
-
 static void add_file(qk_merge_report *r, const qk_manifest_file *entry, qk_card_file file)
 {
     if (r->n_files == r->capacity) {
@@ -33,7 +25,7 @@ static void add_file(qk_merge_report *r, const qk_manifest_file *entry, qk_card_
 void qk_merge_report_add(qk_merge_report *r, const qk_manifest_file *entry, int layer, int head,
                          qk_kind kind)
 {
-    add_file(r, entry, (qk_card_file){r->plan->split, layer, head, kind, entry->rows});
+    add_file(r, entry, (qk_card_file){r->out->split, layer, head, kind, entry->rows});
 }
 
 static bool is_known(const qk_merge_report *r, const char *name)
@@ -78,7 +70,7 @@ static qk_status find_digest(const qk_merge_report *r, qk_manifest_file *entry, 
     qk_manifest_file known;
     if (qk_manifest_find(r->old, entry->name, &known)) memcpy(entry->sha256, known.sha256, 65);
     if (*entry->sha256) return QK_OK;
-    char *path = qk_strf("%s/%s/data.parquet", r->plan->split_folder, entry->name);
+    char *path = qk_strf("%s/%s/data.parquet", r->out->folder, entry->name);
     uint64_t bytes;
     qk_status s = qk_sha256_file(path, entry->sha256, &bytes, err);
     free(path);
@@ -88,15 +80,15 @@ static qk_status find_digest(const qk_merge_report *r, qk_manifest_file *entry, 
 static qk_status find_own_others(qk_merge_report *r, qk_error *err)
 {
     qk_names names;
-    qk_status s = list_if_there(r->plan->split_folder, &names, err);
+    qk_status s = list_if_there(r->out->folder, &names, err);
     for (size_t i = 0; i < names.count && s == QK_OK; i++) {
-        qk_card_file file = {.split = r->plan->split};
+        qk_card_file file = {.split = r->out->split};
         qk_manifest_file entry;
         int d;
         if (!qk_parse_file_name(names.items[i], &file.layer, &file.head, &file.kind) ||
             is_known(r, names.items[i]))
             continue;
-        s = count_file(r->plan->split_folder, names.items[i], &file, &entry, &d, err);
+        s = count_file(r->out->folder, names.items[i], &file, &entry, &d, err);
         if (s != QK_OK || !entry.bytes) continue;
         entry.name = qk_arena_strndup(&r->arena, names.items[i], strlen(names.items[i]));
         s = find_digest(r, &entry, err);
@@ -190,11 +182,11 @@ static qk_card_split *add_split(qk_merge_report *r, const char *name, const char
 /* One folder of final/ that belongs to another model. */
 static qk_status add_other_split(qk_merge_report *r, const char *name, qk_error *err)
 {
-    const char *folder = qk_arena_strf(&r->arena, "%s/%s", r->plan->final, name);
+    const char *folder = qk_arena_strf(&r->arena, "%s/%s", r->out->final, name);
     const char *split = qk_arena_strndup(&r->arena, name, strlen(name));
     bool is_split;
-    if (!strcmp(name, r->plan->split)) return QK_OK;
-    QK_TRY(qk_final_is_split(r->plan->final, name, &is_split, err));
+    if (!strcmp(name, r->out->split)) return QK_OK;
+    QK_TRY(qk_final_is_split(r->out->final, name, &is_split, err));
     if (!is_split) return QK_OK;
     qk_names names;
     QK_TRY(qk_list_dir(folder, &names, err));
@@ -220,12 +212,11 @@ static qk_status add_other_split(qk_merge_report *r, const char *name, qk_error 
 
 qk_status qk_merge_report_find_others(qk_merge_report *r, qk_error *err)
 {
-    bool prefix = r->plan->config->output.layout == QK_LAYOUT_PREFIX;
-    add_split(r, r->plan->split, prefix ? r->plan->split : "");
-    if (!prefix) return QK_OK;
+    add_split(r, r->out->split, r->out->prefix ? r->out->split : "");
+    if (!r->out->prefix) return QK_OK;
     QK_TRY(find_own_others(r, err));
     qk_names names;
-    qk_status s = list_if_there(r->plan->final, &names, err);
+    qk_status s = list_if_there(r->out->final, &names, err);
     for (size_t i = 0; i < names.count && s == QK_OK; i++)
         s = add_other_split(r, names.items[i], err);
     qk_names_free(&names);
@@ -243,7 +234,7 @@ static void write_manifest(qk_merge_report *r, qk_buf *out)
     qk_manifest_file *sorted = qk_alloc(r->n_files, sizeof *sorted);
     if (r->n_files) memcpy(sorted, r->sizes, r->n_files * sizeof *sorted);
     if (r->n_files) qsort(sorted, r->n_files, sizeof *sorted, by_file_name);
-    qk_manifest_write(out, r->old, &r->run, r->plan->spec.d, sorted, r->n_files, &r->examples_file,
+    qk_manifest_write(out, r->old, &r->run, r->out->head_dim, sorted, r->n_files, &r->examples_file,
                       r->examples, r->tokens);
     free(sorted);
 }

@@ -3,10 +3,11 @@
 #pragma once
 
 #include "engine/output/dataset_card.h"
+#include "engine/output/layout.h"
 #include "engine/output/manifest.h"
 
 typedef struct qk_merge_report {
-    const qk_plan *plan;
+    const qk_output *out;
     const qk_json *old;    /* manifest that is there, whose runs stay, or NULL */
     qk_manifest_run run;   /* that is added; units: [n_units], owned */
     qk_unit_totals *units; /* run.units */
@@ -33,8 +34,6 @@ qk_status qk_merge_report_find_others(qk_merge_report *r, qk_error *err);
 qk_status qk_merge_report_write(qk_merge_report *r, qk_buf *manifest, qk_buf *card, qk_error *err);
 void qk_merge_report_free(qk_merge_report *r);
 
-/* "l00h03q" -> 0, 3, 'q'; false for any other name. */
-bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind);
 /* What the card says of a split, from its manifest (NULL: nothing): its runs, and what the last of
  * them was. Strings and runs live in the arena. */
 void qk_describe_split(qk_card_split *split, const qk_json *manifest, qk_arena *arena);

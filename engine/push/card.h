@@ -2,6 +2,7 @@
  * and those that only the branch has. Private to engine/push. */
 #pragma once
 
+#include "engine/base/file.h"
 #include "engine/push/merge.h"
 
 /* Writes staging/README.md and sets m->card when it is not what the folder's README.md says. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/file.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/staging/publish.h"

@@ -9,6 +9,7 @@
  * next: engine/forward/forward.h, engine/capture/capture.h */
 #pragma once
 
+#include "engine/run/plan.h"
 #include "engine/staging/numerics.h"
 #include "engine/capture/capture.h"
 #include "engine/staging/claims.h"

@@ -3,49 +3,15 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #include "engine/base/file.h"
 #include "engine/base/log.h"
-#include "engine/base/text.h"
 #include "engine/dataset/dataset.h"
 #include "engine/forward/forward.h"
 #include "engine/tokenizer/tokenizer.h"
 
 /* A unit of about this many tokens is lost at most when a machine dies. */
 enum { UNIT_TOKENS = 131072, MOST_UNIT_EXAMPLES = 64, UNIT_EXAMPLES_UNLIMITED = 16 };
-
-const char *qk_file_name(qk_arena *arena, int layer, int head, qk_kind kind)
-{
-    return qk_arena_strf(arena, "l%02dh%02d%c", layer, head, (char)kind);
-}
-
-static bool is_word(uint32_t c)
-{
-    if (c == '_') return true;
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO) ||
-           (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO);
-}
-
-const char *qk_split_name(qk_arena *arena, const char *name)
-{
-    const uint8_t *s = (const uint8_t *)name;
-    size_t n = strlen(name), at = 0;
-    char *out = qk_arena_alloc(arena, n + 1, 1);
-    for (size_t i = 0; i < n;) {
-        uint32_t c = 0;
-        size_t length = qk_utf8_decode(s + i, n - i, &c);
-        if (length && is_word(c)) {
-            memcpy(out + at, s + i, length);
-            at += length;
-        } else {
-            out[at++] = '_';
-        }
-        i += length ? length : 1;
-    }
-    return out;
-}
 
 static int unit_examples(int64_t max_length)
 {
@@ -112,6 +78,24 @@ static qk_status make(qk_plan *plan, qk_error *err)
     plan->split_folder =
         prefix ? qk_arena_strf(&plan->arena, "%s/%s", plan->final, plan->split) : plan->final;
     return QK_OK;
+}
+
+qk_output qk_plan_output(const qk_plan *plan)
+{
+    const qk_config *c = plan->config;
+    return (qk_output){
+        .final = plan->final,
+        .split = plan->split,
+        .folder = plan->split_folder,
+        .prefix = c->output.layout == QK_LAYOUT_PREFIX,
+        .heads = &plan->heads,
+        .window = plan->window,
+        .head_dim = plan->spec.d,
+        .token_strings = c->capture.token_strings,
+        .plain_vectors = c->output.plain_vectors,
+        .ids_from_column = c->dataset.id_column != NULL,
+        .unit_examples = plan->unit_examples,
+    };
 }
 
 static qk_status make_or_free(qk_plan *plan, qk_error *err)

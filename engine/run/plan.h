@@ -6,6 +6,7 @@
 #include "engine/config/config.h"
 #include "engine/families/family.h"
 #include "engine/families/presets.h"
+#include "engine/output/layout.h"
 #include "engine/run/inputs.h"
 #include "engine/model/layer_budget.h"
 #include "sampler/heads.h"
@@ -37,10 +38,8 @@ qk_status qk_plan_from_preset(qk_plan *plan, const qk_config *config, const qk_p
                               qk_error *err);
 void qk_plan_free(qk_plan *plan);
 
-/* "l00h03q" */
-const char *qk_file_name(qk_arena *arena, int layer, int head, qk_kind kind);
-/* Non-word characters (all but Unicode letters, digits and '_') become '_'. */
-const char *qk_split_name(qk_arena *arena, const char *model_name);
+/* The dataset folder that it writes; everything in it is borrowed. */
+qk_output qk_plan_output(const qk_plan *plan);
 
 /* Sizes of a run, from the plan and a look at the first examples. */
 typedef struct qk_estimate {

@@ -7,11 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/run/plan.h"
+#include "engine/output/manifest.h"
+#include "engine/run/identify.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/output/dataset_card.h"
 #include "engine/staging/publish.h"
-#include "engine/tools/diff.h"
 #include "engine/output/final_folder.h"
 #include "engine/output/compatibility.h"
 #include "engine/output/merge.h"
@@ -309,7 +311,7 @@ static qk_status check_text(void *context, const qk_unit_example *e, qk_error *e
 {
     const runner *r = context;
     if (qk_texts_look(&r->texts, e) != QK_TEXT_OTHER) return QK_OK;
-    return qk_merge_refuse_text(&r->texts, e, &r->plan, err);
+    return qk_merge_refuse_text(&r->texts, e, r->plan.split_folder, err);
 }
 
 static qk_status is_complete(const runner *r, bool *complete)
@@ -358,7 +360,8 @@ static qk_status merge(runner *r, int64_t units, bool *done)
     qk_numerics_there there = rows_there(r);
     QK_TRY(qk_numerics_check_there(&r->staging, &there, r->err));
     qk_texts_free(&r->texts); /* the merge has its own */
-    if (qk_merge(&r->plan, &r->staging, &r->identity, r->old_manifest, units, r->tokenizer, &merged,
+    const qk_output output = qk_plan_output(&r->plan);
+    if (qk_merge(&output, &r->staging, &r->identity, r->old_manifest, units, r->tokenizer, &merged,
                  r->err) != QK_OK)
         return drop_damaged(r, merged.damaged);
     *done = true;

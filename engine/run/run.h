@@ -26,6 +26,7 @@
  * next: engine/run/compute_unit.h, engine/output/merge.h */
 #pragma once
 
+#include "engine/config/config.h"
 #include "engine/staging/claims.h"
 
 typedef enum qk_run_outcome {

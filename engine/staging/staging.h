@@ -18,7 +18,7 @@
 #pragma once
 
 #include "engine/base/beneath.h"
-#include "engine/output/manifest.h"
+#include "engine/staging/identity.h"
 
 typedef struct qk_staging {
     const char *folder; /* borrowed from the plan */

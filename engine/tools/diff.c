@@ -9,50 +9,6 @@
 
 /* ---- finding files ---- */
 
-/* Adds the name when its folder holds data; *more: it may hold folders that do. */
-static qk_status add_if_data(const char *folder, const char *name, qk_names *out, bool *more,
-                             qk_error *err)
-{
-    bool there;
-    char *path = qk_path_join(folder, name), *data = qk_path_join(path, "data.parquet");
-    qk_status s = qk_has_file(data, &there, err);
-    if (s == QK_OK && there) qk_names_add(out, name);
-    *more = false;
-    if (s == QK_OK && !there) s = qk_has_folder(path, more, err);
-    free(path);
-    free(data);
-    return s;
-}
-
-qk_status qk_find_data_files(const char *folder, qk_names *out, qk_error *err)
-{
-    *out = (qk_names){0};
-    qk_names top = {0};
-    QK_TRY(qk_list_dir(folder, &top, err));
-    qk_status s = QK_OK;
-    for (size_t i = 0; i < top.count && s == QK_OK; i++) {
-        bool more, deeper;
-        s = add_if_data(folder, top.items[i], out, &more, err);
-        if (s != QK_OK || !more) continue;
-        char *split = qk_path_join(folder, top.items[i]);
-        qk_names inner = {0};
-        s = qk_list_dir(split, &inner, err);
-        for (size_t k = 0; k < inner.count && s == QK_OK; k++) {
-            char *name = qk_strf("%s/%s", top.items[i], inner.items[k]);
-            s = add_if_data(folder, name, out, &deeper, err);
-            free(name);
-        }
-        qk_names_free(&inner);
-        free(split);
-    }
-    qk_names_free(&top);
-    if (s == QK_OK && !out->count)
-        s = qk_fail(err, QK_ERR_NOTFOUND, "give the final/ folder of a run",
-                    "%s: holds no l*h*/data.parquet", folder);
-    if (s != QK_OK) qk_names_free(out);
-    return s;
-}
-
 /* ---- one file in memory ---- */
 
 typedef struct key {

@@ -28,6 +28,3 @@ typedef struct qk_diff {
 /* a and b: dataset folders (final/). */
 qk_status qk_diff_make(qk_diff *d, const char *a, const char *b, qk_error *err);
 void qk_diff_free(qk_diff *d);
-
-/* Data files below a dataset folder: "l00h00q" or "split/l00h00q", in name order. */
-qk_status qk_find_data_files(const char *folder, qk_names *out, qk_error *err);

@@ -1,0 +1,93 @@
+/* See layout.h. */
+#include "engine/output/layout.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#include "engine/base/text.h"
+
+const char *qk_file_name(qk_arena *arena, int layer, int head, qk_kind kind)
+{
+    return qk_arena_strf(arena, "l%02dh%02d%c", layer, head, (char)kind);
+}
+
+bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind)
+{
+    char letter, rest;
+    if (sscanf(name, "l%4dh%4d%c%c", layer, head, &letter, &rest) != 3) return false;
+    *kind = (qk_kind)letter;
+    return (letter == 'q' || letter == 'k') && *layer >= 0 && *head >= 0;
+}
+
+static bool is_word(uint32_t c)
+{
+    if (c == '_') return true;
+    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+    return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO) ||
+           (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO);
+}
+
+const char *qk_split_name(qk_arena *arena, const char *name)
+{
+    const uint8_t *s = (const uint8_t *)name;
+    size_t n = strlen(name), at = 0;
+    char *out = qk_arena_alloc(arena, n + 1, 1);
+    for (size_t i = 0; i < n;) {
+        uint32_t c = 0;
+        size_t length = qk_utf8_decode(s + i, n - i, &c);
+        if (length && is_word(c)) {
+            memcpy(out + at, s + i, length);
+            at += length;
+        } else {
+            out[at++] = '_';
+        }
+        i += length ? length : 1;
+    }
+    return out;
+}
+
+/* Adds the name when its folder holds data; *more: it may hold folders that do. */
+static qk_status add_if_data(const char *folder, const char *name, qk_names *out, bool *more,
+                             qk_error *err)
+{
+    bool there;
+    char *path = qk_path_join(folder, name), *data = qk_path_join(path, "data.parquet");
+    qk_status s = qk_has_file(data, &there, err);
+    if (s == QK_OK && there) qk_names_add(out, name);
+    *more = false;
+    if (s == QK_OK && !there) s = qk_has_folder(path, more, err);
+    free(path);
+    free(data);
+    return s;
+}
+
+qk_status qk_find_data_files(const char *folder, qk_names *out, qk_error *err)
+{
+    *out = (qk_names){0};
+    qk_names top = {0};
+    QK_TRY(qk_list_dir(folder, &top, err));
+    qk_status s = QK_OK;
+    for (size_t i = 0; i < top.count && s == QK_OK; i++) {
+        bool more, deeper;
+        s = add_if_data(folder, top.items[i], out, &more, err);
+        if (s != QK_OK || !more) continue;
+        char *split = qk_path_join(folder, top.items[i]);
+        qk_names inner = {0};
+        s = qk_list_dir(split, &inner, err);
+        for (size_t k = 0; k < inner.count && s == QK_OK; k++) {
+            char *name = qk_strf("%s/%s", top.items[i], inner.items[k]);
+            s = add_if_data(folder, name, out, &deeper, err);
+            free(name);
+        }
+        qk_names_free(&inner);
+        free(split);
+    }
+    qk_names_free(&top);
+    if (s == QK_OK && !out->count)
+        s = qk_fail(err, QK_ERR_NOTFOUND, "give the final/ folder of a run",
+                    "%s: holds no l*h*/data.parquet", folder);
+    if (s != QK_OK) qk_names_free(out);
+    return s;
+}

@@ -1,0 +1,37 @@
+/* Where the files of a dataset lie, and what they are called.
+ *
+ *   final/<split>/lXXhYYq/data.parquet   prefix layout: one folder for each model, rows are kept
+ * once final/lXXhYYq/data.parquet           branch layout: one run
+ *
+ * with manifest.json and examples.parquet beside the folders of heads, and README.md in final/.
+ *
+ * next: engine/output/head_file.h, engine/output/merge.h */
+#pragma once
+
+#include "engine/base/file.h"
+#include "sampler/heads.h"
+#include "sampler/seed.h"
+
+/* The dataset folder of a run: what its writers have to know. All pointers are borrowed. */
+typedef struct qk_output {
+    const char *final; /* exactly what is pushed */
+    const char *split,
+        *folder; /* final/<split> in prefix layout; "train" and final in branch layout */
+    bool prefix;
+    const qk_head_plan *heads;
+    const int *window; /* [layers of the model]: 0 full attention */
+    int head_dim;
+    bool token_strings, plain_vectors, ids_from_column;
+    int unit_examples; /* examples of a work unit */
+} qk_output;
+
+/* "l00h03q", in the arena. */
+const char *qk_file_name(qk_arena *arena, int layer, int head, qk_kind kind);
+/* "l00h03q" -> 0, 3, 'q'; false for any other name. */
+bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind);
+/* The model's name as a folder: non-word characters (all but Unicode letters, digits and '_')
+ * become
+ * '_'. In the arena. */
+const char *qk_split_name(qk_arena *arena, const char *model_name);
+/* Data files below a dataset folder: "l00h00q" or "split/l00h00q", in name order. */
+qk_status qk_find_data_files(const char *folder, qk_names *out, qk_error *err);

@@ -1,0 +1,13 @@
+/* The identity (engine/staging/identity.h) of the run that a plan describes: reads the digests of
+ * weights, tokenizer and dataset.
+ *
+ * next: engine/dataset/rows_digest.h */
+#pragma once
+
+#include "engine/dataset/dataset.h"
+#include "engine/run/plan.h"
+#include "engine/staging/identity.h"
+
+/* Of a dataset that is opened, before its first row; it stands there again afterwards. */
+qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, qk_dataset *dataset,
+                           qk_arena *arena, qk_error *err);
