@@ -163,9 +163,10 @@ gpu-programs: $(GPU_PROGRAMS) $(patsubst %,build/cuda/tests/test_cuda_%,rows att
 -include $(GPU_PROGRAMS:=.d)
 # ---- end of CUDA kernels without a GPU ----
 
-# All C tests, built and run; tests/run.sh (make test) adds the goldens and the Python readers.
-unit: $(TESTS)
-	@tests/run_unit.sh $(B) $(TESTS)
+# All C tests, or those with T in their name, built and run; tests/run.sh (make test) adds the goldens and the Python readers.
+UNIT := $(if $(T),$(foreach t,$(TESTS),$(if $(findstring $(T),$(notdir $(t))),$(t))),$(TESTS))
+unit: $(UNIT)
+	@tests/run_unit.sh $(B) $(UNIT)
 
 test:
 	@tests/run.sh
@@ -203,7 +204,7 @@ help:
   'make TSAN=1    with the thread sanitizer: clang, libomp-dev; tests/interop/threads.py' \
 	  'make demo      run it on a tiny checkpoint and a few texts of this repository' \
 	  'make test      every test; installs what it needs' \
-	  'make unit      only the C tests' \
+	  'make unit T=json  only the C tests, of those the ones with "json" in their name' \
 	  'make cuda-gates  the CUDA kernels, in full, without a GPU: emulator, NVRTC, seeded bugs' \
 	  'make gpu-check  on a machine with a GPU: everything that only a GPU can show; SANITIZER=1' \
   'make gpu-bench  its speed, as tables; make lab: the kernels rung by rung' \
