@@ -9,7 +9,9 @@
  *              (engine/staging/numerics.h)
  *   sha256     last: of all that is before these 64 digits
  *
- * Format 1, of older files, had none of the digests; it is read, and believed.
+ * Format 1, of older files, had none of the digests; it is read, and believed. Files of either
+ * format may have a member "build", how the program was built: it is passed over, and gone where
+ * the manifest is written anew.
  *
  * An identity is everything that decides the rows: engine version, configuration, the model's
  * effective config.json, SHA-256 of weights, tokenizer and dataset files, and the chosen heads. Of
@@ -17,8 +19,9 @@
  * commit's listing (git_sha1 where that is all it has): another commit with the same files is the
  * same run. Of one on this disk that is not read to its end it is the rows (dataset_rows,
  * engine/dataset/rows_digest.h). Where it is files, what the card says of the type of ids is named
- * as well (dataset_id_type): "7" and 7 are other ids. Batch size, threads, machine and time are not
- * in it, and nothing else is in the file, so the same run always writes the same bytes.
+ * as well (dataset_id_type): "7" and 7 are other ids. Batch size, threads, machine, time and how
+ * the program was built are not in it, and nothing else is in the file, so the same run always
+ * writes the same bytes.
  *
  * next: engine/output/compatibility.h */
 #pragma once
