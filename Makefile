@@ -14,7 +14,8 @@ VARIANT := $(if $(filter 1,$(CUDA)),cuda,cpu)$(if $(filter 1,$(SAN)),-san)$(if $
 B := build/$(VARIANT)
 
 OPT ?= -O2 -g
-WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wpointer-arith
+WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wpointer-arith \
+        -Werror=implicit-function-declaration
 # -ffp-contract=off: a*b+c is never fused unless the source says fmaf. Never fast-math.
 CFLAGS = $(OPT) -std=c11 -D_GNU_SOURCE -I. $(WARN) -fno-math-errno -ffp-contract=off -fopenmp \
          -MMD -MP $(DEFINES)

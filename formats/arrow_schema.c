@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/hash.h"
+
 typedef struct builder {
     uint8_t *bytes;
     size_t room, size; /* the last `size` bytes are in use */
@@ -133,21 +135,6 @@ static size_t column(builder *b, const qk_pq_column *c)
     return field(b, c->name, TYPE_FIXED_LIST, c->list_size, &element);
 }
 
-static char *base64(const uint8_t *bytes, size_t n)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char *text = qk_alloc((n + 2) / 3 * 4 + 1, 1), *at = text;
-    for (size_t i = 0; i < n; i += 3) {
-        uint32_t three = (uint32_t)bytes[i] << 16;
-        if (i + 1 < n) three |= (uint32_t)bytes[i + 1] << 8;
-        if (i + 2 < n) three |= bytes[i + 2];
-        for (int k = 0; k < 4; k++)
-            *at++ = i + (size_t)k > n ? '=' : digits[three >> (18 - 6 * k) & 63];
-    }
-    *at = 0;
-    return text;
-}
-
 char *qk_arrow_schema(const qk_pq_column *columns, size_t n)
 {
     size_t room = 1024;
@@ -168,8 +155,10 @@ char *qk_arrow_schema(const qk_pq_column *columns, size_t n)
     reference(&b, message);
     uint32_t head[2] = {0xFFFFFFFF, (uint32_t)b.size};
     prepend(&b, head, sizeof head);
-    char *text = base64(b.bytes + b.room - b.size, b.size);
+    qk_buf text = {0};
+    qk_base64_add(&text, b.bytes + b.room - b.size, b.size);
     free(fields);
     free(b.bytes);
-    return text;
+    qk_buf_str(&text);
+    return (char *)text.data;
 }

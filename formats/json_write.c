@@ -1,9 +1,9 @@
 /* Writing JSON. See json.h. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/decimal.h"
 #include "engine/base/text.h"
 #include "formats/json.h"
 
@@ -115,12 +115,8 @@ void qk_json_add_num(qk_json_out *o, const char *key, double value)
         return;
     }
     item(o, key);
-    char text[40];
-    for (int precision = 1; precision <= 17; precision++) {
-        snprintf(text, sizeof text, "%.*g", precision, value);
-        if (strtod(text, NULL) == value) break;
-    }
-    qk_buf_add_str(&o->buf, text);
+    char text[QK_DECIMAL_TEXT];
+    qk_buf_add(&o->buf, text, qk_decimal_text(value, text));
 }
 
 void qk_json_add_bool(qk_json_out *o, const char *key, bool value)

@@ -109,12 +109,3 @@ int qk_pq_find(const qk_pq_file *f, const char *name)
     }
     return -1;
 }
-
-int64_t qk_pq_list_size(const qk_pq_file *f, size_t leaf)
-{
-    int64_t values = 0;
-    if (!f->rows || f->leaves[leaf].max_rep != 1) return -1;
-    for (size_t i = 0; i < f->n_groups; i++)
-        if (__builtin_add_overflow(values, f->groups[i].chunks[leaf].values, &values)) return -1;
-    return values > 0 && values % f->rows == 0 ? values / f->rows : -1;
-}

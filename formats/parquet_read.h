@@ -28,9 +28,6 @@ const char *qk_pq_metadata(const qk_pq_file *f, const char *key);
 /* Index of the leaf with this path: a top-level column exactly so called, else the dotted path of
  * one inside structs or lists. -1: there is none; -2: there are two. */
 int qk_pq_find(const qk_pq_file *f, const char *name);
-/* Elements in each list of a list column, if the footer tells that they may all have the same
- * number: values / rows when that is whole; else -1. */
-int64_t qk_pq_list_size(const qk_pq_file *f, size_t leaf);
 
 /* A cursor is at the first row. */
 qk_status qk_pq_cursor_open(qk_pq_cursor **out, const qk_pq_file *f, size_t leaf, qk_error *err);

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "engine/base/beneath.h"
-#include "engine/base/sha256.h"
+#include "engine/base/hash.h"
 
 #define MARK "sha256 "
 enum { MARK_BYTES = 7, SEAL_BYTES = MARK_BYTES + 64 + 1 };

@@ -1,21 +1,8 @@
 /* See commit_body.h. */
 #include "hub/commit_body.h"
 
+#include "engine/base/hash.h"
 #include "formats/json.h"
-
-void qk_base64_add(qk_buf *out, const void *bytes, size_t n)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const uint8_t *p = bytes;
-    qk_buf_reserve(out, (n + 2) / 3 * 4);
-    for (size_t i = 0; i < n; i += 3) {
-        size_t left = n - i;
-        uint32_t group = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
-                         (left > 2 ? p[i + 2] : 0);
-        for (size_t k = 0; k < 4; k++)
-            qk_buf_add_byte(out, k <= left ? (uint8_t)digits[group >> (18 - 6 * k) & 63] : '=');
-    }
-}
 
 /* {"key":KEY,"value":{ ... the caller's members ... }} and a newline. */
 static qk_json_out begin_line(const char *key)

@@ -10,9 +10,6 @@
 
 #include "engine/base/mem.h"
 
-/* Standard base64 with padding (RFC 4648). */
-void qk_base64_add(qk_buf *out, const void *bytes, size_t n);
-
 /* Each appends its line. parent: the head that the commit builds on, or NULL. */
 void qk_commit_add_header(qk_buf *out, const char *summary, const char *parent);
 void qk_commit_add_file(qk_buf *out, const char *path, const void *bytes, size_t n);

@@ -16,18 +16,17 @@ static qk_status read_digest(const qk_hub *hub, const qk_input *in, const qk_hub
 {
     uint8_t *piece = qk_alloc(PIECE, 1);
     uint64_t size = in->state.size;
-    qk_hasher *digest = qk_hasher_for(&(qk_hub_file){.size = size, .digest = file->digest});
+    qk_hash *digest = qk_oid_begin(&(qk_hub_file){.size = size, .digest = file->digest});
     qk_status s = QK_OK;
     for (uint64_t at = 0; at < size && s == QK_OK; at += PIECE) {
         size_t n = size - at < PIECE ? (size_t)(size - at) : PIECE;
         s = qk_hub_check(hub, err);
         if (s == QK_OK) s = qk_input_read(in, at, piece, n, err);
-        if (s == QK_OK) qk_hasher_add(digest, piece, n);
+        if (s == QK_OK) qk_hash_add(digest, piece, n);
         qk_progress(false, "checking what the cache has: %s, %s of %s", file->path,
                     qk_human_bytes((double)at), qk_human_bytes((double)size));
     }
-    qk_hasher_hex(digest, hex);
-    qk_hasher_free(digest);
+    qk_hash_end(digest, hex);
     free(piece);
     return s;
 }

@@ -30,7 +30,7 @@ typedef struct transfer {
     state state;
     double try_again; /* another process holds the lock: not before this time */
     int fd, lock;     /* of the temporary file, or -1 */
-    qk_hasher *digest;
+    qk_hash *digest;
     uint64_t next;  /* first byte that nobody was given */
     uint64_t at;    /* bytes that are written and in the digest */
     int round;      /* counts restarts: pieces of an older round are dropped */
@@ -89,7 +89,7 @@ static void close_files(transfer *t)
     if (t->fd >= 0) close(t->fd);
     if (t->lock >= 0) close(t->lock);
     t->fd = t->lock = -1;
-    qk_hasher_free(t->digest);
+    qk_hash_free(t->digest);
     t->digest = NULL;
 }
 
@@ -132,7 +132,7 @@ static qk_status rehash(const download *d, transfer *t, uint64_t length, qk_erro
             s = qk_fail_errno(err, "cannot read the partial file", t->source.file->path);
             break;
         }
-        qk_hasher_add(t->digest, piece, (size_t)got);
+        qk_hash_add(t->digest, piece, (size_t)got);
         at += (uint64_t)got;
         s = qk_hub_check(d->cache->hub, err);
     }
@@ -146,8 +146,8 @@ static qk_status start_over(transfer *t, qk_error *err)
 {
     if (ftruncate(t->fd, 0))
         return qk_fail_write(err, "cannot shorten the partial file", t->source.file->path);
-    qk_hasher_free(t->digest);
-    t->digest = qk_hasher_for(t->source.file);
+    qk_hash_free(t->digest);
+    t->digest = qk_oid_begin(t->source.file);
     t->at = t->next = 0;
     t->inherited = false;
     return QK_OK;
@@ -189,7 +189,7 @@ static qk_status open_file(download *d, transfer *t, opened *how, qk_error *err)
     QK_TRY(qk_cache_open_partial(d->cache, file->digest, &t->fd, err));
     if (fstat(t->fd, &st)) return qk_fail_errno(err, "cannot look at", file->path);
     if (st.st_size > (off_t)file->size) return start_over(t, err);
-    t->digest = qk_hasher_for(file);
+    t->digest = qk_oid_begin(file);
     return rehash(d, t, (uint64_t)st.st_size, err);
 }
 
@@ -204,7 +204,7 @@ static qk_status write_at(transfer *t, const uint8_t *bytes, size_t n, qk_error 
         if (w <= 0) return qk_fail_write(err, "cannot write", t->source.file->path);
         done += (size_t)w;
     }
-    qk_hasher_add(t->digest, bytes, n);
+    qk_hash_add(t->digest, bytes, n);
     return QK_OK;
 }
 
@@ -213,7 +213,7 @@ static qk_status finish_file(download *d, transfer *t, bool *wrong, qk_error *er
 {
     const qk_hub_file *file = t->source.file;
     struct stat st;
-    *wrong = !qk_hasher_is(t->digest, file) || fstat(t->fd, &st) || st.st_size != (off_t)file->size;
+    *wrong = !qk_oid_is(t->digest, file) || fstat(t->fd, &st) || st.st_size != (off_t)file->size;
     if (*wrong)
         return qk_fail(err, QK_ERR_DATA,
                        "run the same command again; if it stays, the repository or a proxy in "

@@ -269,11 +269,6 @@ qk_status qk_hub_check(const qk_hub *hub, qk_error *err)
 
 /* ---- addresses ---- */
 
-char *qk_hub_api(const qk_hub *hub, qk_repo_type type, const char *repo)
-{
-    return qk_strf("%s/api/%ss/%s", hub->endpoint, qk_repo_type_name(type), repo);
-}
-
 char *qk_hub_api_at(const qk_hub *hub, qk_repo_type type, const char *repo, const char *verb,
                     const char *revision)
 {
@@ -282,11 +277,6 @@ char *qk_hub_api_at(const qk_hub *hub, qk_repo_type type, const char *repo, cons
     qk_url_quote(&out, revision, false);
     qk_buf_str(&out);
     return (char *)out.data;
-}
-
-char *qk_hub_page(const qk_hub *hub, qk_repo_type type, const char *repo)
-{
-    return qk_strf("%s/%s%s", hub->endpoint, type == QK_REPO_MODEL ? "" : "datasets/", repo);
 }
 
 char *qk_hub_resolve_url(const qk_hub *hub, qk_repo_type type, const char *repo,

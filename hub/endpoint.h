@@ -38,16 +38,13 @@ void qk_hub_close(qk_hub *hub); /* wipes the token */
 /* QK_ERR_RESUME once a signal has arrived, or hub->stop is set. */
 qk_status qk_hub_check(const qk_hub *hub, qk_error *err);
 
-/* endpoint/api/models/REPO or endpoint/api/datasets/REPO; the caller frees. */
-char *qk_hub_api(const qk_hub *hub, qk_repo_type type, const char *repo);
-/* The same with "/verb/REVISION": "revision", "tree", "commit", "preupload" ... */
+/* endpoint/api/models/REPO/VERB/REVISION or endpoint/api/datasets/...; the caller frees. Verbs are
+ * "revision", "tree", "commit", "preupload" ... */
 char *qk_hub_api_at(const qk_hub *hub, qk_repo_type type, const char *repo, const char *verb,
                     const char *revision);
 /* endpoint/[datasets/]REPO/resolve/REVISION/FILE. */
 char *qk_hub_resolve_url(const qk_hub *hub, qk_repo_type type, const char *repo,
                          const char *revision, const char *file);
-/* endpoint/[datasets/]REPO: the page for people. */
-char *qk_hub_page(const qk_hub *hub, qk_repo_type type, const char *repo);
 /* Mirrors answer with the canonical address: https://huggingface.co/... becomes endpoint/...; other
  * URLs are copied. */
 char *qk_hub_fix_url(const qk_hub *hub, const char *url);

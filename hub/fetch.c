@@ -17,14 +17,14 @@ typedef struct fetching {
     const qk_hub_file *file;
     const char *path;
     qk_writer out;
-    qk_hasher *digest; /* of what has arrived */
+    qk_hash *digest; /* of what has arrived */
     uint64_t size;
 } fetching;
 
 static void drop(fetching *f)
 {
     if (f->out.file) qk_writer_abort(&f->out);
-    qk_hasher_free(f->digest);
+    qk_hash_free(f->digest);
     f->digest = NULL;
     f->size = 0;
 }
@@ -34,7 +34,7 @@ static qk_status begin(void *context, const qk_http_reply *reply, qk_error *err)
     (void)reply;
     fetching *f = context;
     drop(f);
-    f->digest = qk_hasher_for(f->file);
+    f->digest = qk_oid_begin(f->file);
     return qk_writer_open(&f->out, f->path, err);
 }
 
@@ -45,13 +45,13 @@ static qk_status data(void *context, const void *bytes, size_t n, qk_error *err)
     if (f->size > f->file->size)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: longer than the listing says", f->file->path);
     qk_writer_add(&f->out, bytes, n);
-    qk_hasher_add(f->digest, bytes, n);
+    qk_hash_add(f->digest, bytes, n);
     return QK_OK;
 }
 
 static bool is_right(fetching *f)
 {
-    return f->size == f->file->size && f->digest && qk_hasher_is(f->digest, f->file);
+    return f->size == f->file->size && f->digest && qk_oid_is(f->digest, f->file);
 }
 
 /* QK_OK and not *right: other bytes came. *expired: the storage no longer takes the signed URL. */

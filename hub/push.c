@@ -133,7 +133,7 @@ static qk_status read_small(const qk_push_file *f, qk_buf *out, qk_error *err)
 {
     char git[41];
     QK_TRY(qk_read_file(out, f->path, QK_PUSH_SMALL, err));
-    qk_git_blob_hex(out->data, out->size, git);
+    qk_git_hex(out->data, out->size, git);
     if (out->size == f->size && !strcmp(git, f->git)) return QK_OK;
     return qk_fail(err, QK_ERR_RESUME, "wait until nothing writes to it",
                    "%s: changes while it is pushed", f->path);

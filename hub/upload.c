@@ -42,8 +42,8 @@ typedef struct sending {
     qk_http *http;
     const qk_push_file *file;
     int fd;
-    qk_hasher *before, *now; /* of the bytes before this request's body, and of all sent */
-    step refused;            /* where the server said no: a fresh URL may help */
+    qk_hash *before, *now; /* of the bytes before this request's body, and of all sent */
+    step refused;          /* where the server said no: a fresh URL may help */
     qk_http_reply reply;
     qk_error *err;
 } sending;
@@ -56,8 +56,8 @@ static bool is_fine(const qk_http_reply *reply)
 static void see(void *context, uint64_t at, const void *bytes, size_t n)
 {
     sending *s = context;
-    if (at == 0) qk_hasher_copy(s->now, s->before);
-    qk_hasher_add(s->now, bytes, n);
+    if (at == 0) qk_hash_copy(s->now, s->before);
+    qk_hash_add(s->now, bytes, n);
 }
 
 static qk_status request(sending *s, step now, const qk_http_request *q)
@@ -82,7 +82,7 @@ static qk_status put(sending *s, const char *url, uint64_t offset, uint64_t size
         .without_token = true,
     };
     QK_TRY(request(s, PUT, &q));
-    qk_hasher_copy(s->before, s->now);
+    qk_hash_copy(s->before, s->now);
     return QK_OK;
 }
 
@@ -146,7 +146,7 @@ static qk_status put_whole(sending *s, const qk_lfs_action *a)
 static qk_status check_sent(sending *s)
 {
     char sent[65];
-    qk_hasher_hex(s->now, sent);
+    qk_hash_hex(s->now, sent);
     QK_TRY(qk_push_file_check(s->file, s->fd, s->err));
     if (!strcmp(sent, s->file->sha256)) return QK_OK;
     return qk_fail(s->err, QK_ERR_RESUME, "wait until nothing writes to it",
@@ -166,8 +166,8 @@ static qk_status blame_file(sending *s, qk_status failed)
 static qk_status send_object(sending *s, const qk_lfs_action *a)
 {
     QK_TRY(qk_push_file_open(s->file, &s->fd, s->err));
-    qk_hasher_reset(s->before);
-    qk_hasher_reset(s->now);
+    qk_hash_reset(s->before);
+    qk_hash_reset(s->now);
     qk_status status = a->chunk ? put_in_parts(s, a) : put_whole(s, a);
     if (status == QK_OK)
         status = check_sent(s);
@@ -234,13 +234,13 @@ static qk_status send_one(qk_uploader *u, int thread, const qk_push_file *file,
     sending s = {.u = u,
                  .http = qk_uploader_line(u, thread),
                  .file = file,
-                 .before = qk_hasher_new(),
-                 .now = qk_hasher_new(),
+                 .before = qk_hash_sha256(),
+                 .now = qk_hash_sha256(),
                  .err = err};
     qk_status status = send_until_stored(&s, action);
     qk_http_reply_free(&s.reply);
-    qk_hasher_free(s.before);
-    qk_hasher_free(s.now);
+    qk_hash_free(s.before);
+    qk_hash_free(s.now);
     return status;
 }
 

@@ -1,8 +1,8 @@
 /* A double as CPython's repr() prints it.
  *
- * The digits are the fewest that read back as the same double, and of those the nearest to it.
- * Exponents -4 .. 15 are written out (0.0001, 1234567.0), others as 1e-05, 1.5e+16; then inf, -inf,
- * nan. A float32 is widened first: 0.1f is 0.10000000149011612.
+ * The digits are the shortest decimal's (engine/base/decimal.h). Exponents -4 .. 15 are written out
+ * (0.0001, 1234567.0), others as 1e-05, 1.5e+16; then inf, -inf, nan. A float32 is widened first:
+ * 0.1f is 0.10000000149011612.
  *
  * next: sampler/example_id.h */
 #pragma once

@@ -6,10 +6,9 @@
 /* Tables of flags over the whole model, from which the plan is read off. */
 typedef struct selection {
     const qk_head_model *model;
-    bool *layers;    /* [n_layers] chosen and not filtered */
-    bool *heads;     /* [n_q_heads] listed, or all */
-    bool *q, *k;     /* [n_layers, n_q_heads], [n_layers, n_k_heads] */
-    int32_t dropped; /* chosen layers that full_attention_only took away */
+    bool *layers; /* [n_layers] chosen and not filtered */
+    bool *heads;  /* [n_q_heads] listed, or all */
+    bool *q, *k;  /* [n_layers, n_q_heads], [n_layers, n_k_heads] */
 } selection;
 
 static bool slides(const qk_head_model *model, int32_t layer)
@@ -93,10 +92,7 @@ static qk_status choose_layers(selection *s, const qk_head_choice *c, qk_error *
     int32_t left = 0;
     for (int32_t layer = 0; layer < m->n_layers; layer++) {
         if (m->absent && m->absent[layer]) s->layers[layer] = false;
-        if (s->layers[layer] && c->full_attention_only && slides(m, layer)) {
-            s->layers[layer] = false;
-            s->dropped++;
-        }
+        if (c->full_attention_only && slides(m, layer)) s->layers[layer] = false;
         left += s->layers[layer];
     }
     if (left == 0)
@@ -149,16 +145,10 @@ static void choose_sampled(selection *s, const qk_head_choice *c)
     free(candidates);
 }
 
-static int32_t count_flags(const bool *flags, int32_t n)
-{
-    int32_t count = 0;
-    for (int32_t i = 0; i < n; i++) count += flags[i];
-    return count;
-}
-
 static const int32_t *list_flags(qk_arena *arena, const bool *flags, int32_t n, int32_t *count)
 {
-    *count = count_flags(flags, n);
+    *count = 0;
+    for (int32_t i = 0; i < n; i++) *count += flags[i];
     int32_t *items = qk_arena_alloc(arena, (size_t)*count + 1, sizeof *items), next = 0;
     for (int32_t i = 0; i < n; i++)
         if (flags[i]) items[next++] = i;
@@ -201,14 +191,10 @@ qk_status qk_head_plan_make(qk_head_plan *plan, const qk_head_model *model,
                    .k = qk_arena_alloc(&scratch, n_layers, n_k)};
     qk_status status = choose_layers(&s, choice, err);
     if (status == QK_OK) {
-        if (choice->sample) {
+        if (choice->sample)
             choose_sampled(&s, choice);
-            plan->sampled_q = count_flags(s.q, model->n_layers * model->n_q_heads);
-            plan->sampled_k = count_flags(s.k, model->n_layers * model->n_k_heads);
-            plan->excluded = s.dropped * count_flags(s.heads, model->n_q_heads);
-        } else {
+        else
             choose_listed(&s, choice);
-        }
         read_off(plan, &s, choice);
     }
     qk_arena_free(&scratch);

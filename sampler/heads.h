@@ -49,9 +49,6 @@ typedef struct qk_head_plan {
     int32_t n_layers;
     int32_t last_layer; /* how far the model has to run */
     int32_t n_q, n_k;   /* heads over all layers, as captured */
-    /* What head_sampling reports, 0 without it: chosen heads, whether or not queries and keys are
-     * captured, and candidates that full_attention_only took away. */
-    int32_t sampled_q, sampled_k, excluded;
     qk_arena arena;
 } qk_head_plan;
 

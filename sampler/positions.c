@@ -3,40 +3,15 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "engine/base/mem.h"
 #include "sampler/mt19937.h"
 
 static const char *const KIND_NAMES[] = {"log_uniform", "uniform", "all"};
 
-qk_status qk_sampler_kind_parse(qk_sampler_kind *out, const char *name, qk_error *err)
-{
-    for (int k = QK_SAMPLE_LOG_UNIFORM; k <= QK_SAMPLE_ALL; k++) {
-        if (!strcasecmp(name, KIND_NAMES[k])) {
-            *out = (qk_sampler_kind)k;
-            return QK_OK;
-        }
-    }
-    return qk_fail(err, QK_ERR_CONFIG, "use log_uniform, uniform or all",
-                   "capture.sampler.type: there is no sampler \"%.80s\"", name);
-}
-
 const char *qk_sampler_kind_name(qk_sampler_kind kind)
 {
     return KIND_NAMES[kind];
-}
-
-qk_status qk_sampler_check(const qk_sampler *s, qk_error *err)
-{
-    if (s->min_bucket_size < 1 || s->min_bucket_size > INT64_C(1) << 31)
-        return qk_fail(err, QK_ERR_CONFIG, "use 1 to 2147483648; 128 is the default",
-                       "capture.min_bucket_size: %lld is not a bucket size",
-                       (long long)s->min_bucket_size);
-    if (s->kind != QK_SAMPLE_ALL && !(s->base_rate > 0))
-        return qk_fail(err, QK_ERR_CONFIG, "use a positive number: the rows wanted in each bucket",
-                       "capture.sampler.base_rate: %g would keep no row at all", s->base_rate);
-    return QK_OK;
 }
 
 /* First position of log bucket b: 2^b - 1, but from b = 21 on float32(log2(p + 1)) is b already for
@@ -52,12 +27,6 @@ static int32_t lowest_log_bucket(const qk_sampler *s)
 {
     uint64_t size = (uint64_t)s->min_bucket_size;
     return size == 1 ? 0 : 64 - __builtin_clzll(size - 1);
-}
-
-int64_t qk_sampler_bucket_size(const qk_sampler *s)
-{
-    if (s->kind != QK_SAMPLE_LOG_UNIFORM) return s->min_bucket_size;
-    return INT64_C(1) << lowest_log_bucket(s);
 }
 
 int32_t qk_sampler_bucket(const qk_sampler *s, int32_t position)

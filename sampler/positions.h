@@ -12,7 +12,6 @@
  * next: sampler/heads.h */
 #pragma once
 
-#include "engine/base/error.h"
 #include "sampler/seed.h"
 
 /* Positions are below this; the reference's arithmetic is known up to here. */
@@ -27,20 +26,14 @@ typedef enum qk_sampler_kind {
 /* capture.sampler and its neighbours in a configuration. */
 typedef struct qk_sampler {
     qk_sampler_kind kind;
-    double base_rate;        /* rows wanted per bucket; not looked at by QK_SAMPLE_ALL */
-    int64_t min_bucket_size; /* positions; log_uniform rounds it up to a power of two */
+    double base_rate;        /* rows wanted per bucket, above 0; not looked at by QK_SAMPLE_ALL */
+    int64_t min_bucket_size; /* positions, 1 .. 2^31; log_uniform rounds it up to a power of two */
     int64_t max_rows;        /* per example, layer and kind; 0 or less: no limit */
 } qk_sampler;
 
-/* "log_uniform", "uniform" or "all", in small or capital letters. */
-qk_status qk_sampler_kind_parse(qk_sampler_kind *out, const char *name, qk_error *err);
+/* "log_uniform", "uniform" or "all" */
 const char *qk_sampler_kind_name(qk_sampler_kind kind);
-/* Refuses a bucket size outside 1 .. 2^31 and a rate that would keep nothing (zero, negative, not a
- * number). The functions below take a sampler that passed. */
-qk_status qk_sampler_check(const qk_sampler *sampler, qk_error *err);
 
-/* The bucket size in use: log_uniform's is the next power of two. */
-int64_t qk_sampler_bucket_size(const qk_sampler *sampler);
 /* 0 <= position < QK_SAMPLER_MAX_TOKENS. */
 int32_t qk_sampler_bucket(const qk_sampler *sampler, int32_t position);
 

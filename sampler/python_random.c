@@ -6,13 +6,6 @@
 
 #include "engine/base/mem.h"
 
-qk_python_seed qk_python_seed_from_int(int64_t seed)
-{
-    uint64_t magnitude = seed < 0 ? 0 - (uint64_t)seed : (uint64_t)seed;
-    uint32_t high = (uint32_t)(magnitude >> 32);
-    return (qk_python_seed){.words = {(uint32_t)magnitude, high}, .count = high ? 2 : 1};
-}
-
 /* seed = seed * base + digit; false when it needs more words than there are. */
 static bool append_digit(qk_python_seed *seed, uint32_t base, uint32_t digit)
 {

@@ -20,7 +20,6 @@ typedef struct qk_python_seed {
     size_t count;
 } qk_python_seed;
 
-qk_python_seed qk_python_seed_from_int(int64_t seed);
 /* An integer in base 2, 8, 10 or 16 (no prefix), with an optional sign; underscores fall out. */
 qk_status qk_python_seed_parse(qk_python_seed *out, const char *digits, uint32_t base,
                                qk_error *err);

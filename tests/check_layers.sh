@@ -10,9 +10,9 @@ allowed() { # FOLDER: what its files may include, itself left out
     config) echo "base formats sampler" ;;
     dataset) echo "base formats sampler hub config" ;;
     tokenizer) echo "base formats" ;;
-    families) echo "base formats kernels" ;;
-    model) echo "base formats kernels families" ;;
-    forward) echo "base formats kernels families model" ;;
+    families) echo "base formats sampler kernels" ;;
+    model) echo "base formats sampler kernels families" ;;
+    forward) echo "base formats sampler kernels families model" ;;
     capture) echo "base sampler kernels families model forward" ;;
     staging) echo "base formats kernels capture" ;;
     output) echo "base formats sampler tokenizer capture staging" ;;

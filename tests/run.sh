@@ -62,7 +62,10 @@ if [ -x $venv/bin/python ]; then
     beside "readers" 300 $py tests/interop/load.py
     beside "readers alike" 300 $py tests/interop/readers.py
     beside "strict footer" 300 $py tests/interop/strict_footer_test.py
+    beside "help" 60 $py tests/interop/help.py
+    beside "decimals" 120 $py tests/interop/decimals.py
     beside "same bytes" 300 $py tests/interop/same_bytes.py
+    beside "same bytes elsewhere" 600 $py tests/interop/same_bytes_elsewhere.py
     beside "mixing" 300 $py tests/interop/mixing.py
     beside "many processes" 300 $py tests/interop/many_processes.py
     beside "limits" 300 $py tests/interop/limits.py

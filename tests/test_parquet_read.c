@@ -261,7 +261,6 @@ static void test_footer(void)
     CHECK_INT(most, 447);
     CHECK_INT(k->statistics.nulls, 0);
     CHECK_INT(f->groups[0].chunks[1].statistics.nulls, 4);
-    CHECK_INT(qk_pq_list_size(f, 0), -1);
     qk_pq_close(f);
     qk_pq_close(NULL);
     qk_pq_cursor_close(NULL);

@@ -10,6 +10,8 @@
 
 #include "tests/test.h"
 
+#include "sampler/positions.h"
+
 enum { VECTOR_FIELDS = 16 };
 
 typedef struct vectors {
@@ -50,6 +52,16 @@ static inline int64_t field_int(const vectors *v, int i)
 static inline uint64_t field_uint(const vectors *v, int i)
 {
     return strtoull(field(v, i), NULL, 10);
+}
+
+/* By its name in a configuration. */
+static inline qk_sampler_kind sampler_kind(const char *name)
+{
+    for (int kind = QK_SAMPLE_LOG_UNIFORM; kind <= QK_SAMPLE_ALL; kind++)
+        if (!strcmp(name, qk_sampler_kind_name((qk_sampler_kind)kind)))
+            return (qk_sampler_kind)kind;
+    CHECK_MSG(false, "no sampler is called %s", name);
+    return QK_SAMPLE_ALL;
 }
 
 /* The next record; at the end of the file closes it and returns false. */

@@ -3,11 +3,8 @@
 
 #include <errno.h>
 #include <omp.h>
-#include <openssl/evp.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "engine/base/beneath.h"
@@ -17,39 +14,6 @@
 
 enum { PIECE = 1 << 20 };
 
-/* ---- bytes ---- */
-
-void qk_sha256(const void *bytes, size_t n, uint8_t out[32])
-{
-    unsigned length;
-    if (!EVP_Digest(bytes, n, out, &length, EVP_sha256(), NULL)) qk_fatal("SHA-256 failed");
-}
-
-qk_sha256_run *qk_sha256_begin(void)
-{
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    if (!md || !EVP_DigestInit_ex(md, EVP_sha256(), NULL)) qk_fatal("SHA-256 failed");
-    return md;
-}
-
-void qk_sha256_add(qk_sha256_run *run, const void *bytes, size_t n)
-{
-    if (!EVP_DigestUpdate(run, bytes, n)) qk_fatal("SHA-256 failed");
-}
-
-void qk_sha256_end(qk_sha256_run *run, uint8_t out[32])
-{
-    if (!EVP_DigestFinal_ex(run, out, NULL)) qk_fatal("SHA-256 failed");
-    EVP_MD_CTX_free(run);
-}
-
-void qk_sha256_hex(const uint8_t digest[32], char out[65])
-{
-    for (int i = 0; i < 32; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
-}
-
-/* ---- files ---- */
-
 /* What all threads have done. */
 typedef struct work {
     atomic_uint_fast64_t done;
@@ -58,20 +22,19 @@ typedef struct work {
 
 static qk_status read_digest(const qk_input *in, work *w, char hex[65], qk_error *err)
 {
-    uint8_t digest[32], *piece = qk_alloc(PIECE, 1);
-    qk_sha256_run *run = qk_sha256_begin();
+    uint8_t *piece = qk_alloc(PIECE, 1);
+    qk_hash *h = qk_hash_sha256();
     qk_status s = QK_OK;
     for (uint64_t at = 0, size = in->state.size; at < size && s == QK_OK; at += PIECE) {
         size_t n = size - at < PIECE ? (size_t)(size - at) : PIECE;
         s = qk_interrupt_check(err);
         if (s == QK_OK) s = qk_input_read(in, at, piece, n, err);
-        if (s == QK_OK) qk_sha256_add(run, piece, n);
+        if (s == QK_OK) qk_hash_add(h, piece, n);
         qk_progress(false, "SHA-256 of the inputs: %s of %s",
                     qk_human_bytes((double)atomic_fetch_add(&w->done, n)),
                     qk_human_bytes((double)w->total));
     }
-    qk_sha256_end(run, digest);
-    qk_sha256_hex(digest, hex);
+    qk_hash_end(h, hex);
     free(piece);
     return s;
 }
@@ -130,8 +93,8 @@ qk_status qk_sha256_files(const qk_names *paths, int threads, qk_watch *watch, c
 qk_status qk_sha256_open_file(int fd, const char *path, char hex[65], uint64_t *bytes,
                               qk_error *err)
 {
-    uint8_t digest[32], *piece = qk_alloc(PIECE, 1);
-    qk_sha256_run *run = qk_sha256_begin();
+    uint8_t *piece = qk_alloc(PIECE, 1);
+    qk_hash *h = qk_hash_sha256();
     qk_status s = QK_OK;
     bool more = true;
     for (*bytes = 0; more && s == QK_OK;) {
@@ -140,12 +103,11 @@ qk_status qk_sha256_open_file(int fd, const char *path, char hex[65], uint64_t *
         s = n < 0 && errno != EINTR ? qk_fail_errno(err, "cannot read", path)
                                     : qk_interrupt_check(err);
         if (n <= 0) continue;
-        qk_sha256_add(run, piece, (size_t)n);
+        qk_hash_add(h, piece, (size_t)n);
         *bytes += (uint64_t)n;
     }
-    qk_sha256_end(run, digest);
+    qk_hash_end(h, hex);
     free(piece);
-    qk_sha256_hex(digest, hex);
     return s;
 }
 

@@ -9,6 +9,7 @@
 #include "engine/base/process.h"
 #include "engine/base/text.h"
 #include "engine/base/version.h"
+#include "engine/config/config.h"
 
 enum { MOST_ARGS = 64 };
 
@@ -30,7 +31,9 @@ static void print_help(const qk_command *const *commands)
            "keys\n\nusage: qkengine COMMAND [ARGUMENTS] [--help]\n\n",
            QK_VERSION);
     for (; *commands; commands++) printf("  %-10s %s\n", (*commands)->name, (*commands)->summary);
-    printf("\nStart with a configuration (configs/sample.yaml explains every key):\n\n"
+    printf("\n  qkengine help COMMAND    its arguments and options\n"
+           "  qkengine help config     every key of a configuration\n"
+           "\nStart with a configuration (configs/sample.yaml explains every key):\n\n"
            "  qkengine plan config.yaml    what a run would do, before any weights are read\n"
            "  qkengine run config.yaml     do it; the same command goes on after a crash\n\n"
            "exit status: 0 done, 1 bad input, 2 wrong usage, 3 stopped and can be resumed\n");
@@ -122,19 +125,41 @@ static const qk_command *find_command(const qk_command *const *commands, const c
     return NULL;
 }
 
-static int unknown_command(const qk_command *const *commands, const char *name)
+/* kind: "command" or "help topic"; config is one of these, too. */
+static qk_status unknown(const qk_command *const *commands, const char *kind, const char *name,
+                         qk_error *err)
 {
     const char *names[MOST_ARGS];
     size_t n = 0;
     for (; commands[n]; n++) names[n] = commands[n]->name;
+    if (!strcmp(kind, "help topic")) names[n++] = "config";
     names[n] = NULL;
     const char *near = qk_nearest(name, names);
-    qk_error err;
-    qk_fail(&err, QK_ERR_USAGE, "qkengine --help lists the commands",
-            "unknown command '%.100s'%s%s%s", name, near ? "; did you mean '" : "",
-            near ? near : "", near ? "'?" : "");
-    qk_print_error(&err);
-    return qk_exit_status(err.status);
+    return qk_fail(err, QK_ERR_USAGE, "qkengine --help lists the commands",
+                   "unknown %s '%.100s'%s%s%s", kind, name, near ? "; did you mean '" : "",
+                   near ? near : "", near ? "'?" : "");
+}
+
+/* help, help COMMAND, help config */
+static qk_status help(const qk_command *const *commands, int argc, char **argv, qk_error *err)
+{
+    if (argc > 1)
+        return qk_fail(err, QK_ERR_USAGE, "usage: qkengine help [COMMAND | config]",
+                       "one argument too many: %.100s", argv[1]);
+    const qk_command *c = argc ? find_command(commands, argv[0]) : NULL;
+    if (!argc) {
+        print_help(commands);
+    } else if (c) {
+        print_command_help(c);
+    } else if (!strcmp(argv[0], "config")) {
+        qk_buf table = {0};
+        qk_config_reference(&table);
+        fputs(qk_buf_str(&table), stdout);
+        qk_buf_free(&table);
+    } else {
+        return unknown(commands, "help topic", argv[0], err);
+    }
+    return QK_OK;
 }
 
 static bool asks_for_help(int argc, char **argv)
@@ -144,31 +169,45 @@ static bool asks_for_help(int argc, char **argv)
     return false;
 }
 
-int qk_cli_main(const qk_command *const *commands, int argc, char **argv)
+static qk_status run_command(const qk_command *c, int argc, char **argv, qk_error *err)
 {
-    if (!argc || !strcmp(argv[0], "--help") || !strcmp(argv[0], "-h") || !strcmp(argv[0], "help")) {
-        print_help(commands);
-        return argc ? 0 : 2;
-    }
-    if (!strcmp(argv[0], "--version")) {
-        printf("qkengine %s (%s)\n", QK_VERSION, qk_build());
-        return 0;
-    }
-    const qk_command *c = find_command(commands, argv[0]);
-    if (!c) return unknown_command(commands, argv[0]);
-    if (asks_for_help(argc - 1, argv + 1)) {
-        print_command_help(c);
-        return 0;
-    }
-    qk_error err = {0};
     qk_args *args = qk_zalloc(1, sizeof *args);
     args->command = c;
-    qk_status s = parse(args, argc - 1, argv + 1, &err);
-    if (s == QK_OK) s = c->run(args, &err);
+    qk_status s = parse(args, argc, argv, err);
+    if (s == QK_OK) s = c->run(args, err);
+    free(args);
+    return s;
+}
+
+static qk_status dispatch(const qk_command *const *commands, int argc, char **argv, qk_error *err)
+{
+    const char *word = argv[0];
+    if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
+        return help(commands, argc - 1, argv + 1, err);
+    if (!strcmp(word, "--version")) {
+        char build[QK_BUILD_TEXT];
+        qk_build(build);
+        printf("qkengine %s\n", build);
+        return QK_OK;
+    }
+    const qk_command *c = find_command(commands, word);
+    if (!c) return unknown(commands, "command", word, err);
+    if (!asks_for_help(argc - 1, argv + 1)) return run_command(c, argc - 1, argv + 1, err);
+    print_command_help(c);
+    return QK_OK;
+}
+
+int qk_cli_main(const qk_command *const *commands, int argc, char **argv)
+{
+    if (!argc) {
+        print_help(commands);
+        return qk_exit_status(QK_ERR_USAGE);
+    }
+    qk_error err = {0};
+    qk_status s = dispatch(commands, argc, argv, &err);
     if (s == QK_OK && !qk_process_flush_stdout())
         s = qk_fail_write(&err, "cannot write", "standard output");
     if (s != QK_OK && err.message[0]) qk_print_error(&err);
-    free(args);
     return qk_exit_status(s);
 }
 

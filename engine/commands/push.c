@@ -5,6 +5,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
+#include "engine/base/version.h"
 #include "engine/commands/cli.h"
 #include "formats/json.h"
 
@@ -36,7 +37,10 @@ static void report(const qk_push_report *r, const qk_push_options *o)
 
 static qk_status run(const qk_args *args, qk_error *err)
 {
+    char build[QK_BUILD_TEXT];
     qk_log_quiet(qk_has(args, "quiet"));
+    qk_build(build);
+    qk_info("version %s", build);
     qk_push_options options = {
         .folder = qk_arg(args, 0),
         .repo = qk_arg(args, 1),

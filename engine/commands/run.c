@@ -7,6 +7,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
+#include "engine/base/version.h"
 #include "engine/commands/cli.h"
 #include "engine/push/push.h"
 
@@ -122,7 +123,10 @@ static qk_status read_shard(const qk_args *args, qk_shard *shard, qk_error *err)
 
 static qk_status run(const qk_args *args, qk_error *err)
 {
+    char build[QK_BUILD_TEXT];
     qk_log_quiet(qk_has(args, "quiet"));
+    qk_build(build);
+    qk_info("version %s", build);
     qk_config config;
     qk_shard shard;
     QK_TRY(read_shard(args, &shard, err));

@@ -1,23 +1,21 @@
 /* model.config_overrides: YAML -> the JSON tree that config.json is, too. See config/keys.h.
  *
- * Numbers keep their value exactly: an integer its decimal digits, a float the fewest digits that
- * read back as the same double, with a point or an exponent so that it stays a float. */
+ * Numbers keep their value exactly: an integer its decimal digits, a float its shortest
+ * decimal (engine/base/decimal.h), with a point or an exponent so that it stays a float. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/decimal.h"
 #include "engine/config/keys.h"
 
 static const char *float_text(qk_arena *arena, double value)
 {
     if (isnan(value)) return "NaN";
     if (isinf(value)) return value < 0 ? "-Infinity" : "Infinity";
-    char text[40];
-    for (int precision = 1; precision <= 17; precision++) {
-        snprintf(text, sizeof text, "%.*g", precision, value);
-        if (strtod(text, NULL) == value) break;
-    }
+    char text[QK_DECIMAL_TEXT];
+    qk_decimal_text(value, text);
     return qk_arena_strf(arena, "%s%s", text, strpbrk(text, ".e") ? "" : ".0");
 }
 

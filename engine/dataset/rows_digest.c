@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "engine/base/cache.h"
+#include "engine/base/hash.h"
 #include "engine/base/log.h"
 #include "engine/base/version.h"
 #include "engine/dataset/split.h"
-#include "engine/base/sha256.h"
 
 enum { NOTE_ROOM = 200 };
 
@@ -24,24 +24,24 @@ qk_status qk_rows_are_limited(const qk_config *config, bool *limited, qk_error *
     return s;
 }
 
-static void add_number(qk_sha256_run *run, uint64_t n)
+static void add_number(qk_hash *run, uint64_t n)
 {
     uint8_t bytes[8];
     for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(n >> 8 * i);
-    qk_sha256_add(run, bytes, sizeof bytes);
+    qk_hash_add(run, bytes, sizeof bytes);
 }
 
-static void add_row(qk_sha256_run *run, const qk_example *e)
+static void add_row(qk_hash *run, const qk_example *e)
 {
     size_t n = e->id_text ? e->id_length : 0; /* NUL may be in it */
     add_number(run, (uint64_t)e->id);
     add_number(run, e->id_text ? n : UINT64_MAX);
-    if (n) qk_sha256_add(run, e->id_text, n);
+    if (n) qk_hash_add(run, e->id_text, n);
     add_number(run, e->length);
-    if (e->length) qk_sha256_add(run, e->text, e->length);
+    if (e->length) qk_hash_add(run, e->text, e->length);
 }
 
-static qk_status read_rows(qk_rows_digest *out, qk_dataset *d, qk_sha256_run *run, qk_error *err)
+static qk_status read_rows(qk_rows_digest *out, qk_dataset *d, qk_hash *run, qk_error *err)
 {
     qk_example e;
     for (bool more = true;;) {
@@ -56,12 +56,10 @@ static qk_status read_rows(qk_rows_digest *out, qk_dataset *d, qk_sha256_run *ru
 
 static qk_status make(qk_rows_digest *out, qk_dataset *d, qk_error *err)
 {
-    uint8_t digest[32];
-    qk_sha256_run *run = qk_sha256_begin();
+    qk_hash *run = qk_hash_sha256();
     qk_status s = read_rows(out, d, run, err);
     if (s == QK_OK) s = qk_dataset_check(d, err);
-    qk_sha256_end(run, digest);
-    qk_sha256_hex(digest, out->hex);
+    qk_hash_end(run, out->hex);
     return s;
 }
 

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "sampler/float_repr.h"
+
 typedef struct reader {
     const qk_json *parameters;
     const char *where; /* file, for messages */
@@ -182,10 +184,12 @@ qk_status qk_rope_read(qk_rope *rope, const qk_json *parameters, const qk_json *
     double part;
     QK_TRY(
         positive(&r, "partial_rotary_factor", false, silent->partial ? silent->partial : 1, &part));
+    char text[QK_FLOAT_REPR_SIZE];
+    qk_python_float_repr(part, text);
     if (part != 1 && !silent->partial)
         return qk_fail(err, QK_ERR_UNSUPPORTED, "in this model a whole head turns",
-                       "%s: partial_rotary_factor is %g, which only other models know", where,
-                       part);
+                       "%s: partial_rotary_factor is %s, which only other models know", where,
+                       text);
     rope->rotary = (int)(head_dim * part);
     if (rope->rotary < 2 || rope->rotary % 2 || rope->rotary > head_dim)
         return qk_fail(

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "engine/base/file.h"
+#include "engine/base/hash.h"
 #include "engine/base/log.h"
 #include "engine/base/text.h"
-#include "engine/base/sha256.h"
 #include "formats/json.h"
 
 enum { SEAL_BYTES = 12 + 64 + 5, MOST_CARD = 256 << 20 };

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/sha256.h"
+#include "engine/base/hash.h"
 #include "engine/base/version.h"
 #include "formats/parquet_read.h"
 #include "formats/parquet_write.h"

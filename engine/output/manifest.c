@@ -286,7 +286,6 @@ static void write_head(qk_json_out *o, int head_dim, const qk_manifest_file *fil
 {
     qk_json_begin(o, NULL, '{');
     qk_json_add_str(o, "format", FORMAT);
-    qk_json_add_str(o, "build", qk_build());
     qk_json_add_int(o, "head_dim", head_dim);
     qk_json_add_int(o, "examples", examples);
     qk_json_add_int(o, "tokens", tokens);

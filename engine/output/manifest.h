@@ -9,10 +9,12 @@
  *              (engine/staging/numerics.h)
  *   sha256     last: of all that is before these 64 digits
  *
- * Format 1, of older files, had none of the digests; it is read, and believed.
+ * Format 1, of older files, had none of the digests; it is read, and believed. Files of either
+ * format may have a member "build", how the program was built: it is passed over, and gone where
+ * the manifest is written anew.
  *
- * Nothing in it is of the machine, of time, or of how the run was split up, so the same run always
- * writes the same bytes.
+ * Nothing in it is of the machine, of the build, of time, or of how the run was split up, so the
+ * same run always writes the same bytes.
  *
  * next: engine/output/compatibility.h */
 #pragma once

@@ -51,12 +51,6 @@ bool qk_pair_set_add(qk_pair_set *set, int64_t id, int32_t position)
     return true;
 }
 
-void qk_pair_set_clear(qk_pair_set *set)
-{
-    set->count = 0;
-    for (size_t i = 0; i < set->capacity; i++) set->slots[i].position = -1;
-}
-
 void qk_pair_set_free(qk_pair_set *set)
 {
     free(set->slots);

@@ -17,5 +17,4 @@ typedef struct qk_pair_set {
 /* true when the pair was not there before. position >= 0. */
 bool qk_pair_set_add(qk_pair_set *set, int64_t id, int32_t position);
 bool qk_pair_set_has(const qk_pair_set *set, int64_t id, int32_t position);
-void qk_pair_set_clear(qk_pair_set *set); /* keeps the memory */
 void qk_pair_set_free(qk_pair_set *set);

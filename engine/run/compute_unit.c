@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/hash.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/run/dataset_commit.h"
-#include "engine/base/sha256.h"
 
 /* ---- the model ---- */
 

@@ -1,13 +1,12 @@
 /* What a run is: everything that decides its rows, as one tree of settings.
  *
- * Engine version, configuration, the model's
- * effective config.json, SHA-256 of weights, tokenizer and dataset files, and the chosen heads. Of
- * a dataset of the Hub they are all the files of the selection, read or not, by the digests of the
- * commit's listing (git_sha1 where that is all it has): another commit with the same files is the
- * same run. Of one on this disk that is not read to its end it is the rows (dataset_rows,
- * engine/dataset/rows_digest.h). Where it is files, what the card says of the type of ids is named
- * as well (dataset_id_type): "7" and 7 are other ids. Batch size, threads, machine and time are not
- * in it, and nothing else is in the file, so the same run always writes the same bytes.
+ * Engine version, configuration, the model's effective config.json, SHA-256 of weights, tokenizer
+ * and dataset files, and the chosen heads. Of a dataset of the Hub they are all the files of the
+ * selection, read or not, by the digests of the commit's listing (git_sha1 where that is all it
+ * has): another commit with the same files is the same run. Of one on this disk that is not read to
+ * its end it is the rows (dataset_rows, engine/dataset/rows_digest.h). Where it is files, what the
+ * card says of the type of ids is named as well (dataset_id_type): "7" and 7 are other ids.
+ * Batch size, threads, machine, time and how the program was built are not in it.
  *
  * next: engine/run/identify.h, which makes it; engine/output/compatibility.h */
 #pragma once

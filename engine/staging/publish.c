@@ -312,6 +312,7 @@ qk_status qk_publish_move(qk_publish *c, const qk_staging *s, const char *final_
     places p;
     qk_status status = open_places(s, final_folder, &p, err);
     if (status == QK_OK) status = for_each(c, &p, hash_new, err);
+    if (status == QK_OK) status = qk_staging_note_build(s, err);
     if (status == QK_OK) status = write_journal(c, s, err);
     if (status == QK_OK) status = finish(c, s, &p, err);
     close_places(&p);

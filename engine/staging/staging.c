@@ -12,6 +12,7 @@
 #include "engine/base/beneath.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/base/version.h"
 #include "formats/sealed.h"
 
 enum { SMALL_FILE = 64 << 20, SECONDS_FOR_OTHERS = 2 };
@@ -21,6 +22,7 @@ static const int64_t MOST_UNITS = 1LL << 40;
 static const char *const small_files[] = {"units.json", "arithmetic", "dataset_commit",
                                           "identity.json"};
 enum { SMALL_FILES = sizeof small_files / sizeof *small_files };
+#define BUILDS "builds"
 
 static char *in_staging(const qk_staging *s, const char *name)
 {
@@ -340,6 +342,34 @@ qk_status qk_staging_set_commit(const qk_staging *s, const char *commit, qk_erro
     return make_note(s, "dataset_commit", commit, err);
 }
 
+/* Whether one of the lines of a text is this one. */
+static bool has_line(const char *text, const char *line)
+{
+    size_t n = strlen(line);
+    for (const char *p = text; p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL)
+        if (!strncmp(p, line, n) && (!p[n] || p[n] == '\n')) return true;
+    return false;
+}
+
+qk_status qk_staging_note_build(const qk_staging *s, qk_error *err)
+{
+    char now[QK_BUILD_TEXT], *then, *path = in_staging(s, BUILDS);
+    qk_build(now);
+    qk_status status = read_note(s, BUILDS, &then, err);
+    if (status == QK_ERR_DAMAGED) {
+        qk_warn("%s; it is begun anew", err->message);
+        status = QK_OK;
+    }
+    if (status == QK_OK && !(then && has_line(then, now))) {
+        char *text = qk_strf("%s%s%s\n", then ? then : "", then ? "\n" : "", now);
+        status = qk_sealed_write(path, text, strlen(text), err);
+        free(text);
+    }
+    free(then);
+    free(path);
+    return status;
+}
+
 /* ---- clearing ---- */
 
 /* ".<16 hexadecimal digits>.tmp": what a process that died left of a file. */
@@ -358,7 +388,7 @@ static bool is_leftover(const char *name)
         size_t n = strlen(small_files[i]);
         if (!strncmp(name, small_files[i], n) && is_temporary(name + n)) return true;
     }
-    return !strcmp(name, "commit.json.tmp");
+    return !strcmp(name, "commit.json.tmp") || !strcmp(name, BUILDS ".tmp");
 }
 
 static bool is_ours(const char *name)

@@ -8,6 +8,8 @@
  * (engine/staging/numerics.h) unit-NNNNNN.qku     one finished unit each
  * (engine/capture/unit_file.h) unit-NNNNNN.claim   who works on one (engine/staging/claims.h)
  *   units.json          how many units there are, once the dataset has been read to its end
+ *   builds              a line for each program that has written to final/ (engine/base/version.h);
+ *                       stays when the run is in final/, and nothing depends on it
  *
  * Every file gets its name when it is whole; the small ones are made once, by whoever comes
  * first, and read by the others. Locks are flock(2), which ends with the process that holds it.
@@ -80,6 +82,8 @@ qk_status qk_staging_set_arithmetic(const qk_staging *s, const char *name, qk_er
  */
 qk_status qk_staging_commit(const qk_staging *s, char **commit, qk_error *err);
 qk_status qk_staging_set_commit(const qk_staging *s, const char *commit, qk_error *err);
+/* Held alone: notes in builds that this program writes to final/. */
+qk_status qk_staging_note_build(const qk_staging *s, qk_error *err);
 /* Held alone: takes away what processes that died have left, and small files that are damaged, with
  * a warning; they are made again. */
 qk_status qk_staging_mend(const qk_staging *s, qk_error *err);

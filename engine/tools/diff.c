@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/output/layout.h"
 #include "engine/output/head_file.h"
 
 /* ---- finding files ---- */

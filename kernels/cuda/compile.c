@@ -3,12 +3,12 @@
  * next: kernels/cuda/runtime.h */
 #include "kernels/cuda/compile.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/cache.h"
+#include "engine/base/hash.h"
 #include "kernels/cuda/libraries.h"
 
 enum { MOST_OPTIONS = 12, MOST_CUBIN = 64 << 20 };
@@ -48,17 +48,16 @@ char *cuda_cubin_name(const cuda_build *build, const char *arch)
 {
     qk_buf all = {0};
     char *options = options_of(build, arch, "");
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
+    uint8_t digest[32];
+    char hex[65];
     qk_buf_add(&all, options, strlen(options) + 1);
     for (const cuda_source *h = cuda_headers; h->name; h++)
         qk_buf_add(&all, h->text, strlen(h->text) + 1);
     const cuda_source *s = find_source(build->file);
     qk_buf_add(&all, s->text, strlen(s->text) + 1);
-    QK_ASSERT(EVP_Digest(all.data, all.size, digest, &n, EVP_sha256(), NULL) && n == 32);
-    qk_buf_clear(&all);
-    for (unsigned i = 0; i < n; i++) qk_buf_addf(&all, "%02x", digest[i]);
-    char *name = qk_strf("%s.cubin", qk_buf_str(&all));
+    qk_sha256(all.data, all.size, digest);
+    qk_sha256_hex(digest, hex);
+    char *name = qk_strf("%s.cubin", hex);
     free(options);
     qk_buf_free(&all);
     return name;

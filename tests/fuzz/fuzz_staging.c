@@ -8,8 +8,8 @@
 #include <zlib.h>
 
 #include "engine/staging/publish.h"
+#include "engine/base/hash.h"
 #include "formats/sealed.h"
-#include "engine/base/sha256.h"
 #include "engine/capture/unit_file.h"
 
 /* The input as the footer of a unit whose blocks are some floats. */

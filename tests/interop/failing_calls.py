@@ -86,7 +86,7 @@ class Run:
         return digest(folder / "out/final") if (folder / "out/final").exists() else {}
 
     def leftovers(self, folder):
-        return [p.name for p in (folder / "out/staging").iterdir() if p.name != "lock"]
+        return [p.name for p in (folder / "out/staging").iterdir() if p.name not in ("builds", "lock")]
 
 
 def first_part(folder):
@@ -125,7 +125,7 @@ class Pull:
         return {**(digest(folder / "out/final") if (folder / "out/final").exists() else {}), "cache": files}
 
     def leftovers(self, folder):
-        return [p.name for p in (folder / "out/staging").iterdir() if p.name != "lock"]
+        return [p.name for p in (folder / "out/staging").iterdir() if p.name not in ("builds", "lock")]
 
 
 class Push:

@@ -56,12 +56,13 @@ def picture(folder):
 # ---- what lies in the folders ----
 
 NAMES = ["staging", "final", "staging/lock", "staging/identity.json", "staging/units.json", "staging/arithmetic", "staging/dataset_commit",
-         "staging/commit.json", "staging/commit.json.tmp", "staging/merged", "staging/merged/README.md", "staging/merged/README.md.tmp",
-         "staging/merged/manifest.json.tmp", "staging/merged/examples.parquet.tmp", "staging/merged/l00h00q",
+         "staging/builds", "staging/builds.tmp", "staging/commit.json", "staging/commit.json.tmp", "staging/merged",
+         "staging/merged/README.md", "staging/merged/README.md.tmp", "staging/merged/manifest.json.tmp", "staging/merged/examples.parquet.tmp", "staging/merged/l00h00q",
          "staging/merged/l00h00q/data.parquet.tmp", "staging/unit-000000.qku", "staging/unit-000000.claim", "final/README.md",
          "final/manifest.json", "final/examples.parquet", "final/l00h00q", "final/l00h00q/data.parquet", "final/.qkengine",
          "final/.qkengine/lock", "final/.qkengine/snapshot.json", "final/.qkengine/snapshot.json.tmp", "final/.qkengine/commit.json",
-         "final/.qkengine/incoming", "final/.qkengine/merged", "final/.qkengine/README.md", "final/.qkengine/README.md.tmp"]
+         "final/.qkengine/builds", "final/.qkengine/incoming", "final/.qkengine/merged", "final/.qkengine/README.md",
+         "final/.qkengine/README.md.tmp"]
 FOLDERS = {"staging", "final", "staging/merged", "staging/merged/l00h00q", "final/l00h00q", "final/.qkengine", "final/.qkengine/incoming",
            "final/.qkengine/merged"}
 
