@@ -9,6 +9,8 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#include "formats/parquet_origin.h"
+
 static const char *const names[] = {"none",   "snappy", "gzip", "LZO",
                                     "brotli", "lz4",    "zstd", "lz4_raw"};
 
@@ -51,7 +53,13 @@ size_t qk_codec_most(int codec, size_t n)
 
 static qk_status bad(qk_error *err, int codec, const char *what)
 {
-    return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: %s", qk_codec_name(codec), what);
+    return qk_fail(err, QK_ERR_FORMAT, qk_pq_damaged, "%s: %s", qk_codec_name(codec), what);
+}
+
+static qk_status too_much(qk_error *err, int codec)
+{
+    return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the page expands to more than its header says",
+                   qk_codec_name(codec));
 }
 
 static qk_status other_size(qk_error *err, int codec, unsigned long long is, size_t plain)
@@ -79,7 +87,8 @@ static qk_status expand_gzip(const uint8_t *in, size_t n, uint8_t *out, size_t p
     z_stream z = {0};
     uint8_t spare; /* room beyond the end shows whether more would come */
     if (n > UINT_MAX || plain > UINT_MAX) return bad(err, QK_CODEC_GZIP, "a page of over 4 GB");
-    if (inflateInit2(&z, 15 + 32) != Z_OK) return bad(err, QK_CODEC_GZIP, "no memory");
+    if (inflateInit2(&z, 15 + 32) != Z_OK)
+        return qk_fail(err, QK_ERR_IO, NULL, "gzip: out of memory");
     z.next_in = (Bytef *)(uintptr_t)in, z.avail_in = (uInt)n;
     z.next_out = plain ? out : &spare, z.avail_out = (uInt)plain;
     int rc = Z_OK;
@@ -89,7 +98,7 @@ static qk_status expand_gzip(const uint8_t *in, size_t n, uint8_t *out, size_t p
         rc = inflate(&z, Z_NO_FLUSH);
         if (full && z.avail_out == 0) {
             inflateEnd(&z);
-            return bad(err, QK_CODEC_GZIP, "the page expands to more than its header says");
+            return too_much(err, QK_CODEC_GZIP);
         }
         if (full) z.avail_out = 0;
         if (rc == Z_STREAM_END && z.avail_in) rc = inflateReset(&z);
@@ -114,8 +123,7 @@ static qk_status expand_brotli(const uint8_t *in, size_t n, uint8_t *out, size_t
 static qk_status expand_zstd(const uint8_t *in, size_t n, uint8_t *out, size_t plain, qk_error *err)
 {
     size_t size = ZSTD_decompress(out, plain, in, n);
-    if (ZSTD_getErrorCode(size) == ZSTD_error_dstSize_tooSmall)
-        return bad(err, QK_CODEC_ZSTD, "the page expands to more than its header says");
+    if (ZSTD_getErrorCode(size) == ZSTD_error_dstSize_tooSmall) return too_much(err, QK_CODEC_ZSTD);
     if (ZSTD_isError(size)) return bad(err, QK_CODEC_ZSTD, ZSTD_getErrorName(size));
     return size == plain ? QK_OK : other_size(err, QK_CODEC_ZSTD, size, plain);
 }

@@ -9,12 +9,11 @@
 
 /* READ_BYTES: the file is read in pieces of at least this, so that small pages come several at a
  * time and large ones that are passed over cost no more. */
-enum { MOST_ROWS = 65536, READ_BYTES = 64 << 10, MOST_PAGE_HEADER = 16 << 20 };
+enum { MOST_ROWS = 65536, READ_BYTES = 64 << 10, MOST_PAGE_HEADER = 16 << 20, SHORT_BYTES = 100 };
 
 qk_status qk_pq_cursor_fail(const qk_pq_cursor *c, qk_error *err)
 {
-    if (err->status == QK_ERR_FORMAT && !err->hint[0])
-        snprintf(err->hint, sizeof err->hint, "the file is damaged; fetch it again");
+    qk_pq_file_blame(c->file, err);
     return qk_error_prefix(err, "%s: row group %zu, column '%s', byte %llu", c->file->path,
                            c->next_group - 1, c->leaf->path, (unsigned long long)c->page_at);
 }
@@ -39,22 +38,48 @@ static qk_status check_offsets(const qk_pq_file *f, const qk_pq_chunk *k, qk_err
     return QK_OK;
 }
 
+/* No file but this one is ever opened. Its own name may be there, without folders or with those it
+ * is in. */
+static qk_status check_place(const qk_pq_file *f, const qk_pq_chunk *k, qk_error *err)
+{
+    const char *name = k->file ? k->file : "";
+    while (!strncmp(name, "./", 2)) name += 2;
+    size_t n = strlen(name), all = strlen(f->path);
+    bool ends = n <= all && !strcmp(f->path + all - n, name);
+    if (!n || (ends && (n == all || f->path[all - n - 1] == '/'))) return QK_OK;
+    return qk_fail(err, QK_ERR_UNSUPPORTED,
+                   "name the files with the rows themselves; if this is one of them under a new "
+                   "name, give it the old one",
+                   "the column chunk is in another file ('%.200s'), which is not supported", name);
+}
+
+/* Chunks come in the order of the columns. A program that renamed one in the schema may have left
+ * its old name here, but not that of another column. */
+static qk_status check_name(const qk_pq_file *f, const qk_pq_leaf *leaf, const qk_pq_chunk *k,
+                            qk_error *err)
+{
+    if (!strcmp(k->path, leaf->path)) return QK_OK;
+    for (size_t i = 0; i < f->n_leaves; i++)
+        if (!strcmp(k->path, f->leaves[i].path))
+            return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk is that of '%.200s'",
+                           k->path);
+    return QK_OK;
+}
+
 static qk_status check_chunk(const qk_pq_file *f, const qk_pq_leaf *leaf, const qk_pq_group *g,
                              const qk_pq_chunk *k, qk_error *err)
 {
     const char *type = qk_pq_type_name(k->type);
-    if (k->is_encrypted) return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "the column is encrypted");
+    if (k->is_encrypted)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, "write it without encryption, where its keys are",
+                       "the column is encrypted");
     if (!k->has_metadata)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk has no metadata");
-    if (k->file)
-        return qk_fail(err, QK_ERR_UNSUPPORTED, NULL,
-                       "the column chunk is in another file ('%s'), which is not supported",
-                       k->file);
+    QK_TRY(check_place(f, k, err));
     if (k->type != (int32_t)leaf->type)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk says %s, the schema %s",
                        type ? type : "no known type", qk_pq_type_name((int)leaf->type));
-    if (strcmp(k->path, leaf->path) != 0)
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk is that of '%s'", k->path);
+    QK_TRY(check_name(f, leaf, k, err));
     QK_TRY(qk_codec_check(k->codec, err));
     if (k->values < 0)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk has a negative value count");
@@ -72,6 +97,7 @@ qk_status qk_pq_cursor_open(qk_pq_cursor **out, const qk_pq_file *f, size_t inde
     for (size_t i = 0; i < f->n_groups; i++) {
         const qk_pq_group *g = &f->groups[i];
         if (g->rows == 0 || check_chunk(f, leaf, g, &g->chunks[index], err) == QK_OK) continue;
+        qk_pq_file_blame(f, err);
         return qk_error_prefix(err, "%s: row group %zu, column '%s'", f->path, i, leaf->path);
     }
     qk_pq_cursor *c = qk_zalloc(1, sizeof *c);
@@ -150,6 +176,8 @@ static bool next_group(qk_pq_cursor *c)
     if (k->dictionary_offset > 0 && k->dictionary_offset < begin) begin = k->dictionary_offset;
     c->at = c->page_at = (uint64_t)begin;
     c->end = c->at + (uint64_t)k->compressed;
+    if (f->short_chunks) /* by the header of a dictionary page, which is a few bytes */
+        c->end = c->end + SHORT_BYTES < f->footer_at ? c->end + SHORT_BYTES : f->footer_at;
     c->packed_n = 0;
     c->chunk_left = k->values;
     c->rows_left = g->rows;
@@ -183,8 +211,13 @@ static qk_status load_page(qk_pq_cursor *c, const qk_pq_page *page, const uint8_
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the page has %d rows of %d values", page->rows,
                        page->values);
     QK_TRY(qk_pq_page_expand(page, packed, codec, c->leaf, &c->page_room, &parts, err));
-    QK_TRY(qk_pq_decoder_open(&c->decoder, c->leaf, page->encoding, parts.values.data,
-                              parts.values.n, values, &c->dictionary, err));
+    qk_status s = qk_pq_decoder_open(&c->decoder, c->leaf, page->encoding, parts.values.data,
+                                     parts.values.n, values, &c->dictionary, err);
+    if (s == QK_ERR_FORMAT && c->file->shared_pages && page->encoding == QK_PQ_E_DELTA_BYTE_ARRAY)
+        snprintf(err->hint, sizeof err->hint,
+                 "parquet-mr before 1.8 let strings go on from page to page, which only "
+                 "parquet-java can read: write the file again with that");
+    if (s != QK_OK) return s;
     qk_pq_rle_open(&c->repetition, parts.repetition.data, parts.repetition.n,
                    qk_pq_level_width(c->leaf->max_rep));
     qk_pq_rle_open(&c->definition, parts.definition.data, parts.definition.n,
@@ -207,7 +240,8 @@ static qk_status take_page(qk_pq_cursor *c, uint64_t *skip, qk_error *err)
     QK_TRY(read_header(c, &page, &header, err));
     size_t n = (size_t)page.packed_bytes;
     c->at += header + n;
-    if (page.type == QK_PQ_PAGE_INDEX) return QK_OK;
+    if (!qk_pq_page_counts(&page)) return QK_OK;
+    if (c->file->packs_all) page.is_packed = true;
     if (page.type == QK_PQ_PAGE_DICTIONARY) {
         QK_TRY(fetch(c, c->at - n, n, &packed, err));
         return load_dictionary(c, &page, packed, k->codec, err);

@@ -1,6 +1,7 @@
 /* The thrift structs of the footer. See parquet_meta.h. */
 #include "formats/parquet_meta.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 const char *qk_pq_type_name(int type)
@@ -46,11 +47,13 @@ static void read_statistics(qk_thrift_in *t, qk_pq_statistics *s, qk_arena *aren
         const uint8_t *bytes;
         switch (f.id) {
         case 3:
+            if (!qk_thrift_optional(t, &f, QK_THRIFT_T_I64)) break;
             s->nulls = qk_thrift_read_i64(t, &f, "null_count");
             s->has_nulls = true;
             break;
         case 5:
         case 6:
+            if (!qk_thrift_optional(t, &f, QK_THRIFT_T_BINARY)) break;
             bytes = qk_thrift_read_binary(t, &f, "a statistic", &n);
             if (n > MOST_STATISTIC) break;
             bytes = (const uint8_t *)qk_arena_strndup(arena, (const char *)bytes, n);
@@ -66,9 +69,11 @@ static void read_statistics(qk_thrift_in *t, qk_pq_statistics *s, qk_arena *aren
 static void read_encodings(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_chunk *c)
 {
     qk_thrift_field element;
-    size_t n = qk_thrift_read_list(t, f, QK_THRIFT_T_I32, "encodings", &element);
+    size_t n = qk_thrift_read_list(t, f, 0, "encodings", &element);
+    bool is_number = element.type == QK_THRIFT_T_I16 || element.type == QK_THRIFT_T_I32;
+    if (is_number) element.type = QK_THRIFT_T_I64; /* fastparquet 0.8 wrote I64; all are varints */
     while (n-- > 0 && !t->problem[0]) {
-        int32_t encoding = qk_thrift_read_i32(t, &element, "an encoding");
+        int64_t encoding = qk_thrift_read_i64(t, &element, "an encoding");
         if (encoding >= 0 && encoding < 32) c->encodings |= 1u << encoding;
     }
 }
@@ -103,9 +108,12 @@ static void read_chunk_metadata(qk_thrift_in *t, qk_pq_chunk *c, qk_arena *arena
         case 6: c->uncompressed = qk_thrift_read_i64(t, &f, "total_uncompressed_size"); break;
         case 7: c->compressed = qk_thrift_read_i64(t, &f, "total_compressed_size"); break;
         case 9: c->data_offset = qk_thrift_read_i64(t, &f, "data_page_offset"); break;
-        case 11: c->dictionary_offset = qk_thrift_read_i64(t, &f, "dictionary_page_offset"); break;
+        case 11:
+            if (qk_thrift_optional(t, &f, QK_THRIFT_T_I64))
+                c->dictionary_offset = qk_thrift_read_i64(t, &f, "dictionary_page_offset");
+            break;
         case 12:
-            if (qk_thrift_read_struct(t, &f, "statistics"))
+            if (qk_thrift_optional(t, &f, QK_THRIFT_T_STRUCT))
                 read_statistics(t, &c->statistics, arena);
             break;
         default: qk_thrift_skip(t, &f);
@@ -117,9 +125,12 @@ static void read_chunk(qk_thrift_in *t, qk_pq_chunk *c, qk_arena *arena)
     qk_thrift_field f = {0};
     *c = (qk_pq_chunk){.path = ""};
     while (qk_thrift_next(t, &f)) switch (f.id) {
-        case 1: c->file = qk_pq_string(t, &f, "a column's file_path", arena); break;
+        case 1:
+            if (qk_thrift_optional(t, &f, QK_THRIFT_T_BINARY))
+                c->file = qk_pq_string(t, &f, "a column's file_path", arena);
+            break;
         case 3:
-            if (qk_thrift_read_struct(t, &f, "meta_data")) read_chunk_metadata(t, c, arena);
+            if (qk_thrift_optional(t, &f, QK_THRIFT_T_STRUCT)) read_chunk_metadata(t, c, arena);
             break;
         case 8:
             c->is_encrypted = true;
@@ -176,10 +187,13 @@ static void read_groups(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_file *f
 static void read_pair(qk_thrift_in *t, qk_pq_pair *pair, qk_arena *arena)
 {
     qk_thrift_field f = {0};
-    *pair = (qk_pq_pair){"", ""};
+    *pair = (qk_pq_pair){"", NULL};
     while (qk_thrift_next(t, &f)) switch (f.id) {
         case 1: pair->key = qk_pq_string(t, &f, "a metadata key", arena); break;
-        case 2: pair->value = qk_pq_string(t, &f, "a metadata value", arena); break;
+        case 2:
+            if (qk_thrift_optional(t, &f, QK_THRIFT_T_BINARY))
+                pair->value = qk_pq_string(t, &f, "a metadata value", arena);
+            break;
         default: qk_thrift_skip(t, &f);
         }
 }
@@ -212,7 +226,9 @@ static qk_status read_schema(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_fi
     return status;
 }
 
-static qk_status check_rows(const qk_pq_file *f, qk_error *err)
+/* Takes the rows of the row groups together. A footer that says 0 is of a writer that did not count
+ * them; any other number must be theirs. */
+static qk_status count_rows(qk_pq_file *f, qk_error *err)
 {
     int64_t rows = 0;
     if (f->rows < 0)
@@ -222,35 +238,83 @@ static qk_status check_rows(const qk_pq_file *f, qk_error *err)
         return qk_fail(err, QK_ERR_FORMAT, NULL,
                        "%s: the footer has no row groups, though num_rows is %lld", f->path,
                        (long long)f->rows);
-    for (size_t i = 0; i < f->n_groups && rows >= 0; i++)
-        if (__builtin_add_overflow(rows, f->groups[i].rows, &rows)) rows = -1;
-    if (rows != f->rows)
+    for (size_t i = 0; i < f->n_groups; i++)
+        if (__builtin_add_overflow(rows, f->groups[i].rows, &rows))
+            return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the row groups have over 2^63 rows",
+                           f->path);
+    if (f->rows && rows != f->rows)
         return qk_fail(err, QK_ERR_FORMAT, NULL,
                        "%s: the footer's num_rows is %lld, but its row groups have %lld", f->path,
                        (long long)f->rows, (long long)rows);
+    f->rows = rows;
     return QK_OK;
 }
 
-qk_status qk_pq_footer_read(qk_pq_file *file, const uint8_t *bytes, size_t n, qk_error *err)
+static void note_origin(qk_pq_file *f)
+{
+    qk_pq_origin o = qk_pq_origin_of(f->created_by);
+    f->packs_all = qk_pq_origin_before(&o, "parquet-cpp", 2, 0, 0);
+    f->short_chunks = qk_pq_origin_before(&o, "parquet-mr", 1, 2, 9);
+    f->shared_pages = qk_pq_origin_before(&o, "parquet-mr", 1, 8, 0);
+}
+
+qk_status qk_pq_file_blame(const qk_pq_file *f, qk_error *err)
+{
+    return qk_pq_blame(f->created_by, f->packs_all || f->short_chunks, err);
+}
+
+static void read_created_by(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_file *file)
+{
+    if (qk_thrift_optional(t, f, QK_THRIFT_T_BINARY))
+        file->created_by = qk_pq_string(t, f, "created_by", &file->arena);
+}
+
+/* The writer, which stands behind what may have failed before it. */
+static void find_created_by(const uint8_t *bytes, size_t n, qk_pq_file *file)
 {
     qk_thrift_in t;
     qk_thrift_field f = {0};
     qk_thrift_open(&t, bytes, n);
+    while (!file->created_by && qk_thrift_next(&t, &f))
+        f.id == 6 ? read_created_by(&t, &f, file) : qk_thrift_skip(&t, &f);
+}
+
+static qk_status read_fields(qk_pq_file *file, const uint8_t *bytes, size_t n, qk_error *err)
+{
+    qk_thrift_in t;
+    qk_thrift_field f = {0};
+    bool has_rows = false;
+    qk_thrift_open(&t, bytes, n);
     while (qk_thrift_next(&t, &f)) switch (f.id) {
         case 2: QK_TRY(read_schema(&t, &f, file, err)); break;
-        case 3: file->rows = qk_thrift_read_i64(&t, &f, "num_rows"); break;
+        case 3:
+            file->rows = qk_thrift_read_i64(&t, &f, "num_rows");
+            has_rows = true;
+            break;
         case 4:
             if (!file->leaves) qk_thrift_fail(&t, "the footer has no schema before its row groups");
             read_groups(&t, &f, file);
             break;
-        case 5: read_pairs(&t, &f, file); break;
-        case 6: file->created_by = qk_pq_string(&t, &f, "created_by", &file->arena); break;
+        case 5:
+            if (qk_thrift_optional(&t, &f, QK_THRIFT_T_LIST)) read_pairs(&t, &f, file);
+            break;
+        case 6: read_created_by(&t, &f, file); break;
         default: qk_thrift_skip(&t, &f);
         }
     if (!t.problem[0] && !file->leaves) qk_thrift_fail(&t, "the footer has no schema");
-    if (t.problem[0])
-        return qk_fail(err, QK_ERR_FORMAT, "the file is damaged; fetch it again",
-                       "%s: footer, byte %zu: %s", file->path,
-                       file->footer_at + (size_t)(t.problem_at - bytes), t.problem);
-    return check_rows(file, err);
+    if (!t.problem[0] && !has_rows) qk_thrift_fail(&t, "the footer has no num_rows");
+    if (!t.problem[0]) return QK_OK;
+    return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: footer, byte %zu: %s", file->path,
+                   file->footer_at + (size_t)(t.problem_at - bytes), t.problem);
+}
+
+qk_status qk_pq_footer_read(qk_pq_file *file, const uint8_t *bytes, size_t n, qk_error *err)
+{
+    qk_status s = read_fields(file, bytes, n, err);
+    if (s != QK_OK) find_created_by(bytes, n, file);
+    if (s == QK_ERR_FORMAT && !qk_thrift_walk(bytes, n, NULL))
+        snprintf(err->hint, sizeof err->hint, "%s", qk_pq_damaged);
+    note_origin(file);
+    if (s == QK_OK) s = count_rows(file, err);
+    return s == QK_OK ? QK_OK : qk_pq_file_blame(file, err);
 }

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "engine/base/input.h"
+#include "formats/parquet_origin.h"
 #include "formats/thrift_read.h"
 
 typedef enum qk_pq_type {
@@ -93,7 +94,8 @@ typedef struct qk_pq_statistics {
 /* One column in one row group, as the footer says: nothing is checked before the column is read. */
 typedef struct qk_pq_chunk {
     bool has_metadata, is_encrypted;
-    const char *file, *path; /* of another file (NULL: this one); of the column, with dots */
+    const char *file; /* where its pages are said to be; NULL or "": here */
+    const char *path; /* the name its column had, with dots; "": none */
     int32_t type, codec;
     uint32_t encodings; /* bit set of their numbers */
     int64_t values;     /* nulls included */
@@ -119,11 +121,15 @@ typedef struct qk_pq_file {
     qk_arena arena;   /* owns what follows */
     int64_t rows;
     const char *created_by; /* or NULL */
+    /* Its writer is known for these, see parquet_origin.h: */
+    bool packs_all;    /* pages are packed, also when they say that they are not */
+    bool short_chunks; /* the sizes of column chunks may be too small */
+    bool shared_pages; /* strings of DELTA_BYTE_ARRAY go on from page to page */
     qk_pq_leaf *leaves;
     size_t n_leaves;
     qk_pq_group *groups;
     size_t n_groups;
-    qk_pq_pair *metadata; /* key and value */
+    qk_pq_pair *metadata; /* key and value; a value that is no string is NULL */
     size_t n_metadata;
 } qk_pq_file;
 
@@ -142,6 +148,8 @@ qk_status qk_pq_footer_read(qk_pq_file *f, const uint8_t *bytes, size_t n, qk_er
 /* For parquet_meta.c: parquet_schema.c reads the fields of a node and turns nodes into leaves. */
 void qk_pq_node_read(qk_thrift_in *t, qk_pq_node *node, qk_arena *arena);
 qk_status qk_pq_schema_leaves(qk_pq_file *f, const qk_pq_node *nodes, size_t n, qk_error *err);
+/* Gives an error without a hint one that names the file's writer; returns its status. */
+qk_status qk_pq_file_blame(const qk_pq_file *f, qk_error *err);
 /* A string of the footer, copied. */
 const char *qk_pq_string(qk_thrift_in *t, const qk_thrift_field *field, const char *name,
                          qk_arena *arena);

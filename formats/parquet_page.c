@@ -55,7 +55,10 @@ static void read_v2_header(qk_thrift_in *t, qk_pq_page *p)
         case 6:
             p->repetition_bytes = qk_thrift_read_i32(t, &f, "repetition_levels_byte_length");
             break;
-        case 7: p->is_packed = qk_thrift_read_bool(t, &f, "is_compressed"); break;
+        case 7:
+            if (qk_thrift_optional(t, &f, QK_THRIFT_T_TRUE))
+                p->is_packed = qk_thrift_read_bool(t, &f, "is_compressed");
+            break;
         default: qk_thrift_skip(t, &f);
         }
 }
@@ -68,7 +71,7 @@ static void read_type_header(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_pa
         qk_thrift_skip(t, f);
         return;
     }
-    if (!qk_thrift_read_struct(t, f, "a page header")) return;
+    if (!qk_thrift_optional(t, f, QK_THRIFT_T_STRUCT)) return;
     p->has_header = true;
     if (p->type == QK_PQ_PAGE_DATA_V2)
         read_v2_header(t, p);
@@ -76,6 +79,11 @@ static void read_type_header(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_pa
         read_dictionary_header(t, p);
     else
         read_data_header(t, p);
+}
+
+bool qk_pq_page_counts(const qk_pq_page *p)
+{
+    return p->type != QK_PQ_PAGE_INDEX && p->type <= QK_PQ_PAGE_DATA_V2;
 }
 
 static qk_status check_page(const qk_pq_page *p, uint64_t left, qk_error *err)
@@ -87,9 +95,8 @@ static qk_status check_page(const qk_pq_page *p, uint64_t left, qk_error *err)
         return qk_fail(err, QK_ERR_FORMAT, NULL,
                        "a page of %d bytes runs past its column chunk, which has %llu left",
                        p->packed_bytes, (unsigned long long)left);
-    if (p->type < 0 || p->type > QK_PQ_PAGE_DATA_V2)
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "unknown page type %d", p->type);
-    if (p->type == QK_PQ_PAGE_INDEX) return QK_OK;
+    if (p->type < 0) return qk_fail(err, QK_ERR_FORMAT, NULL, "unknown page type %d", p->type);
+    if (!qk_pq_page_counts(p)) return QK_OK;
     if (p->plain_bytes > most)
         return qk_fail(err, QK_ERR_UNSUPPORTED, "write the file again with smaller pages",
                        "a page of %d bytes is more than the limit of %d", p->plain_bytes, most);
@@ -121,6 +128,7 @@ qk_status qk_pq_page_read(qk_pq_page *p, const uint8_t *bytes, size_t n, uint64_
         case 2: p->plain_bytes = qk_thrift_read_i32(&t, &f, "uncompressed_page_size"); break;
         case 3: p->packed_bytes = qk_thrift_read_i32(&t, &f, "compressed_page_size"); break;
         case 4:
+            if (!qk_thrift_optional(&t, &f, QK_THRIFT_T_I32)) break;
             p->has_crc = true;
             p->crc = (uint32_t)qk_thrift_read_i32(&t, &f, "a page's crc");
             break;
@@ -129,8 +137,13 @@ qk_status qk_pq_page_read(qk_pq_page *p, const uint8_t *bytes, size_t n, uint64_
         case 8: read_type_header(&t, &f, p); break;
         default: qk_thrift_skip(&t, &f);
         }
-    if (t.problem[0])
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "the page header is not valid: %s", t.problem);
+    if (t.problem[0]) {
+        /* One that runs into the end of its chunk may also be a size that is too small. */
+        const uint8_t *at;
+        bool damaged = !qk_thrift_walk(bytes, n, &at) && at < bytes + n;
+        return qk_fail(err, QK_ERR_FORMAT, damaged ? qk_pq_damaged : NULL,
+                       "the page header is not valid: %s", t.problem);
+    }
     *header_bytes = (size_t)(t.at - bytes);
     return check_page(p, left - *header_bytes, err);
 }
@@ -151,7 +164,9 @@ static qk_status take_levels(qk_pq_part *rest, qk_pq_part *levels, int most, int
     *levels = (qk_pq_part){rest->data, 0};
     if (most == 0) return QK_OK;
     if (encoding == QK_PQ_E_BIT_PACKED)
-        return qk_fail(err, QK_ERR_UNSUPPORTED, "write the file again with a newer program",
+        return qk_fail(err, QK_ERR_UNSUPPORTED,
+                       "write the file again with parquet-java, which reads them; pyarrow takes "
+                       "their bits from the wrong end",
                        "levels in the deprecated encoding BIT_PACKED are not supported");
     if (encoding != QK_PQ_E_RLE)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "unknown level encoding %d", encoding);
@@ -172,7 +187,7 @@ static qk_status check_crc(const qk_pq_page *p, const uint8_t *packed, qk_error 
     if (!p->has_crc) return QK_OK;
     uint32_t crc = (uint32_t)crc32(0, packed, (uInt)p->packed_bytes);
     if (crc != p->crc)
-        return qk_fail(err, QK_ERR_FORMAT, NULL,
+        return qk_fail(err, QK_ERR_FORMAT, qk_pq_damaged,
                        "the page's checksum is %08x, but its header says %08x", crc, p->crc);
     return QK_OK;
 }

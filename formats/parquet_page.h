@@ -31,7 +31,7 @@ typedef struct qk_pq_page {
     int32_t values, encoding;
     int32_t definition_encoding, repetition_encoding; /* v1 */
     int32_t rows, definition_bytes, repetition_bytes; /* v2 */
-    bool is_packed;                                   /* v2 */
+    bool is_packed;                                   /* v2, as its header says */
 } qk_pq_page;
 
 /* Memory for one page; grows, and is kept for the next. Zero-initialise; free(data) at the end. */
@@ -51,6 +51,9 @@ typedef struct qk_pq_page_parts {
     qk_pq_part repetition, definition, values;
 } qk_pq_page_parts;
 
+/* Whether it is a page with values or a dictionary: others, and those of a type younger than this
+ * reader, are passed over. */
+bool qk_pq_page_counts(const qk_pq_page *page);
 /* Reads and checks the header at bytes[0..n); *header_bytes is its size. The page fits behind it
  * into the `left` bytes of its column chunk from there. */
 qk_status qk_pq_page_read(qk_pq_page *page, const uint8_t *bytes, size_t n, uint64_t left,

@@ -29,25 +29,25 @@ static qk_status find_footer(const qk_input *in, size_t *at, size_t *n, qk_error
     size_t size = (size_t)in->state.size;
     uint8_t head[MAGIC_BYTES], tail[TAIL_BYTES];
     if (size < MAGIC_BYTES + TAIL_BYTES)
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: a file of %zu bytes is too short for Parquet",
-                       path, size);
+        return qk_fail(err, QK_ERR_FORMAT, qk_pq_damaged,
+                       "%s: a file of %zu bytes is too short for Parquet", path, size);
     QK_TRY(qk_input_read(in, 0, head, MAGIC_BYTES, err));
     QK_TRY(qk_input_read(in, size - TAIL_BYTES, tail, TAIL_BYTES, err));
     if (!memcmp(tail + 4, "PARE", 4))
-        return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: encrypted Parquet is not supported",
-                       path);
+        return qk_fail(err, QK_ERR_UNSUPPORTED, "write it without encryption, where its keys are",
+                       "%s: encrypted Parquet is not supported", path);
     if (memcmp(tail + 4, "PAR1", 4)) return not_parquet(in, "end", err);
     if (memcmp(head, "PAR1", 4)) return not_parquet(in, "begin", err);
     *n = (size_t)tail[0] | (size_t)tail[1] << 8 | (size_t)tail[2] << 16 | (size_t)tail[3] << 24;
     if (*n > size - MAGIC_BYTES - TAIL_BYTES)
-        return qk_fail(err, QK_ERR_FORMAT, NULL,
+        return qk_fail(err, QK_ERR_FORMAT, qk_pq_damaged,
                        "%s: the footer's length, %zu, exceeds the file of %zu bytes", path, *n,
                        size);
     if (*n > MOST_FOOTER)
         return qk_fail(err, QK_ERR_UNSUPPORTED, "write the file again with larger row groups",
                        "%s: a footer of %zu bytes is more than the limit of %d", path, *n,
                        MOST_FOOTER);
-    if (*n == 0) return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the footer is empty", path);
+    if (*n == 0) return qk_fail(err, QK_ERR_FORMAT, qk_pq_damaged, "%s: the footer is empty", path);
     *at = size - TAIL_BYTES - *n;
     return QK_OK;
 }
@@ -92,7 +92,7 @@ void qk_pq_close(qk_pq_file *f)
 const char *qk_pq_metadata(const qk_pq_file *f, const char *key)
 {
     for (size_t i = 0; i < f->n_metadata; i++)
-        if (!strcmp(f->metadata[i].key, key)) return f->metadata[i].value;
+        if (f->metadata[i].value && !strcmp(f->metadata[i].key, key)) return f->metadata[i].value;
     return NULL;
 }
 

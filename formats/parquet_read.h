@@ -9,7 +9,8 @@
  * Sizes beyond those limits, and beyond what a codec can make of the packed bytes, are refused
  * before anything is allocated. Pages of columns without a cursor are never touched. All codecs but
  * LZO and all encodings of the format are read; encrypted files, and chunks in other files, are
- * not. Every message says file, row group, column and byte. Several cursors of one file may be used
+ * not. What old writers did wrong is read where it is sure what was meant, see parquet_origin.h.
+ * Every message says file, row group, column and byte. Several cursors of one file may be used
  * at once, each by one thread.
  *
  * next: formats/parquet_meta.h, then parquet_cursor.c */
@@ -23,7 +24,7 @@ typedef struct qk_pq_cursor qk_pq_cursor;
 qk_status qk_pq_open(qk_pq_file **out, const char *path, qk_error *err);
 void qk_pq_close(qk_pq_file *f); /* NULL-safe; close its cursors first */
 
-/* A value of the key-value metadata, or NULL. */
+/* The string under a key of the key-value metadata, or NULL. */
 const char *qk_pq_metadata(const qk_pq_file *f, const char *key);
 /* Index of the leaf with this path: a top-level column exactly so called, else the dotted path of
  * one inside structs or lists. -1: there is none; -2: there are two. */

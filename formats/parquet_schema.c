@@ -69,9 +69,9 @@ static void read_logical(qk_thrift_in *t, qk_pq_logical *l)
     *l = (qk_pq_logical){0};
     while (qk_thrift_next(t, &f)) {
         bool known = f.id >= 1 && (size_t)f.id < sizeof kinds / sizeof *kinds;
+        if (!qk_thrift_optional(t, &f, QK_THRIFT_T_STRUCT)) continue;
         l->meaning = known ? kinds[f.id] : QK_PQ_M_OTHER;
         if (l->meaning == QK_PQ_M_NONE) l->meaning = QK_PQ_M_OTHER;
-        if (!qk_thrift_read_struct(t, &f, "a logical type")) return;
         switch (l->meaning) {
         case QK_PQ_M_DECIMAL: read_decimal(t, l); break;
         case QK_PQ_M_TIME:
@@ -90,21 +90,27 @@ static const char *read_name(qk_thrift_in *t, const qk_thrift_field *f, qk_arena
     return qk_arena_strndup(arena, bytes ? (const char *)bytes : "", n);
 }
 
+static void read_optional(qk_thrift_in *t, const qk_thrift_field *f, int32_t *out)
+{
+    if (qk_thrift_optional(t, f, QK_THRIFT_T_I32))
+        *out = qk_thrift_read_i32(t, f, "a node's field");
+}
+
 void qk_pq_node_read(qk_thrift_in *t, qk_pq_node *node, qk_arena *arena)
 {
     qk_thrift_field f = {0};
     *node = (qk_pq_node){.type = -1, .converted = -1, .repetition = REQUIRED};
     while (qk_thrift_next(t, &f)) switch (f.id) {
-        case 1: node->type = qk_thrift_read_i32(t, &f, "a column's type"); break;
-        case 2: node->fixed_length = qk_thrift_read_i32(t, &f, "type_length"); break;
-        case 3: node->repetition = qk_thrift_read_i32(t, &f, "repetition_type"); break;
+        case 1: read_optional(t, &f, &node->type); break;
+        case 2: read_optional(t, &f, &node->fixed_length); break;
+        case 3: read_optional(t, &f, &node->repetition); break;
         case 4: node->name = read_name(t, &f, arena); break;
-        case 5: node->children = qk_thrift_read_i32(t, &f, "num_children"); break;
-        case 6: node->converted = qk_thrift_read_i32(t, &f, "converted_type"); break;
-        case 7: node->scale = qk_thrift_read_i32(t, &f, "scale"); break;
-        case 8: node->precision = qk_thrift_read_i32(t, &f, "precision"); break;
+        case 5: read_optional(t, &f, &node->children); break;
+        case 6: read_optional(t, &f, &node->converted); break;
+        case 7: read_optional(t, &f, &node->scale); break;
+        case 8: read_optional(t, &f, &node->precision); break;
         case 10:
-            if (qk_thrift_read_struct(t, &f, "logicalType")) read_logical(t, &node->logical);
+            if (qk_thrift_optional(t, &f, QK_THRIFT_T_STRUCT)) read_logical(t, &node->logical);
             break;
         default: qk_thrift_skip(t, &f);
         }
@@ -167,8 +173,7 @@ static qk_status check_node(walk *w, const qk_pq_node *node)
     if (node->children < 0) return schema_fail(w, "has a negative num_children", node->name);
     if (node->repetition < REQUIRED || node->repetition > REPEATED)
         return schema_fail(w, "has an unknown repetition_type", node->name);
-    if (node->children) return QK_OK;
-    if (node->type == -1) return schema_fail(w, "has no type", node->name);
+    if (node->children || node->type == -1) return QK_OK;
     if (!qk_pq_type_name(node->type)) return schema_fail(w, "has an unknown type", node->name);
     if (node->type == QK_PQ_T_FIXED && node->fixed_length <= 0)
         return schema_fail(w, "needs a type_length above 0", node->name);
@@ -206,7 +211,8 @@ static qk_status add_leaf(walk *w, const qk_pq_node *node, int depth, levels l)
     return QK_OK;
 }
 
-/* Takes the next node and everything below it. */
+/* Takes the next node and everything below it. A node without a type is a group, which may have no
+ * fields: it has no column then. */
 static qk_status walk_node(walk *w, int depth, levels l)
 {
     if (w->at == w->n) return schema_fail(w, "num_children runs past the end", NULL);
@@ -217,7 +223,7 @@ static qk_status walk_node(walk *w, int depth, levels l)
     l.definition += node->repetition != REQUIRED;
     l.repetition += node->repetition == REPEATED;
     if (node->repetition == REPEATED) l.list_def = l.definition;
-    if (!node->children) return add_leaf(w, node, depth + 1, l);
+    if (!node->children && node->type != -1) return add_leaf(w, node, depth + 1, l);
     for (int32_t i = 0; i < node->children; i++) QK_TRY(walk_node(w, depth + 1, l));
     return QK_OK;
 }

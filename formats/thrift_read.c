@@ -139,6 +139,24 @@ void qk_thrift_skip(qk_thrift_in *t, const qk_thrift_field *field)
     skip_value(t, field->type, false, 0);
 }
 
+const uint8_t *qk_thrift_walk(const uint8_t *bytes, size_t n, const uint8_t **at)
+{
+    qk_thrift_in t;
+    qk_thrift_field f = {0};
+    qk_thrift_open(&t, bytes, n);
+    while (qk_thrift_next(&t, &f)) qk_thrift_skip(&t, &f);
+    if (at) *at = t.problem_at;
+    return t.problem[0] ? NULL : t.at;
+}
+
+bool qk_thrift_optional(qk_thrift_in *t, const qk_thrift_field *field, uint8_t type)
+{
+    bool is_bool = type == QK_THRIFT_T_TRUE && field->type == QK_THRIFT_T_FALSE;
+    if (field->type == type || is_bool) return !t->problem[0];
+    qk_thrift_skip(t, field);
+    return false;
+}
+
 bool qk_thrift_read_bool(qk_thrift_in *t, const qk_thrift_field *field, const char *name)
 {
     if (field->type == QK_THRIFT_T_TRUE) return true;

@@ -7,7 +7,8 @@
  *   list     one byte: size << 4 | element type; size 15: the size follows as a varint
  *
  * Nothing is allocated. The first error sticks: from then on fields end and values are zero, so
- * callers read freely and look at `problem` once. Fields nobody asked for are skipped.
+ * callers read freely and look at `problem` once. Fields nobody asked for are skipped, and so are
+ * optional ones of another type than they should have; a required one of another type is an error.
  * Source: apache/thrift, doc/specs/thrift-compact-protocol.md.
  *
  * next: formats/parquet_meta.h */
@@ -50,10 +51,18 @@ void qk_thrift_open(qk_thrift_in *t, const uint8_t *bytes, size_t n);
 /* Notes a problem (the first one counts). */
 void qk_thrift_fail(qk_thrift_in *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Where a struct ends that begins at bytes[0..n), whatever its fields are; NULL when that is none:
+ * *at (may be NULL) is the place where it fails. */
+const uint8_t *qk_thrift_walk(const uint8_t *bytes, size_t n, const uint8_t **at);
+
 /* Goes to the next field of the current struct; false behind the last, and after an error. The
  * value must then be read or skipped. Entering a struct is calling this with a fresh field. */
 bool qk_thrift_next(qk_thrift_in *t, qk_thrift_field *field);
 void qk_thrift_skip(qk_thrift_in *t, const qk_thrift_field *field);
+/* Whether an optional field is of this type (TRUE stands for both booleans). One of another type is
+ * passed over and counts as absent, as in the readers that thrift generates: some writers put
+ * numbers where the format has strings. */
+bool qk_thrift_optional(qk_thrift_in *t, const qk_thrift_field *field, uint8_t type);
 
 /* Values of a field. `name` is for the message when the type on the wire is another. */
 bool qk_thrift_read_bool(qk_thrift_in *t, const qk_thrift_field *field, const char *name);
