@@ -52,8 +52,9 @@ static qk_status new_node(builder *b, const yaml_mark_t *mark, qk_yaml_type type
 qk_yaml *qk_yaml_get(const qk_yaml *map, const char *key)
 {
     if (!map || map->type != QK_YAML_MAP) return NULL;
+    size_t length = strlen(key);
     for (qk_yaml *m = map->first; m; m = m->next)
-        if (m->key_length == strlen(key) && !memcmp(m->key, key, m->key_length)) return m;
+        if (m->key_length == length && !m->other_key && !memcmp(m->key, key, length)) return m;
     return NULL;
 }
 

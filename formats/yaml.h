@@ -7,6 +7,9 @@
  * Stricter than PyYAML: one document, no key twice, keys are strings, no tags, no merge keys. An
  * alias is a copy of what it stands for, and copies are counted. Only UTF-8 is read.
  *
+ * qk_yaml_parse_safe is for text of others, of which a part is used: it reads what PyYAML's
+ * SafeLoader reads, and more where that makes no difference to the rest.
+ *
  * next: engine/config/keys.h */
 #pragma once
 
@@ -28,6 +31,7 @@ typedef enum qk_yaml_type {
     QK_YAML_DATE, /* a date or time stamp; text as written */
     QK_YAML_LIST,
     QK_YAML_MAP,
+    QK_YAML_OTHER, /* of qk_yaml_parse_safe: a set, bytes, an unknown tag ...: no value we use */
 } qk_yaml_type;
 
 typedef struct qk_yaml {
@@ -42,6 +46,7 @@ typedef struct qk_yaml {
 
     const char *key; /* inside a map, else NULL */
     size_t key_length;
+    bool other_key; /* of qk_yaml_parse_safe: the key is no string; qk_yaml_get passes it */
     int key_line, key_column; /* from 1 */
     int line, column;         /* of the value, from 1 */
     const char *setting;      /* "--set a.b=c" that the value came from; NULL: the file */
@@ -54,6 +59,16 @@ typedef struct qk_yaml {
  * `name` is for messages: "run.yaml:3:9: ...". QK_ERR_CONFIG on error. */
 qk_status qk_yaml_parse(qk_arena *arena, const char *text, size_t size, const char *name,
                         qk_yaml **out, qk_error *err);
+
+/* The same as PyYAML's SafeLoader reads it: keys of any type, the last of equal keys, merge keys
+ * (<<), tags. What that refuses inside a value (an unknown tag, a list as a key, an impossible
+ * date) is QK_YAML_OTHER here, or a key that is passed over. At most 256 levels, a million values
+ * and QK_YAML_MAX_BYTES; an alias shares its children with what it stands for, so change none of
+ * them. Errors are those of what is no YAML at all. */
+qk_status qk_yaml_parse_safe(qk_arena *arena, const char *text, size_t size, const char *name,
+                             qk_yaml **out, qk_error *err);
+/* Whether Python would call the value true. NULL: false. */
+bool qk_yaml_is_true(const qk_yaml *value);
 
 /* Gives a scalar node its type and value from text, length and plain. false when the text looks
  * like a value that PyYAML cannot make either ("=", "0b_"). */

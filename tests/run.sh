@@ -78,11 +78,13 @@ if [ -x $venv/bin/python ]; then
     beside "found" 300 tests/found.sh $py
     beside "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
     beside "tables" 300 $py tests/interop/tables.py
+    beside "cards" 300 $py tests/interop/cards.py
     if [ -x $next/bin/python ]; then
         beside "tables, next datasets" 300 $next/bin/python tests/interop/tables.py
+        beside "cards, next datasets" 300 $next/bin/python tests/interop/cards.py
     else
-        echo "SKIPPED: tables, next datasets"
-        echo "0 0 1" >$results/next.counts
+        echo "SKIPPED: tables and cards, next datasets"
+        echo "0 0 2" >$results/next.counts
     fi
     beside "hub pull" 300 $py tests/interop/hub_pull.py
     beside "hub stream" 300 $py tests/interop/hub_stream.py

@@ -233,6 +233,130 @@ static void test_bombs(void)
     qk_arena_free(&arena);
 }
 
+/* ---- text of others ---- */
+
+/* The tree as flow YAML; ? is a key that is no string, or a value of another kind. */
+static void write_tree(qk_buf *out, const qk_yaml *v)
+{
+    if (v->key) qk_buf_addf(out, "%s: ", v->other_key ? "?" : v->key);
+    switch (v->type) {
+    case QK_YAML_NULL: qk_buf_add_str(out, "~"); return;
+    case QK_YAML_BOOL: qk_buf_add_str(out, v->boolean ? "true" : "false"); return;
+    case QK_YAML_STRING: qk_buf_addf(out, "'%s'", v->text); return;
+    case QK_YAML_INT: qk_buf_addf(out, "%" PRId64, v->integer); return;
+    case QK_YAML_FLOAT: qk_buf_addf(out, "%g", v->number); return;
+    case QK_YAML_DATE: qk_buf_addf(out, "<%s>", v->text); return;
+    case QK_YAML_OTHER: qk_buf_add_str(out, "?"); return;
+    default: break;
+    }
+    qk_buf_add_str(out, v->type == QK_YAML_MAP ? "{" : "[");
+    for (const qk_yaml *child = v->first; child; child = child->next) {
+        if (child != v->first) qk_buf_add_str(out, ", ");
+        write_tree(out, child);
+    }
+    qk_buf_add_str(out, v->type == QK_YAML_MAP ? "}" : "]");
+}
+
+static qk_status parse_safe(qk_arena *arena, const char *text, qk_yaml **root, qk_error *err)
+{
+    return qk_yaml_parse_safe(arena, text, strlen(text), "t.yaml", root, err);
+}
+
+static void check_safe(const char *text, const char *expected)
+{
+    qk_arena arena = {0};
+    qk_buf out = {0};
+    qk_yaml *root = NULL;
+    qk_error err = {0};
+    if (parse_safe(&arena, text, &root, &err) == QK_OK)
+        write_tree(&out, root);
+    else
+        qk_buf_add_str(&out, err.message);
+    CHECK_MSG(!strcmp(qk_buf_str(&out), expected), "%s: %s, not %s", text, qk_buf_str(&out),
+              expected);
+    qk_buf_free(&out);
+    qk_arena_free(&arena);
+}
+
+static void test_safe(void)
+{
+    check_safe("{0: a, yes: b, ~: c, 2024-01-02: d, 1.5: e, f: g}",
+               "{?: 'a', ?: 'b', ?: 'c', ?: 'd', ?: 'e', f: 'g'}");
+    check_safe("? [a, b]\n: c\n? {d: e}\n: f\n", "{?: 'c', ?: 'f'}");
+    check_safe("{a: 1, b: 2, a: 3, 'a': 4}", "{a: 4, b: 2}");
+    check_safe(
+        "[!!str 12, ! 12, !!int '12', !!int 0x10, !!int x, !!float 3, !!bool 'yes', !!null x]",
+        "['12', '12', 12, 16, ?, 3, true, ~]");
+    check_safe("[!!set {a, b}, !!binary aGk=, !x 1, !!omap [a: 1], !!map {a: 1}, !!seq [1], =]",
+               "[?, ?, ?, ?, {a: 1}, [1], ?]");
+    check_safe("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3, z: 4}\n",
+               "{a: {x: 1, y: 2}, b: {x: 1, y: 3, z: 4}}");
+    check_safe("a: {z: 4, <<: [{x: 1}, {x: 2, y: 3}]}", "{a: {x: 1, y: 3, z: 4}}");
+    check_safe("a: {<<: 5, '<<': 6, b: 7}", "{a: {<<: 6, b: 7}}");
+    check_safe("a: &a [1]\nb: [*a, *a]\n? *a\n: c\n", "{a: [1], b: [[1], [1]], ?: 'c'}");
+    check_safe("a: &a [1, *a]\nb: &a {c: 2}\nd: *a\n", "{a: [1, ?], b: {c: 2}, d: {c: 2}}");
+    check_safe("--- {a: 1}\n...\n", "{a: 1}");
+    check_safe("a: *b", "t.yaml:1:4: this alias has no anchor before it");
+    check_safe("--- a\n--- b\n", "t.yaml:2:1: more than one document");
+}
+
+static void test_safe_truth(void)
+{
+    static const char *const texts[] = {"[~, no, 0, -0x0, 0.0, '', [], {}, !!set {}]",
+                                        "[yes, 1, .nan, 1e-3, 'no', '0', [0], {a: ~}, !!set {a}, "
+                                        "2024-01-02, 99999999999999999999]"};
+    for (int expected = 0; expected < 2; expected++) {
+        qk_arena arena = {0};
+        qk_yaml *root;
+        qk_error err;
+        CHECK_INT(parse_safe(&arena, texts[expected], &root, &err), QK_OK);
+        for (const qk_yaml *v = root->first; v; v = v->next)
+            CHECK_MSG(qk_yaml_is_true(v) == expected, "line %d, column %d", v->line, v->column);
+        qk_arena_free(&arena);
+    }
+    CHECK(!qk_yaml_is_true(NULL));
+}
+
+/* Aliases cost nothing; what merge keys copy is counted; depth and anchors are bounded. */
+static void test_safe_bombs(void)
+{
+    qk_arena arena = {0};
+    qk_buf text = {0};
+    qk_yaml *root;
+    qk_error err;
+    qk_buf_add_str(&text, "a0: &a0 [x]\n");
+    for (int i = 1; i < 60; i++)
+        qk_buf_addf(&text, "a%d: &a%d [*a%d, *a%d, *a%d]\n", i, i, i - 1, i - 1, i - 1);
+    CHECK_INT(parse_safe(&arena, qk_buf_str(&text), &root, &err), QK_OK);
+    CHECK_INT(root->count, 60);
+
+    qk_buf_clear(&text);
+    qk_buf_add_str(&text, "a: &a {");
+    for (int i = 0; i < 1100; i++) qk_buf_addf(&text, "k%d: 1, ", i);
+    qk_buf_add_str(&text, "}\nb: {<<: [");
+    for (int i = 0; i < 1000; i++) qk_buf_add_str(&text, "*a, ");
+    qk_buf_add_str(&text, "]}\n");
+    CHECK(parse_safe(&arena, qk_buf_str(&text), &root, &err) != QK_OK);
+    CHECK_MSG(strstr(err.message, "too many values"), "%s", err.message);
+
+    qk_buf_clear(&text);
+    for (int i = 0; i < 50000; i++) qk_buf_addf(&text, "k%d: v\n", i);
+    CHECK_INT(parse_safe(&arena, qk_buf_str(&text), &root, &err), QK_OK);
+    CHECK_INT(root->count, 50000);
+
+    qk_buf_clear(&text);
+    for (int i = 0; i < 300; i++) qk_buf_add_byte(&text, '[');
+    CHECK(parse_safe(&arena, qk_buf_str(&text), &root, &err) != QK_OK);
+    CHECK_MSG(strstr(err.message, "nested too deep"), "%s", err.message);
+
+    qk_buf_clear(&text);
+    for (int i = 0; i < 10001; i++) qk_buf_addf(&text, "- &a%d b\n", i);
+    CHECK(parse_safe(&arena, qk_buf_str(&text), &root, &err) != QK_OK);
+    CHECK_MSG(strstr(err.message, "too many anchors"), "%s", err.message);
+    qk_buf_free(&text);
+    qk_arena_free(&arena);
+}
+
 int main(void)
 {
     RUN(test_scalars);
@@ -242,5 +366,8 @@ int main(void)
     RUN(test_empty);
     RUN(test_refused_text);
     RUN(test_bombs);
+    RUN(test_safe);
+    RUN(test_safe_truth);
+    RUN(test_safe_bombs);
     return test_summary("config_yaml");
 }

@@ -253,9 +253,11 @@ static qk_status show_config(inspection *in, const char *name, const qk_data_fil
 static qk_status find_and_show(inspection *in, const char *name)
 {
     qk_data_files files;
-    QK_TRY(qk_data_files_find(&files, in->path, name, in->id_column, in->err));
-    qk_status s = show_config(in, name, &files);
-    qk_data_files_free(&files);
+    qk_status s = qk_data_files_find(&files, in->path, name, in->id_column, in->err);
+    if (s == QK_OK) {
+        s = show_config(in, name, &files);
+        qk_data_files_free(&files);
+    }
     return s == QK_OK || !name ? s : qk_error_prefix(in->err, "configuration '%s'", name);
 }
 

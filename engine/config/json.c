@@ -75,6 +75,7 @@ static qk_status convert(const qk_config_reader *r, const qk_config_key *key, co
         out->text = v->text;
         out->length = v->length;
         return QK_OK;
+    case QK_YAML_OTHER: qk_fatal("a value of qk_yaml_parse_safe in a configuration");
     case QK_YAML_LIST:
     case QK_YAML_MAP: break;
     }

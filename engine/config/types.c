@@ -44,6 +44,7 @@ static const char *describe(const qk_config_reader *r, const qk_yaml *v)
     case QK_YAML_NULL: return "null";
     case QK_YAML_LIST: return "a list";
     case QK_YAML_MAP: return "a map";
+    case QK_YAML_OTHER: return "a value of another kind";
     case QK_YAML_BOOL: return qk_arena_strf(r->arena, "the boolean %.60s", v->text);
     case QK_YAML_INT:
     case QK_YAML_FLOAT: return qk_arena_strf(r->arena, "the number %.60s", v->text);

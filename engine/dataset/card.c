@@ -5,17 +5,26 @@
 #include <string.h>
 
 #include "formats/yaml.h"
+#include "engine/dataset/card_options.h"
+#include "engine/dataset/card_path.h"
 #include "engine/dataset/format.h"
 #include "engine/dataset/glob.h"
 #include "engine/dataset/split.h"
+
+enum {
+    MOST_CARD_BYTES = 16 << 20, /* with what is behind the front matter */
+    MOST_SPLITS = 10000         /* of a configuration */
+};
 
 typedef struct card {
     char *path; /* README.md, for messages */
     const qk_listing *all;
     qk_error *err;
     qk_arena arena;
-    const qk_yaml *configs; /* a list, or NULL */
-    const qk_yaml *info;    /* dataset_info: a map, a list of them, or NULL */
+    /* The configurations: of those of one name the last, where the first one stands. */
+    const qk_yaml **configs;
+    size_t count;
+    const qk_yaml *info; /* dataset_info: a map, a list of them, or NULL */
 } card;
 
 static qk_status fail(const card *c, const qk_yaml *at, const char *what)
@@ -28,39 +37,51 @@ static qk_status fail(const card *c, const qk_yaml *at, const char *what)
 
 /* ---- reading the block ---- */
 
-/* A line at *s without its end; moves *s to the next. */
-static bool take_line(const char **s, const char *end, const char **line, size_t *length)
+static bool is_blank(char c)
 {
-    if (*s == end) return false;
-    const char *newline = memchr(*s, '\n', (size_t)(end - *s));
-    *line = *s;
-    *length = (size_t)((newline ? newline : end) - *s);
-    *s = newline ? newline + 1 : end;
-    if (*length && (*line)[*length - 1] == '\r') --*length;
-    return true;
+    return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1C && c <= 0x1F);
 }
 
-static bool is_rule(const char *line, size_t length)
+static bool is_end_of_line(char c)
 {
-    return length == 3 && !memcmp(line, "---", 3);
+    return c == '\n' || c == '\r';
 }
 
-/* The text between the two rules; false when there is none. */
-static bool front_matter(const char *text, size_t size, const char **block, size_t *length)
+/* The first rule behind an end of line, from `s` on: \n---\n. *before is where those ends begin. */
+static bool find_rule(const char *s, const char *end, const char **before)
 {
-    const char *s = text, *end = text + size, *line;
-    size_t n;
-    do {
-        if (!take_line(&s, end, &line, &n)) return false;
-    } while (n == 0);
-    if (!is_rule(line, n)) return false;
-    *block = s;
-    while (take_line(&s, end, &line, &n)) {
-        if (!is_rule(line, n)) continue;
-        *length = (size_t)(line - *block);
-        return true;
+    while (s < end) {
+        const char *ends = s;
+        while (s < end && is_end_of_line(*s)) s++;
+        if (s == ends) {
+            s++;
+            continue;
+        }
+        const char *behind = s + 3;
+        if (end - s < 3 || memcmp(s, "---", 3) != 0) continue;
+        *before = ends;
+        if (behind == end || *behind == '\n') return true;
+        if (*behind == '\r' && behind + 1 < end && behind[1] == '\n') return true;
     }
     return false;
+}
+
+/* What huggingface_hub takes for the front matter:
+ * ^(\s*---[\r\n]+)([\S\s]*?)([\r\n]+---(\r\n|\n|$)). The text is not of this line alone: where the
+ * ends of line behind the first rule are followed by another one, the block goes on to a later
+ * rule, if there is any. false: there is none. */
+static bool front_matter(const char *text, size_t size, const char **block, size_t *length)
+{
+    const char *s = text, *end = text + size, *before;
+    while (s < end && is_blank(*s)) s++;
+    if (end - s < 4 || memcmp(s, "---", 3) != 0 || !is_end_of_line(s[3])) return false;
+    const char *first_end = s += 3;
+    while (s < end && is_end_of_line(*s)) s++;
+    *block = s;
+    bool found = find_rule(s, end, &before);
+    if (!found && s - first_end > 1) found = find_rule(s - 1, end, &before);
+    if (found) *length = before > s ? (size_t)(before - s) : 0;
+    return found;
 }
 
 static qk_status parse_file(card *c, const char *name, bool whole, qk_yaml **out)
@@ -69,16 +90,61 @@ static qk_status parse_file(card *c, const char *name, bool whole, qk_yaml **out
     qk_buf file;
     bool there;
     *out = NULL;
-    qk_status s = qk_read_file_if_there(&file, path, QK_YAML_MAX_BYTES, &there, c->err);
+    qk_status s = qk_read_file_if_there(&file, path, MOST_CARD_BYTES, &there, c->err);
     const char *text = (const char *)file.data;
     size_t size = file.size;
     if (s == QK_OK && file.data && (whole || front_matter(text, size, &text, &size)))
-        s = qk_yaml_parse(&c->arena, text, size, path, out, c->err);
-    if (s == QK_OK && *out && (*out)->type != QK_YAML_MAP && (*out)->type != QK_YAML_NULL)
+        s = qk_yaml_parse_safe(&c->arena, text, size, path, out, c->err);
+    /* Of the two only the YAML file may be empty in some other way. */
+    if (*out && ((*out)->type == QK_YAML_NULL || (whole && !qk_yaml_is_true(*out)))) *out = NULL;
+    if (s == QK_OK && *out && (*out)->type != QK_YAML_MAP)
         s = qk_fail(c->err, QK_ERR_FORMAT, NULL, "%s: the front matter must be a map", path);
     qk_buf_free(&file);
     free(path);
     return s;
+}
+
+/* A string that can be compared and used as a name. */
+static bool is_text(const qk_yaml *value)
+{
+    return value && value->type == QK_YAML_STRING && strlen(value->text) == value->length;
+}
+
+static const char *name_of(const qk_yaml *config)
+{
+    return qk_yaml_get(config, "config_name")->text;
+}
+
+typedef struct named {
+    const qk_yaml *config;
+    size_t at;
+} named;
+
+static int by_name(const void *a, const void *b)
+{
+    const named *x = a, *y = b;
+    int order = strcmp(name_of(x->config), name_of(y->config));
+    return order ? order : x->at < y->at ? -1 : 1;
+}
+
+/* As the dict of them that `datasets` makes. */
+static void keep_last_of_each(card *c)
+{
+    named *order = qk_alloc(c->count + 1, sizeof *order);
+    size_t kept = 0;
+    for (size_t i = 0; i < c->count; i++) order[i] = (named){c->configs[i], i};
+    qsort(order, c->count, sizeof *order, by_name);
+    for (size_t i = 0, end; i < c->count; i = end) {
+        for (end = i + 1; end < c->count; end++) {
+            if (strcmp(name_of(order[i].config), name_of(order[end].config)) != 0) break;
+            c->configs[order[i].at] = order[end].config;
+            c->configs[order[end].at] = NULL;
+        }
+    }
+    for (size_t i = 0; i < c->count; i++)
+        if (c->configs[i]) c->configs[kept++] = c->configs[i];
+    c->count = kept;
+    free(order);
 }
 
 static qk_status read_card(card *c)
@@ -90,14 +156,15 @@ static qk_status read_card(card *c)
     if (!configs) configs = qk_yaml_get(block, "configs");
     c->info = qk_yaml_get(dot, "dataset_info");
     if (!c->info) c->info = qk_yaml_get(block, "dataset_info");
-    if (!configs || configs->type == QK_YAML_NULL) return QK_OK;
+    if (!qk_yaml_is_true(configs)) return QK_OK;
     if (configs->type != QK_YAML_LIST) return fail(c, configs, "must be a list");
+    c->configs = qk_arena_alloc(&c->arena, configs->count, sizeof *c->configs);
     for (const qk_yaml *one = configs->first; one; one = one->next) {
-        const qk_yaml *name = qk_yaml_get(one, "config_name");
-        if (!name || name->type != QK_YAML_STRING)
+        if (!is_text(qk_yaml_get(one, "config_name")))
             return fail(c, one, "each must be a map with a text config_name");
+        c->configs[c->count++] = one;
     }
-    if (configs->count) c->configs = configs;
+    keep_last_of_each(c);
     return QK_OK;
 }
 
@@ -106,9 +173,8 @@ static qk_status read_card(card *c)
 static qk_status unknown_config(const card *c, const char *name)
 {
     qk_buf list = {0};
-    for (const qk_yaml *one = c->configs->first; one; one = one->next)
-        qk_buf_addf(&list, "%s%s", one == c->configs->first ? "" : ", ",
-                    qk_yaml_get(one, "config_name")->text);
+    for (size_t i = 0; i < c->count && list.size < 500; i++)
+        qk_buf_addf(&list, "%s%s", i ? ", " : "", name_of(c->configs[i]));
     qk_status s = name ? qk_fail(c->err, QK_ERR_CONFIG, "set dataset.name to one of them",
                                  "%s: there is no configuration '%s'; there are %s", c->all->root,
                                  name, qk_buf_str(&list))
@@ -119,155 +185,194 @@ static qk_status unknown_config(const card *c, const char *name)
     return s;
 }
 
-static bool is_flagged(const qk_yaml *config)
+static const qk_yaml *find_config(const card *c, const char *name)
 {
-    const qk_yaml *flag = qk_yaml_get(config, "default");
-    return flag && flag->type == QK_YAML_BOOL && flag->boolean;
+    for (size_t i = 0; i < c->count; i++)
+        if (!strcmp(name_of(c->configs[i]), name)) return c->configs[i];
+    return NULL;
 }
 
-static bool is_called(const qk_yaml *config, const char *name)
+/* Whose features dataset_info has; "default" where it does not say. NULL: no text. */
+static const char *info_name(const qk_yaml *info)
 {
-    return !strcmp(qk_yaml_get(config, "config_name")->text, name);
+    const qk_yaml *name = qk_yaml_get(info, "config_name");
+    if (!name) return "default";
+    return is_text(name) ? name->text : NULL;
 }
 
-/* Of two configs with one name the later counts. */
-static const qk_yaml *find_config(const qk_yaml *configs, const char *name)
+/* The configuration that dataset_info alone is about, or NULL. */
+static const qk_yaml *find_described(const card *c)
 {
-    const qk_yaml *found = NULL;
-    for (const qk_yaml *one = configs->first; one; one = one->next)
-        if (is_called(one, name)) found = one;
-    return found;
+    const qk_yaml *info = c->info;
+    if (info && info->type == QK_YAML_LIST) info = info->first;
+    if (!info || info->type != QK_YAML_MAP || !info_name(info)) return NULL;
+    for (const qk_yaml *other = c->info->type == QK_YAML_LIST ? info->next : NULL; other;
+         other = other->next)
+        if (!info_name(other) || strcmp(info_name(other), info_name(info)) != 0) return NULL;
+    return find_config(c, info_name(info));
 }
 
+/* The one that is alone, called default, or says that it is: there is at most one of these. Else
+ * that of dataset_info. */
 static qk_status choose(const card *c, const char *name, const qk_yaml **out)
 {
-    const qk_yaml *flagged = NULL;
-    bool alone = true;
-    for (const qk_yaml *one = c->configs->first; one; one = one->next) {
-        if (is_flagged(one) && flagged &&
-            !is_called(one, qk_yaml_get(flagged, "config_name")->text))
-            return fail(c, one, "a second one is the default");
-        if (is_flagged(one)) flagged = one;
-        alone &= is_called(one, qk_yaml_get(c->configs->first, "config_name")->text);
+    const qk_yaml *by_default = NULL;
+    for (size_t i = 0; i < c->count; i++) {
+        const qk_yaml *one = c->configs[i];
+        if (c->count > 1 && strcmp(name_of(one), "default") != 0 &&
+            !qk_yaml_is_true(qk_yaml_get(one, "default")))
+            continue;
+        if (by_default) return fail(c, one, "a second one is the default");
+        by_default = one;
     }
-    *out = name ? find_config(c->configs, name) : find_config(c->configs, "default");
-    if (!name && !*out) *out = alone ? c->configs->last : flagged;
+    *out = name ? find_config(c, name) : by_default;
+    if (!name && !*out) *out = find_described(c);
     return *out ? QK_OK : unknown_config(c, name);
 }
 
 /* ---- files ---- */
 
-static bool leaves_folder(const char *pattern)
+/* What the patterns of a configuration are looked for in. */
+typedef struct place {
+    const char *data_dir; /* before each, or NULL */
+    bool lenient;         /* a file that is named need not be there */
+} place;
+
+static qk_status find_pattern(const card *c, const char *data_dir, const char *key,
+                              const qk_yaml *pattern, char **out)
 {
-    if (*pattern == '/' || strstr(pattern, "://")) return true;
-    for (const char *p = pattern; *p; p += strcspn(p, "/"), p += *p == '/')
-        if (!strncmp(p, "..", 2) && (p[2] == '/' || !p[2])) return true;
-    return false;
+    QK_TRY(qk_card_path(out, data_dir, pattern->text, key, c->path, c->all, c->err));
+    if (qk_glob_is_valid(*out)) return QK_OK;
+    free(*out);
+    return fail(c, pattern, "** can only be a whole part of a path");
 }
 
-/* key: "data_files" or "data_dir". */
-static qk_status check_pattern(const card *c, const char *key, const qk_yaml *pattern)
+/* A file that is named but absent is an error, an empty pattern not. */
+static qk_status check_named(const card *c, const char *pattern, size_t found)
 {
-    if (pattern->type != QK_YAML_STRING)
-        return fail(c, pattern,
-                    !strcmp(key, "data_dir") ? "data_dir must be a text"
-                                             : "a path of data_files must be a text");
-    if (leaves_folder(pattern->text))
-        return qk_fail(c->err, QK_ERR_UNSUPPORTED, "copy the files into the folder",
-                       "%s: %s '%.200s' leaves the folder", c->path, key, pattern->text);
-    if (!qk_glob_is_valid(pattern->text))
-        return fail(c, pattern, "** can only be a whole part of a path");
+    if (!found)
+        return qk_fail(c->err, QK_ERR_NOTFOUND, NULL, "%s: there is no file %s, which %s names",
+                       c->all->root, pattern, c->path);
+    if (!qk_format_knows(pattern))
+        return qk_fail(c->err, QK_ERR_UNSUPPORTED, QK_FORMAT_HINT,
+                       "%s: %s is no data file by its name, yet %s names it", c->all->root, pattern,
+                       c->path);
     return QK_OK;
 }
 
-/* A text or a list of texts. A file that is named but absent is an error, an empty pattern not. */
-static qk_status add_patterns(const card *c, const qk_listing *all, qk_data_split *split,
+/* A text or a list of texts. */
+static qk_status add_patterns(const card *c, const place *where, qk_data_split *split,
                               const qk_yaml *value)
 {
     const qk_yaml *one = value->type == QK_YAML_LIST ? value->first : value;
     for (; one; one = value->type == QK_YAML_LIST ? one->next : NULL) {
-        QK_TRY(check_pattern(c, "data_files", one));
-        const char *pattern = one->text + (strncmp(one->text, "./", 2) ? 0 : 2);
-        size_t found = qk_data_split_match(split, pattern, all);
-        if (strpbrk(pattern, "*?[")) continue;
-        if (!found)
-            return qk_fail(c->err, QK_ERR_NOTFOUND, NULL, "%s: there is no file %s, which %s names",
-                           all->root, pattern, c->path);
-        if (!qk_format_knows(pattern))
-            return qk_fail(c->err, QK_ERR_UNSUPPORTED, QK_FORMAT_HINT,
-                           "%s: %s is no data file by its name, yet %s names it", all->root,
-                           pattern, c->path);
+        char *pattern;
+        if (!is_text(one)) return fail(c, one, "a path of data_files must be a text");
+        QK_TRY(find_pattern(c, where->data_dir, "data_files", one, &pattern));
+        size_t found = qk_data_split_match(split, pattern, c->all);
+        bool must = !qk_glob_has_wildcard(pattern) && !where->lenient;
+        qk_status s = must ? check_named(c, pattern, found) : QK_OK;
+        free(pattern);
+        QK_TRY(s);
+        if (split->files.count > QK_MOST_DATA_FILES)
+            return fail(c, one, "data_files give too many files, each counted as often as given");
     }
     return QK_OK;
 }
 
-static qk_status add_split(const card *c, const qk_listing *all, qk_data_files *out,
+static qk_status add_split(const card *c, const place *where, qk_data_files *out,
                            const qk_yaml *entry)
 {
     const qk_yaml *split = qk_yaml_get(entry, "split"), *path = qk_yaml_get(entry, "path");
     if (!split || !path || entry->count != 2)
         return fail(c, entry, "data_files must hold texts, or maps of split and path");
-    if (split->type != QK_YAML_STRING || !qk_split_is_name(split->text, split->length))
+    if (!is_text(split) || !qk_split_is_name(split->text, split->length))
         return fail(c, split, "this cannot be the name of a split");
     for (size_t i = 0; i < out->count; i++)
         if (!strcmp(out->splits[i].name, split->text)) return fail(c, split, "a split given twice");
-    return add_patterns(c, all, qk_data_files_add(out, split->text, split->length), path);
+    return add_patterns(c, where, qk_data_files_add(out, split->text, split->length), path);
 }
 
-static qk_status add_data_files(const card *c, const qk_listing *all, qk_data_files *out,
+static qk_status add_data_files(const card *c, const place *where, qk_data_files *out,
                                 const qk_yaml *value)
 {
     out->rule = "data_files of the configuration in README.md";
     if (value->type == QK_YAML_LIST && value->first && value->first->type == QK_YAML_MAP) {
+        if (value->count > MOST_SPLITS) return fail(c, value, "too many splits");
         for (const qk_yaml *entry = value->first; entry; entry = entry->next)
-            QK_TRY(add_split(c, all, out, entry));
+            QK_TRY(add_split(c, where, out, entry));
     } else if (value->type == QK_YAML_STRING || value->type == QK_YAML_LIST) {
-        QK_TRY(add_patterns(c, all, qk_data_files_add(out, "train", 5), value));
+        QK_TRY(add_patterns(c, where, qk_data_files_add(out, "train", 5), value));
     } else {
         return fail(c, value, "data_files must be a text or a list");
     }
     for (size_t i = 0; i < out->count; i++)
         if (out->splits[i].files.count) return QK_OK;
-    return fail(c, value, "no file matches data_files");
+    return where->lenient ? QK_OK : fail(c, value, "no file matches data_files");
 }
 
-/* The files below all->root/dir, as a listing of their own. */
+/* The files below a folder, as a listing of its own. */
 static void narrow(const qk_listing *all, const char *dir, qk_listing *out)
 {
     size_t n = strlen(dir);
-    while (n && dir[n - 1] == '/') n--;
     for (size_t i = 0; i < all->files.count; i++) {
         const char *file = all->files.items[i];
-        if (!strncmp(file, dir, n) && file[n] == '/') qk_names_add(&out->files, file + n + 1);
+        if (!n) qk_names_add(&out->files, file);
+        if (n && !strncmp(file, dir, n) && file[n] == '/') qk_names_add(&out->files, file + n + 1);
     }
+}
+
+/* By their names, below data_dir (NULL: everywhere). */
+static qk_status add_by_name(const card *c, const qk_yaml *data_dir, qk_data_files *out)
+{
+    if (!data_dir) return qk_data_files_by_name(out, c->all, c->err);
+    if (qk_glob_has_wildcard(data_dir->text))
+        return fail(c, data_dir, "a data_dir with wildcards is not supported; use data_files");
+    char *dir;
+    QK_TRY(qk_card_path(&dir, NULL, data_dir->text, "data_dir", c->path, c->all, c->err));
+    char *root = *dir ? qk_path_join(c->all->root, dir) : qk_strdup(c->all->root);
+    qk_listing inside = {.root = root};
+    narrow(c->all, dir, &inside);
+    qk_status s = qk_data_files_by_name(out, &inside, c->err);
+    qk_names_free(&inside.files);
+    free(root);
+    free(dir);
+    return s;
+}
+
+/* What `datasets` looks at to see the format of all configurations: data_files of the first one, or
+ * everything by its name; no data_dir. What it cannot make out does not count here. */
+static void find_first(const card *c, qk_data_files *out)
+{
+    const qk_yaml *data_files = qk_yaml_get(c->configs[0], "data_files");
+    qk_error none;
+    card quiet = *c;
+    quiet.err = &none;
+    *out = (qk_data_files){.from_card = true};
+    qk_status s = data_files ? add_data_files(&quiet, &(place){.lenient = true}, out, data_files)
+                             : add_by_name(&quiet, NULL, out);
+    if (s != QK_OK) qk_data_files_free(out);
 }
 
 static qk_status use_config(const card *c, const qk_yaml *config, qk_data_files *out)
 {
-    static const char *const known[] = {"config_name", "data_files",  "data_dir",
-                                        "default",     "description", "version"};
-    for (const qk_yaml *m = config->first; m; m = m->next) {
-        bool found = false;
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-            found |= !strcmp(m->key, known[i]);
-        if (!found)
-            return qk_fail(c->err, QK_ERR_UNSUPPORTED, NULL,
-                           "%s: the reader option '%.100s' of the configuration is not supported",
-                           c->path, m->key);
-    }
     const qk_yaml *dir = qk_yaml_get(config, "data_dir");
     const qk_yaml *data_files = qk_yaml_get(config, "data_files");
-    if (!dir && data_files) return add_data_files(c, c->all, out, data_files);
-    if (!dir) return qk_data_files_by_name(out, c->all, c->err);
-    QK_TRY(check_pattern(c, "data_dir", dir));
-    char *root = qk_path_join(c->all->root, dir->text);
-    qk_listing inside = {.root = root};
-    narrow(c->all, dir->text, &inside);
-    qk_status s = data_files ? add_data_files(c, &inside, out, data_files)
-                             : qk_data_files_by_name(out, &inside, c->err);
-    qk_names_free(&inside.files);
-    free(root);
-    return s;
+    const char *bad = strpbrk(name_of(config), "<>:/\\|?*");
+    if (bad || !*name_of(config))
+        return fail(c, config, "a config_name cannot be empty, or have any of <>:/\\|?* in it");
+    if (!qk_yaml_is_true(dir)) dir = NULL;
+    if (dir && !is_text(dir)) return fail(c, dir, "data_dir must be a text");
+    if (data_files && data_files->type == QK_YAML_NULL && out->is_later_config) data_files = NULL;
+    place where = {.data_dir = dir ? dir->text : NULL};
+    QK_TRY(data_files ? add_data_files(c, &where, out, data_files) : add_by_name(c, dir, out));
+    qk_data_files first;
+    find_first(c, &first);
+    qk_status s = qk_data_files_keep_one_format(out, &first, c->all->root, c->err);
+    qk_data_files_free(&first);
+    QK_TRY(s);
+    bool tsv = qk_format_is_tsv(out->splits[0].files.items[0]);
+    return qk_card_check_options(config, out->format, tsv, c->path, c->err);
 }
 
 /* ---- types ---- */
@@ -277,18 +382,21 @@ static bool text_is(const qk_yaml *value, const char *text)
     return value && value->type == QK_YAML_STRING && !strcmp(value->text, text);
 }
 
-/* dataset_info of the configuration: the map itself, or the one of a list that has its name. */
+/* dataset_info of a configuration: the map, or the last one of a list, that has its name. */
 static const qk_yaml *find_info(const card *c, const char *config_name)
 {
-    if (!c->info || c->info->type != QK_YAML_LIST) return c->info;
-    for (const qk_yaml *one = c->info->first; one; one = one->next)
-        if (text_is(qk_yaml_get(one, "config_name"), config_name)) return one;
-    return NULL;
+    const qk_yaml *found = NULL, *one = c->info;
+    bool list = one && one->type == QK_YAML_LIST;
+    if (list) one = one->first;
+    for (; one; one = list ? one->next : NULL)
+        if (one->type == QK_YAML_MAP && info_name(one) && !strcmp(info_name(one), config_name))
+            found = one;
+    return found;
 }
 
 static qk_cell_kind id_kind(const card *c, const qk_yaml *config, const char *id_column)
 {
-    const char *name = config ? qk_yaml_get(config, "config_name")->text : "default";
+    const char *name = config ? name_of(config) : "default";
     const qk_yaml *features = qk_yaml_get(find_info(c, name), "features");
     if (!id_column || !features || features->type != QK_YAML_LIST) return QK_CELL_NULL;
     for (const qk_yaml *one = features->first; one; one = one->next) {
@@ -308,10 +416,10 @@ qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *na
     card c = {.path = qk_path_join(all->root, "README.md"), .all = all, .err = err};
     const qk_yaml *config = NULL;
     qk_status s = read_card(&c);
-    if (s == QK_OK && c.configs) s = choose(&c, name, &config);
-    if (s == QK_OK && config) s = use_config(&c, config, out);
+    if (s == QK_OK && c.count) s = choose(&c, name, &config);
     out->from_card = config != NULL;
-    out->is_later_config = config && config != c.configs->first;
+    out->is_later_config = config && config != c.configs[0];
+    if (s == QK_OK && config) s = use_config(&c, config, out);
     if (s == QK_OK) out->id_kind = id_kind(&c, config, id_column);
     *done = config != NULL;
     qk_arena_free(&c.arena);
@@ -328,17 +436,12 @@ qk_status qk_card_configs(qk_names *out, const char **chosen, const char *root, 
     *out = (qk_names){0};
     *chosen = NULL;
     qk_status s = read_card(&c);
-    const qk_yaml *first = s == QK_OK && c.configs ? c.configs->first : NULL;
-    for (const qk_yaml *one = first; one; one = one->next) {
-        const char *name = qk_yaml_get(one, "config_name")->text;
-        bool known = false;
-        for (size_t i = 0; i < out->count && !known; i++) known = !strcmp(out->items[i], name);
-        if (!known) qk_names_add(out, name);
-    }
     c.err = &none; /* that there is no default is for a run to say */
-    if (first && choose(&c, NULL, &by_default) == QK_OK)
-        for (size_t i = 0; i < out->count; i++)
-            if (is_called(by_default, out->items[i])) *chosen = out->items[i];
+    if (s == QK_OK && c.count && choose(&c, NULL, &by_default) != QK_OK) by_default = NULL;
+    for (size_t i = 0; i < c.count && s == QK_OK; i++) {
+        qk_names_add(out, name_of(c.configs[i]));
+        if (c.configs[i] == by_default) *chosen = out->items[i];
+    }
     qk_arena_free(&c.arena);
     free(c.path);
     return s;

@@ -10,11 +10,13 @@
  *   ---
  *
  * The block is between the first line and the next line that is "---". Keys of .huggingface.yaml
- * beside it win over those of the block. Patterns stay inside the folder (glob.h). The types that
- * `dataset_info` gives to columns are cast to; here that matters for ids. Private to
- * engine/dataset/.
+ * beside it win over those of the block. It is read as PyYAML's safe loader reads it
+ * (config/yaml.h), and what is not used is not looked at. Paths are normalised and stay inside the
+ * folder (card_path.h); other keys of a configuration are options of the reader (card_options.h).
+ * The first configuration says what format all have. The types that `dataset_info` gives to columns
+ * are cast to; here that matters for ids. Private to engine/dataset/.
  *
- * next: engine/dataset/glob.h */
+ * next: engine/dataset/card_path.h */
 #pragma once
 
 #include "engine/dataset/folder.h"

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/base/text.h"
+#include "engine/dataset/format.h"
 
 typedef enum outcome { DONE, CUT, BAD } outcome; /* CUT: the window ends inside the record */
 
@@ -18,21 +19,9 @@ qk_status qk_csv_fail(const qk_csv *csv, const char *what, const char *hint, qk_
                    (long long)csv->record, (unsigned long long)csv->offset, what);
 }
 
-static bool is_tsv(const char *path)
-{
-    bool tsv = false;
-    for (const char *p = qk_path_name(path); (p = strchr(p, '.')); p++) {
-        size_t n = strcspn(p + 1, ".");
-        if (n != 3) continue;
-        if (!memcmp(p + 1, "csv", 3)) return false;
-        tsv |= !memcmp(p + 1, "tsv", 3);
-    }
-    return tsv;
-}
-
 qk_status qk_csv_open(qk_csv *csv, const char *path, qk_error *err)
 {
-    *csv = (qk_csv){.delimiter = is_tsv(path) ? '\t' : ',', .most = QK_CSV_MOST_FIELDS};
+    *csv = (qk_csv){.delimiter = qk_format_is_tsv(path) ? '\t' : ',', .most = QK_CSV_MOST_FIELDS};
     csv->record = -2;
     QK_TRY(qk_stream_open(&csv->in, path, err));
     qk_stream *in = &csv->in;

@@ -9,7 +9,7 @@
 #include "engine/dataset/glob.h"
 #include "engine/dataset/split.h"
 
-enum { MOST_FILES = 1000000, DEEPEST = 32 };
+enum { DEEPEST = 32 };
 
 #define FIVE_DIGITS "[0-9][0-9][0-9][0-9][0-9]"
 
@@ -80,12 +80,37 @@ static bool is_ignored(const char *path, const char *pattern)
     return false;
 }
 
+/* The first of the names that is not before `name`. */
+static size_t first_from(const qk_names *names, const char *name)
+{
+    size_t low = 0, high = names->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(names->items[middle], name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+bool qk_listing_has_folder(const qk_listing *all, const char *folder)
+{
+    char *inside = qk_strf("%s/", folder);
+    size_t i = first_from(&all->files, inside);
+    bool has = i < all->files.count && !strncmp(all->files.items[i], inside, strlen(inside));
+    free(inside);
+    return has;
+}
+
 size_t qk_data_split_match(qk_data_split *split, const char *pattern, const qk_listing *all)
 {
-    size_t found = 0;
-    for (size_t i = 0; i < all->files.count; i++) {
+    bool one = !qk_glob_has_wildcard(pattern); /* cards that name thousands of files are common */
+    size_t found = 0, i = one ? first_from(&all->files, pattern) : 0;
+    for (; i < all->files.count && !(one && found); i++) {
         const char *file = all->files.items[i];
-        if (!qk_glob_match(pattern, file) || is_ignored(file, pattern)) continue;
+        if (one && strcmp(file, pattern) != 0) break;
+        if (!one && (!qk_glob_match(pattern, file) || is_ignored(file, pattern))) continue;
         char *path = qk_path_join(all->root, file);
         qk_names_add(&split->files, path);
         free(path);
@@ -206,9 +231,9 @@ static qk_status list_below(qk_names *out, const char *root, const char *inside,
             qk_names_add(out, path);
         else if (below && depth < DEEPEST)
             s = list_below(out, root, path, depth + 1, err);
-        if (out->count > MOST_FILES)
+        if (out->count > QK_MOST_DATA_FILES)
             s = qk_fail(err, QK_ERR_UNSUPPORTED, "name the folder of the data itself",
-                        "%s: more than %d files", root, MOST_FILES);
+                        "%s: more than %d files", root, QK_MOST_DATA_FILES);
         free(path);
         free(full);
     }
@@ -236,8 +261,9 @@ static qk_status find_in_folder(qk_data_files *out, const qk_listing *all, const
     if (!done && name && strcmp(name, "default") != 0)
         return qk_fail(err, QK_ERR_CONFIG, "remove dataset.name",
                        "%s: there is no configuration '%s', only 'default'", all->root, name);
-    if (!done) QK_TRY(qk_data_files_by_name(out, all, err));
-    return qk_data_files_keep_one_format(out, all->root, err);
+    if (done) return QK_OK;
+    QK_TRY(qk_data_files_by_name(out, all, err));
+    return qk_data_files_keep_one_format(out, NULL, all->root, err);
 }
 
 static qk_status find(qk_data_files *out, const char *path, const char *name, const char *id_column,
@@ -263,7 +289,7 @@ static qk_status find(qk_data_files *out, const char *path, const char *name, co
                        "%s: a file has no configuration '%s'", path, name);
     out->rule = "one file is train";
     qk_names_add(&qk_data_files_add(out, "train", 5)->files, path);
-    return qk_data_files_keep_one_format(out, path, err);
+    return qk_data_files_keep_one_format(out, NULL, path, err);
 }
 
 qk_status qk_data_files_find(qk_data_files *out, const char *path, const char *name,

@@ -7,14 +7,16 @@
  *   4  everything is train
  * A word counts when '-', '.', '_', ' ', a digit or an end is on either side of it. Files are in
  * code point order of their paths within each pattern; two patterns that match a file give it
- * twice. Then the most frequent format among the names is kept and the rest dropped. Private to
- * engine/dataset/.
+ * twice. Then the most frequent format among the names is kept and the rest dropped. With `configs`
+ * the card says it all, and files of two formats are an error. Private to engine/dataset/.
  *
  * next: engine/dataset/card.h */
 #pragma once
 
 #include "engine/base/file.h"
 #include "engine/dataset/source.h"
+
+enum { QK_MOST_DATA_FILES = 1000000 }; /* in a folder, and of a configuration */
 
 typedef struct qk_data_split {
     char *name;     /* owned */
@@ -36,7 +38,7 @@ typedef struct qk_data_files {
 /* Resolves a file or folder. `name` is dataset.name or NULL, `id_column` may be NULL. */
 qk_status qk_data_files_find(qk_data_files *out, const char *path, const char *name,
                              const char *id_column, qk_error *err);
-/* The same for the names of a folder whose files need not all be there. */
+/* The same for the names of a folder, in code point order, whose files need not all be there. */
 qk_status qk_data_files_find_in(qk_data_files *out, const qk_names *names, const char *root,
                                 const char *name, const char *id_column, qk_error *err);
 void qk_data_files_free(qk_data_files *files);
@@ -54,6 +56,8 @@ typedef struct qk_listing {
     qk_names files;   /* paths inside it, in code point order */
 } qk_listing;
 
+/* Whether some file lies below a folder inside it ("a/b"). */
+bool qk_listing_has_folder(const qk_listing *all, const char *folder);
 /* A new split at the end. */
 qk_data_split *qk_data_files_add(qk_data_files *files, const char *name, size_t length);
 /* Adds the files that match; returns how many. */

@@ -25,6 +25,11 @@ static bool is_double_star(span c)
     return c.end - c.s == 2 && !memcmp(c.s, "**", 2);
 }
 
+bool qk_glob_has_wildcard(const char *pattern)
+{
+    return strpbrk(pattern, "*?[") != NULL;
+}
+
 bool qk_glob_is_valid(const char *pattern)
 {
     for (const char *p = pattern; *p;) {
@@ -142,7 +147,7 @@ static void count_special(const char *path, int *dots, int *underscores)
     while (*path) {
         span c = first_component(path);
         bool folder = *c.end != 0;
-        *dots += *c.s == '.' && !(c.end - c.s == 1) && !(c.end - c.s == 2 && c.s[1] == '.');
+        *dots += *c.s == '.' && strspn(c.s, ".") < (size_t)(c.end - c.s);
         *underscores += folder && c.end - c.s >= 2 && !memcmp(c.s, "__", 2);
         path = behind(c);
     }

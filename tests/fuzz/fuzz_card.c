@@ -1,5 +1,6 @@
-/* engine/dataset/card: any bytes as README.md of a folder with a few data files. Whatever it says,
- * the files that are found lie inside the folder. */
+/* engine/dataset/card: any bytes as README.md of a folder with a few data files; behind a NUL, as
+ * .huggingface.yaml beside it. Whatever they say, the files that are found are some of the folder.
+ */
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>
@@ -9,7 +10,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const files[] = {"data.jsonl", "en/train-0.jsonl", "en/test.jsonl",
-                                        "fr/x y.csv", ".hidden.jsonl"};
+                                        "fr/x y.csv", ".hidden.jsonl",    "en/a.tsv",
+                                        "b.txt"};
     static const char *const names[] = {NULL, "default", "en"};
     static bool made;
     if (!made) {
@@ -22,7 +24,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         made = true;
     }
     if (size > 1 << 16) return 0;
-    fuzz_file("README.md", data, size);
+    const uint8_t *nul = size ? memchr(data, 0, size) : NULL;
+    size_t first = nul ? (size_t)(nul - data) : size;
+    fuzz_file("README.md", data, first);
+    fuzz_file(".huggingface.yaml", nul ? nul + 1 : data, nul ? size - first - 1 : 0);
     const char *root = fuzz_folder();
     qk_error err;
     qk_names configs;
@@ -35,6 +40,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             for (size_t k = 0; k < found.splits[s].files.count; k++) {
                 const char *path = found.splits[s].files.items[k];
                 QK_ASSERT(!strncmp(path, root, strlen(root)) && !strstr(path, ".."));
+                size_t known = 0;
+                while (strcmp(path + strlen(root) + 1, files[known]) != 0)
+                    QK_ASSERT(++known < sizeof files / sizeof *files);
             }
         qk_data_files_free(&found);
     }
