@@ -7,7 +7,7 @@
 #include "engine/base/beneath.h"
 #include "engine/base/file.h"
 #include "engine/base/log.h"
-#include "engine/output/merge_report.h"
+#include "engine/run/plan.h"
 
 /* The path in a split of a file that is read, for a name in it; NULL: it is none of those. */
 static char *file_behind(const char *name)

@@ -1,6 +1,7 @@
 /* See plan.h. */
 #include "engine/run/plan.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -18,6 +19,15 @@ enum { UNIT_TOKENS = 131072, MOST_UNIT_EXAMPLES = 64, UNIT_EXAMPLES_UNLIMITED = 
 const char *qk_file_name(qk_arena *arena, int layer, int head, qk_kind kind)
 {
     return qk_arena_strf(arena, "l%02dh%02d%c", layer, head, (char)kind);
+}
+
+bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind)
+{
+    char letter, rest, again[32];
+    if (sscanf(name, "l%4dh%4d%c%c", layer, head, &letter, &rest) != 3) return false;
+    *kind = (qk_kind)letter;
+    snprintf(again, sizeof again, "l%02dh%02d%c", *layer, *head, letter);
+    return (letter == 'q' || letter == 'k') && *layer >= 0 && *head >= 0 && !strcmp(name, again);
 }
 
 static bool is_word(uint32_t c)
@@ -45,6 +55,17 @@ const char *qk_split_name(qk_arena *arena, const char *name)
         i += length ? length : 1;
     }
     return out;
+}
+
+bool qk_is_split_name(const char *name)
+{
+    qk_arena arena = {0};
+    const char *words = qk_split_name(&arena, name);
+    bool ok = *name && *name != '.' && strlen(words) == strlen(name);
+    for (size_t i = 0; ok && name[i]; i++)
+        ok = name[i] == words[i] || (name[i] == '.' && name[i + 1] && name[i + 1] != '.');
+    qk_arena_free(&arena);
+    return ok;
 }
 
 static int unit_examples(int64_t max_length)

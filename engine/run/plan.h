@@ -39,8 +39,12 @@ void qk_plan_free(qk_plan *plan);
 
 /* "l00h03q" */
 const char *qk_file_name(qk_arena *arena, int layer, int head, qk_kind kind);
+/* "l00h03q" -> 0, 3, 'q'; false for any other name, "l0h3q" included. */
+bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind);
 /* Non-word characters (all but Unicode letters, digits and '_') become '_'. */
 const char *qk_split_name(qk_arena *arena, const char *model_name);
+/* Whether `datasets` takes a split of that name: such words, with single points between them. */
+bool qk_is_split_name(const char *name);
 
 /* Sizes of a run, from the plan and a look at the first examples. */
 typedef struct qk_estimate {
