@@ -138,12 +138,15 @@ static qk_status create_repo(qk_remote *r, qk_http *http, bool is_private, qk_er
 
 static const char *front_page(const qk_remote *r, qk_buf *out)
 {
-    qk_buf_addf(out,
-                "# %s\n\nSampled attention queries and keys, one set of capture options per "
-                "branch: choose a branch to see its files.\n\n"
-                "```python\nfrom datasets import load_dataset\n\n"
-                "rows = load_dataset(\"%s\", \"l00h00q\", revision=\"BRANCH\")\n```\n",
-                r->repo, r->repo);
+    qk_buf_addf(
+        out,
+        "# %s\n\nSampled attention queries and keys, one set of capture options per "
+        "branch: choose a branch to see its files, and in its README.md how layers and heads "
+        "are loaded.\n\n"
+        "```python\nfrom datasets import load_dataset\n\n"
+        "rows = load_dataset(\"%s\", revision=\"BRANCH\", split=\"train\", "
+        "streaming=True)\n```\n",
+        r->repo, r->repo);
     return qk_buf_str(out);
 }
 

@@ -61,6 +61,7 @@ if [ -x $venv/bin/python ]; then
     beside "capture goldens" 300 $py tests/interop/capture_golden.py ./qkengine "$(golden capture)"
     beside "readers" 300 $py tests/interop/load.py
     beside "readers alike" 300 $py tests/interop/readers.py
+    beside "card calls" 600 $py tests/interop/card_calls.py
     beside "strict footer" 300 $py tests/interop/strict_footer_test.py
     beside "help" 60 $py tests/interop/help.py
     beside "decimals" 120 $py tests/interop/decimals.py
@@ -82,9 +83,10 @@ if [ -x $venv/bin/python ]; then
     if [ -x $next/bin/python ]; then
         beside "tables, next datasets" 300 $next/bin/python tests/interop/tables.py
         beside "cards, next datasets" 300 $next/bin/python tests/interop/cards.py
+        beside "card calls, next datasets" 600 $next/bin/python tests/interop/card_calls.py
     else
-        echo "SKIPPED: tables and cards, next datasets"
-        echo "0 0 2" >$results/next.counts
+        echo "SKIPPED: tables, cards and card calls, next datasets"
+        echo "0 0 3" >$results/next.counts
     fi
     beside "hub pull" 300 $py tests/interop/hub_pull.py
     beside "hub stream" 300 $py tests/interop/hub_stream.py

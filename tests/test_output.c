@@ -116,29 +116,41 @@ static size_t count(const char *text, const char *word)
     return n;
 }
 
+/* The splits in another order, as another order of runs has them. */
 static void test_card(void)
 {
-    static const qk_card_file files[] = {
-        {"b", 0, 0, QK_KIND_K, 5}, {"a", 0, 0, QK_KIND_Q, 7}, {"a", 11, 1, QK_KIND_Q, 7}};
-    static const qk_card_split splits[] = {{.split = "a", .folder = "a"},
+    static const qk_card_file files[] = {{"b", 0, 0, QK_KIND_K, 5, NULL},
+                                         {"a", 0, 0, QK_KIND_Q, 7, NULL},
+                                         {"a", 11, 1, QK_KIND_Q, 7, NULL}};
+    static const qk_card_file turned[] = {{"a", 11, 1, QK_KIND_Q, 7, NULL},
+                                          {"a", 0, 0, QK_KIND_Q, 7, NULL},
+                                          {"b", 0, 0, QK_KIND_K, 5, NULL}};
+    static const qk_card_split splits[] = {{.split = "b", .folder = "b"},
+                                           {.split = "a", .folder = "a"}};
+    static const qk_card_split sorted[] = {{.split = "a", .folder = "a"},
                                            {.split = "b", .folder = "b"}};
-    qk_buf out = {0};
+    qk_buf out = {0}, again = {0};
     qk_card_write(&out, files, 3, splits, 2);
+    qk_card_write(&again, turned, 3, sorted, 2);
     const char *text = qk_buf_str(&out);
-    CHECK(!strncmp(text, "---\nconfigs:\n- config_name: all\n  default: true\n", 47));
+    CHECK_STR(text, qk_buf_str(&again));
+    CHECK_INT(count(text, "- config_name: all\n  default: true\n  description: \"sha256 "), 1);
     CHECK_INT(count(text, "config_name: l00h00\n"), 1);
     CHECK_INT(count(text, "config_name: l00h00q\n"), 1);
     CHECK_INT(count(text, "config_name: l11h01k"), 0); /* no such file */
     CHECK_INT(count(text, "    path: \"b/l00h*k/data.parquet\""), 1);
     CHECK_INT(count(text, "    path: \"a/l11h01q/data.parquet\""), 1);
+    CHECK_INT(count(text, "  - split: \"a\"\n"), count(text, "path: \"a/"));
+    CHECK_INT(count(text, "(path, \"l00h00q\", split=\"a\")"), 1);
     qk_buf_free(&out);
+    qk_buf_free(&again);
 }
 
 /* A folder's name is whatever somebody gave it: it ends no string of the front matter. */
 static void test_card_of_odd_names(void)
 {
     const char *odd = "a\"\n- config_name: planted\\";
-    const qk_card_file file = {odd, 0, 0, QK_KIND_Q, 1};
+    const qk_card_file file = {odd, 0, 0, QK_KIND_Q, 1, NULL};
     const qk_card_split split = {.split = odd, .folder = odd};
     qk_buf out = {0};
     qk_card_write(&out, &file, 1, &split, 1);
@@ -150,19 +162,89 @@ static void test_card_of_odd_names(void)
     qk_buf_free(&out);
 }
 
-/* Above 4,000 configurations only the aggregates are listed. */
-static void test_card_of_many_heads(void)
+typedef struct names_in_card {
+    size_t all, singles, pairs;
+    bool by_file; /* the call for one head is the one that names its file */
+} names_in_card;
+
+/* Of a model with so many layers, query heads and key heads, in so many splits. */
+static names_in_card names_of(int layers, int queries, int keys, int splits)
 {
-    enum { LAYERS = 80, HEADS = 64 };
-    qk_card_file *files = qk_alloc(LAYERS * HEADS, sizeof *files);
-    for (int i = 0; i < LAYERS * HEADS; i++)
-        files[i] = (qk_card_file){"train", i / HEADS, i % HEADS, QK_KIND_Q, 1};
-    qk_card_split split = {.split = "train", .folder = ""};
+    size_t n = 0, most = (size_t)(layers * (queries + keys) * splits);
+    qk_card_file *files = qk_alloc(most, sizeof *files);
+    qk_card_split all[8];
+    static const char *const names[] = {"train", "b", "c", "d", "e", "f", "g", "h"};
+    for (int s = 0; s < splits; s++) {
+        all[s] = (qk_card_split){.split = names[s], .folder = splits > 1 ? names[s] : ""};
+        for (int l = 0; l < layers; l++)
+            for (int h = 0; h < queries + keys; h++)
+                files[n++] = h < queries
+                                 ? (qk_card_file){names[s], l, h, QK_KIND_Q, 1, NULL}
+                                 : (qk_card_file){names[s], l, h - queries, QK_KIND_K, 1, NULL};
+    }
     qk_buf out = {0};
-    qk_card_write(&out, files, LAYERS * HEADS, &split, 1);
-    CHECK_INT(count(qk_buf_str(&out), "- config_name: "), 2 + 2 * LAYERS);
+    qk_card_write(&out, files, n, all, (size_t)splits);
+    const char *text = qk_buf_str(&out);
+    names_in_card found = {.all = count(text, "- config_name: "),
+                           .by_file = strstr(text, "(path, data_files=\"") != NULL};
+    for (const char *p = text; (p = strstr(p, "- config_name: l")); p++) {
+        size_t length = strcspn(p, "\n");
+        bool layer = !strncmp(p + 15, "layer", 5);
+        found.singles += !layer && (p[length - 1] == 'q' || p[length - 1] == 'k');
+        found.pairs += !layer && p[length - 1] != 'q' && p[length - 1] != 'k';
+    }
     qk_buf_free(&out);
     free(files);
+    return found;
+}
+
+/* Each sort of names is there for every file or for none, and together they are 3,000 at most. */
+static void test_card_of_many_heads(void)
+{
+    static const struct {
+        int layers, queries, keys, splits;
+        names_in_card want;
+    } cases[] = {
+        {36, 32, 8, 1, {2703, 1440, 1152, false}}, /* 8B */
+        {32, 32, 32, 1, {2147, 2048, 0, false}},   /* 7B without shared key heads */
+        {40, 40, 8, 1, {2043, 1920, 0, false}},    /* 14B */
+        {40, 40, 40, 1, {1723, 0, 1600, true}},    /* 13B: of files there are too many */
+        {64, 64, 8, 1, {195, 0, 0, true}},         /* 32B */
+        {80, 64, 8, 1, {243, 0, 0, true}},         /* 70B */
+        {1, 998, 998, 1, {3000, 1996, 998, false}},
+        {1, 999, 998, 1, {2003, 1997, 0, false}},
+        {1, 1497, 1497, 1, {3000, 2994, 0, false}},
+        {1, 1498, 1497, 1, {1504, 0, 1498, true}},
+        {36, 32, 8, 3, {2703, 1440, 1152, false}}, /* 8,109 paths */
+        {36, 32, 8, 4, {1551, 1440, 0, false}},    /* 6,204, and would be 10,812 */
+        {36, 32, 8, 7, {1263, 0, 1152, true}},
+        {1200, 1, 1, 1, {2403, 2400, 0, false}}, /* names of layers find no room */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        names_in_card got =
+            names_of(cases[i].layers, cases[i].queries, cases[i].keys, cases[i].splits);
+        CHECK_INT(got.all, cases[i].want.all);
+        CHECK_INT(got.singles, cases[i].want.singles);
+        CHECK_INT(got.pairs, cases[i].want.pairs);
+        CHECK_INT(got.by_file, cases[i].want.by_file);
+    }
+}
+
+static void test_names_of_files_and_splits(void)
+{
+    static const char *const files[] = {"l0h03q",   "l00h3q",  "l 1h02q", "l+1h02q", "l00h00",
+                                        "l00h00qq", "l00h00x", "l-1h00q", "L00h00q"};
+    static const char *const splits[] = {"", "a-b", "a b", ".a", "a.", "a..b", "a*", "[a]", "a/b"};
+    int layer, head;
+    qk_kind kind;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        CHECK(!qk_parse_file_name(files[i], &layer, &head, &kind));
+    CHECK(qk_parse_file_name("l100h03k", &layer, &head, &kind));
+    CHECK_INT(layer * 1000 + head, 100003);
+    CHECK_INT(kind, QK_KIND_K);
+    for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) CHECK(!qk_is_split_name(splits[i]));
+    CHECK(qk_is_split_name("Qwen_Qwen3_8B") && qk_is_split_name("a.b.1") &&
+          qk_is_split_name("\xc3\xbc"));
 }
 
 int main(void)
@@ -175,5 +257,6 @@ int main(void)
     RUN(test_card);
     RUN(test_card_of_odd_names);
     RUN(test_card_of_many_heads);
+    RUN(test_names_of_files_and_splits);
     return test_summary("output");
 }

@@ -14,143 +14,147 @@
 
 enum { SEAL_BYTES = 12 + 64 + 5, MOST_CARD = 256 << 20 };
 
+/* What a reader resolves first, and the Hub's page for a dataset refuses above. */
+enum { MOST_CONFIGS = 3000, MOST_PATHS = 10000 };
+
+/* Sorted: layer, head, kind (queries first), split. */
+typedef struct data_file {
+    int layer, head;
+    qk_kind kind;
+    uint64_t rows;
+    const char *sha256;
+    size_t split; /* of card->splits */
+} data_file;
+
+/* What the files behind a name have in common; in the order in which they find room. */
+typedef enum common { ALL, LAYER, ONE_FILE, HEAD, N_COMMON } common;
+
 typedef struct card {
     qk_buf *out;
-    const qk_card_file *files; /* sorted: split, layer, head, kind */
+    data_file *files;
     size_t n_files;
-    const qk_card_split *splits;
+    qk_card_split *splits; /* sorted by name */
     size_t n_splits;
+    bool *chosen;          /* [n_splits]: those that have a file behind the name at hand */
+    bool listed[N_COMMON]; /* all names of this sort are in the front matter, or none */
+    bool has_q, has_k;
+    char content[65]; /* SHA-256 of the list of files and their digests */
 } card;
 
-/* A set of files: -1 and 0 are wild cards. */
-typedef struct pattern {
-    int layer, head;
-    char kind;
-} pattern;
+/* Names in the front matter. Those of few files are the first: datasets resolves the first
+ * configuration whichever is asked for, and of `all` that is every file. */
+typedef struct name_form {
+    common of;
+    char kind; /* 0: any */
+    const char *text;
+} name_form;
 
-static bool matches(const qk_card_file *f, pattern p)
-{
-    return (p.layer < 0 || f->layer == p.layer) && (p.head < 0 || f->head == p.head) &&
-           (!p.kind || (char)f->kind == p.kind);
-}
+static const name_form forms[] = {
+    {ONE_FILE, 0, "l%02dh%02d%c"}, {LAYER, 0, "layer%02d"}, {LAYER, 'q', "layer%02d_q"},
+    {LAYER, 'k', "layer%02d_k"},   {ALL, 0, "all"},         {ALL, 'q', "all_q"},
+    {ALL, 'k', "all_k"},           {HEAD, 0, "l%02dh%02d"},
+};
+enum { N_FORMS = sizeof forms / sizeof *forms };
 
-static bool split_has(const card *c, const char *split, pattern p)
+static bool is_like(const data_file *a, const data_file *b, common of)
 {
-    for (size_t i = 0; i < c->n_files; i++)
-        if (!strcmp(c->files[i].split, split) && matches(&c->files[i], p)) return true;
-    return false;
+    return of == ALL ||
+           (a->layer == b->layer &&
+            (of == LAYER || (a->head == b->head && (of == HEAD || a->kind == b->kind))));
 }
 
 /* "l00h*q" of layer 0, every head, queries. */
-static void add_glob(qk_buf *out, pattern p)
+static void add_glob(qk_buf *out, const name_form *form, const data_file *f)
 {
-    if (p.layer >= 0)
-        qk_buf_addf(out, "l%02d", p.layer);
+    qk_buf_add_str(out, "l");
+    if (form->of == ALL)
+        qk_buf_add_str(out, "*");
     else
-        qk_buf_add_str(out, "l*");
-    if (p.head >= 0)
-        qk_buf_addf(out, "h%02d", p.head);
+        qk_buf_addf(out, "%02d", f->layer);
+    qk_buf_add_str(out, "h");
+    if (form->of == ALL || form->of == LAYER)
+        qk_buf_add_str(out, "*");
     else
-        qk_buf_add_str(out, "h*");
-    if (p.kind)
-        qk_buf_add_byte(out, (uint8_t)p.kind);
+        qk_buf_addf(out, "%02d", f->head);
+    char kind = form->of == ONE_FILE ? (char)f->kind : form->kind;
+    if (kind)
+        qk_buf_add_byte(out, (uint8_t)kind);
     else
         qk_buf_add_str(out, "[qk]");
 }
 
-/* JSON strings are YAML strings; a plain word needs no quotes. */
-static void add_word(qk_buf *out, const char *text)
+/* "model/l00h*q/data.parquet" as a string of JSON, which is one of YAML. */
+static void add_path(const card *c, const char *folder, const name_form *form, const data_file *f)
 {
-    bool plain = *text != 0;
-    for (const char *p = text; *p; p++)
-        plain &= (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || *p == '_' ||
-                 (p > text && *p >= '0' && *p <= '9');
-    static const char *const special[] = {"y",   "n",    "yes",   "no",  "on",
-                                          "off", "true", "false", "null"};
-    for (size_t i = 0; i < sizeof special / sizeof *special; i++)
-        plain &= strcmp(text, special[i]) != 0;
-    if (plain)
-        qk_buf_add_str(out, text);
-    else
-        qk_json_quote(out, text, strlen(text));
+    qk_buf path = {0};
+    qk_buf_addf(&path, "%s%s", folder, *folder ? "/" : "");
+    add_glob(&path, form, f);
+    qk_buf_add_str(&path, "/data.parquet");
+    qk_json_quote(c->out, (const char *)path.data, path.size);
+    qk_buf_free(&path);
 }
 
-static void add_config(const card *c, const char *name, pattern p)
+/* The configuration of the chosen splits, f: the first file behind it. */
+static void add_config(const card *c, const name_form *form, const data_file *f)
 {
-    bool any = false;
-    for (size_t s = 0; s < c->n_splits; s++) {
-        const qk_card_split *split = &c->splits[s];
-        if (!split_has(c, split->split, p)) continue;
-        if (!any) qk_buf_addf(c->out, "- config_name: %s\n", name);
-        if (!any && !strcmp(name, "all")) qk_buf_add_str(c->out, "  default: true\n");
-        if (!any) qk_buf_add_str(c->out, "  data_files:\n");
-        any = true;
-        qk_buf_add_str(c->out, "  - split: ");
-        add_word(c->out, split->split);
-        qk_buf path = {0};
-        qk_buf_addf(&path, "%s%s", split->folder, *split->folder ? "/" : "");
-        add_glob(&path, p);
-        qk_buf_add_str(&path, "/data.parquet");
+    qk_buf_add_str(c->out, "- config_name: ");
+    qk_buf_addf(c->out, form->text, f->layer, f->head, (char)f->kind);
+    if (form->of == ALL && !form->kind)
+        qk_buf_addf(c->out, "\n  default: true\n  description: \"sha256 %s\"", c->content);
+    qk_buf_add_byte(c->out, '\n');
+    qk_buf_add_str(c->out, "  data_files:");
+    bool unnamed = c->n_splits == 1 && !*c->splits[0].folder; /* it is train then */
+    if (unnamed) qk_buf_add_byte(c->out, ' ');
+    if (unnamed) add_path(c, "", form, f);
+    for (size_t s = 0; s < c->n_splits && !unnamed; s++) {
+        if (!c->chosen[s]) continue;
+        qk_buf_add_str(c->out, "\n  - split: ");
+        qk_json_quote(c->out, c->splits[s].split, strlen(c->splits[s].split));
         qk_buf_add_str(c->out, "\n    path: ");
-        qk_json_quote(c->out, (const char *)path.data, path.size);
-        qk_buf_add_byte(c->out, '\n');
-        qk_buf_free(&path);
+        add_path(c, c->splits[s].folder, form, f);
+    }
+    qk_buf_add_byte(c->out, '\n');
+}
+
+/* Counts the configurations of one form, and their paths; writes them where `write` is set. */
+static void each_config(const card *c, const name_form *form, bool write, size_t *configs,
+                        size_t *paths)
+{
+    for (size_t i = 0, end; i < c->n_files; i = end) {
+        size_t n = 0;
+        memset(c->chosen, 0, c->n_splits * sizeof *c->chosen);
+        for (end = i; end < c->n_files && is_like(&c->files[i], &c->files[end], form->of); end++) {
+            bool fits = !form->kind || (char)c->files[end].kind == form->kind;
+            n += fits && !c->chosen[c->files[end].split];
+            c->chosen[c->files[end].split] |= fits;
+        }
+        *configs += n > 0;
+        *paths += n;
+        if (n && write) add_config(c, form, &c->files[i]);
     }
 }
 
-static void add_numbered(const card *c, const char *format, int layer, int head, char kind)
+/* A sort of names is listed as long as it finds room beside those before it. */
+static void choose_names(card *c)
 {
-    char name[64];
-    snprintf(name, sizeof name, format, layer, head);
-    add_config(c, name, (pattern){layer, head, kind});
-}
-
-/* Calls add for each (layer, head) that some split has: in order, once. head = -1: each layer. */
-static size_t each(const card *c, bool heads, void (*add)(const card *, int, int))
-{
-    size_t n = 0;
-    for (size_t i = 0; i < c->n_files; i++) {
-        const qk_card_file *f = &c->files[i];
-        bool seen = false;
-        for (size_t k = 0; k < i && !seen; k++)
-            seen = c->files[k].layer == f->layer && (!heads || c->files[k].head == f->head);
-        if (seen) continue;
-        n++;
-        if (add) add(c, f->layer, heads ? f->head : -1);
+    size_t configs = 0, paths = 0;
+    for (common of = 0; of < N_COMMON; of++) {
+        size_t more_configs = configs, more_paths = paths;
+        for (size_t i = 0; i < N_FORMS; i++)
+            if (forms[i].of == of) each_config(c, &forms[i], false, &more_configs, &more_paths);
+        c->listed[of] = more_configs <= MOST_CONFIGS && more_paths <= MOST_PATHS;
+        if (!c->listed[of]) continue;
+        configs = more_configs;
+        paths = more_paths;
     }
-    return n;
-}
-
-static void add_layer(const card *c, int layer, int head)
-{
-    add_numbered(c, "layer%02d", layer, head, 0);
-    add_numbered(c, "layer%02d_q", layer, head, 'q');
-    add_numbered(c, "layer%02d_k", layer, head, 'k');
-}
-
-static void add_pair(const card *c, int layer, int head)
-{
-    add_numbered(c, "l%02dh%02d", layer, head, 0);
-}
-
-static void add_single(const card *c, int layer, int head)
-{
-    add_numbered(c, "l%02dh%02dq", layer, head, 'q');
-    add_numbered(c, "l%02dh%02dk", layer, head, 'k');
 }
 
 static void add_front_matter(const card *c)
 {
+    size_t configs = 0, paths = 0;
     qk_buf_add_str(c->out, "---\nconfigs:\n");
-    add_config(c, "all", (pattern){-1, -1, 0});
-    add_config(c, "all_q", (pattern){-1, -1, 'q'});
-    add_config(c, "all_k", (pattern){-1, -1, 'k'});
-    each(c, false, add_layer);
-    size_t layers = each(c, false, NULL), heads = each(c, true, NULL);
-    if (3 + 3 * layers + 3 * heads <= QK_MOST_CONFIGS) {
-        each(c, true, add_pair);
-        each(c, true, add_single);
-    }
+    for (size_t i = 0; i < N_FORMS; i++)
+        if (c->listed[forms[i].of]) each_config(c, &forms[i], true, &configs, &paths);
     qk_buf_add_str(c->out, "tags:\n- attention\n- queries-and-keys\n---\n\n");
 }
 
@@ -167,13 +171,11 @@ static void add_split_table(const card *c)
         const qk_card_split *p = &c->splits[s];
         uint64_t rows = 0, files = 0;
         for (size_t i = 0; i < c->n_files; i++)
-            if (!strcmp(c->files[i].split, p->split)) rows += c->files[i].rows, files++;
-        qk_buf_addf(c->out,
-                    "| %s | %s | %s (%s) | %s | %s | %d | %" PRId64 " | %" PRId64 " | %" PRIu64
-                    " | %" PRIu64 " |\n",
+            if (c->files[i].split == s) rows += c->files[i].rows, files++;
+        qk_buf_addf(c->out, "| %s | %s | %s (%s) | %s | %s | %d | %" PRId64 " | %" PRId64 " | ",
                     known(p->split), known(p->model), known(p->dataset), known(p->dataset_split),
-                    known(p->sampling), known(p->dtype), p->head_dim, p->examples, p->tokens, files,
-                    rows);
+                    known(p->sampling), known(p->dtype), p->head_dim, p->examples, p->tokens);
+        qk_buf_addf(c->out, "%" PRIu64 " | %" PRIu64 " |\n", files, rows);
     }
 }
 
@@ -201,33 +203,125 @@ static void add_runs(const card *c)
             add_run(c, c->splits[s].split, &c->splits[s].runs[i]);
 }
 
+/* Calls that work here, of the first file and its layer. */
+static void add_calls(const card *c, const data_file *f, const qk_card_split *p)
+{
+    const char *kind = f->kind == QK_KIND_Q ? "queries" : "keys", *split = known(p->split);
+    qk_buf_add_str(
+        c->out, "```python\nfrom datasets import load_dataset\n\n"
+                "path = \"FOLDER\"   # the one of this file; on the Hub \"OWNER/NAME\", and with "
+                "revision=\"BRANCH\" where that is not main\n");
+    if (c->listed[ONE_FILE])
+        qk_buf_addf(c->out, "head = load_dataset(path, \"l%02dh%02d%c\", split=\"%s\")", f->layer,
+                    f->head, (char)f->kind, split);
+    else /* the split of files that are named in a call is always train */
+        qk_buf_addf(c->out,
+                    "head = load_dataset(path, data_files=\"%s%sl%02dh%02d%c/data.parquet\", "
+                    "split=\"train\")",
+                    known(p->folder), *p->folder ? "/" : "", f->layer, f->head, (char)f->kind);
+    qk_buf_addf(c->out, "   # layer %d, head %d, %s\n", f->layer, f->head, kind);
+    if (c->listed[LAYER])
+        qk_buf_addf(c->out,
+                    "layer = load_dataset(path, \"layer%02d\", split=\"%s\")   # layer %d, all "
+                    "heads\n",
+                    f->layer, split, f->layer);
+    qk_buf_addf(c->out,
+                "rows = load_dataset(path, \"all_%c\", split=\"%s\", streaming=True)   # %s of all "
+                "layers, as they come\n```\n\n",
+                (char)f->kind, split, kind);
+}
+
+/* ": `layerXX`, `layerXX_q`"; n: names before it. */
+static void add_names(const card *c, const char *plain, const char *q, const char *k, int *n)
+{
+    const char *const names[] = {plain, c->has_q ? q : NULL, c->has_k ? k : NULL};
+    for (size_t i = 0; i < 3; i++)
+        if (names[i]) qk_buf_addf(c->out, "%s `%s`", (*n)++ ? "," : ":", names[i]);
+}
+
+static void add_rules(const card *c)
+{
+    int n = 0;
+    qk_buf_add_str(c->out, "Configurations");
+    add_names(c, "all", "all_q", "all_k", &n);
+    if (c->listed[LAYER]) add_names(c, "layerXX", "layerXX_q", "layerXX_k", &n);
+    if (c->listed[ONE_FILE]) add_names(c, NULL, "lXXhYYq", "lXXhYYk", &n);
+    if (c->listed[HEAD]) add_names(c, "lXXhYY", NULL, NULL, &n);
+    qk_buf_add_str(c->out, ". XX is a layer, YY a head, q are queries and k keys.");
+    if (!c->listed[ONE_FILE])
+        qk_buf_add_str(c->out, " There are too many files to list each: `data_files` names one.");
+    qk_buf_add_str(c->out, "\n\n");
+}
+
+/* manifest.json and examples.parquet lie beside the data: readers of a whole folder trip over
+ * them. */
+static void add_other_readers(const card *c, const data_file *f, const qk_card_split *p)
+{
+    char kind = (char)f->kind;
+    qk_buf_addf(
+        c->out,
+        "\nOther programs read the files of a local copy; `head` or `file` says which one a row is "
+        "from:\n\n```python\nfolder = \"FOLDER%s%s\"\nskip = [\".\", \"README\", \"manifest\", "
+        "\"examples\"]   # beside the data\n\n",
+        *p->folder ? "/" : "", known(p->folder));
+    qk_buf_addf(c->out,
+                "import pandas\n"
+                "rows = pandas.read_parquet(f\"{folder}/l%02dh%02d%c/data.parquet\")\n"
+                "rows = pandas.read_parquet(folder, partitioning=[\"head\"], ignore_prefixes=skip, "
+                "filters=[(\"head\", \"==\", \"l%02dh%02d%c\")])\n\n",
+                f->layer, f->head, kind, f->layer, f->head, kind);
+    qk_buf_addf(c->out,
+                "import pyarrow.parquet\n"
+                "rows = pyarrow.parquet.read_table(folder, partitioning=[\"head\"], "
+                "ignore_prefixes=skip)\n\n"
+                "import polars\n"
+                "rows = polars.scan_parquet(f\"{folder}/l%02dh*%c/data.parquet\", "
+                "include_file_paths=\"file\").collect()\n\n",
+                f->layer, kind);
+    qk_buf_addf(c->out,
+                "import duckdb\n"
+                "rows = duckdb.sql(f\"select *, parse_path(filename)[-2] as head from "
+                "read_parquet('{folder}/l%02dh*%c/data.parquet', filename=true)\")\n```\n",
+                f->layer, kind);
+}
+
+static void add_columns(qk_buf *out)
+{
+    qk_buf_add_str(
+        out, "\n| column | type | meaning |\n|---|---|---|\n"
+             "| bucket | int32 | the position bucket that the sampler drew the row from |\n"
+             "| example_id | int32 | low 32 bits of the example's id; the full id is in "
+             "examples.parquet |\n"
+             "| position | int32 | token position in the example, from 0 |\n"
+             "| vector | float32[head_dim] | the query or key |\n"
+             "| sliding_window | int32 | window of the layer; null: full attention |\n"
+             "| token_str | string | the vocabulary's piece at this position, when asked for |\n");
+}
+
+/* Of a file without rows load_dataset says that it corresponds to no data. Without a digest nobody
+ * said how many it has. */
+static const data_file *first_with_rows(const card *c)
+{
+    for (size_t i = 0; i < c->n_files; i++)
+        if (c->files[i].rows || !c->files[i].sha256) return &c->files[i];
+    return NULL;
+}
+
 static void add_body(const card *c)
 {
-    const qk_card_file *f = c->n_files ? &c->files[0] : NULL;
+    const data_file *f = first_with_rows(c);
+    const qk_card_split *p = f ? &c->splits[f->split] : NULL;
     qk_buf_add_str(
         c->out,
         "# Sampled attention queries and keys\n\n"
         "Query and key vectors of a transformer's attention heads, sampled while the model read "
-        "a dataset.\nWritten by qkengine. One Parquet file for each layer, head and kind.\n\n"
-        "```python\nfrom datasets import load_dataset\n\n");
-    if (f)
-        qk_buf_addf(c->out, "rows = load_dataset(PATH, \"l%02dh%02d%c\", split=\"%s\")\n", f->layer,
-                    f->head, (char)f->kind, known(f->split));
-    qk_buf_add_str(
-        c->out, "```\n\nConfigurations: `lXXhYYq` and `lXXhYYk` for one head, `lXXhYY` for both, "
-                "`layerXX`, `layerXX_q`, `layerXX_k`, `all_q`, `all_k`, `all`.\n\n");
+        "a dataset.\nWritten by qkengine. One Parquet file for each layer, head and kind.\n\n");
+    if (f) add_calls(c, f, p);
+    if (f) add_rules(c);
     add_split_table(c);
     add_runs(c);
-    qk_buf_add_str(
-        c->out,
-        "\n| column | type | meaning |\n|---|---|---|\n"
-        "| bucket | int32 | the position bucket that the sampler drew the row from |\n"
-        "| example_id | int32 | low 32 bits of the example's id; the full id is in "
-        "examples.parquet |\n"
-        "| position | int32 | token position in the example, from 0 |\n"
-        "| vector | float32[head_dim] | the query or key |\n"
-        "| sliding_window | int32 | window of the layer; null: full attention |\n"
-        "| token_str | string | the vocabulary's piece at this position, when asked for |\n");
+    if (f) add_other_readers(c, f, p);
+    add_columns(c->out);
 }
 
 /* The last line, which readers do not show: the digest of what is before it. */
@@ -269,24 +363,65 @@ void qk_card_look(const char *folder)
     free(path);
 }
 
+static int by_place(const void *a, const void *b)
+{
+    const data_file *x = a, *y = b;
+    int order = x->layer - y->layer;
+    if (!order) order = x->head - y->head;
+    if (!order) order = (int)y->kind - (int)x->kind; /* queries first */
+    return order ? order : (x->split > y->split) - (x->split < y->split);
+}
+
 static int by_name(const void *a, const void *b)
 {
-    const qk_card_file *x = a, *y = b;
-    int order = strcmp(x->split, y->split);
-    if (!order) order = x->layer - y->layer;
-    if (!order) order = x->head - y->head;
-    return order ? order : (int)y->kind - (int)x->kind; /* queries first */
+    const qk_card_split *x = a, *y = b;
+    return strcmp(x->split, y->split);
+}
+
+static void take_files(card *c, const qk_card_file *files, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t s = 0; s < c->n_splits; s++)
+            if (!strcmp(files[i].split, c->splits[s].split))
+                c->files[c->n_files++] = (data_file){files[i].layer, files[i].head,   files[i].kind,
+                                                     files[i].rows,  files[i].sha256, s};
+    for (size_t i = 0; i < c->n_files; i++) {
+        c->has_q |= c->files[i].kind == QK_KIND_Q;
+        c->has_k |= c->files[i].kind == QK_KIND_K;
+    }
+    if (c->n_files) qsort(c->files, c->n_files, sizeof *c->files, by_place);
+}
+
+static void describe_content(card *c)
+{
+    qk_buf text = {0};
+    uint8_t digest[32];
+    for (size_t i = 0; i < c->n_files; i++) {
+        const data_file *f = &c->files[i];
+        qk_buf_addf(&text, "%s/l%02dh%02d%c %" PRIu64 " %s\n", c->splits[f->split].folder, f->layer,
+                    f->head, (char)f->kind, f->rows, f->sha256 ? f->sha256 : "?");
+    }
+    qk_sha256(text.data, text.size, digest);
+    qk_sha256_hex(digest, c->content);
+    qk_buf_free(&text);
 }
 
 void qk_card_write(qk_buf *out, const qk_card_file *files, size_t n_files,
                    const qk_card_split *splits, size_t n_splits)
 {
-    qk_card_file *sorted = qk_alloc(n_files, sizeof *sorted);
-    if (n_files) memcpy(sorted, files, n_files * sizeof *sorted);
-    if (n_files) qsort(sorted, n_files, sizeof *sorted, by_name);
-    card c = {out, sorted, n_files, splits, n_splits};
+    card c = {.out = out, .n_splits = n_splits};
+    c.files = qk_alloc(n_files, sizeof *c.files);
+    c.splits = qk_alloc(n_splits, sizeof *c.splits);
+    c.chosen = qk_zalloc(n_splits, sizeof *c.chosen);
+    if (n_splits) memcpy(c.splits, splits, n_splits * sizeof *c.splits);
+    if (n_splits) qsort(c.splits, n_splits, sizeof *c.splits, by_name);
+    take_files(&c, files, n_files);
+    describe_content(&c);
+    choose_names(&c);
     add_front_matter(&c);
     add_body(&c);
     add_seal(out);
-    free(sorted);
+    free(c.files);
+    free(c.splits);
+    free(c.chosen);
 }

@@ -15,10 +15,11 @@ const char *qk_file_name(qk_arena *arena, int layer, int head, qk_kind kind)
 
 bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind)
 {
-    char letter, rest;
+    char letter, rest, again[32];
     if (sscanf(name, "l%4dh%4d%c%c", layer, head, &letter, &rest) != 3) return false;
     *kind = (qk_kind)letter;
-    return (letter == 'q' || letter == 'k') && *layer >= 0 && *head >= 0;
+    snprintf(again, sizeof again, "l%02dh%02d%c", *layer, *head, letter);
+    return (letter == 'q' || letter == 'k') && *layer >= 0 && *head >= 0 && !strcmp(name, again);
 }
 
 static bool is_word(uint32_t c)
@@ -46,6 +47,17 @@ const char *qk_split_name(qk_arena *arena, const char *name)
         i += length ? length : 1;
     }
     return out;
+}
+
+bool qk_is_split_name(const char *name)
+{
+    qk_arena arena = {0};
+    const char *words = qk_split_name(&arena, name);
+    bool ok = *name && *name != '.' && strlen(words) == strlen(name);
+    for (size_t i = 0; ok && name[i]; i++)
+        ok = name[i] == words[i] || (name[i] == '.' && name[i + 1] && name[i + 1] != '.');
+    qk_arena_free(&arena);
+    return ok;
 }
 
 /* Adds the name when its folder holds data; *more: it may hold folders that do. */

@@ -27,11 +27,13 @@ typedef struct qk_output {
 
 /* "l00h03q", in the arena. */
 const char *qk_file_name(qk_arena *arena, int layer, int head, qk_kind kind);
-/* "l00h03q" -> 0, 3, 'q'; false for any other name. */
+/* "l00h03q" -> 0, 3, 'q'; false for any other name, "l0h3q" included. */
 bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind);
 /* The model's name as a folder: non-word characters (all but Unicode letters, digits and '_')
  * become
  * '_'. In the arena. */
 const char *qk_split_name(qk_arena *arena, const char *model_name);
+/* Whether `datasets` takes a split of that name: such words, with single points between them. */
+bool qk_is_split_name(const char *name);
 /* Data files below a dataset folder: "l00h00q" or "split/l00h00q", in name order. */
 qk_status qk_find_data_files(const char *folder, qk_names *out, qk_error *err);

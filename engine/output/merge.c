@@ -315,7 +315,7 @@ static void report_files(merger *m)
         qk_manifest_file entry = entry_of(m, f->name, relative, f->rows);
         entry.nonfinite = f->nonfinite;
         m->rows_added += f->added;
-        qk_merge_report_add(&m->report, &entry, f->layer, f->head, f->kind);
+        qk_merge_report_add(&m->report, &entry);
         free(relative);
     }
 }
@@ -385,7 +385,7 @@ static qk_status write_text(merger *m, const char *relative, const qk_buf *text)
 
 static qk_status write_report(merger *m)
 {
-    QK_TRY(qk_merge_report_find_others(&m->report, m->err));
+    if (m->context.keep_pairs_once) QK_TRY(qk_merge_report_find_others(&m->report, m->err));
     qk_buf manifest = {0}, card = {0};
     char *relative = qk_strf("%smanifest.json", m->below);
     qk_status s = qk_merge_report_write(&m->report, &manifest, &card, m->err);

@@ -1,9 +1,10 @@
-/* The README.md of a branch in prefix layout, from the manifests of its splits: those of the folder
- * and those that only the branch has. Private to engine/push. */
+/* The README.md of a branch in prefix layout. Where the branch has splits that the folder lacks, it
+ * lists those, too; else it is the folder's own. Private to engine/push. */
 #pragma once
 
 #include "engine/base/file.h"
 #include "engine/push/merge.h"
 
-/* Writes staging/README.md and sets m->card when it is not what the folder's README.md says. */
-qk_status qk_push_card(qk_push_merge *m, const qk_names *splits, qk_error *err);
+/* After the merge of the splits: README.md of the folder covers what it took in, and m->card is the
+ * path of the branch's, in staging, where that is another. */
+qk_status qk_push_card(qk_push_merge *m, qk_error *err);

@@ -12,7 +12,7 @@
 #include "engine/output/examples_file.h"
 #include "engine/output/compatibility.h"
 #include "engine/output/merge_file.h"
-#include "engine/output/merge_report.h"
+#include "engine/output/layout.h"
 #include "engine/output/example_texts.h"
 #include "sampler/example_id.h"
 

@@ -7,7 +7,7 @@
 #include "engine/base/log.h"
 #include "engine/output/final_folder.h"
 #include "engine/output/compatibility.h"
-#include "engine/output/merge_report.h"
+#include "engine/output/layout.h"
 #include "engine/push/card.h"
 #include "engine/push/join.h"
 
@@ -183,7 +183,7 @@ static qk_status merge_splits(qk_push_merge *m, qk_error *err)
                     m->remote->repo, m->remote->branch);
     for (size_t i = 0; i < splits.count && s == QK_OK; i++)
         s = merge_split(m, splits.items[i], err);
-    if (s == QK_OK && splits.count) s = qk_push_card(m, &splits, err);
+    if (s == QK_OK && splits.count) s = qk_push_card(m, err);
     qk_names_free(&splits);
     return s;
 }

@@ -7,7 +7,8 @@
  *   else            each data file: rows of the branch stay in front, then those of the folder that
  *                   it lacks, once per (full example id, position); examples.parquet likewise;
  *                   manifest.json: the runs of both. All of it enters the folder in one commit.
- *   README.md       lists the splits of both; the folder's own lists what it holds
+ *   README.md       the folder's own lists what it holds; where the branch has other splits, its
+ *                   README.md lists those of both
  * Branch layout (final/lXXhYYq/...): equal settings and arithmetic, or an error that says what
  * differs; they give equal rows, so nothing is merged.
  * A folder without manifest.json is pushed as it is.

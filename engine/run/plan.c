@@ -1,6 +1,7 @@
 /* See plan.h. */
 #include "engine/run/plan.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
