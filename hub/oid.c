@@ -95,10 +95,14 @@ qk_status qk_file_oids(int fd, const char *path, uint64_t size, char sha256[65],
     qk_hasher *large = qk_hasher_new(), *small = git ? begin_git(size) : NULL;
     uint8_t *piece = qk_alloc(PIECE, 1);
     uint64_t at = 0;
+    qk_status s = QK_OK;
     ssize_t n;
     while ((n = pread(fd, piece, PIECE, (off_t)at)) != 0 && at <= size && !qk_interrupted()) {
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) break;
+        if (n < 0) {
+            s = qk_fail_errno(err, "cannot read", path);
+            break;
+        }
         qk_hasher_add(large, piece, (size_t)n);
         if (small) qk_hasher_add(small, piece, (size_t)n);
         at += (uint64_t)n;
@@ -106,7 +110,7 @@ qk_status qk_file_oids(int fd, const char *path, uint64_t size, char sha256[65],
     free(piece);
     finish(large, sha256);
     if (small) finish(small, git);
-    if (n < 0) return qk_fail_errno(err, "cannot read", path);
+    QK_TRY(s);
     QK_TRY(qk_interrupt_check(err));
     if (at == size) return QK_OK;
     return qk_fail(err, QK_ERR_RESUME, "wait until nothing writes to it",

@@ -1,6 +1,8 @@
 /* See cli.h. */
 #include "engine/commands/cli.h"
 
+#include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,32 +146,43 @@ static bool asks_for_help(int argc, char **argv)
     return false;
 }
 
+/* Whatever was printed has arrived, or the error says why it has not. */
+static qk_status flush(qk_error *err)
+{
+    return qk_process_flush_stdout() ? QK_OK
+                                     : qk_fail_write(err, "cannot write", "standard output");
+}
+
+static int finish(qk_status s, const qk_error *err)
+{
+    if (s != QK_OK && err->message[0]) qk_print_error(err);
+    return qk_exit_status(s);
+}
+
 int qk_cli_main(const qk_command *const *commands, int argc, char **argv)
 {
+    qk_error err = {0};
     if (!argc || !strcmp(argv[0], "--help") || !strcmp(argv[0], "-h") || !strcmp(argv[0], "help")) {
         print_help(commands);
-        return argc ? 0 : 2;
+        return argc ? finish(flush(&err), &err) : 2;
     }
     if (!strcmp(argv[0], "--version")) {
         printf("qkengine %s (%s)\n", QK_VERSION, qk_build());
-        return 0;
+        return finish(flush(&err), &err);
     }
     const qk_command *c = find_command(commands, argv[0]);
     if (!c) return unknown_command(commands, argv[0]);
     if (asks_for_help(argc - 1, argv + 1)) {
         print_command_help(c);
-        return 0;
+        return finish(flush(&err), &err);
     }
-    qk_error err = {0};
     qk_args *args = qk_zalloc(1, sizeof *args);
     args->command = c;
     qk_status s = parse(args, argc - 1, argv + 1, &err);
     if (s == QK_OK) s = c->run(args, &err);
-    if (s == QK_OK && !qk_process_flush_stdout())
-        s = qk_fail_write(&err, "cannot write", "standard output");
-    if (s != QK_OK && err.message[0]) qk_print_error(&err);
+    if (s == QK_OK) s = flush(&err);
     free(args);
-    return qk_exit_status(s);
+    return finish(s, &err);
 }
 
 const char *qk_arg(const qk_args *args, int i)
@@ -202,18 +215,39 @@ const char *qk_value(const qk_args *args, const char *option, const char *fallba
     return n ? values[n - 1] : fallback;
 }
 
+/* The whole number that 1e3, 1_000 or 1.0 stands for, as far as an option takes it; else -1. */
+static int64_t whole_number(const char *text)
+{
+    char plain[32], *end;
+    size_t n = 0;
+    for (const char *s = text; *s; s++) {
+        if (*s == '_') continue;
+        if (!strchr("0123456789.eE+", *s) || n + 1 == sizeof plain) return -1;
+        plain[n++] = *s;
+    }
+    plain[n] = 0;
+    double value = strtod(plain, &end);
+    return n && !*end && value >= 0 && value <= 1e15 && value == floor(value) ? (int64_t)value : -1;
+}
+
 qk_status qk_value_int(const qk_args *args, const char *option, int64_t fallback, int64_t least,
                        int64_t *out, qk_error *err)
 {
     const char *text = qk_value(args, option, NULL);
     *out = fallback;
     if (!text) return QK_OK;
-    char *end;
+    char *end, hint[64];
+    errno = 0;
     long long v = strtoll(text, &end, 10);
+    bool too_large = errno == ERANGE;
     *out = v;
-    if (*text && !*end && v >= least) return QK_OK;
-    return qk_fail(err, QK_ERR_USAGE, NULL, "--%s %s: a whole number from %lld is needed", option,
-                   text, (long long)least);
+    if (*text && !*end && v >= least && !too_large) return QK_OK;
+    int64_t meant = whole_number(text);
+    snprintf(hint, sizeof hint, "write %lld", (long long)meant);
+    return qk_fail(err, QK_ERR_USAGE, *end && meant >= least ? hint : NULL,
+                   too_large ? "--%s %s: beyond 64 bits, a whole number from %lld is needed"
+                             : "--%s %s: a whole number from %lld is needed",
+                   option, text, (long long)least);
 }
 
 qk_status qk_value_num(const qk_args *args, const char *option, double fallback, double *out,
