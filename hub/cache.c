@@ -78,12 +78,12 @@ qk_status qk_cache_digest(const qk_cache *cache, const char *path, char digest[7
     char target[4096];
     char *full = qk_path_join(cache->snapshot, path);
     ssize_t n = readlink(full, target, sizeof target - 1);
-    target[n > 0 ? n : 0] = 0;
-    const char *name = qk_path_name(target);
-    snprintf(digest, 72, "%s", qk_is_digest(name) ? name : "");
     qk_status s = QK_OK;
     if (n < 0 && errno != EINVAL && errno != ENOENT && errno != ENOTDIR) /* EINVAL: no link */
         s = qk_fail_errno(err, "cannot read the link", full);
+    target[n > 0 ? n : 0] = 0;
+    const char *name = qk_path_name(target);
+    snprintf(digest, 72, "%s", qk_is_digest(name) ? name : "");
     free(full);
     return s;
 }
@@ -125,13 +125,11 @@ static int open_parent(const qk_cache *cache, const char *name, const char **lea
     int at = dup(cache->root);
     for (const char *slash; at >= 0 && (slash = strchr(name, '/')); name = slash + 1) {
         char *part = qk_strf("%.*s", (int)(slash - name), name);
-        if (mkdirat(at, part, 0777) && errno != EEXIST) {
-            free(part);
-            close(at);
-            return -1;
+        int below = -1, code = mkdirat(at, part, 0777) ? errno : EEXIST;
+        if (code == EEXIST) {
+            below = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+            code = errno;
         }
-        int below = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        int code = errno;
         free(part);
         close(at);
         errno = code;
@@ -149,19 +147,30 @@ static qk_status unique_name(char out[static 64], const char *stem, qk_error *er
     return QK_OK;
 }
 
-qk_status qk_cache_prepare(qk_cache *cache, qk_error *err)
+static qk_status open_folders(qk_cache *cache, qk_error *err)
 {
-    QK_TRY(qk_make_dirs(cache->folder, err));
+    const char *leaf;
     cache->root = open(cache->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (cache->root < 0) return fail_at(cache, "cannot open", "", err);
-    const char *leaf;
     char *inside = qk_strf("snapshots/%s/x", cache->commit);
     int snapshot = open_parent(cache, inside, &leaf);
+    qk_status s = snapshot < 0 ? fail_at(cache, "cannot make the folder", "snapshots", err) : QK_OK;
     free(inside);
-    if (snapshot < 0) return fail_at(cache, "cannot make the folder", "snapshots", err);
+    if (s != QK_OK) return s;
     close(snapshot);
     cache->blobs = open_parent(cache, "blobs/x", &leaf);
     return cache->blobs < 0 ? fail_at(cache, "cannot make the folder", "blobs", err) : QK_OK;
+}
+
+qk_status qk_cache_prepare(qk_cache *cache, qk_error *err)
+{
+    QK_TRY(qk_make_dirs(cache->folder, err));
+    qk_status s = open_folders(cache, err);
+    if (s != QK_OK && cache->root >= 0) { /* both are open, or none: it may be tried again */
+        close(cache->root);
+        cache->root = -1;
+    }
+    return s;
 }
 
 static bool write_all(int fd, const void *bytes, size_t n)
@@ -303,10 +312,11 @@ static char *link_target(const qk_hub_file *file)
 static bool copy_blob(const qk_cache *cache, const qk_hub_file *file, int parent,
                       const char *temporary)
 {
-    int from = openat(cache->blobs, file->digest, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    int to = openat(parent, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    bool ok = from >= 0 && to >= 0;
     char *piece = qk_alloc(COPY_PIECE, 1);
+    int from = openat(cache->blobs, file->digest, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), to = -1;
+    if (from >= 0)
+        to = openat(parent, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    bool ok = to >= 0;
     while (ok) {
         ssize_t n = read(from, piece, COPY_PIECE);
         if (n < 0 && errno == EINTR) continue;
@@ -377,16 +387,16 @@ qk_status qk_cache_install(const qk_cache *cache, const qk_hub_file *file, qk_er
     return s;
 }
 
-static bool is_same_file(int folder, const char *name, int follow, const qk_file_state *file)
+/* Removes what has this name where it is the file that was seen. */
+static qk_status remove_seen(const qk_cache *cache, int folder, const char *name, int follow,
+                             const qk_file_state *file, qk_error *err)
 {
     struct stat st;
-    if (fstatat(folder, name, &st, follow) != 0) return false;
+    if (fstatat(folder, name, &st, follow) != 0)
+        return errno == ENOENT ? QK_OK : fail_at(cache, "cannot look at", name, err);
     int64_t changed = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
-    return st.st_dev == file->device && st.st_ino == file->inode && changed == file->changed;
-}
-
-static qk_status remove_at(const qk_cache *cache, int folder, const char *name, qk_error *err)
-{
+    if (st.st_dev != file->device || st.st_ino != file->inode || changed != file->changed)
+        return QK_OK;
     if (unlinkat(folder, name, 0) == 0 || errno == ENOENT) return QK_OK;
     return fail_at(cache, "cannot remove", name, err);
 }
@@ -401,9 +411,9 @@ qk_status qk_cache_drop(const qk_cache *cache, const qk_hub_file *file, const qk
     if (*busy) return QK_OK;
     int parent = open_place(cache, file, &leaf, err);
     qk_status s = parent < 0 ? err->status : QK_OK;
-    if (s == QK_OK && is_same_file(parent, leaf, 0, wrong)) s = remove_at(cache, parent, leaf, err);
-    if (s == QK_OK && is_same_file(cache->blobs, file->digest, AT_SYMLINK_NOFOLLOW, wrong))
-        s = remove_at(cache, cache->blobs, file->digest, err);
+    if (s == QK_OK) s = remove_seen(cache, parent, leaf, 0, wrong, err);
+    if (s == QK_OK)
+        s = remove_seen(cache, cache->blobs, file->digest, AT_SYMLINK_NOFOLLOW, wrong, err);
     if (parent >= 0) close(parent);
     if (lock >= 0) close(lock);
     return s;

@@ -213,7 +213,8 @@ static qk_status finish_file(download *d, transfer *t, bool *wrong, qk_error *er
 {
     const qk_hub_file *file = t->source.file;
     struct stat st;
-    *wrong = !qk_oid_is(t->digest, file) || fstat(t->fd, &st) || st.st_size != (off_t)file->size;
+    if (fstat(t->fd, &st) != 0) return qk_fail_errno(err, "cannot look at", file->path);
+    *wrong = !qk_oid_is(t->digest, file) || st.st_size != (off_t)file->size;
     if (*wrong)
         return qk_fail(err, QK_ERR_DATA,
                        "run the same command again; if it stays, the repository or a proxy in "

@@ -175,8 +175,11 @@ static size_t on_send(char *out, size_t size, size_t count, void *context)
         do got = pread(q->body_file, out, n, (off_t)(q->body_offset + h->sent));
         while (got < 0 && errno == EINTR);
         if (got <= 0) {
-            qk_fail(h->err, QK_ERR_IO, "the file must not change while it is sent",
-                    "a file became shorter or unreadable while it was sent");
+            if (got < 0)
+                qk_fail_errno(h->err, "cannot read", q->body_path);
+            else
+                qk_fail(h->err, QK_ERR_IO, "the file must not change while it is sent",
+                        "%s: became shorter while it was sent", q->body_path);
             stop(h, QK_HTTP_FORBIDDEN);
             return CURL_READFUNC_ABORT;
         }

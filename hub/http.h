@@ -72,7 +72,8 @@ typedef struct qk_http_request {
      * start when a redirect or a retry asks for it. */
     const void *body;
     bool body_is_file;
-    int body_file; /* descriptor, read with pread */
+    int body_file;         /* descriptor, read with pread */
+    const char *body_path; /* of that file, for messages */
     uint64_t body_offset, body_size;
     /* Each piece as it is sent; `at` counts from the start of the body, and 0 comes again when the
      * body is sent again. May be NULL. */

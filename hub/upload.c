@@ -75,6 +75,7 @@ static qk_status put(sending *s, const char *url, uint64_t offset, uint64_t size
         .url = url,
         .body_is_file = true,
         .body_file = s->fd,
+        .body_path = s->file->path,
         .body_offset = offset,
         .body_size = size,
         .body_seen = see,

@@ -77,6 +77,7 @@ if [ -x $venv/bin/python ]; then
     beside "bit flips" 120 $py tests/interop/bit_flips.py
     beside "failing calls" 300 $py tests/interop/failing_calls.py
     beside "found" 300 tests/found.sh $py
+    beside "starts" 600 $py tests/interop/starts.py
     beside "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
     beside "tables" 300 $py tests/interop/tables.py
     beside "cards" 300 $py tests/interop/cards.py

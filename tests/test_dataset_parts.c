@@ -34,6 +34,12 @@ static void test_split_text(void)
                                         "train[-:3]",
                                         "train[:1_]",
                                         "train[:1__0]",
+                                        "train[:1_%]",
+                                        "train[:-_1]",
+                                        "train[:2](closest)",
+                                        "train(closest)",
+                                        "train[:2%]()",
+                                        "train[:2%](closest)x",
                                         "train[:_1]",
                                         "train[:2]x",
                                         "train+",
@@ -74,6 +80,8 @@ static void test_split_rows(void)
         {"a[:100%]", 7, 0, 7},
         {"a[3:2]", 9, 3, 2},
         {"a[-10%:]", 12, 11, 12},
+        {"a[:1_0%](closest)", 12, 0, 1},
+        {"a[-1_0:-0_2]", 12, 2, 10},
         {"a[:50%]", INT64_C(1) << 62, 0, INT64_C(1) << 61},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -91,6 +91,30 @@ static bool has_blob(const qk_cache *c, const qk_hub_file *file)
     return found;
 }
 
+/* A first try that failed leaves nothing open that the second one would take for prepared. */
+static void test_prepared_at_the_second_try(void)
+{
+    qk_hub hub = {.cache = folder};
+    qk_repo repo = {QK_REPO_MODEL, "me/twice", "main"};
+    qk_hub_file file = {"c.txt", 6, "ce013625030ba8dba906f756967f9e9ca394464a", ""};
+    qk_cache c;
+    qk_cache_open(&c, &hub, &repo);
+    qk_cache_set_commit(&c, COMMIT);
+    char *blobs = qk_path_join(c.folder, "blobs");
+    CHECK(qk_make_dirs(c.folder, &test_error) == QK_OK);
+    CHECK(qk_write_file(blobs, "", 0, &test_error) == QK_OK);
+    for (int i = 0; i < 2; i++) {
+        CHECK(qk_cache_prepare(&c, &test_error) == QK_ERR_IO);
+        CHECK_MSG(strstr(test_error.message, "/blobs: a link or a file stands where"), "%s",
+                  test_error.message);
+        CHECK(c.root < 0 && c.blobs < 0);
+    }
+    CHECK(qk_remove_file(blobs, &test_error) == QK_OK);
+    CHECK(qk_cache_prepare(&c, &test_error) == QK_OK && !has_blob(&c, &file));
+    free(blobs);
+    qk_cache_close(&c);
+}
+
 static void test_layout(void)
 {
     qk_hub hub = {.cache = folder};
@@ -266,6 +290,7 @@ int main(void)
     RUN(test_patterns);
     RUN(test_digests);
     RUN(test_layout);
+    RUN(test_prepared_at_the_second_try);
     RUN(test_wrong_content);
     RUN(test_digest_notes);
     RUN(test_locks);

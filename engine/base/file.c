@@ -486,9 +486,11 @@ qk_status qk_unique_name(char out[17], qk_error *err)
  * without replacing; NFS cannot, and has links. */
 static qk_status name_once(const char *tmp, const char *path, qk_error *err)
 {
-    int rc = link(tmp, path);
-    if (rc != 0 && (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS))
+    int rc = link(tmp, path), why = errno;
+    if (rc != 0 && (why == EPERM || why == EOPNOTSUPP || why == ENOSYS)) {
         rc = renameat2(AT_FDCWD, tmp, AT_FDCWD, path, RENAME_NOREPLACE);
+        if (rc != 0 && (errno == EINVAL || errno == ENOSYS)) errno = why; /* it can neither */
+    }
     if (rc == 0) return QK_OK;
     if (errno != EEXIST) return qk_fail_write(err, "cannot write", path);
     /* Who was first has made a file. A link is nobody's of ours, and may lead nowhere. */

@@ -33,7 +33,8 @@ void qk_interrupt_install(void)
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         bool ignored = sigaction(ends[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN;
-        if (ends[i] != SIGHUP || !ignored) sigaction(ends[i], &action, NULL);
+        /* Shells ignore INT for every job in the background, and mean the terminal's. */
+        if (ends[i] == SIGINT || !ignored) sigaction(ends[i], &action, NULL);
     }
     action.sa_handler = end_now;
     sigaction(SIGALRM, &action, NULL);

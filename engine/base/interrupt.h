@@ -12,7 +12,7 @@
 
 #include "engine/base/error.h"
 
-/* HUP stays ignored where it was (nohup). */
+/* What was ignored when the program started stays so (nohup, trap ''), but for INT. */
 void qk_interrupt_install(void);
 /* Whether a signal has arrived; safe in any thread. */
 bool qk_interrupted(void);

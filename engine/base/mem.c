@@ -73,8 +73,15 @@ void *qk_realloc(void *old, size_t count, size_t size)
 
 char *qk_strdup(const char *text)
 {
-    size_t n = strlen(text) + 1;
-    return memcpy(qk_alloc(n, 1), text, n);
+    return qk_strndup(text, strlen(text));
+}
+
+char *qk_strndup(const char *text, size_t length)
+{
+    char *copy = qk_alloc(length + 1, 1);
+    memcpy(copy, text, length);
+    copy[length] = 0;
+    return copy;
 }
 
 static char *format_into(char *(*allocate)(void *, size_t), void *owner, const char *format,

@@ -19,6 +19,7 @@ void *qk_alloc(size_t count, size_t size);
 void *qk_zalloc(size_t count, size_t size);
 void *qk_realloc(void *old, size_t count, size_t size);
 char *qk_strdup(const char *text);
+char *qk_strndup(const char *text, size_t length); /* NUL-terminated copy of length bytes */
 /* printf into a fresh string; the caller frees it. */
 char *qk_strf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 char *qk_vstrf(const char *format, va_list args) __attribute__((format(printf, 1, 0)));

@@ -19,10 +19,12 @@ static void open_standard_files(void)
     }
 }
 
+static bool pipe_was_ignored; /* by whoever started the program */
+
 void qk_process_begin(void)
 {
     open_standard_files();
-    signal(SIGPIPE, SIG_IGN);
+    pipe_was_ignored = signal(SIGPIPE, SIG_IGN) == SIG_IGN;
     signal(SIGXFSZ, SIG_IGN);
 }
 
@@ -45,7 +47,8 @@ bool qk_process_flush_stdout(void)
     struct stat st;
     /* An earlier failure has left no errno; that of a pipe has only one reason. */
     bool is_pipe = fstat(STDOUT_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
-    if (why == EPIPE || (!why && is_pipe)) end_by_sigpipe();
+    if (!why && is_pipe) why = EPIPE;
+    if (why == EPIPE && !pipe_was_ignored) end_by_sigpipe();
     errno = why ? why : EIO;
     return false;
 }

@@ -11,5 +11,6 @@
 void qk_process_begin(void);
 
 /* Flushes stdout. false: what was printed did not all arrive, and errno says why. When its reader
- * has gone (`| head`) the process ends here as others do, by SIGPIPE and without a word. */
+ * has gone (`| head`) the process ends here as others do, by SIGPIPE and without a word; not so
+ * where SIGPIPE was ignored when it was started (trap '' PIPE): EPIPE is an error then. */
 bool qk_process_flush_stdout(void);

@@ -6,12 +6,12 @@
 
 #include "engine/base/mem.h"
 
-/* Levenshtein distance with two rows. */
+/* Levenshtein distance with two rows; SIZE_MAX for words that are too long to be looked at. */
 static size_t edits(const char *a, const char *b)
 {
     enum { LONGEST = 64 };
     size_t n = strlen(a), m = strlen(b), row[LONGEST + 1];
-    if (n > LONGEST || m > LONGEST) return LONGEST;
+    if (n > LONGEST || m > LONGEST) return SIZE_MAX;
     for (size_t j = 0; j <= m; j++) row[j] = j;
     for (size_t i = 1; i <= n; i++) {
         size_t diagonal = row[0];

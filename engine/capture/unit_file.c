@@ -282,6 +282,7 @@ static qk_status check_marks(const qk_unit *u, const uint8_t *first, const uint8
 static qk_status read_trailer(const qk_unit *u, trailer *t, qk_error *err)
 {
     off_t size = lseek(u->fd, 0, SEEK_END);
+    if (size < 0) return qk_fail_errno(err, "cannot look at", u->path);
     uint8_t first[sizeof MAGIC], bytes[TRAILER];
     if (size < (off_t)(sizeof MAGIC + TRAILER)) return damaged(u->path, err);
     QK_TRY(read_at(u, first, sizeof first, 0, err));

@@ -1,6 +1,8 @@
 /* See cli.h. */
 #include "engine/commands/cli.h"
 
+#include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,18 +243,39 @@ const char *qk_value(const qk_args *args, const char *option, const char *fallba
     return n ? values[n - 1] : fallback;
 }
 
+/* The whole number that 1e3, 1_000 or 1.0 stands for, as far as an option takes it; else -1. */
+static int64_t whole_number(const char *text)
+{
+    char plain[32], *end;
+    size_t n = 0;
+    for (const char *s = text; *s; s++) {
+        if (*s == '_') continue;
+        if (!strchr("0123456789.eE+", *s) || n + 1 == sizeof plain) return -1;
+        plain[n++] = *s;
+    }
+    plain[n] = 0;
+    double value = strtod(plain, &end);
+    return n && !*end && value >= 0 && value <= 1e15 && value == floor(value) ? (int64_t)value : -1;
+}
+
 qk_status qk_value_int(const qk_args *args, const char *option, int64_t fallback, int64_t least,
                        int64_t *out, qk_error *err)
 {
     const char *text = qk_value(args, option, NULL);
     *out = fallback;
     if (!text) return QK_OK;
-    char *end;
+    char *end, hint[64];
+    errno = 0;
     long long v = strtoll(text, &end, 10);
+    bool too_large = errno == ERANGE;
     *out = v;
-    if (*text && !*end && v >= least) return QK_OK;
-    return qk_fail(err, QK_ERR_USAGE, NULL, "--%s %s: a whole number from %lld is needed", option,
-                   text, (long long)least);
+    if (*text && !*end && v >= least && !too_large) return QK_OK;
+    int64_t meant = whole_number(text);
+    snprintf(hint, sizeof hint, "write %lld", (long long)meant);
+    return qk_fail(err, QK_ERR_USAGE, *end && meant >= least ? hint : NULL,
+                   too_large ? "--%s %s: beyond 64 bits, a whole number from %lld is needed"
+                             : "--%s %s: a whole number from %lld is needed",
+                   option, text, (long long)least);
 }
 
 qk_status qk_value_num(const qk_args *args, const char *option, double fallback, double *out,

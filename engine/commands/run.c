@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/base/thread.h"
 #include "engine/base/version.h"
@@ -54,8 +55,13 @@ static void report_part(const qk_run_result *r, qk_shard shard)
                 (long long)shard.index, (long long)shard.of, here, all);
 }
 
-static void report(const qk_run_result *r, qk_shard shard)
+static void report(const qk_run_result *r, const qk_config *c, qk_shard shard)
 {
+    if (r->outcome == QK_RUN_MERGED && !r->rows_final && c->dataset.max_samples != 0)
+        qk_warn("%s: no row was kept: the texts are so short that nothing was drawn from them; "
+                "raise tokenizer.max_length or capture.sampler.base_rate, and see what "
+                "`qkengine inspect` shows of dataset.path",
+                r->final_folder);
     if (r->outcome == QK_RUN_ALREADY_THERE)
         qk_info("%s holds this run already: nothing to do", r->final_folder);
     if (r->outcome == QK_RUN_ALREADY_THERE) return;
@@ -125,6 +131,7 @@ static qk_status run(const qk_args *args, qk_error *err)
 {
     char build[QK_BUILD_TEXT];
     qk_log_quiet(qk_has(args, "quiet"));
+    qk_interrupt_install(); /* from the first moment: whatever ends it, the same command goes on */
     qk_build(build);
     qk_info("version %s", build);
     qk_config config;
@@ -134,7 +141,7 @@ static qk_status run(const qk_args *args, qk_error *err)
     qk_run_result result = {.held = {.lock = -1}};
     qk_status s = qk_team_start((int)config.inference.threads, err);
     if (s == QK_OK) s = qk_run(&config, shard, &result, err);
-    if (s == QK_OK) report(&result, shard);
+    if (s == QK_OK) report(&result, &config, shard);
     if (s == QK_OK && qk_has(args, "json")) print_json(&result);
     if (s == QK_OK) s = push(&config, &result, err);
     qk_staging_close(&result.held);

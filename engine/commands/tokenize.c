@@ -17,11 +17,10 @@ static qk_status read_input(const char *path, qk_buf *out, qk_error *err)
     for (;;) {
         qk_buf_reserve(out, 65536);
         size_t got = fread(out->data + out->size, 1, 65536, stdin);
-        if (!got) break;
+        if (ferror(stdin)) return qk_fail_errno(err, "cannot read", "standard input");
+        if (!got) return QK_OK;
         out->size += got;
     }
-    if (ferror(stdin)) return qk_fail_errno(err, "cannot read", "standard input");
-    return QK_OK;
 }
 
 typedef struct output {
@@ -117,7 +116,7 @@ static qk_status show_document(output *o, const char *line, size_t length, qk_er
 static qk_status show_lines(output *o, const qk_buf *input, bool jsonl, qk_error *err)
 {
     const char *at = (const char *)input->data, *end = at + input->size;
-    for (size_t number = 1; at < end; number++) {
+    for (size_t number = 1; at < end && !ferror(stdout); number++) { /* as long as somebody reads */
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         if (!stop) stop = end;
         size_t length = (size_t)(stop - at);

@@ -9,10 +9,26 @@
 #include "engine/config/keys.h"
 #include "engine/config/root.h"
 
+/* The only key of another section that has this very name, or NULL. */
+static const qk_config_key *find_elsewhere(const char *word)
+{
+    const qk_config_key *found = NULL;
+    for (size_t i = 0; i < qk_config_n_keys; i++) {
+        if (strcmp(qk_config_keys[i].name, word) != 0) continue;
+        if (found) return NULL;
+        found = &qk_config_keys[i];
+    }
+    return found;
+}
+
 /* "captures" and "did you mean 'capture'?"; the hint lives in the arena. */
 static const char *did_you_mean(const qk_config_reader *r, const char *word, const char *section)
 {
     const char *known[64];
+    const qk_config_key *elsewhere = find_elsewhere(word);
+    if (elsewhere)
+        return qk_arena_strf(r->arena, "did you mean '%s.%s'?", elsewhere->section,
+                             elsewhere->name);
     size_t n = 0;
     if (section) {
         for (size_t i = 0; i < qk_config_n_keys; i++)
@@ -65,8 +81,8 @@ static qk_status check_sections(const qk_config_reader *r, const qk_yaml *root)
                            "%s: unknown section '%.100s'", key_place(r, m), m->key);
     for (const qk_config_section *s = qk_config_sections; s->name; s++)
         if (s->required && !qk_yaml_get(root, s->name))
-            return qk_fail(r->err, QK_ERR_CONFIG, NULL, "%s: section '%s' is missing", r->path,
-                           s->name);
+            return qk_fail(r->err, QK_ERR_CONFIG, "configs/sample.yaml shows what belongs there",
+                           "%s: section '%s' is missing", r->path, s->name);
     return QK_OK;
 }
 
@@ -93,8 +109,8 @@ static qk_status read_key(const qk_config_reader *r, const qk_config_key *key, c
     bool null = value && value->type == QK_YAML_NULL;
     if (key->required) {
         if (value) return key->type->read(r, key, value, field);
-        return qk_fail(r->err, QK_ERR_CONFIG, NULL, "%s: '%s.%s' is missing", r->path, key->section,
-                       key->name);
+        return qk_fail(r->err, QK_ERR_CONFIG, qk_config_meaning(r, key), "%s: '%s.%s' is missing",
+                       r->path, key->section, key->name);
     }
     /* null reads as "not set", but for a switch that is on by default it could mean either way. */
     if (null && key->type == &qk_config_bool && !strcmp(key->fallback, "true"))

@@ -66,6 +66,8 @@ extern const qk_config_section qk_config_sections[];
 qk_status qk_config_fail(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *value,
                          const char *hint, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+/* "it is: <meaning>", for hints where there is nothing better; in the arena. */
+const char *qk_config_meaning(const qk_config_reader *r, const qk_config_key *key);
 /* Where a value stands: "run.yaml:3:9" or "--set a.b"; in the arena. */
 const char *qk_config_place(const qk_config_reader *r, const qk_yaml *value);
 /* QK_ERR_USAGE for what a --set brought, else QK_ERR_CONFIG. */

@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "engine/base/log.h"
+#include "engine/base/text.h"
 #include "engine/config/root.h"
 
 const char *qk_config_place(const qk_config_reader *r, const qk_yaml *value)
@@ -37,6 +38,11 @@ qk_status qk_config_fail(const qk_config_reader *r, const qk_config_key *key, co
                    qk_config_place(r, value), key->section, key->name, what);
 }
 
+const char *qk_config_meaning(const qk_config_reader *r, const qk_config_key *key)
+{
+    return qk_arena_strf(r->arena, "it is: %s", key->meaning);
+}
+
 /* "the text 'all'", "the number 1.5", "a list": for messages. */
 static const char *describe(const qk_config_reader *r, const qk_yaml *v)
 {
@@ -57,10 +63,23 @@ static const char *describe(const qk_config_reader *r, const qk_yaml *v)
 static qk_status wrong_type(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
                             const char *hint)
 {
+    if (!hint) hint = qk_config_meaning(r, key);
     return qk_config_fail(r, key, v, hint, "must be %s, not %s", key->type->name, describe(r, v));
 }
 
 /* ---- texts ---- */
+
+/* How a scalar that YAML reads as something else is written as a text. A shell takes the quotes of
+ * a --set away. */
+static const char *quotes_hint(const qk_config_reader *r, const qk_config_key *key,
+                               const qk_yaml *v)
+{
+    if (v->type == QK_YAML_NULL || v->type == QK_YAML_LIST || v->type == QK_YAML_MAP) return NULL;
+    if (v->length > 200) return "put it in quotes";
+    if (!v->setting) return qk_arena_strf(r->arena, "put it in quotes: \"%s\"", v->text);
+    return qk_arena_strf(r->arena, "put it in quotes, and those in others: --set '%s.%s=\"%s\"'",
+                         key->section, key->name, v->text);
+}
 
 static qk_status read_text(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
                            void *field)
@@ -68,11 +87,7 @@ static qk_status read_text(const qk_config_reader *r, const qk_config_key *key, 
     const char **out = field;
     *out = NULL;
     if (!v) return QK_OK;
-    bool scalar = v->type != QK_YAML_NULL && v->type != QK_YAML_LIST && v->type != QK_YAML_MAP;
-    if (v->type != QK_YAML_STRING)
-        return wrong_type(r, key, v,
-                          scalar ? qk_arena_strf(r->arena, "put it in quotes: \"%s\"", v->text)
-                                 : NULL);
+    if (v->type != QK_YAML_STRING) return wrong_type(r, key, v, quotes_hint(r, key, v));
     if (memchr(v->text, 0, v->length)) return qk_config_fail(r, key, v, NULL, "holds a NUL");
     if (v->length) *out = v->text;
     return QK_OK;
@@ -98,48 +113,99 @@ static qk_status read_folder(const qk_config_reader *r, const qk_config_key *key
 
 /* ---- numbers ---- */
 
-/* How YAML 1.1 wants the number that a text looks like, or NULL: 1e-3 -> 1.0e-3. */
-static const char *number_spelling(const qk_config_reader *r, const qk_yaml *v)
+/* Octal numbers and those in sixties: forms that YAML 1.1 gives a meaning which hardly anyone
+ * intends. */
+static bool is_octal(const qk_yaml *v)
 {
-    char *end;
-    if (v->type != QK_YAML_STRING || !v->length || v->length > 60) return NULL;
-    double value = strtod(v->text, &end);
-    if (*end || !isfinite(value)) return NULL;
-    if (!v->plain) return qk_arena_strf(r->arena, "write %s without quotes", v->text);
-    size_t digits = strcspn(v->text, "eE");
-    if (!v->text[digits]) return NULL;
-    bool has_point = memchr(v->text, '.', digits) != NULL;
-    const char *exponent = v->text + digits + 1;
-    bool has_sign = *exponent == '-' || *exponent == '+';
-    return qk_arena_strf(r->arena, "YAML reads %s as a text; write %.*s%se%s%s", v->text,
-                         (int)digits, v->text, has_point ? "" : ".0", has_sign ? "" : "+",
-                         exponent);
+    const char *s = v->text + (*v->text == '-' || *v->text == '+');
+    return v->type == QK_YAML_INT && s[0] == '0' && s[1] && s[1] != 'x' && s[1] != 'b';
 }
 
-/* The same for a key of integers: 1e3, 1.0e+3 and "1000" -> 1000. */
-static const char *integer_spelling(const qk_config_reader *r, const qk_yaml *v)
+static bool is_in_sixties(const qk_yaml *v)
 {
-    char *end = NULL;
-    double value = v->type == QK_YAML_FLOAT ? v->number : 0.5;
-    if (v->type == QK_YAML_STRING && v->plain && v->length) value = strtod(v->text, &end);
-    if ((end && *end) || value != floor(value) || fabs(value) > 1e15) return number_spelling(r, v);
-    return qk_arena_strf(r->arena, "write %.0f", value);
+    return strchr(v->text, ':') != NULL;
 }
 
-/* Forms that YAML 1.1 gives a meaning which hardly anyone intends. */
+/* Whether the key takes what YAML reads `text` as: no hint offers a spelling that is refused. */
+static bool is_taken(const qk_config_key *key, const char *text)
+{
+    qk_yaml v = {.plain = true, .text = text, .length = strlen(text)};
+    if (!qk_yaml_resolve(&v) || is_octal(&v) || is_in_sixties(&v)) return false;
+    if (key->type == &qk_config_number)
+        return (v.type == QK_YAML_INT || v.type == QK_YAML_FLOAT) && isfinite(v.number) &&
+               v.number > 0;
+    if (v.type != QK_YAML_INT || key->type == &qk_config_seed) return v.type == QK_YAML_INT;
+    bool list = key->type == &qk_config_ints;
+    return v.fits && v.integer >= (list ? 0 : key->least) &&
+           v.integer <= (list ? INT32_MAX : key->most);
+}
+
+/* The text without the '_' between its digits, where it is a number in decimal to Python, which
+ * takes 1e3 and 08; else NULL. */
+static char *decimal_of(const qk_config_reader *r, const qk_yaml *v)
+{
+    static const char all[] = "0123456789+-.eE_";
+    if (!v->length || v->length > 60 || strspn(v->text, all) != v->length) return NULL;
+    char *copy = qk_arena_strndup(r->arena, v->text, v->length), *to = copy, *end;
+    for (const char *s = copy; *s; s++)
+        if (*s != '_') *to++ = *s;
+    *to = 0;
+    strtod(copy, &end);
+    return *copy && !*end ? copy : NULL;
+}
+
+/* How YAML 1.1 wants a number with an exponent: 1e-3 -> 1.0e-3. */
+static const char *with_point(const qk_config_reader *r, const char *number)
+{
+    size_t digits = strcspn(number, "eE");
+    if (!number[digits]) return number;
+    const char *exponent = number + digits + 1;
+    return qk_arena_strf(r->arena, "%.*s%se%s%s", (int)digits, number,
+                         memchr(number, '.', digits) ? "" : ".0",
+                         *exponent == '-' || *exponent == '+' ? "" : "+", exponent);
+}
+
+/* For a value that is no number, or no integer where one must be: the spelling that the key takes,
+ * or NULL. "1000", 1e3, 1.0e+3 -> 1000; 1e-3 -> 1.0e-3. */
+static const char *number_hint(const qk_config_reader *r, const qk_config_key *key,
+                               const qk_yaml *v)
+{
+    bool text = v->type == QK_YAML_STRING;
+    if (!text && v->type != QK_YAML_FLOAT) return NULL;
+    const char *quotes = text && !v->plain ? " without quotes" : "";
+    if (*quotes && v->length <= 200 && is_taken(key, v->text))
+        return qk_arena_strf(r->arena, "write %s without quotes", v->text);
+    const char *number = decimal_of(r, v);
+    if (!number) return NULL;
+    double value = strtod(number, NULL);
+    if (value == floor(value) && fabs(value) <= 1e15) {
+        const char *integer = qk_arena_strf(r->arena, "%.0f", value);
+        if (key->type != &qk_config_number && is_taken(key, integer))
+            return qk_arena_strf(r->arena, "write %s%s", integer, quotes);
+    }
+    number = with_point(r, number);
+    if (!is_taken(key, number)) return NULL;
+    return *quotes ? qk_arena_strf(r->arena, "write %s%s", number, quotes)
+                   : qk_arena_strf(r->arena, "YAML reads %s as a text; write %s", v->text, number);
+}
+
 static qk_status refuse_odd_base(const qk_config_reader *r, const qk_config_key *key,
                                  const qk_yaml *v)
 {
     const char *s = v->text + (*v->text == '-' || *v->text == '+');
-    const char *value = v->fits ? qk_arena_strf(r->arena, " as %lld", (long long)v->integer) : "";
-    if (strchr(s, ':'))
+    const char *value = v->type == QK_YAML_FLOAT ? qk_arena_strf(r->arena, " as %g", v->number)
+                        : v->fits ? qk_arena_strf(r->arena, " as %lld", (long long)v->integer)
+                                  : "";
+    if (is_in_sixties(v))
         return qk_config_fail(r, key, v, "write it in decimal",
                               "is %.60s, which YAML reads in sixties%s", v->text, value);
-    if (s[0] != '0' || s[1] == 'x' || s[1] == 'b' || !s[1]) return QK_OK;
+    if (!is_octal(v)) return QK_OK;
     while ((*s == '0' || *s == '_') && s[1]) s++;
-    return qk_config_fail(r, key, v,
-                          qk_arena_strf(r->arena, "write %.60s without the leading zero", s),
-                          "is %.60s, which YAML reads in octal%s", v->text, value);
+    const char *decimal = qk_arena_strf(r->arena, "%s%s", *v->text == '-' ? "-" : "", s);
+    const char *hint = "write it in decimal, without the leading zero";
+    if (strlen(decimal) <= 200 && is_taken(key, decimal))
+        hint = qk_arena_strf(r->arena, "write %s without the leading zero", decimal);
+    return qk_config_fail(r, key, v, hint, "is %.60s, which YAML reads in octal%s", v->text, value);
 }
 
 static qk_status read_int(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
@@ -148,7 +214,7 @@ static qk_status read_int(const qk_config_reader *r, const qk_config_key *key, c
     int64_t *out = field;
     *out = key->absent;
     if (!v) return QK_OK;
-    if (v->type != QK_YAML_INT) return wrong_type(r, key, v, integer_spelling(r, v));
+    if (v->type != QK_YAML_INT) return wrong_type(r, key, v, number_hint(r, key, v));
     if (!v->fits || v->integer > key->most)
         return qk_config_fail(r, key, v, NULL, "is out of range: %.40s is not in %lld .. %lld",
                               v->text, (long long)key->least, (long long)key->most);
@@ -170,7 +236,7 @@ static qk_status read_seed(const qk_config_reader *r, const qk_config_key *key, 
                            void *field)
 {
     qk_long_seed *out = field;
-    if (v->type != QK_YAML_INT) return wrong_type(r, key, v, integer_spelling(r, v));
+    if (v->type != QK_YAML_INT) return wrong_type(r, key, v, number_hint(r, key, v));
     QK_TRY(refuse_odd_base(r, key, v));
     const char *digits = v->text + (*v->text == '-' || *v->text == '+');
     uint32_t base = *digits != '0' ? 10 : digits[1] == 'x' ? 16 : digits[1] == 'b' ? 2 : 10;
@@ -191,7 +257,8 @@ static qk_status read_number(const qk_config_reader *r, const qk_config_key *key
                              void *field)
 {
     bool number = v->type == QK_YAML_INT || v->type == QK_YAML_FLOAT;
-    if (!number) return wrong_type(r, key, v, number_spelling(r, v));
+    if (!number) return wrong_type(r, key, v, number_hint(r, key, v));
+    QK_TRY(refuse_odd_base(r, key, v));
     if (!isfinite(v->number) || !(v->number > 0))
         return wrong_type(r, key, v, "to keep every position, use the sampler type all");
     *(double *)field = v->number;
@@ -220,11 +287,15 @@ static qk_status read_ints(const qk_config_reader *r, const qk_config_key *key, 
     *out = (qk_int_list){0};
     if (!v) return QK_OK;
     if (v->type != QK_YAML_LIST)
-        return wrong_type(r, key, v, "write [0, 1, 2]; null stands for all");
+        return wrong_type(r, key, v,
+                          v->type == QK_YAML_INT && is_taken(key, v->text)
+                              ? qk_arena_strf(r->arena, "write [%s]", v->text)
+                              : "write [0, 1, 2]; null stands for all");
     int64_t *items = qk_arena_alloc(r->arena, v->count, sizeof *items);
     size_t n = 0;
     for (const qk_yaml *item = v->first; item; item = item->next) {
-        if (item->type != QK_YAML_INT) return wrong_type(r, key, item, NULL);
+        if (item->type != QK_YAML_INT) return wrong_type(r, key, item, number_hint(r, key, item));
+        QK_TRY(refuse_odd_base(r, key, item));
         if (!item->fits || item->integer < 0 || item->integer > INT32_MAX)
             return qk_config_fail(r, key, item, "layers and heads are counted from 0",
                                   "holds %.40s, which is no number of a %.*s", item->text,
@@ -247,13 +318,19 @@ static qk_status read_ints(const qk_config_reader *r, const qk_config_key *key, 
 
 static qk_status unknown_word(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v)
 {
+    enum { MOST = 16 };
     qk_buf list = {0};
+    const char *known[MOST + 1] = {NULL}, *nearest = NULL, *hint = NULL;
     for (const qk_config_word *w = key->words; w->word; w++) {
         bool synonym = false;
         for (const qk_config_word *u = key->words; u < w; u++) synonym |= u->value == w->value;
+        QK_ASSERT(w - key->words < MOST);
+        known[w - key->words] = w->word;
         if (!synonym) qk_buf_addf(&list, "%s%s", w == key->words ? "" : ", ", w->word);
     }
-    qk_status s = qk_config_fail(r, key, v, NULL, "must be one of %s, not %s", qk_buf_str(&list),
+    if (v->type == QK_YAML_STRING) nearest = qk_nearest(v->text, known);
+    if (nearest) hint = qk_arena_strf(r->arena, "did you mean '%s'?", nearest);
+    qk_status s = qk_config_fail(r, key, v, hint, "must be one of %s, not %s", qk_buf_str(&list),
                                  describe(r, v));
     qk_buf_free(&list);
     return s;

@@ -11,13 +11,10 @@
 
 enum { LOOK_ROWS = 1000 };
 
-static qk_column *add(qk_columns *c, const char *name, size_t length, const char *type)
+static void add(qk_columns *c, const char *name, const char *type)
 {
     QK_GROW(c->items, c->count, c->capacity);
-    qk_column *column = &c->items[c->count++];
-    *column =
-        (qk_column){qk_strf("%.*s", length < 200 ? (int)length : 200, name), qk_strf("%s", type)};
-    return column;
+    c->items[c->count++] = (qk_column){qk_strdup(name), qk_strdup(type)};
 }
 
 bool qk_columns_have(const qk_columns *c, const char *name)
@@ -49,7 +46,7 @@ static qk_status parquet_columns(qk_columns *out, const char *path, qk_error *er
         const char *meaning = qk_pq_logical_name(&leaf->logical, logical);
         char *type = qk_strf("%s%s%s%s", leaf->max_rep ? "list of " : "",
                              qk_pq_type_name(leaf->type), *meaning ? " " : "", meaning);
-        add(out, leaf->path, strlen(leaf->path), type);
+        add(out, leaf->path, type);
         free(type);
     }
     qk_pq_close(f);
@@ -84,11 +81,11 @@ static const char *json_type(const qk_json_reader *r, qk_json_event e)
 }
 
 /* Adds a type to those that the column has been seen with. */
-static void note_type(qk_columns *c, const char *name, size_t n, const char *type)
+static void note_type(qk_columns *c, const char *name, const char *type)
 {
     for (size_t i = 0; i < c->count; i++) {
         qk_column *known = &c->items[i];
-        if (strlen(known->name) != n || memcmp(known->name, name, n) != 0) continue;
+        if (strcmp(known->name, name) != 0) continue;
         bool was_null = !strcmp(known->type, "null");
         if (!strcmp(type, "null") || strstr(known->type, type)) return;
         char *both = was_null ? qk_strdup(type) : qk_strf("%s or %s", known->type, type);
@@ -96,24 +93,22 @@ static void note_type(qk_columns *c, const char *name, size_t n, const char *typ
         known->type = both;
         return;
     }
-    if (c->count < QK_COLUMNS_MOST) add(c, name, n, type);
+    if (c->count < QK_COLUMNS_MOST) add(c, name, type);
 }
 
 static bool json_row(void *context, qk_json_reader *r, qk_json_event e)
 {
     qk_columns *c = context;
-    if (e == QK_JSON_STRING) return note_type(c, "text", 4, "string"), true;
+    if (e == QK_JSON_STRING) return note_type(c, "text", "string"), true;
     for (;;) {
-        char name[200];
         e = qk_json_next(r);
         if (e == QK_JSON_OBJECT_END) return true;
         if (e != QK_JSON_KEY) return false;
-        size_t n = r->length < sizeof name ? r->length : sizeof name;
-        memcpy(name, r->text, n);
+        char *name = qk_strndup(r->text, r->length);
         e = qk_json_next(r);
-        if (e == QK_JSON_ERROR) return false;
-        note_type(c, name, n, json_type(r, e));
-        if (!qk_json_skip(r, e)) return false;
+        if (e != QK_JSON_ERROR) note_type(c, name, json_type(r, e));
+        free(name);
+        if (e == QK_JSON_ERROR || !qk_json_skip(r, e)) return false;
     }
 }
 
@@ -155,9 +150,9 @@ static qk_status csv_columns(qk_columns *out, const char *path, qk_error *err)
     size_t n = s == QK_OK ? csv.count : 0;
     if (n > QK_COLUMNS_MOST) n = QK_COLUMNS_MOST;
     for (size_t i = 0; i < n; i++) {
-        char room[256];
-        const char *name = qk_csv_header_name(&csv, i, room, sizeof room);
-        add(out, name, strlen(name), "");
+        char *name = qk_csv_header_name(&csv, i);
+        add(out, name, "");
+        free(name);
     }
     qk_csv_guess *guesses = qk_zalloc(n + 1, sizeof *guesses);
     if (s == QK_OK) s = csv_guess(&csv, guesses, n, err);
@@ -179,7 +174,7 @@ qk_status qk_columns_find(qk_columns *out, qk_format format, const char *path, q
     case QK_FORMAT_PARQUET: s = parquet_columns(out, path, err); break;
     case QK_FORMAT_JSON: s = json_columns(out, path, err); break;
     case QK_FORMAT_CSV: s = csv_columns(out, path, err); break;
-    case QK_FORMAT_TEXT: add(out, "text", 4, "string"); break;
+    case QK_FORMAT_TEXT: add(out, "text", "string"); break;
     }
     if (s != QK_OK) qk_columns_free(out);
     return s;

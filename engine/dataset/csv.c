@@ -28,10 +28,12 @@ typedef struct csv_source {
 
 static qk_status find_column(csv_source *s, const char *name, int64_t *at, qk_error *err)
 {
-    char room[256];
     *at = NONE;
     for (size_t i = 0; i < s->rows.count; i++) {
-        if (strcmp(qk_csv_header_name(&s->rows, i, room, sizeof room), name) != 0) continue;
+        char *found = qk_csv_header_name(&s->rows, i);
+        bool same = !strcmp(found, name);
+        free(found);
+        if (!same) continue;
         if (*at != NONE)
             return qk_fail(err, QK_ERR_FORMAT, "rename one of them",
                            "%s: two columns are named '%s'", s->base.spec.path, name);
@@ -43,9 +45,11 @@ static qk_status find_column(csv_source *s, const char *name, int64_t *at, qk_er
 static qk_status no_column(csv_source *s, const char *name, qk_error *err)
 {
     qk_names found = {0};
-    char room[256];
-    for (size_t i = 0; i < s->rows.count && i < 64; i++)
-        qk_names_add(&found, qk_csv_header_name(&s->rows, i, room, sizeof room));
+    for (size_t i = 0; i < s->rows.count && i < 64; i++) {
+        char *known = qk_csv_header_name(&s->rows, i);
+        qk_names_add(&found, known);
+        free(known);
+    }
     qk_status status = qk_source_no_column(s->base.spec.path, name, &found, err);
     qk_names_free(&found);
     return status;

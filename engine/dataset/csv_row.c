@@ -171,14 +171,10 @@ qk_status qk_csv_next(qk_csv *csv, bool *more, qk_error *err)
     return QK_OK;
 }
 
-const char *qk_csv_header_name(const qk_csv *csv, size_t column, char *room, size_t size)
+char *qk_csv_header_name(const qk_csv *csv, size_t column)
 {
     const qk_csv_field *f = &csv->fields[column];
-    if (f->length)
-        snprintf(room, size, "%.*s", f->length < size ? (int)f->length : (int)size - 1, f->text);
-    else
-        snprintf(room, size, "Unnamed: %zu", column);
-    return room;
+    return f->length ? qk_strndup(f->text, f->length) : qk_strf("Unnamed: %zu", column);
 }
 
 void qk_csv_close(qk_csv *csv)

@@ -240,11 +240,30 @@ static qk_status need_counted(const qk_dataset *d, qk_error *err)
     return s;
 }
 
-/* Opens the first file, so that a wrong column is an error before anything else is done. */
+static qk_status check_text(const qk_dataset *d, const qk_row *row, qk_error *err)
+{
+    if (row->text.kind == QK_CELL_TEXT) return QK_OK;
+    return qk_fail(err, QK_ERR_DATA, "leave such rows out, or give them an empty text",
+                   "%s: row %lld (from 0): '%s' is null", d->source->spec.path,
+                   (long long)d->source->at - 1, d->source->spec.text_column);
+}
+
+/* Opens the first file, so that a wrong column is an error before anything else is done. Only
+ * Parquet says what a column holds; of others the first row is looked at, where it is wanted. */
 static qk_status open_first(qk_dataset *d, qk_error *err)
 {
     const qk_names *files = &d->ranges[0].split->files;
+    qk_row row;
+    bool more;
     if (!files->count) return QK_OK;
+    QK_TRY(open_file(d, files->items[0], err));
+    bool wanted = d->ranges[0].begin == 0 && d->config->dataset.max_samples != 0;
+    if (d->source->rows >= 0 || !wanted) return QK_OK;
+    qk_status s = qk_source_next(d->source, &row, &more, err);
+    if (s == QK_OK && more) s = check_text(d, &row, err);
+    QK_TRY(explain(d, files->items[0], s, err));
+    qk_source_close(d->source);
+    d->source = NULL;
     return open_file(d, files->items[0], err);
 }
 
@@ -453,10 +472,7 @@ static qk_status set_id(qk_dataset *d, const qk_cell *cell, qk_example *out, qk_
 
 static qk_status give(qk_dataset *d, const qk_row *row, qk_example *out, qk_error *err)
 {
-    if (row->text.kind != QK_CELL_TEXT)
-        return qk_fail(err, QK_ERR_DATA, "leave such rows out, or give them an empty text",
-                       "%s: row %lld (from 0): '%s' is null", d->source->spec.path,
-                       (long long)d->source->at - 1, d->source->spec.text_column);
+    QK_TRY(check_text(d, row, err));
     *out = (qk_example){.index = d->index, .text = row->text.text, .length = row->text.length};
     QK_TRY(set_id(d, &row->id, out, err));
     d->index++;

@@ -50,8 +50,9 @@ void qk_dataset_watch(qk_dataset *d, qk_watch *watch);
 /* Whether the file that is being read is still the one of the first look: then all rows of it so
  * far are of one content. Files that were closed were looked at then. */
 qk_status qk_dataset_check(const qk_dataset *d, qk_error *err);
-/* Counts what a slice needs, opens the first file and checks that the columns exist. Done by the
- * first qk_dataset_next, if not before. */
+/* Counts what a slice needs, opens the first file, checks that the columns exist and, where only
+ * the rows tell it, that the first of them holds a text. Done by the first qk_dataset_next, if not
+ * before. */
 qk_status qk_dataset_begin(qk_dataset *d, qk_error *err);
 /* *more is false behind the last row. Errors name file and row; a null text is one, and so is a
  * selection without any row (unless max_samples is 0). A file that has changed is an error, at the

@@ -54,13 +54,12 @@ static bool key_is(const qk_json_reader *r, const char *name)
 
 static void note_name(peek *p, const qk_json_reader *r)
 {
-    if (p->names.count == PEEK_NAMES || r->length > 200) return;
-    char name[256];
-    memcpy(name, r->text, r->length);
-    name[r->length] = 0;
+    if (p->names.count == PEEK_NAMES) return;
     for (size_t i = 0; i < p->names.count; i++)
-        if (!strcmp(p->names.items[i], name)) return;
+        if (key_is(r, p->names.items[i])) return;
+    char *name = qk_strndup(r->text, r->length);
     qk_names_add(&p->names, name);
+    free(name);
 }
 
 static bool is_written_as_float(const qk_json_reader *r)
@@ -173,6 +172,7 @@ static bool set_text(json_source *s, qk_json_reader *r, qk_json_event e, qk_cell
         return true;
     }
     qk_json_fail(r, "'%s' is %s, not a string", s->base.spec.text_column, kinds[e]);
+    snprintf(r->err->hint, sizeof r->err->hint, "set dataset.text_column to a column of texts");
     return false;
 }
 

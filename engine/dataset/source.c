@@ -89,25 +89,38 @@ qk_status qk_source_count(int64_t *rows, const qk_source_spec *spec, qk_error *e
     return status;
 }
 
+/* A name as a message shows it: one that is longer than a line is cut, and says so. */
+static void add_shown(qk_buf *out, const char *name)
+{
+    enum { LONGEST = 80 };
+    size_t n = strlen(name), cut = n > LONGEST ? LONGEST : n;
+    while (cut < n && ((uint8_t)name[cut] & 0xC0) == 0x80) cut--; /* no half characters */
+    qk_buf_add(out, name, cut);
+    if (cut < n) qk_buf_addf(out, "... (%zu bytes)", n);
+}
+
 qk_status qk_source_no_column(const char *path, const char *column, const qk_names *found,
                               qk_error *err)
 {
-    qk_buf list = {0}, hint = {0};
+    qk_buf list = {0}, hint = {0}, asked = {0};
     const char **known = qk_alloc(found->count + 1, sizeof *known);
     for (size_t i = 0; i < found->count; i++) {
-        qk_buf_addf(&list, "%s%s", i ? ", " : "", found->items[i]);
+        if (i) qk_buf_add_str(&list, ", ");
+        add_shown(&list, found->items[i]);
         known[i] = found->items[i];
     }
     known[found->count] = NULL;
+    add_shown(&asked, column);
     const char *nearest = qk_nearest(column, known);
     if (nearest) qk_buf_addf(&hint, "did you mean '%s'?", nearest);
     qk_status s =
         qk_fail(err, QK_ERR_NOTFOUND,
                 nearest ? qk_buf_str(&hint) : "set dataset.text_column or dataset.id_column",
-                "%s: there is no column '%s'; the columns are %s", path, column,
+                "%s: there is no column '%s'; the columns are %s", path, qk_buf_str(&asked),
                 found->count ? qk_buf_str(&list) : "none");
     free(known);
     qk_buf_free(&list);
     qk_buf_free(&hint);
+    qk_buf_free(&asked);
     return s;
 }

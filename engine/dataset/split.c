@@ -20,7 +20,7 @@ bool qk_split_is_name(const char *text, size_t length)
     return true;
 }
 
-/* A bound at *s up to `end` (a ':' or ']'): [-]digits[%], or nothing. */
+/* A bound at *s: [-]digits[%], or nothing. A '_' may stand between two digits, as in Python. */
 static bool read_bound(const char **s, qk_split_bound *out)
 {
     const char *p = *s;
@@ -45,6 +45,9 @@ static qk_status fail(const char *text, const char *what, qk_error *err)
                    "dataset.split '%.200s': %s", text, what);
 }
 
+/* The way of rounding percentages that there is; it may be written down. */
+static const char closest[] = "(closest)";
+
 static qk_status read_part(const char *text, const char **s, qk_split_part *part, qk_error *err)
 {
     size_t n = strcspn(*s, "[+(");
@@ -63,6 +66,12 @@ static qk_status read_part(const char *text, const char **s, qk_split_part *part
         return fail(text, "one bound is a percentage, the other is not", err);
     if ((from->percent && llabs(from->value) > 100) || (to->percent && llabs(to->value) > 100))
         return fail(text, "percentages must lie within 100", err);
+    if (**s != '(') return QK_OK;
+    n = strlen(closest);
+    if (!(from->percent || to->percent) || strncmp(*s, closest, n) != 0)
+        return fail(text, "of the ways of rounding, only (closest) behind percentages is supported",
+                    err);
+    *s += n;
     return QK_OK;
 }
 
@@ -73,7 +82,6 @@ static qk_status read_parts(qk_split_parts *out, const char *text, qk_error *err
         out->items[out->count] = (qk_split_part){0};
         QK_TRY(read_part(text, &s, &out->items[out->count++], err));
         if (!*s) return QK_OK;
-        if (*s == '(') return fail(text, "another way of rounding is not supported", err);
         if (*s != '+') return fail(text, "not the name of a split", err);
     }
 }

@@ -1,10 +1,10 @@
 /* dataset.split: "train", "train[:100]", "train[50%:]", "train[-10:]+test", "all".
  *
- *   part (+ part)*     part = name [ '[' from? : to? ']' ]     name = \w+(\.\w+)*
+ *   part (+ part)*     part = name [ '[' from? : to? ']' [ (closest) ] ]     name = \w+(\.\w+)*
  *
  * Bounds are row numbers, negative from the end, or whole percentages within 100, which are rounded
- * to the nearest row, halves to even. Bounds beyond the split are clipped. No spaces. Private to
- * engine/dataset/.
+ * to the nearest row, halves to even; digits may be grouped: 1_000. Bounds beyond the split are
+ * clipped. No spaces. Private to engine/dataset/.
  *
  * next: engine/dataset/folder.h */
 #pragma once

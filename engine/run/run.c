@@ -642,7 +642,6 @@ qk_status qk_run(const qk_config *config, qk_shard shard, qk_run_result *result,
     /* Whatever this thread does with several: hashing, angles, merging, and the push after it.
      * Other threads are told. */
     if (config->inference.threads) omp_set_num_threads((int)config->inference.threads);
-    qk_interrupt_install();
     qk_status s = run(&r);
     result->seconds_total = qk_now() - r.started;
     if (s == QK_OK && result->outcome == QK_RUN_MERGED) {

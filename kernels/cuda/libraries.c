@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/mem.h"
+
 typedef struct symbol {
     const char *name;
     size_t offset; /* of the pointer in the library's struct */
@@ -54,9 +56,9 @@ static void *open_file(const library *l)
         if (handle) return handle;
     }
     for (int i = 0; i < 4 && l->files[i]; i++) {
-        char path[512];
-        snprintf(path, sizeof path, "%s/lib64/%s", home ? home : "/usr/local/cuda", l->files[i]);
+        char *path = qk_strf("%s/lib64/%s", home ? home : "/usr/local/cuda", l->files[i]);
         void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        free(path);
         if (handle) return handle;
     }
     return NULL;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""One system call fails (tests/tools/fail_once.c): afterwards stands either the undisturbed result, or a clear error, and
-then the next start gives the undisturbed result. No crash, no half-written file under a final name, no row lost.
+"""One system call fails (tests/tools/fail_once.c): afterwards stands either the undisturbed result, or a clear error that
+says what the system said, and then the next start gives the undisturbed result. No crash, no half-written file under a final
+name, no row lost.
 
 usage: failing_calls.py [--full | --every] [--only SCENARIO] [--call NAME] [SEED]
        a sample of the calls; --full: each call once, with one of the errors it can have; --every: with all of them
@@ -45,6 +46,9 @@ ERRORS = {   # what each call may say; EINTR only where a signal can interrupt i
 }
 # A write that fails for want of space, or of a server, is no fault of the input: the same command goes on.
 RESUMED = {"write", "pwrite", "fsync"}
+# How an error is worded where strerror's words are not: engine/base/error.c, links where none may be, memory.
+SAID = {"ENOSPC": ["the disk is full"], "EDQUOT": ["the quota is used up"], "ENOMEM": ["memory", "a thread does not start"],
+        "ELOOP": ["is a link or no folder", "no regular file but a link", "a link or a file stands where"]}
 SMALL = ["capture.layers=[0,1]", "tokenizer.max_length=40", "inference.threads=1", "output.data_root=out"]
 EACH_PER_CALL = 3   # in a sample
 
@@ -185,6 +189,11 @@ def count_calls(scenario, template, call):
         return int(report.read_text())
 
 
+def says_why(stderr, error):
+    line = next(line for line in stderr.splitlines() if "qkengine: error: " in line)
+    return any(words in line for words in [os.strerror(getattr(errno, error)), *SAID.get(error, [])])
+
+
 def judge(scenario, template, expected, call, at, error):
     """None, or what is wrong; and whether the call's failure was an error."""
     with tempfile.TemporaryDirectory() as top:
@@ -204,6 +213,8 @@ def judge(scenario, template, expected, call, at, error):
             return f"status {done.returncode}: {done.stderr[-300:]}", True
         if "qkengine: error: " not in done.stderr and not ended_by_library:
             return f"status {done.returncode} without a message: {done.stderr[-300:]}", True
+        if not ended_by_library and not says_why(done.stderr, error):
+            return f"the error does not say {error}: {done.stderr[-300:]}", True
         if call in RESUMED and done.returncode != 3:
             return f"status {done.returncode}, should be 3: {done.stderr[-300:]}", True
         if isinstance(scenario, Run):
