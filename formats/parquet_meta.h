@@ -75,6 +75,7 @@ typedef struct qk_pq_leaf {
     const char *path; /* with dots: "doc.text", "vector.list.element" */
     const char *top;  /* name of the top-level column it is in */
     bool is_top;      /* it is that column itself */
+    size_t top_index; /* number of that column */
     qk_pq_type type;
     int fixed_length; /* bytes of a FIXED value, 12 for INT96; else 0 */
     qk_pq_logical logical;
@@ -120,7 +121,7 @@ typedef struct qk_pq_file {
     int64_t rows;
     const char *created_by; /* or NULL */
     qk_pq_leaf *leaves;
-    size_t n_leaves;
+    size_t n_leaves, n_top; /* n_top: top-level columns */
     qk_pq_group *groups;
     size_t n_groups;
     qk_pq_pair *metadata; /* key and value */

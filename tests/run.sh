@@ -75,8 +75,10 @@ if [ -x $venv/bin/python ]; then
     suite "qkengine with sanitizers" 600 make -s SAN=1 build/cpu-san/qkengine
     beside "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
     beside "tables" 300 $py tests/interop/tables.py
+    beside "type changes" 600 $py tests/interop/type_changes.py
     if [ -x $next/bin/python ]; then
         beside "tables, next datasets" 300 $next/bin/python tests/interop/tables.py
+        beside "type changes, next datasets" 600 $next/bin/python tests/interop/type_changes.py
     else
         echo "SKIPPED: tables, next datasets"
         echo "0 0 1" >$results/next.counts
