@@ -76,6 +76,7 @@ typedef struct qk_pq_leaf {
     const char *path; /* with dots: "doc.text", "vector.list.element" */
     const char *top;  /* name of the top-level column it is in */
     bool is_top;      /* it is that column itself */
+    size_t top_index; /* number of that column */
     qk_pq_type type;
     int fixed_length; /* bytes of a FIXED value, 12 for INT96; else 0 */
     qk_pq_logical logical;
@@ -126,7 +127,7 @@ typedef struct qk_pq_file {
     bool short_chunks; /* the sizes of column chunks may be too small */
     bool shared_pages; /* strings of DELTA_BYTE_ARRAY go on from page to page */
     qk_pq_leaf *leaves;
-    size_t n_leaves;
+    size_t n_leaves, n_top; /* n_top: top-level columns */
     qk_pq_group *groups;
     size_t n_groups;
     qk_pq_pair *metadata; /* key and value; a value that is no string is NULL */

@@ -150,6 +150,7 @@ typedef struct walk {
     qk_pq_file *file;
     const qk_pq_node *nodes;
     size_t n, at;
+    size_t top;                  /* the child of the root that is walked */
     const char *path[MAX_DEPTH]; /* names from below the root to here */
     size_t path_bytes;           /* of all leaves so far */
     qk_error *err;
@@ -201,6 +202,7 @@ static qk_status add_leaf(walk *w, const qk_pq_node *node, int depth, levels l)
         .path = dotted(&w->file->arena, w->path, depth),
         .top = w->path[0],
         .is_top = depth == 1,
+        .top_index = w->top,
         .type = (qk_pq_type)node->type,
         .fixed_length = fixed,
         .logical = node->logical.meaning ? node->logical : from_converted(node),
@@ -234,7 +236,8 @@ qk_status qk_pq_schema_leaves(qk_pq_file *f, const qk_pq_node *nodes, size_t n, 
     if (!n) return schema_fail(&w, "it is empty", NULL);
     if (nodes[0].children < 0) return schema_fail(&w, "a negative num_children", NULL);
     f->leaves = qk_arena_alloc(&f->arena, n, sizeof *f->leaves);
-    for (int32_t i = 0; i < nodes[0].children; i++) QK_TRY(walk_node(&w, 0, (levels){0}));
+    f->n_top = (size_t)nodes[0].children;
+    for (; w.top < f->n_top; w.top++) QK_TRY(walk_node(&w, 0, (levels){0}));
     if (w.at != n) return schema_fail(&w, "nodes are left over behind the root's children", NULL);
     return QK_OK;
 }

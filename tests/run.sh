@@ -81,13 +81,15 @@ if [ -x $venv/bin/python ]; then
     beside "input corpus" 300 $py tests/interop/corpus.py build/cpu-san/qkengine
     beside "tables" 300 $py tests/interop/tables.py
     beside "cards" 300 $py tests/interop/cards.py
+    beside "type changes" 600 $py tests/interop/type_changes.py
     if [ -x $next/bin/python ]; then
         beside "tables, next datasets" 300 $next/bin/python tests/interop/tables.py
         beside "cards, next datasets" 300 $next/bin/python tests/interop/cards.py
+        beside "type changes, next datasets" 600 $next/bin/python tests/interop/type_changes.py
         beside "card calls, next datasets" 600 $next/bin/python tests/interop/card_calls.py
     else
-        echo "SKIPPED: tables, cards and card calls, next datasets"
-        echo "0 0 3" >$results/next.counts
+        echo "SKIPPED: tables, cards, type changes and card calls, next datasets"
+        echo "0 0 4" >$results/next.counts
     fi
     beside "hub pull" 300 $py tests/interop/hub_pull.py
     beside "hub stream" 300 $py tests/interop/hub_stream.py

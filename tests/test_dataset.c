@@ -389,13 +389,13 @@ static enum outcome read_source(const qk_source_spec *spec, const answers *a)
             result = differ("too many rows", i);
         else if (!same_text(a->rows[i], row.text.text, row.text.length))
             result = differ("another text", i);
-        else if (spec->id_column && qk_cell_to_id(&row.id, QK_CELL_NULL, &id, &err) != QK_OK)
+        else if (spec->id_column && qk_cell_to_id(&row.id, &s->id_type, NULL, &id, &err) != QK_OK)
             result = refused(&err);
         else if (spec->id_column && id.id != qk_json_get(a->rows[i], "example_id")->integer)
             result = differ(id.text, i);
     }
     qk_source_close(s);
-    qk_buf_free(&id.buf);
+    qk_id_free(&id);
     return result;
 }
 

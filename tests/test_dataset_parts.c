@@ -224,42 +224,138 @@ static void test_time_strings(void)
     }
 }
 
+static qk_id_type type_of(const char *name)
+{
+    qk_id_type t;
+    char again[QK_ID_TYPE_NAME];
+    bool known = qk_id_type_parse(&t, name);
+    CHECK_MSG(known, "%s", name);
+    if (!strstr(name, "large") && !strstr(name, "view"))
+        CHECK_STR(qk_id_type_name(&t, again), name);
+    return t;
+}
+
 static void test_cells(void)
 {
     qk_id id = {0};
     qk_error err;
+    const qk_id_type ints = type_of("int64"), naturals = type_of("uint64"), bools = type_of("bool");
+    const qk_id_type floats = type_of("float64"), texts = type_of("string");
 #define CELL(...) &(qk_cell){__VA_ARGS__}
-    CHECK_INT(qk_cell_to_id(CELL(.kind = QK_CELL_INT, .integer = -5), QK_CELL_NULL, &id, &err), 0);
+    CHECK_INT(qk_cell_to_id(CELL(.kind = QK_CELL_INT, .integer = -5), &ints, NULL, &id, &err), 0);
     CHECK_INT(id.id, -5);
     CHECK_STR(id.text, "-5");
-    CHECK_INT(qk_cell_to_id(CELL(.kind = QK_CELL_BOOL, .integer = 1), QK_CELL_NULL, &id, &err), 0);
+    CHECK_INT(qk_cell_to_id(CELL(.kind = QK_CELL_BOOL, .integer = 1), &bools, NULL, &id, &err), 0);
     CHECK_INT(id.id, 1);
     CHECK_STR(id.text, "True");
-    CHECK_INT(qk_cell_to_id(CELL(.kind = QK_CELL_FLOAT, .number = 0.1), QK_CELL_NULL, &id, &err),
+    CHECK_INT(qk_cell_to_id(CELL(.kind = QK_CELL_FLOAT, .number = 0.1), &floats, NULL, &id, &err),
               0);
     CHECK_INT(id.id, INT64_C(-3381052176717887547));
     CHECK_STR(id.text, "0.1");
-    CHECK_INT(qk_cell_to_id(CELL(.kind = QK_CELL_FLOAT, .number = 1e3), QK_CELL_NULL, &id, &err),
+    CHECK_INT(qk_cell_to_id(CELL(.kind = QK_CELL_FLOAT, .number = 1e3), &floats, NULL, &id, &err),
               0);
     CHECK_INT(id.id, 1000);
-    CHECK_INT(
-        qk_cell_to_id(CELL(.kind = QK_CELL_UINT, .natural = UINT64_MAX), QK_CELL_NULL, &id, &err),
-        0);
+    CHECK_INT(qk_cell_to_id(CELL(.kind = QK_CELL_UINT, .natural = UINT64_MAX), &naturals, NULL, &id,
+                            &err),
+              0);
     CHECK_INT(id.id, INT64_C(-5683783729508659220));
     const qk_cell seven = {.kind = QK_CELL_TEXT, .text = "7", .length = 1};
-    CHECK_INT(qk_cell_to_id(&seven, QK_CELL_INT, &id, &err), 0);
+    CHECK_INT(qk_cell_to_id(&seven, &texts, &ints, &id, &err), 0);
     CHECK_INT(id.id, 7);
-    CHECK_INT(qk_cell_to_id(&seven, QK_CELL_NULL, &id, &err), 0);
+    CHECK_INT(qk_cell_to_id(&seven, &texts, NULL, &id, &err), 0);
     int64_t hashed = id.id;
     CHECK(hashed != 7);
-    CHECK_INT(qk_cell_to_id(CELL(.kind = QK_CELL_INT, .integer = 7), QK_CELL_TEXT, &id, &err), 0);
+    CHECK_INT(qk_cell_to_id(CELL(.kind = QK_CELL_INT, .integer = 7), &ints, &texts, &id, &err), 0);
     CHECK_INT(id.id, hashed);
     const qk_cell word = {.kind = QK_CELL_TEXT, .text = "seven", .length = 5};
-    CHECK_INT(qk_cell_to_id(&word, QK_CELL_INT, &id, &err), QK_ERR_DATA);
-    CHECK_STR(err.message, "the id 'seven' is no integer, while those of the first file are");
-    CHECK_INT(qk_cell_to_id(CELL(.kind = QK_CELL_FLOAT, .number = 1e19), QK_CELL_NULL, &id, &err),
+    CHECK_INT(qk_cell_to_id(&word, &texts, &ints, &id, &err), QK_ERR_DATA);
+    CHECK_STR(err.message, "the id 'seven' is no int64, while those of the first file are");
+    CHECK_INT(qk_cell_to_id(CELL(.kind = QK_CELL_FLOAT, .number = 1e19), &floats, NULL, &id, &err),
               QK_ERR_DATA);
-    qk_buf_free(&id.buf);
+    qk_id_free(&id);
+}
+
+/* A cell of one type in a column of another, as text; "!" when refused. */
+static const char *cast(qk_cell cell, const char *from, const char *to)
+{
+    static char out[200];
+    static qk_id id;
+    qk_error err;
+    const qk_id_type type = type_of(from), column = type_of(to);
+    if (qk_cell_to_id(&cell, &type, &column, &id, &err) != QK_OK) return "!";
+    snprintf(out, sizeof out, "%s", id.text);
+    return out;
+}
+
+static const char *cast_text(const char *text, const char *from, const char *to)
+{
+    qk_cell_kind kind = *from == 'd' ? QK_CELL_DECIMAL : QK_CELL_TEXT;
+    return cast((qk_cell){.kind = kind, .text = text, .length = strlen(text)}, from, to);
+}
+
+static const char *cast_int(int64_t integer, const char *from, const char *to)
+{
+    const qk_id_type type = type_of(from);
+    return cast((qk_cell){.kind = type.kind, .integer = integer}, from, to);
+}
+
+/* The ends of what fits. Values are Arrow's; the pairs of types are in type_changes.py. */
+static void test_casts(void)
+{
+    CHECK_STR(cast_int(127, "int64", "int8"), "127");
+    CHECK_STR(cast_int(128, "int64", "int8"), "!");
+    CHECK_STR(cast_int(-128, "int64", "int8"), "-128");
+    CHECK_STR(cast_int(-1, "int64", "uint64"), "!");
+    CHECK_STR(cast_int(255, "int16", "uint8"), "255");
+    CHECK_STR(cast_int(256, "int16", "uint8"), "!");
+    CHECK_STR(cast_int(INT64_C(1) << 53, "int64", "float64"), "9007199254740992.0");
+    CHECK_STR(cast_int((INT64_C(1) << 53) + 1, "int64", "float64"), "!");
+    CHECK_STR(cast_text("9223372036854775807", "string", "int64"), "9223372036854775807");
+    CHECK_STR(cast_text("9223372036854775808", "string", "int64"), "!");
+    CHECK_STR(cast_text("9223372036854775808", "string", "uint64"), "9223372036854775808");
+    CHECK_STR(cast_text("-0", "string", "uint8"), "!");
+    CHECK_STR(cast_text("", "string", "int64"), "!");
+    CHECK_STR(cast_text("-", "string", "int64"), "!");
+    CHECK_STR(cast_text("1.5", "string", "float64"), "1.5");
+    CHECK_STR(cast_text("1.", "string", "float64"), "!");
+    CHECK_STR(cast_text("FALSE", "string", "bool"), "False");
+    CHECK_STR(cast_text("150", "decimal128(7, 2)", "decimal128(8, 3)"), "1.500");
+    CHECK_STR(cast_text("1505", "decimal128(8, 3)", "decimal128(7, 2)"), "!");
+    CHECK_STR(cast_text("-1500", "decimal128(8, 3)", "decimal128(7, 2)"), "-1.50");
+    CHECK_STR(cast_text("0", "decimal128(8, 3)", "decimal128(7, 2)"), "0.00");
+    CHECK_STR(cast_text("9999999", "decimal128(7, 2)", "decimal128(7, 3)"), "!");
+    CHECK_STR(cast_text("-700", "decimal128(7, 2)", "int8"), "-7");
+    CHECK_STR(cast_text("50", "decimal128(7, 2)", "int8"), "!");
+    CHECK_STR(cast_text("0", "decimal128(7, 2)", "int8"), "0");
+    CHECK_STR(cast_int(7, "int64", "decimal128(20, 1)"), "7.0");
+    CHECK_STR(cast_int(7, "int64", "decimal128(19, 1)"), "!");
+    CHECK_STR(cast_int(19849, "date32", "timestamp[us]"), "2024-05-06 00:00:00");
+    CHECK_STR(cast_int(19849, "date32", "string"), "2024-05-06");
+    CHECK_STR(cast_int(-1, "timestamp[ms]", "date32"), "1969-12-31");
+    CHECK_STR(cast_int(-1, "timestamp[ms]", "time32[ms]"), "23:59:59.999000");
+    CHECK_STR(cast_int(-1, "timestamp[ms]", "timestamp[s]"), "!");
+    CHECK_STR(cast_int(INT64_MAX, "timestamp[ms]", "timestamp[ns]"), "!");
+    CHECK_STR(cast_int(0, "timestamp[us, tz=+02:00]", "time64[us]"), "02:00:00");
+    CHECK_STR(cast_int(0, "timestamp[us, tz=+02:00]", "string"), "1970-01-01 02:00:00.000000+0200");
+    CHECK_STR(cast_int(0, "timestamp[s, tz=UTC]", "string"), "1970-01-01 00:00:00Z");
+    CHECK_STR(cast_int(0, "timestamp[us, tz=Asia/Tokyo]", "timestamp[us]"), "1970-01-01 00:00:00");
+    CHECK_STR(cast_int(0, "timestamp[us, tz=Asia/Tokyo]", "date32"), "!");
+    CHECK_STR(cast_int(5, "duration[s]", "duration[us]"), "0:00:05");
+    CHECK_STR(cast_int(5, "duration[s]", "int64"), "5");
+    CHECK_STR(cast_int(5, "duration[s]", "int32"), "!");
+    CHECK_STR(cast((qk_cell){0}, "null", "date32"), "None");
+    CHECK_STR(cast((qk_cell){0}, "string", "null"), "!"); /* a null, of another type */
+    qk_id_type t;
+    static const char *const unknown[] = {"int",
+                                          "timestamp[m]",
+                                          "time32[us]",
+                                          "time64[s]",
+                                          "list",
+                                          "decimal128(39, 0)",
+                                          "timestamp[us, tz=+02:00",
+                                          "duration[ns]x"};
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
+        CHECK_MSG(!qk_id_type_parse(&t, unknown[i]), "%s", unknown[i]);
 }
 
 int main(void)
@@ -270,5 +366,6 @@ int main(void)
     RUN(test_python_times);
     RUN(test_time_strings);
     RUN(test_cells);
+    RUN(test_casts);
     return test_summary("dataset_parts");
 }

@@ -7,6 +7,8 @@
 #include "engine/dataset/cell.h"
 #include "engine/dataset/parquet_id.h"
 
+static qk_arrow_type arrow; /* what the Arrow schema says of the column: nothing, but in one test */
+
 /* The id of one value as text, or "!message". The string lives until the next call. */
 static const char *id_of(qk_pq_leaf leaf, const void *value)
 {
@@ -17,15 +19,16 @@ static const char *id_of(qk_pq_leaf leaf, const void *value)
     qk_error err = {0};
     qk_cell cell;
     qk_id id = {0};
+    qk_id_type type;
     leaf.path = "id";
-    qk_status s = qk_parquet_id_check(&leaf, &err);
-    if (s == QK_OK) s = qk_parquet_id(&cell, &leaf, &batch, 0, &text, &err);
-    if (s == QK_OK) s = qk_cell_to_id(&cell, QK_CELL_NULL, &id, &err);
+    qk_status s = qk_parquet_id_type(&type, &leaf, &arrow, &err);
+    if (s == QK_OK) s = qk_parquet_id(&cell, &leaf, &type, &batch, 0, &text, &err);
+    if (s == QK_OK) s = qk_cell_to_id(&cell, &type, NULL, &id, &err);
     if (s == QK_OK)
         snprintf(out, sizeof out, "%s", id.text);
     else
         snprintf(out, sizeof out, "!%s", err.message);
-    qk_buf_free(&id.buf);
+    qk_id_free(&id);
     return out;
 }
 
@@ -159,6 +162,52 @@ static void test_bytes(void)
               "!the column 'id' is FIXED_LEN_BYTE_ARRAY interval, which cannot be an id");
 }
 
+/* What only the Arrow schema says. The strings are those of Python and pandas. */
+static void test_arrow_types(void)
+{
+    const qk_pq_logical none = {0}, decimal = {.meaning = QK_PQ_M_DECIMAL, .precision = 5};
+    qk_pq_logical t = {.meaning = QK_PQ_M_TIMESTAMP, .unit = 6, .utc = true};
+    const int64_t noon = 1714996800000000; /* of 2024-05-06 */
+    arrow = (qk_arrow_type){.member = QK_ARROW_TIMESTAMP, .zone = "+02:00"};
+    CHECK_STR(from_int64(t, noon), "2024-05-06 14:00:00+02:00");
+    CHECK_STR(from_int64(none, noon), "1714996800000000");
+    strcpy(arrow.zone, "-05:30");
+    CHECK_STR(from_int64(t, noon + 5), "2024-05-06 06:30:00.000005-05:30");
+    CHECK_STR(from_int64(t, -62135596800000000), "!the id is a date that Python's years 1 to 9999 "
+                                                 "lack");
+    t.unit = 9;
+    CHECK_STR(from_int64(t, noon * 1000 + 5), "2024-05-06 06:30:00.000000005-05:30");
+    t.utc = false;
+    CHECK_STR(from_int64(t, noon * 1000), "2024-05-06 12:00:00");
+    t.utc = true;
+    static const char *const unknown[] = {"America/New_York", "+2:00",         "+02:60", "+24:00",
+                                          "+02:0x",           "../etc/passwd", "Z"};
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
+        strcpy(arrow.zone, unknown[i]);
+        CHECK(strstr(from_int64(t, noon), "whose clock only a database tells") != NULL);
+    }
+    arrow = (qk_arrow_type){.member = QK_ARROW_DURATION, .unit = 0};
+    CHECK_STR(from_int64(none, 5), "0:00:05");
+    CHECK_STR(from_int64(none, 86400), "1 day, 0:00:00");
+    CHECK_STR(from_int64(none, -5), "-1 day, 23:59:55");
+    CHECK_STR(from_int64(none, 86400LL * 106751991), "106751991 days, 0:00:00");
+    CHECK_STR(from_int64(none, INT64_MAX), "!the id is a duration that Python cannot hold");
+    CHECK_STR(from_int32(none, 5), "5");
+    arrow.unit = 6;
+    CHECK_STR(from_int64(none, INT64_MIN), "-106751992 days, 19:59:05.224192");
+    arrow.unit = 9;
+    CHECK_STR(from_int64(none, 5000000000), "0 days 00:00:05");
+    CHECK_STR(from_int64(none, -5000000001), "-1 days +23:59:54.999999999");
+    CHECK_STR(from_int64(none, 5000), "0 days 00:00:00.000005");
+    CHECK_STR(from_int64(none, INT64_MIN), "!the id is a duration that Python cannot hold");
+    arrow = (qk_arrow_type){.extension = "pandas.period"};
+    CHECK_STR(from_int64(none, 5),
+              "!the column 'id' is of the extension type 'pandas.period', which cannot be an id");
+    arrow = (qk_arrow_type){.member = QK_ARROW_DECIMAL, .bits = 32};
+    CHECK_STR(from_int32(decimal, 5), "5");
+    arrow = (qk_arrow_type){0};
+}
+
 /* Rows of tests/data/parquet/none.parquet, as "text=id|"; an error as "!message". */
 static void check_rows(const char *text, const char *id, const char *split, const char *expected)
 {
@@ -220,6 +269,7 @@ int main(void)
     RUN(test_decimals);
     RUN(test_times);
     RUN(test_bytes);
+    RUN(test_arrow_types);
     RUN(test_columns);
     return test_summary("parquet ids");
 }

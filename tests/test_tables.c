@@ -47,13 +47,13 @@ static char *read_path(const char *path, bool ids)
         if (status != QK_OK || !more) continue;
         if (row.text.kind == QK_CELL_NULL) qk_buf_add_str(&out, "~");
         qk_buf_add(&out, row.text.text, row.text.length);
-        if (ids) status = qk_cell_to_id(&row.id, QK_CELL_NULL, &id, &err);
+        if (ids) status = qk_cell_to_id(&row.id, &s->id_type, NULL, &id, &err);
         if (ids) qk_buf_addf(&out, "=%s", id.text);
         qk_buf_add_str(&out, "|");
     }
     if (status != QK_OK) qk_buf_addf(&out, "!%s", err.message);
     if (opened) qk_source_close(s);
-    qk_buf_free(&id.buf);
+    qk_id_free(&id);
     char *text = strdup(qk_buf_str(&out));
     qk_buf_free(&out);
     return text;

@@ -394,20 +394,34 @@ static const qk_yaml *find_info(const card *c, const char *config_name)
     return found;
 }
 
-static qk_cell_kind id_kind(const card *c, const qk_yaml *config, const char *id_column)
+/* Labels are integers, names of them are not read. */
+static qk_status parse_id_type(const card *c, const qk_yaml *type, qk_id_type *out)
+{
+    bool is_label = type->type == QK_YAML_MAP && qk_yaml_get(type, "class_label");
+    const char *name = is_label ? "int64" : type->type == QK_YAML_STRING ? type->text : "";
+    if (!qk_id_type_parse(out, name))
+        return qk_fail(c->err, QK_ERR_UNSUPPORTED, "use a column of integers or strings",
+                       "%s: dataset_info, line %d of the front matter: ids of the type '%.80s' are "
+                       "not supported",
+                       c->path, type->line, name);
+    out->is_label = is_label;
+    out->is_of_card = true;
+    return QK_OK;
+}
+
+static qk_status find_id_type(const card *c, const qk_yaml *config, const char *id_column,
+                              qk_id_type *out)
 {
     const char *name = config ? name_of(config) : "default";
     const qk_yaml *features = qk_yaml_get(find_info(c, name), "features");
-    if (!id_column || !features || features->type != QK_YAML_LIST) return QK_CELL_NULL;
+    *out = (qk_id_type){0};
+    if (!id_column || !features || features->type != QK_YAML_LIST) return QK_OK;
     for (const qk_yaml *one = features->first; one; one = one->next) {
         const qk_yaml *type = qk_yaml_get(one, "dtype");
-        if (!text_is(qk_yaml_get(one, "name"), id_column) || !type) continue;
-        if (text_is(type, "string") || text_is(type, "large_string")) return QK_CELL_TEXT;
-        if (type->type == QK_YAML_STRING && strstr(type->text, "int")) return QK_CELL_INT;
-        if (text_is(type, "float64")) return QK_CELL_FLOAT;
-        if (text_is(type, "bool")) return QK_CELL_BOOL;
+        if (text_is(qk_yaml_get(one, "name"), id_column) && type)
+            return parse_id_type(c, type, out);
     }
-    return QK_CELL_NULL;
+    return QK_OK;
 }
 
 qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *name,
@@ -420,7 +434,7 @@ qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *na
     out->from_card = config != NULL;
     out->is_later_config = config && config != c.configs[0];
     if (s == QK_OK && config) s = use_config(&c, config, out);
-    if (s == QK_OK) out->id_kind = id_kind(&c, config, id_column);
+    if (s == QK_OK) s = find_id_type(&c, config, id_column, &out->id_type);
     *done = config != NULL;
     qk_arena_free(&c.arena);
     free(c.path);

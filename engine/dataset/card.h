@@ -22,7 +22,7 @@
 #include "engine/dataset/folder.h"
 
 /* Fills `out` when the card has configs and sets *done; adds no split when it has none. Sets
- * out->id_kind in any case. */
+ * out->id_type in any case. */
 qk_status qk_card_find(qk_data_files *out, const qk_listing *all, const char *name,
                        const char *id_column, bool *done, qk_error *err);
 /* Names of the configurations in the card, each once; none: the folder has only "default". *chosen

@@ -66,7 +66,7 @@ static qk_status read_header(csv_source *s, qk_error *err)
     QK_TRY(find_column(s, spec->text_column, &s->text.at, err));
     if (s->text.at == NONE) return no_column(s, spec->text_column, err);
     if (spec->id_column) QK_TRY(find_column(s, spec->id_column, &s->id.at, err));
-    if (spec->id_column && s->id.at == NONE && !spec->id_may_be_missing)
+    if (spec->id_column && s->id.at == NONE && !spec->is_later)
         return no_column(s, spec->id_column, err);
     return qk_csv_next(&s->scout, &more, err);
 }
@@ -86,6 +86,25 @@ static void guess_add(qk_csv_guess *g, const qk_csv *csv, const column *c)
     qk_csv_guess_add(g, f.text, f.length);
 }
 
+/* A column of nothing but nulls is one of numbers; of no rows, one of nulls. */
+static qk_id_type id_type(const csv_source *s, bool any)
+{
+    qk_id_type t = {.is_known = true, .bits = 64};
+    if (s->id.at == NONE || !any) return (qk_id_type){.is_known = true};
+    switch (s->id.type) {
+    case QK_CSV_INT: t.kind = QK_CELL_INT; return t;
+    case QK_CSV_UINT:
+    case QK_CSV_HUGE: t.kind = QK_CELL_UINT; return t;
+    case QK_CSV_NULL:
+    case QK_CSV_INT_OR_NULL:
+    case QK_CSV_FLOAT: t.kind = QK_CELL_FLOAT; return t;
+    case QK_CSV_BOOL: return (qk_id_type){.is_known = true, .kind = QK_CELL_BOOL};
+    case QK_CSV_TEXT:
+    case QK_CSV_RAW: break;
+    }
+    return (qk_id_type){.is_known = true, .kind = QK_CELL_TEXT};
+}
+
 /* The types of the next chunk. An error is reported when the rows get there. */
 static void scout_chunk(csv_source *s)
 {
@@ -102,6 +121,7 @@ static void scout_chunk(csv_source *s)
     if (s->rows.record >= 0) return;
     s->text.type = s->text.chunk;
     s->id.type = s->id.chunk;
+    s->base.id_type = id_type(s, id.values || id.null);
 }
 
 static qk_status cell_of(csv_source *s, column *c, qk_cell *out, qk_error *err)

@@ -35,9 +35,10 @@ struct qk_dataset {
     qk_source *source;    /* of that file, or NULL before it */
     int64_t row;          /* of the split that comes next */
     int64_t index, given; /* rows given in all, and of this range */
-    qk_cell_kind id_kind; /* of the card's or else of the first file's ids; NULL until known */
+    qk_id_type id_type;   /* of the first file that has rows, once another one follows */
     bool past_first_file, looked_ahead;
     qk_id id;
+    char id_type_name[QK_ID_TYPE_NAME];
     qk_watch *watch, own_watch;
 };
 
@@ -47,7 +48,7 @@ static qk_source_spec spec_of(const qk_dataset *d, const char *path)
                             .path = path,
                             .text_column = d->config->dataset.text_column,
                             .id_column = d->config->dataset.id_column,
-                            .id_may_be_missing = d->past_first_file};
+                            .is_later = d->past_first_file};
 }
 
 /* ---- files that come when they are needed ---- */
@@ -161,7 +162,7 @@ static qk_status count_split(const qk_dataset *d, const qk_data_split *split, in
             return QK_OK;
         }
         QK_TRY(need_one(d, spec.path, err)); /* its content is looked at */
-        spec.id_may_be_missing |= i > 0;
+        spec.is_later |= i > 0;
         QK_TRY(count_file(d, &spec, &n, err));
         *rows += n;
     }
@@ -323,11 +324,23 @@ static qk_status find_files(qk_data_files *out, const qk_config *config,
     return qk_data_files_find_in(out, place->files, place->folder, name, id, err);
 }
 
+/* Integers of any size are one type: ids that fit are the same. */
+static void name_id_type(qk_dataset *d)
+{
+    const qk_id_type *t = &d->files.id_type;
+    if (t->kind == QK_CELL_INT || t->kind == QK_CELL_UINT)
+        strcpy(d->id_type_name, "int");
+    else if (t->kind == QK_CELL_FLOAT && t->bits == 64)
+        strcpy(d->id_type_name, "float");
+    else
+        qk_id_type_name(t, d->id_type_name);
+}
+
 static qk_status open_all(qk_dataset *d, qk_error *err)
 {
     QK_TRY(qk_split_parse(&d->parts, d->config->dataset.split, err));
     QK_TRY(find_files(&d->files, d->config, d->place, err));
-    d->id_kind = d->files.id_kind;
+    name_id_type(d);
     QK_TRY(choose_ranges(d, err));
     list_paths(d);
     return QK_OK;
@@ -367,7 +380,7 @@ void qk_dataset_rewind(qk_dataset *d)
     d->range = d->file = 0;
     d->row = d->index = d->given = 0;
     d->rows = -1;
-    d->id_kind = d->files.id_kind;
+    d->id_type = (qk_id_type){0};
     d->begun = d->past_first_file = d->looked_ahead = false;
 }
 
@@ -378,13 +391,7 @@ const qk_names *qk_dataset_files(const qk_dataset *d)
 
 const char *qk_dataset_id_type(const qk_dataset *d)
 {
-    switch (d->files.id_kind) {
-    case QK_CELL_TEXT: return "string";
-    case QK_CELL_INT: return "int";
-    case QK_CELL_FLOAT: return "float";
-    case QK_CELL_BOOL: return "bool";
-    default: return NULL;
-    }
+    return d->files.id_type.is_known ? d->id_type_name : NULL;
 }
 
 size_t qk_dataset_files_opened(const qk_dataset *d)
@@ -404,7 +411,7 @@ void qk_dataset_close(qk_dataset *d)
     qk_names_free(&d->paths);
     qk_data_files_free(&d->files);
     qk_split_parts_free(&d->parts);
-    qk_buf_free(&d->id.buf);
+    qk_id_free(&d->id);
     qk_watch_free(&d->own_watch);
     free(d->ranges);
     free(d);
@@ -415,6 +422,7 @@ void qk_dataset_close(qk_dataset *d)
 static qk_status close_file(qk_dataset *d, qk_error *err)
 {
     QK_TRY(qk_dataset_check(d, err));
+    if (!d->id_type.is_known) d->id_type = d->source->id_type;
     qk_source_close(d->source);
     d->source = NULL;
     d->past_first_file = true;
@@ -458,10 +466,10 @@ static qk_status set_id(qk_dataset *d, const qk_cell *cell, qk_example *out, qk_
         out->id_length = 0;
         return QK_OK;
     }
-    if (d->id_kind == QK_CELL_NULL && cell->kind != QK_CELL_OTHER)
-        d->id_kind = cell->kind == QK_CELL_UINT ? QK_CELL_INT : cell->kind;
-    qk_cell_kind column = d->past_first_file ? d->id_kind : d->files.id_kind;
-    if (qk_cell_to_id(cell, column, &d->id, err) != QK_OK)
+    const qk_id_type *type = &d->source->id_type, *column = type;
+    if (d->id_type.is_known) column = &d->id_type;
+    if (d->files.id_type.is_known) column = &d->files.id_type;
+    if (qk_cell_to_id(cell, type, column, &d->id, err) != QK_OK)
         return qk_error_prefix(err, "%s: row %lld (from 0)", d->source->spec.path,
                                (long long)d->source->at - 1);
     out->id = d->id.id;
@@ -547,9 +555,7 @@ qk_status qk_dataset_skip(qk_dataset *d, int64_t rows, qk_error *err)
     qk_example e;
     while (rows > 0 && more) {
         QK_TRY(seek_row(d, &more, err));
-        /* The first ids of a dataset may decide how those of later files are read. */
-        bool ids_are_known = !d->config->dataset.id_column || d->id_kind != QK_CELL_NULL;
-        if (more && d->source->rows >= 0 && ids_are_known) {
+        if (more && d->source->rows >= 0) {
             QK_TRY(skip_in_file(d, &rows, err));
         } else if (more) {
             QK_TRY(qk_dataset_next(d, &e, &more, err));

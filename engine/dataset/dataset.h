@@ -69,8 +69,8 @@ void qk_dataset_rewind(qk_dataset *d);
 int64_t qk_dataset_rows(const qk_dataset *d);
 /* Paths of the files that the rows come from, in reading order; borrowed. */
 const qk_names *qk_dataset_files(const qk_dataset *d);
-/* What the card says that ids are: "string", "int", "float" or "bool"; NULL where it does not, and
- * without an id column. */
+/* What the card says that ids are: "string", "int", "float", "bool", or another type as `datasets`
+ * writes it, borrowed; NULL where it does not, and without an id column. */
 const char *qk_dataset_id_type(const qk_dataset *d);
 /* How many of them, from the first, lead up to the last one that was opened to be read. */
 size_t qk_dataset_files_opened(const qk_dataset *d);

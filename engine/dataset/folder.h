@@ -27,7 +27,7 @@ typedef struct qk_data_files {
     qk_format format;
     qk_data_split *splits; /* in the order of "all" */
     size_t count, capacity;
-    qk_cell_kind id_kind; /* what the card says of the id column: TEXT, INT, FLOAT, BOOL, or NULL */
+    qk_id_type id_type; /* what the card says of the id column, if it does */
     /* Of a configuration behind the card's first one. The first says what format the dataset has,
      * so there every split must have files of it. */
     bool is_later_config;

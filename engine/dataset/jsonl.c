@@ -8,7 +8,9 @@
  * another library there, pandas: its dates stay strings; numbers with a fraction lose their last
  * digits, so such ids are refused; whole floats are integers; one null rounds them all to floats
  * and back; integers above int64 stay what they are unless one is negative. Ids that are numbers in
- * one row and strings in another are refused, as `datasets` does. */
+ * one row and strings in another are refused, as `datasets` does. Each further 10 MB of lines are
+ * typed alone there and cast to the type of the first; where that would give other ids, they are
+ * refused. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -26,10 +28,17 @@ enum { PEEK_BYTES = 10 << 20, PEEK_NAMES = 64 };
 typedef struct json_source {
     qk_source base;
     qk_json_rows rows;
-    qk_row *row;    /* where the row that is read goes */
-    bool time_ids;  /* string ids are time stamps */
-    bool float_ids; /* ids that are numbers have passed through floats */
-    char id_type;   /* see check_id_type; 0 before the first id */
+    qk_row *row;             /* where the row that is read goes */
+    bool time_ids;           /* string ids are time stamps */
+    bool float_ids;          /* ids that are numbers have passed through floats */
+    qk_cell_kind first_kind; /* INT for numbers, TEXT or BOOL; NULL before the first id */
+    /* The 10 MB of lines that are read: those behind the first are late, and are looked at for
+     * strings that would be time stamps there. */
+    struct {
+        uint64_t at;
+        bool any, all_times;
+    } block;
+    bool late;
     /* Of the ids so far that are numbers: what the end of an array could still make wrong. */
     bool any_inexact, any_above_int64, any_negative, any_late_float, warned;
     qk_buf text;    /* the text of a row when it has escapes */
@@ -40,8 +49,10 @@ typedef struct json_source {
 typedef struct peek {
     const qk_source_spec *spec;
     qk_names names;
-    bool in_array, has_text, has_id, all_times, any_string_id;
+    bool in_array, has_text, has_id, all_times, any_string_id, any_bool_id, any_number_id;
     bool any_null_id, any_float_id; /* float: no integer within int64 */
+    bool any_above_int64, any_not_whole;
+    bool any_text, all_text_times; /* texts that are strings */
     int64_t rows;
 } peek;
 
@@ -69,6 +80,20 @@ static bool is_written_as_float(const qk_json_reader *r)
     return false;
 }
 
+static bool is_whole(double v)
+{
+    return v == floor(v) && v >= -0x1p63 && v < 0x1p63;
+}
+
+/* A text that looks like a time. */
+static void note_text(peek *p, const qk_json_reader *r, qk_json_event value)
+{
+    int64_t seconds;
+    if (value != QK_JSON_STRING) return;
+    p->any_text = true;
+    p->all_text_times = p->all_text_times && qk_pytime_parse(r->text, r->length, &seconds);
+}
+
 static void note_id(peek *p, const qk_json_reader *r, qk_json_event value)
 {
     int64_t seconds;
@@ -78,9 +103,14 @@ static void note_id(peek *p, const qk_json_reader *r, qk_json_event value)
     if (value == QK_JSON_NUMBER) {
         bool is_integer;
         int64_t integer;
-        qk_json_number(r->text, r->length, &is_integer, &integer);
-        p->any_float_id |= !is_integer && (!p->in_array || is_written_as_float(r));
+        double number = qk_json_number(r->text, r->length, &is_integer, &integer);
+        bool as_float = !is_integer && (!p->in_array || is_written_as_float(r));
+        p->any_number_id = true;
+        p->any_float_id |= as_float;
+        p->any_above_int64 |= !is_integer && !as_float;
+        p->any_not_whole |= !is_whole(number);
     }
+    p->any_bool_id |= value == QK_JSON_TRUE || value == QK_JSON_FALSE;
     p->any_string_id |= value == QK_JSON_STRING;
     if (value != QK_JSON_STRING || !qk_pytime_parse(r->text, r->length, &seconds))
         p->all_times = false;
@@ -104,9 +134,10 @@ static bool peek_row(void *context, qk_json_reader *r, qk_json_event e)
         if (e != QK_JSON_KEY) return false;
         note_name(p, r);
         p->has_text |= key_is(r, p->spec->text_column);
-        bool is_id = key_is(r, p->spec->id_column);
+        bool is_text = key_is(r, p->spec->text_column), is_id = key_is(r, p->spec->id_column);
         e = qk_json_next(r);
         if (e == QK_JSON_ERROR) return false;
+        if (is_text) note_text(p, r, e);
         if (is_id) note_id(p, r, e);
         found |= is_id;
         if (!qk_json_skip(r, e)) return false;
@@ -120,13 +151,43 @@ static void look_ahead(const char *path, peek *p)
     qk_error ignored;
     bool more = true;
     if (qk_json_rows_open(&rows, path, &ignored) != QK_OK) return;
-    p->all_times = true;
+    p->all_times = p->all_text_times = true;
     p->in_array = rows.in_array;
     while (more && qk_json_rows_at(&rows) < PEEK_BYTES) {
         if (qk_json_rows_next(&rows, peek_row, p, &more, &ignored) != QK_OK) break;
         p->rows += more;
     }
     qk_json_rows_close(&rows);
+}
+
+/* What `datasets` makes of a file's ids, by its first 10 MB. */
+static qk_id_type type_of_ids(const json_source *s, const peek *p)
+{
+    qk_id_type t = {.is_known = p->rows > 0};
+    if (p->any_string_id) {
+        t.kind = s->time_ids ? QK_CELL_STAMP : QK_CELL_TEXT; /* of seconds */
+    } else if (p->any_bool_id) {
+        t.kind = QK_CELL_BOOL;
+    } else if (p->any_number_id) {
+        bool floats = s->float_ids && (!p->in_array || p->any_not_whole);
+        t.kind = floats                                ? QK_CELL_FLOAT
+                 : p->any_above_int64 && !s->float_ids ? QK_CELL_UINT
+                                                       : QK_CELL_INT;
+        t.bits = 64;
+    }
+    return t;
+}
+
+/* Alone it would be no dataset of texts there; behind other files they become texts again, in
+ * another form. */
+static qk_status check_text_type(const json_source *s, const peek *p, qk_error *err)
+{
+    if (!s->base.spec.is_later || !p->any_text || !p->all_text_times || p->in_array) return QK_OK;
+    return qk_fail(
+        err, QK_ERR_UNSUPPORTED, "set dataset.text_column to a column of texts",
+        "%s: every '%s' of the first 10 MB is a date, which `datasets` writes anew, as the "
+        "files before it hold others",
+        s->base.spec.path, s->base.spec.text_column);
 }
 
 static qk_status check_columns(json_source *s, qk_error *err)
@@ -136,10 +197,11 @@ static qk_status check_columns(json_source *s, qk_error *err)
     look_ahead(spec->path, &p);
     s->time_ids = p.all_times && p.any_string_id && !s->rows.in_array;
     s->float_ids = p.any_float_id || (s->rows.in_array && p.any_null_id);
-    qk_status status = QK_OK;
+    s->base.id_type = type_of_ids(s, &p);
+    qk_status status = check_text_type(s, &p, err);
     if (p.rows && !p.has_text)
         status = qk_source_no_column(spec->path, spec->text_column, &p.names, err);
-    else if (p.rows && spec->id_column && !p.has_id && !spec->id_may_be_missing)
+    else if (p.rows && spec->id_column && !p.has_id && !spec->is_later)
         status = qk_source_no_column(spec->path, spec->id_column, &p.names, err);
     qk_names_free(&p.names);
     return status;
@@ -176,11 +238,6 @@ static bool set_text(json_source *s, qk_json_reader *r, qk_json_event e, qk_cell
     return false;
 }
 
-static bool is_whole(double v)
-{
-    return v == floor(v) && v >= -0x1p63 && v < 0x1p63;
-}
-
 static void warn_rounded(json_source *s, const qk_json_reader *r, double value)
 {
     char text[QK_FLOAT_REPR_SIZE];
@@ -200,7 +257,7 @@ static void set_float(json_source *s, const qk_json_reader *r, bool is_integer, 
         warn_rounded(s, r, out->number);
     if (is_integer && !out->integer && *r->text == '-') out->number = -0.0;
     out->kind = QK_CELL_FLOAT;
-    if (!s->rows.in_array || !is_whole(out->number)) return;
+    if (s->base.id_type.kind == QK_CELL_FLOAT || !is_whole(out->number)) return;
     out->kind = QK_CELL_INT;
     out->integer = (int64_t)out->number;
 }
@@ -214,6 +271,7 @@ static bool read_natural(json_source *s, qk_json_reader *r, qk_cell *out)
     out->natural = strtoull(digits, &end, 10);
     out->kind = QK_CELL_UINT;
     s->any_above_int64 = true;
+    if (!s->float_ids) s->base.id_type.kind = QK_CELL_UINT;
     if (!errno && *digits != '-' && r->length < sizeof digits) return true;
     qk_json_fail(r, "'%s' is an integer beyond 64 bits", s->base.spec.id_column);
     return false;
@@ -231,11 +289,12 @@ static bool set_late_float(json_source *s, qk_json_reader *r, qk_cell *out)
     return false;
 }
 
-/* An array is read as a whole there: what comes late changes the ids before it. */
-static bool check_array_ids(json_source *s, qk_json_reader *r)
+/* An array is read as a whole there: what comes late changes the ids before it. Of lines, those of
+ * its own 10 MB. */
+static bool check_late_ids(json_source *s, qk_json_reader *r)
 {
     const char *column = s->base.spec.id_column;
-    if (!s->rows.in_array || s->float_ids) return true;
+    if (s->float_ids) return true;
     if (s->any_above_int64 && s->any_negative)
         qk_json_fail(r, "'%s' holds negative integers and some above int64", column);
     else if (s->any_late_float && (s->any_inexact || s->any_above_int64))
@@ -264,45 +323,59 @@ static bool set_number(json_source *s, qk_json_reader *r, qk_cell *out)
     }
     bool natural = s->rows.in_array && !is_integer && !is_written_as_float(r);
     if (natural && !read_natural(s, r, out)) return false;
+    bool inexact = is_integer && (out->integer > exact || out->integer < -exact);
+    if (s->float_ids && s->late && inexact) {
+        qk_json_fail(r, "'%s' is an integer above 2^53 among floats, behind the first 10 MB",
+                     s->base.spec.id_column);
+        return false;
+    }
     if (s->float_ids) {
         set_float(s, r, is_integer || natural, out);
         return true;
     }
-    if (natural) return check_array_ids(s, r);
-    if (!is_integer) return set_late_float(s, r, out) && check_array_ids(s, r);
+    if (natural) return check_late_ids(s, r);
+    if (!is_integer) return set_late_float(s, r, out) && check_late_ids(s, r);
     out->kind = QK_CELL_INT;
     s->any_negative |= out->integer < 0;
-    s->any_inexact |= out->integer > exact || out->integer < -exact;
-    return check_array_ids(s, r);
+    s->any_inexact |= inexact && (s->rows.in_array || s->late);
+    return check_late_ids(s, r);
 }
 
 static bool set_string_id(json_source *s, qk_json_reader *r, qk_cell *out)
 {
     int64_t seconds;
-    char stamp[QK_PYTIME_SIZE];
     out->kind = QK_CELL_TEXT;
+    if (s->late) {
+        s->block.any = true;
+        s->block.all_times = s->block.all_times && qk_pytime_parse(r->text, r->length, &seconds);
+    }
     if (!s->time_ids) {
         keep_text(r, &s->id_text, out);
         return true;
     }
-    if (!qk_pytime_parse(r->text, r->length, &seconds) ||
-        !qk_pytime_stamp(stamp, seconds * 1000000, false)) {
+    if (!qk_pytime_parse(r->text, r->length, &seconds)) {
         qk_json_fail(r, "'%s' is no date, while all ids before it are", s->base.spec.id_column);
         return false;
     }
-    qk_buf_clear(&s->id_text);
-    qk_buf_add_str(&s->id_text, stamp);
-    out->kind = QK_CELL_OTHER;
-    out->text = qk_buf_str(&s->id_text);
-    out->length = s->id_text.size;
+    out->kind = QK_CELL_STAMP;
+    out->integer = seconds;
     return true;
 }
 
-/* A column has one type, give or take null: 'n'umber, 's'tring or 'b'oolean. */
-static bool check_id_type(json_source *s, qk_json_reader *r, char type)
+/* A column has one type, give or take null. That it is one of nulls is known of an array when it
+ * has been read, of lines after the first 10 MB. */
+static bool check_id_type(json_source *s, qk_json_reader *r, qk_cell_kind kind)
 {
-    if (!s->id_type) s->id_type = type;
-    if (s->id_type == type) return true;
+    if (s->base.id_type.kind == QK_CELL_NULL && s->rows.in_array)
+        s->base.id_type =
+            (qk_id_type){.is_known = true, .kind = kind, .bits = kind == QK_CELL_INT ? 64 : 0};
+    if (s->base.id_type.kind == QK_CELL_NULL) {
+        qk_json_fail(r, "'%s' is not null, while those of the first 10 MB are",
+                     s->base.spec.id_column);
+        return false;
+    }
+    if (s->first_kind == QK_CELL_NULL) s->first_kind = kind;
+    if (s->first_kind == kind) return true;
     qk_json_fail(r, "the type of '%s' is not that of the rows before", s->base.spec.id_column);
     return false;
 }
@@ -310,14 +383,14 @@ static bool check_id_type(json_source *s, qk_json_reader *r, char type)
 static bool set_id(json_source *s, qk_json_reader *r, qk_json_event e, qk_cell *out)
 {
     switch (e) {
-    case QK_JSON_NULL: s->any_late_float = true; return check_array_ids(s, r);
+    case QK_JSON_NULL: s->any_late_float |= s->rows.in_array; return check_late_ids(s, r);
     case QK_JSON_TRUE:
     case QK_JSON_FALSE:
         out->kind = QK_CELL_BOOL;
         out->integer = e == QK_JSON_TRUE;
-        return check_id_type(s, r, 'b');
-    case QK_JSON_NUMBER: return check_id_type(s, r, 'n') && set_number(s, r, out);
-    case QK_JSON_STRING: return check_id_type(s, r, 's') && set_string_id(s, r, out);
+        return check_id_type(s, r, QK_CELL_BOOL);
+    case QK_JSON_NUMBER: return check_id_type(s, r, QK_CELL_INT) && set_number(s, r, out);
+    case QK_JSON_STRING: return check_id_type(s, r, QK_CELL_TEXT) && set_string_id(s, r, out);
     case QK_JSON_ERROR: return false;
     default:
         qk_json_fail(r, "'%s' is %s, which cannot be an id", s->base.spec.id_column,
@@ -352,11 +425,29 @@ static bool read_row(void *context, qk_json_reader *r, qk_json_event e)
     }
 }
 
+/* `datasets` types each 10 MB of lines alone, and then casts dates to strings. */
+static qk_status end_block(const json_source *s, qk_error *err)
+{
+    if (!s->late || s->time_ids || !s->block.any || !s->block.all_times) return QK_OK;
+    return qk_fail(err, QK_ERR_DATA, "put a letter before such ids",
+                   "%s: every '%s' of the 10 MB before row %lld (from 0) is a date, while those of "
+                   "the first 10 MB are not",
+                   s->base.spec.path, s->base.spec.id_column, (long long)s->base.at);
+}
+
 static qk_status json_next(qk_source *base, qk_row *row, bool *more, qk_error *err)
 {
     json_source *s = (json_source *)base;
+    uint64_t at = qk_json_rows_at(&s->rows);
     s->row = row;
-    return qk_json_rows_next(&s->rows, read_row, s, more, err);
+    if (!s->rows.in_array && at >= s->block.at + PEEK_BYTES) {
+        QK_TRY(end_block(s, err));
+        s->late = s->block.all_times = true;
+        s->block.any = false;
+        s->block.at = at + 1; /* behind the line's end */
+    }
+    QK_TRY(qk_json_rows_next(&s->rows, read_row, s, more, err));
+    return *more ? QK_OK : end_block(s, err);
 }
 
 static void json_close(qk_source *base)

@@ -84,7 +84,20 @@ static qk_status check_text(const qk_pq_file *f, const qk_pq_leaf *leaf, qk_erro
 
 static bool id_is_absent(const qk_source_spec *spec, const qk_pq_file *f)
 {
-    return !spec->id_column || (spec->id_may_be_missing && qk_pq_find(f, spec->id_column) == -1);
+    return !spec->id_column || (spec->is_later && qk_pq_find(f, spec->id_column) == -1);
+}
+
+/* From Parquet's schema and the Arrow schema beside it, if there is one. */
+static qk_status find_id_type(parquet_source *s, qk_error *err)
+{
+    const qk_pq_leaf *leaf = s->id.leaf;
+    const char *schema = qk_pq_metadata(s->file, "ARROW:schema");
+    const char *inside = leaf->is_top ? NULL : leaf->path + strlen(leaf->top) + 1;
+    qk_arrow_type arrow = {0};
+    if (schema && !leaf->max_rep)
+        QK_TRY(
+            qk_arrow_schema_column(&arrow, schema, leaf->top_index, s->file->n_top, inside, err));
+    return qk_parquet_id_type(&s->base.id_type, leaf, &arrow, err);
 }
 
 static qk_status open_columns(parquet_source *s, qk_error *err)
@@ -92,9 +105,10 @@ static qk_status open_columns(parquet_source *s, qk_error *err)
     const qk_source_spec *spec = &s->base.spec;
     QK_TRY(open_column(&s->text, s->file, spec->text_column, err));
     QK_TRY(check_text(s->file, s->text.leaf, err));
+    s->base.id_type = (qk_id_type){.is_known = true, .kind = QK_CELL_NULL};
     if (id_is_absent(spec, s->file)) return QK_OK;
     QK_TRY(open_column(&s->id, s->file, spec->id_column, err));
-    if (qk_parquet_id_check(s->id.leaf, err) == QK_OK) return QK_OK;
+    if (find_id_type(s, err) == QK_OK) return QK_OK;
     return qk_error_prefix(err, "%s", spec->path);
 }
 
@@ -127,7 +141,8 @@ static qk_status set_row(parquet_source *s, qk_row *row, qk_error *err)
 {
     QK_TRY(set_text(s, &row->text, err));
     if (!s->id.cursor) return QK_OK;
-    return qk_parquet_id(&row->id, s->id.leaf, &s->id.batch, s->id.at++, &s->id_text, err);
+    return qk_parquet_id(&row->id, s->id.leaf, &s->base.id_type, &s->id.batch, s->id.at++,
+                         &s->id_text, err);
 }
 
 static qk_status parquet_next(qk_source *base, qk_row *row, bool *more, qk_error *err)

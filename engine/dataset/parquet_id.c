@@ -5,53 +5,150 @@
 
 #include "engine/base/dtype.h"
 #include "engine/base/text.h"
-#include "engine/dataset/pytime.h"
 
 enum { MOST_DECIMAL_BYTES = 32, MOST_SCALE = 76, MOST_DIGITS = 78, UUID_BYTES = 16 };
 
-/* ---- bytes ---- */
+/* ---- the type ---- */
 
-static void add_bytes(qk_buf *out, const qk_pq_bytes *b)
+static bool is_integer(const qk_pq_leaf *leaf)
 {
-    bool apostrophe = b->size && memchr(b->data, '\'', b->size),
-         quote = b->size && memchr(b->data, '"', b->size);
-    char delimiter = apostrophe && !quote ? '"' : '\'';
-    qk_buf_addf(out, "b%c", delimiter);
-    for (size_t i = 0; i < b->size; i++) {
-        uint8_t c = b->data[i];
-        if (c == delimiter || c == '\\')
-            qk_buf_addf(out, "\\%c", c);
-        else if (c == '\t' || c == '\n' || c == '\r')
-            qk_buf_addf(out, "\\%c", c == '\t' ? 't' : c == '\n' ? 'n' : 'r');
-        else if (c < 0x20 || c >= 0x7F)
-            qk_buf_addf(out, "\\x%02x", c);
-        else
-            qk_buf_add_byte(out, c);
+    return leaf->type == QK_PQ_T_INT32 || leaf->type == QK_PQ_T_INT64;
+}
+
+/* Of a column that is no more than its physical type. */
+static void set_plain_type(qk_id_type *t, const qk_pq_leaf *leaf)
+{
+    switch (leaf->type) {
+    case QK_PQ_T_BOOLEAN: t->kind = QK_CELL_BOOL; break;
+    case QK_PQ_T_INT32:
+    case QK_PQ_T_INT64:
+        t->kind = QK_CELL_INT;
+        t->bits = leaf->type == QK_PQ_T_INT32 ? 32 : 64;
+        break;
+    case QK_PQ_T_INT96:
+        t->kind = QK_CELL_STAMP;
+        t->unit = 9;
+        break;
+    case QK_PQ_T_FLOAT:
+    case QK_PQ_T_DOUBLE:
+        t->kind = QK_CELL_FLOAT;
+        t->bits = leaf->type == QK_PQ_T_FLOAT ? 32 : 64;
+        break;
+    case QK_PQ_T_BYTES:
+    case QK_PQ_T_FIXED:
+        t->kind = QK_CELL_BYTES;
+        t->width = leaf->fixed_length;
+        break;
     }
-    qk_buf_add_byte(out, (uint8_t)delimiter);
 }
 
-static void add_uuid(qk_buf *out, const qk_pq_bytes *b)
+static bool set_number_type(qk_id_type *t, const qk_pq_leaf *leaf)
 {
-    for (size_t i = 0; i < b->size; i++)
-        qk_buf_addf(out, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", b->data[i]);
+    const qk_pq_logical *l = &leaf->logical;
+    bool bytes = leaf->type == QK_PQ_T_BYTES || leaf->type == QK_PQ_T_FIXED;
+    switch (l->meaning) {
+    case QK_PQ_M_INT:
+        t->kind = l->is_signed ? QK_CELL_INT : QK_CELL_UINT;
+        t->bits = l->bits;
+        return is_integer(leaf) &&
+               (l->bits == 8 || l->bits == 16 || l->bits == 32 || l->bits == 64);
+    case QK_PQ_M_FLOAT16:
+        t->kind = QK_CELL_FLOAT;
+        t->bits = 16;
+        return leaf->type == QK_PQ_T_FIXED && leaf->fixed_length == 2;
+    default: /* DECIMAL */
+        t->kind = QK_CELL_DECIMAL;
+        t->precision = l->precision;
+        t->scale = l->scale;
+        t->bits = l->precision > 38 ? 256 : 128;
+        return (is_integer(leaf) || bytes) && l->scale >= 0 && l->scale <= MOST_SCALE &&
+               leaf->fixed_length <= MOST_DECIMAL_BYTES;
+    }
 }
 
-/* ---- decimals ---- */
+/* What Parquet alone says; false when such values cannot be ids. */
+static bool set_type(qk_id_type *t, const qk_pq_leaf *leaf)
+{
+    const qk_pq_logical *l = &leaf->logical;
+    switch (l->meaning) {
+    case QK_PQ_M_NONE: set_plain_type(t, leaf); return true;
+    case QK_PQ_M_NULL: t->kind = QK_CELL_NULL; return true;
+    case QK_PQ_M_STRING:
+    case QK_PQ_M_JSON: t->kind = QK_CELL_TEXT; return leaf->type == QK_PQ_T_BYTES;
+    case QK_PQ_M_ENUM:
+    case QK_PQ_M_BSON: t->kind = QK_CELL_BYTES; return leaf->type == QK_PQ_T_BYTES;
+    case QK_PQ_M_INT:
+    case QK_PQ_M_FLOAT16:
+    case QK_PQ_M_DECIMAL: return set_number_type(t, leaf);
+    case QK_PQ_M_DATE:
+        t->kind = QK_CELL_DATE;
+        t->bits = 32;
+        return leaf->type == QK_PQ_T_INT32;
+    case QK_PQ_M_TIME:
+    case QK_PQ_M_TIMESTAMP:
+        t->kind = l->meaning == QK_PQ_M_TIME ? QK_CELL_TIME : QK_CELL_STAMP;
+        t->unit = l->unit;
+        if (t->kind == QK_CELL_STAMP && l->utc) strcpy(t->zone, "UTC");
+        return is_integer(leaf) && l->unit;
+    case QK_PQ_M_UUID:
+        t->kind = QK_CELL_UUID;
+        return leaf->type == QK_PQ_T_FIXED && leaf->fixed_length == UUID_BYTES;
+    default: return false;
+    }
+}
 
-/* Digits of a big-endian number in two's complement; *negative is its sign. Returns how many. */
-static int digits_of(const uint8_t *bytes, size_t n, char digits[MOST_DIGITS], bool *negative)
+/* What only Arrow says: where Parquet has room for it, as pyarrow does. */
+static qk_status set_arrow_type(qk_id_type *t, const qk_pq_leaf *leaf, const qk_arrow_type *arrow,
+                                qk_error *err)
+{
+    if (*arrow->extension && t->kind != QK_CELL_UUID)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, "use a column of integers or strings",
+                       "the column '%s' is of the extension type '%s', which cannot be an id",
+                       leaf->path, arrow->extension);
+    if (arrow->member == QK_ARROW_TIMESTAMP && *t->zone && *arrow->zone)
+        memcpy(t->zone, arrow->zone, sizeof t->zone);
+    if (arrow->member == QK_ARROW_DURATION && t->kind == QK_CELL_INT && t->bits == 64) {
+        t->kind = QK_CELL_DURATION;
+        t->bits = 0;
+        t->unit = arrow->unit;
+    }
+    if (arrow->member == QK_ARROW_DECIMAL && t->kind == QK_CELL_DECIMAL) t->bits = arrow->bits;
+    t->is_dictionary = arrow->is_dictionary && t->kind == QK_CELL_TEXT;
+    t->is_view = arrow->member == QK_ARROW_UTF8_VIEW && t->kind == QK_CELL_TEXT;
+    return QK_OK;
+}
+
+qk_status qk_parquet_id_type(qk_id_type *out, const qk_pq_leaf *leaf, const qk_arrow_type *arrow,
+                             qk_error *err)
+{
+    char name[40];
+    *out = (qk_id_type){.is_known = true};
+    if (leaf->max_rep)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, "use a column of integers or strings",
+                       "the column '%s' is repeated (a list), which cannot be an id", leaf->path);
+    if (set_type(out, leaf)) return set_arrow_type(out, leaf, arrow, err);
+    return qk_fail(err, QK_ERR_UNSUPPORTED, "use a column of integers or strings",
+                   "the column '%s' is %s%s%s, which cannot be an id", leaf->path,
+                   qk_pq_type_name((int)leaf->type), leaf->logical.meaning ? " " : "",
+                   qk_pq_logical_name(&leaf->logical, name));
+}
+
+/* ---- values ---- */
+
+/* Digits of a big-endian number in two's complement, behind its sign. */
+static void add_digits(qk_buf *out, const uint8_t *bytes, size_t n)
 {
     uint8_t number[MOST_DECIMAL_BYTES];
+    char digits[MOST_DIGITS];
     int count = 0;
-    memcpy(number, bytes, n);
-    *negative = n && number[0] & 0x80;
-    for (size_t i = n, carry = 1; *negative && i-- > 0;) {
+    if (n) memcpy(number, bytes, n);
+    bool negative = n && number[0] & 0x80;
+    for (size_t i = n, carry = 1; negative && i-- > 0;) {
         carry += (uint8_t)~number[i];
         number[i] = (uint8_t)carry;
         carry >>= 8;
     }
-    for (bool more = true; more;) { /* digits from the last to the first */
+    for (bool more = true; more;) { /* from the last to the first */
         unsigned rest = 0;
         more = false;
         for (size_t i = 0; i < n; i++) {
@@ -62,227 +159,89 @@ static int digits_of(const uint8_t *bytes, size_t n, char digits[MOST_DIGITS], b
         }
         digits[count++] = (char)('0' + rest);
     }
-    for (int i = 0; i < count / 2; i++) {
-        char c = digits[i];
-        digits[i] = digits[count - 1 - i];
-        digits[count - 1 - i] = c;
-    }
-    return count;
-}
-
-/* str(decimal.Decimal): the scale stays; an E is written when the first digit is more than six
- * places behind the point. */
-static void add_decimal(qk_buf *out, const uint8_t *bytes, size_t n, int scale)
-{
-    char digits[MOST_DIGITS];
-    bool negative;
-    int count = digits_of(bytes, n, digits, &negative), before = count - scale;
-    int point = before > -6 ? before : 1;
     if (negative) qk_buf_add_byte(out, '-');
-    if (point <= 0) {
-        qk_buf_add_str(out, "0.");
-        for (int i = point; i < 0; i++) qk_buf_add_byte(out, '0');
-        qk_buf_add(out, digits, (size_t)count);
-    } else {
-        qk_buf_add(out, digits, (size_t)point);
-        if (point < count) qk_buf_addf(out, ".%.*s", count - point, digits + point);
-    }
-    if (point != before) qk_buf_addf(out, "E%+d", before - point);
+    while (count) qk_buf_add_byte(out, (uint8_t)digits[--count]);
 }
 
-static void add_int_decimal(qk_buf *out, int64_t value, int scale)
+/* Narrow integers are what their low bits say. */
+static void set_integer(qk_cell *cell, const qk_id_type *type, int64_t value)
 {
-    uint8_t bytes[8];
-    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)((uint64_t)value >> (56 - 8 * i));
-    add_decimal(out, bytes, 8, scale);
+    int unused = 64 - type->bits;
+    uint64_t bits = (uint64_t)value << unused;
+    cell->kind = type->kind;
+    cell->natural = bits >> unused;
+    cell->integer = type->kind == QK_CELL_INT ? (int64_t)bits >> unused : (int64_t)cell->natural;
+    if (cell->integer >= 0) cell->kind = QK_CELL_INT;
 }
 
-/* ---- dates and times ---- */
-
-static qk_status outside(qk_error *err)
+static void from_integer(qk_cell *cell, const qk_id_type *type, int64_t value, qk_buf *text)
 {
-    return qk_fail(err, QK_ERR_DATA, NULL, "the id is a date that Python's years 1 to 9999 lack");
-}
-
-/* Python has microseconds; time stamps of nanoseconds are those of pandas. */
-static qk_status add_stamp(qk_buf *out, int64_t value, const qk_pq_logical *l, qk_error *err)
-{
-    char stamp[QK_PYTIME_SIZE];
-    int64_t us = value, ns = 0;
-    if (l->unit == 9) {
-        ns = value % 1000;
-        us = value / 1000;
-        if (ns < 0) ns += 1000, us--;
-    } else if (l->unit == 3 && __builtin_mul_overflow(value, 1000, &us)) {
-        return outside(err);
-    }
-    if (!qk_pytime_stamp(stamp, us, false)) return outside(err);
-    qk_buf_add_str(out, stamp);
-    if (ns && !strchr(stamp, '.')) qk_buf_add_str(out, ".000000");
-    if (ns) qk_buf_addf(out, "%03d", (int)ns);
-    if (l->utc) qk_buf_add_str(out, "+00:00");
-    return QK_OK;
-}
-
-static qk_status add_clock(qk_buf *out, int64_t value, const qk_pq_logical *l, qk_error *err)
-{
-    char clock[QK_PYTIME_SIZE];
-    int64_t us = value;
-    bool fits = l->unit == 9 ? value % 1000 == 0
-                             : !__builtin_mul_overflow(value, l->unit == 3 ? 1000 : 1, &us);
-    if (l->unit == 9) us = value / 1000;
-    if (!fits || !qk_pytime_clock(clock, us))
-        return qk_fail(err, QK_ERR_DATA, NULL, "the id is a time of day that Python cannot hold");
-    qk_buf_add_str(out, clock);
-    return QK_OK;
-}
-
-static qk_status add_date(qk_buf *out, int64_t days, qk_error *err)
-{
-    char date[QK_PYTIME_SIZE];
-    if (!qk_pytime_date(date, days)) return outside(err);
-    qk_buf_add_str(out, date);
-    return QK_OK;
+    cell->kind = type->kind;
+    cell->integer = value;
+    if (type->kind == QK_CELL_INT || type->kind == QK_CELL_UINT) set_integer(cell, type, value);
+    if (type->kind == QK_CELL_DECIMAL) qk_buf_addf(text, "%lld", (long long)value);
 }
 
 /* INT96: nanoseconds of the day, then the Julian day, in which 1970-01-01 is 2440588. */
-static qk_status add_int96(qk_buf *out, const uint8_t *bytes, qk_error *err)
+static qk_status from_int96(qk_cell *cell, const uint8_t *bytes, qk_error *err)
 {
-    static const qk_pq_logical logical = {.meaning = QK_PQ_M_TIMESTAMP, .unit = 9};
-    int64_t ns, stamp;
+    int64_t ns;
     int32_t day;
     memcpy(&ns, bytes, 8);
     memcpy(&day, bytes + 8, 4);
-    if (__builtin_mul_overflow((int64_t)day - 2440588, INT64_C(86400000000000), &stamp) ||
-        __builtin_add_overflow(stamp, ns, &stamp))
-        return outside(err);
-    return add_stamp(out, stamp, &logical, err);
+    cell->kind = QK_CELL_STAMP;
+    if (!__builtin_mul_overflow((int64_t)day - 2440588, INT64_C(86400000000000), &cell->integer) &&
+        !__builtin_add_overflow(cell->integer, ns, &cell->integer))
+        return QK_OK;
+    return qk_fail(err, QK_ERR_DATA, NULL, "the id is a date that Python's years 1 to 9999 lack");
 }
 
-/* ---- cells ---- */
-
-static qk_status refuse(const qk_pq_leaf *leaf, qk_error *err)
-{
-    char name[40];
-    return qk_fail(err, QK_ERR_UNSUPPORTED, "use a column of integers or strings",
-                   "the column '%s' is %s%s%s, which cannot be an id", leaf->path,
-                   qk_pq_type_name((int)leaf->type), leaf->logical.meaning ? " " : "",
-                   qk_pq_logical_name(&leaf->logical, name));
-}
-
-static bool is_integer(const qk_pq_leaf *leaf)
-{
-    return leaf->type == QK_PQ_T_INT32 || leaf->type == QK_PQ_T_INT64;
-}
-
-qk_status qk_parquet_id_check(const qk_pq_leaf *leaf, qk_error *err)
-{
-    const qk_pq_logical *l = &leaf->logical;
-    bool bytes = leaf->type == QK_PQ_T_BYTES || leaf->type == QK_PQ_T_FIXED, fits = true;
-    if (leaf->max_rep)
-        return qk_fail(err, QK_ERR_UNSUPPORTED, "use a column of integers or strings",
-                       "the column '%s' is repeated (a list), which cannot be an id", leaf->path);
-    switch (l->meaning) {
-    case QK_PQ_M_NONE:
-    case QK_PQ_M_NULL: break;
-    case QK_PQ_M_STRING:
-    case QK_PQ_M_ENUM:
-    case QK_PQ_M_JSON:
-    case QK_PQ_M_BSON: fits = leaf->type == QK_PQ_T_BYTES; break;
-    case QK_PQ_M_DECIMAL:
-        fits = (is_integer(leaf) || bytes) && l->scale >= 0 && l->scale <= MOST_SCALE &&
-               leaf->fixed_length <= MOST_DECIMAL_BYTES;
-        break;
-    case QK_PQ_M_DATE: fits = leaf->type == QK_PQ_T_INT32; break;
-    case QK_PQ_M_TIME:
-    case QK_PQ_M_TIMESTAMP: fits = is_integer(leaf) && l->unit; break;
-    case QK_PQ_M_INT: fits = is_integer(leaf); break;
-    case QK_PQ_M_FLOAT16: fits = leaf->type == QK_PQ_T_FIXED && leaf->fixed_length == 2; break;
-    case QK_PQ_M_UUID:
-        fits = leaf->type == QK_PQ_T_FIXED && leaf->fixed_length == UUID_BYTES;
-        break;
-    default: fits = false;
-    }
-    return fits ? QK_OK : refuse(leaf, err);
-}
-
-static void set_integer(qk_cell *cell, const qk_pq_leaf *leaf, int64_t value)
-{
-    bool is_unsigned = leaf->logical.meaning == QK_PQ_M_INT && !leaf->logical.is_signed;
-    if (is_unsigned && leaf->type == QK_PQ_T_INT32) value = (uint32_t)value;
-    cell->kind = is_unsigned && value < 0 ? QK_CELL_UINT : QK_CELL_INT;
-    cell->integer = value;
-    cell->natural = (uint64_t)value;
-}
-
-static qk_status from_integer(qk_cell *cell, const qk_pq_leaf *leaf, int64_t value, qk_buf *text,
-                              qk_error *err)
-{
-    const qk_pq_logical *l = &leaf->logical;
-    switch (l->meaning) {
-    case QK_PQ_M_DATE: return add_date(text, value, err);
-    case QK_PQ_M_TIME: return add_clock(text, value, l, err);
-    case QK_PQ_M_TIMESTAMP: return add_stamp(text, value, l, err);
-    case QK_PQ_M_DECIMAL: add_int_decimal(text, value, l->scale); return QK_OK;
-    default: set_integer(cell, leaf, value); return QK_OK;
-    }
-}
-
-static qk_status from_bytes(qk_cell *cell, const qk_pq_leaf *leaf, const qk_pq_bytes *b,
-                            qk_buf *text, qk_error *err)
+static qk_status from_bytes(qk_cell *cell, const qk_pq_leaf *leaf, const qk_id_type *type,
+                            const qk_pq_bytes *b, qk_buf *text, qk_error *err)
 {
     uint16_t half;
-    switch (leaf->logical.meaning) {
-    case QK_PQ_M_STRING:
-    case QK_PQ_M_JSON:
-        *cell = (qk_cell){.kind = QK_CELL_TEXT, .text = (const char *)b->data, .length = b->size};
-        if (qk_utf8_check(b->data, b->size) == b->size) return QK_OK;
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "'%s' is not valid UTF-8", leaf->path);
-    case QK_PQ_M_DECIMAL:
-        if (b->size > MOST_DECIMAL_BYTES)
-            return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "a decimal of %zu bytes", b->size);
-        add_decimal(text, b->data, b->size, leaf->logical.scale);
-        return QK_OK;
-    case QK_PQ_M_UUID: add_uuid(text, b); return QK_OK;
-    case QK_PQ_M_FLOAT16:
+    *cell = (qk_cell){.kind = type->kind, .text = (const char *)b->data, .length = b->size};
+    switch (type->kind) {
+    case QK_CELL_STAMP: return from_int96(cell, b->data, err);
+    case QK_CELL_FLOAT:
         memcpy(&half, b->data, 2);
         *cell = (qk_cell){.kind = QK_CELL_FLOAT, .number = (double)qk_f16_to_f32(half)};
         return QK_OK;
-    default:
-        if (leaf->type == QK_PQ_T_INT96) return add_int96(text, b->data, err);
-        add_bytes(text, b);
+    case QK_CELL_DECIMAL:
+        if (b->size > MOST_DECIMAL_BYTES)
+            return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "a decimal of %zu bytes", b->size);
+        add_digits(text, b->data, b->size);
         return QK_OK;
+    case QK_CELL_TEXT:
+        if (qk_utf8_check(b->data, b->size) == b->size) return QK_OK;
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "'%s' is not valid UTF-8", leaf->path);
+    default: return QK_OK;
     }
 }
 
-qk_status qk_parquet_id(qk_cell *cell, const qk_pq_leaf *leaf, const qk_pq_batch *batch, size_t i,
-                        qk_buf *text, qk_error *err)
+qk_status qk_parquet_id(qk_cell *cell, const qk_pq_leaf *leaf, const qk_id_type *type,
+                        const qk_pq_batch *batch, size_t i, qk_buf *text, qk_error *err)
 {
     const void *v = batch->values;
     qk_status status = QK_OK;
     *cell = (qk_cell){.kind = QK_CELL_NULL};
-    if (!batch->valid[i]) return QK_OK;
+    if (!batch->valid[i] || type->kind == QK_CELL_NULL) return QK_OK;
     qk_buf_clear(text);
-    cell->kind = QK_CELL_OTHER;
     switch (leaf->type) {
     case QK_PQ_T_BOOLEAN:
         *cell = (qk_cell){.kind = QK_CELL_BOOL, .integer = ((const uint8_t *)v)[i]};
         break;
-    case QK_PQ_T_INT32:
-        status = from_integer(cell, leaf, ((const int32_t *)v)[i], text, err);
-        break;
-    case QK_PQ_T_INT64:
-        status = from_integer(cell, leaf, ((const int64_t *)v)[i], text, err);
-        break;
+    case QK_PQ_T_INT32: from_integer(cell, type, ((const int32_t *)v)[i], text); break;
+    case QK_PQ_T_INT64: from_integer(cell, type, ((const int64_t *)v)[i], text); break;
     case QK_PQ_T_FLOAT:
         *cell = (qk_cell){.kind = QK_CELL_FLOAT, .number = (double)((const float *)v)[i]};
         break;
     case QK_PQ_T_DOUBLE:
         *cell = (qk_cell){.kind = QK_CELL_FLOAT, .number = ((const double *)v)[i]};
         break;
-    default: status = from_bytes(cell, leaf, (const qk_pq_bytes *)v + i, text, err);
+    default: status = from_bytes(cell, leaf, type, (const qk_pq_bytes *)v + i, text, err);
     }
-    if (cell->kind == QK_CELL_OTHER) {
+    if (cell->kind == QK_CELL_DECIMAL) {
         cell->text = qk_buf_str(text);
         cell->length = text->size;
     }

@@ -5,16 +5,18 @@
 
 static const int64_t day_us = INT64_C(86400000000);
 
-static int64_t floor_div(int64_t a, int64_t b)
+int64_t qk_floor_div(int64_t value, int64_t unit, int64_t *rest)
 {
-    return a / b - (a % b < 0);
+    int64_t left = value % unit;
+    if (rest) *rest = left < 0 ? left + unit : left;
+    return value / unit - (left < 0);
 }
 
 /* Years count from March, so that the leap day ends them. */
 static void civil(int64_t days, int64_t *year, int *month, int *day)
 {
     days += 719468; /* from 0000-03-01 */
-    int64_t era = floor_div(days, 146097), d = days - era * 146097;
+    int64_t era = qk_floor_div(days, 146097, NULL), d = days - era * 146097;
     int64_t y = (d - d / 1460 + d / 36524 - d / 146096) / 365;
     int64_t in_year = d - (365 * y + y / 4 - y / 100);
     int64_t m = (5 * in_year + 2) / 153; /* 0 is March */
@@ -26,7 +28,7 @@ static void civil(int64_t days, int64_t *year, int *month, int *day)
 static int64_t days_of(int64_t year, int month, int day)
 {
     year -= month <= 2;
-    int64_t era = floor_div(year, 400), y = year - era * 400;
+    int64_t era = qk_floor_div(year, 400, NULL), y = year - era * 400;
     int64_t in_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
     return era * 146097 + y * 365 + y / 4 - y / 100 + in_year - 719468;
 }
@@ -54,8 +56,8 @@ bool qk_pytime_clock(char out[QK_PYTIME_SIZE], int64_t us)
 bool qk_pytime_stamp(char out[QK_PYTIME_SIZE], int64_t us, bool utc)
 {
     char date[QK_PYTIME_SIZE], clock[QK_PYTIME_SIZE];
-    int64_t days = floor_div(us, day_us);
-    if (!qk_pytime_date(date, days) || !qk_pytime_clock(clock, us - days * day_us)) return false;
+    int64_t rest, days = qk_floor_div(us, day_us, &rest);
+    if (!qk_pytime_date(date, days) || !qk_pytime_clock(clock, rest)) return false;
     snprintf(out, QK_PYTIME_SIZE, "%.10s %.15s%s", date, clock, utc ? "+00:00" : "");
     return true;
 }

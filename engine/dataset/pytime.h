@@ -14,6 +14,8 @@
 
 enum { QK_PYTIME_SIZE = 40 };
 
+/* Whole units in a value, towards minus infinity; *rest, which may be NULL, is not negative. */
+int64_t qk_floor_div(int64_t value, int64_t unit, int64_t *rest);
 /* str(datetime.date) of days since 1970-01-01. false outside the years 1 to 9999. */
 bool qk_pytime_date(char out[QK_PYTIME_SIZE], int64_t days);
 /* str(datetime.datetime) of microseconds since 1970-01-01 00:00; utc adds "+00:00". */

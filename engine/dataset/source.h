@@ -8,6 +8,7 @@
 #pragma once
 
 #include "engine/base/file.h"
+#include "engine/dataset/id_type.h"
 
 typedef enum qk_format {
     QK_FORMAT_PARQUET,
@@ -16,23 +17,15 @@ typedef enum qk_format {
     QK_FORMAT_CSV, /* TSV too, by its name */
 } qk_format;
 
-typedef enum qk_cell_kind {
-    QK_CELL_NULL,
-    QK_CELL_INT,
-    QK_CELL_UINT, /* above int64 */
-    QK_CELL_BOOL, /* in integer */
-    QK_CELL_FLOAT,
-    QK_CELL_TEXT,  /* a string */
-    QK_CELL_OTHER, /* another type, as Python's str() of it in text */
-} qk_cell_kind;
-
-/* text is borrowed until the next row. */
+/* A value; what it means beyond its kind (a unit, a scale) is in the type of its column. */
 typedef struct qk_cell {
     qk_cell_kind kind;
-    int64_t integer;
-    uint64_t natural;
-    double number;
-    const char *text; /* UTF-8, length bytes, no NUL behind it */
+    int64_t integer;  /* INT, BOOL; DATE, TIME, STAMP, DURATION: days or units */
+    uint64_t natural; /* UINT */
+    double number;    /* FLOAT */
+    /* length bytes, no NUL behind them, borrowed until the next row. TEXT: UTF-8; BYTES, UUID: the
+     * bytes; DECIMAL: the digits without a point, perhaps behind a '-', "0" or no zero in front. */
+    const char *text;
     size_t length;
 } qk_cell;
 
@@ -53,8 +46,8 @@ typedef struct qk_source_type {
 typedef struct qk_source_spec {
     qk_format format;
     const char *path, *text_column;
-    const char *id_column;  /* NULL: ids are not read */
-    bool id_may_be_missing; /* a later shard without the id column has null ids */
+    const char *id_column; /* NULL: ids are not read */
+    bool is_later; /* not the first file: it may lack the id column, and has null ids then */
 } qk_source_spec;
 
 /* What every source begins with. */
@@ -63,6 +56,9 @@ struct qk_source {
     qk_source_spec spec;
     int64_t rows; /* in the file; -1: only reading it all tells */
     int64_t at;   /* rows given or passed over so far */
+    /* Of the id column: known when the file is open (Parquet), else with the first row or the end;
+     * not known of a file without any row. What comes late in an array of JSON may widen it. */
+    qk_id_type id_type;
 };
 
 /* Opens a file and checks that the columns exist (in JSON: that some of the first rows have them).

@@ -29,11 +29,11 @@ static bool read_all(qk_format format, const char *path, bool ids, qk_buf *out)
         if (status != QK_OK || !more) continue;
         qk_buf_addf(out, "[%d ", (int)row.text.kind);
         qk_buf_add(out, row.text.text, row.text.length);
-        if (ids && qk_cell_to_id(&row.id, QK_CELL_NULL, &id, &err) == QK_OK)
+        if (ids && qk_cell_to_id(&row.id, &s->id_type, NULL, &id, &err) == QK_OK)
             qk_buf_addf(out, "|%lld|%s", (long long)id.id, id.text);
     }
     qk_source_close(s);
-    qk_buf_free(&id.buf);
+    qk_id_free(&id);
     return status == QK_OK;
 }
 
