@@ -7,10 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/staging/publish.h"
-#include "engine/output/final_folder.h"
-#include "formats/sealed.h"
 #include "engine/base/sha256.h"
+#include "engine/output/final_folder.h"
+#include "engine/staging/publish.h"
+#include "formats/sealed.h"
 
 static char top[64]; /* the working folder: out/ is what came from somewhere, victim is not in it */
 

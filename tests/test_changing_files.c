@@ -10,9 +10,9 @@
 #include "engine/base/cache.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/process.h"
-#include "engine/dataset/source.h"
-#include "engine/dataset/rows_digest.h"
 #include "engine/base/sha256.h"
+#include "engine/dataset/rows_digest.h"
+#include "engine/dataset/source.h"
 #include "tests/test.h"
 
 static char folder[] = "/tmp/qk_changing_XXXXXX";

@@ -2,8 +2,8 @@
 #include "tests/test.h"
 
 #include "engine/base/file.h"
-#include "formats/yaml.h"
 #include "formats/json.h"
+#include "formats/yaml.h"
 #include "sampler/float_repr.h"
 
 static qk_yaml *parse(qk_arena *arena, const char *text, qk_error *err)

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "engine/base/file.h"
-#include "engine/dataset/dataset.h"
 #include "engine/dataset/cell.h"
+#include "engine/dataset/dataset.h"
 #include "engine/dataset/folder.h"
 #include "engine/dataset/source.h"
 #include "sampler/example_id.h"

@@ -8,9 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/base/available.h"
 #include "engine/base/beneath.h"
 #include "engine/base/process.h"
-#include "engine/base/available.h"
 #include "engine/base/thread.h"
 #include "tests/test.h"
 

@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/base/log.h"
 #include "engine/base/available.h"
+#include "engine/base/log.h"
 #include "engine/forward/forward.h"
 #include "engine/model/weights.h"
 

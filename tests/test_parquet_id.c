@@ -3,8 +3,8 @@
 #include "tests/test.h"
 
 #include "engine/base/file.h"
-#include "engine/dataset/dataset.h"
 #include "engine/dataset/cell.h"
+#include "engine/dataset/dataset.h"
 #include "engine/dataset/parquet_id.h"
 
 static qk_arrow_type arrow; /* what the Arrow schema says of the column: nothing, but in one test */

@@ -7,9 +7,9 @@
 
 #include "engine/base/file.h"
 #include "engine/base/text.h"
-#include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/forms.h"
 #include "engine/tokenizer/pattern.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "formats/json.h"
 
 static char temp[64], *temp_file;

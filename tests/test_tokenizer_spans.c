@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "engine/base/file.h"
-#include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/bpe.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/unigram.h"
 
 static char temp[64];

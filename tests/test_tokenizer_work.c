@@ -5,8 +5,8 @@
 
 #include "engine/base/file.h"
 #include "engine/base/interrupt.h"
-#include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/bpe.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/work.h"
 #include "tests/test.h"
 

@@ -12,8 +12,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "engine/base/mem.h"
 #include "engine/base/available.h"
+#include "engine/base/mem.h"
 
 /* ---- what is in the way ---- */
 

@@ -7,8 +7,8 @@
  * next: engine/capture/unit_file.h */
 #pragma once
 
-#include "engine/forward/forward.h"
 #include "engine/capture/unit_file.h"
+#include "engine/forward/forward.h"
 #include "sampler/heads.h"
 #include "sampler/positions.h"
 

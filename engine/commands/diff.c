@@ -1,6 +1,6 @@
 /* qkengine diff A B: two datasets, see engine/tools/diff.h. */
-#include "engine/tools/diff.h"
 #include "engine/base/text.h"
+#include "engine/tools/diff.h"
 
 #include <inttypes.h>
 #include <stdio.h>

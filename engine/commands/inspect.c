@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/output/layout.h"
 #include "engine/base/file.h"
-#include "engine/tools/diff.h"
+#include "engine/output/layout.h"
 #include "engine/output/manifest.h"
+#include "engine/tools/diff.h"
 
 static bool ends_with(const char *text, const char *end)
 {

@@ -1,6 +1,6 @@
 /* inspect: Parquet files, and the folders that a run writes. See inspect.h. */
-#include "engine/output/layout.h"
 #include "engine/commands/inspect.h"
+#include "engine/output/layout.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,8 +9,8 @@
 #include "engine/base/file.h"
 #include "engine/base/log.h"
 #include "engine/base/text.h"
-#include "engine/tools/diff.h"
 #include "engine/output/manifest.h"
+#include "engine/tools/diff.h"
 #include "formats/codec.h"
 #include "formats/parquet_read.h"
 

@@ -8,8 +8,8 @@
  * next: formats/yaml.h, engine/run/plan.h */
 #pragma once
 
-#include "engine/base/mem.h"
 #include "engine/base/dtype.h"
+#include "engine/base/mem.h"
 #include "formats/json.h"
 #include "sampler/positions.h"
 #include "sampler/python_random.h"

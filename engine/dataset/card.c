@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/yaml.h"
 #include "engine/dataset/card_options.h"
 #include "engine/dataset/card_path.h"
 #include "engine/dataset/format.h"
 #include "engine/dataset/glob.h"
 #include "engine/dataset/split.h"
+#include "formats/yaml.h"
 
 enum {
     MOST_CARD_BYTES = 16 << 20, /* with what is behind the front matter */

@@ -6,8 +6,8 @@
  * next: engine/dataset/format.h */
 #pragma once
 
-#include "formats/yaml.h"
 #include "engine/dataset/source.h"
+#include "formats/yaml.h"
 
 /* `config` is the map of the configuration, tsv tells of a CSV format which files it has, card
  * names the file for messages. */

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "engine/base/interrupt.h"
-#include "engine/base/thread.h"
 #include "engine/base/nonfinite.h"
+#include "engine/base/thread.h"
 
 enum { PIECE = 16 << 20, BLOCK = 1 << 20 }; /* of a file; of a piece: what one thread reads */
 

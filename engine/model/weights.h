@@ -10,8 +10,8 @@
 
 #include <stdatomic.h>
 
-#include "engine/model/model.h"
 #include "engine/model/bind.h"
+#include "engine/model/model.h"
 
 /* One thread's way. A second thread has a reader of its own, with a device handle of its own. */
 typedef struct qk_weight_reader {

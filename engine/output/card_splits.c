@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/output/layout.h"
 #include "engine/base/log.h"
 #include "engine/output/final_folder.h"
+#include "engine/output/layout.h"
 #include "engine/output/manifest.h"
 
 static const char *text_of(qk_arena *arena, const qk_json *v)

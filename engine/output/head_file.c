@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/version.h"
 #include "engine/base/nonfinite.h"
+#include "engine/base/version.h"
 #include "formats/parquet_read.h"
 #include "formats/parquet_write.h"
 

@@ -7,8 +7,8 @@
 
 #include "engine/base/beneath.h"
 #include "engine/base/interrupt.h"
-#include "engine/base/version.h"
 #include "engine/base/sha256.h"
+#include "engine/base/version.h"
 
 enum { MANIFEST_LIMIT = 1 << 30 };
 #define FORMAT "qkengine manifest 2"

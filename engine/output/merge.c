@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/staging/numerics.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
-#include "engine/staging/publish.h"
 #include "engine/output/examples_file.h"
 #include "engine/output/final_folder.h"
 #include "engine/output/merge_file.h"
 #include "engine/output/merge_report.h"
+#include "engine/staging/numerics.h"
+#include "engine/staging/publish.h"
 #include "sampler/example_id.h"
 
 enum { MOST_WARNINGS = 10 };

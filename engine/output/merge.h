@@ -10,10 +10,10 @@
  * next: engine/staging/publish.h, engine/output/dataset_card.h */
 #pragma once
 
-#include "engine/staging/staging.h"
+#include "engine/output/example_texts.h"
 #include "engine/output/layout.h"
 #include "engine/output/manifest.h"
-#include "engine/output/example_texts.h"
+#include "engine/staging/staging.h"
 #include "engine/tokenizer/tokenizer.h"
 
 typedef struct qk_merge_result {

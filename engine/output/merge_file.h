@@ -1,10 +1,10 @@
 /* One output file while it is merged: rows that were there, then new ones. Private to merge*.c. */
 #pragma once
 
+#include "engine/capture/unit_file.h"
+#include "engine/output/head_file.h"
 #include "engine/output/id_index.h"
 #include "engine/output/pair_set.h"
-#include "engine/output/head_file.h"
-#include "engine/capture/unit_file.h"
 #include "engine/tokenizer/tokenizer.h"
 
 /* What all files of a merge share. */

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/sha256.h"
 #include "engine/output/card_splits.h"
 #include "engine/output/head_file.h"
-#include "engine/base/sha256.h"
 
 void qk_merge_report_add(qk_merge_report *r, const qk_manifest_file *entry)
 {

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/output/layout.h"
 #include "engine/output/card_splits.h"
+#include "engine/output/layout.h"
 #include "engine/output/manifest.h"
 
 /* The head's folder of "split/l00h00q/data.parquet": its length, 0 for any other path. */

@@ -8,12 +8,12 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
-#include "engine/staging/publish.h"
-#include "engine/output/examples_file.h"
 #include "engine/output/compatibility.h"
-#include "engine/output/merge_file.h"
-#include "engine/output/layout.h"
 #include "engine/output/example_texts.h"
+#include "engine/output/examples_file.h"
+#include "engine/output/layout.h"
+#include "engine/output/merge_file.h"
+#include "engine/staging/publish.h"
 #include "sampler/example_id.h"
 
 static const char OTHER_PLACE[] = "push to another repository or --branch";

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "engine/base/log.h"
-#include "engine/output/final_folder.h"
 #include "engine/output/compatibility.h"
+#include "engine/output/final_folder.h"
 #include "engine/output/layout.h"
 #include "engine/push/card.h"
 #include "engine/push/join.h"

@@ -8,10 +8,10 @@
 #include "engine/base/file.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
-#include "engine/staging/publish.h"
 #include "engine/push/check.h"
 #include "engine/push/merge.h"
 #include "engine/push/snapshot.h"
+#include "engine/staging/publish.h"
 #include "hub/push.h"
 
 /* How often the branch may move on under a push: with several pushers one of them always gets

@@ -9,11 +9,11 @@
  * next: engine/forward/forward.h, engine/capture/capture.h */
 #pragma once
 
-#include "engine/run/plan.h"
-#include "engine/staging/numerics.h"
 #include "engine/capture/capture.h"
-#include "engine/staging/claims.h"
+#include "engine/run/plan.h"
 #include "engine/run/prefetch.h"
+#include "engine/staging/claims.h"
+#include "engine/staging/numerics.h"
 
 typedef struct qk_compute {
     const qk_plan *plan; /* what is borrowed comes first, filled in by the caller */

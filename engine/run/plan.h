@@ -6,9 +6,9 @@
 #include "engine/config/config.h"
 #include "engine/families/family.h"
 #include "engine/families/presets.h"
+#include "engine/model/layer_budget.h"
 #include "engine/output/layout.h"
 #include "engine/run/inputs.h"
-#include "engine/model/layer_budget.h"
 #include "sampler/heads.h"
 
 /* A batch is closed early rather than exceed this; batch_size 1 always passes. */

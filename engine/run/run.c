@@ -7,19 +7,19 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/run/plan.h"
-#include "engine/output/manifest.h"
-#include "engine/run/identify.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
-#include "engine/output/dataset_card.h"
-#include "engine/staging/publish.h"
-#include "engine/output/final_folder.h"
 #include "engine/output/compatibility.h"
-#include "engine/output/merge.h"
-#include "engine/run/dataset_commit.h"
+#include "engine/output/dataset_card.h"
 #include "engine/output/example_texts.h"
+#include "engine/output/final_folder.h"
+#include "engine/output/manifest.h"
+#include "engine/output/merge.h"
 #include "engine/run/compute_unit.h"
+#include "engine/run/dataset_commit.h"
+#include "engine/run/identify.h"
+#include "engine/run/plan.h"
+#include "engine/staging/publish.h"
 
 typedef struct runner {
     const qk_config *config;

@@ -1,6 +1,6 @@
 /* See claims.h. */
-#include "engine/staging/claims.h"
 #include "engine/base/file.h"
+#include "engine/staging/claims.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "engine/base/interrupt.h"
-#include "formats/sealed.h"
 #include "engine/base/sha256.h"
+#include "formats/sealed.h"
 
 enum { JOURNAL_LIMIT = 256 << 20, IDENTITY_LIMIT = 64 << 20 };
 #define FORMAT "qkengine commit 1"

@@ -3,11 +3,11 @@
  * next: engine/tokenizer/load.c, engine/tokenizer/encode.c */
 #pragma once
 
-#include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/added.h"
 #include "engine/tokenizer/bpe.h"
 #include "engine/tokenizer/normalize.h"
 #include "engine/tokenizer/pretokenize.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/unigram.h"
 
 /* Ids around those of the text (TemplateProcessing). */

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/output/layout.h"
 #include "engine/output/head_file.h"
+#include "engine/output/layout.h"
 
 /* ---- finding files ---- */
 

@@ -18,8 +18,8 @@
 
 #include "engine/base/log.h"
 #include "engine/push/snapshot.h"
-#include "formats/sealed.h"
 #include "formats/json.h"
+#include "formats/sealed.h"
 #include "hub/cache.h"
 #include "hub/errors.h"
 #include "hub/fetch.h"

@@ -7,10 +7,10 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "engine/staging/publish.h"
 #include "engine/base/hash.h"
-#include "formats/sealed.h"
 #include "engine/capture/unit_file.h"
+#include "engine/staging/publish.h"
+#include "formats/sealed.h"
 
 /* The input as the footer of a unit whose blocks are some floats. */
 static void read_unit(const uint8_t *data, size_t size)
