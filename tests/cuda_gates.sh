@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # make cuda-gates: everything that can be shown about the CUDA kernels without a GPU, in full.
 #   emulator   every op against kernels/ref; the attention ladder under nine schedules; the forward
 #              pass of tiny models; the emulator's own test
@@ -7,19 +7,20 @@
 #   fake GPU   the host runtime on the driver API, NVRTC and cuBLASLt that tests/fake_cuda makes of the
 #              emulator: goldens in every order of queued work, every call failing once, whole runs
 #   mutants    seeded bugs in the kernels and in the host runtime, all of which must be caught
-# usage: cuda_gates.sh BUILD_FOLDER. Prints what failed, the counts and the seconds of each gate.
+# usage: cuda_gates.sh BUILD_FOLDER. Prints what failed, the counts and the times of each gate.
 build=$1
 jobs=$(nproc 2>/dev/null || echo 2)
 failed=0
 all=$build/tests/gates.log
 : >"$all"
 gate() {
-    name=$1 from=$(date +%s); shift
+    name=$1; shift
     log=$build/tests/gate.log
-    "$@" >"$log" 2>&1; rc=$?
+    TIMEFORMAT="%0R s, %0U + %0S s of CPU"
+    { time "$@" >"$log" 2>&1; rc=$?; } 2>"$log.time"
     cat "$log" >>"$all"
     [ $rc = 0 ] && grep -E 'SKIPPED|passed' "$log" || { cat "$log"; failed=1; }
-    echo "== $name: status $rc, $(($(date +%s) - from)) seconds"
+    echo "== $name: status $rc, $(cat "$log.time")"
 }
 gate "emulator" "$build/tests/test_cuda_emulator"
 gate "rows" "$build/tests/test_cuda_rows"
