@@ -49,6 +49,7 @@ beside() {
 }
 
 suite "layers" 60 tests/check_layers.sh
+suite "names" 60 tests/check_names.sh
 suite "style" 120 tests/check_style.sh
 suite "unit tests" 600 make -s unit
 suite "unit tests with sanitizers" 1200 make -s unit SAN=1
