@@ -43,11 +43,11 @@ git ls-files | grep -vE '^tests/(data|fuzz/corpus)/' | grep -E '\.(c|h|cu|py|sh|
             while (find("[a-z0-9_]+\\.(cu|[ch]|sh|py)"))
                 if (before !~ "[A-Za-z0-9_./<-]" && after !~ "[A-Za-z0-9_]" && !(name in names)) fail(name)
         text = said; last = ""
-        while ((is_c || is_md) && find("(golden|oracle|design)/[a-z_]")) # of folders that are no part of the repository
-            if (before !~ "[A-Za-z0-9_./>-]") fail(name "...")
+        while ((is_c || is_md) && find("(golden|oracle|design)/[A-Za-z_.]+")) # of folders that are no part of the repository
+            if (before !~ "[A-Za-z0-9_./>-]") fail(name)
         text = $0; last = ""
         if (is_md)
-            while (find("\\]\\([^)#:]+\\)")) {
+            while (find("\\]\\([^)#: ]+[)#]")) {
                 name = folder substr(name, 3, length(name) - 3)
                 sub("/$", "", name)
                 while (sub("[^/]+/\\.\\./", "", name)) {}
