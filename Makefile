@@ -176,7 +176,7 @@ demo:
 	@tests/tools/deps.sh build && $(MAKE) --no-print-directory qkengine && tests/demo/run.sh
 
 check:
-	@tests/check_layers.sh && tests/check_style.sh
+	@tests/check_layers.sh && tests/check_names.sh && tests/check_style.sh
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' | grep -v unicode_tables)
@@ -209,7 +209,7 @@ help:
 	  'make cuda-gates  the CUDA kernels, in full, without a GPU: emulator, NVRTC, seeded bugs' \
 	  'make gpu-check  on a machine with a GPU: everything that only a GPU can show; SANITIZER=1' \
   'make gpu-bench  its speed, as tables; make lab: the kernels rung by rung' \
-  'make check     include arrows, formatting, size limits' \
+  'make check     include arrows, names of files in text, formatting, size limits' \
 	  'make bench     speed and memory, against pyarrow and transformers' \
 	  'make fuzz T=60 fuzz every parser for T seconds each' \
 	  'make install PREFIX=/usr/local'

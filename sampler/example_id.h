@@ -3,8 +3,8 @@
  *   integer, bool    itself
  *   integral float   that integer (3.0 is 3)
  *   anything else    blake2b with an 8-byte digest, little-endian, signed, of Python's str(value)
- * in UTF-8: "doc-1", "0.1", "None" for null, "18446744073709551615" stored           the low 32
- * bits, signed: different ids may share a stored one
+ *                    in UTF-8: "doc-1", "0.1", "None" for null, "18446744073709551615"
+ *   stored           the low 32 bits, signed: different ids may share a stored one
  *
  * next: sampler/blake2b.h, sampler/float_repr.h */
 #pragma once

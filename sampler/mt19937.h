@@ -23,7 +23,7 @@ typedef struct qk_mt19937 {
 
 /* torch's and C++'s seeding. */
 void qk_mt19937_seed(qk_mt19937 *g, uint32_t seed);
-/* "init_by_array" of the authors' mt19937ar.c, which CPython uses. count >= 1. */
+/* "init_by_array" of the authors' program of 2002, which CPython uses. count >= 1. */
 void qk_mt19937_seed_array(qk_mt19937 *g, const uint32_t *key, size_t count);
 /* Makes the next 624 words and sets used to 0. */
 void qk_mt19937_refill(qk_mt19937 *g);

@@ -102,8 +102,8 @@ static inline qk_status run_batches(outcome *o, const qk_model *m)
     return s;
 }
 
-/* layers: in memory at a time; 0: as many as fit beside `room` bytes. */
-static inline void small_run_with(outcome *o, qk_dtype compute, int layers, uint64_t room)
+/* layers: in memory at a time; 0: as many as fit beside `reserve` bytes. */
+static inline void small_run_with(outcome *o, qk_dtype compute, int layers, uint64_t reserve)
 {
     memset(o, 0, sizeof *o);
     memset(o->arrives, UNTOUCHED, sizeof o->arrives);
@@ -112,7 +112,7 @@ static inline void small_run_with(outcome *o, qk_dtype compute, int layers, uint
                                 .device = {.compute = compute, .threads = 1},
                                 .last_layer = -1,
                                 .layers_in_memory = layers,
-                                .room = room};
+                                .reserve = reserve};
     o->status = qk_model_load(&m, model_folder, &options, &o->err);
     if (o->status != QK_OK) return;
     o->status = run_batches(o, &m);

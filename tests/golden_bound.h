@@ -1,5 +1,5 @@
 /* What a forward golden allows in bfloat16: the error that the same rounding costs transformers, as
- * the golden's meta.json states it (golden/README.md). */
+ * the golden's meta.json states it (tests/README.md). */
 #pragma once
 
 #include "engine/base/file.h"

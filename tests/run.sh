@@ -49,6 +49,7 @@ beside() {
 }
 
 suite "layers" 60 tests/check_layers.sh
+suite "names" 60 tests/check_names.sh
 suite "style" 120 tests/check_style.sh
 suite "unit tests" 600 make -s unit
 suite "unit tests with sanitizers" 1200 make -s unit SAN=1
@@ -59,7 +60,7 @@ if [ -x $venv/bin/python ]; then
     py="$venv/bin/python"
     beside "forward goldens" 300 $py tests/interop/forward_golden.py "$(golden forward)" tests/data/forward
     beside "capture goldens" 300 $py tests/interop/capture_golden.py ./qkengine "$(golden capture)"
-    beside "readers" 300 $py tests/interop/load.py
+    beside "load" 300 $py tests/interop/load.py
     beside "readers alike" 300 $py tests/interop/readers.py
     beside "card calls" 600 $py tests/interop/card_calls.py
     beside "strict footer" 300 $py tests/interop/strict_footer_test.py

@@ -1,9 +1,16 @@
 /* The test harness: CHECK counts, never aborts, and main returns the number of failures.
  *
  *   static void test_addition(void) { CHECK(1 + 1 == 2); CHECK_INT(1 + 1, 2); }
- *   int main(void) { RUN(test_addition); return test_summary("arithmetic"); }
+ *   int main(int argc, char **argv)
+ *   {
+ *       test_begin(argc, argv, "");
+ *       RUN(test_addition);
+ *       return test_summary("arithmetic");
+ *   }
  *
- * A test whose inputs are absent (../shared) calls SKIP("why") and is printed loudly.
+ * Arguments of the program are parts of names: `build/cpu/tests/test_json bpe` runs the tests that
+ * have "bpe" in theirs. One that no test has is an error.
+ * A test whose inputs are absent (tests/README.md) calls SKIP("why") and is printed loudly.
  * The last line of every test program is "name: N passed, N failed, N skipped". */
 #pragma once
 
@@ -20,6 +27,10 @@
 __attribute__((unused)) static int test_failed_checks, test_passed, test_failed, test_skipped;
 __attribute__((unused)) static bool test_is_skipped;
 __attribute__((unused)) static long test_checks; /* made, in all tests */
+__attribute__((unused)) static int test_argc;    /* at most 64 arguments, from number 1 on */
+__attribute__((unused)) static char **test_argv;
+/* Bit i: argument i is a word of the program's own; is a part of some test's name. */
+__attribute__((unused)) static uint64_t test_own, test_fits;
 /* Sanitizers take ten times as long: what only repeats itself does so less often with them. */
 #ifdef __SANITIZE_ADDRESS__
 enum { TEST_SHARE = 10 };
@@ -78,8 +89,23 @@ __attribute__((unused)) static qk_error test_error;
         return;                                                                                    \
     } while (0)
 
+/* Whether a test runs: arguments that are no words of the program's own are parts of names. */
+static inline bool test_is_chosen(const char *name)
+{
+    bool chosen = true, fits = false;
+    for (int i = 1; i < test_argc; i++) {
+        if (test_own >> i & 1) continue;
+        chosen = false;
+        if (!strstr(name, test_argv[i])) continue;
+        test_fits |= UINT64_C(1) << i;
+        fits = true;
+    }
+    return chosen || fits;
+}
+
 #define RUN(function)                                                                              \
     do {                                                                                           \
+        if (!test_is_chosen(#function)) break;                                                     \
         test_failed_checks = 0;                                                                    \
         test_is_skipped = false;                                                                   \
         function();                                                                                \
@@ -93,11 +119,39 @@ __attribute__((unused)) static qk_error test_error;
         }                                                                                          \
     } while (0)
 
+/* Whether an argument is this word, one of those that test_begin() was told. */
+static inline bool test_word(const char *word)
+{
+    for (int i = 1; i < test_argc; i++)
+        if (!strcmp(test_argv[i], word)) return true;
+    return false;
+}
+
+/* First in main. own: what the program asks for by test_word(), each between blanks: " full v1 " */
+static inline void test_begin(int argc, char **argv, const char *own)
+{
+    test_argc = argc < 64 ? argc : 64;
+    test_argv = argv;
+    for (int i = 1; i < test_argc; i++) {
+        char word[80];
+        snprintf(word, sizeof word, " %s ", argv[i]);
+        if (strstr(own, word)) test_own |= UINT64_C(1) << i;
+    }
+}
+
+/* Prints the counts; the exit status: 0, 1 when a test failed, 2 when no test has the asked name. */
 static inline int test_summary(const char *name)
 {
+    bool known = true;
+    for (int i = 1; i < test_argc; i++) {
+        if ((test_own | test_fits) >> i & 1) continue;
+        printf("no test of this program has \"%s\" in its name\n", test_argv[i]);
+        known = false;
+    }
+    if (!known) test_failed++;
     printf("%ld checks\n", test_checks);
     printf("%s: %d passed, %d failed, %d skipped\n", name, test_passed, test_failed, test_skipped);
-    return test_failed ? 1 : 0;
+    return !known ? 2 : test_failed ? 1 : 0;
 }
 
 static inline bool test_has_file(const char *path)

@@ -123,11 +123,12 @@ static void test_damage(void)
     CHECK_MSG(refused > tried / 20 && refused < tried, "%zu of %zu refused", refused, tried);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_columns);
     RUN(test_our_own);
     RUN(test_no_schema);
     RUN(test_damage);
-    return test_summary("Arrow schema");
+    return test_summary("arrow schema");
 }

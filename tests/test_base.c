@@ -237,8 +237,9 @@ static void test_human_numbers(void)
     CHECK_STR(qk_human_count(123456), "123 k");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_error_statuses);
     RUN(test_visible);
     RUN(test_log_is_visible);

@@ -403,8 +403,9 @@ static void test_leftovers(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     snprintf(top, sizeof top, "/tmp/qk_beneath_XXXXXX");
     if (!mkdtemp(top) || chdir(top) != 0) return 1;
     RUN(test_paths);

@@ -67,6 +67,7 @@ static void test_open_to_others(void)
 {
     char *const places[] = {root, kind, file};
     static const mode_t modes[] = {0777, 0770, 0707, 01777, 0720, 0702};
+    CHECK(qk_kept_write("things", "one", "another", 7));
     for (size_t p = 0; p < 3; p++)
         for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
             mode_t kept = mode_of(places[p]);
@@ -86,6 +87,7 @@ static void test_foreign_owners(void)
 {
     if (geteuid() != 0) SKIP("only root can give files away");
     char *const places[] = {root, kind, file};
+    CHECK(qk_kept_write("things", "one", "another", 7));
     for (size_t p = 0; p < 3; p++) {
         CHECK(lchown(places[p], 65534, 65534) == 0);
         CHECK(!reads("another"));
@@ -103,6 +105,7 @@ static void test_links_and_pipes(void)
     snprintf(path, sizeof path, "%s/one", other);
     CHECK(mkdir(other, 0700) == 0);
     put(path, "linked");
+    CHECK(qk_kept_write("things", "one", "text", 4));
     CHECK(unlink(file) == 0 && symlink(path, file) == 0);
     CHECK(!reads("linked"));
     CHECK(qk_kept_write("things", "one", "text", 4)); /* takes the link's place */
@@ -125,6 +128,7 @@ static void test_links_and_pipes(void)
 static void test_places(void)
 {
     char home[80], *folder;
+    CHECK(qk_kept_write("things", "one", "linked", 6));
     setenv("QKENGINE_CACHE", "off", 1);
     CHECK(!qk_cache_folder("things") && !reads("") && !qk_kept_write("things", "one", "x", 1));
     unsetenv("QKENGINE_CACHE");
@@ -201,8 +205,9 @@ static void test_together(void)
     CHECK_INT(names_in(kind), 1);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     QK_ASSERT(mkdtemp(top));
     snprintf(root, sizeof root, "%s/root", top);
     snprintf(kind, sizeof kind, "%s/things", root);

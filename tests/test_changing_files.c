@@ -1,4 +1,4 @@
-/* engine/base/input, engine/sha256 and what reads by them: files that are cut off, written to or
+/* engine/base/input, engine/base/sha256 and what reads by them: files that are cut off, written to or
  * replaced while they are in use; notes of digests; the digest of a limited run's rows; signals. */
 #include <fcntl.h>
 #include <signal.h>
@@ -356,8 +356,9 @@ static void test_limit_of_file_sizes(void)
     CHECK_INT(WEXITSTATUS(status), 7);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     QK_ASSERT(mkdtemp(folder));
     char *cache = in_folder("cache");
     setenv("QKENGINE_CACHE", cache, 1);

@@ -1,4 +1,4 @@
-/* engine/claims and engine/staging between processes: a unit has one holder, death gives it back,
+/* engine/staging/claims and engine/staging/staging between processes: a unit has one holder, death gives it back,
  * what happens between two system calls is noticed, files made once are made once. */
 #include "tests/test.h"
 
@@ -484,8 +484,9 @@ static void test_units_are_a_number(void)
     free(path);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     snprintf(folder, sizeof folder, "/tmp/qk_claims_XXXXXX");
     if (!mkdtemp(folder) || qk_staging_open(&staging, folder, &test_error) != QK_OK) return 1;
     RUN(test_one_holder);

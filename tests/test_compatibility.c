@@ -38,18 +38,18 @@ static void check_steps(const char *table, int pattern, uint64_t probes, uint64_
 static void test_id_book_is_linear(void)
 {
     for (int p = 0; p < PATTERNS; p++) {
-        qk_id_index book = {0};
+        qk_id_index index = {0};
         int64_t any, lost = 0;
-        for (int64_t i = 0; i < IDS; i++) lost += !qk_id_index_add(&book, id_of(p, i));
-        check_steps("id book", p, book.probes + book.others.probes, IDS);
-        for (int64_t i = 0; i < IDS; i++) lost += !qk_id_index_has(&book, id_of(p, i));
+        for (int64_t i = 0; i < IDS; i++) lost += !qk_id_index_add(&index, id_of(p, i));
+        check_steps("id index", p, index.probes + index.others.probes, IDS);
+        for (int64_t i = 0; i < IDS; i++) lost += !qk_id_index_has(&index, id_of(p, i));
         CHECK_INT(lost, 0);
-        CHECK_INT(book.count, IDS);
+        CHECK_INT(index.count, IDS);
         /* All of one stored id: asking for it is one step all the same. */
-        uint32_t sharing = qk_id_index_find(&book, 0, &any);
+        uint32_t sharing = qk_id_index_find(&index, 0, &any);
         CHECK_INT(sharing, p == 2 || p == 4 ? IDS : p == 1 ? 16 : p == 3 ? 489 : 1);
         CHECK(any == 0);
-        qk_id_index_free(&book);
+        qk_id_index_free(&index);
     }
 }
 
@@ -228,8 +228,9 @@ static void test_meaning_of_manifests(void)
     qk_arena_free(&a);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_id_book_is_linear);
     RUN(test_pairset_is_linear);
     RUN(test_texts_are_linear);
@@ -237,5 +238,5 @@ int main(void)
     RUN(test_every_key_is_classified);
     RUN(test_meaning_differences);
     RUN(test_meaning_of_manifests);
-    return test_summary("meaning");
+    return test_summary("compatibility");
 }

@@ -629,8 +629,9 @@ static void test_readme(void)
     qk_buf_free(&table);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     if (!mkdtemp(folder)) return 1;
     config_path = qk_path_join(folder, "run.yaml");
     log_path = qk_path_join(folder, "log");

@@ -93,8 +93,9 @@ static void test_capture_cases(void)
     free(root);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_corpus);
     RUN(test_capture_cases);
     return test_summary("config files");

@@ -319,8 +319,9 @@ static void test_keys(void)
     CHECK_STR(err.hint, "did you mean 'capture.layers'?");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     if (!mkdtemp(folder)) return 1;
     config_path = qk_path_join(folder, "run.yaml");
     RUN(test_values);
@@ -329,5 +330,5 @@ int main(void)
     printf("  %ld hints followed\n", followed);
     qk_remove_tree(folder, &test_error);
     free(config_path);
-    return test_summary("config_hints");
+    return test_summary("config hints");
 }

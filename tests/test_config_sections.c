@@ -98,8 +98,9 @@ static void test_seeds(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     if (!mkdtemp(folder)) return 1;
     config_path = qk_path_join(folder, "run.yaml");
     RUN(test_empty_sections);
@@ -107,5 +108,5 @@ int main(void)
     unlink(config_path);
     rmdir(folder);
     free(config_path);
-    return test_summary("config_sections");
+    return test_summary("config sections");
 }

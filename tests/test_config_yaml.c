@@ -1,4 +1,4 @@
-/* engine/config/yaml: scalars as PyYAML makes them, trees with places, and broken text. */
+/* formats/yaml and engine/config/scalar: scalars as PyYAML makes them, trees with places, and broken text. */
 #include "tests/test.h"
 
 #include "engine/base/file.h"
@@ -357,8 +357,9 @@ static void test_safe_bombs(void)
     qk_arena_free(&arena);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_scalars);
     RUN(test_golden_scalars);
     RUN(test_tree);
@@ -369,5 +370,5 @@ int main(void)
     RUN(test_safe);
     RUN(test_safe_truth);
     RUN(test_safe_bombs);
-    return test_summary("config_yaml");
+    return test_summary("config yaml");
 }

@@ -286,10 +286,11 @@ static void test_blind_to_the_batch(void)
 
 int main(int argc, char **argv)
 {
-    full = has_argument(argc, argv, "full");
+    test_begin(argc, argv, " small full cuda v1 v2 v3 ");
+    full = test_word("full");
     for (int rung = 1; rung <= 3; rung++)
-        if (has_argument(argc, argv, (char[]){'v', (char)('0' + rung), 0})) only_rung = rung;
-    if (has_argument(argc, argv, "cuda")) test_on_gpu();
+        if (test_word((char[]){'v', (char)('0' + rung), 0})) only_rung = rung;
+    if (test_word("cuda")) test_on_gpu();
     if (wanted(1)) RUN(test_v1);
     if (wanted(2)) RUN(test_v2);
     if (wanted(3)) RUN(test_v3);

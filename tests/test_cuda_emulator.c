@@ -324,8 +324,9 @@ static void test_bf16_rounding(void)
     CHECK(exp2_fast(-INFINITY) == 0 && exp2_fast(-140) == 0 && exp2_fast(3) == 8);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     emu_buffer_add(out_data, N * sizeof(float), "out", true);
     emu_buffer_add(in_data, sizeof in_data, "in", false);
     RUN(test_mistakes_are_named);

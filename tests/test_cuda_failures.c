@@ -310,7 +310,8 @@ static void test_libraries(void)
 
 int main(int argc, char **argv)
 {
-    full = argc > 1 && !strcmp(argv[1], "full");
+    test_begin(argc, argv, " full ");
+    full = test_word("full");
     setenv("QKENGINE_CACHE", "off", 1); /* every run compiles, so that this can fail, too */
     qk_log_quiet(true);
     signal(SIGALRM, say_and_end);

@@ -1,5 +1,5 @@
 /* The whole forward pass with the CUDA kernels, on the emulator or a GPU: q and k of every layer
- * and head against the goldens of tiny models, within what golden/README.md allows (bfloat16: what
+ * and head against the goldens of tiny models, within what they allow (bfloat16: what
  * the same rounding costs transformers, from each golden's meta.json; float32: 2e-6 per layer); and
  * the same bits alone, together and in reverse order.
  *
@@ -132,10 +132,11 @@ static void test_all_carried(void)
 
 int main(int argc, char **argv)
 {
-    full = has_argument(argc, argv, "full");
-    if (has_argument(argc, argv, "cuda")) test_on_gpu();
+    test_begin(argc, argv, " full all cuda ");
+    full = test_word("full");
+    if (test_word("cuda")) test_on_gpu();
     set_schedule(SCHEDULES - 1);
-    if (has_argument(argc, argv, "all")) {
+    if (test_word("all")) {
         RUN(test_all_carried);
         RUN(test_all_shared);
         return test_summary("cuda forward");

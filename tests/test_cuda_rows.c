@@ -321,7 +321,8 @@ static void test_gather(void)
 
 int main(int argc, char **argv)
 {
-    if (has_argument(argc, argv, "cuda")) test_on_gpu();
+    test_begin(argc, argv, " cuda ");
+    if (test_word("cuda")) test_on_gpu();
     RUN(test_rows);
     RUN(test_embed);
     RUN(test_qkv_post);

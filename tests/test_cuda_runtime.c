@@ -442,8 +442,9 @@ static void test_kept_cubins(void)
 
 int main(int argc, char **argv)
 {
-    full = argc > 1 && !strcmp(argv[1], "full");
-    quick = argc > 1 && !strcmp(argv[1], "quick");
+    test_begin(argc, argv, " full quick ");
+    full = test_word("full");
+    quick = test_word("quick");
     setenv("QKENGINE_CACHE", "off", 1);
     qk_log_quiet(true);
     RUN(test_what_waits_for_what);

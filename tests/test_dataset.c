@@ -89,9 +89,14 @@ static void check_error(const char *path, const char *split, const char *id, con
     free(rows);
 }
 
-static void test_text_files(void)
+static void put_five_lines(void)
 {
     put("a.txt", "one\r\ntwo\rthree\n\nfour\xE2\x80\xA8", 24);
+}
+
+static void test_text_files(void)
+{
+    put_five_lines();
     check_rows(at("a.txt"), "train", NULL, "one=|two=|three=|=|four\xE2\x80\xA8=|");
     put_text("b.txt", "\n\r\n\r");
     check_rows(at("b.txt"), "train", NULL, "=|=|=|");
@@ -176,6 +181,7 @@ static void test_ids(void)
     put_text("wide.jsonl", "{\"text\": \"a\", \"id\": 1e300}\n");
     check_error(at("wide.jsonl"), "train", "id", "wide.jsonl: row 0 (from 0): ");
 
+    put_five_lines();
     qk_config c = config_of(at("a.txt"), "train[2:]", NULL);
     qk_error err;
     qk_dataset *d;
@@ -214,6 +220,7 @@ static void test_folders(void)
     put_text("d2/val/x.txt", "v\n");
     put_text("d2/my-train/y.txt", "t\n");
     check_rows(at("d2"), "all", NULL, "t=|v=|");
+    put_five_lines();
     put_text("d3/part-10.txt", "ten\n");
     put_text("d3/part-2.txt", "two\n");
     put_text("d3/part/0.txt", "zero\n");
@@ -616,8 +623,9 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return remove(path);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     if (!mkdtemp(folder)) return 1;
     RUN(test_text_files);
     RUN(test_json_lines);

@@ -358,8 +358,9 @@ static void test_casts(void)
         CHECK_MSG(!qk_id_type_parse(&t, unknown[i]), "%s", unknown[i]);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_split_text);
     RUN(test_split_rows);
     RUN(test_globs);
@@ -367,5 +368,5 @@ int main(void)
     RUN(test_time_strings);
     RUN(test_cells);
     RUN(test_casts);
-    return test_summary("dataset_parts");
+    return test_summary("dataset parts");
 }

@@ -175,8 +175,9 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return remove(path);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     if (!mkdtemp(folder)) return 1;
     RUN(test_texts);
     RUN(test_parquet);

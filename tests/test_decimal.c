@@ -142,6 +142,7 @@ static int print(void)
 int main(int argc, char **argv)
 {
     if (argc == 2 && !strcmp(argv[1], "print")) return print();
+    test_begin(argc, argv, "");
     RUN(test_cases);
     RUN(test_powers_of_two);
     RUN(test_random_values);

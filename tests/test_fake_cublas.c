@@ -253,8 +253,9 @@ static void test_failing_product(void)
     CHECK_STR(fake_cuda_fault(), "");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_sums);
     RUN(test_objects);
     RUN(test_shapes);

@@ -492,8 +492,9 @@ static void test_settings(void)
     CHECK_INT(cuGetErrorString((CUresult)12345, &text), CUDA_ERROR_INVALID_VALUE);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_right_use);
     RUN(test_copy_on_device);
     RUN(test_events);

@@ -118,8 +118,9 @@ static void test_log(void)
     close_world();
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_compiler);
     RUN(test_cubins);
     RUN(test_failures);

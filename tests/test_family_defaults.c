@@ -102,8 +102,9 @@ static void test_silent_configs(void)
     qk_arena_free(&arena);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_silent_configs);
     return test_summary("family defaults");
 }

@@ -428,8 +428,9 @@ static void test_every_knob_matters(void)
     CHECK(turned > 20);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_every_knob_matters);
     return test_summary("family knobs");
 }

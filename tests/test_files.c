@@ -183,6 +183,7 @@ static void test_no_writing_through_links(void)
 static void test_locks_are_files_of_their_own(void)
 {
     int fd;
+    put("victim");
     char *lock = in_folder("lock"), *victim = in_folder("victim");
     CHECK_INT(qk_open_regular(&fd, lock, O_RDWR | O_CREAT, &test_error), QK_OK);
     CHECK_INT(qk_write_at_start(fd, "0123", 4, lock, &test_error), QK_OK);
@@ -206,6 +207,7 @@ static void test_locks_are_files_of_their_own(void)
 /* Of several that make the same file the first one counts; a link is not one of them. */
 static void test_made_once(void)
 {
+    put("victim");
     char *once = in_folder("once");
     CHECK_INT(qk_create_file(once, "first", 5, &test_error), QK_OK);
     CHECK_INT(qk_create_file(once, "second", 6, &test_error), QK_OK);
@@ -422,7 +424,7 @@ static void put_text(const char *name, const char *text)
     free(parent);
 }
 
-static void test_room_of_threads(void)
+static void test_available_threads(void)
 {
     char *root = in_folder("root");
     CHECK(qk_available_threads(root) == UINT64_MAX);
@@ -448,8 +450,9 @@ static void test_random(void)
     CHECK(strlen(a) == 16 && strlen(b) == 16 && strcmp(a, b) != 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     char template[] = "/tmp/qkengine-files-XXXXXX";
     folder = mkdtemp(template);
     RUN(test_kinds);
@@ -468,7 +471,7 @@ int main(void)
 #endif
     RUN(test_standard_files);
     RUN(test_stdout);
-    RUN(test_room_of_threads);
+    RUN(test_available_threads);
     RUN(test_random);
     CHECK_INT(qk_remove_tree(folder, &test_error), QK_OK);
     return test_summary("files");

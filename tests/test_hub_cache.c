@@ -284,8 +284,9 @@ static void test_listing_file(void)
     qk_buf_free(&text);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     if (!mkdtemp(folder)) return 1;
     RUN(test_patterns);
     RUN(test_digests);

@@ -481,8 +481,9 @@ static void test_problems(void)
                   QK_ERR_DATA);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     signal(SIGPIPE, SIG_IGN);
     setenv("QKENGINE_RETRY_MS", "1", 1);
     RUN(test_get);

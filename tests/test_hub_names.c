@@ -303,8 +303,9 @@ static void test_settings(void)
     clean_environment();
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     if (!mkdtemp(folder) || chdir(folder)) return 1;
     RUN(test_repo_ids);
     RUN(test_revisions);

@@ -282,8 +282,9 @@ static void test_scan(void)
     free(link);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_content_names);
     RUN(test_base64);
     RUN(test_commit_lines);

@@ -244,8 +244,9 @@ static void test_every_place_in_a_string(void)
             }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_documents);
     RUN(test_values);
     RUN(test_every_place_in_a_string);

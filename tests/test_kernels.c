@@ -646,8 +646,9 @@ static void test_unknown_instruction_set(void)
     CHECK(strstr(err.message, "portable") != NULL); /* what there is */
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     cpu = qk_backend_find("cpu");
     ref = qk_backend_find("ref");
     RUN(test_matmul);

@@ -1,4 +1,4 @@
-/* engine/residence, engine/layers, engine/base/room: the same bits whatever stays in memory, in an
+/* engine/model/layer_budget, engine/model/layer_stream, engine/base/available: the same bits whatever stays in memory, in an
  * order that no layer's weights change in while the device may need them, and whatever goes wrong
  * with the files, the forward or the loader. */
 #include "tests/test.h"
@@ -511,13 +511,13 @@ static void test_reading_a_matrix(void)
 
 /* ---- which layers stay ---- */
 
-static void test_residence(void)
+static void test_layer_budget(void)
 {
     static const uint64_t bytes[] = {100, 100, 0, 60, 60, 100, 100, 30}; /* one is absent */
     const qk_model_size size = {8, 7, 50, bytes};
     static const struct {
         int wanted;
-        uint64_t free, room;
+        uint64_t free, reserve;
         int in_memory;
         uint64_t bytes, again;
         const char *stays;
@@ -525,7 +525,7 @@ static void test_residence(void)
         {0, 0, 0, 7, 600, 0, "11111111"},        /* nobody knows: everything */
         {0, 640, 0, 7, 600, 0, "11111111"},      /* 15/16 of it are just enough */
         {0, 638, 0, 6, 540, 260, "01101011"},    /* two places of 100, four stay */
-        {0, 1040, 376, 6, 540, 260, "01101011"}, /* the room is not for weights */
+        {0, 1040, 376, 6, 540, 260, "01101011"}, /* the reserve is not for weights */
         {0, 400, 0, 4, 340, 460, "00101001"},
         {0, 270, 100, 2, 250, 550, "00100000"}, /* warned of */
         {2, 10, 100, 2, 250, 550, "00100000"},  /* he knows better */
@@ -535,7 +535,7 @@ static void test_residence(void)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         qk_arena arena = {0};
         qk_layer_budget r;
-        qk_layer_budget_limits limits = {all[i].wanted, all[i].free, all[i].room};
+        qk_layer_budget_limits limits = {all[i].wanted, all[i].free, all[i].reserve};
         CHECK(qk_layer_budget_choose(&r, &size, &limits, &arena, &test_error) == QK_OK);
         CHECK_INT(r.in_memory, all[i].in_memory);
         CHECK_INT(r.bytes, all[i].bytes);
@@ -590,9 +590,10 @@ static void test_free_memory(void)
     CHECK_INT(qk_available_memory(folder), 1);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    snprintf(folder, sizeof folder, "/tmp/qk_layers_XXXXXX");
+    test_begin(argc, argv, "");
+    snprintf(folder, sizeof folder, "/tmp/qk_layer_stream_XXXXXX");
     if (!mkdtemp(folder)) return 1;
     qk_log_quiet(true);
     RUN(test_same_bits_of_carried_models);
@@ -602,10 +603,10 @@ int main(void)
     RUN(test_damaged_values);
     RUN(test_changing_files);
     RUN(test_reading_a_matrix);
-    RUN(test_residence);
+    RUN(test_layer_budget);
     RUN(test_free_memory);
     char command[100];
     snprintf(command, sizeof command, "rm -rf %s", folder);
     if (system(command)) return 1;
-    return test_summary("layers");
+    return test_summary("layer stream");
 }

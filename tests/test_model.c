@@ -431,8 +431,9 @@ static void test_tied(void)
     free(config);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     snprintf(folder, sizeof folder, "/tmp/qk_model_XXXXXX");
     if (!mkdtemp(folder)) return 1;
     RUN(test_defaults_and_windows);

@@ -1,4 +1,4 @@
-/* engine/nonfinite: the limits against the conversions themselves. */
+/* engine/base/nonfinite: the limits against the conversions themselves. */
 #include "tests/test.h"
 
 #include <math.h>
@@ -60,8 +60,9 @@ static void test_places(void)
     CHECK_INT(qk_nonfinite_rows(v, 0, 4), 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_float32);
     RUN(test_halves);
     RUN(test_places);

@@ -24,18 +24,18 @@ static void test_pairset(void)
 
 static void test_ids_that_share_32_bits(void)
 {
-    qk_id_index book = {0};
+    qk_id_index index = {0};
     int64_t id = 0;
-    CHECK_INT(qk_id_index_find(&book, 7, &id), 0);
-    for (int64_t i = 0; i < 3000; i++) qk_id_index_add(&book, i);
-    CHECK(!qk_id_index_add(&book, 7));
-    CHECK(qk_id_index_add(&book, (1LL << 40) + 7));
-    qk_id_index_add(&book, -1);
-    CHECK_INT(book.count, 3002);
-    CHECK(qk_id_index_find(&book, 8, &id) == 1 && id == 8);
-    CHECK_INT(qk_id_index_find(&book, 7, &id), 2);
-    CHECK(qk_id_index_find(&book, -1, &id) == 1 && id == -1);
-    qk_id_index_free(&book);
+    CHECK_INT(qk_id_index_find(&index, 7, &id), 0);
+    for (int64_t i = 0; i < 3000; i++) qk_id_index_add(&index, i);
+    CHECK(!qk_id_index_add(&index, 7));
+    CHECK(qk_id_index_add(&index, (1LL << 40) + 7));
+    qk_id_index_add(&index, -1);
+    CHECK_INT(index.count, 3002);
+    CHECK(qk_id_index_find(&index, 8, &id) == 1 && id == 8);
+    CHECK_INT(qk_id_index_find(&index, 7, &id), 2);
+    CHECK(qk_id_index_find(&index, -1, &id) == 1 && id == -1);
+    qk_id_index_free(&index);
 }
 
 static void test_id_runs(void)
@@ -64,7 +64,7 @@ static void test_id_runs(void)
     qk_id_runs_free(&runs);
 }
 
-/* golden/capture/old_layout/expected/split_names.json */
+/* Names that the older reference gives. */
 static void test_split_names(void)
 {
     static const char *const names[][2] = {
@@ -247,8 +247,9 @@ static void test_names_of_files_and_splits(void)
           qk_is_split_name("\xc3\xbc"));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_pairset);
     RUN(test_ids_that_share_32_bits);
     RUN(test_id_runs);

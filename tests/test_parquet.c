@@ -1,4 +1,4 @@
-/* formats/parquet: encodings against known bytes, writer to reader, the same bytes however rows are
+/* formats/parquet_write and formats/parquet_read: encodings against known bytes, writer to reader, the same bytes however rows are
  * appended, and damaged files. tests/interop/readers.py has other programs read the files.
  * usage: test_parquet [write FILE ROWS ROWS_PER_GROUP split|plain] */
 #include "tests/test.h"
@@ -464,6 +464,7 @@ int main(int argc, char **argv)
     if (argc == 6 && !strcmp(argv[1], "write"))
         return write_file(argv[2], strtoul(argv[3], NULL, 10), strtoul(argv[4], NULL, 10),
                           !strcmp(argv[5], "plain"));
+    test_begin(argc, argv, "");
     snprintf(folder, sizeof folder, "/tmp/qk_parquet_XXXXXX");
     if (!mkdtemp(folder)) return 1;
     RUN(test_thrift_bytes);

@@ -263,13 +263,14 @@ static void test_columns(void)
                "list), which cannot be an id");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_integers);
     RUN(test_decimals);
     RUN(test_times);
     RUN(test_bytes);
     RUN(test_arrow_types);
     RUN(test_columns);
-    return test_summary("parquet ids");
+    return test_summary("parquet id");
 }

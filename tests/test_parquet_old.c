@@ -199,13 +199,14 @@ static void test_own_name(void)
     rmdir(folder);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_origin);
     RUN(test_before);
     RUN(test_blame);
     RUN(test_files);
     RUN(test_metadata);
     RUN(test_own_name);
-    return test_summary("parquet of old writers");
+    return test_summary("parquet old");
 }

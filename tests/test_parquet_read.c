@@ -675,6 +675,7 @@ static void test_corpus_bad(void)
 int main(int argc, char **argv)
 {
     if (argc > 1 && !strcmp(argv[1], "dump")) return dump_main(argc, argv);
+    test_begin(argc, argv, "");
     if (!mkdtemp(scratch)) return 1;
     RUN(test_thrift);
     RUN(test_codecs);
@@ -693,5 +694,5 @@ int main(int argc, char **argv)
     remove(path);
     free(path);
     rmdir(scratch);
-    return test_summary("parquet reader");
+    return test_summary("parquet read");
 }

@@ -138,8 +138,9 @@ static void test_particulars(void)
     CHECK_CLOSE(s.residual_scale, 0.22, 1e-7);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_parameters);
     RUN(test_names);
     RUN(test_particulars);

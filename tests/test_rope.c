@@ -1,4 +1,4 @@
-/* engine/rope and engine/overrides against golden/rope, and the rules of merging. */
+/* engine/families/rope and engine/families/overrides against the goldens of RoPE, and the rules of merging. */
 #include "tests/test.h"
 
 #include "engine/families/overrides.h"
@@ -212,8 +212,9 @@ static void test_bad_rope(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_golden_rope);
     RUN(test_override_rules);
     RUN(test_unusual_places);

@@ -198,6 +198,9 @@ static void test_streaming(void)
 static void test_truncation(void)
 {
     char *whole = in_folder("round.safetensors"), *cut = in_folder("cut.safetensors");
+    qk_st_out_tensor out[] = {{"b", "I64", 1, {2}, (int64_t[]){-1, 1LL << 40}},
+                              {"a", "F32", 2, {2, 3}, (float[]){1, 2, 3, 4, 5, 6}}};
+    CHECK_INT(qk_safetensors_write(whole, out, 2, &test_error), QK_OK);
     qk_buf bytes;
     CHECK_INT(qk_read_file(&bytes, whole, 1 << 20, &test_error), QK_OK);
     for (size_t n = 0; n < bytes.size; n++) {
@@ -253,8 +256,9 @@ static void test_corpus_of_folders(void)
     corpus("checkpoint/");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     snprintf(folder, sizeof folder, "/tmp/qk_st_XXXXXX");
     if (!mkdtemp(folder)) return 1;
     RUN(test_round_trip);

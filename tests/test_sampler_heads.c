@@ -363,8 +363,9 @@ static void test_impossible_models(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_sampled_heads);
     RUN(test_whole_runs);
     RUN(test_listed_heads);
@@ -372,5 +373,5 @@ int main(void)
     RUN(test_refusals);
     RUN(test_layers_without_self_attention);
     RUN(test_impossible_models);
-    return test_summary("sampler_heads");
+    return test_summary("sampler heads");
 }

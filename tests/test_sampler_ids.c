@@ -175,11 +175,12 @@ static void test_repr_layout(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_blake2b);
     RUN(test_cells);
     RUN(test_unsigned_integers);
     RUN(test_repr_layout);
-    return test_summary("sampler_ids");
+    return test_summary("sampler ids");
 }

@@ -377,8 +377,9 @@ static void test_expected_rows_on_average(void)
     qk_sampled_rows_free(&rows);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_buckets);
     RUN(test_masks);
     RUN(test_row_limits);
@@ -387,5 +388,5 @@ int main(void)
     RUN(test_long_context_against_the_plain_rule);
     RUN(test_expected_rows);
     RUN(test_expected_rows_on_average);
-    return test_summary("sampler_positions");
+    return test_summary("sampler positions");
 }

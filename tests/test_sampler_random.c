@@ -264,12 +264,13 @@ static void test_degenerate_draws(void)
     CHECK_INT(out, 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_first_words_of_the_header);
     RUN(test_goldens);
     RUN(test_seeds_of_any_size);
     RUN(test_long_seeds);
     RUN(test_degenerate_draws);
-    return test_summary("sampler_random");
+    return test_summary("sampler random");
 }

@@ -1,4 +1,4 @@
-/* Reads tests/data/sampler/x.txt, lines of fields made by tests/tools/make_sampler_vectors.py.
+/* Reads tests/data/sampler/NAME.txt, lines of fields made by tests/tools/make_sampler_vectors.py.
  *
  *   for (vectors v = vectors_open("masks.txt"); vectors_next(&v);)
  *       if (vectors_is(&v, "mask")) ... field_int(&v, 2) ...

@@ -1,4 +1,4 @@
-/* engine/synth: the generator, and the folders it writes. */
+/* engine/tools/synth: the generator, and the folders it writes. */
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -217,8 +217,9 @@ static void test_refusals(void)
     free(path);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     snprintf(folder, sizeof folder, "/tmp/qk_synth_XXXXXX");
     if (!mkdtemp(folder)) return 1;
     RUN(test_distribution);

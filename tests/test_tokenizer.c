@@ -434,8 +434,9 @@ static void test_limits(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     snprintf(temp, sizeof temp, "/tmp/qk_tokenizer_XXXXXX");
     if (!mkdtemp(temp)) return 1;
     RUN(test_capture);

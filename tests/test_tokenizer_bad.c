@@ -655,8 +655,9 @@ static void test_patterns(void)
     CHECK_STR(matches(deep, ""), "t: regex byte 17: not supported: classes nested too deep");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     snprintf(temp, sizeof temp, "/tmp/qk_tokenizer_XXXXXX");
     if (!mkdtemp(temp)) return 1;
     temp_file = qk_path_join(temp, "tokenizer.json");
@@ -677,5 +678,5 @@ int main(void)
     unlink(temp_file);
     rmdir(temp);
     free(temp_file);
-    return test_summary("tokenizer parts");
+    return test_summary("tokenizer bad");
 }

@@ -234,10 +234,11 @@ static void test_hostile_regexes_are_refused(void)
     free(again);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_random_regexes);
     RUN(test_real_regexes_are_linear);
     RUN(test_hostile_regexes_are_refused);
-    return test_summary("tokenizer regexes");
+    return test_summary("tokenizer regex");
 }

@@ -237,11 +237,12 @@ static void test_windows_that_do_not_meet_grow(void)
     qk_bpe_free(&bpe);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     RUN(test_scanners_cut_as_the_machine_does);
     RUN(test_scanners_know_every_character);
     RUN(test_long_pieces_merge_as_short_ones);
     RUN(test_windows_that_do_not_meet_grow);
-    return test_summary("tokenizer scanners");
+    return test_summary("tokenizer scan");
 }

@@ -210,8 +210,9 @@ static void test_scores(void)
     CHECK(-10.292612652064279 != -10.29261265206428 && -8.1590458474452907 != -8.159045847445292);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     snprintf(temp, sizeof temp, "/tmp/qk_spans_XXXXXX");
     if (!mkdtemp(temp)) return 1;
     RUN(test_bpe_spans);

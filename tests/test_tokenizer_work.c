@@ -215,8 +215,9 @@ static void test_signals(void)
     free(text);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    test_begin(argc, argv, "");
     QK_ASSERT(mkdtemp(temp));
     snprintf(file, sizeof file, "%s/tokenizer.json", temp);
     RUN(test_regexes);

@@ -1,4 +1,4 @@
-/* engine/sink: a unit survives a round trip; a damaged one is refused; a full disk stops it. */
+/* engine/capture/unit_file: a unit survives a round trip; a damaged one is refused; a full disk stops it. */
 #include "tests/test.h"
 
 #include <sys/stat.h>
@@ -175,9 +175,10 @@ static void test_abort_leaves_nothing(void)
     qk_names_free(&names);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    snprintf(folder, sizeof folder, "/tmp/qk_sink_XXXXXX");
+    test_begin(argc, argv, "");
+    snprintf(folder, sizeof folder, "/tmp/qk_unit_file_XXXXXX");
     if (!mkdtemp(folder)) return 1;
     path = qk_path_join(folder, "unit-000000.qku");
     tmp = qk_path_join(folder, "unit-000000.qku.0123456789abcdef.tmp");
@@ -190,5 +191,5 @@ int main(void)
     rmdir(folder);
     free(path);
     free(tmp);
-    return test_summary("sink");
+    return test_summary("unit file");
 }

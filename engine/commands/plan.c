@@ -46,9 +46,9 @@ static void print_json(const qk_plan *p, const qk_estimate *e)
     qk_json_add_num(&o, "bytes", e->bytes);
     qk_json_add_num(&o, "flops", e->flops);
     qk_json_add_int(&o, "weight_bytes", (int64_t)e->weight_bytes);
-    qk_json_add_int(&o, "weight_bytes_in_memory", (int64_t)e->residence.bytes);
-    qk_json_add_int(&o, "weight_bytes_read_per_batch", (int64_t)e->residence.read_again);
-    qk_json_add_int(&o, "layers_in_memory", e->residence.in_memory);
+    qk_json_add_int(&o, "weight_bytes_in_memory", (int64_t)e->budget.bytes);
+    qk_json_add_int(&o, "weight_bytes_read_per_batch", (int64_t)e->budget.read_again);
+    qk_json_add_int(&o, "layers_in_memory", e->budget.in_memory);
     qk_json_add_int(&o, "activation_bytes", (int64_t)e->activation_bytes);
     qk_json_add_int(&o, "capture_bytes", (int64_t)e->capture_bytes);
     qk_json_end(&o, '}');
@@ -98,12 +98,12 @@ static void print_table(qk_plan *p, const qk_estimate *e)
     printf("to         %s, split %s\n", qk_visible(p->split_folder), qk_visible(p->split));
     printf("computes   %sFLOP%s\n", qk_human_count(e->flops), each);
     printf("memory     %s: weights %s, activations %s, captured rows %s\n",
-           qk_human_bytes((double)(e->residence.bytes + e->activation_bytes + e->capture_bytes)),
-           qk_human_bytes((double)e->residence.bytes), qk_human_bytes((double)e->activation_bytes),
+           qk_human_bytes((double)(e->budget.bytes + e->activation_bytes + e->capture_bytes)),
+           qk_human_bytes((double)e->budget.bytes), qk_human_bytes((double)e->activation_bytes),
            qk_human_bytes((double)e->capture_bytes));
-    if (e->residence.read_again)
+    if (e->budget.read_again)
         printf("weights    %s, %s\n", qk_human_bytes((double)e->weight_bytes),
-               qk_layer_budget_text(&e->residence, &p->arena));
+               qk_layer_budget_text(&e->budget, &p->arena));
 }
 
 /* The model itself, or what the program knows of it by heart when it cannot be had. */

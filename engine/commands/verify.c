@@ -30,7 +30,7 @@ static qk_status stated_bf16_error(const char *golden, double *largest, qk_error
     return s;
 }
 
-/* What golden/README.md allows: 2e-6 relative RMS per layer in float32; in 16 bits what the same
+/* What a golden allows (tests/README.md): 2e-6 relative RMS per layer in float32; in 16 bits what the same
  * rounding costs transformers. */
 static qk_status find_allowed(const qk_verification *v, qk_dtype compute, const char *golden,
                               double *allowed, qk_error *err)

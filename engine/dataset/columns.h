@@ -1,8 +1,9 @@
 /* The columns of a data file and their types, for `qkengine inspect`.
  *
- *   Parquet      from the footer          id INT64, text BYTE_ARRAY string, doc.text BYTE_ARRAY
- * string JSON         keys of the first rows   id integer, text string; "integer or string" when
- * mixed CSV, TSV     the header, and the first rows as pandas types them text         text string
+ *   Parquet    from the footer          id INT64, text BYTE_ARRAY string, doc.text BYTE_ARRAY string
+ *   JSON       keys of the first rows   id integer, text string; "integer or string" when mixed
+ *   CSV, TSV   the header, and the first rows as pandas types them
+ *   text       text string
  *
  * next: engine/commands/inspect_data.c */
 #pragma once

@@ -71,7 +71,7 @@ static bool stays(const qk_model_size *m, int i, int stay)
 /* How many stay, with n in memory. */
 static int staying(const qk_model_size *m, int n)
 {
-    return n >= m->present ? m->present : n - QK_PLACES;
+    return n >= m->present ? m->present : n - QK_LAYER_BUFFERS;
 }
 
 /* Bytes in memory with n layers; *again: those of the layers that are read again. */
@@ -88,7 +88,7 @@ static uint64_t in_memory(const qk_model_size *m, int n, uint64_t *again)
         *again += m->layer[l];
         if (m->layer[l] > largest) largest = m->layer[l];
     }
-    return kept + QK_PLACES * largest;
+    return kept + QK_LAYER_BUFFERS * largest;
 }
 
 uint64_t qk_model_size_all(const qk_model_size *m)
@@ -102,7 +102,7 @@ static int most_that_fit(const qk_model_size *m, uint64_t budget)
 {
     uint64_t again;
     int n = m->present;
-    while (n > QK_PLACES && in_memory(m, n, &again) > budget) n--;
+    while (n > QK_LAYER_BUFFERS && in_memory(m, n, &again) > budget) n--;
     return n;
 }
 
@@ -115,7 +115,7 @@ static qk_status too_small(const qk_model_size *m, const qk_layer_budget_limits 
                    "two layers of the model do not fit into memory: they and the embedding need "
                    "%s, activations of the largest batch and all else %s, and %s are free (all %d "
                    "layers: %s)",
-                   qk_human_bytes((double)least), qk_human_bytes((double)limits->room),
+                   qk_human_bytes((double)least), qk_human_bytes((double)limits->reserve),
                    qk_human_bytes((double)limits->free), m->present,
                    qk_human_bytes((double)qk_model_size_all(m)));
 }
@@ -125,7 +125,7 @@ static void warn_of_little_memory(const qk_layer_budget *r, const qk_layer_budge
     qk_warn("memory may be short: weights of %d layers need %s, activations of the largest batch "
             "and all else up to %s, and %s are free; a smaller inference.batch_size or "
             "tokenizer.max_length needs less",
-            r->in_memory, qk_human_bytes((double)r->bytes), qk_human_bytes((double)limits->room),
+            r->in_memory, qk_human_bytes((double)r->bytes), qk_human_bytes((double)limits->reserve),
             qk_human_bytes((double)limits->free));
 }
 
@@ -134,7 +134,7 @@ qk_status qk_layer_budget_choose(qk_layer_budget *r, const qk_model_size *m,
                                  qk_error *err)
 {
     uint64_t usable = limits->free - limits->free / 16;
-    uint64_t budget = usable > limits->room ? usable - limits->room : 0;
+    uint64_t budget = usable > limits->reserve ? usable - limits->reserve : 0;
     *r = (qk_layer_budget){.present = m->present, .in_memory = limits->layers};
     if (!limits->layers) r->in_memory = limits->free ? most_that_fit(m, budget) : m->present;
     if (r->in_memory > m->present) r->in_memory = m->present;

@@ -3,7 +3,7 @@
  * Of P layers R stay: layer i does when (i + 1) R / P passes a whole number, so those that stay and
  * those that are read stand mixed evenly. While a layer that stays is computed the next one of the
  * others is read: the disk never waits for a row of layers that need nothing from it, nor the
- * processor for a row of layers that all do. The others share two places, the one in use and the
+ * processor for a row of layers that all do. The others share two buffers, the one in use and the
  * one that is being filled (engine/model/layer_stream.h), so that N layers in memory are R = N - 2
  * and those.
  *
@@ -14,7 +14,7 @@
 
 #include "engine/families/family.h"
 
-enum { QK_PLACES = 2 };
+enum { QK_LAYER_BUFFERS = 2 };
 
 /* The weights of a model on a device, from config.json alone. */
 typedef struct qk_model_size {
@@ -39,13 +39,13 @@ uint64_t qk_model_size_all(const qk_model_size *size);
 
 /* What one may want, and what there is. */
 typedef struct qk_layer_budget_limits {
-    int layers;    /* inference.layers_in_memory; 0: as many as fit */
-    uint64_t free; /* bytes that the device has; 0: unknown, everything stays */
-    uint64_t room; /* bytes that activations, captured rows and all else need */
+    int layers;       /* inference.layers_in_memory; 0: as many as fit */
+    uint64_t free;    /* bytes that the device has; 0: unknown, everything stays */
+    uint64_t reserve; /* bytes that activations, captured rows and all else need */
 } qk_layer_budget_limits;
 
 /* As many layers as were asked for. When none were, as many as fit into 15/16 of what is free less
- * the room; two when that is not enough for two, with a warning; an error with the numbers when two
+ * the reserve; two when that is not enough for two, with a warning; an error with the numbers when two
  * layers' weights alone exceed what is free. */
 qk_status qk_layer_budget_choose(qk_layer_budget *r, const qk_model_size *size,
                                  const qk_layer_budget_limits *limits, qk_arena *arena,

@@ -8,23 +8,24 @@
 #include "engine/base/thread.h"
 #include "engine/model/layer_budget.h"
 
-typedef struct place {
+typedef struct buffer {
     qk_layer w;
     int layer; /* that lies here; -1: none yet */
-} place;
+} buffer;
 
-/* Turn n is the n-th time that a layer is read: layer order[n % n_order], into place n % PLACES. */
+/* Turn n is the n-th time that a layer is read: layer order[n % n_order], into buffer
+ * n % QK_LAYER_BUFFERS. */
 struct qk_layer_stream {
     qk_layer_stream_plan plan;
     int *order;
     int n_order;
-    place places[QK_PLACES];
+    buffer buffers[QK_LAYER_BUFFERS];
     pthread_t thread;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
     int64_t read;     /* turns that are read */
     int64_t taken;    /* turns that were handed out */
-    int64_t done;     /* turns whose place may be filled again */
+    int64_t done;     /* turns whose buffer may be filled again */
     qk_error failure; /* of the loader, which then reads no more */
     atomic_bool stop;
 };
@@ -57,7 +58,8 @@ static qk_layer with_vectors(const qk_layer *w, const qk_layer *from)
     return all;
 }
 
-static qk_status fill(const qk_layer_stream *s, qk_weight_reader *r, place *p, int l, qk_error *err)
+static qk_status fill(const qk_layer_stream *s, qk_weight_reader *r, buffer *p, int l,
+                      qk_error *err)
 {
     if (p->layer >= 0 && !same_kind(s, p->layer, l))
         qk_weights_layer_free(r->backend, r->device, &p->w);
@@ -68,11 +70,12 @@ static qk_status fill(const qk_layer_stream *s, qk_weight_reader *r, place *p, i
     return r->backend->sync(r->device, 0, err);
 }
 
-/* Waits for a place that may be filled; its turn, or -1 when it is time to stop. */
+/* Waits for a buffer that may be filled; its turn, or -1 when it is time to stop. */
 static int64_t next_turn(qk_layer_stream *s)
 {
     pthread_mutex_lock(&s->lock);
-    while (s->read - s->done >= QK_PLACES && !s->stop) pthread_cond_wait(&s->changed, &s->lock);
+    while (s->read - s->done >= QK_LAYER_BUFFERS && !s->stop)
+        pthread_cond_wait(&s->changed, &s->lock);
     if (s->read < s->done) s->read = s->done; /* the forward left some out */
     int64_t turn = s->stop ? -1 : s->read;
     pthread_mutex_unlock(&s->lock);
@@ -87,7 +90,7 @@ static void turn_is_read(qk_layer_stream *s, int64_t turn)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* The places stay until the end: the device may still work with one of them. */
+/* The buffers stay until the end: the device may still work with one of them. */
 static void fail(qk_layer_stream *s, const qk_error *err)
 {
     pthread_mutex_lock(&s->lock);
@@ -101,7 +104,7 @@ static qk_status read_layers(qk_layer_stream *s, qk_weight_reader *r, qk_error *
 {
     int64_t turn;
     while ((turn = next_turn(s)) >= 0) {
-        QK_TRY(fill(s, r, &s->places[turn % QK_PLACES], s->order[turn % s->n_order], err));
+        QK_TRY(fill(s, r, &s->buffers[turn % QK_LAYER_BUFFERS], s->order[turn % s->n_order], err));
         turn_is_read(s, turn);
     }
     return QK_OK;
@@ -121,7 +124,7 @@ static void *run_loader(void *context)
     if (status == QK_OK) status = read_layers(s, &r, &err);
     if (status != QK_OK) fail(s, &err);
     if (r.device) b->sync(r.device, 0, &err); /* what a stopped layer has queued */
-    for (int i = 0; i < QK_PLACES; i++) qk_weights_layer_free(b, r.device, &s->places[i].w);
+    for (int i = 0; i < QK_LAYER_BUFFERS; i++) qk_weights_layer_free(b, r.device, &s->buffers[i].w);
     b->close(r.device);
     qk_weight_reader_free(&r);
     return NULL;
@@ -134,7 +137,7 @@ static void find_order(qk_layer_stream *s)
     s->order = qk_alloc((size_t)s->plan.n_layers, sizeof *s->order);
     for (int l = 0; l < s->plan.n_layers; l++)
         if (!s->plan.stays[l]) s->order[s->n_order++] = l;
-    QK_ASSERT(s->n_order >= QK_PLACES);
+    QK_ASSERT(s->n_order >= QK_LAYER_BUFFERS);
 }
 
 static void free_layers(qk_layer_stream *s)
@@ -151,7 +154,7 @@ qk_status qk_layer_stream_new(qk_layer_stream **out, const qk_layer_stream_plan 
     qk_layer_stream *s = qk_zalloc(1, sizeof *s);
     s->plan = *plan;
     find_order(s);
-    for (int i = 0; i < QK_PLACES; i++) s->places[i].layer = -1;
+    for (int i = 0; i < QK_LAYER_BUFFERS; i++) s->buffers[i].layer = -1;
     pthread_mutex_init(&s->lock, NULL);
     qk_condition_init(&s->changed);
     qk_status status = qk_thread_start(&s->thread, run_loader, s, err);
@@ -194,7 +197,7 @@ qk_status qk_layer_stream_get(qk_layer_stream *s, int l, const qk_layer **out, q
     pthread_cond_broadcast(&s->changed);
     qk_status status = wait_for(s, turn, err);
     pthread_mutex_unlock(&s->lock);
-    *out = &s->places[turn % QK_PLACES].w;
+    *out = &s->buffers[turn % QK_LAYER_BUFFERS].w;
     return status;
 }
 

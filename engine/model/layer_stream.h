@@ -1,17 +1,17 @@
 /* The layers that do not stay in memory: a thread reads them, in the order of the forward pass,
- * into two places that they share, over and over.
+ * into two buffers that they share, over and over.
  *
- *   forward   | layer 4: place 0      | layer 5: stays  | layer 6: place 1      | layer 8: place 0
- *   loader    | reads 6 into place 1  |                 | reads 8 into place 0  | reads 10 into ..
+ *   forward   | layer 4: buffer 0     | layer 5: stays | layer 6: buffer 1     | layer 8: buffer 0
+ *   loader    | reads 6 into buffer 1 |                | reads 8 into buffer 0 | reads 10 into ...
  *
  * The forward asks for a layer (get: waits until it is there) and says when its work with it is
- * over (done: the device has passed it); then its place is filled with the next one. Behind the
+ * over (done: the device has passed it); then its buffer is filled with the next one. Behind the
  * last layer comes the first one of the next batch. Norms and biases of all layers stay, they are
  * small.
  *
  * The loader has a device handle of its own (kernels/backend.h), so what it queues and what fails
  * there are its own, and it finishes a layer (sync) before it hands it over. It makes and frees the
- * matrices of the places; when the next layer has the same shapes, they are overwritten in place.
+ * matrices of the buffers; when the next layer has the same shapes, they are overwritten in place.
  *
  * next: engine/forward/forward.h */
 #pragma once
@@ -37,7 +37,7 @@ typedef struct qk_layer_stream_plan {
  */
 qk_status qk_layer_stream_new(qk_layer_stream **out, const qk_layer_stream_plan *plan,
                               qk_error *err);
-/* Stops it at its next look, some MB later, and frees the places. No work that uses them may be
+/* Stops it at its next look, some MB later, and frees the buffers. No work that uses them may be
  * queued any more. NULL-safe. */
 void qk_layer_stream_free(qk_layer_stream *s);
 

@@ -76,7 +76,7 @@ static qk_status load_weights(loader *l)
         QK_TRY(qk_interrupt_check(l->err));
         qk_progress(false, "loading layer %d of %d", i + 1, m->n_layers);
         QK_TRY(load_vectors(l, bound, &m->layers[i], whole));
-        if (m->residence.stays[i])
+        if (m->budget.stays[i])
             QK_TRY(
                 qk_weights_layer(&l->reader, bound, m->spec.experts, whole, &m->layers[i], l->err));
     }
@@ -84,14 +84,14 @@ static qk_status load_weights(loader *l)
     return QK_OK;
 }
 
-static qk_status choose_residence(qk_model *m, const qk_model_options *options, qk_error *err)
+static qk_status choose_budget(qk_model *m, const qk_model_options *options, qk_error *err)
 {
     qk_model_size size;
     qk_model_size_of(&size, &m->spec, m->backend, m->compute, options->last_layer, &m->arena);
     qk_layer_budget_limits limits = {.layers = options->layers_in_memory,
                                      .free = m->backend->free_memory(m->device),
-                                     .room = options->room};
-    return qk_layer_budget_choose(&m->residence, &size, &limits, &m->arena, err);
+                                     .reserve = options->reserve};
+    return qk_layer_budget_choose(&m->budget, &size, &limits, &m->arena, err);
 }
 
 static qk_status start_reading(loader *l, const qk_device_options *device)
@@ -103,7 +103,7 @@ static qk_status start_reading(loader *l, const qk_device_options *device)
                                  .checkpoint = &l->own->checkpoint,
                                  .bound = l->own->binding.layers,
                                  .layers = m->layers,
-                                 .stays = m->residence.stays,
+                                 .stays = m->budget.stays,
                                  .n_layers = m->n_layers,
                                  .stops_at_qk = m->stops_at_qk};
     return qk_layer_stream_new(&l->own->layers, &plan, l->err);
@@ -125,7 +125,7 @@ static qk_status load(loader *l, const char *folder, const qk_model_options *opt
     m->backend = options->backend;
     m->compute = options->device.compute;
     QK_TRY(m->backend->open(&options->device, &m->device, l->err));
-    QK_TRY(choose_residence(m, options, l->err));
+    QK_TRY(choose_budget(m, options, l->err));
     l->reader = (qk_weight_reader){.checkpoint = &own->checkpoint,
                                    .backend = m->backend,
                                    .device = m->device,
@@ -133,7 +133,7 @@ static qk_status load(loader *l, const char *folder, const qk_model_options *opt
                                    .threads = options->device.threads};
     QK_TRY(load_weights(l));
     QK_TRY(m->backend->sync(m->device, 0, l->err));
-    if (m->residence.read_again) QK_TRY(start_reading(l, &options->device));
+    if (m->budget.read_again) QK_TRY(start_reading(l, &options->device));
     return QK_OK;
 }
 

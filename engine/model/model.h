@@ -46,13 +46,13 @@ typedef struct qk_model {
     const qk_backend *backend;
     qk_device *device;
     qk_dtype compute;
-    qk_tensor embed;           /* [V, D], in the checkpoint's own format */
-    qk_layer *layers;          /* for the forward: qk_model_layer */
-    int n_layers;              /* loaded: 0 .. n_layers - 1 */
-    bool stops_at_qk;          /* the last loaded layer computes q and k only */
-    const float *final_norm;   /* [D]; NULL when the model stops early */
-    qk_names files;            /* the checkpoint's files, for the manifest */
-    qk_layer_budget residence; /* which layers stay, and bytes on the device */
+    qk_tensor embed;         /* [V, D], in the checkpoint's own format */
+    qk_layer *layers;        /* for the forward: qk_model_layer */
+    int n_layers;            /* loaded: 0 .. n_layers - 1 */
+    bool stops_at_qk;        /* the last loaded layer computes q and k only */
+    const float *final_norm; /* [D]; NULL when the model stops early */
+    qk_names files;          /* the checkpoint's files, for the manifest */
+    qk_layer_budget budget;  /* which layers stay, and bytes on the device */
     qk_arena arena;
     struct qk_model_own *own; /* what model.c alone looks at */
 } qk_model;
@@ -63,7 +63,7 @@ typedef struct qk_model_options {
     const qk_json *overrides;           /* or NULL */
     int last_layer;                     /* the last one that is captured; -1: the whole model */
     int layers_in_memory;               /* at a time; 0: as many as fit */
-    uint64_t room;                      /* bytes of the device's memory to leave for other things */
+    uint64_t reserve;                   /* bytes of the device's memory to leave for other things */
     void (*change_spec)(qk_spec *spec); /* NULL, or for tests: what if a knob were wrong? */
 } qk_model_options;
 

@@ -44,6 +44,7 @@ qk_status qk_head_file_create(qk_head_file_writer **out, const char *path,
                               const qk_head_file_format *format, qk_error *err)
 {
     const qk_pq_column columns[] = {
+        /* qk_head_file_append gives values in this order */
         {"bucket", QK_PQ_INT32, 0, false},
         {"example_id", QK_PQ_INT32, 0, false},
         {"position", QK_PQ_INT32, 0, false},

@@ -6,8 +6,9 @@
  * However many ids share a stored one, each question takes a few steps: the table has one slot for
  * each stored id, and a set holds the full ids that are not the first of theirs.
  *
- * Memory: 18 to 36 bytes for each stored id, 24 to 48 for each further id. next:
- * engine/output/merge.c */
+ * Memory: 18 to 36 bytes for each stored id, 24 to 48 for each further id.
+ *
+ * next: engine/output/merge.c */
 #pragma once
 
 #include "engine/output/pair_set.h"
@@ -22,11 +23,11 @@ typedef struct qk_id_index {
 } qk_id_index;
 
 /* false when it is there already. */
-bool qk_id_index_add(qk_id_index *book, int64_t id);
-bool qk_id_index_has(const qk_id_index *book, int64_t id);
+bool qk_id_index_add(qk_id_index *index, int64_t id);
+bool qk_id_index_has(const qk_id_index *index, int64_t id);
 /* How many different full ids share this stored id; *id is the first of them when there is any. */
-uint32_t qk_id_index_find(const qk_id_index *book, int32_t stored, int64_t *id);
-void qk_id_index_free(qk_id_index *book);
+uint32_t qk_id_index_find(const qk_id_index *index, int32_t stored, int64_t *id);
+void qk_id_index_free(qk_id_index *index);
 
 /* ---- shared ids of one file: runs of rows ---- */
 

@@ -1,7 +1,7 @@
 /* Where the files of a dataset lie, and what they are called.
  *
- *   final/<split>/lXXhYYq/data.parquet   prefix layout: one folder for each model, rows are kept
- * once final/lXXhYYq/data.parquet           branch layout: one run
+ *   final/<split>/lXXhYYq/data.parquet   prefix layout: a folder for each model, a row once
+ *   final/lXXhYYq/data.parquet           branch layout: one run
  *
  * with manifest.json and examples.parquet beside the folders of heads, and README.md in final/.
  *

@@ -81,8 +81,26 @@ static columns make_columns(qk_merge_file *f, size_t n)
     qk_buf_clear(&f->strings);
     qk_buf_reserve(&f->strings, n * sizeof(qk_pq_text));
     int32_t *ints = (int32_t *)f->columns.data;
-    return (columns){ints, ints + n, ints + 2 * n, ints + 3 * n,
-                     (qk_pq_text *)(void *)f->strings.data};
+    return (columns){.bucket = ints,
+                     .example_id = ints + n,
+                     .position = ints + 2 * n,
+                     .window = ints + 3 * n,
+                     .token_str = (qk_pq_text *)(void *)f->strings.data};
+}
+
+static qk_status append(qk_merge_file *f, const columns *c, const float *vectors, size_t n,
+                        qk_error *err)
+{
+    const qk_file_rows rows = {.n = n,
+                               .bucket = c->bucket,
+                               .example_id = c->example_id,
+                               .position = c->position,
+                               .vectors = vectors,
+                               .window = c->window,
+                               .token_str = c->token_str};
+    f->rows += n;
+    f->added += n;
+    return n ? qk_head_file_append(f->writer, &rows, err) : QK_OK;
 }
 
 /* Whether a new row is kept; with keep_pairs_once only the first of its kind is. */
@@ -118,11 +136,7 @@ qk_status qk_merge_file_add(qk_merge_file *f, const qk_merge_context *c, const q
         if (kept != i) memcpy(vectors + kept * d, vectors + i * d, d * sizeof(float));
         kept++;
     }
-    qk_file_rows block_rows = {kept,    out.bucket, out.example_id, out.position,
-                               vectors, out.window, out.token_str};
-    f->rows += kept;
-    f->added += kept;
-    return kept ? qk_head_file_append(f->writer, &block_rows, err) : QK_OK;
+    return append(f, &out, vectors, kept, err);
 }
 
 /* Whether this file lacks a row of another one. A row whose full id nobody knows is compared by
@@ -157,12 +171,7 @@ static qk_status add_block(qk_merge_file *f, const qk_merge_context *c, const qk
         out.token_str[kept++] = rows->token_str ? rows->token_str[i] : (qk_pq_text){0};
         qk_buf_add(&f->vectors, rows->vectors + i * d, d * sizeof(float));
     }
-    qk_file_rows block = {
-        kept,       out.bucket,   out.example_id, out.position, (const float *)f->vectors.data,
-        out.window, out.token_str};
-    f->rows += kept;
-    f->added += kept;
-    return kept ? qk_head_file_append(f->writer, &block, err) : QK_OK;
+    return append(f, &out, (const float *)f->vectors.data, kept, err);
 }
 
 qk_status qk_merge_file_add_file(qk_merge_file *f, const qk_merge_context *c, const char *path,

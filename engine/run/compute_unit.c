@@ -22,7 +22,7 @@ static qk_status open_model(qk_compute *w, const qk_backend *backend, qk_error *
         .overrides = c->model.overrides,
         .last_layer = w->plan->heads.last_layer,
         .layers_in_memory = (int)c->inference.layers_in_memory,
-        .room = qk_plan_reserve(w->plan, backend),
+        .reserve = qk_plan_reserve(w->plan, backend),
     };
     QK_TRY(qk_numerics_follow(w->staging, &w->there, backend, &options.device, err));
     QK_TRY(qk_model_load(&w->model, w->plan->model_folder, &options, err));
@@ -53,11 +53,10 @@ static void describe_model(const qk_compute *w, const qk_backend *backend)
 {
     const qk_config *c = w->plan->config;
     qk_info("%s: %d of %d layers, %s weights as %s, %s", c->model.name, w->model.n_layers,
-            w->plan->spec.layers, qk_human_bytes((double)w->model.residence.bytes),
+            w->plan->spec.layers, qk_human_bytes((double)w->model.budget.bytes),
             qk_dtype_name(c->model.dtype), backend->describe(w->model.device));
     qk_arena arena = {0};
-    if (w->model.residence.read_again)
-        qk_info("%s", qk_layer_budget_text(&w->model.residence, &arena));
+    if (w->model.budget.read_again) qk_info("%s", qk_layer_budget_text(&w->model.budget, &arena));
     qk_arena_free(&arena);
 }
 

@@ -248,12 +248,12 @@ uint64_t qk_plan_reserve(const qk_plan *plan, const qk_backend *backend)
 
 /* The device is opened for what it has free; where it cannot be, that is unknown. A run that would
  * be refused here may be meant for another machine: it is planned with the least. */
-static void choose_residence(qk_plan *plan, const qk_backend *backend, qk_estimate *out)
+static void choose_budget(qk_plan *plan, const qk_backend *backend, qk_estimate *out)
 {
     const qk_config *c = plan->config;
     qk_device_options options = {.compute = c->model.dtype, .threads = 1, .isa = c->inference.isa};
     qk_layer_budget_limits limits = {.layers = (int)c->inference.layers_in_memory,
-                                     .room = qk_plan_reserve(plan, backend)};
+                                     .reserve = qk_plan_reserve(plan, backend)};
     qk_device *device = NULL;
     qk_error ignored;
     if (backend->open(&options, &device, &ignored) == QK_OK) {
@@ -265,11 +265,10 @@ static void choose_residence(qk_plan *plan, const qk_backend *backend, qk_estima
                      &plan->arena);
     out->weight_bytes = qk_model_size_all(&size);
     qk_error why;
-    if (qk_layer_budget_choose(&out->residence, &size, &limits, &plan->arena, &why) == QK_OK)
-        return;
+    if (qk_layer_budget_choose(&out->budget, &size, &limits, &plan->arena, &why) == QK_OK) return;
     qk_warn("not on this machine as it is now: %s", why.message);
-    limits = (qk_layer_budget_limits){.layers = QK_PLACES};
-    qk_layer_budget_choose(&out->residence, &size, &limits, &plan->arena, &why);
+    limits = (qk_layer_budget_limits){.layers = QK_LAYER_BUFFERS};
+    qk_layer_budget_choose(&out->budget, &size, &limits, &plan->arena, &why);
 }
 
 qk_status qk_plan_estimate(qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err)
@@ -298,6 +297,6 @@ qk_status qk_plan_estimate(qk_plan *plan, int64_t look, qk_estimate *out, qk_err
     out->activation_bytes = qk_forward_bytes(s, backend, compute, batch);
     out->capture_bytes =
         capture_bytes(plan, m.rows / n * (double)plan->config->inference.batch_size);
-    choose_residence(plan, backend, out);
+    choose_budget(plan, backend, out);
     return QK_OK;
 }

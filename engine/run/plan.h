@@ -50,10 +50,9 @@ typedef struct qk_estimate {
     double mean_tokens, longest_tokens;
     double rows, files, bytes; /* of the final dataset, before compression */
     double tokens, flops;
-    uint64_t weight_bytes; /* of all layers that run */
-    qk_layer_budget
-        residence; /* what of them is in memory at a time, on this machine as it is now */
-    uint64_t activation_bytes, capture_bytes; /* with residence.bytes: peak memory */
+    uint64_t weight_bytes;  /* of all layers that run */
+    qk_layer_budget budget; /* what of them is in memory at a time, on this machine as it is now */
+    uint64_t activation_bytes, capture_bytes; /* with budget.bytes: peak memory */
 } qk_estimate;
 
 /* Bytes that weights have to leave free: activations and captured rows of the largest batch that

@@ -1,7 +1,7 @@
-/* The feed: work units read and tokenized on a thread of their own, one unit ahead of the forward.
+/* Prefetch: work units read and tokenized on a thread of their own, one unit ahead of the forward.
  *
  * Two units are in memory at most. While somebody waits for a unit, all threads tokenize it; while
- * the forward runs, only the feed's own does. Results, errors and their order are those of reading
+ * the forward runs, only its own does. Results, errors and their order are those of reading
  * each unit when it is asked for: an error of a unit comes out when its turn comes.
  *
  * next: engine/run/run.c */
@@ -10,7 +10,7 @@
 #include "engine/dataset/dataset.h"
 #include "engine/tokenizer/tokenizer.h"
 
-enum { QK_FEED_UNITS = 2 }; /* in memory */
+enum { QK_PREFETCH_UNITS = 2 }; /* in memory */
 
 /* One example of a unit. Owns its memory. */
 typedef struct qk_prefetch_example {
@@ -32,14 +32,14 @@ typedef struct qk_prefetch_unit {
 } qk_prefetch_unit;
 
 typedef struct qk_prefetch_plan {
-    qk_dataset *dataset; /* the feed's alone until it is freed */
+    qk_dataset *dataset; /* the prefetch's alone until it is freed */
     const qk_tokenizer *tokenizer;
     int64_t max_length;
     int unit_examples;
     int threads; /* 0: all */
     /* *wanted is false: unit `number` is somebody else's, so it is passed over: its examples are
      * counted, and nothing else of them is filled in. Asked once for each unit that has examples,
-     * on the feed's thread, at most two units ahead of the last one taken.
+     * on its thread, at most two units ahead of the last one taken.
      */
     qk_status (*wants)(void *context, int64_t number, bool *wanted, qk_error *err);
     void *context;
@@ -51,5 +51,5 @@ qk_status qk_prefetch_new(qk_prefetch **out, const qk_prefetch_plan *plan, qk_er
 /* Waits for the next unit, which is valid until the next call; fails with what stopped its reading,
  * and with QK_ERR_RESUME when a signal arrives meanwhile. None comes behind that, or behind a unit
  * that has no `more`. */
-qk_status qk_prefetch_next(qk_prefetch *feed, const qk_prefetch_unit **unit, qk_error *err);
-void qk_prefetch_free(qk_prefetch *feed); /* stops at the next example; NULL-safe */
+qk_status qk_prefetch_next(qk_prefetch *p, const qk_prefetch_unit **unit, qk_error *err);
+void qk_prefetch_free(qk_prefetch *p); /* stops at the next example; NULL-safe */

@@ -37,15 +37,15 @@ typedef struct runner {
     qk_dataset *dataset;
     qk_tokenizer *tokenizer;
     qk_compute work;
-    qk_prefetch *feed;
-    qk_claim claims[QK_FEED_UNITS]; /* unit n's lies in claims[n % QK_FEED_UNITS] */
-    int64_t stop;                   /* units from here on are not taken */
-    qk_units finished;              /* when the pass began */
-    int64_t unit;                   /* that is being worked on */
-    int64_t rows;                   /* of the dataset, or -1 */
-    int64_t dropped;                /* units that were found to be damaged */
-    int64_t seen, others;           /* examples passed; by other processes since this one works */
-    int64_t left;                   /* examples of units to be done, by whomever */
+    qk_prefetch *prefetch;
+    qk_claim claims[QK_PREFETCH_UNITS]; /* unit n's lies in claims[n % QK_PREFETCH_UNITS] */
+    int64_t stop;                       /* units from here on are not taken */
+    qk_units finished;                  /* when the pass began */
+    int64_t unit;                       /* that is being worked on */
+    int64_t rows;                       /* of the dataset, or -1 */
+    int64_t dropped;                    /* units that were found to be damaged */
+    int64_t seen, others; /* examples passed; by other processes since this one works */
+    int64_t left;         /* examples of units to be done, by whomever */
     double started;
 } runner;
 
@@ -113,7 +113,7 @@ static qk_status wants_unit(void *context, int64_t number, bool *wanted, qk_erro
     *wanted = false;
     if (number >= r->stop || !is_in_shard(r, number)) return QK_OK;
     if (qk_units_has(&r->finished, number)) return QK_OK;
-    QK_TRY(qk_claim_take(&r->claims[number % QK_FEED_UNITS], &r->staging, number, &state, err));
+    QK_TRY(qk_claim_take(&r->claims[number % QK_PREFETCH_UNITS], &r->staging, number, &state, err));
     *wanted = state == QK_CLAIM_MINE;
     return QK_OK;
 }
@@ -142,15 +142,15 @@ static qk_status start_pass(runner *r, int64_t stop)
         .wants = wants_unit,
         .context = r,
     };
-    return qk_prefetch_new(&r->feed, &plan, r->err);
+    return qk_prefetch_new(&r->prefetch, &plan, r->err);
 }
 
-/* Claims that the feed took ahead are given back. The dataset stays the one of the identity. */
+/* Claims that the prefetch took ahead are given back. The dataset stays the one of the identity. */
 static void end_pass(runner *r)
 {
-    qk_prefetch_free(r->feed); /* first: its thread uses the dataset, and claims */
-    r->feed = NULL;
-    for (int i = 0; i < QK_FEED_UNITS; i++) qk_claim_drop(&r->claims[i]);
+    qk_prefetch_free(r->prefetch); /* first: its thread uses the dataset, and claims */
+    r->prefetch = NULL;
+    for (int i = 0; i < QK_PREFETCH_UNITS; i++) qk_claim_drop(&r->claims[i]);
     qk_dataset_rewind(r->dataset);
 }
 
@@ -164,7 +164,7 @@ static qk_status do_unit(runner *r, const qk_prefetch_unit *unit)
         if (by_others && r->work.began > 0) r->others += unit->count;
         return QK_OK;
     }
-    qk_claim *claim = &r->claims[r->unit % QK_FEED_UNITS];
+    qk_claim *claim = &r->claims[r->unit % QK_PREFETCH_UNITS];
     qk_status s = qk_compute_unit(&r->work, unit, claim, r->err);
     qk_claim_drop(claim);
     r->result->units_done += s == QK_OK;
@@ -175,7 +175,7 @@ static qk_status next_unit(runner *r, bool *more)
 {
     QK_TRY(qk_interrupt_check(r->err));
     const qk_prefetch_unit *unit;
-    QK_TRY(qk_prefetch_next(r->feed, &unit, r->err));
+    QK_TRY(qk_prefetch_next(r->prefetch, &unit, r->err));
     *more = unit->more;
     if (!unit->count) return QK_OK;
     QK_TRY(do_unit(r, unit));
@@ -191,7 +191,7 @@ static qk_status pass(runner *r, int64_t stop)
     r->unit = 0;
     qk_status s = start_pass(r, stop);
     while (s == QK_OK && more && r->unit < stop) s = next_unit(r, &more);
-    if (s != QK_OK) qk_inputs_stop(&r->inputs); /* the feed may wait for a file */
+    if (s != QK_OK) qk_inputs_stop(&r->inputs); /* the prefetch may wait for a file */
     end_pass(r);
     if (s != QK_OK) return s;
     if (r->work.began > 0) {
@@ -637,7 +637,7 @@ qk_status qk_run(const qk_config *config, qk_shard shard, qk_run_result *result,
     *result = (qk_run_result){.held = {.lock = -1}};
     runner r = {
         .config = config, .shard = shard, .result = result, .err = err, .staging = {.lock = -1}};
-    for (int i = 0; i < QK_FEED_UNITS; i++) r.claims[i].fd = -1;
+    for (int i = 0; i < QK_PREFETCH_UNITS; i++) r.claims[i].fd = -1;
     r.started = qk_now();
     /* Whatever this thread does with several: hashing, angles, merging, and the push after it.
      * Other threads are told. */

@@ -4,9 +4,10 @@
  *                       8 random digits and their CRC-32 inside, new ones after each merge
  *   identity.json       what the units belong to
  *   dataset_commit      of a dataset of the Hub: what the first start read
- * (engine/run/dataset_commit.h) arithmetic          what they are computed with
- * (engine/staging/numerics.h) unit-NNNNNN.qku     one finished unit each
- * (engine/capture/unit_file.h) unit-NNNNNN.claim   who works on one (engine/staging/claims.h)
+ *                       (engine/run/dataset_commit.h)
+ *   arithmetic          what they are computed with (engine/staging/numerics.h)
+ *   unit-NNNNNN.qku     one finished unit each (engine/capture/unit_file.h)
+ *   unit-NNNNNN.claim   who works on one (engine/staging/claims.h)
  *   units.json          how many units there are, once the dataset has been read to its end
  *   builds              a line for each program that has written to final/ (engine/base/version.h);
  *                       stays when the run is in final/, and nothing depends on it

@@ -1,5 +1,5 @@
-/* See config_keys.h. Facts: transformers 5.1.0, tokenization_utils_base.py and
- * tokenization_utils_tokenizers.py. */
+/* See config_keys.h. Facts: transformers 5.1.0, its tokenization_utils_base and
+ * tokenization_utils_tokenizers. */
 #include "engine/tokenizer/config_keys.h"
 
 #include <string.h>

@@ -68,7 +68,7 @@ static void push_ids(qk_tokens *out, const int32_t *ids, size_t n)
 }
 
 /* The last n ids came from this part of the text. */
-static void put_span(encoder *e, size_t n, qk_dataset_commit span)
+static void put_span(encoder *e, size_t n, qk_origin span)
 {
     qk_tokens *out = e->out;
     if (!e->spans) return;
@@ -83,7 +83,7 @@ static void put_span(encoder *e, size_t n, qk_dataset_commit span)
 static void push_around(encoder *e, const qk_id_list *list)
 {
     push_ids(e->out, list->items, list->count);
-    put_span(e, list->count, (qk_dataset_commit){0});
+    put_span(e, list->count, (qk_origin){0});
 }
 
 /* Part [start, end) of a view became an added token. */
@@ -145,14 +145,14 @@ static qk_status encode_traced(encoder *e, qk_view piece)
     QK_TRY(run_model(e, piece.text, piece.length, false));
     size_t count = e->out->count - begin;
     if (!count) return QK_OK;
-    qk_dataset_commit *parts = qk_alloc(count, sizeof *parts);
+    qk_origin *parts = qk_alloc(count, sizeof *parts);
     for (size_t i = 0; e->tok->is_unigram && i < count; i++) parts[i] = s->unigram.tokens[i].bytes;
     if (!e->tok->is_unigram)
         qk_bpe_spans(&e->tok->bpe, &s->span, piece.text, piece.length, e->out->ids + begin, count,
                      parts);
-    put_span(e, count, (qk_dataset_commit){0});
+    put_span(e, count, (qk_origin){0});
     for (size_t i = 0; i < count; i++) {
-        qk_dataset_commit span = qk_view_span(piece, parts[i].start, parts[i].end);
+        qk_origin span = qk_view_span(piece, parts[i].start, parts[i].end);
         e->out->spans[begin + i] = (qk_token_span){span.start, span.end};
     }
     free(parts);

@@ -61,13 +61,13 @@ void qk_form_memory_free(qk_form_memory *m)
 
 /* ---- decomposition ---- */
 
-static void add_code(qk_form_memory *m, uint32_t code, qk_dataset_commit origin)
+static void add_code(qk_form_memory *m, uint32_t code, qk_origin origin)
 {
     QK_GROW(m->codes, m->count, m->capacity);
     m->codes[m->count++] = (struct qk_form_code){code, origin};
 }
 
-static bool add_compat(qk_form_memory *m, uint32_t code, qk_dataset_commit origin)
+static bool add_compat(qk_form_memory *m, uint32_t code, qk_origin origin)
 {
     size_t lo = 0, hi = qk_compat_count;
     while (lo < hi) {
@@ -83,7 +83,7 @@ static bool add_compat(qk_form_memory *m, uint32_t code, qk_dataset_commit origi
     return true;
 }
 
-static bool add_canonical(qk_form_memory *m, uint32_t code, qk_dataset_commit origin)
+static bool add_canonical(qk_form_memory *m, uint32_t code, qk_origin origin)
 {
     size_t lo = 0, hi = qk_decomposition_count;
     while (lo < hi) {
@@ -100,7 +100,7 @@ static bool add_canonical(qk_form_memory *m, uint32_t code, qk_dataset_commit or
 }
 
 /* Where pairs are composed, Hangul syllables stay whole: they would only be composed again. */
-static void decompose(qk_form form, qk_form_memory *m, uint32_t code, qk_dataset_commit origin)
+static void decompose(qk_form form, qk_form_memory *m, uint32_t code, qk_origin origin)
 {
     uint32_t s = code - HANGUL_S;
     if (s < S_COUNT && !composes(form)) {

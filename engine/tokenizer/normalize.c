@@ -119,7 +119,7 @@ static const uint8_t *find(const uint8_t *text, const uint8_t *end, const qk_nor
 
 /* What stands for a match came from its last character, as the library has it. Matches are not
  * empty, so there is one. */
-static qk_dataset_commit last_origin(qk_view view, size_t end)
+static qk_origin last_origin(qk_view view, size_t end)
 {
     return qk_view_span(view, end - 1, end);
 }

@@ -10,7 +10,7 @@
 #include "engine/base/text.h"
 
 struct qk_span_symbol {
-    qk_dataset_commit bytes;
+    qk_origin bytes;
     size_t length; /* of its string */
 };
 
@@ -27,14 +27,13 @@ static size_t string_length(const qk_bpe *bpe, int32_t id)
     return length;
 }
 
-static void add(qk_span_memory *m, const qk_bpe *bpe, int32_t id, qk_dataset_commit bytes)
+static void add(qk_span_memory *m, const qk_bpe *bpe, int32_t id, qk_origin bytes)
 {
     QK_GROW(m->symbols, m->count, m->capacity);
     m->symbols[m->count++] = (struct qk_span_symbol){bytes, string_length(bpe, id)};
 }
 
-static bool add_bytes(qk_span_memory *m, const qk_bpe *bpe, const qk_buf *text,
-                      qk_dataset_commit bytes)
+static bool add_bytes(qk_span_memory *m, const qk_bpe *bpe, const qk_buf *text, qk_origin bytes)
 {
     if (!bpe->byte_fallback) return false;
     for (size_t i = 0; i < text->size; i++)
@@ -47,23 +46,22 @@ static bool add_bytes(qk_span_memory *m, const qk_bpe *bpe, const qk_buf *text,
 static void find_symbols(const qk_bpe *bpe, qk_span_memory *m, const uint8_t *piece, size_t length)
 {
     qk_buf marked = {0};
-    qk_dataset_commit waiting = {0};
+    qk_origin waiting = {0};
     m->count = 0;
     for (size_t i = 0, n; i < length; i += n) {
         uint32_t code;
         n = qk_utf8_decode(piece + i, length - i, &code);
-        qk_dataset_commit bytes = {(uint32_t)i, (uint32_t)(i + n)};
+        qk_origin bytes = {(uint32_t)i, (uint32_t)(i + n)};
         qk_buf_clear(&marked);
         qk_bpe_mark(bpe, piece + i, n, i == 0, i + n == length, &marked);
         int32_t id = qk_vocab_find(&bpe->vocab, marked.data, marked.size);
         if (id >= 0) {
             if (waiting.end) add(m, bpe, bpe->unk, waiting);
-            waiting = (qk_dataset_commit){0};
+            waiting = (qk_origin){0};
             add(m, bpe, id, bytes);
         } else if (!add_bytes(m, bpe, &marked, bytes) && bpe->unk >= 0) {
             if (waiting.end && !bpe->fuse_unk) add(m, bpe, bpe->unk, waiting);
-            waiting = waiting.end && bpe->fuse_unk ? (qk_dataset_commit){waiting.start, bytes.end}
-                                                   : bytes;
+            waiting = waiting.end && bpe->fuse_unk ? (qk_origin){waiting.start, bytes.end} : bytes;
         }
     }
     if (waiting.end) add(m, bpe, bpe->unk, waiting);
@@ -71,10 +69,10 @@ static void find_symbols(const qk_bpe *bpe, qk_span_memory *m, const uint8_t *pi
 }
 
 void qk_bpe_spans(const qk_bpe *bpe, qk_span_memory *m, const uint8_t *piece, size_t length,
-                  const int32_t *ids, size_t count, qk_dataset_commit *spans)
+                  const int32_t *ids, size_t count, qk_origin *spans)
 {
     if (count == 1 && bpe->ignore_merges && string_length(bpe, ids[0]) == length) {
-        spans[0] = (qk_dataset_commit){0, (uint32_t)length};
+        spans[0] = (qk_origin){0, (uint32_t)length};
         return;
     }
     find_symbols(bpe, m, piece, length);

@@ -1,4 +1,4 @@
-/* Text -> token ids, exactly as AutoTokenizer gives them (golden/tokenizers).
+/* Text -> token ids, exactly as AutoTokenizer gives them (tests/test_tokenizer.c).
  *
  * A tokenizer is a folder's tokenizer.json, and what AutoTokenizer reads beside it:
  *   added tokens -> normalizer -> pre-tokenizer -> model (BPE, Unigram) -> post-processor

@@ -11,10 +11,10 @@ qk_view qk_view_part(qk_view view, size_t start, size_t end)
                      view.origins ? view.origins + start : NULL};
 }
 
-qk_dataset_commit qk_view_span(qk_view view, size_t start, size_t end)
+qk_origin qk_view_span(qk_view view, size_t start, size_t end)
 {
-    if (!view.origins || start == end) return (qk_dataset_commit){0};
-    qk_dataset_commit span = view.origins[start];
+    if (!view.origins || start == end) return (qk_origin){0};
+    qk_origin span = view.origins[start];
     for (size_t i = start + 1; i < end; i++) {
         if (view.origins[i].start < span.start) span.start = view.origins[i].start;
         if (view.origins[i].end > span.end) span.end = view.origins[i].end;
@@ -29,7 +29,7 @@ void qk_traced_begin(qk_traced *out, qk_view like)
 }
 
 /* Room for the origins of n more bytes. */
-static qk_dataset_commit *reserve(qk_traced *out, size_t n)
+static qk_origin *reserve(qk_traced *out, size_t n)
 {
     size_t needed = out->text.size + n + 1; /* never NULL: that would read as "not traced" */
     if (needed > out->capacity) {
@@ -47,9 +47,9 @@ void qk_traced_copy(qk_traced *out, qk_view from, size_t start, size_t end)
     qk_buf_add(&out->text, from.text + start, end - start);
 }
 
-void qk_traced_put(qk_traced *out, const void *bytes, size_t n, qk_dataset_commit origin)
+void qk_traced_put(qk_traced *out, const void *bytes, size_t n, qk_origin origin)
 {
-    qk_dataset_commit *to = out->traced ? reserve(out, n) : NULL;
+    qk_origin *to = out->traced ? reserve(out, n) : NULL;
     for (size_t i = 0; to && i < n; i++) to[i] = origin;
     qk_buf_add(&out->text, bytes, n);
 }
@@ -63,11 +63,11 @@ void qk_traced_raw(qk_traced *out, const uint8_t *text, size_t length)
 {
     qk_buf_clear(&out->text);
     out->traced = true;
-    qk_dataset_commit *to = reserve(out, length);
+    qk_origin *to = reserve(out, length);
     for (size_t i = 0; i < length;) {
         size_t end = i + 1;
         while (end < length && (text[end] & 0xC0) == 0x80) end++;
-        for (size_t k = i; k < end; k++) to[k] = (qk_dataset_commit){(uint32_t)i, (uint32_t)end};
+        for (size_t k = i; k < end; k++) to[k] = (qk_origin){(uint32_t)i, (uint32_t)end};
         i = end;
     }
     qk_buf_add(&out->text, text, length);

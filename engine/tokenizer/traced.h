@@ -8,26 +8,26 @@
 
 #include "engine/base/mem.h"
 
-typedef struct qk_dataset_commit {
+typedef struct qk_origin {
     uint32_t start, end; /* bytes of the raw text */
-} qk_dataset_commit;
+} qk_origin;
 
 /* Borrowed text. */
 typedef struct qk_view {
     const uint8_t *text;
-    size_t length;                    /* bytes */
-    const qk_dataset_commit *origins; /* of each byte, or NULL */
+    size_t length;            /* bytes */
+    const qk_origin *origins; /* of each byte, or NULL */
 } qk_view;
 
 /* The text [start, end) of a view. */
 qk_view qk_view_part(qk_view view, size_t start, size_t end);
 /* The span behind the bytes [start, end) of a view, which are some; {0, 0} without origins. */
-qk_dataset_commit qk_view_span(qk_view view, size_t start, size_t end);
+qk_origin qk_view_span(qk_view view, size_t start, size_t end);
 
 /* A text being written. Zero-initialise to create. */
 typedef struct qk_traced {
     qk_buf text;
-    qk_dataset_commit *origins; /* capacity of them; as many as bytes when traced */
+    qk_origin *origins; /* capacity of them; as many as bytes when traced */
     size_t capacity;
     bool traced;
 } qk_traced;
@@ -37,7 +37,7 @@ void qk_traced_begin(qk_traced *out, qk_view like);
 /* Appends a part of a view with its origins. */
 void qk_traced_copy(qk_traced *out, qk_view from, size_t start, size_t end);
 /* Appends bytes that all came from `origin`. */
-void qk_traced_put(qk_traced *out, const void *bytes, size_t n, qk_dataset_commit origin);
+void qk_traced_put(qk_traced *out, const void *bytes, size_t n, qk_origin origin);
 qk_view qk_traced_view(const qk_traced *out);
 /* Writes a raw text in which every character comes from itself. */
 void qk_traced_raw(qk_traced *out, const uint8_t *text, size_t length);

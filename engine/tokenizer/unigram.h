@@ -6,7 +6,9 @@
  *   joined; what is joined is looked up once more, then becomes its bytes "<0xE6>"
  *   (byte_fallback), else the unknown token.
  *
- * Source: the library's results, asked by experiment. next: engine/tokenizer/unigram.c */
+ * Source: the library's results, asked by experiment.
+ *
+ * next: engine/tokenizer/unigram.c */
 #pragma once
 
 #include "engine/tokenizer/traced.h"
@@ -40,7 +42,7 @@ void qk_unigram_free(qk_unigram *model);
 
 typedef struct qk_unigram_token {
     int32_t id;
-    qk_dataset_commit bytes; /* of the piece */
+    qk_origin bytes; /* of the piece */
 } qk_unigram_token;
 
 /* Working memory of one thread; holds the result, too. Zero-initialise to create. */

@@ -1,4 +1,4 @@
-/* engine/config/yaml: any bytes as a configuration file, and as YAML of somebody else: what the
+/* formats/yaml: any bytes as a configuration file, and as YAML of somebody else: what the
  * strict reader takes, the safe one takes, too, and it is the same. */
 #include "tests/fuzz/fuzz.h"
 

@@ -1,4 +1,4 @@
-"""What the suites of the Hub have to show: the edge cases (hub.md, section 14), and each fault at each kind of request.
+"""What the suites of the Hub have to show: the edge cases below, and each fault at each kind of request.
 
 A case or a pair counts only when the check ran and passed in that run; a suite leaves what it has shown in
 build/hub-cases/<suite>.json, and tests/interop/hub_cases.py adds the suites up.
@@ -67,7 +67,7 @@ def keep(suite):
 
 def say():
     """One line for the suite that ran."""
-    print(f"hub.md section 14: {len(_passed)} of {len(CASES)} cases covered by this suite "
+    print(f"edge cases of the Hub: {len(_passed)} of {len(CASES)} cases covered by this suite "
           f"({', '.join(map(str, sorted(_passed)))})")
 
 
@@ -83,7 +83,7 @@ def print_cases(suites):
     for n, why in OUT_OF_REACH.items():
         print(f"    of {n} not: {why}")
     missing = [f"{n} {title}" for n, title in CASES.items() if not any(str(n) in kept["cases"] for kept in suites.values())]
-    print(f"hub.md section 14: {covered} of {len(CASES)} cases covered" + (f"; not: {', '.join(missing)}" if missing else ""))
+    print(f"edge cases of the Hub: {covered} of {len(CASES)} cases covered" + (f"; not: {', '.join(missing)}" if missing else ""))
     return covered
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Whole runs against the reference program's rows (golden/capture).
+"""Whole runs against the reference program's rows (goldens: tests/README.md).
 
 For every case and variant: `qkengine run` in branch layout (old_layout: prefix, per-head masks), then
 every file's bucket, example_id, position, token_str and sliding_window must be identical, in order,

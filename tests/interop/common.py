@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -119,11 +120,25 @@ def write_jsonl(path, rows):
     path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
 
 
-def main(title, tests):
-    """Calls each test with a fresh temporary folder; prints counts; returns the exit status."""
+def words_asked():
+    """Arguments that are parts of tests' names, or whole names; not options, numbers and paths."""
+    return [a for a in sys.argv[1:] if re.fullmatch(r"[A-Za-z_]\w*", a)]
+
+
+def chosen(tests, words):
+    names = [t.__name__ for t in tests]
+    wrong = [w for w in words if not any(w in n for n in names)]
+    if wrong:
+        sys.exit(f"no test of this suite has \"{wrong[0]}\" in its name; there are: {', '.join(names)}")
+    fits = lambda name: any(w == name if w in names else w in name for w in words)
+    return [t for t in tests if not words or fits(t.__name__)]
+
+
+def main(title, tests, words=None):
+    """Calls each test that the words ask for (None: the command line's) with a fresh temporary folder; prints counts; returns the exit status."""
     import tempfile
     passed = failed = skipped = 0
-    for test in tests:
+    for test in chosen(tests, words_asked() if words is None else words):
         with tempfile.TemporaryDirectory() as folder:
             try:
                 said = test(pathlib.Path(folder))

@@ -402,4 +402,4 @@ def links_give_nothing_away(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main("hostile folders", [links_give_nothing_away, hostile_folders]))
+    sys.exit(main("hostile folders", [links_give_nothing_away, hostile_folders], words=[]))  # words name folders here

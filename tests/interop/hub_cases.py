@@ -1,4 +1,4 @@
-"""Adds up what the suites of the Hub showed when they ran last: edge cases (hub.md, section 14), faults at requests.
+"""Adds up what the suites of the Hub showed when they ran last: the edge cases of tests/hub/cases.py, faults at requests.
 
 usage: hub_cases.py [--run [--full]]    --run: runs the suites first; --full: with 50 SIGKILLs each, and what takes its
 time. A record that is older than ./qkengine does not count.

@@ -286,7 +286,7 @@ def a_stopped_one_keeps_its_claim(folder):
     sleeper = stopped_at_work(work, *SLOW)
     others = [Ended(p) for p in [start(work, *SLOW) for _ in range(2)]]
     left = UNITS - len(units(work))
-    assert 1 <= left <= 2, left        # the one at work, and the one that its feed has taken ahead
+    assert 1 <= left <= 2, left        # the one at work, and the one that its prefetch has taken ahead
     what = "unit 0 is" if left == 1 else "units 0 and 1 are"
     for o in others:                   # the first of them to end may have left units to the second
         got = o.ok()

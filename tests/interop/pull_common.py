@@ -62,9 +62,8 @@ def check_no_secret(text):
 
 def finish(title, suite, tests):
     """Runs those that the command line names, or all; the exit status."""
-    chosen = [a for a in sys.argv[1:] if not a.startswith("--")]
-    status = common.main(title, [t for t in tests if not chosen or t.__name__ in chosen])
+    status = common.main(title, tests)
     cases.say()
-    if not chosen:
+    if not common.words_asked():
         cases.keep(suite)
     return status

@@ -10,7 +10,7 @@ import tempfile
 os.environ.update(HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_PROGRESS_BARS="1",
                   HF_DATASETS_DISABLE_PROGRESS_BARS="1")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from common import ROOT, engine, main, make_workspace, seal_manifest, write_jsonl  # noqa: E402
+from common import ROOT, engine, main, make_workspace, seal_manifest, words_asked, write_jsonl  # noqa: E402
 from hub import cases  # noqa: E402
 from hub.fixture import READ_TOKEN, TOKEN, Fixture  # noqa: E402
 
@@ -158,10 +158,9 @@ def no_token_was_printed():
 
 def finish(title, suite, tests):
     """Runs those that the command line names, or all; the exit status."""
-    chosen = [a for a in sys.argv[1:] if not a.startswith("--")]
-    status = main(title, [t for t in tests if not chosen or any(w in t.__name__ for w in chosen)])
+    status = main(title, tests)
     cases.say()
-    if not chosen:
+    if not words_asked():
         cases.keep(suite)
     HUB.__exit__()
     return status

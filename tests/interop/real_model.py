@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The real model: SmolLM2-135M against golden/real_smollm2, and one run over real English text.
+"""The real model: SmolLM2-135M against its golden (real_smollm2), and one run over real English text.
 
 Needs ../shared (or QK_SHARED), PyPI (the model is a package of 90 MB) and Debian's bible-kjv-text; skipped loudly otherwise.
 Repeat it with: python tests/interop/real_model.py [DOCUMENTS]      (default 40)

@@ -1,7 +1,6 @@
 """Forward goldens that this repository adds to the shared ones: a tiny configuration for each, in the Hub's key style.
 
-Made with the goldens' own script:  python make_forward_golden.py tests/data/forward --cases-from tests/tools/forward_cases.py
-(torch 2.11.0, transformers 5.1.0; every number of the script's `families.py` is explained there).
+The goldens in tests/data/forward are made of these with torch 2.11.0 and transformers 5.1.0, as tests/README.md says under "Goldens".
 """
 
 BASE = dict(hidden_size=64, intermediate_size=112, num_attention_heads=4, num_key_value_heads=2, vocab_size=320,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes engine/tokenizer/unicode_tables.c from golden/tokenizers/unicode.json.zst.
+"""Writes engine/tokenizer/unicode_tables.c from unicode.json.zst of the tokenizer goldens.
 
-usage: gen_unicode.py ../shared/golden/tokenizers/unicode.json.zst > engine/tokenizer/unicode_tables.c
+usage: gen_unicode.py $QK_SHARED/golden/tokenizers/unicode.json.zst > engine/tokenizer/unicode_tables.c
 
 The JSON file says what the tokenizers library really does: regex classes of Unicode 16, normalisation
 of Unicode 9. It has which marks are reordered, not their combining classes; those never change once
