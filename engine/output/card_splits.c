@@ -184,6 +184,17 @@ void qk_card_text(const qk_card *c, qk_buf *out)
     qk_card_write(out, c->files, c->n_files, c->splits, c->n_splits);
 }
 
+qk_status qk_card_make(qk_buf *out, const char *final, const char *split, const char *folder,
+                       const qk_json *manifest, qk_error *err)
+{
+    qk_card card = {0};
+    qk_card_add(&card, split, folder, NULL, manifest);
+    qk_status s = *folder ? qk_card_add_folders(&card, final, err) : QK_OK;
+    if (s == QK_OK) qk_card_text(&card, out);
+    qk_card_free(&card);
+    return s;
+}
+
 void qk_card_free(qk_card *c)
 {
     free(c->files);

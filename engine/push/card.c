@@ -70,17 +70,14 @@ static qk_status write_card(const qk_card *c, const char *path, qk_error *err)
 qk_status qk_push_card(qk_push_merge *m, qk_error *err)
 {
     qk_card c = {0};
-    char *own = qk_path_join(m->folder, "README.md");
     char *path = qk_path_join(m->staging->folder, "README.md");
     qk_status s = qk_card_add_folders(&c, m->folder, err);
-    if (s == QK_OK && m->merged) s = write_card(&c, own, err);
     size_t ours = c.n_splits;
     if (s == QK_OK) s = add_theirs(&c, m, err);
     if (s == QK_OK && c.n_splits > ours) {
         s = write_card(&c, path, err);
         if (s == QK_OK) m->card = qk_strdup(path);
     }
-    free(own);
     free(path);
     qk_card_free(&c);
     return s;
