@@ -157,7 +157,7 @@ static qk_status add_folder(qk_card *c, const char *final, const char *name, qk_
     if (s == QK_OK && names.count && !qk_is_split_name(name))
         qk_warn(
             "%s: is no name of a split, README.md leaves it out; rename the folder, with letters, "
-            "digits and _ only",
+            "digits and _ only, and not to all",
             folder);
     if (s == QK_OK) qk_card_add(c, name, name, &names, manifest);
     qk_names_free(&names);
