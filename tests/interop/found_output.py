@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 from card_calls import OTHER, done, files_of, workspace  # first: it sets the environment
-from push_common import HUB, REPO, SMALL, capture, download, environment, local_tree, push, pushed, rows_of, texts
+from push_common import HUB, REPO, SMALL, TOKEN, capture, download, environment, local_tree, push, pushed, rows_of, texts
 from common import CASE, ROOT, engine, fail_once, fails, main, make_workspace, refused, run, write_jsonl
 import datasets
 import pyarrow.parquet as pq
@@ -147,6 +147,28 @@ def test_three_people(folder):
                 assert rows_of(path).items() <= rows_of(there / path.relative_to(final)).items(), path
 
 
+def test_manifests_of_others(folder):
+    """A folder of somebody else's on the branch, with a manifest.json that is none: no reason to stop. In one's own it is, by name."""
+    from huggingface_hub import HfApi
+    hub = HfApi(token=TOKEN)
+    for i, text in enumerate((b'{"name": "an application"}', b"no JSON", b'{"format": "qkengine manifest 2", "files": {}, "runs": []}')):
+        HUB.reset()
+        final = capture(folder / str(i), 0, 4, *SMALL)
+        pushed(final)
+        for split in ("other", "all"):
+            for name in ("l00h00q/data.parquet", "manifest.json"):
+                data = text if name == "manifest.json" else (final / "model" / name).read_bytes()
+                hub.upload_file(path_or_fileobj=data, path_in_repo=f"{split}/{name}", repo_id=REPO, repo_type="dataset")
+        before = HUB.tree(REPO)
+        assert f"{REPO}, branch main: " in pushed(final).stderr
+        tree = HUB.tree(REPO)
+        assert {k for k in tree if tree[k] != before.get(k)} == {"README.md"} and set(tree) == set(before)
+        rows = datasets.load_dataset(REPO, "l00h00q")
+        assert {s: len(r) for s, r in rows.items()} == dict.fromkeys(("model", "other"), len(rows_of(final / "model/l00h00q/data.parquet")))
+        hub.upload_file(path_or_fileobj=text, path_in_repo="model/manifest.json", repo_id=REPO, repo_type="dataset")
+        refused(push(final), f"{REPO}, branch main: ", "model/manifest.json", "another --branch")
+
+
 def test_a_split_without_rows(folder):
     """datasets loads nothing of a name where one of its splits has no row."""
     work = workspace(folder / "w", ("m2", CASE / "model"))
@@ -190,7 +212,7 @@ def test_which_build_is_here(folder):
 
 if __name__ == "__main__":
     tests = [test_push_that_dies_while_rows_come_in, test_runs_that_bring_no_rows, test_the_second_split_is_refused, test_three_people,
-             test_a_split_without_rows, test_models_that_can_be_no_split, test_which_build_is_here]
+             test_manifests_of_others, test_a_split_without_rows, test_models_that_can_be_no_split, test_which_build_is_here]
     status = main("found output", [t for t in tests if len(sys.argv) < 2 or any(w in t.__name__ for w in sys.argv[1:])])
     HUB.__exit__()
     sys.exit(status)
