@@ -68,11 +68,12 @@ ISA_OBJ := $(foreach i,$(ISAS),$(ISA_SRC:%.c=$(B)/%.$(i).o)) \
 LIB := $(B)/libqkengine.a
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
-.PHONY: all test unit demo check format install clean help bench fuzz print-libs
+.PHONY: all qkengine test unit demo check format install clean help bench fuzz print-libs
 all: qkengine
 
+# Whatever variant it was before, and however new: a file's age says nothing here.
 qkengine: $(B)/qkengine
-	@ln -sf $< $@
+	@[ "$$(readlink $@)" = $< ] || ln -sf $< $@
 
 $(B)/kernels/cuda/sources.o: $(wildcard kernels/cuda/*.cu kernels/cuda/*.h)
 

@@ -234,7 +234,8 @@ static void test_names_of_files_and_splits(void)
 {
     static const char *const files[] = {"l0h03q",   "l00h3q",  "l 1h02q", "l+1h02q", "l00h00",
                                         "l00h00qq", "l00h00x", "l-1h00q", "L00h00q"};
-    static const char *const splits[] = {"", "a-b", "a b", ".a", "a.", "a..b", "a*", "[a]", "a/b"};
+    static const char *const splits[] = {"",     "a-b", "a b", ".a",  "a.",
+                                         "a..b", "a*",  "[a]", "a/b", "all"};
     int layer, head;
     qk_kind kind;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)

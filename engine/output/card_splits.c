@@ -157,7 +157,7 @@ static qk_status add_folder(qk_card *c, const char *final, const char *name, qk_
     if (s == QK_OK && names.count && !qk_is_split_name(name))
         qk_warn(
             "%s: is no name of a split, README.md leaves it out; rename the folder, with letters, "
-            "digits and _ only",
+            "digits and _ only, and not to all",
             folder);
     if (s == QK_OK) qk_card_add(c, name, name, &names, manifest);
     qk_names_free(&names);
@@ -182,6 +182,17 @@ qk_status qk_card_add_folders(qk_card *c, const char *final, qk_error *err)
 void qk_card_text(const qk_card *c, qk_buf *out)
 {
     qk_card_write(out, c->files, c->n_files, c->splits, c->n_splits);
+}
+
+qk_status qk_card_make(qk_buf *out, const char *final, const char *split, const char *folder,
+                       const qk_json *manifest, qk_error *err)
+{
+    qk_card card = {0};
+    qk_card_add(&card, split, folder, NULL, manifest);
+    qk_status s = *folder ? qk_card_add_folders(&card, final, err) : QK_OK;
+    if (s == QK_OK) qk_card_text(&card, out);
+    qk_card_free(&card);
+    return s;
 }
 
 void qk_card_free(qk_card *c)

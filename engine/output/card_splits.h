@@ -29,4 +29,8 @@ qk_status qk_card_add_folders(qk_card *c, const char *final, qk_error *err);
 bool qk_card_has(const qk_card *c, const char *split);
 /* Appends README.md. */
 void qk_card_text(const qk_card *c, qk_buf *out);
+/* Appends README.md of final as it is once the split has this manifest: the other folders as they
+ * are. folder "": the split lies at the root, and is alone. */
+qk_status qk_card_make(qk_buf *out, const char *final, const char *split, const char *folder,
+                       const qk_json *manifest, qk_error *err);
 void qk_card_free(qk_card *c);

@@ -35,7 +35,7 @@ typedef struct card {
     size_t n_files;
     qk_card_split *splits; /* sorted by name */
     size_t n_splits;
-    bool *chosen;          /* [n_splits]: those that have a file behind the name at hand */
+    bool *chosen;          /* [n_splits]: those of the name at hand */
     bool listed[N_COMMON]; /* all names of this sort are in the front matter, or none */
     bool has_q, has_k;
     char content[65]; /* SHA-256 of the list of files and their digests */
@@ -116,18 +116,41 @@ static void add_config(const card *c, const name_form *form, const data_file *f)
     qk_buf_add_byte(c->out, '\n');
 }
 
+/* Without a digest nobody said how many rows it has. */
+static bool has_rows(const data_file *f)
+{
+    return f->rows || !f->sha256;
+}
+
+static bool fits(const name_form *form, const data_file *f)
+{
+    return !form->kind || (char)f->kind == form->kind;
+}
+
+/* Marks the splits of a configuration, the files from..end - 1; how many. datasets loads no split
+ * of a name where one of them has no row: such ones are left out, unless none has any. */
+static size_t choose_splits(const card *c, const name_form *form, size_t from, size_t end)
+{
+    bool rows = false;
+    size_t n = 0;
+    for (size_t i = from; i < end; i++) rows |= fits(form, &c->files[i]) && has_rows(&c->files[i]);
+    memset(c->chosen, 0, c->n_splits * sizeof *c->chosen);
+    for (size_t i = from; i < end; i++) {
+        const data_file *f = &c->files[i];
+        bool takes = fits(form, f) && (has_rows(f) || !rows);
+        n += takes && !c->chosen[f->split];
+        c->chosen[f->split] |= takes;
+    }
+    return n;
+}
+
 /* Counts the configurations of one form, and their paths; writes them where `write` is set. */
 static void each_config(const card *c, const name_form *form, bool write, size_t *configs,
                         size_t *paths)
 {
     for (size_t i = 0, end; i < c->n_files; i = end) {
-        size_t n = 0;
-        memset(c->chosen, 0, c->n_splits * sizeof *c->chosen);
-        for (end = i; end < c->n_files && is_like(&c->files[i], &c->files[end], form->of); end++) {
-            bool fits = !form->kind || (char)c->files[end].kind == form->kind;
-            n += fits && !c->chosen[c->files[end].split];
-            c->chosen[c->files[end].split] |= fits;
-        }
+        for (end = i; end < c->n_files && is_like(&c->files[i], &c->files[end], form->of);) end++;
+        size_t n = choose_splits(c, form, i, end);
         *configs += n > 0;
         *paths += n;
         if (n && write) add_config(c, form, &c->files[i]);
@@ -298,12 +321,11 @@ static void add_columns(qk_buf *out)
              "| token_str | string | the vocabulary's piece at this position, when asked for |\n");
 }
 
-/* Of a file without rows load_dataset says that it corresponds to no data. Without a digest nobody
- * said how many it has. */
+/* Of a file without rows load_dataset says that it corresponds to no data. */
 static const data_file *first_with_rows(const card *c)
 {
     for (size_t i = 0; i < c->n_files; i++)
-        if (c->files[i].rows || !c->files[i].sha256) return &c->files[i];
+        if (has_rows(&c->files[i])) return &c->files[i];
     return NULL;
 }
 

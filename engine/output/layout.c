@@ -53,7 +53,7 @@ bool qk_is_split_name(const char *name)
 {
     qk_arena arena = {0};
     const char *words = qk_split_name(&arena, name);
-    bool ok = *name && *name != '.' && strlen(words) == strlen(name);
+    bool ok = *name && *name != '.' && strcmp(name, "all") != 0 && strlen(words) == strlen(name);
     for (size_t i = 0; ok && name[i]; i++)
         ok = name[i] == words[i] || (name[i] == '.' && name[i + 1] && name[i + 1] != '.');
     qk_arena_free(&arena);

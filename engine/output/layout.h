@@ -33,7 +33,8 @@ bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind);
  * become
  * '_'. In the arena. */
 const char *qk_split_name(qk_arena *arena, const char *model_name);
-/* Whether `datasets` takes a split of that name: such words, with single points between them. */
+/* Whether `datasets` takes a split of that name: such words, with single points between them, but
+ * not "all", by which it means every split. */
 bool qk_is_split_name(const char *name);
 /* Data files below a dataset folder: "l00h00q" or "split/l00h00q", in name order. */
 qk_status qk_find_data_files(const char *folder, qk_names *out, qk_error *err);

@@ -88,25 +88,14 @@ static void write_manifest(qk_merge_report *r, qk_buf *out)
     free(sorted);
 }
 
-/* Of all splits: this one as it will be, the others as they are. */
-static qk_status write_card(const qk_merge_report *r, const qk_json *manifest, qk_buf *out,
-                            qk_error *err)
-{
-    qk_card card = {0};
-    qk_card_add(&card, r->out->split, r->out->prefix ? r->out->split : "", NULL, manifest);
-    qk_status s = r->out->prefix ? qk_card_add_folders(&card, r->out->final, err) : QK_OK;
-    if (s == QK_OK) qk_card_text(&card, out);
-    qk_card_free(&card);
-    return s;
-}
-
 qk_status qk_merge_report_write(qk_merge_report *r, qk_buf *manifest, qk_buf *card, qk_error *err)
 {
     const qk_json *tree;
     write_manifest(r, manifest);
     QK_TRY(qk_json_parse(&r->arena, (const char *)manifest->data, manifest->size, "manifest", &tree,
                          err));
-    return write_card(r, tree, card, err);
+    const qk_output *o = r->out;
+    return qk_card_make(card, o->final, o->split, o->prefix ? o->split : "", tree, err);
 }
 
 void qk_merge_report_free(qk_merge_report *r)

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/log.h"
 #include "engine/output/card_splits.h"
 #include "engine/output/layout.h"
-#include "engine/output/manifest.h"
 
 /* The head's folder of "split/l00h00q/data.parquet": its length, 0 for any other path. */
 static size_t head_length(const char *path, const char *split, size_t length)
@@ -29,13 +29,14 @@ static qk_status add_split(qk_card *c, const qk_push_merge *m, const char *split
     }
     qk_arena arena = {0};
     const qk_json *manifest = NULL;
-    char *path = NULL;
-    qk_status s = names.count ? qk_push_incoming(m, split, "manifest.json", &path, err) : QK_OK;
-    if (s == QK_OK && path) s = qk_manifest_read_file(path, &arena, &manifest, err);
+    qk_status s = names.count ? qk_push_manifest(m, split, &arena, &manifest, err) : QK_OK;
+    if (s == QK_ERR_FORMAT || s == QK_ERR_DAMAGED) { /* of another model: no reason to stop */
+        qk_warn("%s; README.md says little of %s", err->message, split);
+        s = QK_OK;
+    }
     if (s == QK_OK) qk_card_add(c, split, split, &names, manifest);
     qk_names_free(&names);
     qk_arena_free(&arena);
-    free(path);
     return s;
 }
 
@@ -70,17 +71,14 @@ static qk_status write_card(const qk_card *c, const char *path, qk_error *err)
 qk_status qk_push_card(qk_push_merge *m, qk_error *err)
 {
     qk_card c = {0};
-    char *own = qk_path_join(m->folder, "README.md");
     char *path = qk_path_join(m->staging->folder, "README.md");
     qk_status s = qk_card_add_folders(&c, m->folder, err);
-    if (s == QK_OK && m->merged) s = write_card(&c, own, err);
     size_t ours = c.n_splits;
     if (s == QK_OK) s = add_theirs(&c, m, err);
     if (s == QK_OK && c.n_splits > ours) {
         s = write_card(&c, path, err);
         if (s == QK_OK) m->card = qk_strdup(path);
     }
-    free(own);
     free(path);
     qk_card_free(&c);
     return s;

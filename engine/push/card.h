@@ -5,6 +5,6 @@
 #include "engine/base/file.h"
 #include "engine/push/merge.h"
 
-/* After the merge of the splits: README.md of the folder covers what it took in, and m->card is the
- * path of the branch's, in staging, where that is another. */
+/* After the merge of the splits: m->card is the path of the branch's README.md, in staging, where
+ * that is another than the folder's. */
 qk_status qk_push_card(qk_push_merge *m, qk_error *err);

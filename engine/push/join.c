@@ -1,6 +1,5 @@
-/* See join.h. Steps: the examples of both, fetch, data files, manifest, the move into the
- * folder.
- */
+/* See join.h. Steps: the examples of both, fetch, data files, card and manifest, the move into the
+ * folder. */
 #include "engine/push/join.h"
 
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/output/card_splits.h"
 #include "engine/output/compatibility.h"
 #include "engine/output/example_texts.h"
 #include "engine/output/examples_file.h"
@@ -233,7 +233,7 @@ static qk_status join_file(joiner *j, const char *name)
     return s;
 }
 
-/* ---- manifest ---- */
+/* ---- manifest and card ---- */
 
 /* A data file as it is now: rewritten, or as it was. */
 static qk_status measure(const joiner *j, const char *name, qk_manifest_file *out)
@@ -268,24 +268,56 @@ static qk_manifest_file measure_examples(const joiner *j)
     return entry;
 }
 
-static qk_status join_manifest(joiner *j)
+static qk_status make_manifest(joiner *j, qk_buf *text)
 {
     qk_manifest_file *files = qk_alloc(j->names.count, sizeof *files);
-    qk_buf text = {0};
     qk_status s = qk_publish_hash(&j->done, j->m->staging, j->err);
-    char *path = s == QK_OK ? start_file(j, "manifest.json") : NULL;
-    if (!path) s = j->err->status;
     for (size_t i = 0; i < j->names.count && s == QK_OK; i++)
         s = measure(j, j->names.items[i], &files[i]);
     if (s == QK_OK) {
         qk_manifest_file examples = measure_examples(j);
-        qk_manifest_join(&text, j->theirs, j->ours, j->context.format.d, files, j->names.count,
+        qk_manifest_join(text, j->theirs, j->ours, j->context.format.d, files, j->names.count,
                          &examples, j->examples, j->tokens);
-        s = qk_write_file(path, text.data, text.size, j->err);
     }
-    qk_buf_free(&text);
-    free(path);
     free(files);
+    return s;
+}
+
+/* Of the whole folder. It is moved in with the rows that it speaks of: nobody would write it again
+ * after a crash between the two. */
+static qk_status write_card(joiner *j, const qk_buf *manifest)
+{
+    qk_arena arena = {0};
+    const qk_json *tree;
+    qk_buf card = {0};
+    char *path = qk_publish_add(&j->done, j->m->staging, "README.md", j->err);
+    qk_status s = path ? QK_OK : j->err->status;
+    if (path)
+        s = qk_json_parse(&arena, (const char *)manifest->data, manifest->size, "manifest", &tree,
+                          j->err);
+    if (s == QK_OK) s = qk_card_make(&card, j->m->folder, j->split, j->split, tree, j->err);
+    if (s == QK_OK) s = qk_write_file(path, card.data, card.size, j->err);
+    qk_buf_free(&card);
+    qk_arena_free(&arena);
+    free(path);
+    return s;
+}
+
+static qk_status write_manifest(joiner *j, const qk_buf *text)
+{
+    char *path = start_file(j, "manifest.json");
+    qk_status s = path ? qk_write_file(path, text->data, text->size, j->err) : j->err->status;
+    free(path);
+    return s;
+}
+
+static qk_status join_texts(joiner *j)
+{
+    qk_buf manifest = {0};
+    qk_status s = make_manifest(j, &manifest);
+    if (s == QK_OK) s = write_card(j, &manifest);
+    if (s == QK_OK) s = write_manifest(j, &manifest); /* moved last, as after a run */
+    qk_buf_free(&manifest);
     return s;
 }
 
@@ -321,7 +353,7 @@ static qk_status join(joiner *j)
         qk_progress(false, "merging file %zu of %zu", i + 1, j->names.count);
         QK_TRY(join_file(j, j->names.items[i]));
     }
-    QK_TRY(join_manifest(j));
+    QK_TRY(join_texts(j));
     return qk_publish_move(&j->done, j->m->staging, j->m->folder, j->err);
 }
 

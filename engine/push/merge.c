@@ -30,6 +30,20 @@ qk_status qk_push_incoming(const qk_push_merge *m, const char *split, const char
     return s;
 }
 
+qk_status qk_push_manifest(const qk_push_merge *m, const char *split, qk_arena *arena,
+                           const qk_json **out, qk_error *err)
+{
+    char *path;
+    *out = NULL;
+    QK_TRY(qk_push_incoming(m, split, "manifest.json", &path, err));
+    qk_status s = path ? qk_manifest_read_file(path, arena, out, err) : QK_OK;
+    free(path);
+    if (s != QK_ERR_FORMAT && s != QK_ERR_DAMAGED) return s;
+    qk_error why = *err;
+    return qk_fail(err, s, "push to another --branch, or put right or remove that file there",
+                   "%s, branch %s: %s", m->remote->repo, m->remote->branch, why.message);
+}
+
 /* Whether the branch and the folder have the same bytes under a name. */
 static bool is_equal(const qk_push_merge *m, const qk_hub_file *there)
 {
@@ -65,11 +79,9 @@ static size_t count_foreign(const qk_push_merge *m, const char *split)
 
 /* ---- branch layout ---- */
 
-static qk_status compare_settings(const qk_push_merge *m, const qk_json *ours, const char *path,
-                                  qk_arena *arena, qk_error *err)
+static qk_status compare_settings(const qk_push_merge *m, const qk_json *ours,
+                                  const qk_json *theirs, qk_arena *arena, qk_error *err)
 {
-    const qk_json *theirs;
-    QK_TRY(qk_manifest_read_file(path, arena, &theirs, err));
     const qk_json *a = qk_json_get(theirs, "runs"), *b = qk_json_get(ours, "runs");
     const char *difference =
         qk_identity_difference(qk_json_get(a ? a->first : NULL, "identity"),
@@ -86,18 +98,14 @@ static qk_status compare_settings(const qk_push_merge *m, const qk_json *ours, c
 static qk_status check_branch(const qk_push_merge *m, const qk_json *ours, qk_arena *arena,
                               qk_error *err)
 {
-    char *path = NULL;
-    QK_TRY(qk_push_incoming(m, NULL, "manifest.json", &path, err));
-    qk_status s = QK_OK;
-    if (path)
-        s = compare_settings(m, ours, path, arena, err);
-    else if (count_foreign(m, NULL))
-        s = qk_fail(err, QK_ERR_CONFIG,
-                    "push to another --branch, or replace this one with --delete-stale",
-                    "%s, branch %s, holds other data files and no manifest.json", m->remote->repo,
-                    m->remote->branch);
-    free(path);
-    return s;
+    const qk_json *theirs;
+    QK_TRY(qk_push_manifest(m, NULL, arena, &theirs, err));
+    if (theirs) return compare_settings(m, ours, theirs, arena, err);
+    if (!count_foreign(m, NULL)) return QK_OK;
+    return qk_fail(err, QK_ERR_CONFIG,
+                   "push to another --branch, or replace this one with --delete-stale",
+                   "%s, branch %s, holds other data files and no manifest.json", m->remote->repo,
+                   m->remote->branch);
 }
 
 /* ---- prefix layout ---- */
@@ -117,7 +125,7 @@ static bool has_all_files(const qk_push_merge *m, const char *split, const qk_js
 
 static qk_status merge_split(qk_push_merge *m, const char *split, qk_error *err)
 {
-    char *manifest = name_in(split, "manifest.json"), *path = NULL;
+    char *manifest = name_in(split, "manifest.json");
     const qk_hub_file *there = qk_hub_listing_find(&m->remote->listing, manifest);
     bool same = there ? is_equal(m, there) : !count_foreign(m, split);
     free(manifest);
@@ -126,11 +134,9 @@ static qk_status merge_split(qk_push_merge *m, const char *split, qk_error *err)
     const qk_json *ours = NULL, *theirs = NULL;
     char *folder = qk_path_join(m->folder, split);
     qk_status s = qk_manifest_read(folder, &arena, &ours, err);
-    if (s == QK_OK) s = qk_push_incoming(m, split, "manifest.json", &path, err);
-    if (s == QK_OK && path) s = qk_manifest_read_file(path, &arena, &theirs, err);
+    if (s == QK_OK) s = qk_push_manifest(m, split, &arena, &theirs, err);
     bool covered = theirs && qk_manifest_covers(ours, theirs) && has_all_files(m, split, theirs);
     if (s == QK_OK && !covered) s = qk_push_join(m, split, theirs, ours, err);
-    free(path);
     free(folder);
     qk_arena_free(&arena);
     return s;

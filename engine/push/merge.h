@@ -17,6 +17,7 @@
 #pragma once
 
 #include "engine/staging/staging.h"
+#include "formats/json.h"
 #include "hub/fetch.h"
 
 typedef struct qk_push_merge {
@@ -35,3 +36,6 @@ qk_status qk_push_merge_run(qk_push_merge *m, qk_error *err);
  * when it is not there. *path NULL: the branch has none. The caller frees it. */
 qk_status qk_push_incoming(const qk_push_merge *m, const char *split, const char *name, char **path,
                            qk_error *err);
+/* The manifest of that split as the branch has it, in the arena; NULL: it has none. */
+qk_status qk_push_manifest(const qk_push_merge *m, const char *split, qk_arena *arena,
+                           const qk_json **out, qk_error *err);

@@ -1,6 +1,7 @@
 /* See plan.h. */
 #include "engine/run/plan.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,13 +66,35 @@ static qk_status read_model(qk_plan *plan, qk_error *err)
     return qk_spec_read(&plan->spec, plan->model_folder, c->model.overrides, &plan->arena, err);
 }
 
+/* Prefix layout: the folder of the model. One that nobody could make or load is told before the
+ * work, not behind it. */
+static qk_status name_split(qk_plan *plan, qk_error *err)
+{
+    const char *model = plan->config->model.name;
+    plan->split = qk_split_name(&plan->arena, model);
+    size_t n = strlen(plan->split);
+    if (n > NAME_MAX)
+        return qk_fail(
+            err, QK_ERR_CONFIG,
+            "name it by a shorter path, such as a link to it, or use output.layout: "
+            "branch",
+            "model.name: its %zu bytes become the name of a folder, which has at most %d", n,
+            NAME_MAX);
+    if (!qk_is_split_name(plan->split))
+        return qk_fail(err, QK_ERR_CONFIG, "write it as ./all, or use output.layout: branch",
+                       "model.name: '%s' cannot be the name of a split: it stands for all of them",
+                       model);
+    return QK_OK;
+}
+
 static qk_status make(qk_plan *plan, qk_error *err)
 {
     const qk_config *c = plan->config;
     QK_TRY(read_model(plan, err));
     QK_TRY(choose_heads(plan, err));
     bool prefix = c->output.layout == QK_LAYOUT_PREFIX;
-    plan->split = prefix ? qk_split_name(&plan->arena, c->model.name) : "train";
+    plan->split = "train";
+    if (prefix) QK_TRY(name_split(plan, err));
     plan->unit_examples = unit_examples(c->tokenizer.max_length);
     const char *root = c->output.data_root;
     plan->staging = qk_arena_strf(&plan->arena, "%s/staging", root);
