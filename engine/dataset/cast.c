@@ -220,7 +220,8 @@ static bool to_time(qk_cell *c, const qk_id_type *from, const qk_id_type *to)
         }
         if (!split_stamp(*value, from, &days, &rest)) return false;
         if (to->kind == QK_CELL_DATE) {
-            *value = to->bits == 64 ? days * 86400000 : days;
+            *value = days;
+            if (to->bits == 64 && __builtin_mul_overflow(days, 86400000, value)) return false;
         } else {
             *value = rest;
             if (!rescale(value, from->unit, to->unit)) return false;
