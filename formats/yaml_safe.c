@@ -1,7 +1,8 @@
 /* libyaml's events -> a tree, for text that somebody else wrote. See config/yaml.h.
  *
  * An alias is a new node that shares its children with what it stands for, so that nothing grows by
- * aliases; members that a merge key brings in are copies, and these are counted. */
+ * aliases; members that a merge key brings in are copies, and these are counted. So is what takes
+ * time without a new node: a few lines can ask for the same list, name or key again and again. */
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -10,6 +11,9 @@
 #include "formats/yaml_fail.h"
 
 enum { MOST_DEPTH = 256, MOST_NODES = 1000000, MOST_ANCHORS = 10000, N_BUCKETS = 1024 };
+/* Bytes of a key that is compared, anchors that an alias passes, and children that are shared, which
+ * count as one value. */
+enum { KEY_BYTES = 64, PASSED = 16, SHARED = 16 };
 
 #define CORE_TAG "tag:yaml.org,2002:"
 
@@ -43,10 +47,16 @@ static qk_status fail_at(const builder *b, int line, int column, const char *wha
     return qk_fail(b->err, QK_ERR_CONFIG, NULL, "%s:%d:%d: %s", b->name, line, column, what);
 }
 
+static qk_status charge(builder *b, int line, int column, size_t values)
+{
+    b->nodes += values;
+    if (b->nodes <= MOST_NODES) return QK_OK;
+    return fail_at(b, line, column, "too many values, counting what merge keys bring in");
+}
+
 static qk_status new_node(builder *b, int line, int column, qk_yaml_type type, qk_yaml **out)
 {
-    if (++b->nodes > MOST_NODES)
-        return fail_at(b, line, column, "too many values, counting what merge keys bring in");
+    QK_TRY(charge(b, line, column, 1));
     *out = qk_arena_alloc(b->arena, 1, sizeof **out);
     **out = (qk_yaml){.type = type, .line = line, .column = column};
     return QK_OK;
@@ -164,7 +174,7 @@ static qk_status add_node(builder *b, qk_yaml *node)
     level *top = &b->stack[b->depth - 1];
     if (top->is_map && !top->key) {
         top->key = node;
-        return QK_OK;
+        return charge(b, node->line, node->column, node->length / KEY_BYTES);
     }
     if (top->is_map) {
         const qk_yaml *key = top->key;
@@ -211,9 +221,12 @@ static void add_member(members *m, qk_yaml *one)
 
 static qk_status merge_map(builder *b, members *out, const qk_yaml *map)
 {
+    QK_TRY(charge(b, map->line, map->column, 1)); /* an empty one, too */
     if (map->type != QK_YAML_MAP) return QK_OK;
     for (const qk_yaml *from = map->first; from; from = from->next) {
         qk_yaml *twin = NULL;
+        size_t more = from->key_length / KEY_BYTES + from->count / SHARED;
+        QK_TRY(charge(b, from->line, from->column, more));
         QK_TRY(new_node(b, from->line, from->column, from->type, &twin));
         *twin = *from;
         add_member(out, twin);
@@ -226,6 +239,7 @@ static qk_status merge_value(builder *b, members *out, const qk_yaml *value)
 {
     if (value->type != QK_YAML_LIST) return merge_map(b, out, value);
     members maps = {0};
+    QK_TRY(charge(b, value->line, value->column, value->count));
     for (qk_yaml *one = value->first; one; one = one->next) add_member(&maps, one);
     qk_status s = QK_OK;
     while (maps.count && s == QK_OK) s = merge_map(b, out, maps.items[--maps.count]);
@@ -299,10 +313,13 @@ static qk_status add_alias(builder *b, const yaml_event_t *e)
     qk_yaml *node;
     QK_TRY(new_node_at(b, &e->start_mark, QK_YAML_OTHER, &node));
     const anchor *a = *bucket_of(b, wanted);
-    while (a && strcmp(a->name, wanted) != 0) a = a->next;
+    size_t passed = 0;
+    for (; a && strcmp(a->name, wanted) != 0; a = a->next) passed++;
+    QK_TRY(charge(b, node->line, node->column, passed / PASSED));
     if (!a) return fail_at(b, node->line, node->column, "this alias has no anchor before it");
     if (!is_open(b, a->node)) { /* a list that holds itself is no value that is used */
         int line = node->line, column = node->column;
+        QK_TRY(charge(b, line, column, a->node->count / SHARED));
         *node = *a->node;
         node->line = line, node->column = column;
         node->key = NULL;

@@ -357,6 +357,73 @@ static void test_safe_bombs(void)
     qk_arena_free(&arena);
 }
 
+static void check_too_much(const qk_buf *text)
+{
+    qk_arena arena = {0};
+    qk_yaml *root;
+    qk_error err = {0};
+    CHECK(qk_yaml_parse_safe(&arena, (const char *)text->data, text->size, "t.yaml", &root, &err));
+    CHECK_MSG(strstr(err.message, "too many values"), "%s", err.message);
+    qk_arena_free(&arena);
+}
+
+/* Four letters whose hash leaves 7; see bucket_of. */
+static size_t next_of_bucket(size_t at, char out[5])
+{
+    for (;; at++) {
+        uint32_t hash = 2166136261u;
+        for (size_t i = 0, rest = at; i < 4; i++, rest /= 26) out[i] = (char)('a' + rest % 26);
+        out[4] = 0;
+        for (size_t i = 0; i < 4; i++) hash = (hash ^ (uint8_t)out[i]) * 16777619u;
+        if (hash % 1024 == 7) return at + 1;
+    }
+}
+
+/* What would take minutes, of some hundred kilobytes: no value is many, but each is looked at again
+ * and again. */
+static void test_safe_slow(void)
+{
+    qk_buf text = {0};
+    qk_buf_add_str(&text, "a: &a [");
+    for (int i = 0; i < 100000; i++) qk_buf_add_str(&text, "{}, ");
+    qk_buf_add_str(&text, "]\nb:\n");
+    for (int i = 0; i < 100000; i++) qk_buf_add_str(&text, "- {<<: *a}\n");
+    check_too_much(&text);
+
+    qk_buf_clear(&text); /* keys of a megabyte, compared */
+    for (int i = 0; i < 2; i++) {
+        qk_buf_addf(&text, "%c: &%c {\n ? '", 'a' + i, 'a' + i);
+        for (int k = 0; k < 1000000; k++) qk_buf_add_byte(&text, 'k');
+        qk_buf_add_str(&text, "'\n : 1 }\n");
+    }
+    qk_buf_add_str(&text, "c: {<<: [");
+    for (int i = 0; i < 100000; i++) qk_buf_add_str(&text, "*a, *b, ");
+    qk_buf_add_str(&text, "]}\n");
+    check_too_much(&text);
+
+    qk_buf_clear(&text); /* anchors of one bucket */
+    char name[5], first[5];
+    size_t at = next_of_bucket(0, first);
+    qk_buf_addf(&text, "a: [&%s 1", first);
+    for (int i = 0; i < 440; i++) {
+        at = next_of_bucket(at, name);
+        qk_buf_addf(&text, ", &%s 1", name);
+    }
+    qk_buf_add_str(&text, "]\nb: [");
+    for (int i = 0; i < 100000; i++) qk_buf_addf(&text, "*%s, ", first);
+    qk_buf_add_str(&text, "]\n");
+    check_too_much(&text);
+
+    qk_buf_clear(&text); /* a list that every alias walks over */
+    qk_buf_add_str(&text, "a: &a [");
+    for (int i = 0; i < 50000; i++) qk_buf_add_str(&text, "1, ");
+    qk_buf_add_str(&text, "]\nb: [");
+    for (int i = 0; i < 50000; i++) qk_buf_add_str(&text, "*a, ");
+    qk_buf_add_str(&text, "]\n");
+    check_too_much(&text);
+    qk_buf_free(&text);
+}
+
 int main(int argc, char **argv)
 {
     test_begin(argc, argv, "");
@@ -370,5 +437,6 @@ int main(int argc, char **argv)
     RUN(test_safe);
     RUN(test_safe_truth);
     RUN(test_safe_bombs);
-    return test_summary("config yaml");
+    RUN(test_safe_slow);
+    return test_summary("config_yaml");
 }

@@ -304,6 +304,38 @@ static void test_cards(void)
     check_rows(at("k2"), "train", NULL, "a=|");
 }
 
+/* A few lines of aliases ask for more than a machine has. */
+static void test_card_limits(void)
+{
+    enum { FILES = 100000, PATTERN = 50000 };
+    qk_names names = {0};
+    qk_buf text = {0};
+    qk_data_files found;
+    qk_error err = {0};
+    char name[32];
+    for (int i = 0; i < FILES; i++) {
+        snprintf(name, sizeof name, "%06d.jsonl", i);
+        qk_names_add(&names, name);
+    }
+    qk_buf_add_str(&text, "---\nconfigs:\n- config_name: a\n  data_files: '*");
+    for (int i = 0; i < PATTERN; i++) qk_buf_add_byte(&text, 'x');
+    qk_buf_add_str(&text, "'\n---\n");
+    put_text("limits/README.md", qk_buf_str(&text));
+    CHECK(qk_data_files_find_in(&found, &names, at("limits"), NULL, NULL, &err) != QK_OK);
+    CHECK_MSG(strstr(err.message, "too many patterns for a folder of so many files"), "%s",
+              err.message);
+
+    qk_buf_clear(&text); /* each split has fewer files than a configuration may */
+    qk_buf_add_str(&text, "---\nconfigs:\n- config_name: a\n  data_files:\n");
+    for (int i = 0; i < 12; i++) qk_buf_addf(&text, "  - {split: s%d, path: '*.jsonl'}\n", i);
+    qk_buf_add_str(&text, "---\n");
+    put_text("limits/README.md", qk_buf_str(&text));
+    CHECK(qk_data_files_find_in(&found, &names, at("limits"), NULL, NULL, &err) != QK_OK);
+    CHECK_MSG(strstr(err.message, "data_files give too many files"), "%s", err.message);
+    qk_names_free(&names);
+    qk_buf_free(&text);
+}
+
 /* ---- the corpus ---- */
 
 static const qk_json *parse_golden(qk_arena *arena, const char *path)
@@ -632,6 +664,7 @@ int main(int argc, char **argv)
     RUN(test_ids);
     RUN(test_folders);
     RUN(test_cards);
+    RUN(test_card_limits);
     RUN(test_samples);
     RUN(test_corpus_files);
     RUN(test_corpus_folders);

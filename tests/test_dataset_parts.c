@@ -332,6 +332,15 @@ static void test_casts(void)
     CHECK_STR(cast_int(19849, "date32", "timestamp[us]"), "2024-05-06 00:00:00");
     CHECK_STR(cast_int(19849, "date32", "string"), "2024-05-06");
     CHECK_STR(cast_int(-1, "timestamp[ms]", "date32"), "1969-12-31");
+    CHECK_STR(cast_int(86405, "timestamp[s]", "date64"), "1970-01-02");
+    CHECK_STR(cast_int(INT64_C(213503982335) * 86400, "timestamp[s]", "date64"), "!"); /* wraps */
+    CHECK_STR(cast_int(INT64_MIN, "timestamp[s]", "date64"), "!");
+    CHECK_STR(cast_int(INT64_C(669694560851774), "timestamp[s, tz=+00:00]", "time64[ns]"), "!");
+    CHECK_STR(cast_int(INT64_C(253402300799), "timestamp[s]", "time64[ns]"), "23:59:59");
+    CHECK_STR(cast_int(INT64_C(253402300800), "timestamp[s]", "time64[ns]"), "!");
+    CHECK_STR(cast_int(INT64_MAX, "timestamp[ns, tz=UTC]", "timestamp[ns, tz=+02:00]"), "!");
+    CHECK_STR(cast_int(INT64_MAX, "timestamp[ns, tz=+02:00]", "timestamp[ns, tz=UTC]"),
+              "2262-04-11 23:47:16.854775807+00:00");
     CHECK_STR(cast_int(-1, "timestamp[ms]", "time32[ms]"), "23:59:59.999000");
     CHECK_STR(cast_int(-1, "timestamp[ms]", "timestamp[s]"), "!");
     CHECK_STR(cast_int(INT64_MAX, "timestamp[ms]", "timestamp[ns]"), "!");

@@ -15,6 +15,8 @@ enum {
     MOST_CARD_BYTES = 16 << 20, /* with what is behind the front matter */
     MOST_SPLITS = 10000         /* of a configuration */
 };
+/* Bytes of its patterns, those with wildcards once for each file: some seconds. */
+static const uint64_t MOST_MATCHING = UINT64_C(1) << 32;
 
 typedef struct card {
     char *path; /* README.md, for messages */
@@ -236,7 +238,18 @@ static qk_status choose(const card *c, const char *name, const qk_yaml **out)
 typedef struct place {
     const char *data_dir; /* before each, or NULL */
     bool lenient;         /* a file that is named need not be there */
+    size_t found;         /* files, so far */
+    uint64_t matching;    /* so far, see MOST_MATCHING */
 } place;
+
+/* Patterns that are given a hundred times over cost nothing to write. */
+static qk_status count_matching(const card *c, place *where, const qk_yaml *pattern)
+{
+    bool wild = qk_glob_has_wildcard(pattern->text);
+    where->matching += (pattern->length + 1) * (uint64_t)(wild ? c->all->files.count : 1);
+    if (where->matching <= MOST_MATCHING) return QK_OK;
+    return fail(c, pattern, "data_files have too many patterns for a folder of so many files");
+}
 
 static qk_status find_pattern(const card *c, const char *data_dir, const char *key,
                               const qk_yaml *pattern, char **out)
@@ -261,27 +274,28 @@ static qk_status check_named(const card *c, const char *pattern, size_t found)
 }
 
 /* A text or a list of texts. */
-static qk_status add_patterns(const card *c, const place *where, qk_data_split *split,
+static qk_status add_patterns(const card *c, place *where, qk_data_split *split,
                               const qk_yaml *value)
 {
     const qk_yaml *one = value->type == QK_YAML_LIST ? value->first : value;
     for (; one; one = value->type == QK_YAML_LIST ? one->next : NULL) {
         char *pattern;
         if (!is_text(one)) return fail(c, one, "a path of data_files must be a text");
+        QK_TRY(count_matching(c, where, one));
         QK_TRY(find_pattern(c, where->data_dir, "data_files", one, &pattern));
         size_t found = qk_data_split_match(split, pattern, c->all);
         bool must = !qk_glob_has_wildcard(pattern) && !where->lenient;
         qk_status s = must ? check_named(c, pattern, found) : QK_OK;
         free(pattern);
         QK_TRY(s);
-        if (split->files.count > QK_MOST_DATA_FILES)
+        where->found += found;
+        if (where->found > QK_MOST_DATA_FILES)
             return fail(c, one, "data_files give too many files, each counted as often as given");
     }
     return QK_OK;
 }
 
-static qk_status add_split(const card *c, const place *where, qk_data_files *out,
-                           const qk_yaml *entry)
+static qk_status add_split(const card *c, place *where, qk_data_files *out, const qk_yaml *entry)
 {
     const qk_yaml *split = qk_yaml_get(entry, "split"), *path = qk_yaml_get(entry, "path");
     if (!split || !path || entry->count != 2)
@@ -293,7 +307,7 @@ static qk_status add_split(const card *c, const place *where, qk_data_files *out
     return add_patterns(c, where, qk_data_files_add(out, split->text, split->length), path);
 }
 
-static qk_status add_data_files(const card *c, const place *where, qk_data_files *out,
+static qk_status add_data_files(const card *c, place *where, qk_data_files *out,
                                 const qk_yaml *value)
 {
     out->rule = "data_files of the configuration in README.md";

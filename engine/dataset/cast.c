@@ -185,7 +185,8 @@ static bool rescale(int64_t *value, int from, int to)
     return true;
 }
 
-/* The clock of a time stamp: days, and the rest of the day in its own units. */
+/* The clock of a time stamp: days, and the rest of the day in its own units. Beyond the years that
+ * Python has Arrow's own numbers overflow, and what it takes for the time of day is anything. */
 static bool split_stamp(int64_t value, const qk_id_type *stamp, int64_t *days, int64_t *rest)
 {
     int64_t second = stamp->unit == 0   ? 1
@@ -193,10 +194,11 @@ static bool split_stamp(int64_t value, const qk_id_type *stamp, int64_t *days, i
                      : stamp->unit == 6 ? 1000000
                                         : 1000000000;
     int minutes = 0;
+    char date[QK_PYTIME_SIZE];
     if (*stamp->zone && !qk_id_zone_offset(stamp->zone, &minutes)) return false;
     if (__builtin_add_overflow(value, minutes * 60 * second, &value)) return false;
     *days = qk_floor_div(value, 86400 * second, rest);
-    return true;
+    return qk_pytime_date(date, *days);
 }
 
 static bool to_time(qk_cell *c, const qk_id_type *from, const qk_id_type *to)

@@ -138,6 +138,14 @@ static qk_status open_file(qk_dataset *d, const char *path, qk_error *err)
     return explain(d, path, qk_source_open(&d->source, &spec, err), err);
 }
 
+/* Footers may say anything. */
+static qk_status add_rows(const qk_dataset *d, int64_t *rows, int64_t more, qk_error *err)
+{
+    if (!__builtin_add_overflow(*rows, more, rows)) return QK_OK;
+    return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: its files have over 2^63 rows, as they say",
+                   d->config->dataset.path);
+}
+
 static qk_status count_file(const qk_dataset *d, const qk_source_spec *spec, int64_t *rows,
                             qk_error *err)
 {
@@ -164,7 +172,7 @@ static qk_status count_split(const qk_dataset *d, const qk_data_split *split, in
         QK_TRY(need_one(d, spec.path, err)); /* its content is looked at */
         spec.is_later |= i > 0;
         QK_TRY(count_file(d, &spec, &n, err));
-        *rows += n;
+        QK_TRY(add_rows(d, rows, n, err));
     }
     return QK_OK;
 }
@@ -196,8 +204,7 @@ static qk_status count_range(qk_dataset *d, range *r, qk_error *err)
     qk_split_resolve(r->part, rows, &r->begin, &r->end);
     if (r->begin >= r->end && (rows != 0 || r->sliced)) return no_rows(d, r->name, err);
     if (r->end == INT64_MAX || rows < 0) d->rows = -1;
-    if (d->rows >= 0) d->rows += r->end - r->begin;
-    return QK_OK;
+    return d->rows < 0 ? QK_OK : add_rows(d, &d->rows, r->end - r->begin, err);
 }
 
 /* "all" without bounds: every split. */

@@ -4,9 +4,8 @@
 
 #include <string.h>
 
-#include "engine/base/mem.h"
+#include "engine/base/hash.h"
 #include "formats/arrow_schema_read.h"
-#include "hub/commit_body.h"
 
 static void look(const char *text, size_t index, size_t count, const char *path)
 {

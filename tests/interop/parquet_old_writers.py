@@ -408,6 +408,22 @@ def rows_that_are_not_there(folder):
     assert done.returncode == 1 and "over 2^63 rows" in done.stderr, done.stderr
 
 
+def rows_of_several_files(folder):
+    """Their sum is a number, too; of it come the rows that a slice takes."""
+    def huge():
+        f = file()
+        f.group[3] = f.footer[3] = I64(2**62)
+        for c in f.columns:
+            c.meta[5] = I64(2**62)
+        return f
+    write(folder, file(), "a.parquet")
+    write(folder, huge(), "b.parquet")
+    write(folder, huge(), "c.parquet")
+    for split in ("train[-3:]", "train[:50%]"):
+        done = engine(["inspect", folder, "--split", split, "--text-column", "text"], folder)
+        assert done.returncode == 1 and "over 2^63 rows" in done.stderr, (split, done.stderr)
+
+
 def sizes_that_lead_into_the_footer(folder):
     """The room given to the chunk sizes of old parquet-mr ends where the footer begins."""
     for codec in (0, SNAPPY):
@@ -469,5 +485,5 @@ if __name__ == "__main__":
         make(pathlib.Path(sys.argv[2]))
         sys.exit(0)
     sys.exit(main("parquet of old writers", [read_alike, read_here_only, refused_by_name, true_damage, names_of_writers_are_shown, rewriting_helps,
-                                             no_other_file_is_opened, rows_that_are_not_there, sizes_that_lead_into_the_footer,
+                                             no_other_file_is_opened, rows_that_are_not_there, rows_of_several_files, sizes_that_lead_into_the_footer,
                                              groups_in_groups, bytes_changed, a_run]))
