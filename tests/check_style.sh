@@ -1,5 +1,5 @@
 #!/bin/sh
-# Formatting, and the caps on size: files 700 lines (kernels 450), functions 100 lines.
+# Formatting, and the caps on size: files 700 lines (kernels 450), functions 100 lines, README.md 12 kB.
 rc=0
 if command -v clang-format >/dev/null 2>&1; then
     git ls-files '*.c' '*.h' '*.cu' | grep -v unicode_tables |
@@ -14,6 +14,7 @@ for f in $(git ls-files '*.c' '*.h' '*.cu' '*.cuh' | grep -v unicode_tables); do
     lines=$(wc -l <"$f")
     [ "$lines" -le $cap ] || { echo "$f: $lines lines, the cap is $cap"; rc=1; }
 done
+[ "$(wc -c <README.md)" -le 12288 ] || { echo "README.md: over 12 kB; details lie beside the code that they explain"; rc=1; }
 # A function ends at a closing brace in the first column.
 long=$(git ls-files '*.c' | grep -v '^tests/' | xargs awk '
     /^[a-zA-Z_].*\(/ && !/;$/ { name = $0; start = FNR }

@@ -611,12 +611,12 @@ static void test_sample(void)
     qk_buf_free(&table);
 }
 
-/* README's reference is the table, word for word. */
+/* configs/README.md holds the table, word for word. */
 static void test_readme(void)
 {
     qk_buf readme, table = {0};
     qk_error err;
-    CHECK_INT(qk_read_file(&readme, "README.md", 1 << 20, &err), QK_OK);
+    CHECK_INT(qk_read_file(&readme, "configs/README.md", 1 << 20, &err), QK_OK);
     qk_config_reference(&table);
     const char *begin = strstr(qk_buf_str(&readme), "<!-- config reference: begin");
     const char *end = begin ? strstr(begin, "<!-- config reference: end -->") : NULL;
@@ -624,7 +624,7 @@ static void test_readme(void)
     begin = end ? strchr(begin, '\n') + 1 : "";
     bool same =
         end && (size_t)(end - begin) == table.size && !memcmp(begin, table.data, table.size);
-    CHECK_MSG(same, "put this between the marks of README.md:\n%s", qk_buf_str(&table));
+    CHECK_MSG(same, "put this between the marks of configs/README.md:\n%s", qk_buf_str(&table));
     qk_buf_free(&readme);
     qk_buf_free(&table);
 }

@@ -438,5 +438,5 @@ int main(int argc, char **argv)
     RUN(test_safe_truth);
     RUN(test_safe_bombs);
     RUN(test_safe_slow);
-    return test_summary("config_yaml");
+    return test_summary("config yaml");
 }

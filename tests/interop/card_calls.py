@@ -327,8 +327,8 @@ def test_rows_that_come_in_with_a_push(folder):
 
 
 def test_readme_of_this_repository(folder):
-    """The configuration that README.md says to copy, then its calls as they stand there."""
-    text = (ROOT / "README.md").read_text()
+    """The configuration that README.md says to copy, then its calls and those of the output's README as they stand there."""
+    text = "\n".join((ROOT / name).read_text() for name in ("README.md", "engine/output/README.md"))
     work = folder / "work"
     shutil.copytree(CASE / "model", work / "models/tiny")
     (work / "data/texts").mkdir(parents=True)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """qkengine verify on the forward goldens: float32 and bfloat16, and the naive backend; and the results that
-`qkengine families` and README.md state.
+`qkengine families` and engine/families/README.md state.
 
 usage: forward_golden.py FOLDER_OF_CASES... [--write]    --write states what was measured now
 """
@@ -12,7 +12,7 @@ import sys
 from common import ROOT, engine
 
 RESULTS = ROOT / "engine/families/golden_results.c"
-README = ROOT / "README.md"
+README = ROOT / "engine/families/README.md"
 RUNS = {"float32": ["--dtype", "float32"], "bfloat16": ["--dtype", "bfloat16"], "ref": ["--backend", "ref"]}
 BEGIN, END = "<!-- families: begin (tests/interop/forward_golden.py --write) -->\n", "<!-- families: end -->"
 
@@ -61,7 +61,7 @@ def check_stated(rows):
                 problems.append(f"{name}: {kind} is {new[0]:.1e}, {RESULTS.name} states {old[0]:.1e}")
     block = README.read_text().split(BEGIN)[1].split(END)[0]
     if block != engine(["families", "--markdown"], ROOT).stdout:
-        problems.append("README.md's table is not the output of `qkengine families --markdown`")
+        problems.append(f"{README.name}'s table is not the output of `qkengine families --markdown`")
     for p in problems:
         print(f"FAIL {p}; run this script with --write")
     return not problems
@@ -70,7 +70,7 @@ def check_stated(rows):
 def write_readme():
     before, rest = README.read_text().split(BEGIN)
     README.write_text(before + BEGIN + engine(["families", "--markdown"], ROOT).stdout + END + rest.split(END)[1])
-    print("README.md: the table of families is written")
+    print(f"{README}: the table of families is written")
 
 
 def main():
