@@ -84,7 +84,10 @@ $(B)/qkengine: $(B)/$(MAIN:.c=.o) $(LIB)
 $(LIB): $(OBJ) $(ISA_OBJ)
 	@rm -f $@ && ar rcs $@ $^
 
-$(B)/%.o: %.c
+# Says what is missing before a compiler does.
+$(B)/libraries: ; @tests/tools/deps.sh look >&2 && mkdir -p $(@D) && touch $@
+
+$(B)/%.o: %.c | $(B)/libraries
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
 	@$(CC) $(CFLAGS) -c -o $@ $<

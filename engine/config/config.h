@@ -1,7 +1,7 @@
 /* The run configuration: YAML in the reference's schema -> one struct.
  *
  * Every key is a row of a table in config/keys.c (name, type, default, bounds), which also makes
- * the error messages and README's reference. Scalars mean what PyYAML makes of them (YAML 1.1:
+ * the error messages and configs/README.md. Scalars mean what PyYAML makes of them (YAML 1.1:
  * `yes` is a boolean, `1e3` a string, `010` eight). Errors name file, line, column and the nearest
  * known key.
  *
@@ -90,6 +90,6 @@ void qk_config_free(qk_config *config); /* NULL-safe */
  * records and a resumed run compares. Batch size, threads, backend and isa are not among them. */
 void qk_config_write_json(const qk_config *config, qk_json_out *out);
 
-/* Every key with its type, default and meaning, as a Markdown table: README's reference and
+/* Every key with its type, default and meaning, as a Markdown table: configs/README.md and
  * `qkengine help config`. */
 void qk_config_reference(qk_buf *out);

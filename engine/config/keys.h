@@ -1,5 +1,6 @@
 /* The table of configuration keys: name, type, bounds, default and meaning, each said once. The
- * loader reads values by it, error messages quote it, and README's reference is printed from it.
+ * loader reads values by it, error messages quote it, and the reference in configs/README.md is
+ * printed from it.
  * Private to engine/config/.
  *
  * next: engine/config/keys.c */

@@ -2,11 +2,16 @@
 # Installs what is missing, or prints the one command that does.
 # usage: deps.sh build    libraries and compiler
 #        deps.sh test     also what the tests need
+#        deps.sh look     says what `build` would install; changes nothing
 packages="gcc make pkg-config libyaml-dev libzstd-dev libsnappy-dev zlib1g-dev liblz4-dev libbrotli-dev libutf8proc-dev libcurl4-openssl-dev libssl-dev"
-[ "$1" = test ] && packages="$packages libpcre2-dev openssl python3 python3-venv clang clang-format libomp-dev bible-kjv bible-kjv-text"
+libraries="yaml-0.1 libzstd snappy zlib liblz4 libbrotlidec libutf8proc libcurl libcrypto"
+if [ "$1" = test ]; then
+    packages="$packages libpcre2-dev openssl python3 python3-venv clang clang-format libomp-dev bible-kjv bible-kjv-text"
+    libraries="$libraries libpcre2-8"
+fi
 
-missing=""
-if command -v dpkg-query >/dev/null 2>&1; then
+if command -v dpkg-query >/dev/null 2>&1 && [ "$1" != look ]; then
+    missing=""
     for p in $packages; do
         dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
     done
@@ -20,13 +25,13 @@ if command -v dpkg-query >/dev/null 2>&1; then
     echo "  sudo apt-get install$missing"
     exit 1
 fi
-libraries="yaml-0.1 libzstd snappy zlib liblz4 libbrotlidec libutf8proc libcurl libcrypto"
-[ "$1" = test ] && libraries="$libraries libpcre2-8"
+command -v pkg-config >/dev/null 2>&1 || [ "$1" != look ] || exit 0 # the compiler will say
+missing=""
 for library in $libraries; do
     pkg-config --exists "$library" 2>/dev/null || missing="$missing $library"
 done
 [ -z "$missing" ] && exit 0
 echo "These libraries were not found by pkg-config:$missing"
-echo "Install their development packages with your system's package manager; Debian calls them:"
-echo "  $packages"
+echo "Install their development packages with your system's package manager; on Debian and Ubuntu:"
+echo "  sudo apt-get install $packages"
 exit 1
