@@ -60,7 +60,7 @@ MUTANTS = [
     ("ops_attention.c", "a padded head in a build that is not", RUN, "is_padded ? V3_PADDED :", ""),
     ("engine/forward/forward.c", "a layer's weights are given back while it is queued", RUN, "qk_model_layer_done(f->m, l);", "qk_model_layer_done(f->m, l + queued);"),
     ("engine/model/layer_stream.c", "a layer is handed over before it has arrived", RUN, "return r->backend->sync(r->device, 0, err);", "return QK_OK;"),
-    ("engine/model/layer_stream.c", "places are freed while they are filled", RUN, "if (r.device) b->sync(r.device, 0, &err);", ""),
+    ("engine/model/layer_stream.c", "buffers are freed while they are filled", RUN, "if (r.device) b->sync(r.device, 0, &err);", ""),
     ("engine/model/layer_stream.c", "the loader's handle stays open", RUN, "    b->close(r.device);\n", ""),
 ]
 

@@ -126,10 +126,12 @@ def words_asked():
 
 
 def chosen(tests, words):
+    """The tests that words ask for; none where no test has one of the words in its name."""
     names = [t.__name__ for t in tests]
-    wrong = [w for w in words if not any(w in n for n in names)]
-    if wrong:
-        sys.exit(f"no test of this suite has \"{wrong[0]}\" in its name; there are: {', '.join(names)}")
+    for w in words:
+        if not any(w in n for n in names):
+            print(f"no test of this suite has \"{w}\" in its name; there are: {', '.join(names)}")
+            return []
     fits = lambda name: any(w == name if w in names else w in name for w in words)
     return [t for t in tests if not words or fits(t.__name__)]
 
@@ -138,7 +140,10 @@ def main(title, tests, words=None):
     """Calls each test that the words ask for (None: the command line's) with a fresh temporary folder; prints counts; returns the exit status."""
     import tempfile
     passed = failed = skipped = 0
-    for test in chosen(tests, words_asked() if words is None else words):
+    wanted = chosen(tests, words_asked() if words is None else words)
+    if tests and not wanted:
+        return 2
+    for test in wanted:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 said = test(pathlib.Path(folder))
