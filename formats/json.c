@@ -204,6 +204,7 @@ static qk_json_event number(qk_json_reader *r)
         if (!digits(r)) return fail(r, "digits are missing in the exponent");
     }
 done:
+    if (r->at == r->end && r->goes_on) return fail(r, "a number that is cut off");
     r->text = start;
     r->length = (size_t)(r->at - start);
     return QK_JSON_NUMBER;

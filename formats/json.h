@@ -33,6 +33,7 @@ typedef enum qk_json_event {
 
 typedef struct qk_json_reader {
     const char *begin, *at, *end; /* borrowed text; need not end with a NUL */
+    bool goes_on;                 /* behind `end`, unseen: a number that reaches it is cut off */
     const char *name;             /* file name for messages, borrowed */
     qk_error *err;
     /* What lies before `begin`, for messages about text that is read in pieces: bytes, line ends,

@@ -196,6 +196,9 @@ static void test_windows(void)
                   "{\"x\": [true, null, {\"y\": -1.5e3}], \"text\": \"b\", \"id\": 1234567}   \n"
                   "{}\n{\"text\": null, \"id\": -7}",
                   true);
+    /* A part of a number is another number: 1.5 is not whole. */
+    check_windows("n.json", "[{\"text\": \"a\", \"id\": 1}, {\"text\": \"b\", \"id\": 1.5e1}]",
+                  true);
     check_windows("w.json",
                   " [ {\"text\": \"a\", \"id\": 1} ,\n {\"text\": \"b\", \"id\": 22} ]\n ", true);
 }

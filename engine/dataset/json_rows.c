@@ -13,6 +13,7 @@ static void attach(qk_json_rows *rows, qk_json_reader *r)
     r->begin = in->begin;
     r->at = in->at;
     r->end = in->end;
+    r->goes_on = !in->ended;
     r->base_offset = in->offset;
     r->base_line = in->line;
     r->base_column = in->column;
