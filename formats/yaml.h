@@ -62,9 +62,10 @@ qk_status qk_yaml_parse(qk_arena *arena, const char *text, size_t size, const ch
 
 /* The same as PyYAML's SafeLoader reads it: keys of any type, the last of equal keys, merge keys
  * (<<), tags. What that refuses inside a value (an unknown tag, a list as a key, an impossible
- * date) is QK_YAML_OTHER here, or a key that is passed over. At most 256 levels, a million values
- * and QK_YAML_MAX_BYTES; an alias shares its children with what it stands for, so change none of
- * them. Errors are those of what is no YAML at all. */
+ * date) is QK_YAML_OTHER here, or a key that is passed over. QK_YAML_OTHER is also what two maps of
+ * one merge key say differently: PyYAML took the first until 6.0.3, and takes the last since. At
+ * most 256 levels, a million values and QK_YAML_MAX_BYTES; an alias shares its children with what it
+ * stands for, so change none of them. Errors are those of what is no YAML at all. */
 qk_status qk_yaml_parse_safe(qk_arena *arena, const char *text, size_t size, const char *name,
                              qk_yaml **out, qk_error *err);
 /* Whether Python would call the value true. NULL: false. */

@@ -234,19 +234,6 @@ static qk_status merge_map(builder *b, members *out, const qk_yaml *map)
     return QK_OK;
 }
 
-/* Of a list of maps the first counts most: it comes last. */
-static qk_status merge_value(builder *b, members *out, const qk_yaml *value)
-{
-    if (value->type != QK_YAML_LIST) return merge_map(b, out, value);
-    members maps = {0};
-    QK_TRY(charge(b, value->line, value->column, value->count));
-    for (qk_yaml *one = value->first; one; one = one->next) add_member(&maps, one);
-    qk_status s = QK_OK;
-    while (maps.count && s == QK_OK) s = merge_map(b, out, maps.items[--maps.count]);
-    free(maps.items);
-    return s;
-}
-
 typedef struct place {
     const qk_yaml *member;
     size_t at;
@@ -265,8 +252,23 @@ static int by_key(const void *a, const void *b)
     return order ? order : x->at < y->at ? -1 : 1;
 }
 
-/* Of equal keys the last one's value stays, where the first one stood; others become NULL. */
-static void keep_one_of_each(members *m)
+static bool is_same(const qk_yaml *x, const qk_yaml *y)
+{
+    if (x->type != y->type) return false;
+    if (x->type == QK_YAML_LIST || x->type == QK_YAML_MAP) return x->first == y->first;
+    return x->length == y->length && (!x->length || !memcmp(x->text, y->text, x->length));
+}
+
+/* Not even false, as an absent value is. */
+static void make_unusable(qk_yaml *v)
+{
+    v->type = QK_YAML_OTHER;
+    v->count = 1;
+}
+
+/* Of equal keys the last one's value stays, where the first one stood; others become NULL. Where
+ * `must_agree`, one that has several values has none that can be used. */
+static void keep_one_of_each(members *m, bool must_agree)
 {
     place *order = qk_alloc(m->count + 1, sizeof *order);
     size_t n = 0;
@@ -276,9 +278,30 @@ static void keep_one_of_each(members *m)
     for (size_t i = 0, end; i < n; i = end) {
         for (end = i + 1; end < n && !compare_keys(order[i].member, order[end].member); end++)
             m->items[order[i].at] = m->items[order[end].at];
+        for (size_t k = i; must_agree && k + 1 < end; k++)
+            if (!is_same(order[k].member, order[k + 1].member))
+                make_unusable(m->items[order[i].at]);
         for (size_t k = i + 1; k < end; k++) m->items[order[k].at] = NULL;
     }
     free(order);
+}
+
+/* Of a list of maps the first counts most: it comes last. PyYAML 6.0.4 has them the other way
+ * round, so what two of them say differently cannot be used. */
+static qk_status merge_value(builder *b, members *out, const qk_yaml *value)
+{
+    if (value->type != QK_YAML_LIST) return merge_map(b, out, value);
+    members maps = {0}, all = {0};
+    QK_TRY(charge(b, value->line, value->column, value->count));
+    for (qk_yaml *one = value->first; one; one = one->next) add_member(&maps, one);
+    qk_status s = QK_OK;
+    while (maps.count && s == QK_OK) s = merge_map(b, &all, maps.items[--maps.count]);
+    if (s == QK_OK && all.count) keep_one_of_each(&all, true);
+    for (size_t i = 0; i < all.count && s == QK_OK; i++)
+        if (all.items[i]) add_member(out, all.items[i]);
+    free(maps.items);
+    free(all.items);
+    return s;
 }
 
 /* What Python's dict keeps of the members: those of merge keys first. */
@@ -292,7 +315,7 @@ static qk_status settle_map(builder *b, const level *top)
         if (m->other_key && *m->key) s = merge_value(b, &all, m);
     for (qk_yaml *m = map->first; m && s == QK_OK; m = m->next)
         if (!m->other_key || !*m->key) add_member(&all, m);
-    if (s == QK_OK && all.count) keep_one_of_each(&all);
+    if (s == QK_OK && all.count) keep_one_of_each(&all, false);
     map->first = map->last = NULL;
     map->count = 0;
     for (size_t i = 0; i < all.count && s == QK_OK; i++)

@@ -4,7 +4,7 @@ cd "$(dirname "$0")/.." || exit 1
 python=${1:-build/venv/bin/python}
 export QKENGINE_CACHE="${QKENGINE_CACHE:-off}"
 log=$(mktemp) rc=0
-for suite in found_models found_breakers parquet_old_writers found_ids found_output; do
+for suite in found_models found_breakers parquet_old_writers found_ids found_infos found_output; do
     $python tests/interop/$suite.py >"$log.one" 2>&1 || rc=1
     cat "$log.one"
     cat "$log.one" >>"$log"

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/dataset/card_infos.h"
 #include "engine/dataset/card_options.h"
 #include "engine/dataset/card_path.h"
 #include "engine/dataset/format.h"
@@ -419,7 +420,7 @@ static qk_status parse_id_type(const card *c, const qk_yaml *type, qk_id_type *o
                        "not supported",
                        c->path, type->line, name);
     out->is_label = is_label;
-    out->is_of_card = true;
+    out->said_by = "dataset_info of the card";
     return QK_OK;
 }
 
@@ -427,9 +428,15 @@ static qk_status find_id_type(const card *c, const qk_yaml *config, const char *
                               qk_id_type *out)
 {
     const char *name = config ? name_of(config) : "default";
-    const qk_yaml *features = qk_yaml_get(find_info(c, name), "features");
+    const qk_yaml *info = find_info(c, name), *features = qk_yaml_get(info, "features");
     *out = (qk_id_type){0};
-    if (!id_column || !features || features->type != QK_YAML_LIST) return QK_OK;
+    if (id_column && !info) return qk_card_infos_type(out, c->all->root, name, id_column, c->err);
+    if (!id_column || !features) return QK_OK;
+    if (features->type == QK_YAML_OTHER)
+        return qk_fail(c->err, QK_ERR_FORMAT, "correct the card",
+                       "%s: dataset_info, line %d of the front matter: features must be a list",
+                       c->path, features->line);
+    if (features->type != QK_YAML_LIST) return QK_OK;
     for (const qk_yaml *one = features->first; one; one = one->next) {
         const qk_yaml *type = qk_yaml_get(one, "dtype");
         if (text_is(qk_yaml_get(one, "name"), id_column) && type)

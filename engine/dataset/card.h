@@ -14,7 +14,7 @@
  * (config/yaml.h), and what is not used is not looked at. Paths are normalised and stay inside the
  * folder (card_path.h); other keys of a configuration are options of the reader (card_options.h).
  * The first configuration says what format all have. The types that `dataset_info` gives to columns
- * are cast to; here that matters for ids. Private to engine/dataset/.
+ * (else dataset_infos.json, card_infos.h) are cast to; here that matters for ids. Private to engine/dataset/.
  *
  * next: engine/dataset/card_path.h */
 #pragma once

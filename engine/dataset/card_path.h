@@ -1,7 +1,7 @@
 /* A path or pattern of a card, as `datasets` finds it in the folder: "./a", "data//a", "data/./a"
  * and "data/../data/a" are data/a, and a data_dir stands before it. Private to engine/dataset/.
  *
- * next: engine/dataset/card_options.h */
+ * next: engine/dataset/card_infos.h */
 #pragma once
 
 #include "engine/dataset/folder.h"

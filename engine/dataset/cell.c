@@ -9,10 +9,11 @@
 static qk_status refuse(const char *id, const char *of, const qk_id_type *column, qk_error *err)
 {
     char name[QK_ID_TYPE_NAME];
+    const char *by = column->said_by;
     return qk_fail(err, QK_ERR_DATA, "give the ids of all files one type",
-                   "the id '%.80s'%s is no %s, %s", id, of, qk_id_type_name(column, name),
-                   column->is_of_card ? "as dataset_info of the card has it"
-                                      : "while those of the first file are");
+                   "the id '%.80s'%s is no %s, %s%s%s", id, of, qk_id_type_name(column, name),
+                   by ? "as " : "while those of the first file are", by ? by : "",
+                   by ? " has it" : "");
 }
 
 static qk_status cast(qk_cell *cell, const qk_id_type *type, const qk_id_type *column, qk_id *id,

@@ -51,7 +51,8 @@ static void soon(void *context, const char *path)
 
 static qk_status open_snapshot(qk_hub_dataset *d, const qk_config *config, qk_error *err)
 {
-    static const char *const card_files[] = {"README.md", ".huggingface.yaml", NULL};
+    static const char *const card_files[] = {"README.md", ".huggingface.yaml", "dataset_infos.json",
+                                             NULL};
     qk_snapshot *s = &d->snapshot;
     QK_TRY(qk_snapshot_open(s, &d->hub, QK_REPO_DATASET, config->dataset.path,
                             config->dataset.revision, err));

@@ -29,8 +29,8 @@ typedef enum qk_cell_kind {
 } qk_cell_kind;
 
 typedef struct qk_id_type {
-    bool is_known;   /* false: nothing has said it yet */
-    bool is_of_card; /* dataset_info has it, for messages */
+    bool is_known;       /* false: nothing has said it yet */
+    const char *said_by; /* what gives it, for messages; NULL: a file of the data */
     qk_cell_kind kind;
     int bits; /* INT, UINT 8 to 64; FLOAT 16, 32, 64; DECIMAL 32 to 256; DATE 32 days, 64 */
     int precision, scale; /* DECIMAL */

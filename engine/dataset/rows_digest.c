@@ -102,6 +102,7 @@ static qk_status make_key(key *k, const qk_config *config, const qk_names *files
     qk_buf_addf(&k->text, "%" PRId64 "\n", config->dataset.max_samples);
     add_card(k, config->dataset.path, "README.md");
     add_card(k, config->dataset.path, ".huggingface.yaml");
+    add_card(k, config->dataset.path, "dataset_infos.json");
     for (size_t i = 0; i < files->count; i++) {
         qk_file_state state;
         QK_TRY(qk_watch_file(watch, files->items[i], &state, err));

@@ -71,7 +71,7 @@ class Case:
         names = ["a", "data/a", "data/b", "data/en/c", "fr/d", "data/train-x", "data/test-y", "en/train-00000-of-00001", ".../g"]
         for name in rng.sample(names[:5], 5) + rng.sample(names[5:], rng.randrange(0, 3)):
             self.write(name + self.ending)
-        self.tag, self.info = [], None
+        self.tag, self.info, self.has_configs = [], None, True
 
     def write(self, name):
         path, n = self.folder / name, self.rng.randrange(1, 4)
@@ -281,6 +281,7 @@ def generate(rng, folder):
         rest[-1] = {Raw("<<"): Raw("*shared"), **rest[-1]}
         parts.append("configs:\n" + block(rest))
     if rng.random() < 0.03:
+        case.has_configs = False
         parts[-1] = "configs: " + rng.choice(["{}", "text", "0", "~", "[]", "[a]", "[~]", "[1]", "{a: b}", "!!set {}", "[[config_name, a]]"])
     if rng.random() < 0.3:
         case.info = infos(case, names)
@@ -351,7 +352,7 @@ def same(theirs, ours, txt):
 
 def plain_card(case, plain, configs):
     """What ours took, as a card that says no more, with plain paths."""
-    said = next((c for c in reversed(configs) if str(c["config_name"]).removeprefix("!!str ") == case.chosen), None)
+    said = next((c for c in reversed(configs) if case.has_configs and str(c["config_name"]).removeprefix("!!str ") == case.chosen), None)
     if said is None:   # there are no configurations
         (case.folder / "README.md").unlink()
         return

@@ -233,6 +233,16 @@ def test_configurations(tmp):
     assert asked() == ["fr/0.parquet", "fr/1.parquet"], asked()
 
 
+def test_types_beside_the_card(tmp):
+    """dataset_infos.json is fetched with the card, and its types count."""
+    told = {"me--data": {"features": {"id": {"dtype": "string", "_type": "Value"}, "text": {"dtype": "string", "_type": "Value"}}}}
+    host({"dataset_infos.json": json.dumps(told).encode(), **shards(n=1)})
+    run(tmp)
+    assert asked() == ["dataset_infos.json", shard(0, n=1)], asked()
+    ids = pq.read_table(next((tmp / "work/out/final").rglob("examples.parquet")))["id"].to_pylist()
+    assert len(ids) == ROWS and not set(ids) & {r["id"] for r in rows_of(shard(0, n=1))}
+
+
 def test_complete_run_asks_for_no_content(tmp):
     """A run that is done already needs the listing only, even where the cache is gone."""
     host(shards())
