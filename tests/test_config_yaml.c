@@ -291,7 +291,7 @@ static void test_safe(void)
                "[?, ?, ?, ?, {a: 1}, [1], ?]");
     check_safe("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3, z: 4}\n",
                "{a: {x: 1, y: 2}, b: {x: 1, y: 3, z: 4}}");
-    check_safe("a: {z: 4, <<: [{x: 1}, {x: 2, y: 3}]}", "{a: {x: 1, y: 3, z: 4}}");
+    check_safe("a: {z: 4, <<: [{x: 1}, {x: 2, y: 3}]}", "{a: {x: ?, y: 3, z: 4}}");
     check_safe("a: {<<: 5, '<<': 6, b: 7}", "{a: {<<: 6, b: 7}}");
     check_safe("a: &a [1]\nb: [*a, *a]\n? *a\n: c\n", "{a: [1], b: [[1], [1]], ?: 'c'}");
     check_safe("a: &a [1, *a]\nb: &a {c: 2}\nd: *a\n", "{a: [1, ?], b: {c: 2}, d: {c: 2}}");
