@@ -105,23 +105,30 @@ static qk_id_type id_type(const csv_source *s, bool any)
     return (qk_id_type){.is_known = true, .kind = QK_CELL_TEXT};
 }
 
-/* The types of the next chunk. An error is reported when the rows get there. */
-static void scout_chunk(csv_source *s)
+/* The types of the next chunk. An error that reading its rows reports ends it without a word. */
+static qk_status scout_chunk(csv_source *s, qk_error *err)
 {
     qk_csv_guess text = {0}, id = {0};
-    qk_error ignored;
+    qk_error own;
+    qk_status status = QK_OK;
     bool more = true;
     for (int i = 0; i < QK_CSV_CHUNK; i++) {
-        if (qk_csv_next(&s->scout, &more, &ignored) != QK_OK || !more) break;
+        status = qk_csv_next(&s->scout, &more, &own);
+        if (status != QK_OK || !more) break;
         guess_add(&text, &s->scout, &s->text);
         if (s->id.at != NONE) guess_add(&id, &s->scout, &s->id);
     }
     s->text.chunk = qk_csv_guess_kind(&text);
     s->id.chunk = qk_csv_guess_kind(&id);
-    if (s->rows.record >= 0) return;
+    if (status != QK_OK && !qk_source_meets_again(status)) {
+        *err = own;
+        return status;
+    }
+    if (s->rows.record >= 0) return QK_OK;
     s->text.type = s->text.chunk;
     s->id.type = s->id.chunk;
     s->base.id_type = id_type(s, id.values || id.null);
+    return QK_OK;
 }
 
 static qk_status cell_of(csv_source *s, column *c, qk_cell *out, qk_error *err)
@@ -138,7 +145,7 @@ static qk_status cell_of(csv_source *s, column *c, qk_cell *out, qk_error *err)
 static qk_status csv_next(qk_source *base, qk_row *row, bool *more, qk_error *err)
 {
     csv_source *s = (csv_source *)base;
-    if ((s->rows.record + 1) % QK_CSV_CHUNK == 0) scout_chunk(s);
+    if ((s->rows.record + 1) % QK_CSV_CHUNK == 0) QK_TRY(scout_chunk(s, err));
     QK_TRY(qk_csv_next(&s->rows, more, err));
     if (!*more) return QK_OK;
     *more = false;

@@ -144,20 +144,24 @@ static bool peek_row(void *context, qk_json_reader *r, qk_json_event e)
     }
 }
 
-/* Stops without a word at the first error: reading the rows reports it. */
-static void look_ahead(const char *path, peek *p)
+/* Stops without a word at the first error that reading the rows reports. */
+static qk_status look_ahead(const char *path, peek *p, qk_error *err)
 {
     qk_json_rows rows;
-    qk_error ignored;
+    qk_error own;
+    qk_status s = QK_OK;
     bool more = true;
-    if (qk_json_rows_open(&rows, path, &ignored) != QK_OK) return;
+    QK_TRY(qk_json_rows_open(&rows, path, err));
     p->all_times = p->all_text_times = true;
     p->in_array = rows.in_array;
-    while (more && qk_json_rows_at(&rows) < PEEK_BYTES) {
-        if (qk_json_rows_next(&rows, peek_row, p, &more, &ignored) != QK_OK) break;
-        p->rows += more;
+    while (s == QK_OK && more && qk_json_rows_at(&rows) < PEEK_BYTES) {
+        s = qk_json_rows_next(&rows, peek_row, p, &more, &own);
+        p->rows += s == QK_OK && more;
     }
     qk_json_rows_close(&rows);
+    if (s == QK_OK || qk_source_meets_again(s)) return QK_OK;
+    *err = own;
+    return s;
 }
 
 /* What `datasets` makes of a file's ids, by its first 10 MB. */
@@ -194,14 +198,14 @@ static qk_status check_columns(json_source *s, qk_error *err)
 {
     const qk_source_spec *spec = &s->base.spec;
     peek p = {.spec = spec};
-    look_ahead(spec->path, &p);
+    qk_status status = look_ahead(spec->path, &p, err);
     s->time_ids = p.all_times && p.any_string_id && !s->rows.in_array;
     s->float_ids = p.any_float_id || (s->rows.in_array && p.any_null_id);
     s->base.id_type = type_of_ids(s, &p);
-    qk_status status = check_text_type(s, &p, err);
-    if (p.rows && !p.has_text)
+    if (status == QK_OK) status = check_text_type(s, &p, err);
+    if (status == QK_OK && p.rows && !p.has_text)
         status = qk_source_no_column(spec->path, spec->text_column, &p.names, err);
-    else if (p.rows && spec->id_column && !p.has_id && !spec->is_later)
+    else if (status == QK_OK && p.rows && spec->id_column && !p.has_id && !spec->is_later)
         status = qk_source_no_column(spec->path, spec->id_column, &p.names, err);
     qk_names_free(&p.names);
     return status;

@@ -83,7 +83,9 @@ static void add_card(key *k, const char *folder, const char *name)
     qk_file_state state;
     qk_error ignored;
     char *path = qk_path_join(folder, name);
-    if (qk_file_state_of(path, &state, &ignored) == QK_OK) add_file(k, path, &state);
+    qk_status s = qk_file_state_of(path, &state, &ignored);
+    if (s == QK_OK) add_file(k, path, &state);
+    k->settled &= s == QK_OK || s == QK_ERR_NOTFOUND; /* else nobody knows what it says */
     free(path);
 }
 

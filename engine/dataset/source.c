@@ -8,6 +8,11 @@
 #include "engine/dataset/stream.h"
 #include "formats/mistaken.h"
 
+bool qk_source_meets_again(qk_status s)
+{
+    return s == QK_ERR_FORMAT || s == QK_ERR_UNSUPPORTED || s == QK_ERR_DATA;
+}
+
 qk_status qk_source_check_magic(qk_format format, const char *path, qk_error *err)
 {
     static const struct {

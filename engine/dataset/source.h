@@ -79,6 +79,10 @@ qk_status qk_parquet_open(qk_source **out, const qk_source_spec *spec, qk_error 
 qk_status qk_jsonl_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
 qk_status qk_csv_source_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
 qk_status qk_text_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
+/* Whether an error of looking ahead is met again, at its place, when the rows are read: one of the
+ * file's bytes. A disk that fails once, or a signal, may let the reading pass, and types that
+ * nobody saw would be wrong without a word. */
+bool qk_source_meets_again(qk_status s);
 /* QK_ERR_NOTFOUND: "path: there is no column 'text'; the columns are a, b". */
 qk_status qk_source_no_column(const char *path, const char *column, const qk_names *found,
                               qk_error *err);

@@ -223,6 +223,26 @@ def a_failing_stat_is_not_absent(folder):
     return f"{total} calls, {stopped} of those tried were errors"
 
 
+def types_that_a_failing_read_hides(folder):
+    """The types of ids come from a look ahead: a disk that fails there once must not change the ids without a word."""
+    write_jsonl(folder / "a.jsonl", [{"id": i if i else 0.5, "text": "words"} for i in range(3)])
+    (folder / "a.csv").write_text("id,text\n1,words\n2.0,words\nx,words\n")
+    stopped = 0
+    for name in ("a.jsonl", "a.csv"):
+        args = ["inspect", name, "--json", "--rows", "3"]
+        good(engine(args, folder))
+        expected = engine(args, folder).stdout
+        for at in range(1, count(folder, "pread", args) + 1):
+            done = engine(args, folder, env=fails("pread", at, errno.EIO))
+            if done.returncode == 0:
+                assert done.stdout == expected, (name, at)
+            else:
+                assert os.strerror(errno.EIO) in done.stderr, (name, at, done.stderr)
+                stopped += 1
+    assert stopped >= 4, stopped
+    return f"{stopped} reads stopped it"
+
+
 def delete_stale_after_an_error(folder):
     """12: files that were not seen are not deleted on the Hub."""
     if not SHIM:
@@ -458,6 +478,6 @@ def rot_in_the_hub_cache(folder):
 if __name__ == "__main__":
     sys.exit(main("found: breakers", [
         closed_descriptors, what_must_not_be_mixed, datasets_that_change, checkpoint_replaced, output_inside_the_dataset,
-        rows_that_are_not_finite, a_folder_that_cannot_be_listed, a_failing_stat_is_not_absent, delete_stale_after_an_error,
+        rows_that_are_not_finite, a_folder_that_cannot_be_listed, a_failing_stat_is_not_absent, types_that_a_failing_read_hides, delete_stale_after_an_error,
         ids_with_nul, a_flipped_bit_in_units_json, a_signal_ends_the_hashing, hostile_tokenizers, nothing_behind_max_samples,
         merging_keeps_to_inference_threads, journals_of_others, planted_links, caches_of_others, rot_in_the_hub_cache]))

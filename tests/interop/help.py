@@ -45,9 +45,9 @@ def each_command(folder):
 
 
 def configuration(folder):
-    """The reference that README has, word for word."""
+    """The reference that configs/README.md has, word for word."""
     text = said(folder, "help", "config")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "configs/README.md").read_text(encoding="utf-8")
     between = readme.split("<!-- config reference: begin", 1)[1].split("\n", 1)[1].split("<!-- config reference: end -->")[0]
     assert text == between
     return f"{text.count(chr(10)) - 2} keys"
