@@ -7,8 +7,10 @@
 #   fake GPU   the host runtime on the driver API, NVRTC and cuBLASLt that tests/fake_cuda makes of the
 #              emulator: goldens in every order of queued work, every call failing once, whole runs
 #   mutants    seeded bugs in the kernels and in the host runtime, all of which must be caught
-# usage: cuda_gates.sh BUILD_FOLDER. Prints what failed, the counts and the times of each gate.
+# usage: [GATE_ARCHS="sm_80 ..."] cuda_gates.sh BUILD_FOLDER. Prints what failed, the counts and the times of each gate.
+# GATE_ARCHS: the generations to compile for; all of them when it is not set.
 build=$1
+archs=${GATE_ARCHS:-sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a}
 jobs=$(nproc 2>/dev/null || echo 2)
 failed=0
 all=$build/tests/gates.log
@@ -28,9 +30,9 @@ gate "attention" sh -c "printf '%s\n' v3 v1 v2 | xargs -P $jobs -n 1 $build/test
 gate "forward" "$build/tests/test_cuda_forward" full
 if [ -f "${CUDA_HOME:-/usr/local/cuda}/include/nvrtc.h" ]; then
     gate "NVRTC" sh -c "make -s CUDA=1 build/cuda/tests/cuda_nvrtc &&
-        printf '%s\n' sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a | xargs -P $jobs -n 1 build/cuda/tests/cuda_nvrtc"
+        printf '%s\n' $archs | xargs -P $jobs -n 1 build/cuda/tests/cuda_nvrtc"
     gate "primitives" sh -c "make -s CUDA=1 build/cuda/tests/gpu/primitives && build/cuda/tests/gpu/primitives emulator &&
-        build/cuda/tests/gpu/primitives compile sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a"
+        build/cuda/tests/gpu/primitives compile $archs"
 else
     echo "SKIPPED: NVRTC: no CUDA toolkit (CUDA_HOME), so no kernel was compiled for a GPU" | tee -a "$all"
 fi

@@ -55,7 +55,8 @@ suite "unit tests" 600 make -s unit
 suite "unit tests with sanitizers" 1200 make -s unit SAN=1
 suite "qkengine with sanitizers" 600 make -s SAN=1 build/cpu-san/qkengine
 suite "fuzz corpus" 600 tests/fuzz/run.sh 0
-beside "CUDA gates" 1700 make -s cuda-gates # a third of the whole; what waits below waits beside it
+# Three of the six generations of GPUs, which `make cuda-gates` by itself compiles for.
+GATE_ARCHS="sm_80 sm_90a sm_120a" beside "CUDA gates" 1700 make -s cuda-gates # a third of the whole; what waits below waits beside it
 if [ -x $venv/bin/python ]; then
     py="$venv/bin/python"
     beside "forward goldens" 300 $py tests/interop/forward_golden.py "$(golden forward)" tests/data/forward

@@ -40,12 +40,22 @@ enum { TEST_SHARE = 1 };
 /* For calls whose message does not matter here. */
 __attribute__((unused)) static qk_error test_error;
 
+/* With TEST_STOP in the environment the first failed check ends the program: who seeds bugs need not
+ * know what else they break. */
+static inline void test_check_failed(void)
+{
+    test_failed_checks++;
+    if (!getenv("TEST_STOP")) return;
+    fflush(stdout);
+    _Exit(1);
+}
+
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
         test_checks++;                                                                             \
         if (!(condition)) {                                                                        \
             printf("  %s:%d: failed: %s\n", __FILE__, __LINE__, #condition);                       \
-            test_failed_checks++;                                                                  \
+            test_check_failed();                                                                   \
         }                                                                                          \
     } while (0)
 
@@ -57,7 +67,7 @@ __attribute__((unused)) static qk_error test_error;
             printf("  %s:%d: failed: %s: ", __FILE__, __LINE__, #condition);                       \
             printf(__VA_ARGS__);                                                                   \
             putchar('\n');                                                                         \
-            test_failed_checks++;                                                                  \
+            test_check_failed();                                                                   \
         }                                                                                          \
     } while (0)
 
