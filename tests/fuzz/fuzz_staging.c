@@ -2,6 +2,7 @@
  * are made to fit, since whoever writes a file on purpose makes them fit as well.
  *
  * The first byte picks which. A journal that is followed moves files within its folder only. */
+#include "engine/output/manifest.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>
