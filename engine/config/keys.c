@@ -128,7 +128,9 @@ const qk_config_key qk_config_keys[] = {
     INT("capture", "max_rows_per_batch", capture.sampler.max_rows, NULL, INT64_MIN, INT64_MAX, 0,
         "rows kept per example, layer and kind; null, 0 and below are no limit"),
     INT("capture", "min_bucket_size", capture.sampler.min_bucket_size, "128", 1, INT64_C(1) << 31,
-        128, "positions in the smallest bucket; log_uniform rounds it up to a power of two"),
+        128,
+        "positions in a bucket; log_uniform rounds it up to 2^m: bucket m holds positions 0 to "
+        "2^(m+1) - 2, each b above it 2^b - 1 to 2^(b+1) - 2"),
     MAY("capture", "capture_pre_rope", bool, capture.pre_rope, "false",
         "take vectors before the rotary embedding instead of after it"),
     MAY("capture", "capture_token_strings", bool, capture.token_strings, "false",
@@ -146,7 +148,7 @@ const qk_config_key qk_config_keys[] = {
     CHOICE("capture.sampler", "type", samplers, AT(capture.sampler.kind), "log_uniform",
            "which positions: equally many per power of two, equally many everywhere, or every one"),
     MAY("capture.sampler", "base_rate", number, capture.sampler.base_rate, "1.0",
-        "rows wanted per bucket, above 0"),
+        "rows wanted per bucket, above 0; log_uniform's first bucket holds twice that"),
 
     MAY("output", "data_root", folder, output.data_root, "data",
         "the folder for results, apart from the dataset; nothing that was not made here is ever "
