@@ -75,7 +75,9 @@ all: qkengine
 qkengine: $(B)/qkengine
 	@[ "$$(readlink $@)" = $< ] || ln -sf $< $@
 
+# What the assembler includes, which -MMD does not see.
 $(B)/kernels/cuda/sources.o: $(wildcard kernels/cuda/*.cu kernels/cuda/*.h)
+$(B)/engine/families/presets.o: $(wildcard engine/families/presets/*.json)
 
 $(B)/qkengine: $(B)/$(MAIN:.c=.o) $(LIB)
 	@echo '  LINK    $@'

@@ -1,12 +1,12 @@
 /* The published config.json of real models, as data: what `qkengine synth` builds and `qkengine
  * plan` sizes without a download.
  *
- * A text has the keys that decide about the arithmetic, in the style of the file on the Hub
- * (models/REPOSITORY/config.json), without token ids and without the vision part of a wrapper.
+ * presets/NAME.json has the keys that decide about the arithmetic, as the file on the Hub has them,
+ * without token ids and without the vision part of a wrapper. It is embedded when presets.c is built.
  * tests/test_presets.c reads each one, adds up its tensors and compares the sum with the number of
  * parameters that was published for the model.
  *
- * next: engine/families/presets_qwen.c, engine/tools/synth.h */
+ * next: engine/families/presets.c, engine/tools/synth.h */
 #pragma once
 
 #include "formats/json.h"
@@ -16,15 +16,7 @@ typedef struct qk_preset {
     const char *repository; /* on the Hub: "Qwen/Qwen3-8B" */
     uint64_t parameters;    /* published, output head included; of a wrapper, of its text model */
     uint64_t unit;          /* the published number is rounded or cut to this; 1: exact */
-    const char *config;     /* JSON */
 } qk_preset;
-
-/* Lets JSON stand in a table as it is. */
-#define QK_CONFIG(...) #__VA_ARGS__
-
-/* By vendor; each ends with a NULL name. */
-extern const qk_preset qk_presets_meta[], qk_presets_mistral[], qk_presets_qwen[],
-    qk_presets_google[], qk_presets_others[];
 
 /* The i-th of all, NULL behind the last. */
 const qk_preset *qk_preset_at(size_t i);
