@@ -67,7 +67,7 @@ qk_status qk_cache_has(const qk_cache *cache, const char *path, uint64_t size, b
 {
     char *full = qk_path_join(cache->snapshot, path);
     qk_path_info info;
-    qk_status s = qk_path_look(full, &info, err);
+    qk_status s = qk_path_stat(full, &info, err);
     free(full);
     *has = info.type == QK_PATH_FILE && (size == UINT64_MAX || info.size == size);
     return s;
@@ -432,8 +432,8 @@ static qk_status list_below(const qk_cache *cache, const char *inside, int depth
         char *full = qk_path_join(cache->snapshot, path);
         qk_path_info own, led_to;
         qk_error why; /* a name that no repository has is somebody else's file */
-        s = qk_path_look_at_name(full, &own, err);
-        if (s == QK_OK) s = qk_path_look(full, &led_to, err);
+        s = qk_path_lstat(full, &own, err);
+        if (s == QK_OK) s = qk_path_stat(full, &led_to, err);
         if (s == QK_OK && own.type == QK_PATH_FOLDER && depth < DEEPEST)
             s = list_below(cache, path, depth + 1, out, err);
         else if (s == QK_OK && led_to.type == QK_PATH_FILE &&

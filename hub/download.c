@@ -450,7 +450,7 @@ static qk_status missing_bytes(const qk_cache *cache, const qk_hub_file *file, u
     if (has) return QK_OK;
     char *partial = qk_strf("%s/blobs/%s.qk.incomplete", cache->folder, file->digest);
     qk_path_info have;
-    qk_status s = qk_path_look(partial, &have, err);
+    qk_status s = qk_path_stat(partial, &have, err);
     free(partial);
     *bytes = have.size <= file->size ? file->size - have.size : file->size;
     return s;

@@ -240,7 +240,7 @@ static void test_damage(void)
 
 static void test_row_limit(void)
 {
-    size_t n = (size_t)QK_STREAM_MOST_PACKED + 1000;
+    size_t n = (size_t)QK_STREAM_MAX_PACKED + 1000;
     char *text = malloc(n);
     memset(text, 'x', n);
     memcpy(text, "one\n", 4);

@@ -33,12 +33,12 @@ static qk_status look(const char *path, bool follow, qk_path_info *out, qk_error
     return QK_OK;
 }
 
-qk_status qk_path_look(const char *path, qk_path_info *out, qk_error *err)
+qk_status qk_path_stat(const char *path, qk_path_info *out, qk_error *err)
 {
     return look(path, true, out, err);
 }
 
-qk_status qk_path_look_at_name(const char *path, qk_path_info *out, qk_error *err)
+qk_status qk_path_lstat(const char *path, qk_path_info *out, qk_error *err)
 {
     return look(path, false, out, err);
 }

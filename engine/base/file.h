@@ -19,7 +19,7 @@ typedef enum qk_path_type {
     QK_PATH_ABSENT,
     QK_PATH_FILE,
     QK_PATH_FOLDER,
-    QK_PATH_LINK, /* only from qk_path_look_at_name */
+    QK_PATH_LINK, /* only from qk_path_lstat */
     QK_PATH_OTHER,
 } qk_path_type;
 typedef struct qk_path_info {
@@ -27,9 +27,9 @@ typedef struct qk_path_info {
     uint64_t size; /* bytes of a file, else 0 */
 } qk_path_info;
 /* Follows links; one that leads nowhere is absent. */
-qk_status qk_path_look(const char *path, qk_path_info *out, qk_error *err);
+qk_status qk_path_stat(const char *path, qk_path_info *out, qk_error *err);
 /* Does not follow the last one. */
-qk_status qk_path_look_at_name(const char *path, qk_path_info *out, qk_error *err);
+qk_status qk_path_lstat(const char *path, qk_path_info *out, qk_error *err);
 qk_status qk_has_file(const char *path, bool *has, qk_error *err);
 qk_status qk_has_folder(const char *path, bool *has, qk_error *err);
 /* Bytes of a file that must be there: QK_ERR_NOTFOUND when it is not. */

@@ -103,7 +103,7 @@ static void show_columns(const inspection *in, const qk_columns *columns)
             printf("  %-28s %s\n", qk_visible(c->name), qk_visible(c->type));
     }
     if (in->json) qk_json_end(in->json, '}');
-    if (!in->json && columns->count == QK_COLUMNS_MOST) printf("  ... more are not listed\n");
+    if (!in->json && columns->count == QK_MAX_COLUMNS) printf("  ... more are not listed\n");
 }
 
 /* ---- rows ---- */

@@ -13,11 +13,11 @@
 #include "formats/yaml.h"
 
 enum {
-    MOST_CARD_BYTES = 16 << 20, /* with what is behind the front matter */
-    MOST_SPLITS = 10000         /* of a configuration */
+    MAX_CARD_BYTES = 16 << 20, /* with what is behind the front matter */
+    MAX_SPLITS = 10000         /* of a configuration */
 };
 /* Bytes of its patterns, those with wildcards once for each file: some seconds. */
-static const uint64_t MOST_MATCHING = UINT64_C(1) << 32;
+static const uint64_t MAX_MATCHING = UINT64_C(1) << 32;
 
 typedef struct card {
     char *path; /* README.md, for messages */
@@ -39,11 +39,6 @@ static qk_status fail(const card *c, const qk_yaml *at, const char *what)
 }
 
 /* ---- reading the block ---- */
-
-static bool is_blank(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1C && c <= 0x1F);
-}
 
 static bool is_end_of_line(char c)
 {
@@ -76,7 +71,7 @@ static bool find_rule(const char *s, const char *end, const char **before)
 static bool front_matter(const char *text, size_t size, const char **block, size_t *length)
 {
     const char *s = text, *end = text + size, *before;
-    while (s < end && is_blank(*s)) s++;
+    while (s < end && (*s == ' ' || (*s >= '\t' && *s <= '\r') || (*s >= 0x1C && *s <= 0x1F))) s++;
     if (end - s < 4 || memcmp(s, "---", 3) != 0 || !is_end_of_line(s[3])) return false;
     const char *first_end = s += 3;
     while (s < end && is_end_of_line(*s)) s++;
@@ -93,7 +88,7 @@ static qk_status parse_file(card *c, const char *name, bool whole, qk_yaml **out
     qk_buf file;
     bool there;
     *out = NULL;
-    qk_status s = qk_read_file_if_there(&file, path, MOST_CARD_BYTES, &there, c->err);
+    qk_status s = qk_read_file_if_there(&file, path, MAX_CARD_BYTES, &there, c->err);
     const char *text = (const char *)file.data;
     size_t size = file.size;
     if (s == QK_OK && file.data && (whole || front_matter(text, size, &text, &size)))
@@ -235,68 +230,59 @@ static qk_status choose(const card *c, const char *name, const qk_yaml **out)
 
 /* ---- files ---- */
 
-/* What the patterns of a configuration are looked for in. */
-typedef struct place {
+/* A search for the files of a configuration. */
+typedef struct search {
     const char *data_dir; /* before each, or NULL */
     bool lenient;         /* a file that is named need not be there */
     size_t found;         /* files, so far */
-    uint64_t matching;    /* so far, see MOST_MATCHING */
-} place;
+    uint64_t matching;    /* so far, see MAX_MATCHING */
+} search;
 
-/* Patterns that are given a hundred times over cost nothing to write. */
-static qk_status count_matching(const card *c, place *where, const qk_yaml *pattern)
+/* The files that a pattern matches. One that is named but absent is an error, an empty pattern not.
+ */
+static qk_status add_pattern(const card *c, search *in, qk_data_split *split, const qk_yaml *given)
 {
-    bool wild = qk_glob_has_wildcard(pattern->text);
-    where->matching += (pattern->length + 1) * (uint64_t)(wild ? c->all->files.count : 1);
-    if (where->matching <= MOST_MATCHING) return QK_OK;
-    return fail(c, pattern, "data_files have too many patterns for a folder of so many files");
-}
-
-static qk_status find_pattern(const card *c, const char *data_dir, const char *key,
-                              const qk_yaml *pattern, char **out)
-{
-    QK_TRY(qk_card_path(out, data_dir, pattern->text, key, c->path, c->all, c->err));
-    if (qk_glob_is_valid(*out)) return QK_OK;
-    free(*out);
-    return fail(c, pattern, "** can only be a whole part of a path");
-}
-
-/* A file that is named but absent is an error, an empty pattern not. */
-static qk_status check_named(const card *c, const char *pattern, size_t found)
-{
-    if (!found)
-        return qk_fail(c->err, QK_ERR_NOTFOUND, NULL, "%s: there is no file %s, which %s names",
-                       c->all->root, pattern, c->path);
-    if (!qk_format_knows(pattern))
-        return qk_fail(c->err, QK_ERR_UNSUPPORTED, QK_FORMAT_HINT,
-                       "%s: %s is no data file by its name, yet %s names it", c->all->root, pattern,
-                       c->path);
-    return QK_OK;
+    char *pattern;
+    QK_TRY(
+        qk_card_path(&pattern, in->data_dir, given->text, "data_files", c->path, c->all, c->err));
+    bool is_name = !qk_glob_has_wildcard(pattern);
+    qk_status s = QK_OK;
+    if (!qk_glob_is_valid(pattern)) {
+        s = fail(c, given, "** can only be a whole part of a path");
+    } else {
+        size_t found = qk_data_split_match(split, pattern, c->all);
+        if (is_name && !in->lenient && !found)
+            s = qk_fail(c->err, QK_ERR_NOTFOUND, NULL, "%s: there is no file %s, which %s names",
+                        c->all->root, pattern, c->path);
+        else if (is_name && !in->lenient && !qk_format_knows(pattern))
+            s = qk_fail(c->err, QK_ERR_UNSUPPORTED, QK_FORMAT_HINT,
+                        "%s: %s is no data file by its name, yet %s names it", c->all->root,
+                        pattern, c->path);
+        in->found += found;
+    }
+    free(pattern);
+    return s;
 }
 
 /* A text or a list of texts. */
-static qk_status add_patterns(const card *c, place *where, qk_data_split *split,
-                              const qk_yaml *value)
+static qk_status add_patterns(const card *c, search *in, qk_data_split *split, const qk_yaml *value)
 {
     const qk_yaml *one = value->type == QK_YAML_LIST ? value->first : value;
     for (; one; one = value->type == QK_YAML_LIST ? one->next : NULL) {
-        char *pattern;
         if (!is_text(one)) return fail(c, one, "a path of data_files must be a text");
-        QK_TRY(count_matching(c, where, one));
-        QK_TRY(find_pattern(c, where->data_dir, "data_files", one, &pattern));
-        size_t found = qk_data_split_match(split, pattern, c->all);
-        bool must = !qk_glob_has_wildcard(pattern) && !where->lenient;
-        qk_status s = must ? check_named(c, pattern, found) : QK_OK;
-        free(pattern);
-        QK_TRY(s);
-        where->found += found;
-        if (where->found > QK_MOST_DATA_FILES)
+        /* Patterns that are given a hundred times over cost nothing to write. */
+        bool wild = qk_glob_has_wildcard(one->text);
+        in->matching += (one->length + 1) * (uint64_t)(wild ? c->all->files.count : 1);
+        if (in->matching > MAX_MATCHING)
+            return fail(c, one, "data_files have too many patterns for a folder of so many files");
+        QK_TRY(add_pattern(c, in, split, one));
+        if (in->found > QK_MAX_DATA_FILES)
             return fail(c, one, "data_files give too many files, each counted as often as given");
     }
     return QK_OK;
 }
 
-static qk_status add_split(const card *c, place *where, qk_data_files *out, const qk_yaml *entry)
+static qk_status add_split(const card *c, search *in, qk_data_files *out, const qk_yaml *entry)
 {
     const qk_yaml *split = qk_yaml_get(entry, "split"), *path = qk_yaml_get(entry, "path");
     if (!split || !path || entry->count != 2)
@@ -305,36 +291,24 @@ static qk_status add_split(const card *c, place *where, qk_data_files *out, cons
         return fail(c, split, "this cannot be the name of a split");
     for (size_t i = 0; i < out->count; i++)
         if (!strcmp(out->splits[i].name, split->text)) return fail(c, split, "a split given twice");
-    return add_patterns(c, where, qk_data_files_add(out, split->text, split->length), path);
+    return add_patterns(c, in, qk_data_files_add(out, split->text, split->length), path);
 }
 
-static qk_status add_data_files(const card *c, place *where, qk_data_files *out,
-                                const qk_yaml *value)
+static qk_status add_data_files(const card *c, search *in, qk_data_files *out, const qk_yaml *value)
 {
     out->rule = "data_files of the configuration in README.md";
     if (value->type == QK_YAML_LIST && value->first && value->first->type == QK_YAML_MAP) {
-        if (value->count > MOST_SPLITS) return fail(c, value, "too many splits");
+        if (value->count > MAX_SPLITS) return fail(c, value, "too many splits");
         for (const qk_yaml *entry = value->first; entry; entry = entry->next)
-            QK_TRY(add_split(c, where, out, entry));
+            QK_TRY(add_split(c, in, out, entry));
     } else if (value->type == QK_YAML_STRING || value->type == QK_YAML_LIST) {
-        QK_TRY(add_patterns(c, where, qk_data_files_add(out, "train", 5), value));
+        QK_TRY(add_patterns(c, in, qk_data_files_add(out, "train", 5), value));
     } else {
         return fail(c, value, "data_files must be a text or a list");
     }
     for (size_t i = 0; i < out->count; i++)
         if (out->splits[i].files.count) return QK_OK;
-    return where->lenient ? QK_OK : fail(c, value, "no file matches data_files");
-}
-
-/* The files below a folder, as a listing of its own. */
-static void narrow(const qk_listing *all, const char *dir, qk_listing *out)
-{
-    size_t n = strlen(dir);
-    for (size_t i = 0; i < all->files.count; i++) {
-        const char *file = all->files.items[i];
-        if (!n) qk_names_add(&out->files, file);
-        if (n && !strncmp(file, dir, n) && file[n] == '/') qk_names_add(&out->files, file + n + 1);
-    }
+    return in->lenient ? QK_OK : fail(c, value, "no file matches data_files");
 }
 
 /* By their names, below data_dir (NULL: everywhere). */
@@ -347,7 +321,13 @@ static qk_status add_by_name(const card *c, const qk_yaml *data_dir, qk_data_fil
     QK_TRY(qk_card_path(&dir, NULL, data_dir->text, "data_dir", c->path, c->all, c->err));
     char *root = *dir ? qk_path_join(c->all->root, dir) : qk_strdup(c->all->root);
     qk_listing inside = {.root = root};
-    narrow(c->all, dir, &inside);
+    size_t n = strlen(dir);
+    for (size_t i = 0; i < c->all->files.count; i++) {
+        const char *file = c->all->files.items[i];
+        if (!n) qk_names_add(&inside.files, file);
+        if (n && !strncmp(file, dir, n) && file[n] == '/')
+            qk_names_add(&inside.files, file + n + 1);
+    }
     qk_status s = qk_data_files_by_name(out, &inside, c->err);
     qk_names_free(&inside.files);
     free(root);
@@ -355,7 +335,7 @@ static qk_status add_by_name(const card *c, const qk_yaml *data_dir, qk_data_fil
     return s;
 }
 
-/* What `datasets` looks at to see the format of all configurations: data_files of the first one, or
+/* What shows `datasets` the format of all configurations: data_files of the first one, or
  * everything by its name; no data_dir. What it cannot make out does not count here. */
 static void find_first(const card *c, qk_data_files *out)
 {
@@ -364,7 +344,7 @@ static void find_first(const card *c, qk_data_files *out)
     card quiet = *c;
     quiet.err = &none;
     *out = (qk_data_files){.from_card = true};
-    qk_status s = data_files ? add_data_files(&quiet, &(place){.lenient = true}, out, data_files)
+    qk_status s = data_files ? add_data_files(&quiet, &(search){.lenient = true}, out, data_files)
                              : add_by_name(&quiet, NULL, out);
     if (s != QK_OK) qk_data_files_free(out);
 }
@@ -379,8 +359,8 @@ static qk_status use_config(const card *c, const qk_yaml *config, qk_data_files 
     if (!qk_yaml_is_true(dir)) dir = NULL;
     if (dir && !is_text(dir)) return fail(c, dir, "data_dir must be a text");
     if (data_files && data_files->type == QK_YAML_NULL && out->is_later_config) data_files = NULL;
-    place where = {.data_dir = dir ? dir->text : NULL};
-    QK_TRY(data_files ? add_data_files(c, &where, out, data_files) : add_by_name(c, dir, out));
+    search in = {.data_dir = dir ? dir->text : NULL};
+    QK_TRY(data_files ? add_data_files(c, &in, out, data_files) : add_by_name(c, dir, out));
     qk_data_files first;
     find_first(c, &first);
     qk_status s = qk_data_files_keep_one_format(out, &first, c->all->root, c->err);
@@ -391,11 +371,6 @@ static qk_status use_config(const card *c, const qk_yaml *config, qk_data_files 
 }
 
 /* ---- types ---- */
-
-static bool text_is(const qk_yaml *value, const char *text)
-{
-    return value && value->type == QK_YAML_STRING && !strcmp(value->text, text);
-}
 
 /* dataset_info of a configuration: the map, or the last one of a list, that has its name. */
 static const qk_yaml *find_info(const card *c, const char *config_name)
@@ -438,8 +413,8 @@ static qk_status find_id_type(const card *c, const qk_yaml *config, const char *
                        c->path, features->line);
     if (features->type != QK_YAML_LIST) return QK_OK;
     for (const qk_yaml *one = features->first; one; one = one->next) {
-        const qk_yaml *type = qk_yaml_get(one, "dtype");
-        if (text_is(qk_yaml_get(one, "name"), id_column) && type)
+        const qk_yaml *column = qk_yaml_get(one, "name"), *type = qk_yaml_get(one, "dtype");
+        if (column && column->type == QK_YAML_STRING && !strcmp(column->text, id_column) && type)
             return parse_id_type(c, type, out);
     }
     return QK_OK;

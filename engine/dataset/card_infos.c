@@ -7,14 +7,7 @@
 #include "engine/base/file.h"
 #include "formats/json.h"
 
-enum { MOST_BYTES = 64 << 20 }; /* class labels have all their names in it */
-
-/* What it says of a configuration, or NULL. */
-static const qk_json *find_info(const qk_json *infos, const char *config)
-{
-    if (infos->count != 1) return qk_json_get(infos, config);
-    return strcmp(config, "default") ? NULL : infos->first;
-}
+enum { MAX_BYTES = 64 << 20 }; /* class labels have all their names in it */
 
 static qk_status parse_type(qk_id_type *out, const qk_json *feature, const char *path,
                             const char *column, qk_error *err)
@@ -40,12 +33,16 @@ qk_status qk_card_infos_type(qk_id_type *out, const char *root, const char *conf
     qk_arena arena = {0};
     const qk_json *infos;
     *out = (qk_id_type){0};
-    qk_status s = qk_json_parse_if_there(&arena, path, MOST_BYTES, &infos, err);
+    qk_status s = qk_json_parse_if_there(&arena, path, MAX_BYTES, &infos, err);
     if (s == QK_OK && infos && infos->type != QK_JSON_T_OBJECT)
         s = qk_fail(err, QK_ERR_FORMAT, "remove the file, or correct it",
                     "%s: must be an object, not %s", path, qk_json_type_name(infos));
     if (s == QK_OK && infos) {
-        const qk_json *features = qk_json_get(find_info(infos, config), "features");
+        /* What it says of one configuration alone is about "default". */
+        const qk_json *info = infos->count != 1            ? qk_json_get(infos, config)
+                              : !strcmp(config, "default") ? infos->first
+                                                           : NULL;
+        const qk_json *features = qk_json_get(info, "features");
         const qk_json *feature = qk_json_get(features, column);
         if (feature) s = parse_type(out, feature, path, column, err);
     }

@@ -114,13 +114,6 @@ static bool is_number(const qk_yaml *v, int64_t number)
     return v->type == QK_YAML_INT && v->fits && v->integer == number;
 }
 
-static bool is_utf8(const qk_yaml *v)
-{
-    return v->type == QK_YAML_STRING && v->length == strlen(v->text) &&
-           (!strcasecmp(v->text, "utf-8") || !strcasecmp(v->text, "utf8") ||
-            !strcasecmp(v->text, "utf_8"));
-}
-
 static bool changes_nothing(const struct option *o, const qk_yaml *v, bool tsv)
 {
     bool null = v->type == QK_YAML_NULL;
@@ -131,39 +124,15 @@ static bool changes_nothing(const struct option *o, const qk_yaml *v, bool tsv)
     case NUMBER: return is_number(v, o->number);
     case WORD: return is_text(v, o->text);
     case SEPARATOR: return is_text(v, tsv ? "\t" : ",") || (null && !strcmp(o->name, "delimiter"));
-    case UTF8: return null || is_utf8(v);
+    case UTF8:
+        return null || (v->type == QK_YAML_STRING && v->length == strlen(v->text) &&
+                        (!strcasecmp(v->text, "utf-8") || !strcasecmp(v->text, "utf8") ||
+                         !strcasecmp(v->text, "utf_8")));
     case STRICT: return null || is_text(v, "strict");
     case ANY: return true;
     case NEVER: return false;
     }
     return false;
-}
-
-static const struct option *find_option(const qk_yaml *key, qk_format format)
-{
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-        if ((options[i].formats & 1 << format) && !strcmp(options[i].name, key->key))
-            return &options[i];
-    return NULL;
-}
-
-static bool is_known(const char *key)
-{
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (!strcmp(key, known[i])) return true;
-    return false;
-}
-
-/* One line, however many there are. */
-static void warn_of(const qk_buf *unknown, size_t count, const char *card)
-{
-    if (!count) return;
-    qk_buf more = {0};
-    if (count > SHOWN) qk_buf_addf(&more, " and %zu more", count - SHOWN);
-    qk_warn_once("%s: a configuration has keys that are no options of the reader and are ignored: "
-                 "%.*s%s",
-                 card, (int)unknown->size, (const char *)unknown->data, qk_buf_str(&more));
-    qk_buf_free(&more);
 }
 
 qk_status qk_card_check_options(const qk_yaml *config, qk_format format, bool tsv, const char *card,
@@ -178,8 +147,14 @@ qk_status qk_card_check_options(const qk_yaml *config, qk_format format, bool ts
                         "%s: configs, line %d of the front matter: a key of a configuration is "
                         "no text",
                         card, m->key_line);
-        if (m->other_key || is_known(m->key)) continue;
-        const struct option *o = find_option(m, format);
+        bool is_known = m->other_key;
+        for (size_t i = 0; i < sizeof known / sizeof *known && !is_known; i++)
+            is_known = !strcmp(m->key, known[i]);
+        if (is_known) continue;
+        const struct option *o = NULL;
+        for (size_t i = 0; i < sizeof options / sizeof *options && !o; i++)
+            if ((options[i].formats & 1 << format) && !strcmp(options[i].name, m->key))
+                o = &options[i];
         if (o && !changes_nothing(o, m, tsv))
             s = qk_fail(err, QK_ERR_UNSUPPORTED,
                         "convert the files to what is read without it, or remove it",
@@ -188,7 +163,11 @@ qk_status qk_card_check_options(const qk_yaml *config, qk_format format, bool ts
         if (!o && count++ < SHOWN)
             qk_buf_addf(&unknown, "%s%.100s", unknown.size ? ", " : "", m->key);
     }
-    if (s == QK_OK) warn_of(&unknown, count, card);
+    if (count > SHOWN) qk_buf_addf(&unknown, " and %zu more", count - SHOWN);
+    if (s == QK_OK && count) /* one line, however many there are */
+        qk_warn_once("%s: a configuration has keys that are no options of the reader and are "
+                     "ignored: %s",
+                     card, qk_buf_str(&unknown));
     qk_buf_free(&unknown);
     return s;
 }

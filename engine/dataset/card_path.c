@@ -17,10 +17,9 @@ static bool has_scheme(const char *text)
 }
 
 typedef struct walk {
-    char *text, *at;  /* the whole, and the next part */
-    qk_buf out;       /* what is kept of the parts before it */
-    bool wild;        /* some part before it has a wildcard */
-    bool before_wild; /* the next part has the first one */
+    char *text, *at; /* the whole, and the next part */
+    qk_buf out;      /* what is kept of the parts before it */
+    bool wild;       /* some part before it has a wildcard */
     const qk_listing *all;
 } walk;
 
@@ -33,18 +32,6 @@ static bool is_wild(const char *part, size_t n)
     return false;
 }
 
-/* "." or "..": what stands before it must be a folder. */
-static outcome take_dots(walk *w, size_t n)
-{
-    if (w->wild) return BEHIND_WILDCARD;
-    if (!w->out.size) return n == 1 ? FINE : LEAVES;
-    if (!qk_listing_has_folder(w->all, qk_buf_str(&w->out))) return NO_FOLDER;
-    if (n == 1) return FINE;
-    const char *text = qk_buf_str(&w->out), *slash = strrchr(text, '/');
-    w->out.size = slash ? (size_t)(slash - text) : 0;
-    return FINE;
-}
-
 static outcome take_part(walk *w)
 {
     size_t n = strcspn(w->at, "/");
@@ -55,7 +42,15 @@ static outcome take_part(walk *w)
         bool last = !*next && !w->wild; /* "a.jsonl//" */
         return !last && (w->wild || is_wild(next, next_length)) ? BEHIND_WILDCARD : FINE;
     }
-    if (part[0] == '.' && (n == 1 || (n == 2 && part[1] == '.'))) return take_dots(w, n);
+    if (part[0] == '.' && (n == 1 || (n == 2 && part[1] == '.'))) {
+        /* What stands before "." or ".." must be a folder. */
+        if (w->wild) return BEHIND_WILDCARD;
+        if (!w->out.size) return n == 1 ? FINE : LEAVES;
+        const char *text = qk_buf_str(&w->out), *slash = strrchr(text, '/');
+        if (!qk_listing_has_folder(w->all, text)) return NO_FOLDER;
+        if (n == 2) w->out.size = slash ? (size_t)(slash - text) : 0;
+        return FINE;
+    }
     w->wild |= is_wild(part, n);
     if (w->out.size) qk_buf_add_byte(&w->out, '/');
     qk_buf_add(&w->out, part, n);

@@ -11,7 +11,7 @@
 #include "engine/dataset/pytime.h"
 #include "formats/json.h"
 
-enum { MOST_PARSED = 19 }; /* digits of a text that are read as an integer */
+enum { MAX_PARSED = 19 }; /* digits of a text that are read as an integer */
 
 static bool is_digits(const char *text, size_t n)
 {
@@ -39,7 +39,7 @@ static bool parse_int(const char *text, size_t n, qk_cell *c)
     bool negative = n && *text == '-';
     uint64_t value = 0;
     if (negative) text++, n--;
-    if (n > MOST_PARSED || !is_digits(text, n)) return false;
+    if (n > MAX_PARSED || !is_digits(text, n)) return false;
     for (size_t i = 0; i < n; i++) value = value * 10 + (uint64_t)(text[i] - '0');
     bool large = value > INT64_MAX;
     if (large && negative) return false;
@@ -48,26 +48,19 @@ static bool parse_int(const char *text, size_t n, qk_cell *c)
     return true;
 }
 
-/* Digits behind the point must be zeros. */
-static bool whole_part(const char *digits, size_t n, int scale, qk_cell *c)
-{
-    size_t drop = (size_t)scale, sign = n && *digits == '-';
-    for (size_t i = 0; i < drop && i < n - sign; i++)
-        if (digits[n - 1 - i] != '0') return false;
-    if (n - sign <= drop) return parse_int("0", 1, c);
-    return parse_int(digits, n - drop, c);
-}
-
 static bool to_int(qk_cell *c, const qk_id_type *from, const qk_id_type *to)
 {
     double number = c->number;
-    bool unsigned_minus = to->kind == QK_CELL_UINT && c->length && *c->text == '-';
+    const char *text = c->text;
+    size_t n = c->length, sign = n && *text == '-', drop = (size_t)from->scale;
     switch (c->kind) {
     case QK_CELL_TEXT:
-        if (unsigned_minus || !parse_int(c->text, c->length, c)) return false;
+        if ((sign && to->kind == QK_CELL_UINT) || !parse_int(text, n, c)) return false;
         break;
-    case QK_CELL_DECIMAL:
-        if (!whole_part(c->text, c->length, from->scale, c)) return false;
+    case QK_CELL_DECIMAL: /* digits behind the point must be zeros */
+        for (size_t i = 0; i < drop && i < n - sign; i++)
+            if (text[n - 1 - i] != '0') return false;
+        if (!(n - sign > drop ? parse_int(text, n - drop, c) : parse_int("0", 1, c))) return false;
         break;
     case QK_CELL_FLOAT:
         if (!(number >= -0x1p63 && number < 0x1p63) || number != floor(number)) return false;
@@ -103,15 +96,15 @@ static bool parse_float(const char *text, size_t n, double *out)
 }
 
 /* Integers up to 2^digits of the format are floats of the same value; beyond, Arrow refuses, or
- * (of 16 bits) does not look. */
+ * (of 16 bits) does not check. */
 static bool to_float(qk_cell *c, const qk_id_type *to)
 {
-    int64_t most = INT64_C(1) << (to->bits == 64 ? 53 : to->bits == 32 ? 24 : 11);
+    int64_t max = INT64_C(1) << (to->bits == 64 ? 53 : to->bits == 32 ? 24 : 11);
     switch (c->kind) {
     case QK_CELL_UINT: return false;
     case QK_CELL_INT:
     case QK_CELL_BOOL:
-        if (c->integer > most || c->integer < -most) return false;
+        if (c->integer > max || c->integer < -max) return false;
         c->number = (double)c->integer;
         break;
     case QK_CELL_TEXT:

@@ -6,20 +6,11 @@
 #include "engine/dataset/pystr.h"
 #include "sampler/example_id.h"
 
-static qk_status refuse(const char *id, const char *of, const qk_id_type *column, qk_error *err)
-{
-    char name[QK_ID_TYPE_NAME];
-    const char *by = column->said_by;
-    return qk_fail(err, QK_ERR_DATA, "give the ids of all files one type",
-                   "the id '%.80s'%s is no %s, %s%s%s", id, of, qk_id_type_name(column, name),
-                   by ? "as " : "while those of the first file are", by ? by : "",
-                   by ? " has it" : "");
-}
-
 static qk_status cast(qk_cell *cell, const qk_id_type *type, const qk_id_type *column, qk_id *id,
                       qk_error *err)
 {
     char name[QK_ID_TYPE_NAME], of[QK_ID_TYPE_NAME + 20];
+    const char *by = column->said_by;
     qk_cell given = *cell;
     qk_error none = {0};
     bool takes = qk_id_type_takes(column, type);
@@ -27,7 +18,10 @@ static qk_status cast(qk_cell *cell, const qk_id_type *type, const qk_id_type *c
     qk_buf_clear(&id->buf);
     qk_cell_python_str(&id->buf, &given, type, &none);
     snprintf(of, sizeof of, " of the type %s", qk_id_type_name(type, name));
-    return refuse(qk_buf_str(&id->buf), takes ? "" : of, column, err);
+    return qk_fail(err, QK_ERR_DATA, "give the ids of all files one type",
+                   "the id '%.80s'%s is no %s, %s%s%s", qk_buf_str(&id->buf), takes ? "" : of,
+                   qk_id_type_name(column, name), by ? "as " : "while those of the first file are",
+                   by ? by : "", by ? " has it" : "");
 }
 
 qk_status qk_cell_to_id(const qk_cell *given, const qk_id_type *type, const qk_id_type *column,

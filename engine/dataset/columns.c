@@ -9,7 +9,7 @@
 #include "engine/dataset/json_rows.h"
 #include "formats/parquet_read.h"
 
-enum { LOOK_ROWS = 1000 };
+enum { SAMPLE_ROWS = 1000 };
 
 static void add(qk_columns *c, const char *name, const char *type)
 {
@@ -40,7 +40,7 @@ static qk_status parquet_columns(qk_columns *out, const char *path, qk_error *er
 {
     qk_pq_file *f;
     QK_TRY(qk_pq_open(&f, path, err));
-    for (size_t i = 0; i < f->n_leaves && out->count < QK_COLUMNS_MOST; i++) {
+    for (size_t i = 0; i < f->n_leaves && out->count < QK_MAX_COLUMNS; i++) {
         const qk_pq_leaf *leaf = &f->leaves[i];
         char logical[40];
         const char *meaning = qk_pq_logical_name(&leaf->logical, logical);
@@ -93,7 +93,7 @@ static void note_type(qk_columns *c, const char *name, const char *type)
         known->type = both;
         return;
     }
-    if (c->count < QK_COLUMNS_MOST) add(c, name, type);
+    if (c->count < QK_MAX_COLUMNS) add(c, name, type);
 }
 
 static bool json_row(void *context, qk_json_reader *r, qk_json_event e)
@@ -118,28 +118,13 @@ static qk_status json_columns(qk_columns *out, const char *path, qk_error *err)
     QK_TRY(qk_json_rows_open(&rows, path, err));
     bool more = true;
     qk_status s = QK_OK;
-    for (int i = 0; i < LOOK_ROWS && more && s == QK_OK; i++)
+    for (int i = 0; i < SAMPLE_ROWS && more && s == QK_OK; i++)
         s = qk_json_rows_next(&rows, json_row, out, &more, err);
     qk_json_rows_close(&rows);
     return s;
 }
 
 /* ---- CSV ---- */
-
-static qk_status csv_guess(qk_csv *csv, qk_csv_guess *guesses, size_t n, qk_error *err)
-{
-    bool more = true;
-    for (int row = 0; row < LOOK_ROWS; row++) {
-        QK_TRY(qk_csv_next(csv, &more, err));
-        if (!more) break;
-        for (size_t i = 0; i < n; i++) {
-            bool there = i < csv->count;
-            qk_csv_guess_add(&guesses[i], there ? csv->fields[i].text : "",
-                             there ? csv->fields[i].length : 0);
-        }
-    }
-    return QK_OK;
-}
 
 static qk_status csv_columns(qk_columns *out, const char *path, qk_error *err)
 {
@@ -148,14 +133,22 @@ static qk_status csv_columns(qk_columns *out, const char *path, qk_error *err)
     qk_status s = qk_csv_open(&csv, path, err);
     if (s == QK_OK) s = qk_csv_next(&csv, &more, err);
     size_t n = s == QK_OK ? csv.count : 0;
-    if (n > QK_COLUMNS_MOST) n = QK_COLUMNS_MOST;
+    if (n > QK_MAX_COLUMNS) n = QK_MAX_COLUMNS;
     for (size_t i = 0; i < n; i++) {
         char *name = qk_csv_header_name(&csv, i);
         add(out, name, "");
         free(name);
     }
     qk_csv_guess *guesses = qk_zalloc(n + 1, sizeof *guesses);
-    if (s == QK_OK) s = csv_guess(&csv, guesses, n, err);
+    for (int row = 0; row < SAMPLE_ROWS && s == QK_OK; row++) {
+        s = qk_csv_next(&csv, &more, err);
+        if (s != QK_OK || !more) break;
+        for (size_t i = 0; i < n; i++) {
+            bool there = i < csv.count;
+            qk_csv_guess_add(&guesses[i], there ? csv.fields[i].text : "",
+                             there ? csv.fields[i].length : 0);
+        }
+    }
     for (size_t i = 0; i < n; i++) {
         free(out->items[i].type);
         out->items[i].type = qk_strdup(qk_csv_kind_name(qk_csv_guess_kind(&guesses[i])));

@@ -10,7 +10,7 @@
 
 #include "engine/dataset/source.h"
 
-enum { QK_COLUMNS_MOST = 200 }; /* more are not listed */
+enum { QK_MAX_COLUMNS = 200 }; /* more are not listed */
 
 typedef struct qk_column {
     char *name, *type; /* owned */

@@ -21,7 +21,8 @@ qk_status qk_csv_fail(const qk_csv *csv, const char *what, const char *hint, qk_
 
 qk_status qk_csv_open(qk_csv *csv, const char *path, qk_error *err)
 {
-    *csv = (qk_csv){.delimiter = qk_format_is_tsv(path) ? '\t' : ',', .most = QK_CSV_MOST_FIELDS};
+    *csv =
+        (qk_csv){.delimiter = qk_format_is_tsv(path) ? '\t' : ',', .max_fields = QK_CSV_MAX_FIELDS};
     csv->record = -2;
     QK_TRY(qk_stream_open(&csv->in, path, err));
     qk_stream *in = &csv->in;
@@ -31,14 +32,14 @@ qk_status qk_csv_open(qk_csv *csv, const char *path, qk_error *err)
 
 /* ---- one record ---- */
 
-static void add_field(qk_csv *csv, const char *text, size_t length, size_t place)
+static void add_field(qk_csv *csv, const char *text, size_t length, size_t offset)
 {
     QK_GROW(csv->fields, csv->count, csv->capacity);
-    if (csv->n_places < csv->capacity) {
-        csv->n_places = csv->capacity;
-        csv->places = qk_realloc(csv->places, csv->n_places, sizeof *csv->places);
+    if (csv->n_offsets < csv->capacity) {
+        csv->n_offsets = csv->capacity;
+        csv->offsets = qk_realloc(csv->offsets, csv->n_offsets, sizeof *csv->offsets);
     }
-    csv->places[csv->count] = place;
+    csv->offsets[csv->count] = offset;
     csv->fields[csv->count++] = (qk_csv_field){text, length};
 }
 
@@ -62,7 +63,7 @@ static outcome plain_field(qk_csv *csv, const char **at)
 static outcome quoted_field(qk_csv *csv, const char **at, const char **bad)
 {
     const char *start = *at + 1, *end = csv->in.end;
-    size_t place = csv->unquoted.size;
+    size_t offset = csv->unquoted.size;
     bool copied = false;
     for (;;) {
         const char *quote = memchr(start, '"', (size_t)(end - start));
@@ -82,7 +83,7 @@ static outcome quoted_field(qk_csv *csv, const char **at, const char **bad)
         if (!doubled) qk_buf_add(&csv->unquoted, quote + 1, (size_t)(stop - quote - 1));
         start = *at = stop + doubled;
         if (doubled) continue;
-        add_field(csv, NULL, csv->unquoted.size - place, place);
+        add_field(csv, NULL, csv->unquoted.size - offset, offset);
         *at = stop;
         return DONE;
     }
@@ -103,7 +104,7 @@ static outcome record(qk_csv *csv, const char **at, const char **bad)
     csv->count = 0;
     qk_buf_clear(&csv->unquoted);
     for (;; ++*at) {
-        if (csv->count == csv->most) {
+        if (csv->count == csv->max_fields) {
             *bad = csv->record < 0 ? "more than 100000 columns" : "more fields than the header has";
             return BAD;
         }
@@ -140,7 +141,7 @@ static void place_fields(qk_csv *csv)
 {
     const char *text = qk_buf_str(&csv->unquoted);
     for (size_t i = 0; i < csv->count; i++)
-        if (csv->places[i] != SIZE_MAX) csv->fields[i].text = text + csv->places[i];
+        if (csv->offsets[i] != SIZE_MAX) csv->fields[i].text = text + csv->offsets[i];
 }
 
 qk_status qk_csv_next(qk_csv *csv, bool *more, qk_error *err)
@@ -166,7 +167,7 @@ qk_status qk_csv_next(qk_csv *csv, bool *more, qk_error *err)
         return qk_csv_fail(csv, "not valid UTF-8", "save the file as UTF-8", err);
     place_fields(csv);
     in->at = at;
-    if (csv->record < 0) csv->most = csv->count;
+    if (csv->record < 0) csv->max_fields = csv->count;
     *more = true;
     return QK_OK;
 }
@@ -182,6 +183,6 @@ void qk_csv_close(qk_csv *csv)
     qk_stream_close(&csv->in);
     qk_buf_free(&csv->unquoted);
     free(csv->fields);
-    free(csv->places);
+    free(csv->offsets);
     *csv = (qk_csv){0};
 }

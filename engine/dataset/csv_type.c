@@ -141,8 +141,8 @@ static bool comes_first(int64_t a, int64_t b)
 
 /* The order of events in pandas: int64 up to the first field that is none; a field that overflows
  * it before that starts uint64, with the same two ends; then numbers, truth values, strings. When
- * uint64 fails, not by a field that is no integer, the column is read again as strings without a
- * look at null words. */
+ * uint64 fails, not by a field that is no integer, the column is read again as strings, null
+ * words too. */
 qk_csv_kind qk_csv_guess_kind(const qk_csv_guess *g)
 {
     if (!g->values) return QK_CSV_NULL;
@@ -159,13 +159,6 @@ qk_csv_kind qk_csv_guess_kind(const qk_csv_guess *g)
 }
 
 /* ---- one cell ---- */
-
-static qk_status refuse(qk_csv_kind chunk, qk_csv_kind column, qk_error *err)
-{
-    return qk_fail(err, QK_ERR_DATA, "give the column one type, or convert the file to Parquet",
-                   "these %d rows hold %s, the first ones %s", QK_CSV_CHUNK,
-                   qk_csv_kind_name(chunk), qk_csv_kind_name(column));
-}
 
 /* The field as a cell of its chunk's own type. */
 static void own_cell(qk_cell *out, const char *text, size_t n, qk_csv_kind chunk)
@@ -194,18 +187,6 @@ static void own_cell(qk_cell *out, const char *text, size_t n, qk_csv_kind chunk
         out->text = text;
         out->length = n;
     }
-}
-
-static void to_text(qk_cell *cell, qk_buf *keep)
-{
-    qk_buf_clear(keep);
-    if (cell->kind == QK_CELL_BOOL)
-        qk_buf_add_str(keep, cell->integer ? "true" : "false");
-    else if (cell->kind == QK_CELL_UINT)
-        qk_buf_addf(keep, "%llu", (unsigned long long)cell->natural);
-    else
-        qk_buf_addf(keep, "%lld", (long long)cell->integer);
-    *cell = (qk_cell){.kind = QK_CELL_TEXT, .length = keep->size, .text = qk_buf_str(keep)};
 }
 
 /* Numbers of a later chunk in a column of numbers; false when the value would change. */
@@ -246,9 +227,19 @@ qk_status qk_csv_cell(qk_cell *out, const char *text, size_t n, qk_csv_kind chun
     if (from_ints && out->number == 0) out->number = 0;
     if (chunk == column) return QK_OK;
     if (column == QK_CSV_TEXT && chunk != QK_CSV_FLOAT) {
-        to_text(out, keep);
+        qk_buf_clear(keep);
+        if (out->kind == QK_CELL_BOOL)
+            qk_buf_add_str(keep, out->integer ? "true" : "false");
+        else if (out->kind == QK_CELL_UINT)
+            qk_buf_addf(keep, "%llu", (unsigned long long)out->natural);
+        else
+            qk_buf_addf(keep, "%lld", (long long)out->integer);
+        *out = (qk_cell){.kind = QK_CELL_TEXT, .length = keep->size, .text = qk_buf_str(keep)};
         return QK_OK;
     }
     bool castable = column != QK_CSV_TEXT && column != QK_CSV_BOOL && chunk != QK_CSV_TEXT;
-    return castable && to_number(out, column) ? QK_OK : refuse(chunk, column, err);
+    if (castable && to_number(out, column)) return QK_OK;
+    return qk_fail(err, QK_ERR_DATA, "give the column one type, or convert the file to Parquet",
+                   "these %d rows hold %s, the first ones %s", QK_CSV_CHUNK,
+                   qk_csv_kind_name(chunk), qk_csv_kind_name(column));
 }

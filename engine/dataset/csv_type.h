@@ -39,7 +39,7 @@ void qk_csv_guess_add(qk_csv_guess *g, const char *text, size_t length);
 qk_csv_kind qk_csv_guess_kind(const qk_csv_guess *g);
 
 /* A field of a chunk of type `chunk` as a cell of a column of type `column`. Text that is not the
- * field's own bytes is put in `keep`. Errors have no place yet. */
+ * field's own bytes is put in `keep`. Errors name no row yet. */
 qk_status qk_csv_cell(qk_cell *out, const char *text, size_t length, qk_csv_kind chunk,
                       qk_csv_kind column, qk_buf *keep, qk_error *err);
 /* "integers", "texts" ... */

@@ -21,7 +21,7 @@ typedef struct range {
 
 struct qk_dataset {
     const qk_config *config;
-    const qk_dataset_place *place; /* or NULL: every file is there */
+    const qk_dataset_remote *remote; /* or NULL: every file is there */
     qk_data_files files;
     qk_split_parts parts;
     range *ranges;
@@ -36,7 +36,7 @@ struct qk_dataset {
     int64_t row;          /* of the split that comes next */
     int64_t index, given; /* rows given in all, and of this range */
     qk_id_type id_type;   /* of the first file that has rows, once another one follows */
-    bool past_first_file, looked_ahead;
+    bool past_first_file, fetched_ahead;
     qk_id id;
     char id_type_name[QK_ID_TYPE_NAME];
     qk_watch *watch, own_watch;
@@ -53,15 +53,15 @@ static qk_source_spec spec_of(const qk_dataset *d, const char *path)
 
 /* ---- files that come when they are needed ---- */
 
-static qk_status look_for(const qk_dataset *d, const char *path, bool *has, qk_error *err)
+static qk_status holds(const qk_dataset *d, const char *path, bool *has, qk_error *err)
 {
     *has = true;
-    return d->place ? d->place->look_for(d->place->context, path, has, err) : QK_OK;
+    return d->remote ? d->remote->holds(d->remote->context, path, has, err) : QK_OK;
 }
 
 static qk_status need(const qk_dataset *d, const qk_names *paths, const char *reason, qk_error *err)
 {
-    return d->place ? d->place->need(d->place->context, paths, reason, err) : QK_OK;
+    return d->remote ? d->remote->need(d->remote->context, paths, reason, err) : QK_OK;
 }
 
 static qk_status need_one(const qk_dataset *d, const char *path, qk_error *err)
@@ -91,26 +91,11 @@ static const char *next_file(const qk_dataset *d)
     return next->count ? next->items[0] : NULL;
 }
 
-/* Once for each file, on its first row. */
-static void look_ahead(qk_dataset *d)
-{
-    if (d->looked_ahead || !d->place) return;
-    d->looked_ahead = true;
-    const char *path = next_file(d);
-    if (path) d->place->soon(d->place->context, path);
-}
-
 /* ---- files that change ---- */
-
-/* Before a file is opened and when it is closed; in between as often as anybody likes. */
-static qk_status look_at(const qk_dataset *d, const char *path, qk_error *err)
-{
-    return qk_watch_file(d->watch, path, NULL, err);
-}
 
 qk_status qk_dataset_check(const qk_dataset *d, qk_error *err)
 {
-    return d->source ? look_at(d, d->source->spec.path, err) : QK_OK;
+    return d->source ? qk_watch_file(d->watch, d->source->spec.path, NULL, err) : QK_OK;
 }
 
 void qk_dataset_watch(qk_dataset *d, qk_watch *watch)
@@ -123,7 +108,7 @@ static qk_status explain(const qk_dataset *d, const char *path, qk_status s, qk_
 {
     qk_error change;
     if (s == QK_OK || s == QK_ERR_RESUME) return s;
-    if (look_at(d, path, &change) == QK_ERR_DATA) *err = change;
+    if (qk_watch_file(d->watch, path, NULL, &change) == QK_ERR_DATA) *err = change;
     return err->status;
 }
 
@@ -132,7 +117,7 @@ static qk_status explain(const qk_dataset *d, const char *path, qk_status s, qk_
 static qk_status open_file(qk_dataset *d, const char *path, qk_error *err)
 {
     qk_source_spec spec = spec_of(d, path);
-    QK_TRY(look_at(d, path, err));
+    QK_TRY(qk_watch_file(d->watch, path, NULL, err));
     for (size_t i = d->opened; i < d->paths.count; i++)
         if (!strcmp(d->paths.items[i], path)) d->opened = i + 1;
     return explain(d, path, qk_source_open(&d->source, &spec, err), err);
@@ -146,14 +131,6 @@ static qk_status add_rows(const qk_dataset *d, int64_t *rows, int64_t more, qk_e
                    d->config->dataset.path);
 }
 
-static qk_status count_file(const qk_dataset *d, const qk_source_spec *spec, int64_t *rows,
-                            qk_error *err)
-{
-    QK_TRY(look_at(d, spec->path, err));
-    QK_TRY(explain(d, spec->path, qk_source_count(rows, spec, err), err));
-    return look_at(d, spec->path, err);
-}
-
 /* Stops at `enough` rows: files behind them are not opened. *rows is -1 when a file would have to
  * be fetched for it. */
 static qk_status count_split(const qk_dataset *d, const qk_data_split *split, int64_t enough,
@@ -164,14 +141,16 @@ static qk_status count_split(const qk_dataset *d, const qk_data_split *split, in
         qk_source_spec spec = spec_of(d, split->files.items[i]);
         int64_t n;
         bool there;
-        QK_TRY(look_for(d, spec.path, &there, err));
+        QK_TRY(holds(d, spec.path, &there, err));
         if (!there) {
             *rows = -1;
             return QK_OK;
         }
-        QK_TRY(need_one(d, spec.path, err)); /* its content is looked at */
+        QK_TRY(need_one(d, spec.path, err)); /* its content is checked */
         spec.is_later |= i > 0;
-        QK_TRY(count_file(d, &spec, &n, err));
+        QK_TRY(qk_watch_file(d->watch, spec.path, NULL, err));
+        QK_TRY(explain(d, spec.path, qk_source_count(&n, &spec, err), err));
+        QK_TRY(qk_watch_file(d->watch, spec.path, NULL, err)); /* all of it of one content */
         QK_TRY(add_rows(d, rows, n, err));
     }
     return QK_OK;
@@ -207,16 +186,11 @@ static qk_status count_range(qk_dataset *d, range *r, qk_error *err)
     return d->rows < 0 ? QK_OK : add_rows(d, &d->rows, r->end - r->begin, err);
 }
 
-/* "all" without bounds: every split. */
-static bool is_all(const qk_split_part *part)
-{
-    return !strcmp(part->name, "all") && !part->from.given && !part->to.given;
-}
-
 static qk_status choose_ranges(qk_dataset *d, qk_error *err)
 {
     const qk_split_part *first = &d->parts.items[0];
-    bool all = d->parts.count == 1 && is_all(first);
+    bool all = d->parts.count == 1 && !strcmp(first->name, "all") && !first->from.given &&
+               !first->to.given;
     d->n_ranges = all ? d->files.count : d->parts.count;
     d->ranges = qk_zalloc(d->n_ranges, sizeof *d->ranges);
     for (size_t i = 0; i < d->n_ranges; i++) {
@@ -232,22 +206,6 @@ static qk_status choose_ranges(qk_dataset *d, qk_error *err)
     return QK_OK;
 }
 
-/* The whole of each split whose bounds are counted. */
-static qk_status need_counted(const qk_dataset *d, qk_error *err)
-{
-    qk_status s = QK_OK;
-    for (size_t i = 0; i < d->n_ranges && s == QK_OK; i++) {
-        const range *r = &d->ranges[i];
-        if (!qk_split_needs_count(r->part)) continue;
-        char *reason =
-            qk_strf("dataset.split '%.100s' needs the number of rows of the whole split '%s'",
-                    d->config->dataset.split, r->name);
-        s = need(d, &r->split->files, reason, err);
-        free(reason);
-    }
-    return s;
-}
-
 static qk_status check_text(const qk_dataset *d, const qk_row *row, qk_error *err)
 {
     if (row->text.kind == QK_CELL_TEXT) return QK_OK;
@@ -257,7 +215,7 @@ static qk_status check_text(const qk_dataset *d, const qk_row *row, qk_error *er
 }
 
 /* Opens the first file, so that a wrong column is an error before anything else is done. Only
- * Parquet says what a column holds; of others the first row is looked at, where it is wanted. */
+ * Parquet says what a column holds; of others the first row is read, where it is wanted. */
 static qk_status open_first(qk_dataset *d, qk_error *err)
 {
     const qk_names *files = &d->ranges[0].split->files;
@@ -279,7 +237,16 @@ qk_status qk_dataset_begin(qk_dataset *d, qk_error *err)
 {
     if (d->begun) return QK_OK;
     const qk_names *first = &d->ranges[0].split->files;
-    QK_TRY(need_counted(d, err));
+    for (size_t i = 0; i < d->n_ranges && d->remote; i++) {
+        const range *r = &d->ranges[i];
+        if (!qk_split_needs_count(r->part)) continue;
+        char *reason =
+            qk_strf("dataset.split '%.100s' needs the number of rows of the whole split '%s'",
+                    d->config->dataset.split, r->name);
+        qk_status s = need(d, &r->split->files, reason, err);
+        free(reason);
+        QK_TRY(s);
+    }
     if (first->count) QK_TRY(need_one(d, first->items[0], err));
     d->rows = 0;
     for (size_t i = 0; i < d->n_ranges; i++) QK_TRY(count_range(d, &d->ranges[i], err));
@@ -323,14 +290,6 @@ static void list_paths(qk_dataset *d)
     free(again);
 }
 
-static qk_status find_files(qk_data_files *out, const qk_config *config,
-                            const qk_dataset_place *place, qk_error *err)
-{
-    const char *name = config->dataset.name, *id = config->dataset.id_column;
-    if (!place) return qk_data_files_find(out, config->dataset.path, name, id, err);
-    return qk_data_files_find_in(out, place->files, place->folder, name, id, err);
-}
-
 /* Integers of any size are one type: ids that fit are the same. */
 static void name_id_type(qk_dataset *d)
 {
@@ -345,8 +304,12 @@ static void name_id_type(qk_dataset *d)
 
 static qk_status open_all(qk_dataset *d, qk_error *err)
 {
+    const char *path = d->config->dataset.path, *name = d->config->dataset.name;
+    const char *id = d->config->dataset.id_column;
+    const qk_dataset_remote *r = d->remote;
     QK_TRY(qk_split_parse(&d->parts, d->config->dataset.split, err));
-    QK_TRY(find_files(&d->files, d->config, d->place, err));
+    QK_TRY(r ? qk_data_files_find_in(&d->files, r->files, r->folder, name, id, err)
+             : qk_data_files_find(&d->files, path, name, id, err));
     name_id_type(d);
     QK_TRY(choose_ranges(d, err));
     list_paths(d);
@@ -354,11 +317,11 @@ static qk_status open_all(qk_dataset *d, qk_error *err)
 }
 
 qk_status qk_dataset_open_in(qk_dataset **out, const qk_config *config,
-                             const qk_dataset_place *place, qk_error *err)
+                             const qk_dataset_remote *remote, qk_error *err)
 {
     qk_dataset *d = qk_zalloc(1, sizeof *d);
     d->config = config;
-    d->place = place;
+    d->remote = remote;
     d->rows = -1;
     d->watch = &d->own_watch;
     qk_status s = open_all(d, err);
@@ -388,7 +351,7 @@ void qk_dataset_rewind(qk_dataset *d)
     d->row = d->index = d->given = 0;
     d->rows = -1;
     d->id_type = (qk_id_type){0};
-    d->begun = d->past_first_file = d->looked_ahead = false;
+    d->begun = d->past_first_file = d->fetched_ahead = false;
 }
 
 const qk_names *qk_dataset_files(const qk_dataset *d)
@@ -433,19 +396,8 @@ static qk_status close_file(qk_dataset *d, qk_error *err)
     qk_source_close(d->source);
     d->source = NULL;
     d->past_first_file = true;
-    d->looked_ahead = false;
+    d->fetched_ahead = false;
     d->file++;
-    return QK_OK;
-}
-
-static qk_status end_range(qk_dataset *d, qk_error *err)
-{
-    const range *r = &d->ranges[d->range];
-    if (d->source) QK_TRY(close_file(d, err));
-    if (!d->given && r->sliced) return no_rows(d, r->name, err);
-    d->range++;
-    d->file = 0;
-    d->row = d->given = 0;
     return QK_OK;
 }
 
@@ -458,7 +410,11 @@ static qk_status enter_file(qk_dataset *d, qk_error *err)
         QK_TRY(need_one(d, path, err));
         QK_TRY(open_file(d, path, err));
     }
-    look_ahead(d);
+    if (d->remote && !d->fetched_ahead) { /* once for each file, on its first row */
+        d->fetched_ahead = true;
+        const char *path = next_file(d);
+        if (path) d->remote->soon(d->remote->context, path);
+    }
     if (d->source->at || d->row >= r->begin) return QK_OK;
     qk_status s = qk_source_skip(d->source, r->begin - d->row, err);
     d->row += d->source->at;
@@ -485,42 +441,28 @@ static qk_status set_id(qk_dataset *d, const qk_cell *cell, qk_example *out, qk_
     return QK_OK;
 }
 
-static qk_status give(qk_dataset *d, const qk_row *row, qk_example *out, qk_error *err)
-{
-    QK_TRY(check_text(d, row, err));
-    *out = (qk_example){.index = d->index, .text = row->text.text, .length = row->text.length};
-    QK_TRY(set_id(d, &row->id, out, err));
-    d->index++;
-    d->given++;
-    d->row++;
-    return QK_OK;
-}
-
-/* The end of the selection. A dataset without a row is a mistake somewhere. */
-static qk_status finish(const qk_dataset *d, qk_error *err)
-{
-    if (d->index || d->config->dataset.max_samples == 0) return QK_OK;
-    return qk_fail(err, QK_ERR_DATA, NULL, "%s: the split '%s' has no rows",
-                   d->config->dataset.path, d->config->dataset.split);
-}
-
 /* Stands on the next row of a file that may have one; *more is false at the end. */
 static qk_status seek_row(qk_dataset *d, bool *more, qk_error *err)
 {
     int64_t most = d->config->dataset.max_samples;
     QK_TRY(qk_interrupt_check(err));
     QK_TRY(qk_dataset_begin(d, err));
-    for (*more = false;;) {
-        if (d->range == d->n_ranges || (most >= 0 && d->index >= most)) return finish(d, err);
+    for (*more = false; d->range < d->n_ranges && (most < 0 || d->index < most);) {
         const range *r = &d->ranges[d->range];
-        if (d->file == r->split->files.count || d->row >= r->end) {
-            QK_TRY(end_range(d, err));
-            continue;
+        if (d->file < r->split->files.count && d->row < r->end) {
+            QK_TRY(enter_file(d, err));
+            *more = true;
+            return QK_OK;
         }
-        QK_TRY(enter_file(d, err));
-        *more = true;
-        return QK_OK;
+        if (d->source) QK_TRY(close_file(d, err));
+        if (!d->given && r->sliced) return no_rows(d, r->name, err);
+        d->range++;
+        d->file = 0;
+        d->row = d->given = 0;
     }
+    if (d->index || most == 0) return QK_OK;
+    return qk_fail(err, QK_ERR_DATA, NULL, "%s: the split '%s' has no rows",
+                   d->config->dataset.path, d->config->dataset.split);
 }
 
 qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *err)
@@ -535,14 +477,19 @@ qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *
             continue;
         }
         *more = false;
-        if (s == QK_OK) s = give(d, &row, out, err);
+        *out = (qk_example){.index = d->index, .text = row.text.text, .length = row.text.length};
+        if (s == QK_OK) s = check_text(d, &row, err);
+        if (s == QK_OK) s = set_id(d, &row.id, out, err);
         QK_TRY(explain(d, d->source->spec.path, s, err));
+        d->index++;
+        d->given++;
+        d->row++;
         *more = true;
         return QK_OK;
     }
 }
 
-/* Rows of the current file, without a look at them. */
+/* Rows of the current file, unread. */
 static qk_status skip_in_file(qk_dataset *d, int64_t *rows, qk_error *err)
 {
     int64_t here = d->source->rows - d->source->at, wanted = d->ranges[d->range].end - d->row;

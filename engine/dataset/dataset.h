@@ -26,29 +26,29 @@ typedef struct qk_example {
 /* Where the files of dataset.path are, when that is a Hub repository: a folder, and the names of
  * all files of the repository in byte order. Only the card needs to be there: of the others one is
  * asked for when its rows are to be read. Paths are full ones, in the folder. */
-typedef struct qk_dataset_place {
+typedef struct qk_dataset_remote {
     const char *folder;
     const qk_names *files;
     void *context;
-    qk_status (*look_for)(void *context, const char *path, bool *has, qk_error *err);
+    qk_status (*holds)(void *context, const char *path, bool *has, qk_error *err);
     /* Makes files be there. reason: why so many at once, for people; NULL for one whose turn it is.
      */
     qk_status (*need)(void *context, const qk_names *paths, const char *reason, qk_error *err);
     /* This one will be needed next, for certain: it may be fetched meanwhile. */
     void (*soon)(void *context, const char *path);
-} qk_dataset_place;
+} qk_dataset_remote;
 
 /* Opens config->dataset and begins. The configuration is borrowed for the life of the dataset. */
 qk_status qk_dataset_open(qk_dataset **out, const qk_config *config, qk_error *err);
-/* Resolves names, files and splits; reads nothing but the card. The place is borrowed, too; NULL:
+/* Resolves names, files and splits; reads nothing but the card. `remote` is borrowed, too; NULL:
  * dataset.path itself. */
 qk_status qk_dataset_open_in(qk_dataset **out, const qk_config *config,
-                             const qk_dataset_place *place, qk_error *err);
+                             const qk_dataset_remote *remote, qk_error *err);
 /* Shares what is known of the files with others who read or hash them; before the first row.
- * Without it the dataset knows them from its own first look. Borrowed. */
+ * Without it the dataset knows them from its own first check. Borrowed. */
 void qk_dataset_watch(qk_dataset *d, qk_watch *watch);
-/* Whether the file that is being read is still the one of the first look: then all rows of it so
- * far are of one content. Files that were closed were looked at then. */
+/* Whether the file that is being read is still the one of the first check: then all rows of it so
+ * far are of one content. Files that were closed were checked then. */
 qk_status qk_dataset_check(const qk_dataset *d, qk_error *err);
 /* Counts what a slice needs, opens the first file, checks that the columns exist and, where only
  * the rows tell it, that the first of them holds a text. Done by the first qk_dataset_next, if not

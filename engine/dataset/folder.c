@@ -9,7 +9,7 @@
 #include "engine/dataset/glob.h"
 #include "engine/dataset/split.h"
 
-enum { DEEPEST = 32 };
+enum { MAX_DEPTH = 32 };
 
 #define FIVE_DIGITS "[0-9][0-9][0-9][0-9][0-9]"
 
@@ -122,7 +122,7 @@ size_t qk_data_split_match(qk_data_split *split, const char *pattern, const qk_l
 /* ---- the rules ---- */
 
 /* The length of SPLIT in data/SPLIT-NNNNN-of-NNNNN*.*, or 0. */
-static size_t shard_split(const char *path)
+static size_t split_length(const char *path)
 {
     if (!qk_glob_match("data/*-" FIVE_DIGITS "-of-" FIVE_DIGITS "*.*", path)) return 0;
     const char *name = path + 5;
@@ -149,7 +149,7 @@ static qk_status find_shards(qk_data_files *files, const qk_listing *all, qk_err
 {
     for (size_t i = 0; i < all->files.count; i++) {
         const char *path = all->files.items[i];
-        size_t n = shard_split(path), k = 0;
+        size_t n = split_length(path), k = 0;
         if (!n) continue;
         if (!qk_split_is_name(path + 5, n))
             return qk_fail(err, QK_ERR_FORMAT, "rename the file: letters, digits, '_' and '.'",
@@ -206,16 +206,6 @@ qk_status qk_data_files_by_name(qk_data_files *files, const qk_listing *all, qk_
 /* ---- listing ---- */
 
 /* Links to files are followed, those to folders are not: they may lead in circles. */
-static qk_status look_at(const char *path, bool *file, bool *folder, qk_error *err)
-{
-    qk_path_info info;
-    QK_TRY(qk_path_look_at_name(path, &info, err));
-    *folder = info.type == QK_PATH_FOLDER;
-    if (info.type == QK_PATH_LINK) QK_TRY(qk_path_look(path, &info, err));
-    *file = info.type == QK_PATH_FILE;
-    return QK_OK;
-}
-
 static qk_status list_below(qk_names *out, const char *root, const char *inside, int depth,
                             qk_error *err)
 {
@@ -225,15 +215,16 @@ static qk_status list_below(qk_names *out, const char *root, const char *inside,
     for (size_t i = 0; i < names.count && s == QK_OK; i++) {
         char *path = *inside ? qk_path_join(inside, names.items[i]) : qk_strdup(names.items[i]);
         char *full = qk_path_join(root, path);
-        bool file = false, below = false;
-        s = look_at(full, &file, &below, err);
-        if (file)
-            qk_names_add(out, path);
-        else if (below && depth < DEEPEST)
+        qk_path_info info = {0};
+        s = qk_path_lstat(full, &info, err);
+        if (s == QK_OK && info.type == QK_PATH_FOLDER && depth < MAX_DEPTH)
             s = list_below(out, root, path, depth + 1, err);
-        if (out->count > QK_MOST_DATA_FILES)
+        else if (s == QK_OK && info.type == QK_PATH_LINK)
+            s = qk_path_stat(full, &info, err);
+        if (s == QK_OK && info.type == QK_PATH_FILE) qk_names_add(out, path);
+        if (out->count > QK_MAX_DATA_FILES)
             s = qk_fail(err, QK_ERR_UNSUPPORTED, "name the folder of the data itself",
-                        "%s: more than %d files", root, QK_MOST_DATA_FILES);
+                        "%s: more than %d files", root, QK_MAX_DATA_FILES);
         free(path);
         free(full);
     }
@@ -251,10 +242,8 @@ static qk_status find_in_folder(qk_data_files *out, const qk_listing *all, const
                                 const char *id_column, qk_error *err)
 {
     bool done = false;
-    bool saved = false;
-    for (size_t i = 0; i < all->files.count; i++)
-        saved |= !strcmp(all->files.items[i], "state.json");
-    if (saved)
+    size_t state = first_from(&all->files, "state.json");
+    if (state < all->files.count && !strcmp(all->files.items[state], "state.json"))
         return qk_fail(err, QK_ERR_UNSUPPORTED, "export it with Dataset.to_parquet",
                        "%s: this was written by save_to_disk; Arrow files are not read", all->root);
     QK_TRY(qk_card_find(out, all, name, id_column, &done, err));
@@ -270,7 +259,7 @@ static qk_status find(qk_data_files *out, const char *path, const char *name, co
                       qk_error *err)
 {
     qk_path_info info;
-    QK_TRY(qk_path_look(path, &info, err));
+    QK_TRY(qk_path_stat(path, &info, err));
     if (info.type == QK_PATH_FOLDER) {
         qk_listing all = {.root = path};
         qk_status s = list_below(&all.files, path, "", 0, err);

@@ -16,7 +16,7 @@
 #include "engine/base/file.h"
 #include "engine/dataset/source.h"
 
-enum { QK_MOST_DATA_FILES = 1000000 }; /* in a folder, and of a configuration */
+enum { QK_MAX_DATA_FILES = 1000000 }; /* in a folder, and of a configuration */
 
 typedef struct qk_data_split {
     char *name;     /* owned */

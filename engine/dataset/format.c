@@ -88,24 +88,20 @@ static bool beats(int a, int b, const size_t *counts)
     return strcmp(extensions[a].name, extensions[b].name) > 0;
 }
 
-/* Names of tables that say more about the pictures beside them. */
-static bool is_metadata(const char *path)
-{
-    const char *name = qk_path_name(path);
-    return !strcmp(name, "metadata.csv") || !strcmp(name, "metadata.jsonl") ||
-           !strcmp(name, "metadata.parquet");
-}
-
 /* The extension of most of a split's files, or -1. */
 static int infer(const qk_data_files *all, const qk_names *files)
 {
     size_t counts[2][N_COUNTED] = {0}, length;
-    for (size_t i = 0; i < files->count && i < COUNTED_FILES; i++)
-        for (const char *p = qk_path_name(files->items[i]); (p = next_part(p, &length));) {
+    for (size_t i = 0; i < files->count && i < COUNTED_FILES; i++) {
+        const char *name = qk_path_name(files->items[i]);
+        /* tables that say more about the pictures beside them */
+        bool metadata = !strcmp(name, "metadata.csv") || !strcmp(name, "metadata.jsonl") ||
+                        !strcmp(name, "metadata.parquet");
+        for (const char *p = name; (p = next_part(p, &length));) {
             int e = extension_of(p, length);
-            if (e >= 0 && (e < N_EXTENSIONS || all->from_card))
-                counts[is_metadata(files->items[i])][e]++;
+            if (e >= 0 && (e < N_EXTENSIONS || all->from_card)) counts[metadata][e]++;
         }
+    }
     for (int metadata = 0; metadata < 2; metadata++) {
         int best = 0;
         for (int i = 1; i < N_COUNTED; i++)

@@ -12,7 +12,7 @@ struct qk_hub_dataset {
     qk_snapshot snapshot;
     qk_ahead *ahead;
     qk_names files;
-    qk_dataset_place place;
+    qk_dataset_remote remote;
     bool lacks;
 };
 
@@ -21,10 +21,10 @@ struct qk_hub_dataset {
 /* Inside the repository, of a path in the snapshot's folder. */
 static const char *name_of(const qk_hub_dataset *d, const char *path)
 {
-    return path + strlen(d->place.folder) + 1;
+    return path + strlen(d->remote.folder) + 1;
 }
 
-static qk_status look_for(void *context, const char *path, bool *has, qk_error *err)
+static qk_status holds(void *context, const char *path, bool *has, qk_error *err)
 {
     const qk_hub_dataset *d = context;
     return qk_snapshot_holds(&d->snapshot, name_of(d, path), has, err);
@@ -78,19 +78,19 @@ qk_status qk_hub_dataset_open(qk_hub_dataset **out, const qk_config *config, boo
         qk_hub_dataset_close(d);
         return qk_error_prefix(err, "dataset.path");
     }
-    d->place = (qk_dataset_place){.folder = qk_snapshot_folder(&d->snapshot),
-                                  .files = &d->files,
-                                  .context = d,
-                                  .look_for = look_for,
-                                  .need = need,
-                                  .soon = soon};
+    d->remote = (qk_dataset_remote){.folder = qk_snapshot_folder(&d->snapshot),
+                                    .files = &d->files,
+                                    .context = d,
+                                    .holds = holds,
+                                    .need = need,
+                                    .soon = soon};
     *out = d;
     return QK_OK;
 }
 
-const qk_dataset_place *qk_hub_dataset_place(const qk_hub_dataset *d)
+const qk_dataset_remote *qk_hub_dataset_remote(const qk_hub_dataset *d)
 {
-    return &d->place;
+    return &d->remote;
 }
 
 const char *qk_hub_dataset_commit(const qk_hub_dataset *d)

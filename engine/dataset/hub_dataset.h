@@ -16,7 +16,7 @@ typedef struct qk_hub_dataset qk_hub_dataset;
 qk_status qk_hub_dataset_open(qk_hub_dataset **out, const qk_config *config, bool offline,
                               qk_error *err);
 /* For qk_dataset_open_in; borrowed. */
-const qk_dataset_place *qk_hub_dataset_place(const qk_hub_dataset *d);
+const qk_dataset_remote *qk_hub_dataset_remote(const qk_hub_dataset *d);
 const char *qk_hub_dataset_commit(const qk_hub_dataset *d);
 /* Of a path of qk_dataset_files: SHA-256 (64 digits) or git's sha1 (40), which is that of "blob
  * SIZE\0" and the content. "": not known, but the file is there (a cache of copies, offline). */

@@ -41,13 +41,6 @@ const char *qk_id_type_name(const qk_id_type *t, char out[QK_ID_TYPE_NAME])
     return out;
 }
 
-static bool is_unit(const char *name, int *unit)
-{
-    for (*unit = 0; *unit <= 9; *unit += 3)
-        if (!strcmp(unit_name(*unit), name)) return true;
-    return false;
-}
-
 /* Decimals, times and the like: what has numbers or a unit in its name. */
 static bool parse_with_parts(qk_id_type *t, const char *name)
 {
@@ -55,8 +48,8 @@ static bool parse_with_parts(qk_id_type *t, const char *name)
     int bits = 0, end = 0;
     if (sscanf(name, "decimal%d(%d,%d)%c", &t->bits, &t->precision, &t->scale, &rest) == 3) {
         t->kind = QK_CELL_DECIMAL;
-        int most = t->bits == 128 ? 38 : t->bits == 256 ? 76 : 0;
-        return t->precision > 0 && t->precision <= most && t->scale >= 0 && t->scale <= most;
+        int max = t->bits == 128 ? 38 : t->bits == 256 ? 76 : 0;
+        return t->precision > 0 && t->precision <= max && t->scale >= 0 && t->scale <= max;
     }
     if (sscanf(name, "timestamp[%2[a-z]]%n", unit, &end) == 1 && end && !name[end]) {
         t->kind = QK_CELL_STAMP;
@@ -71,7 +64,10 @@ static bool parse_with_parts(qk_id_type *t, const char *name)
     } else {
         return false;
     }
-    return is_unit(unit, &t->unit) && (t->kind != QK_CELL_TIME || bits == (t->unit > 3 ? 64 : 32));
+    for (t->unit = 0; t->unit <= 9; t->unit += 3)
+        if (!strcmp(unit_name(t->unit), unit))
+            return t->kind != QK_CELL_TIME || bits == (t->unit > 3 ? 64 : 32);
+    return false;
 }
 
 bool qk_id_type_parse(qk_id_type *out, const char *name)
@@ -154,25 +150,6 @@ static bool is_count(const qk_id_type *t, const qk_id_type *integer)
     }
 }
 
-static bool int_takes(const qk_id_type *to, const qk_id_type *from)
-{
-    if (to->is_label) return from->kind == QK_CELL_INT || from->kind == QK_CELL_UINT;
-    return is_number(from) || from->kind == QK_CELL_BOOL || from->kind == QK_CELL_TEXT ||
-           from->kind == QK_CELL_DECIMAL || is_count(from, to);
-}
-
-static bool float_takes(const qk_id_type *to, const qk_id_type *from)
-{
-    if (from->kind == QK_CELL_BOOL) return to->bits > 16;
-    return is_number(from) || (from->kind == QK_CELL_TEXT && to->bits == 64);
-}
-
-static bool bool_takes(const qk_id_type *from)
-{
-    if (from->kind == QK_CELL_FLOAT) return from->bits > 16;
-    return is_number(from) || from->kind == QK_CELL_TEXT;
-}
-
 /* Floats are left out: Arrow writes them in a way of its own. */
 static bool text_takes(const qk_id_type *from)
 {
@@ -184,11 +161,11 @@ static bool text_takes(const qk_id_type *from)
 /* The digits that an integer type may need must all fit. */
 static bool decimal_takes(const qk_id_type *to, const qk_id_type *from)
 {
-    int most = from->bits == 8 ? 3 : from->bits == 16 ? 5 : from->bits == 32 ? 10 : 19;
+    int digits = from->bits == 8 ? 3 : from->bits == 16 ? 5 : from->bits == 32 ? 10 : 19;
     if (from->kind == QK_CELL_DECIMAL) return true;
-    if (from->kind == QK_CELL_UINT && from->bits == 64) most = 20;
+    if (from->kind == QK_CELL_UINT && from->bits == 64) digits = 20;
     return (from->kind == QK_CELL_INT || from->kind == QK_CELL_UINT) &&
-           most + to->scale <= to->precision;
+           digits + to->scale <= to->precision;
 }
 
 /* Arrow lays out views and dictionaries of strings otherwise, and lacks this one cast. */
@@ -212,9 +189,16 @@ bool qk_id_type_takes(const qk_id_type *to, const qk_id_type *from)
     if (kind == QK_CELL_NULL) return true;
     switch (to->kind) {
     case QK_CELL_INT:
-    case QK_CELL_UINT: return int_takes(to, from);
-    case QK_CELL_FLOAT: return float_takes(to, from);
-    case QK_CELL_BOOL: return bool_takes(from);
+    case QK_CELL_UINT:
+        if (to->is_label) return kind == QK_CELL_INT || kind == QK_CELL_UINT;
+        return is_number(from) || kind == QK_CELL_BOOL || kind == QK_CELL_TEXT ||
+               kind == QK_CELL_DECIMAL || is_count(from, to);
+    case QK_CELL_FLOAT:
+        if (kind == QK_CELL_BOOL) return to->bits > 16;
+        return is_number(from) || (kind == QK_CELL_TEXT && to->bits == 64);
+    case QK_CELL_BOOL:
+        if (kind == QK_CELL_FLOAT) return from->bits > 16;
+        return is_number(from) || kind == QK_CELL_TEXT;
     case QK_CELL_TEXT: return text_takes(from);
     case QK_CELL_BYTES:
         return kind == QK_CELL_BYTES || (kind == QK_CELL_TEXT && !from->is_dictionary);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* No word, escape or character is longer, so a failure this far from the end is one for good. */
-enum { LONGEST_TOKEN = 16 };
+enum { MAX_TOKEN = 16 };
 
 /* Gives a reader the window as it is now, to go on at in.at. */
 static void attach(qk_json_rows *rows, qk_json_reader *r)
@@ -58,18 +58,6 @@ static qk_json_event begin_row(qk_json_rows *rows)
     return QK_JSON_ERROR;
 }
 
-/* Goes back to the mark with a longer window. */
-static qk_status try_again(qk_json_rows *rows, const qk_json_reader *mark, qk_error *err)
-{
-    qk_buf scratch = rows->reader.scratch;
-    rows->in.at = mark->at;
-    QK_TRY(qk_stream_more(&rows->in, err));
-    rows->reader = *mark;
-    rows->reader.scratch = scratch;
-    attach(rows, &rows->reader);
-    return QK_OK;
-}
-
 qk_status qk_json_rows_next(qk_json_rows *rows, qk_json_row_fn read, void *context, bool *more,
                             qk_error *err)
 {
@@ -87,8 +75,13 @@ qk_status qk_json_rows_next(qk_json_rows *rows, qk_json_row_fn read, void *conte
             *more = true;
             return QK_OK;
         }
-        if (last_window || r->end - r->at >= LONGEST_TOKEN) return err->status;
-        QK_TRY(try_again(rows, &mark, err));
+        if (last_window || r->end - r->at >= MAX_TOKEN) return err->status;
+        /* Back to the row's start with a longer window. */
+        rows->in.at = mark.at;
+        QK_TRY(qk_stream_more(&rows->in, err));
+        mark.scratch = r->scratch;
+        *r = mark;
+        attach(rows, r);
     }
 }
 

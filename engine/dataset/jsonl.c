@@ -61,7 +61,7 @@ static bool key_is(const qk_json_reader *r, const char *name)
     return name && r->length == strlen(name) && !memcmp(r->text, name, r->length);
 }
 
-/* ---- looking ahead ---- */
+/* ---- types, from the first rows ---- */
 
 static void note_name(peek *p, const qk_json_reader *r)
 {
@@ -83,15 +83,6 @@ static bool is_written_as_float(const qk_json_reader *r)
 static bool is_whole(double v)
 {
     return v == floor(v) && v >= -0x1p63 && v < 0x1p63;
-}
-
-/* A text that looks like a time. */
-static void note_text(peek *p, const qk_json_reader *r, qk_json_event value)
-{
-    int64_t seconds;
-    if (value != QK_JSON_STRING) return;
-    p->any_text = true;
-    p->all_text_times = p->all_text_times && qk_pytime_parse(r->text, r->length, &seconds);
 }
 
 static void note_id(peek *p, const qk_json_reader *r, qk_json_event value)
@@ -137,15 +128,19 @@ static bool peek_row(void *context, qk_json_reader *r, qk_json_event e)
         bool is_text = key_is(r, p->spec->text_column), is_id = key_is(r, p->spec->id_column);
         e = qk_json_next(r);
         if (e == QK_JSON_ERROR) return false;
-        if (is_text) note_text(p, r, e);
+        if (is_text && e == QK_JSON_STRING) {
+            int64_t seconds;
+            p->any_text = true;
+            p->all_text_times = p->all_text_times && qk_pytime_parse(r->text, r->length, &seconds);
+        }
         if (is_id) note_id(p, r, e);
         found |= is_id;
         if (!qk_json_skip(r, e)) return false;
     }
 }
 
-/* Stops without a word at the first error that reading the rows reports. */
-static qk_status look_ahead(const char *path, peek *p, qk_error *err)
+/* The first 10 MB. Stops without a word at the first error that reading the rows reports. */
+static qk_status peek_rows(const char *path, peek *p, qk_error *err)
 {
     qk_json_rows rows;
     qk_error own;
@@ -182,27 +177,22 @@ static qk_id_type type_of_ids(const json_source *s, const peek *p)
     return t;
 }
 
-/* Alone it would be no dataset of texts there; behind other files they become texts again, in
- * another form. */
-static qk_status check_text_type(const json_source *s, const peek *p, qk_error *err)
-{
-    if (!s->base.spec.is_later || !p->any_text || !p->all_text_times || p->in_array) return QK_OK;
-    return qk_fail(
-        err, QK_ERR_UNSUPPORTED, "set dataset.text_column to a column of texts",
-        "%s: every '%s' of the first 10 MB is a date, which `datasets` writes anew, as the "
-        "files before it hold others",
-        s->base.spec.path, s->base.spec.text_column);
-}
-
 static qk_status check_columns(json_source *s, qk_error *err)
 {
     const qk_source_spec *spec = &s->base.spec;
     peek p = {.spec = spec};
-    qk_status status = look_ahead(spec->path, &p, err);
+    qk_status status = peek_rows(spec->path, &p, err);
     s->time_ids = p.all_times && p.any_string_id && !s->rows.in_array;
     s->float_ids = p.any_float_id || (s->rows.in_array && p.any_null_id);
     s->base.id_type = type_of_ids(s, &p);
-    if (status == QK_OK) status = check_text_type(s, &p, err);
+    /* Alone it would be no dataset of texts there; behind other files they become texts again, in
+     * another form. */
+    if (status == QK_OK && spec->is_later && p.any_text && p.all_text_times && !p.in_array)
+        status = qk_fail(
+            err, QK_ERR_UNSUPPORTED, "set dataset.text_column to a column of texts",
+            "%s: every '%s' of the first 10 MB is a date, which `datasets` writes anew, as the "
+            "files before it hold others",
+            spec->path, spec->text_column);
     if (status == QK_OK && p.rows && !p.has_text)
         status = qk_source_no_column(spec->path, spec->text_column, &p.names, err);
     else if (status == QK_OK && p.rows && spec->id_column && !p.has_id && !spec->is_later)
@@ -281,18 +271,6 @@ static bool read_natural(json_source *s, qk_json_reader *r, qk_cell *out)
     return false;
 }
 
-/* A float behind the 10 MB that showed a column of integers. */
-static bool set_late_float(json_source *s, qk_json_reader *r, qk_cell *out)
-{
-    s->any_late_float = true;
-    out->kind = QK_CELL_INT;
-    out->integer = is_whole(out->number) ? (int64_t)out->number : 0;
-    if (is_whole(out->number)) return true;
-    qk_json_fail(r, "'%s' is no integer, while those of the first 10 MB are",
-                 s->base.spec.id_column);
-    return false;
-}
-
 /* An array is read as a whole there: what comes late changes the ids before it. Of lines, those of
  * its own 10 MB. */
 static bool check_late_ids(json_source *s, qk_json_reader *r)
@@ -338,8 +316,17 @@ static bool set_number(json_source *s, qk_json_reader *r, qk_cell *out)
         return true;
     }
     if (natural) return check_late_ids(s, r);
-    if (!is_integer) return set_late_float(s, r, out) && check_late_ids(s, r);
     out->kind = QK_CELL_INT;
+    if (!is_integer) { /* a float behind the 10 MB that showed a column of integers */
+        s->any_late_float = true;
+        if (!is_whole(out->number)) {
+            qk_json_fail(r, "'%s' is no integer, while those of the first 10 MB are",
+                         s->base.spec.id_column);
+            return false;
+        }
+        out->integer = (int64_t)out->number;
+        return check_late_ids(s, r);
+    }
     s->any_negative |= out->integer < 0;
     s->any_inexact |= inexact && (s->rows.in_array || s->late);
     return check_late_ids(s, r);

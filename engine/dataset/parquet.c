@@ -82,11 +82,6 @@ static qk_status check_text(const qk_pq_file *f, const qk_pq_leaf *leaf, qk_erro
                    qk_pq_logical_name(&leaf->logical, logical));
 }
 
-static bool id_is_absent(const qk_source_spec *spec, const qk_pq_file *f)
-{
-    return !spec->id_column || (spec->is_later && qk_pq_find(f, spec->id_column) == -1);
-}
-
 /* From Parquet's schema and the Arrow schema beside it, if there is one. */
 static qk_status find_id_type(parquet_source *s, qk_error *err)
 {
@@ -106,7 +101,8 @@ static qk_status open_columns(parquet_source *s, qk_error *err)
     QK_TRY(open_column(&s->text, s->file, spec->text_column, err));
     QK_TRY(check_text(s->file, s->text.leaf, err));
     s->base.id_type = (qk_id_type){.is_known = true, .kind = QK_CELL_NULL};
-    if (id_is_absent(spec, s->file)) return QK_OK;
+    if (!spec->id_column) return QK_OK;
+    if (spec->is_later && qk_pq_find(s->file, spec->id_column) == -1) return QK_OK;
     QK_TRY(open_column(&s->id, s->file, spec->id_column, err));
     if (find_id_type(s, err) == QK_OK) return QK_OK;
     return qk_error_prefix(err, "%s", spec->path);
@@ -137,20 +133,17 @@ static qk_status set_text(parquet_source *s, qk_cell *cell, qk_error *err)
                    c->leaf->path);
 }
 
-static qk_status set_row(parquet_source *s, qk_row *row, qk_error *err)
-{
-    QK_TRY(set_text(s, &row->text, err));
-    if (!s->id.cursor) return QK_OK;
-    return qk_parquet_id(&row->id, s->id.leaf, &s->base.id_type, &s->id.batch, s->id.at++,
-                         &s->id_text, err);
-}
-
 static qk_status parquet_next(qk_source *base, qk_row *row, bool *more, qk_error *err)
 {
     parquet_source *s = (parquet_source *)base;
     QK_TRY(advance(&s->text, more, err));
     if (*more && s->id.cursor) QK_TRY(advance(&s->id, more, err));
-    if (!*more || set_row(s, row, err) == QK_OK) return QK_OK;
+    if (!*more) return QK_OK;
+    qk_status status = set_text(s, &row->text, err);
+    if (status == QK_OK && s->id.cursor)
+        status = qk_parquet_id(&row->id, s->id.leaf, &s->base.id_type, &s->id.batch, s->id.at++,
+                               &s->id_text, err);
+    if (status == QK_OK) return QK_OK;
     return qk_error_prefix(err, "%s: row %lld (from 0)", base->spec.path, (long long)base->at);
 }
 

@@ -6,7 +6,7 @@
 #include "engine/base/dtype.h"
 #include "engine/base/text.h"
 
-enum { MOST_DECIMAL_BYTES = 32, MOST_SCALE = 76, MOST_DIGITS = 78, UUID_BYTES = 16 };
+enum { MAX_DECIMAL_BYTES = 32, MAX_SCALE = 76, MAX_DIGITS = 78, UUID_BYTES = 16 };
 
 /* ---- the type ---- */
 
@@ -61,8 +61,8 @@ static bool set_number_type(qk_id_type *t, const qk_pq_leaf *leaf)
         t->precision = l->precision;
         t->scale = l->scale;
         t->bits = l->precision > 38 ? 256 : 128;
-        return (is_integer(leaf) || bytes) && l->scale >= 0 && l->scale <= MOST_SCALE &&
-               leaf->fixed_length <= MOST_DECIMAL_BYTES;
+        return (is_integer(leaf) || bytes) && l->scale >= 0 && l->scale <= MAX_SCALE &&
+               leaf->fixed_length <= MAX_DECIMAL_BYTES;
     }
 }
 
@@ -97,7 +97,7 @@ static bool set_type(qk_id_type *t, const qk_pq_leaf *leaf)
     }
 }
 
-/* What only Arrow says: where Parquet has room for it, as pyarrow does. */
+/* What only Arrow says: where Parquet can hold it, as pyarrow does. */
 static qk_status set_arrow_type(qk_id_type *t, const qk_pq_leaf *leaf, const qk_arrow_type *arrow,
                                 qk_error *err)
 {
@@ -138,8 +138,8 @@ qk_status qk_parquet_id_type(qk_id_type *out, const qk_pq_leaf *leaf, const qk_a
 /* Digits of a big-endian number in two's complement, behind its sign. */
 static void add_digits(qk_buf *out, const uint8_t *bytes, size_t n)
 {
-    uint8_t number[MOST_DECIMAL_BYTES];
-    char digits[MOST_DIGITS];
+    uint8_t number[MAX_DECIMAL_BYTES];
+    char digits[MAX_DIGITS];
     int count = 0;
     if (n) memcpy(number, bytes, n);
     bool negative = n && number[0] & 0x80;
@@ -163,22 +163,19 @@ static void add_digits(qk_buf *out, const uint8_t *bytes, size_t n)
     while (count) qk_buf_add_byte(out, (uint8_t)digits[--count]);
 }
 
-/* Narrow integers are what their low bits say. */
-static void set_integer(qk_cell *cell, const qk_id_type *type, int64_t value)
-{
-    int unused = 64 - type->bits;
-    uint64_t bits = (uint64_t)value << unused;
-    cell->kind = type->kind;
-    cell->natural = bits >> unused;
-    cell->integer = type->kind == QK_CELL_INT ? (int64_t)bits >> unused : (int64_t)cell->natural;
-    if (cell->integer >= 0) cell->kind = QK_CELL_INT;
-}
-
 static void from_integer(qk_cell *cell, const qk_id_type *type, int64_t value, qk_buf *text)
 {
     cell->kind = type->kind;
     cell->integer = value;
-    if (type->kind == QK_CELL_INT || type->kind == QK_CELL_UINT) set_integer(cell, type, value);
+    if (type->kind == QK_CELL_INT || type->kind == QK_CELL_UINT) {
+        /* Narrow integers are what their low bits say. */
+        int unused = 64 - type->bits;
+        uint64_t bits = (uint64_t)value << unused;
+        cell->natural = bits >> unused;
+        if (type->kind == QK_CELL_INT) cell->integer = (int64_t)bits >> unused;
+        if (type->kind == QK_CELL_UINT) cell->integer = (int64_t)cell->natural;
+        if (cell->integer >= 0) cell->kind = QK_CELL_INT;
+    }
     if (type->kind == QK_CELL_DECIMAL) qk_buf_addf(text, "%lld", (long long)value);
 }
 
@@ -208,7 +205,7 @@ static qk_status from_bytes(qk_cell *cell, const qk_pq_leaf *leaf, const qk_id_t
         *cell = (qk_cell){.kind = QK_CELL_FLOAT, .number = (double)qk_f16_to_f32(half)};
         return QK_OK;
     case QK_CELL_DECIMAL:
-        if (b->size > MOST_DECIMAL_BYTES)
+        if (b->size > MAX_DECIMAL_BYTES)
             return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "a decimal of %zu bytes", b->size);
         add_digits(text, b->data, b->size);
         return QK_OK;

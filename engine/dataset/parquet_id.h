@@ -16,6 +16,6 @@
  * says of it. Messages name no file. */
 qk_status qk_parquet_id_type(qk_id_type *out, const qk_pq_leaf *leaf, const qk_arrow_type *arrow,
                              qk_error *err);
-/* Value i of a batch. The cell's text lives in the batch or in *text. Messages name no place. */
+/* Value i of a batch. The cell's text lives in the batch or in *text. Messages name no row. */
 qk_status qk_parquet_id(qk_cell *cell, const qk_pq_leaf *leaf, const qk_id_type *type,
                         const qk_pq_batch *batch, size_t i, qk_buf *text, qk_error *err);

@@ -30,13 +30,6 @@ static void add_bytes(qk_buf *out, const char *bytes, size_t n)
     qk_buf_add_byte(out, (uint8_t)delimiter);
 }
 
-static void add_uuid(qk_buf *out, const char *bytes, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        qk_buf_addf(out, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
-                    (uint8_t)bytes[i]);
-}
-
 /* ---- decimals ---- */
 
 /* The scale stays; an E is written when the first digit is more than six places behind the point.
@@ -119,15 +112,6 @@ static qk_status add_clock(qk_buf *out, int64_t value, int unit, qk_error *err)
     return QK_OK;
 }
 
-static qk_status add_date(qk_buf *out, int64_t value, int bits, qk_error *err)
-{
-    char date[QK_PYTIME_SIZE];
-    if (!qk_pytime_date(date, bits == 64 ? qk_floor_div(value, 86400000, NULL) : value))
-        return outside(err);
-    qk_buf_add_str(out, date);
-    return QK_OK;
-}
-
 /* str(datetime.timedelta), or that of pandas' Timedelta: days and a clock that runs forward. */
 static qk_status add_duration(qk_buf *out, int64_t value, int unit, qk_error *err)
 {
@@ -152,7 +136,8 @@ static qk_status add_duration(qk_buf *out, int64_t value, int unit, qk_error *er
 qk_status qk_cell_python_str(qk_buf *out, const qk_cell *cell, const qk_id_type *type,
                              qk_error *err)
 {
-    char digits[QK_FLOAT_REPR_SIZE];
+    char digits[QK_FLOAT_REPR_SIZE], date[QK_PYTIME_SIZE];
+    int64_t days;
     switch (cell->kind) {
     case QK_CELL_NULL: qk_buf_add_str(out, "None"); break;
     case QK_CELL_BOOL: qk_buf_add_str(out, cell->integer ? "True" : "False"); break;
@@ -164,9 +149,17 @@ qk_status qk_cell_python_str(qk_buf *out, const qk_cell *cell, const qk_id_type 
         break;
     case QK_CELL_TEXT: qk_buf_add(out, cell->text, cell->length); break;
     case QK_CELL_BYTES: add_bytes(out, cell->text, cell->length); break;
-    case QK_CELL_UUID: add_uuid(out, cell->text, cell->length); break;
+    case QK_CELL_UUID:
+        for (size_t i = 0; i < cell->length; i++)
+            qk_buf_addf(out, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+                        (uint8_t)cell->text[i]);
+        break;
     case QK_CELL_DECIMAL: qk_python_decimal(out, cell->text, cell->length, type->scale); break;
-    case QK_CELL_DATE: return add_date(out, cell->integer, type->bits, err);
+    case QK_CELL_DATE:
+        days = type->bits == 64 ? qk_floor_div(cell->integer, 86400000, NULL) : cell->integer;
+        if (!qk_pytime_date(date, days)) return outside(err);
+        qk_buf_add_str(out, date);
+        break;
     case QK_CELL_TIME: return add_clock(out, cell->integer, type->unit, err);
     case QK_CELL_STAMP: return add_stamp(out, cell->integer, type, err);
     case QK_CELL_DURATION: return add_duration(out, cell->integer, type->unit, err);

@@ -2,6 +2,7 @@
 #include "engine/dataset/pytime.h"
 
 #include <stdio.h>
+#include <time.h>
 
 static const int64_t day_us = INT64_C(86400000000);
 
@@ -12,34 +13,13 @@ int64_t qk_floor_div(int64_t value, int64_t unit, int64_t *rest)
     return value / unit - (left < 0);
 }
 
-/* Years count from March, so that the leap day ends them. */
-static void civil(int64_t days, int64_t *year, int *month, int *day)
-{
-    days += 719468; /* from 0000-03-01 */
-    int64_t era = qk_floor_div(days, 146097, NULL), d = days - era * 146097;
-    int64_t y = (d - d / 1460 + d / 36524 - d / 146096) / 365;
-    int64_t in_year = d - (365 * y + y / 4 - y / 100);
-    int64_t m = (5 * in_year + 2) / 153; /* 0 is March */
-    *day = (int)(in_year - (153 * m + 2) / 5 + 1);
-    *month = (int)(m < 10 ? m + 3 : m - 9);
-    *year = era * 400 + y + (m >= 10);
-}
-
-static int64_t days_of(int64_t year, int month, int day)
-{
-    year -= month <= 2;
-    int64_t era = qk_floor_div(year, 400, NULL), y = year - era * 400;
-    int64_t in_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    return era * 146097 + y * 365 + y / 4 - y / 100 + in_year - 719468;
-}
-
 bool qk_pytime_date(char out[QK_PYTIME_SIZE], int64_t days)
 {
-    int64_t year;
-    int month, day;
+    time_t seconds = days * 86400;
+    struct tm t;
     if (days < -719162 || days > 2932896) return false;
-    civil(days, &year, &month, &day);
-    snprintf(out, QK_PYTIME_SIZE, "%04d-%02d-%02d", (int)year, month, day);
+    gmtime_r(&seconds, &t);
+    snprintf(out, QK_PYTIME_SIZE, "%04d-%02d-%02d", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday);
     return true;
 }
 
@@ -93,11 +73,9 @@ static bool read_date(cursor *c, int64_t *days)
     if (!number(c, 4, 9999, &year) || !take(c, '-') || !number(c, 2, 12, &month) || !take(c, '-') ||
         !number(c, 2, 31, &day) || year < 1 || month < 1 || day < 1)
         return false;
-    int64_t y;
-    int m, d;
-    *days = days_of(year, month, day);
-    civil(*days, &y, &m, &d); /* 30 February comes back as 1 March */
-    return m == month;
+    struct tm t = {.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day};
+    *days = timegm(&t) / 86400;
+    return t.tm_mon == month - 1; /* 30 February comes back as 1 or 2 March */
 }
 
 static bool read_zone(cursor *c, int *seconds)

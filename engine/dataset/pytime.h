@@ -2,8 +2,7 @@
  *
  *   2024-05-06   2024-05-06 07:08:09   2024-05-06 07:08:09.000250   2024-05-06 07:08:09+00:00
  *
- * The calendar is Gregorian without end; Python's years are 1 to 9999. Days and civil dates are
- * converted by counting in eras of 400 years = 146097 days that begin on 1 March.
+ * The calendar is Gregorian without end; Python's years are 1 to 9999.
  *
  * next: engine/dataset/cell.h */
 #pragma once

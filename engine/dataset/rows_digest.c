@@ -12,7 +12,7 @@
 #include "engine/base/version.h"
 #include "engine/dataset/split.h"
 
-enum { NOTE_ROOM = 200 };
+enum { NOTE_SIZE = 200 };
 
 qk_status qk_rows_are_limited(const qk_config *config, bool *limited, qk_error *err)
 {
@@ -52,15 +52,6 @@ static qk_status read_rows(qk_rows_digest *out, qk_dataset *d, qk_hash *run, qk_
         out->files = qk_dataset_files_opened(d);
         qk_progress(false, "looking at the rows of the run: %lld", (long long)out->rows);
     }
-}
-
-static qk_status make(qk_rows_digest *out, qk_dataset *d, qk_error *err)
-{
-    qk_hash *run = qk_hash_sha256();
-    qk_status s = read_rows(out, d, run, err);
-    if (s == QK_OK) s = qk_dataset_check(d, err);
-    qk_hash_end(run, out->hex);
-    return s;
 }
 
 /* ---- notes ---- */
@@ -113,47 +104,38 @@ static qk_status make_key(key *k, const qk_config *config, const qk_names *files
     return QK_OK;
 }
 
-/* No file's note is called so. */
-static void name_note(const key *k, char name[80])
-{
-    uint8_t digest[32];
-    char hex[65];
-    qk_sha256(k->text.data, k->text.size, digest);
-    qk_sha256_hex(digest, hex);
-    snprintf(name, 80, "rows-%s", hex);
-}
-
 static bool find_note(qk_rows_digest *out, const char *name, size_t files)
 {
     qk_buf note;
     char end = 0;
-    if (!qk_kept_read("digests", name, NOTE_ROOM, &note)) return false;
+    if (!qk_kept_read("digests", name, NOTE_SIZE, &note)) return false;
     int found = sscanf(qk_buf_str(&note), "%" SCNd64 " %zu %64[0-9a-f]%c", &out->rows, &out->files,
                        out->hex, &end);
     qk_buf_free(&note);
     return found == 4 && end == '\n' && strlen(out->hex) == 64 && out->files <= files;
 }
 
-static void leave_note(const qk_rows_digest *d, const char *name)
-{
-    char text[NOTE_ROOM];
-    int n = snprintf(text, sizeof text, "%" PRId64 " %zu %s\n", d->rows, d->files, d->hex);
-    qk_kept_write("digests", name, text, (size_t)n);
-}
-
 static qk_status find_or_make(qk_rows_digest *out, qk_dataset *d, const qk_config *config,
                               qk_watch *watch, qk_error *err)
 {
     key k;
-    char name[80];
+    uint8_t digest[32];
+    char hex[65], name[80], note[NOTE_SIZE];
     const qk_names *files = qk_dataset_files(d);
     qk_status s = make_key(&k, config, files, watch, err);
-    name_note(&k, name);
+    qk_sha256(k.text.data, k.text.size, digest);
+    qk_sha256_hex(digest, hex);
+    snprintf(name, sizeof name, "rows-%s", hex); /* no file's note is called so */
     qk_buf_free(&k.text);
     if (s != QK_OK || (k.settled && find_note(out, name, files->count))) return s;
     *out = (qk_rows_digest){0};
-    QK_TRY(make(out, d, err));
-    if (k.settled) leave_note(out, name);
+    qk_hash *run = qk_hash_sha256();
+    s = read_rows(out, d, run, err);
+    if (s == QK_OK) s = qk_dataset_check(d, err);
+    qk_hash_end(run, out->hex);
+    if (s != QK_OK || !k.settled) return s;
+    int n = snprintf(note, sizeof note, "%" PRId64 " %zu %s\n", out->rows, out->files, out->hex);
+    qk_kept_write("digests", name, note, (size_t)n);
     return QK_OK;
 }
 

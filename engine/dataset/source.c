@@ -97,8 +97,8 @@ qk_status qk_source_count(int64_t *rows, const qk_source_spec *spec, qk_error *e
 /* A name as a message shows it: one that is longer than a line is cut, and says so. */
 static void add_shown(qk_buf *out, const char *name)
 {
-    enum { LONGEST = 80 };
-    size_t n = strlen(name), cut = n > LONGEST ? LONGEST : n;
+    enum { MAX_SHOWN = 80 };
+    size_t n = strlen(name), cut = n > MAX_SHOWN ? MAX_SHOWN : n;
     while (cut < n && ((uint8_t)name[cut] & 0xC0) == 0x80) cut--; /* no half characters */
     qk_buf_add(out, name, cut);
     if (cut < n) qk_buf_addf(out, "... (%zu bytes)", n);

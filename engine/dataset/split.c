@@ -4,18 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_word_byte(char c)
-{
-    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (unsigned char)c >= 0x80;
-}
-
 bool qk_split_is_name(const char *text, size_t length)
 {
     if (length == 0 || length > 200 || text[0] == '.' || text[length - 1] == '.') return false;
     for (size_t i = 0; i < length; i++) {
-        if (is_word_byte(text[i])) continue;
-        if (text[i] != '.' || text[i - 1] == '.') return false;
+        char c = text[i];
+        bool is_word = c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                       (c >= 'A' && c <= 'Z') || (unsigned char)c >= 0x80;
+        if (!is_word && (c != '.' || text[i - 1] == '.')) return false;
     }
     return true;
 }
@@ -45,9 +41,6 @@ static qk_status fail(const char *text, const char *what, qk_error *err)
                    "dataset.split '%.200s': %s", text, what);
 }
 
-/* The way of rounding percentages that there is; it may be written down. */
-static const char closest[] = "(closest)";
-
 static qk_status read_part(const char *text, const char **s, qk_split_part *part, qk_error *err)
 {
     size_t n = strcspn(*s, "[+(");
@@ -67,29 +60,24 @@ static qk_status read_part(const char *text, const char **s, qk_split_part *part
     if ((from->percent && llabs(from->value) > 100) || (to->percent && llabs(to->value) > 100))
         return fail(text, "percentages must lie within 100", err);
     if (**s != '(') return QK_OK;
-    n = strlen(closest);
-    if (!(from->percent || to->percent) || strncmp(*s, closest, n) != 0)
+    if (!(from->percent || to->percent) || strncmp(*s, "(closest)", 9) != 0)
         return fail(text, "of the ways of rounding, only (closest) behind percentages is supported",
                     err);
-    *s += n;
+    *s += 9;
     return QK_OK;
-}
-
-static qk_status read_parts(qk_split_parts *out, const char *text, qk_error *err)
-{
-    for (const char *s = text;; s++) {
-        QK_GROW(out->items, out->count, out->capacity);
-        out->items[out->count] = (qk_split_part){0};
-        QK_TRY(read_part(text, &s, &out->items[out->count++], err));
-        if (!*s) return QK_OK;
-        if (*s != '+') return fail(text, "not the name of a split", err);
-    }
 }
 
 qk_status qk_split_parse(qk_split_parts *out, const char *text, qk_error *err)
 {
-    *out = (qk_split_parts){0};
-    qk_status s = read_parts(out, text, err);
+    const char *at = text;
+    qk_status s = QK_OK;
+    for (*out = (qk_split_parts){0};; at++) {
+        QK_GROW(out->items, out->count, out->capacity);
+        out->items[out->count] = (qk_split_part){0};
+        s = read_part(text, &at, &out->items[out->count++], err);
+        if (s == QK_OK && *at && *at != '+') s = fail(text, "not the name of a split", err);
+        if (s != QK_OK || !*at) break;
+    }
     if (s != QK_OK) qk_split_parts_free(out);
     return s;
 }

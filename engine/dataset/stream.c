@@ -38,8 +38,8 @@ qk_status qk_stream_open(qk_stream *s, const char *path, qk_error *err)
     QK_TRY(qk_stream_packing(path, &packing, err));
     QK_TRY(qk_input_open(&s->in, path, err));
     s->capacity = qk_stream_first < 4 ? 4 : qk_stream_first; /* never cuts a byte order mark */
-    s->room = qk_alloc(s->capacity, 1);
-    s->begin = s->at = s->end = s->room;
+    s->buffer = qk_alloc(s->capacity, 1);
+    s->begin = s->at = s->end = s->buffer;
     qk_status status = QK_OK;
     if (packing != QK_PACKING_NONE) status = qk_unpack_open(&s->unpacker, packing, &s->in, err);
     if (status == QK_OK) status = qk_stream_more(s, err);
@@ -59,36 +59,36 @@ static void drop(qk_stream *s)
     s->column += (size_t)(s->at - line);
     s->offset += (uint64_t)(s->at - s->begin);
     size_t rest = (size_t)(s->end - s->at);
-    memmove(s->room, s->at, rest);
-    s->begin = s->at = s->room;
-    s->end = s->room + rest;
+    memmove(s->buffer, s->at, rest);
+    s->begin = s->at = s->buffer;
+    s->end = s->buffer + rest;
 }
 
 /* At least doubles what is there, so that reading a row again stays linear. */
 static qk_status widen(qk_stream *s, size_t rest, qk_error *err)
 {
-    size_t most = s->unpacker ? QK_STREAM_MOST_PACKED : QK_STREAM_MOST;
-    if (rest >= most)
+    size_t max = s->unpacker ? QK_STREAM_MAX_PACKED : QK_STREAM_MAX;
+    if (rest >= max)
         return qk_fail(err, QK_ERR_UNSUPPORTED,
                        s->unpacker ? "unpack the file, or leave such rows out"
                                    : "leave such rows out",
                        "%s: the row at line %llu is longer than %zu MB", s->path,
-                       (unsigned long long)s->line + 1, most >> 20);
+                       (unsigned long long)s->line + 1, max >> 20);
     if (2 * rest <= s->capacity) return QK_OK;
-    void *room;
-    QK_TRY(qk_try_alloc(&room, 2 * s->capacity, 1, "a row of the dataset", err));
-    if (rest) memcpy(room, s->begin, rest);
-    free(s->room);
-    s->room = room;
+    void *wider;
+    QK_TRY(qk_try_alloc(&wider, 2 * s->capacity, 1, "a row of the dataset", err));
+    if (rest) memcpy(wider, s->begin, rest);
+    free(s->buffer);
+    s->buffer = wider;
     s->capacity *= 2;
     return QK_OK;
 }
 
-static qk_status take(qk_stream *s, char *out, size_t room, size_t *made, qk_error *err)
+static qk_status fill(qk_stream *s, char *out, size_t capacity, size_t *made, qk_error *err)
 {
-    if (s->unpacker) return qk_unpack_next(s->unpacker, out, room, made, &s->ended, err);
+    if (s->unpacker) return qk_unpack_next(s->unpacker, out, capacity, made, &s->ended, err);
     uint64_t left = s->in.state.size - s->taken;
-    *made = left < room ? (size_t)left : room;
+    *made = left < capacity ? (size_t)left : capacity;
     QK_TRY(qk_input_read(&s->in, s->taken, out, *made, err));
     s->taken += *made;
     s->ended = s->taken == s->in.state.size;
@@ -102,9 +102,9 @@ qk_status qk_stream_more(qk_stream *s, qk_error *err)
     drop(s);
     size_t rest = (size_t)(s->end - s->begin), made = 0;
     QK_TRY(widen(s, rest, err));
-    s->begin = s->at = s->room;
-    qk_status status = take(s, s->room + rest, s->capacity - rest, &made, err);
-    s->end = s->room + rest + made;
+    s->begin = s->at = s->buffer;
+    qk_status status = fill(s, s->buffer + rest, s->capacity - rest, &made, err);
+    s->end = s->buffer + rest + made;
     bool names_it = status != QK_ERR_FORMAT; /* of reading; not of unpacking */
     return names_it ? status : qk_error_prefix(err, "%s", s->path);
 }
@@ -113,6 +113,6 @@ void qk_stream_close(qk_stream *s)
 {
     qk_unpack_close(s->unpacker);
     qk_input_close(&s->in);
-    free(s->room);
+    free(s->buffer);
     *s = (qk_stream){0};
 }

@@ -5,7 +5,7 @@
  *
  * The window is a buffer: qk_stream_more drops what lies before `at`, moves the rest to the front
  * and reads or unpacks behind it. A reader that finds no end of its row before `end` calls it and
- * tries again. The rest may grow to QK_STREAM_MOST bytes in a plain file and QK_STREAM_MOST_PACKED
+ * tries again. The rest may grow to QK_STREAM_MAX bytes in a plain file and QK_STREAM_MAX_PACKED
  * in a packed one, so no row is longer than that, and a file that unpacks to terabytes needs no
  * more memory than one row. Private to engine/dataset/.
  *
@@ -15,7 +15,7 @@
 #include "engine/base/file.h"
 #include "formats/unpack.h"
 
-enum { QK_STREAM_MOST = 1 << 30, QK_STREAM_MOST_PACKED = 32 << 20 };
+enum { QK_STREAM_MAX = 1 << 30, QK_STREAM_MAX_PACKED = 32 << 20 };
 extern size_t qk_stream_first; /* bytes of a new window: 256 kB; tests cut rows with smaller ones */
 
 typedef struct qk_stream {
@@ -29,7 +29,7 @@ typedef struct qk_stream {
     qk_input in;
     uint64_t taken;        /* bytes of a plain file that are or were in the window */
     qk_unpacker *unpacker; /* NULL: plain */
-    char *room;
+    char *buffer;          /* capacity bytes */
     size_t capacity;
 } qk_stream;
 

@@ -16,20 +16,15 @@ typedef struct text_source {
                               row; NULL: not searched yet */
 } text_source;
 
-static void find_line_feed(text_source *s)
-{
-    const qk_stream *in = &s->in;
-    if (s->line_feed && (s->line_feed >= in->at || s->line_feed == in->end)) return;
-    s->line_feed = memchr(in->at, '\n', (size_t)(in->end - in->at));
-    if (!s->line_feed) s->line_feed = in->end;
-}
-
 /* The next line: [in.at, *stop), the row behind it begins at *next. */
 static qk_status find_line(text_source *s, const char **stop, const char **next, qk_error *err)
 {
     qk_stream *in = &s->in;
     for (;;) {
-        find_line_feed(s);
+        if (!s->line_feed || (s->line_feed < in->at && s->line_feed != in->end)) {
+            s->line_feed = memchr(in->at, '\n', (size_t)(in->end - in->at));
+            if (!s->line_feed) s->line_feed = in->end;
+        }
         const char *cr = memchr(in->at, '\r', (size_t)(s->line_feed - in->at));
         *stop = cr ? cr : s->line_feed;
         /* A CR that is the last byte may have its LF behind it. */

@@ -50,8 +50,8 @@ qk_status qk_final_is_split(const char *final, const char *name, bool *is_split,
     char *path = qk_path_join(final, name);
     qk_path_info own, led_to;
     *is_split = false;
-    qk_status s = qk_path_look_at_name(path, &own, err);
-    if (s == QK_OK) s = qk_path_look(path, &led_to, err);
+    qk_status s = qk_path_lstat(path, &own, err);
+    if (s == QK_OK) s = qk_path_stat(path, &led_to, err);
     bool folder = s == QK_OK && led_to.type == QK_PATH_FOLDER && name[0] != '.';
     if (folder) s = qk_final_look(final, name, err);
     *is_split = folder && s == QK_OK;

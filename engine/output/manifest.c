@@ -229,7 +229,7 @@ static qk_status look_for(const qk_manifest_file *f, const char *split_folder, b
 {
     char *path = path_of(split_folder, f, data);
     qk_path_info info;
-    qk_status s = qk_path_look(path, &info, err);
+    qk_status s = qk_path_stat(path, &info, err);
     *there = s == QK_OK && info.type == QK_PATH_FILE && info.size == f->bytes;
     free(path);
     return s;

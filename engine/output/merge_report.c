@@ -42,7 +42,7 @@ static qk_status add_other(qk_merge_report *r, const char *name, qk_error *err)
     const char *path = qk_arena_strf(&r->arena, "%s/%s/data.parquet", r->out->folder, name);
     qk_path_info info;
     qk_head_file_reader *reader;
-    QK_TRY(qk_path_look(path, &info, err));
+    QK_TRY(qk_path_stat(path, &info, err));
     if (info.type != QK_PATH_FILE) return QK_OK;
     QK_TRY(qk_head_file_open(&reader, path, 0, err));
     qk_manifest_file entry = {.name = qk_arena_strndup(&r->arena, name, strlen(name)),

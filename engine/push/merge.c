@@ -153,7 +153,7 @@ static qk_status find_splits(const qk_push_merge *m, qk_names *splits, qk_error 
         qk_path_info info; /* a link is not pushed, so it is no split of this push */
         char *folder = qk_path_join(m->folder, names.items[i]);
         char *path = qk_path_join(folder, "manifest.json");
-        s = qk_path_look_at_name(folder, &info, err);
+        s = qk_path_lstat(folder, &info, err);
         if (s == QK_OK && info.type == QK_PATH_FOLDER && names.items[i][0] != '.') {
             s = qk_has_file(path, &there, err);
             if (there) qk_names_add(splits, names.items[i]);

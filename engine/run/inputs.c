@@ -122,7 +122,7 @@ static qk_status open_folder(opener *o, const char *key, const char *name, const
                              qk_wanted wanted, char **folder, qk_error *err)
 {
     qk_path_info there;
-    if (qk_path_look(name, &there, err) != QK_OK) return qk_error_prefix(err, "%s", key);
+    if (qk_path_stat(name, &there, err) != QK_OK) return qk_error_prefix(err, "%s", key);
     if (there.type == QK_PATH_FOLDER) {
         if (revision) qk_warn("%s is a folder here: its revision has no effect", key);
         *folder = qk_strdup(name);
@@ -151,7 +151,7 @@ static qk_status open_dataset(opener *o, qk_error *err)
     const char *path = o->config->dataset.path;
     bool look = o->use == QK_INPUTS_LOOK;
     qk_path_info info;
-    if (qk_path_look(path, &info, err) != QK_OK) return qk_error_prefix(err, "dataset.path");
+    if (qk_path_stat(path, &info, err) != QK_OK) return qk_error_prefix(err, "dataset.path");
     bool local = info.type == QK_PATH_FOLDER || info.type == QK_PATH_FILE;
     local |= !qk_looks_like_repo(path);
     if (local && o->config->dataset.revision)
@@ -223,9 +223,9 @@ void qk_inputs_free(qk_inputs *inputs)
     *inputs = (qk_inputs){0};
 }
 
-const qk_dataset_place *qk_inputs_place(const qk_inputs *inputs)
+const qk_dataset_remote *qk_inputs_place(const qk_inputs *inputs)
 {
-    return inputs->dataset ? qk_hub_dataset_place(inputs->dataset) : NULL;
+    return inputs->dataset ? qk_hub_dataset_remote(inputs->dataset) : NULL;
 }
 
 void qk_inputs_stop(const qk_inputs *inputs)

@@ -36,7 +36,7 @@ qk_status qk_inputs_open(qk_inputs *inputs, const qk_config *config, qk_inputs_u
                          qk_error *err);
 void qk_inputs_free(qk_inputs *inputs);
 /* NULL for a local dataset. */
-const qk_dataset_place *qk_inputs_place(const qk_inputs *inputs);
+const qk_dataset_remote *qk_inputs_place(const qk_inputs *inputs);
 /* Ends what is being fetched for the dataset. In any thread. */
 void qk_inputs_stop(const qk_inputs *inputs);
 

@@ -184,7 +184,7 @@ static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int6
     bool more = true;
     *examples = 0;
     qk_status s = qk_tokenizer_load(&tok, plan->tokenizer_folder, err);
-    const qk_dataset_place *place = plan->inputs ? qk_inputs_place(plan->inputs) : NULL;
+    const qk_dataset_remote *place = plan->inputs ? qk_inputs_place(plan->inputs) : NULL;
     if (s == QK_OK) s = qk_dataset_open_in(&data, plan->config, place, err);
     while (s == QK_OK && more) {
         s = qk_dataset_next(data, &e, &more, err);
@@ -226,7 +226,7 @@ static qk_status look_for_texts(const qk_plan *plan, bool *there, qk_error *err)
         *there &= !plan->inputs->dataset_is_missing;
         return QK_OK;
     }
-    QK_TRY(qk_path_look(plan->config->dataset.path, &data, err));
+    QK_TRY(qk_path_stat(plan->config->dataset.path, &data, err));
     *there &= data.type == QK_PATH_FOLDER || data.type == QK_PATH_FILE;
     return QK_OK;
 }

@@ -325,7 +325,7 @@ qk_status qk_publish_is_pending(const qk_staging *s, bool *pending, qk_error *er
 {
     char *journal = journal_path(s);
     qk_path_info info;
-    qk_status status = qk_path_look_at_name(journal, &info, err);
+    qk_status status = qk_path_lstat(journal, &info, err);
     *pending = info.type != QK_PATH_ABSENT;
     free(journal);
     return status;

@@ -75,7 +75,7 @@ static void make_remote(remote *r, const char *ending, const char *bytes, size_t
 
 static void read_rows(remote *r, const qk_config *c, qk_error *err)
 {
-    qk_dataset_place place = {r->root, &r->names, r, look_for, need, soon};
+    qk_dataset_remote place = {r->root, &r->names, r, look_for, need, soon};
     qk_dataset *d;
     bool more = true;
     qk_status s = qk_dataset_open_in(&d, c, &place, err);
@@ -183,5 +183,5 @@ int main(int argc, char **argv)
     RUN(test_parquet);
     RUN(test_failure);
     nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    return test_summary("dataset place");
+    return test_summary("dataset remote");
 }
