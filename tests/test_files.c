@@ -40,8 +40,8 @@ static int look(const char *name, bool follow, uint64_t *size)
 {
     char *path = in_folder(name);
     qk_path_info info;
-    qk_status s = follow ? qk_path_stat(path, &info, &test_error)
-                         : qk_path_lstat(path, &info, &test_error);
+    qk_status s =
+        follow ? qk_path_stat(path, &info, &test_error) : qk_path_lstat(path, &info, &test_error);
     *size = info.size;
     free(path);
     return s == QK_OK ? (int)info.type : -1;

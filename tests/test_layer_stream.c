@@ -15,6 +15,7 @@
 #include "engine/base/log.h"
 #include "engine/forward/forward.h"
 #include "engine/model/weights.h"
+#include "formats/safetensors.h"
 
 /* ---- a forward of everything ---- */
 

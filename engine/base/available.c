@@ -29,9 +29,9 @@ static bool read_number(const char *path, const char *key, uint64_t *out)
     return found;
 }
 
-static void lower(uint64_t *least, uint64_t to)
+static void lower(uint64_t *available, uint64_t to)
 {
-    if (to < *least) *least = to;
+    if (to < *available) *available = to;
 }
 
 /* Where a version of control groups keeps its numbers. */
@@ -54,21 +54,10 @@ static bool group_number(const char *folder, const char *file, const char *key, 
     return found;
 }
 
-/* One group: "max" is no number and no limit. */
-static void look_at_group(const group_files *v, const char *folder, uint64_t *least)
-{
-    uint64_t limit, used, cached = 0;
-    if (!group_number(folder, v->limit, "", &limit) || !group_number(folder, v->used, "", &used))
-        return;
-    if (v->cached) group_number(folder, "memory.stat", v->cached, &cached);
-    uint64_t taken = used > cached ? used - cached : 0;
-    lower(least, limit > taken ? limit - taken : 0);
-}
-
 /* The group of this process and its parents. Inside a container the path may be the host's, and
- * only the top is there: it is looked at in any case. */
-static void look_at_groups(const char *root, const group_files *v, const char *line,
-                           uint64_t *least)
+ * only the top is there: it is read in any case. */
+static void read_groups(const char *root, const group_files *v, const char *line,
+                        uint64_t *available)
 {
     const char *at = strstr(line, v->controller);
     if (!at || (v->controller[0] == '0' && at != line)) return;
@@ -76,25 +65,32 @@ static void look_at_groups(const char *root, const group_files *v, const char *l
     size_t top = strlen(root) + strlen(v->folder);
     folder[strcspn(folder, "\n")] = 0;
     for (;;) {
-        look_at_group(v, folder, least);
+        uint64_t limit, used, cached = 0;
+        /* "max" is no number and no limit. */
+        if (group_number(folder, v->limit, "", &limit) &&
+            group_number(folder, v->used, "", &used)) {
+            if (v->cached) group_number(folder, "memory.stat", v->cached, &cached);
+            uint64_t taken = used > cached ? used - cached : 0;
+            lower(available, limit > taken ? limit - taken : 0);
+        }
         if (strlen(folder) <= top) break;
         *strrchr(folder, '/') = 0;
     }
     free(folder);
 }
 
-static void look_at_all_groups(const char *root, const group_files *all, uint64_t *least)
+static void read_all_groups(const char *root, const group_files *all, uint64_t *available)
 {
     char *path = qk_strf("%s/proc/self/cgroup", root), line[4096];
     FILE *f = fopen(path, "r");
     while (f && fgets(line, sizeof line, f))
-        for (int v = 0; v < 2; v++) look_at_groups(root, &all[v], line, least);
+        for (int v = 0; v < 2; v++) read_groups(root, &all[v], line, available);
     if (f) fclose(f);
     free(path);
 }
 
 /* ulimit -d counts private writable memory, -v everything. */
-static void look_at_limits(uint64_t *least)
+static void read_limits(uint64_t *available)
 {
     static const struct {
         int limit, field; /* of /proc/self/statm: pages of everything .. pages of data and stack */
@@ -109,20 +105,20 @@ static void look_at_limits(uint64_t *least)
         uint64_t taken = pages[all[i].field] * (uint64_t)sysconf(_SC_PAGESIZE);
         if (getrlimit((__rlimit_resource_t)all[i].limit, &r) != 0 || r.rlim_cur == RLIM_INFINITY)
             continue;
-        lower(least, r.rlim_cur > taken ? r.rlim_cur - taken : 0);
+        lower(available, r.rlim_cur > taken ? r.rlim_cur - taken : 0);
     }
 }
 
 uint64_t qk_available_memory(const char *root)
 {
-    uint64_t kilobytes, least = UINT64_MAX;
+    uint64_t kilobytes, available = UINT64_MAX;
     char *meminfo = qk_strf("%s/proc/meminfo", root);
-    if (read_number(meminfo, "MemAvailable:", &kilobytes)) least = kilobytes << 10;
-    look_at_all_groups(root, versions, &least);
-    if (!*root) look_at_limits(&least);
+    if (read_number(meminfo, "MemAvailable:", &kilobytes)) available = kilobytes << 10;
+    read_all_groups(root, versions, &available);
+    if (!*root) read_limits(&available);
     free(meminfo);
-    if (!least) least = 1; /* nothing left is not the same as unknown */
-    return least == UINT64_MAX ? 0 : least;
+    if (!available) available = 1; /* nothing left is not the same as unknown */
+    return available == UINT64_MAX ? 0 : available;
 }
 
 uint64_t qk_available_threads(const char *root)
@@ -131,7 +127,7 @@ uint64_t qk_available_threads(const char *root)
         {"0::", "/sys/fs/cgroup", "pids.max", "pids.current", NULL},
         {":pids:", "/sys/fs/cgroup/pids", "pids.max", "pids.current", NULL},
     };
-    uint64_t least = UINT64_MAX;
-    look_at_all_groups(root, all, &least);
-    return least;
+    uint64_t available = UINT64_MAX;
+    read_all_groups(root, all, &available);
+    return available;
 }

@@ -1,4 +1,4 @@
-/* How much memory this process may still take: the least of what the machine, its control groups
+/* How much memory is available to this process: the least of what the machine, its control groups
  * (v2, v1) and its own limits (ulimit -d, -v) leave.
  *
  * File pages that the system can drop at any time do not count as taken: MemAvailable of

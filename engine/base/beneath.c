@@ -12,8 +12,8 @@
 #include "engine/base/file.h"
 #include "engine/base/text.h"
 
-enum { DEEPEST = 16, FOLDER = O_RDONLY | O_DIRECTORY | O_NOFOLLOW };
-/* A pipe in the place of a file is refused, not waited for. */
+enum { MAX_DEPTH = 16, FOLDER = O_RDONLY | O_DIRECTORY | O_NOFOLLOW };
+/* A pipe that stands where a file should is refused, not waited for. */
 enum { AS_FILE = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY };
 
 static const char *part_problem(const char *part, size_t n)
@@ -46,17 +46,13 @@ const char *qk_path_problem(const char *path, size_t length)
 
 /* ---- folders ---- */
 
-static qk_status in_the_way(const char *path, qk_error *err)
-{
-    return qk_fail(err, QK_ERR_DATA,
-                   "remove it; only the folder that you name yourself may be a link",
-                   "%s: is a link or no folder, and nothing is read or written through it", path);
-}
-
 /* errno of a step into a folder, as a message. */
 static qk_status step_failed(const char *path, bool make, qk_error *err)
 {
-    if (errno == ELOOP || errno == ENOTDIR) return in_the_way(path, err);
+    if (errno == ELOOP || errno == ENOTDIR)
+        return qk_fail(
+            err, QK_ERR_DATA, "remove it; only the folder that you name yourself may be a link",
+            "%s: is a link or no folder, and nothing is read or written through it", path);
     if (make) return qk_fail_write(err, "cannot make the folder", path);
     return qk_fail_errno(err, "cannot open the folder", path);
 }
@@ -149,7 +145,7 @@ static qk_status not_regular(const char *path, qk_error *err)
                    "%s: is no regular file but a link, a folder, a pipe or a device", path);
 }
 
-/* Looks at what was opened (or errno says why not); closes it when it is not a file of ours. */
+/* Checks what was opened (or errno says why not); closes it when it is not a file of ours. */
 static qk_status check_opened(int *fd, const char *path, bool written, qk_error *err)
 {
     struct stat st;
@@ -213,17 +209,6 @@ qk_status qk_folder_has_file(const qk_folder *f, const char *relative, bool *has
     return s;
 }
 
-static qk_status move_between(int from, int to, const char *name, const char *path, qk_error *err)
-{
-    struct stat st;
-    if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return qk_fail_errno(err, "cannot look at", path);
-    if (!S_ISREG(st.st_mode)) return not_regular(path, err);
-    int why = renameat(from, name, to, name) != 0 ? errno : qk_flush_folder(to);
-    errno = why;
-    return why ? qk_fail_write(err, "cannot write", path) : QK_OK;
-}
-
 qk_status qk_folder_move(const qk_folder *from, const qk_folder *to, const char *relative,
                          qk_error *err)
 {
@@ -233,7 +218,13 @@ qk_status qk_folder_move(const qk_folder *from, const qk_folder *to, const char 
     qk_status s = walk(to, relative, true, &target, &name, err);
     if (s == QK_OK) {
         char *path = qk_strf("%s/%s", to->path, relative);
-        s = move_between(source, target, name, path, err);
+        struct stat st;
+        if (fstatat(source, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+            s = qk_fail_errno(err, "cannot look at", path);
+        else if (!S_ISREG(st.st_mode))
+            s = not_regular(path, err);
+        else if (renameat(source, name, target, name) != 0 || (errno = qk_flush_folder(target)))
+            s = qk_fail_write(err, "cannot write", path);
         free(path);
         close(target);
     }
@@ -273,7 +264,7 @@ static qk_status clean_entry(const cleaning *c, int dir, const char *path, const
 
 static qk_status clean_folder(const cleaning *c, int dir, const char *path, int depth)
 {
-    if (depth > DEEPEST) return QK_OK; /* deeper than anything of ours */
+    if (depth > MAX_DEPTH) return QK_OK; /* deeper than anything of ours */
     qk_names names;
     qk_status s = qk_list_open(qk_open_at(dir, ".", FOLDER), path, &names, c->err);
     for (size_t i = 0; i < names.count && s == QK_OK; i++) {

@@ -4,7 +4,7 @@
  * A path that was read from a file passes qk_path_problem before it is used. Below an open folder
  * every step of a path is taken from the folder before it and never through a link, so a link that
  * lies there is an error by name, whoever put it there and whenever. Files are regular ones: a
- * named pipe or a device in the place of one is an error, too, and nothing waits for it.
+ * named pipe or a device instead of one is an error, too, and nothing waits for it.
  *
  * next: engine/staging/staging.h */
 #pragma once
@@ -34,14 +34,14 @@ void qk_folder_close(qk_folder *f);
 qk_status qk_folder_make_way(const qk_folder *f, const char *relative, qk_error *err);
 /* Opens a regular file for reading; QK_ERR_NOTFOUND when it is not there. */
 qk_status qk_folder_open_file(const qk_folder *f, const char *relative, int *fd, qk_error *err);
-/* Whether a regular file is there. Anything else in its place, and a link on the way, is an error.
+/* Whether a regular file is there. Anything else of that name, and a link on the way, is an error.
  */
 qk_status qk_folder_has_file(const qk_folder *f, const char *relative, bool *has, qk_error *err);
 /* Moves a regular file, over the one of that name where there is one, and flushes the folder. */
 qk_status qk_folder_move(const qk_folder *from, const qk_folder *to, const char *relative,
                          qk_error *err);
 /* Removes what `is_ours` says yes to, link or file, and folders that are empty then; the rest
- * stays. A missing folder is fine. `name` is the last part of a path, depth 0 its place below f. */
+ * stays. A missing folder is fine. `name` is the last part of a path. */
 qk_status qk_folder_clean(const qk_folder *f, bool (*is_ours)(const char *name, bool folder),
                           qk_error *err);
 

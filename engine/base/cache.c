@@ -36,7 +36,7 @@ typedef struct trust {
     mode_t writable;
 } trust;
 
-/* Where the file at fd stands for itself: no path is looked at twice. */
+/* What was opened is asked, not its path, which may lead elsewhere by now. */
 static bool is_trusted(int fd, trust t, mode_t type, const char *path)
 {
     static atomic_flag warned = ATOMIC_FLAG_INIT;
@@ -125,17 +125,6 @@ bool qk_kept_read(const char *kind, const char *name, size_t limit, qk_buf *out)
     return ok;
 }
 
-static bool write_all(int fd, const uint8_t *bytes, size_t n)
-{
-    for (size_t at = 0; at < n;) {
-        ssize_t wrote = write(fd, bytes + at, n - at);
-        if (wrote < 0 && errno == EINTR) continue;
-        if (wrote <= 0) return false;
-        at += (size_t)wrote;
-    }
-    return fsync(fd) == 0;
-}
-
 bool qk_kept_write(const char *kind, const char *name, const void *bytes, size_t n)
 {
     int folder = open_kind(kind, true);
@@ -146,7 +135,7 @@ bool qk_kept_write(const char *kind, const char *name, const void *bytes, size_t
     char *tmp = qk_strf("%s.%s.tmp", name, unique);
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     int fd = named ? openat(folder, tmp, flags, 0600) : -1;
-    bool ok = fd >= 0 && write_all(fd, bytes, n);
+    bool ok = fd >= 0 && !qk_write_all(fd, bytes, n) && fsync(fd) == 0;
     if (fd >= 0) ok = close(fd) == 0 && ok;
     ok = ok && renameat(folder, tmp, folder, name) == 0;
     if (fd >= 0 && !ok) unlinkat(folder, tmp, 0);
@@ -172,13 +161,13 @@ static char *program_folder(trust *t)
     return qk_strdup(path);
 }
 
-bool qk_installed_read(const char *place, const char *name, size_t limit, qk_buf *out)
+bool qk_installed_read(const char *relative, const char *name, size_t limit, qk_buf *out)
 {
     trust t;
     *out = (qk_buf){0};
     char *program = program_folder(&t);
     if (!program) return false;
-    char *folder = qk_path_join(program, place), *path = qk_path_join(folder, name);
+    char *folder = qk_path_join(program, relative), *path = qk_path_join(folder, name);
     int fd = open_folder(AT_FDCWD, folder, 0, t, folder);
     bool ok = fd >= 0 && read_trusted(fd, name, path, t, limit, out);
     if (fd >= 0) close(fd);

@@ -5,7 +5,7 @@
  *
  * What lies there decides what a run computes, so ROOT, KIND and NAME are used only when each of
  * them belongs to this user or to root and neither group nor others may write to it; below ROOT no
- * link is followed. A look at what was opened decides, not at its path. Otherwise the cache counts
+ * link is followed. What was opened is asked, not its path. Otherwise the cache counts
  * as absent, with one warning. Made by us, folders have mode 0700 and files 0600.
  *
  * next: engine/base/log.h */
@@ -23,7 +23,7 @@ bool qk_kept_read(const char *kind, const char *name, size_t limit, qk_buf *out)
  * costs time, not the run. */
 bool qk_kept_write(const char *kind, const char *name, const void *bytes, size_t n);
 
-/* Reads a file that was installed with the program: `place` is a path from the program's own folder
- * ("../share/qkengine/cubins"). It is trusted as far as the program is: folder and file may also
- * belong to the program's owner, and be writable where the program is. */
-bool qk_installed_read(const char *place, const char *name, size_t limit, qk_buf *out);
+/* Reads a file that was installed with the program: `relative` is a folder's path from the program's
+ * own ("../share/qkengine/cubins"). It is trusted as far as the program is: folder and file may
+ * also belong to the program's owner, and be writable where the program is. */
+bool qk_installed_read(const char *relative, const char *name, size_t limit, qk_buf *out);

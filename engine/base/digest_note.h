@@ -15,7 +15,7 @@
 
 enum { QK_DIGEST_GIT = 40, QK_DIGEST_SHA256 = 64 }; /* hexadecimal digits: git's blob id, SHA-256 */
 
-/* hex: room for that many digits and a NUL. */
+/* hex: that many digits and a NUL. */
 bool qk_digest_note_find(const qk_file_state *file, int digits, char *hex);
 /* hex: the digest of all of the file, of either kind. */
 void qk_digest_note_leave(const qk_file_state *file, const char *hex);

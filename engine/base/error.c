@@ -28,7 +28,7 @@ qk_status qk_error_prefix(qk_error *err, const char *format, ...)
     va_end(args);
     if (n < 0 || (size_t)n + 3 > sizeof err->message) return err->status;
     memcpy(err->message + n, ": ", 2);
-    size_t room = sizeof err->message - (size_t)n - 3, length = strnlen(old, room);
+    size_t capacity = sizeof err->message - (size_t)n - 3, length = strnlen(old, capacity);
     memcpy(err->message + n + 2, old, length);
     err->message[(size_t)n + 2 + length] = 0;
     return err->status;

@@ -50,7 +50,7 @@ qk_status qk_fail_write(qk_error *err, const char *action, const char *path);
 /* 0 success, 1 bad input, 2 usage, 3 can be resumed. */
 int qk_exit_status(qk_status status);
 
-/* Prints a message with its place in the source and aborts. For our own mistakes only. */
+/* Prints a message with its line of the source and aborts. For our own mistakes only. */
 _Noreturn void qk_fatal_at(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

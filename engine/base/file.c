@@ -18,11 +18,12 @@ int qk_open_at(int folder, const char *path, int flags)
     return fd;
 }
 
-static qk_status look(const char *path, bool follow, qk_path_info *out, qk_error *err)
+/* flags: of fstatat(2). */
+static qk_status stat_path(const char *path, int flags, qk_path_info *out, qk_error *err)
 {
     struct stat st;
     *out = (qk_path_info){QK_PATH_ABSENT, 0};
-    if (fstatat(AT_FDCWD, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0)
+    if (fstatat(AT_FDCWD, path, &st, flags) != 0)
         return errno == ENOENT || errno == ENOTDIR ? QK_OK
                                                    : qk_fail_errno(err, "cannot look at", path);
     out->type = S_ISREG(st.st_mode)   ? QK_PATH_FILE
@@ -35,18 +36,18 @@ static qk_status look(const char *path, bool follow, qk_path_info *out, qk_error
 
 qk_status qk_path_stat(const char *path, qk_path_info *out, qk_error *err)
 {
-    return look(path, true, out, err);
+    return stat_path(path, 0, out, err);
 }
 
 qk_status qk_path_lstat(const char *path, qk_path_info *out, qk_error *err)
 {
-    return look(path, false, out, err);
+    return stat_path(path, AT_SYMLINK_NOFOLLOW, out, err);
 }
 
 qk_status qk_has_file(const char *path, bool *has, qk_error *err)
 {
     qk_path_info info;
-    qk_status s = look(path, true, &info, err);
+    qk_status s = qk_path_stat(path, &info, err);
     *has = info.type == QK_PATH_FILE;
     return s;
 }
@@ -54,7 +55,7 @@ qk_status qk_has_file(const char *path, bool *has, qk_error *err)
 qk_status qk_has_folder(const char *path, bool *has, qk_error *err)
 {
     qk_path_info info;
-    qk_status s = look(path, true, &info, err);
+    qk_status s = qk_path_stat(path, &info, err);
     *has = info.type == QK_PATH_FOLDER;
     return s;
 }
@@ -67,7 +68,7 @@ static qk_status not_regular(const char *path, qk_error *err)
 qk_status qk_file_size(const char *path, uint64_t *bytes, qk_error *err)
 {
     qk_path_info info;
-    QK_TRY(look(path, true, &info, err));
+    QK_TRY(qk_path_stat(path, &info, err));
     *bytes = info.size;
     if (info.type == QK_PATH_FILE) return QK_OK;
     if (info.type != QK_PATH_ABSENT) return not_regular(path, err);
@@ -104,26 +105,21 @@ int qk_flush_folder(int fd)
     return why == EINVAL || why == ENOTSUP ? 0 : why;
 }
 
-qk_status qk_sync_dir(const char *path, qk_error *err)
-{
-    int fd = qk_open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
-    if (fd < 0 && errno == EACCES) { /* we may write there, but not read: no way but to flush all */
-        sync();
-        return QK_OK;
-    }
-    if (fd < 0) return qk_fail_write(err, "cannot open the folder", path);
-    errno = qk_flush_folder(fd);
-    qk_status s = errno ? qk_fail_write(err, "cannot flush the folder", path) : QK_OK;
-    close(fd);
-    return s;
-}
-
+/* fsync of the folder that the path's last name stands in. */
 static qk_status sync_parent(const char *path, qk_error *err)
 {
     const char *slash = strrchr(path, '/');
     char *folder =
         slash ? qk_strf("%.*s", (int)(slash == path ? 1 : slash - path), path) : qk_strdup(".");
-    qk_status s = qk_sync_dir(folder, err);
+    qk_status s = QK_OK;
+    int fd = qk_open_at(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY);
+    if (fd < 0 && errno == EACCES) /* we may write there, but not read: no way but to flush all */
+        sync();
+    else if (fd < 0)
+        s = qk_fail_write(err, "cannot open the folder", folder);
+    else if ((errno = qk_flush_folder(fd)))
+        s = qk_fail_write(err, "cannot flush the folder", folder);
+    if (fd >= 0) close(fd);
     free(folder);
     return s;
 }
@@ -134,7 +130,7 @@ static qk_status make_dir(const char *path, qk_error *err)
     int why = errno;
     /* A folder that is there is fine whatever mkdir says: it may say EACCES or EROFS of it. */
     qk_path_info info;
-    QK_TRY(look(path, true, &info, err));
+    QK_TRY(qk_path_stat(path, &info, err));
     if (info.type == QK_PATH_FOLDER) return QK_OK;
     errno = why == EEXIST ? ENOTDIR : why; /* a file is in the way */
     return qk_fail_write(err, "cannot make the folder", path);
@@ -181,6 +177,11 @@ static int by_bytes(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+void qk_names_sort(qk_names *names)
+{
+    if (names->count) qsort(names->items, names->count, sizeof *names->items, by_bytes);
+}
+
 qk_status qk_list_open(int fd, const char *path, qk_names *out, qk_error *err)
 {
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -207,12 +208,12 @@ qk_status qk_list_open(int fd, const char *path, qk_names *out, qk_error *err)
 qk_status qk_list_dir(const char *path, qk_names *out, qk_error *err)
 {
     QK_TRY(qk_list_open(qk_open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY), path, out, err));
-    if (out->count) qsort(out->items, out->count, sizeof *out->items, by_bytes);
+    qk_names_sort(out);
     return QK_OK;
 }
 
 /* `name` in an open folder; path is for messages. A link is removed, not what it leads to, whatever
- * somebody puts in its place meanwhile. */
+ * somebody puts there meanwhile. */
 static qk_status remove_at(int folder, const char *name, const char *path, qk_error *err)
 {
     if (unlinkat(folder, name, 0) == 0 || errno == ENOENT || errno == ENOTDIR) return QK_OK;
@@ -300,7 +301,7 @@ qk_status qk_read_file_if_there(qk_buf *out, const char *path, size_t limit, boo
     return *there ? qk_read_file(out, path, limit, err) : QK_OK;
 }
 
-enum { WRITER_ROOM = 64 << 10 };
+enum { WRITER_CAPACITY = 64 << 10 };
 
 static void writer_free(qk_writer *w)
 {
@@ -340,12 +341,11 @@ qk_status qk_writer_open_as(qk_writer *w, const char *path, const char *tmp, qk_
         return s;
     }
     w->file = fd + 1;
-    w->buffer = qk_alloc(WRITER_ROOM, 1);
+    w->buffer = qk_alloc(WRITER_CAPACITY, 1);
     return QK_OK;
 }
 
-/* 0 or an errno. */
-static int write_all(int fd, const void *bytes, size_t n)
+int qk_write_all(int fd, const void *bytes, size_t n)
 {
     for (const uint8_t *at = bytes; n;) {
         ssize_t done = write(fd, at, n);
@@ -359,7 +359,7 @@ static int write_all(int fd, const void *bytes, size_t n)
 
 static void writer_empty(qk_writer *w)
 {
-    if (!w->error) w->error = write_all(w->file - 1, w->buffer, w->used);
+    if (!w->error) w->error = qk_write_all(w->file - 1, w->buffer, w->used);
     w->used = 0;
 }
 
@@ -367,9 +367,9 @@ void qk_writer_add(qk_writer *w, const void *bytes, size_t n)
 {
     w->offset += n;
     if (w->error || !n) return;
-    if (n > WRITER_ROOM - w->used) writer_empty(w);
-    if (n > WRITER_ROOM) {
-        if (!w->error) w->error = write_all(w->file - 1, bytes, n);
+    if (n > WRITER_CAPACITY - w->used) writer_empty(w);
+    if (n > WRITER_CAPACITY) {
+        if (!w->error) w->error = qk_write_all(w->file - 1, bytes, n);
         return;
     }
     memcpy(w->buffer + w->used, bytes, n);
@@ -420,12 +420,6 @@ qk_status qk_move_file(const char *from, const char *to, qk_error *err)
     if (rename(from, to) != 0) return qk_fail_write(err, "cannot write", to);
     QK_TRY(sync_parent(to, err));
     return sync_parent(from, err);
-}
-
-static qk_status not_own(const char *path, qk_error *err)
-{
-    return qk_fail(err, QK_ERR_IO, "remove it, then run the same command again",
-                   "%s: not a file of its own", path);
 }
 
 qk_status qk_write_at_start(int file, const void *bytes, size_t n, const char *path, qk_error *err)
@@ -495,8 +489,10 @@ static qk_status name_once(const char *tmp, const char *path, qk_error *err)
     if (errno != EEXIST) return qk_fail_write(err, "cannot write", path);
     /* Who was first has made a file. A link is nobody's of ours, and may lead nowhere. */
     qk_path_info info;
-    QK_TRY(look(path, false, &info, err));
-    return info.type == QK_PATH_FILE || info.type == QK_PATH_ABSENT ? QK_OK : not_own(path, err);
+    QK_TRY(qk_path_lstat(path, &info, err));
+    if (info.type == QK_PATH_FILE || info.type == QK_PATH_ABSENT) return QK_OK;
+    return qk_fail(err, QK_ERR_IO, "remove it, then run the same command again",
+                   "%s: not a file of its own", path);
 }
 
 qk_status qk_create_file(const char *path, const void *bytes, size_t n, qk_error *err)

@@ -2,7 +2,7 @@
  *
  * Nothing half-written ever has a final name: qk_writer writes `path.tmp`, and qk_writer_commit
  * flushes it to the disk, renames it and flushes the folder. Errors of writes are sticky: callers
- * write freely and look once, at commit.
+ * write freely and check once, at commit.
  *
  * next: engine/base/cache.h */
 #pragma once
@@ -19,7 +19,7 @@ typedef enum qk_path_type {
     QK_PATH_ABSENT,
     QK_PATH_FILE,
     QK_PATH_FOLDER,
-    QK_PATH_LINK, /* only from qk_path_lstat */
+    QK_PATH_LINK, /* of qk_path_lstat only */
     QK_PATH_OTHER,
 } qk_path_type;
 typedef struct qk_path_info {
@@ -45,10 +45,10 @@ const char *qk_path_name(const char *path);
 qk_status qk_make_dirs(const char *path, qk_error *err);
 /* Bytes that this user may still write on the file system of an existing path. */
 qk_status qk_disk_free(const char *path, uint64_t *bytes, qk_error *err);
-/* fsync of a folder, so that renames inside it survive a power cut. */
-qk_status qk_sync_dir(const char *path, qk_error *err);
-/* The same of an open one; 0 or an errno. */
+/* fsync of an open folder, so that renames inside it survive a power cut; 0 or an errno. */
 int qk_flush_folder(int fd);
+/* write(2) of all of it, whatever signals arrive; 0 or an errno. */
+int qk_write_all(int fd, const void *bytes, size_t n);
 /* openat(2) that a signal does not end, closed in programs that we start. -1 and errno. */
 int qk_open_at(int folder, const char *path, int flags);
 /* Removes a file; an absent one is fine. */
@@ -66,6 +66,7 @@ qk_status qk_list_dir(const char *path, qk_names *out, qk_error *err);
 /* The same in any order of what was opened, which is closed; -1: errno says why it was not. */
 qk_status qk_list_open(int fd, const char *path, qk_names *out, qk_error *err);
 void qk_names_add(qk_names *names, const char *name); /* copies */
+void qk_names_sort(qk_names *names);                  /* in byte order */
 void qk_names_free(qk_names *names);
 
 /* The whole file in memory, NUL-terminated behind its size; refuses more than `limit` bytes. */

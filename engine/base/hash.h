@@ -21,7 +21,7 @@ void qk_hash_copy(qk_hash *to, const qk_hash *from);
 void qk_hash_reset(qk_hash *h);
 /* 64 digits, or git's 40; h stays usable for more bytes. */
 void qk_hash_hex(const qk_hash *h, char out[65]);
-/* The same, and frees it. out may have room for git's digits alone where h is git's. */
+/* The same, and frees it. where h is git's, out may be as short as its digits. */
 void qk_hash_end(qk_hash *h, char *out);
 void qk_hash_free(qk_hash *h); /* NULL-safe */
 

@@ -152,8 +152,8 @@ void qk_input_close(qk_input *in)
 
 /* ---- watching ---- */
 
-/* Where the path is, or belongs. */
-static size_t place_of(const qk_watch *w, const char *path)
+/* The index of the path, or where it belongs. */
+static size_t index_of(const qk_watch *w, const char *path)
 {
     size_t low = 0, high = w->count;
     while (low < high) {
@@ -181,10 +181,10 @@ static qk_status settled_state(const char *path, qk_file_state *out, qk_error *e
     }
 }
 
-static qk_status look(qk_watch *w, const char *path, bool may_be_absent, qk_file_state *state,
-                      qk_error *err)
+static qk_status watch(qk_watch *w, const char *path, bool may_be_absent, qk_file_state *state,
+                       qk_error *err)
 {
-    size_t i = place_of(w, path);
+    size_t i = index_of(w, path);
     qk_file_state now;
     if (i < w->count && !strcmp(w->items[i].path, path)) {
         if (state) *state = w->items[i].state;
@@ -205,12 +205,12 @@ static qk_status look(qk_watch *w, const char *path, bool may_be_absent, qk_file
 
 qk_status qk_watch_file(qk_watch *w, const char *path, qk_file_state *state, qk_error *err)
 {
-    return look(w, path, false, state, err);
+    return watch(w, path, false, state, err);
 }
 
 qk_status qk_watch_name(qk_watch *w, const char *path, qk_error *err)
 {
-    return look(w, path, true, NULL, err);
+    return watch(w, path, true, NULL, err);
 }
 
 qk_status qk_watch_check(const qk_watch *w, qk_error *err)

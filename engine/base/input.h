@@ -7,10 +7,10 @@
  *
  * A file is the one from before when the path leads to the same device and inode, with the same
  * size, time of modification and time of change, to the nanosecond. Whatever was written, cut off,
- * appended or put in its place shows there; the time of change cannot be set back. A look before
- * the first use and one behind the last tell therefore that all that was read in between, by
+ * appended or put there instead shows; the time of change cannot be set back. A check before the
+ * first use and one behind the last tell therefore that all that was read in between, by
  * whatever descriptor, was of one content. Two limits. Clocks tick: writes within one tick
- * (some ms on Linux) have one time, so the first look waits until the file is older than that; a
+ * (some ms on Linux) have one time, so the first check waits until the file is older than that; a
  * file system that keeps whole seconds would need seconds and does not get them. And a write
  * through a shared mapping is dated when the system notices it, which may be later.
  *
@@ -51,7 +51,7 @@ int qk_input_try(const qk_input *in, uint64_t at, void *out, size_t n);
 qk_status qk_input_check(const qk_input *in, qk_error *err);
 void qk_input_close(qk_input *in);
 
-/* Files as they were when they were first looked at. Zero-initialise; for one thread at a time. */
+/* Files as they were at their first check. Zero-initialise; for one thread at a time. */
 typedef struct qk_watch {
     struct qk_watched *items; /* by path */
     size_t count, capacity;

@@ -1,5 +1,5 @@
 /* Signals that ask for an end: INT (Ctrl-C), TERM, HUP (the terminal is closed), XCPU (the limit of
- * CPU time), USR1 and USR2 (batch systems, ahead of their time limit). Long work looks here, stops,
+ * CPU time), USR1 and USR2 (batch systems, ahead of their time limit). Long work asks here, stops,
  * tidies up and leaves what a resume needs: status 3.
  *
  * Where that does not happen within a second (a layer of a large batch, a regex in the middle of a

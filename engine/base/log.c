@@ -22,18 +22,6 @@ static bool on_terminal(void)
     return isatty(STDERR_FILENO) == 1;
 }
 
-static bool colours(void)
-{
-    const char *no_color = getenv("NO_COLOR");
-    return on_terminal() && !(no_color && *no_color);
-}
-
-static void close_line(void)
-{
-    if (line_is_open) fputs("\r\033[K", stderr);
-    line_is_open = false;
-}
-
 /* What is printed may come from files and servers. A fresh string. */
 static char *visible(const char *format, va_list args)
 {
@@ -45,9 +33,11 @@ static char *visible(const char *format, va_list args)
 static void print_line(const char *colour, const char *label, const char *format, va_list args)
 {
     char *text = visible(format, args);
+    const char *no_color = getenv("NO_COLOR");
+    bool paint = *colour && on_terminal() && !(no_color && *no_color);
     pthread_mutex_lock(&lock);
-    close_line();
-    bool paint = colours() && *colour;
+    if (line_is_open) fputs("\r\033[K", stderr);
+    line_is_open = false;
     fprintf(stderr, "qkengine: %s%s%s%s\n", paint ? colour : "", label, paint ? "\033[0m" : "",
             text);
     pthread_mutex_unlock(&lock);
@@ -75,28 +65,22 @@ void qk_warn(const char *format, ...)
     va_end(args);
 }
 
-/* The first time that this text is given. Beyond `MOST` texts it says yes. */
-static bool is_new(const char *text)
-{
-    enum { MOST = 256 };
-    static char *said[MOST];
-    static size_t count;
-    bool found = false;
-    pthread_mutex_lock(&lock);
-    for (size_t i = 0; i < count && !found; i++) found = !strcmp(said[i], text);
-    if (!found && count < MOST && (said[count] = strdup(text))) count++;
-    pthread_mutex_unlock(&lock);
-    return !found;
-}
-
 void qk_warn_once(const char *format, ...)
 {
+    enum { MAX_TEXTS = 256 }; /* beyond, each is said whenever it is given */
+    static char *said[MAX_TEXTS];
+    static size_t count;
     char text[1024];
+    bool found = false;
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (is_new(text)) qk_warn("%s", text);
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < count && !found; i++) found = !strcmp(said[i], text);
+    if (!found && count < MAX_TEXTS && (said[count] = strdup(text))) count++;
+    pthread_mutex_unlock(&lock);
+    if (!found) qk_warn("%s", text);
 }
 
 static void error_line(const char *colour, const char *label, const char *format, ...)

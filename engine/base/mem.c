@@ -84,33 +84,23 @@ char *qk_strndup(const char *text, size_t length)
     return copy;
 }
 
-static char *format_into(char *(*allocate)(void *, size_t), void *owner, const char *format,
-                         va_list args)
+/* Bytes that printf would write, with its NUL; args stay as they are. */
+static __attribute__((format(printf, 1, 0))) size_t size_of(const char *format, va_list args)
 {
-    va_list again;
-    va_copy(again, args);
-    int n = vsnprintf(NULL, 0, format, args);
+    va_list copy;
+    va_copy(copy, args);
+    int n = vsnprintf(NULL, 0, format, copy);
+    va_end(copy);
     QK_ASSERT(n >= 0);
-    char *text = allocate(owner, (size_t)n + 1);
-    vsnprintf(text, (size_t)n + 1, format, again);
-    va_end(again);
-    return text;
-}
-
-static char *heap_chars(void *owner, size_t n)
-{
-    (void)owner;
-    return qk_alloc(n, 1);
-}
-
-static char *arena_chars(void *owner, size_t n)
-{
-    return qk_arena_alloc(owner, n, 1);
+    return (size_t)n + 1;
 }
 
 char *qk_vstrf(const char *format, va_list args)
 {
-    return format_into(heap_chars, NULL, format, args);
+    size_t n = size_of(format, args);
+    char *text = qk_alloc(n, 1);
+    vsnprintf(text, n, format, args);
+    return text;
 }
 
 char *qk_strf(const char *format, ...)
@@ -149,15 +139,15 @@ struct qk_arena_block {
 void *qk_arena_alloc(qk_arena *arena, size_t count, size_t size)
 {
     size_t n = (bytes_or_die(count, size) + 15) & ~(size_t)15;
-    if (n > arena->room - arena->used) {
-        size_t room = arena->room ? 2 * arena->room : 4096;
-        if (room > (1u << 20)) room = 1u << 20;
-        if (room < n) room = n;
-        struct qk_arena_block *block = qk_alloc(sizeof *block + room, 1);
+    if (n > arena->capacity - arena->used) {
+        size_t capacity = arena->capacity ? 2 * arena->capacity : 4096;
+        if (capacity > (1u << 20)) capacity = 1u << 20;
+        if (capacity < n) capacity = n;
+        struct qk_arena_block *block = qk_alloc(sizeof *block + capacity, 1);
         block->next = arena->head;
         arena->head = block;
         arena->used = 0;
-        arena->room = room;
+        arena->capacity = capacity;
     }
     void *p = arena->head->bytes + arena->used;
     arena->used += n;
@@ -175,7 +165,9 @@ char *qk_arena_strf(qk_arena *arena, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    char *text = format_into(arena_chars, arena, format, args);
+    size_t n = size_of(format, args);
+    char *text = qk_arena_alloc(arena, n, 1);
+    vsnprintf(text, n, format, args);
     va_end(args);
     return text;
 }
@@ -223,16 +215,13 @@ void qk_buf_add_str(qk_buf *buf, const char *text)
 
 void qk_buf_addf(qk_buf *buf, const char *format, ...)
 {
-    va_list args, again;
+    va_list args;
     va_start(args, format);
-    va_copy(again, args);
-    int n = vsnprintf(NULL, 0, format, args);
+    size_t n = size_of(format, args);
+    qk_buf_reserve(buf, n);
+    vsnprintf((char *)buf->data + buf->size, n, format, args);
     va_end(args);
-    QK_ASSERT(n >= 0);
-    qk_buf_reserve(buf, (size_t)n + 1);
-    vsnprintf((char *)buf->data + buf->size, (size_t)n + 1, format, again);
-    va_end(again);
-    buf->size += (size_t)n;
+    buf->size += n - 1;
 }
 
 const char *qk_buf_str(qk_buf *buf)

@@ -46,7 +46,7 @@ static inline bool qk_add(size_t a, size_t b, size_t *out)
  * Pointers stay valid until then. */
 typedef struct qk_arena {
     struct qk_arena_block *head;
-    size_t used, room; /* of the head block, in bytes */
+    size_t used, capacity; /* of the head block, in bytes */
 } qk_arena;
 
 void *qk_arena_alloc(qk_arena *arena, size_t count, size_t size); /* 16-byte aligned, zeroed */
@@ -60,7 +60,7 @@ typedef struct qk_buf {
     size_t size, capacity; /* bytes */
 } qk_buf;
 
-void qk_buf_reserve(qk_buf *buf, size_t extra); /* room for `extra` more bytes */
+void qk_buf_reserve(qk_buf *buf, size_t extra); /* for `extra` more bytes */
 void qk_buf_add(qk_buf *buf, const void *bytes, size_t n);
 void qk_buf_add_byte(qk_buf *buf, uint8_t byte);
 void qk_buf_add_str(qk_buf *buf, const char *text); /* without its NUL */
@@ -73,8 +73,8 @@ static inline void qk_buf_clear(qk_buf *buf)
 }
 void qk_buf_free(qk_buf *buf);
 
-/* Grows an array of elements by doubling: QK_GROW(list.items, list.count, list.capacity) makes room
- * for one more element at items[count]. */
+/* Grows an array of elements by doubling, so that QK_GROW(list.items, list.count, list.capacity)
+ * allows for one more element at items[count]. */
 #define QK_GROW(items, count, capacity)                                                            \
     do {                                                                                           \
         if ((count) == (capacity)) {                                                               \

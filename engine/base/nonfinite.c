@@ -1,6 +1,7 @@
 /* See nonfinite.h. */
 #include "engine/base/nonfinite.h"
 
+/* The bits, without the sign, of the smallest magnitude that `to` cannot hold. */
 static uint32_t limit_of(qk_dtype dtype, qk_dtype to)
 {
     if (dtype == QK_F32) return to == QK_F16 ? 0x477FF000 : to == QK_BF16 ? 0x7F7F8000 : 0x7F800000;

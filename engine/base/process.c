@@ -8,34 +8,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void open_standard_files(void)
+static bool pipe_was_ignored; /* by whoever started the program */
+
+void qk_process_begin(void)
 {
-    for (int fd = 0; fd <= 2; fd++) {
+    for (int fd = 0; fd <= 2; fd++) { /* the standard files are open */
         if (fcntl(fd, F_GETFD) != -1 || errno != EBADF) continue;
         /* The lowest free number is this one. Any file that cannot be written to does as well. */
         int got = open("/dev/null", O_RDWR);
         if (got < 0) got = open("/", O_RDONLY);
         if (got != fd) _exit(1); /* there is nowhere to say it */
     }
-}
-
-static bool pipe_was_ignored; /* by whoever started the program */
-
-void qk_process_begin(void)
-{
-    open_standard_files();
     pipe_was_ignored = signal(SIGPIPE, SIG_IGN) == SIG_IGN;
     signal(SIGXFSZ, SIG_IGN);
-}
-
-static void end_by_sigpipe(void)
-{
-    sigset_t one;
-    sigemptyset(&one);
-    sigaddset(&one, SIGPIPE);
-    signal(SIGPIPE, SIG_DFL);
-    sigprocmask(SIG_UNBLOCK, &one, NULL);
-    raise(SIGPIPE);
 }
 
 bool qk_process_flush_stdout(void)
@@ -48,7 +33,14 @@ bool qk_process_flush_stdout(void)
     /* An earlier failure has left no errno; that of a pipe has only one reason. */
     bool is_pipe = fstat(STDOUT_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
     if (!why && is_pipe) why = EPIPE;
-    if (why == EPIPE && !pipe_was_ignored) end_by_sigpipe();
+    if (why == EPIPE && !pipe_was_ignored) {
+        sigset_t one;
+        sigemptyset(&one);
+        sigaddset(&one, SIGPIPE);
+        signal(SIGPIPE, SIG_DFL);
+        sigprocmask(SIG_UNBLOCK, &one, NULL);
+        raise(SIGPIPE);
+    }
     errno = why ? why : EIO;
     return false;
 }

@@ -11,7 +11,7 @@
 #include "engine/base/input.h"
 
 /* Digests of several files at once, at most `threads` (0: all cores) at a time; hex[i] belongs to
- * paths->items[i]. Each is one content from the watch's first look on, or an error that names it.
+ * paths->items[i]. Each is one content from the watch's first check on, or an error that names it.
  * Signals end it (QK_ERR_RESUME). */
 qk_status qk_sha256_files(const qk_names *paths, int threads, qk_watch *watch, char (*hex)[65],
                           qk_error *err);

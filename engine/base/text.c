@@ -6,12 +6,12 @@
 
 #include "engine/base/mem.h"
 
-/* Levenshtein distance with two rows; SIZE_MAX for words that are too long to be looked at. */
+/* Levenshtein distance with two rows; SIZE_MAX for words that are too long to be compared. */
 static size_t edits(const char *a, const char *b)
 {
-    enum { LONGEST = 64 };
-    size_t n = strlen(a), m = strlen(b), row[LONGEST + 1];
-    if (n > LONGEST || m > LONGEST) return SIZE_MAX;
+    enum { MAX_LENGTH = 64 };
+    size_t n = strlen(a), m = strlen(b), row[MAX_LENGTH + 1];
+    if (n > MAX_LENGTH || m > MAX_LENGTH) return SIZE_MAX;
     for (size_t j = 0; j <= m; j++) row[j] = j;
     for (size_t i = 1; i <= n; i++) {
         size_t diagonal = row[0];
@@ -115,16 +115,6 @@ bool qk_is_shown(uint32_t c)
     return !turns && c != 0x2028 && c != 0x2029;
 }
 
-static void add_escape(qk_buf *out, uint32_t c)
-{
-    static const char names[] = "\n\r\t", letters[] = "nrt";
-    const char *name = c ? memchr(names, (int)c, 3) : NULL;
-    if (name && c < 0x80)
-        qk_buf_addf(out, "\\%c", letters[name - names]);
-    else
-        qk_buf_addf(out, c < 0x80 ? "\\x%02x" : "\\u%04x", (unsigned)c);
-}
-
 char *qk_visible_copy(const char *text)
 {
     qk_buf out = {0};
@@ -134,8 +124,10 @@ char *qk_visible_copy(const char *text)
         n = qk_utf8_decode(at, left, &c);
         if (n && qk_is_shown(c))
             qk_buf_add(&out, at, n);
+        else if (n && (c == '\n' || c == '\r' || c == '\t'))
+            qk_buf_addf(&out, "\\%c", c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
         else if (n)
-            add_escape(&out, c);
+            qk_buf_addf(&out, c < 0x80 ? "\\x%02x" : "\\u%04x", (unsigned)c);
         else
             qk_buf_addf(&out, "\\x%02x", at[n++]);
     }

@@ -26,18 +26,18 @@ static bool stack_fits(size_t bytes)
     return true;
 }
 
-static bool add_limit(char *out, size_t room, int resource, const char *name, rlim_t unit)
+static bool add_limit(char *out, size_t size, int resource, const char *name, rlim_t unit)
 {
     struct rlimit r;
     if (getrlimit((__rlimit_resource_t)resource, &r) != 0 || r.rlim_cur == RLIM_INFINITY)
         return false;
     size_t n = strlen(out);
-    snprintf(out + n, room - n, "%s%s is %llu", n ? ", " : "", name,
+    snprintf(out + n, size - n, "%s%s is %llu", n ? ", " : "", name,
              (unsigned long long)(r.rlim_cur / unit));
     return true;
 }
 
-/* A thread takes a place among the processes and memory for its stack. */
+/* A thread counts as a process and takes memory for its stack. */
 static qk_status fail_to_start(int why, size_t stack, qk_error *err)
 {
     char limit[128] = "";

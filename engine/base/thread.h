@@ -7,7 +7,7 @@
 
 #include "engine/base/error.h"
 
-/* Starts a thread in which no signal arrives: they are for the thread that looks at them. The error
+/* Starts a thread in which no signal arrives: they are for the thread that handles them. The error
  * names the limit that is in the way. */
 qk_status qk_thread_start(pthread_t *thread, void *(*run)(void *context), void *context,
                           qk_error *err);
@@ -19,6 +19,6 @@ qk_status qk_team_start(int n, qk_error *err);
 
 /* A condition whose clock is the monotonic one: setting the clock does not stretch its waits. */
 void qk_condition_init(pthread_cond_t *changed);
-/* Until something changes, and at most a tenth of a second, for whoever has to look at what does
+/* Until something changes, and at most a tenth of a second, for whoever has to poll what does
  * not wake anybody (signals, files). */
 void qk_condition_wait_a_little(pthread_cond_t *changed, pthread_mutex_t *lock);

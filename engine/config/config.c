@@ -9,27 +9,21 @@
 #include "engine/config/keys.h"
 #include "engine/config/root.h"
 
-/* The only key of another section that has this very name, or NULL. */
-static const qk_config_key *find_elsewhere(const char *word)
-{
-    const qk_config_key *found = NULL;
-    for (size_t i = 0; i < qk_config_n_keys; i++) {
-        if (strcmp(qk_config_keys[i].name, word) != 0) continue;
-        if (found) return NULL;
-        found = &qk_config_keys[i];
-    }
-    return found;
-}
-
 /* "captures" and "did you mean 'capture'?"; the hint lives in the arena. */
 static const char *did_you_mean(const qk_config_reader *r, const char *word, const char *section)
 {
     const char *known[64];
-    const qk_config_key *elsewhere = find_elsewhere(word);
-    if (elsewhere)
+    const qk_config_key *elsewhere = NULL; /* the only key of another section with this very name */
+    size_t n = 0;
+    for (size_t i = 0; i < qk_config_n_keys; i++) {
+        if (strcmp(qk_config_keys[i].name, word) != 0) continue;
+        elsewhere = &qk_config_keys[i];
+        n++;
+    }
+    if (n == 1)
         return qk_arena_strf(r->arena, "did you mean '%s.%s'?", elsewhere->section,
                              elsewhere->name);
-    size_t n = 0;
+    n = 0;
     if (section) {
         for (size_t i = 0; i < qk_config_n_keys; i++)
             if (!strcmp(qk_config_keys[i].section, section)) known[n++] = qk_config_keys[i].name;
@@ -58,44 +52,27 @@ static bool is_section(const char *parent, const char *name)
     return false;
 }
 
-static bool is_key(const char *section, const char *name)
-{
-    for (size_t i = 0; i < qk_config_n_keys; i++)
-        if (!strcmp(qk_config_keys[i].section, section) && !strcmp(qk_config_keys[i].name, name))
-            return true;
-    return false;
-}
-
 /* Where a key itself stands. */
-static const char *key_place(const qk_config_reader *r, const qk_yaml *member)
+static const char *key_position(const qk_config_reader *r, const qk_yaml *member)
 {
     if (member->setting) return member->setting;
     return qk_arena_strf(r->arena, "%s:%d:%d", r->path, member->key_line, member->key_column);
-}
-
-static qk_status check_sections(const qk_config_reader *r, const qk_yaml *root)
-{
-    for (const qk_yaml *m = root->first; m; m = m->next)
-        if (!is_section(NULL, m->key))
-            return qk_fail(r->err, qk_config_blame(m), did_you_mean(r, m->key, NULL),
-                           "%s: unknown section '%.100s'", key_place(r, m), m->key);
-    for (const qk_config_section *s = qk_config_sections; s->name; s++)
-        if (s->required && !qk_yaml_get(root, s->name))
-            return qk_fail(r->err, QK_ERR_CONFIG, "configs/sample.yaml shows what belongs there",
-                           "%s: section '%s' is missing", r->path, s->name);
-    return QK_OK;
 }
 
 static qk_status check_keys(const qk_config_reader *r, const qk_config_section *section,
                             const qk_yaml *map)
 {
     for (const qk_yaml *m = map->first; m; m = m->next) {
-        if (is_key(section->name, m->key) || is_section(section->name, m->key)) continue;
+        bool known = is_section(section->name, m->key);
+        for (size_t i = 0; i < qk_config_n_keys && !known; i++)
+            known = !strcmp(qk_config_keys[i].section, section->name) &&
+                    !strcmp(qk_config_keys[i].name, m->key);
+        if (known) continue;
         const char *hint = did_you_mean(r, m->key, section->name);
         if (!section->open || m->setting)
             return qk_fail(r->err, qk_config_blame(m), hint, "%s: unknown key '%s.%.100s'",
-                           key_place(r, m), section->name, m->key);
-        qk_warn("%s: unknown key '%s.%.100s' is ignored%s%s", key_place(r, m), section->name,
+                           key_position(r, m), section->name, m->key);
+        qk_warn("%s: unknown key '%s.%.100s' is ignored%s%s", key_position(r, m), section->name,
                 m->key, hint ? "; " : "", hint ? hint : "");
     }
     return QK_OK;
@@ -136,7 +113,7 @@ static qk_status refuse_empty(const qk_config_reader *r, const qk_config_section
     if (!has_required)
         hint = qk_arena_strf(r->arena, "%s, or '%s: {}' for the defaults", hint, section->name);
     return qk_fail(r->err, qk_config_blame(null), hint, "%s: section '%s' is empty",
-                   qk_config_place(r, null), section->name);
+                   qk_config_position(r, null), section->name);
 }
 
 /* The map of a section or part of one ("capture.sampler"); NULL when it is absent. A part may be
@@ -157,15 +134,23 @@ static qk_status find_section(const qk_config_reader *r, const qk_yaml *root,
     if (map && !*out && !dot) return refuse_empty(r, section, map);
     if (map && !*out && !map->length && !map->setting)
         qk_warn("%s: '%s' is empty, which is as if it were not there; null says that it is meant",
-                qk_config_place(r, map), section->name);
+                qk_config_position(r, map), section->name);
     if (!*out || map->type == QK_YAML_MAP) return QK_OK;
     return qk_fail(r->err, qk_config_blame(map), "write its keys below it, indented",
-                   "%s: '%s' must be a map", qk_config_place(r, map), section->name);
+                   "%s: '%s' must be a map", qk_config_position(r, map), section->name);
 }
 
 static qk_status read_sections(const qk_config_reader *r, const qk_yaml *root,
                                qk_config_draft *draft)
 {
+    for (const qk_yaml *m = root->first; m; m = m->next)
+        if (!is_section(NULL, m->key))
+            return qk_fail(r->err, qk_config_blame(m), did_you_mean(r, m->key, NULL),
+                           "%s: unknown section '%.100s'", key_position(r, m), m->key);
+    for (const qk_config_section *s = qk_config_sections; s->name; s++)
+        if (s->required && !qk_yaml_get(root, s->name))
+            return qk_fail(r->err, QK_ERR_CONFIG, "configs/sample.yaml shows what belongs there",
+                           "%s: section '%s' is missing", r->path, s->name);
     for (const qk_config_section *s = qk_config_sections; s->name; s++) {
         const qk_yaml *map;
         QK_TRY(find_section(r, root, s, &map));
@@ -229,7 +214,6 @@ static qk_status load(qk_config_draft *draft, const char *path, const char *cons
                        root->column);
     for (size_t i = 0; i < n_settings; i++)
         QK_TRY(qk_config_apply_setting(arena, root, settings[i], err));
-    QK_TRY(check_sections(&r, root));
     QK_TRY(read_sections(&r, root, draft));
     return settle(&r, draft);
 }

@@ -10,15 +10,6 @@
 #include "engine/base/decimal.h"
 #include "engine/config/keys.h"
 
-static const char *float_text(qk_arena *arena, double value)
-{
-    if (isnan(value)) return "NaN";
-    if (isinf(value)) return value < 0 ? "-Infinity" : "Infinity";
-    char text[QK_DECIMAL_TEXT];
-    qk_decimal_text(value, text);
-    return qk_arena_strf(arena, "%s%s", text, strpbrk(text, ".e") ? "" : ".0");
-}
-
 /* The digits of an integer beyond int64: sign, then decimal digits without underscores. */
 static const char *long_integer(qk_arena *arena, const qk_yaml *v)
 {
@@ -48,8 +39,12 @@ static qk_status set_number(const qk_config_reader *r, const qk_config_key *key,
         if (!out->text)
             return qk_config_fail(r, key, v, NULL, "holds %.60s, which is out of range", v->text);
         out->number = strtod(out->text, NULL);
+    } else if (isfinite(v->number)) {
+        char text[QK_DECIMAL_TEXT];
+        qk_decimal_text(v->number, text);
+        out->text = qk_arena_strf(r->arena, "%s%s", text, strpbrk(text, ".e") ? "" : ".0");
     } else {
-        out->text = float_text(r->arena, v->number);
+        out->text = isnan(v->number) ? "NaN" : v->number < 0 ? "-Infinity" : "Infinity";
     }
     out->length = strlen(out->text);
     return QK_OK;

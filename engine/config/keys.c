@@ -47,9 +47,9 @@ const qk_config_section qk_config_sections[] = {
     {                                                                                              \
         section, key, &qk_config_##kind, AT(field), fallback, 0, 0, 0, NULL, false, text           \
     }
-#define INT(section, key, field, fallback, least, most, absent, text)                              \
+#define INT(section, key, field, fallback, min, max, absent, text)                                 \
     {                                                                                              \
-        section, key, &qk_config_int, AT(field), fallback, least, most, absent, NULL, false, text  \
+        section, key, &qk_config_int, AT(field), fallback, min, max, absent, NULL, false, text     \
     }
 #define CHOICE(section, key, words, at, fallback, text)                                            \
     {                                                                                              \
@@ -168,25 +168,18 @@ const qk_config_key qk_config_keys[] = {
 };
 const size_t qk_config_n_keys = sizeof qk_config_keys / sizeof *qk_config_keys;
 
-static void add_words(qk_buf *out, const qk_config_word *words)
-{
-    for (const qk_config_word *w = words; w->word; w++) {
-        bool synonym = false;
-        for (const qk_config_word *v = words; v < w; v++) synonym |= v->value == w->value;
-        if (!synonym) qk_buf_addf(out, "%s`%s`", w == words ? "" : ", ", w->word);
-    }
-}
-
 void qk_config_reference(qk_buf *out)
 {
     qk_buf_add_str(out, "| key | type | default | meaning |\n|---|---|---|---|\n");
     for (size_t i = 0; i < qk_config_n_keys; i++) {
         const qk_config_key *k = &qk_config_keys[i];
         qk_buf_addf(out, "| `%s.%s` | ", k->section, k->name);
-        if (k->words)
-            add_words(out, k->words);
-        else
-            qk_buf_add_str(out, k->type->name);
+        for (const qk_config_word *w = k->words; w && w->word; w++) {
+            bool synonym = false;
+            for (const qk_config_word *v = k->words; v < w; v++) synonym |= v->value == w->value;
+            if (!synonym) qk_buf_addf(out, "%s`%s`", w == k->words ? "" : ", ", w->word);
+        }
+        if (!k->words) qk_buf_add_str(out, k->type->name);
         if (k->required)
             qk_buf_add_str(out, " | required");
         else

@@ -40,7 +40,7 @@ struct qk_config_key {
     const qk_config_type *type;
     size_t at;                   /* offset in qk_config_draft */
     const char *fallback;        /* the default as YAML; NULL: none */
-    int64_t least, most, absent; /* of integers; `absent` is stored when there is no value */
+    int64_t min, max, absent;    /* of integers; `absent` is stored when there is no value */
     const qk_config_word *words; /* of a choice, ends with {NULL} */
     bool required;
     const char *meaning;
@@ -63,14 +63,14 @@ typedef struct qk_config_section {
 /* Parents come before their parts: "capture" before "capture.sampler". Ends with {NULL}. */
 extern const qk_config_section qk_config_sections[];
 
-/* "run.yaml:3:9: 'dataset.path' <format>", or with "--set dataset.path" as its place. */
+/* "run.yaml:3:9: 'dataset.path' <format>", or with "--set dataset.path" as its position. */
 qk_status qk_config_fail(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *value,
                          const char *hint, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 /* "it is: <meaning>", for hints where there is nothing better; in the arena. */
 const char *qk_config_meaning(const qk_config_reader *r, const qk_config_key *key);
 /* Where a value stands: "run.yaml:3:9" or "--set a.b"; in the arena. */
-const char *qk_config_place(const qk_config_reader *r, const qk_yaml *value);
+const char *qk_config_position(const qk_config_reader *r, const qk_yaml *value);
 /* QK_ERR_USAGE for what a --set brought, else QK_ERR_CONFIG. */
 qk_status qk_config_blame(const qk_yaml *value);
 

@@ -84,13 +84,6 @@ static bool is_word(const qk_yaml *v, const char *lower)
     return upper == 0 || upper == letters || (upper == 1 && isupper((unsigned char)first));
 }
 
-static bool is_one_of(const qk_yaml *v, const char *const *words)
-{
-    for (; *words; words++)
-        if (v->length == strlen(*words) && !memcmp(v->text, *words, v->length)) return true;
-    return false;
-}
-
 static bool is_int(const qk_yaml *v)
 {
     static const char decimal[] = "0123456789";
@@ -131,25 +124,16 @@ static bool is_float(const qk_yaml *v)
     return skip_digits(&c) && at_end(&c);
 }
 
-static bool skip_date_part(scan *c, size_t least, size_t most)
+static bool skip_date_part(scan *c, size_t min, size_t max)
 {
     const char *begin = c->s;
-    while (!at_end(c) && is_digit(*c->s) && (size_t)(c->s - begin) < most) c->s++;
-    return (size_t)(c->s - begin) >= least;
+    while (!at_end(c) && is_digit(*c->s) && (size_t)(c->s - begin) < max) c->s++;
+    return (size_t)(c->s - begin) >= min;
 }
 
 static void skip_blanks(scan *c)
 {
     while (take(c, ' ') || take(c, '\t')) continue;
-}
-
-static bool is_zone(scan *c)
-{
-    if (take(c, 'Z')) return at_end(c);
-    if (!take(c, '-') && !take(c, '+')) return false;
-    if (!skip_date_part(c, 1, 2)) return false;
-    if (!take(c, ':')) return at_end(c);
-    return skip_date_part(c, 2, 2) && at_end(c);
 }
 
 static bool is_date(const qk_yaml *v)
@@ -170,7 +154,11 @@ static bool is_date(const qk_yaml *v)
     if (take(&c, '.')) skip_digits(&c);
     if (at_end(&c)) return true;
     skip_blanks(&c);
-    return is_zone(&c);
+    if (take(&c, 'Z')) return at_end(&c);
+    if (!take(&c, '-') && !take(&c, '+')) return false;
+    if (!skip_date_part(&c, 1, 2)) return false;
+    if (take(&c, ':') && !skip_date_part(&c, 2, 2)) return false;
+    return at_end(&c);
 }
 
 /* A number being added up: exact while it fits, and as a double. */
@@ -255,13 +243,13 @@ static void set_float(qk_yaml *v)
 
 static bool set_named_float(qk_yaml *v)
 {
-    static const char *const nan_words[] = {".nan", ".NaN", ".NAN", NULL};
     qk_yaml unsigned_part = *v;
     bool negative = v->length && v->text[0] == '-';
     if (negative || (v->length && v->text[0] == '+')) unsigned_part.text++, unsigned_part.length--;
     if (is_word(&unsigned_part, ".inf"))
         v->number = negative ? -INFINITY : INFINITY;
-    else if (is_one_of(v, nan_words))
+    else if (v->length == 4 && (!memcmp(v->text, ".nan", 4) || !memcmp(v->text, ".NaN", 4) ||
+                                !memcmp(v->text, ".NAN", 4)))
         v->number = NAN;
     else
         return false;
@@ -269,27 +257,22 @@ static bool set_named_float(qk_yaml *v)
     return true;
 }
 
-static bool set_bool(qk_yaml *v)
-{
-    static const char *const words[] = {"no", "yes", "false", "true", "off", "on"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (!is_word(v, words[i])) continue;
-        v->type = QK_YAML_BOOL;
-        v->boolean = i % 2;
-        return true;
-    }
-    return false;
-}
-
 bool qk_yaml_resolve(qk_yaml *v)
 {
+    static const char *const words[] = {"no", "yes", "false", "true", "off", "on"};
     v->type = QK_YAML_STRING;
     if (!v->plain) return true;
     if (v->length == 0 || is_word(v, "~") || is_word(v, "null")) {
         v->type = QK_YAML_NULL;
         return true;
     }
-    if (set_bool(v) || set_named_float(v)) return true;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (is_word(v, words[i])) {
+            v->type = QK_YAML_BOOL;
+            v->boolean = i % 2;
+            return true;
+        }
+    if (set_named_float(v)) return true;
     if (is_float(v)) {
         set_float(v);
         return true;

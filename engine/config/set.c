@@ -11,30 +11,6 @@ static void mark(qk_yaml *v, const char *setting)
     for (qk_yaml *child = v->first; child; child = child->next) mark(child, setting);
 }
 
-static qk_yaml *new_map(qk_arena *arena, const char *setting)
-{
-    qk_yaml *map = qk_arena_alloc(arena, 1, sizeof *map);
-    map->type = QK_YAML_MAP;
-    map->setting = setting;
-    return map;
-}
-
-static qk_status parse_value(qk_arena *arena, const char *text, const char *setting, qk_yaml **out,
-                             qk_error *err)
-{
-    if (qk_yaml_parse(arena, text, strlen(text), setting, out, err) != QK_OK) {
-        if (err) err->status = QK_ERR_USAGE;
-        return QK_ERR_USAGE;
-    }
-    if (!*out) { /* nothing behind the '=' is null, as it is behind a ':' */
-        *out = qk_arena_alloc(arena, 1, sizeof **out);
-        (*out)->type = QK_YAML_NULL;
-        (*out)->text = "";
-    }
-    mark(*out, setting);
-    return QK_OK;
-}
-
 qk_status qk_config_apply_setting(qk_arena *arena, qk_yaml *root, const char *setting,
                                   qk_error *err)
 {
@@ -44,22 +20,34 @@ qk_status qk_config_apply_setting(qk_arena *arena, qk_yaml *root, const char *se
     if (!equals || equals == setting)
         return qk_fail(err, QK_ERR_USAGE, usage, "--set %.200s: no key and value", setting);
     char *path = qk_arena_strndup(arena, setting, (size_t)(equals - setting));
-    const char *place = qk_arena_strf(arena, "--set %s", path);
+    const char *position = qk_arena_strf(arena, "--set %s", path);
+    const char *text = equals + 1;
     qk_yaml *value;
-    QK_TRY(parse_value(arena, equals + 1, place, &value, err));
+    if (qk_yaml_parse(arena, text, strlen(text), position, &value, err) != QK_OK)
+        return err->status = QK_ERR_USAGE;
+    if (!value) { /* nothing behind the '=' is null, as it is behind a ':' */
+        value = qk_arena_alloc(arena, 1, sizeof *value);
+        value->type = QK_YAML_NULL;
+        value->text = "";
+    }
+    mark(value, position);
 
     qk_yaml *map = root;
     char *name = path;
     for (char *dot; (dot = strchr(name, '.')); name = dot + 1) {
         *dot = 0;
         qk_yaml *inner = qk_yaml_get(map, name);
-        if (!inner || inner->type == QK_YAML_NULL)
-            qk_yaml_put(map, name, inner = new_map(arena, place));
+        if (!inner || inner->type == QK_YAML_NULL) {
+            inner = qk_arena_alloc(arena, 1, sizeof *inner);
+            inner->type = QK_YAML_MAP;
+            inner->setting = position;
+            qk_yaml_put(map, name, inner);
+        }
         if (inner->type != QK_YAML_MAP)
-            return qk_fail(err, QK_ERR_USAGE, usage, "%.200s: '%s' is no map", place, name);
+            return qk_fail(err, QK_ERR_USAGE, usage, "%.200s: '%s' is no map", position, name);
         map = inner;
     }
-    if (!*name) return qk_fail(err, QK_ERR_USAGE, usage, "%.200s: the key is empty", place);
+    if (!*name) return qk_fail(err, QK_ERR_USAGE, usage, "%.200s: the key is empty", position);
     qk_yaml_put(map, name, value);
     return QK_OK;
 }

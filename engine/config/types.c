@@ -14,7 +14,7 @@
 #include "engine/base/text.h"
 #include "engine/config/root.h"
 
-const char *qk_config_place(const qk_config_reader *r, const qk_yaml *value)
+const char *qk_config_position(const qk_config_reader *r, const qk_yaml *value)
 {
     if (value && value->setting) return value->setting;
     if (!value) return r->path;
@@ -35,7 +35,7 @@ qk_status qk_config_fail(const qk_config_reader *r, const qk_config_key *key, co
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
     return qk_fail(r->err, qk_config_blame(value), hint, "%s: '%s.%s' %s",
-                   qk_config_place(r, value), key->section, key->name, what);
+                   qk_config_position(r, value), key->section, key->name, what);
 }
 
 const char *qk_config_meaning(const qk_config_reader *r, const qk_config_key *key)
@@ -136,8 +136,8 @@ static bool is_taken(const qk_config_key *key, const char *text)
                v.number > 0;
     if (v.type != QK_YAML_INT || key->type == &qk_config_seed) return v.type == QK_YAML_INT;
     bool list = key->type == &qk_config_ints;
-    return v.fits && v.integer >= (list ? 0 : key->least) &&
-           v.integer <= (list ? INT32_MAX : key->most);
+    return v.fits && v.integer >= (list ? 0 : key->min) &&
+           v.integer <= (list ? INT32_MAX : key->max);
 }
 
 /* The text without the '_' between its digits, where it is a number in decimal to Python, which
@@ -152,17 +152,6 @@ static char *decimal_of(const qk_config_reader *r, const qk_yaml *v)
     *to = 0;
     strtod(copy, &end);
     return *copy && !*end ? copy : NULL;
-}
-
-/* How YAML 1.1 wants a number with an exponent: 1e-3 -> 1.0e-3. */
-static const char *with_point(const qk_config_reader *r, const char *number)
-{
-    size_t digits = strcspn(number, "eE");
-    if (!number[digits]) return number;
-    const char *exponent = number + digits + 1;
-    return qk_arena_strf(r->arena, "%.*s%se%s%s", (int)digits, number,
-                         memchr(number, '.', digits) ? "" : ".0",
-                         *exponent == '-' || *exponent == '+' ? "" : "+", exponent);
 }
 
 /* For a value that is no number, or no integer where one must be: the spelling that the key takes,
@@ -183,7 +172,12 @@ static const char *number_hint(const qk_config_reader *r, const qk_config_key *k
         if (key->type != &qk_config_number && is_taken(key, integer))
             return qk_arena_strf(r->arena, "write %s%s", integer, quotes);
     }
-    number = with_point(r, number);
+    size_t digits = strcspn(number, "eE");
+    const char *exponent = number[digits] ? number + digits + 1 : NULL;
+    if (exponent) /* as YAML 1.1 wants it: 1e-3 -> 1.0e-3 */
+        number = qk_arena_strf(r->arena, "%.*s%se%s%s", (int)digits, number,
+                               memchr(number, '.', digits) ? "" : ".0",
+                               *exponent == '-' || *exponent == '+' ? "" : "+", exponent);
     if (!is_taken(key, number)) return NULL;
     return *quotes ? qk_arena_strf(r->arena, "write %s%s", number, quotes)
                    : qk_arena_strf(r->arena, "YAML reads %s as a text; write %s", v->text, number);
@@ -215,18 +209,17 @@ static qk_status read_int(const qk_config_reader *r, const qk_config_key *key, c
     *out = key->absent;
     if (!v) return QK_OK;
     if (v->type != QK_YAML_INT) return wrong_type(r, key, v, number_hint(r, key, v));
-    if (!v->fits || v->integer > key->most)
+    if (!v->fits || v->integer > key->max)
         return qk_config_fail(r, key, v, NULL, "is out of range: %.40s is not in %lld .. %lld",
-                              v->text, (long long)key->least, (long long)key->most);
+                              v->text, (long long)key->min, (long long)key->max);
     QK_TRY(refuse_odd_base(r, key, v));
-    if (v->integer < key->least && key->least > 1)
-        return qk_config_fail(r, key, v, NULL, "must be %lld or more, not %s",
-                              (long long)key->least, v->text);
-    if (v->integer < key->least)
-        return qk_config_fail(r, key, v, NULL,
-                              key->least > 0 ? "must be positive, not %s"
-                                             : "must not be negative, but is %s",
+    if (v->integer < key->min && key->min > 1)
+        return qk_config_fail(r, key, v, NULL, "must be %lld or more, not %s", (long long)key->min,
                               v->text);
+    if (v->integer < key->min)
+        return qk_config_fail(
+            r, key, v, NULL,
+            key->min > 0 ? "must be positive, not %s" : "must not be negative, but is %s", v->text);
     *out = v->integer;
     return QK_OK;
 }
@@ -305,8 +298,8 @@ static qk_status read_ints(const qk_config_reader *r, const qk_config_key *key, 
     if (n) qsort(items, n, sizeof *items, by_value);
     for (size_t i = 0; i < n; i++) {
         if (out->count && items[out->count - 1] == items[i])
-            qk_warn("%s: '%s.%s' holds %lld twice", qk_config_place(r, v), key->section, key->name,
-                    (long long)items[i]);
+            qk_warn("%s: '%s.%s' holds %lld twice", qk_config_position(r, v), key->section,
+                    key->name, (long long)items[i]);
         else
             items[out->count++] = items[i];
     }
@@ -318,13 +311,13 @@ static qk_status read_ints(const qk_config_reader *r, const qk_config_key *key, 
 
 static qk_status unknown_word(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v)
 {
-    enum { MOST = 16 };
+    enum { MAX_WORDS = 16 };
     qk_buf list = {0};
-    const char *known[MOST + 1] = {NULL}, *nearest = NULL, *hint = NULL;
+    const char *known[MAX_WORDS + 1] = {NULL}, *nearest = NULL, *hint = NULL;
     for (const qk_config_word *w = key->words; w->word; w++) {
         bool synonym = false;
         for (const qk_config_word *u = key->words; u < w; u++) synonym |= u->value == w->value;
-        QK_ASSERT(w - key->words < MOST);
+        QK_ASSERT(w - key->words < MAX_WORDS);
         known[w - key->words] = w->word;
         if (!synonym) qk_buf_addf(&list, "%s%s", w == key->words ? "" : ", ", w->word);
     }
@@ -378,7 +371,7 @@ static qk_status read_remote_code(const qk_config_reader *r, const qk_config_key
     if (v) QK_TRY(read_bool(r, key, v, &asked));
     if (asked)
         qk_warn("%s: '%s.%s' has no effect: code of a checkpoint is never run",
-                qk_config_place(r, v), key->section, key->name);
+                qk_config_position(r, v), key->section, key->name);
     return QK_OK;
 }
 

@@ -15,9 +15,9 @@ static void add_list(qk_json_out *out, const char *key, const qk_int_list *list)
 }
 
 /* null where the number stands for "no limit". */
-static void add_limit(qk_json_out *out, const char *key, int64_t value, int64_t least)
+static void add_limit(qk_json_out *out, const char *key, int64_t value, int64_t min)
 {
-    if (value < least)
+    if (value < min)
         qk_json_add_null(out, key);
     else
         qk_json_add_int(out, key, value);

@@ -11,7 +11,8 @@
 
 typedef enum outcome { DONE, CUT, BAD } outcome; /* CUT: the window ends inside the record */
 
-qk_status qk_csv_fail(const qk_csv *csv, const char *what, const char *hint, qk_error *err)
+/* "path: row 3 (from 0), byte 35: what", about the record that was read or begun last. */
+static qk_status fail(const qk_csv *csv, const char *what, const char *hint, qk_error *err)
 {
     if (csv->record < 0)
         return qk_fail(err, QK_ERR_FORMAT, hint, "%s: the header: %s", csv->in.path, what);
@@ -158,13 +159,12 @@ qk_status qk_csv_next(qk_csv *csv, bool *more, qk_error *err)
         if (o == DONE && at == in->end && in->ended) return QK_OK;
         if (o == DONE) o = record(csv, &at, &bad);
         if (o == DONE) break;
-        if (o == BAD)
-            return qk_csv_fail(csv, bad, "put texts with commas or quotes in quotes", err);
+        if (o == BAD) return fail(csv, bad, "put texts with commas or quotes in quotes", err);
         QK_TRY(qk_stream_more(in, err));
     }
     size_t n = (size_t)(at - in->at);
     if (qk_utf8_check((const uint8_t *)in->at, n) != n)
-        return qk_csv_fail(csv, "not valid UTF-8", "save the file as UTF-8", err);
+        return fail(csv, "not valid UTF-8", "save the file as UTF-8", err);
     place_fields(csv);
     in->at = at;
     if (csv->record < 0) csv->max_fields = csv->count;

@@ -41,6 +41,4 @@ qk_status qk_csv_next(qk_csv *csv, bool *more, qk_error *err);
 /* The name of a column, while the header is the record: as pandas, "Unnamed: 2" for an empty one.
  * Whole, however long; the caller frees. */
 char *qk_csv_header_name(const qk_csv *csv, size_t column);
-/* "path: row 3 (from 0), byte 35: what", about the record that was read or begun last. */
-qk_status qk_csv_fail(const qk_csv *csv, const char *what, const char *hint, qk_error *err);
 void qk_csv_close(qk_csv *csv); /* zeroed: fine */

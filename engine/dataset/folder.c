@@ -233,11 +233,6 @@ static qk_status list_below(qk_names *out, const char *root, const char *inside,
     return s;
 }
 
-static int by_bytes(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static qk_status find_in_folder(qk_data_files *out, const qk_listing *all, const char *name,
                                 const char *id_column, qk_error *err)
 {
@@ -263,8 +258,7 @@ static qk_status find(qk_data_files *out, const char *path, const char *name, co
     if (info.type == QK_PATH_FOLDER) {
         qk_listing all = {.root = path};
         qk_status s = list_below(&all.files, path, "", 0, err);
-        if (all.files.count)
-            qsort(all.files.items, all.files.count, sizeof *all.files.items, by_bytes);
+        qk_names_sort(&all.files);
         if (s == QK_OK) s = find_in_folder(out, &all, name, id_column, err);
         qk_names_free(&all.files);
         return s;

@@ -34,7 +34,7 @@ static void add_bytes(qk_buf *out, const char *bytes, size_t n)
 
 /* The scale stays; an E is written when the first digit is more than six places behind the point.
  */
-void qk_python_decimal(qk_buf *out, const char *digits, size_t length, int scale)
+static void add_decimal(qk_buf *out, const char *digits, size_t length, int scale)
 {
     bool negative = length && *digits == '-';
     if (negative) digits++, length--;
@@ -154,7 +154,7 @@ qk_status qk_cell_python_str(qk_buf *out, const qk_cell *cell, const qk_id_type 
             qk_buf_addf(out, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
                         (uint8_t)cell->text[i]);
         break;
-    case QK_CELL_DECIMAL: qk_python_decimal(out, cell->text, cell->length, type->scale); break;
+    case QK_CELL_DECIMAL: add_decimal(out, cell->text, cell->length, type->scale); break;
     case QK_CELL_DATE:
         days = type->bits == 64 ? qk_floor_div(cell->integer, 86400000, NULL) : cell->integer;
         if (!qk_pytime_date(date, days)) return outside(err);

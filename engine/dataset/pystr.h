@@ -15,8 +15,6 @@
 /* Appends to `out`. QK_ERR_DATA for what Python cannot hold, such as years outside 1 to 9999. */
 qk_status qk_cell_python_str(qk_buf *out, const qk_cell *cell, const qk_id_type *type,
                              qk_error *err);
-/* The same of a DECIMAL cell's digits. Arrow writes decimals alike. */
-void qk_python_decimal(qk_buf *out, const char *digits, size_t length, int scale);
 
 /* Units of 10^-unit seconds as microseconds and, of nanoseconds, what is left; false when they do
  * not fit. */

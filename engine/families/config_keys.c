@@ -8,8 +8,8 @@ static bool absent(const qk_json *v)
     return !v || v->type == QK_JSON_T_NULL;
 }
 
-qk_status qk_key_int(const qk_config_reader *r, const char *key, int64_t fallback, int64_t least,
-                     int64_t most, int64_t *out)
+qk_status qk_key_int(const qk_spec_reader *r, const char *key, int64_t fallback, int64_t min,
+                     int64_t max, int64_t *out)
 {
     const qk_json *v = qk_json_get(r->config, key);
     *out = fallback;
@@ -20,17 +20,17 @@ qk_status qk_key_int(const qk_config_reader *r, const char *key, int64_t fallbac
     if (v->type != QK_JSON_T_NUMBER || !v->is_integer)
         return qk_fail(r->err, QK_ERR_FORMAT, NULL, "%s: '%s' is not an integer in range", r->where,
                        key);
-    if (v->integer < least && least == 1)
+    if (v->integer < min && min == 1)
         return qk_fail(r->err, QK_ERR_FORMAT, NULL, "%s: '%s' must be positive, not %lld", r->where,
                        key, (long long)v->integer);
-    if (v->integer < least || v->integer > most)
+    if (v->integer < min || v->integer > max)
         return qk_fail(r->err, QK_ERR_FORMAT, NULL, "%s: '%s' is %lld, must be from %lld to %lld",
-                       r->where, key, (long long)v->integer, (long long)least, (long long)most);
+                       r->where, key, (long long)v->integer, (long long)min, (long long)max);
     *out = v->integer;
     return QK_OK;
 }
 
-qk_status qk_key_num(const qk_config_reader *r, const char *key, double fallback, double *out)
+qk_status qk_key_num(const qk_spec_reader *r, const char *key, double fallback, double *out)
 {
     const qk_json *v = qk_json_get(r->config, key);
     *out = fallback;
@@ -45,14 +45,13 @@ qk_status qk_key_num(const qk_config_reader *r, const char *key, double fallback
     return QK_OK;
 }
 
-qk_status qk_key_num_or_null(const qk_config_reader *r, const char *key, double fallback,
-                             double *out)
+qk_status qk_key_num_or_null(const qk_spec_reader *r, const char *key, double fallback, double *out)
 {
     const qk_json *v = qk_json_get(r->config, key);
     return qk_key_num(r, key, v ? 0 : fallback, out);
 }
 
-qk_status qk_key_bool(const qk_config_reader *r, const char *key, bool fallback, bool *out)
+qk_status qk_key_bool(const qk_spec_reader *r, const char *key, bool fallback, bool *out)
 {
     const qk_json *v = qk_json_get(r->config, key);
     *out = fallback;
@@ -64,7 +63,7 @@ qk_status qk_key_bool(const qk_config_reader *r, const char *key, bool fallback,
     return QK_OK;
 }
 
-qk_status qk_key_int_list(const qk_config_reader *r, const char *key, size_t n, int64_t **out)
+qk_status qk_key_int_list(const qk_spec_reader *r, const char *key, size_t n, int64_t **out)
 {
     const qk_json *v = qk_json_get(r->config, key);
     *out = NULL;
@@ -84,7 +83,7 @@ qk_status qk_key_int_list(const qk_config_reader *r, const char *key, size_t n, 
     return QK_OK;
 }
 
-qk_status qk_key_layer_set(const qk_config_reader *r, const char *key, int layers, bool *marks,
+qk_status qk_key_layer_set(const qk_spec_reader *r, const char *key, int layers, bool *marks,
                            bool *given)
 {
     const qk_json *v = qk_json_get(r->config, key);

@@ -157,7 +157,7 @@ typedef struct qk_family {
 
     /* What is particular: windows, scales, experts. NULL: nothing. It finds every layer with full
      * attention and RoPE 0, and all scales 1 (attention 1 / sqrt d). */
-    qk_status (*read)(qk_spec *spec, const qk_config_reader *r);
+    qk_status (*read)(qk_spec *spec, const qk_spec_reader *r);
     const char *const *keys; /* the keys of config.json that `read` looks at; NULL ends */
 } qk_family;
 

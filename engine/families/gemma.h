@@ -19,7 +19,7 @@ static inline void qk_gemma_embedding(qk_spec *spec)
 }
 
 /* q.k / sqrt(query_pre_attn_scalar) */
-static inline qk_status qk_gemma_attention_scale(qk_spec *spec, const qk_config_reader *r)
+static inline qk_status qk_gemma_attention_scale(qk_spec *spec, const qk_spec_reader *r)
 {
     double scalar;
     QK_TRY(qk_key_num(r, "query_pre_attn_scalar", 256, &scalar));

@@ -6,7 +6,7 @@
 static qk_weight_names names = {QK_NAMES_OUTER, QK_NAMES_GEMMA_NORMS, QK_NAMES_ATTENTION,
                                 QK_NAMES_QK_NORM, QK_NAMES_MLP};
 
-static qk_status read(qk_spec *spec, const qk_config_reader *r)
+static qk_status read(qk_spec *spec, const qk_spec_reader *r)
 {
     int64_t full_every;
     qk_gemma_embedding(spec);

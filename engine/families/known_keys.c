@@ -111,17 +111,6 @@ static bool in_list(const char *const *list, const char *key)
     return false;
 }
 
-/* Whether `key` is one of the words of `text`. */
-static bool in_words(const char *text, const char *key)
-{
-    size_t n = strlen(key);
-    for (const char *at = text; n && (at = strstr(at, key)); at++) {
-        bool begins = at == text || at[-1] == ' ', ends = !at[n] || at[n] == ' ';
-        if (begins && ends) return true;
-    }
-    return false;
-}
-
 static bool is_read(const qk_spec *s, const char *key)
 {
     const qk_family *f = s->family;
@@ -132,8 +121,12 @@ static bool is_read(const qk_spec *s, const char *key)
 
 static bool is_ignored(const char *key)
 {
-    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
-        if (in_words(ignored[i], key)) return true;
+    size_t n = strlen(key);
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored && n; i++)
+        for (const char *at = ignored[i]; (at = strstr(at, key)); at++) {
+            bool begins = at == ignored[i] || at[-1] == ' ', ends = !at[n] || at[n] == ' ';
+            if (begins && ends) return true;
+        }
     return false;
 }
 
@@ -153,7 +146,7 @@ static bool is_neutral(const qk_json *v, neutral n)
     return false;
 }
 
-static qk_status refuse(const qk_spec *s, const qk_config_reader *r, const qk_json *v)
+static qk_status refuse(const qk_spec *s, const qk_spec_reader *r, const qk_json *v)
 {
     qk_json_out text = {.compact = true};
     qk_json_add_tree(&text, NULL, v);
@@ -167,7 +160,7 @@ static qk_status refuse(const qk_spec *s, const qk_config_reader *r, const qk_js
     return status;
 }
 
-qk_status qk_check_keys(const qk_spec *spec, const qk_config_reader *r)
+qk_status qk_check_keys(const qk_spec *spec, const qk_spec_reader *r)
 {
     for (const qk_json *v = r->config->first; v; v = v->next) {
         if (v->type == QK_JSON_T_NULL || is_read(spec, v->key) || is_ignored(v->key)) continue;

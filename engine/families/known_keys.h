@@ -9,4 +9,4 @@
 
 #include "engine/families/family.h"
 
-qk_status qk_check_keys(const qk_spec *spec, const qk_config_reader *r);
+qk_status qk_check_keys(const qk_spec *spec, const qk_spec_reader *r);

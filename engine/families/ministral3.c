@@ -8,10 +8,10 @@
 static qk_weight_names names = {QK_NAMES_OUTER, QK_NAMES_PRE_NORM, QK_NAMES_ATTENTION,
                                 QK_NAMES_MLP};
 
-static qk_status read(qk_spec *spec, const qk_config_reader *r)
+static qk_status read(qk_spec *spec, const qk_spec_reader *r)
 {
     const qk_json *rope = qk_json_get(r->config, "rope_parameters");
-    const qk_config_reader in = {rope, r->where, r->arena, r->err};
+    const qk_spec_reader in = {rope, r->where, r->arena, r->err};
     if (!qk_json_get(rope, "rope_type"))
         return qk_fail(r->err, QK_ERR_FORMAT, "every published Ministral 3 has them",
                        "%s: 'rope_parameters' with a rope_type are missing", r->where);

@@ -12,7 +12,7 @@ static qk_weight_names names = {
     [QK_W_EXPERT_DOWN] = "layers.%d.block_sparse_moe.experts.%d.w2.weight",
 };
 
-static qk_status read(qk_spec *spec, const qk_config_reader *r)
+static qk_status read(qk_spec *spec, const qk_spec_reader *r)
 {
     int64_t experts, top_k;
     QK_TRY(qk_window_every_layer(spec, r, 0));

@@ -6,7 +6,7 @@
 static qk_weight_names names = {QK_NAMES_OUTER, QK_NAMES_PRE_NORM, QK_NAMES_ATTENTION,
                                 QK_NAMES_MLP};
 
-static qk_status read(qk_spec *spec, const qk_config_reader *r)
+static qk_status read(qk_spec *spec, const qk_spec_reader *r)
 {
     bool *cross = qk_arena_alloc(r->arena, (size_t)spec->layers, sizeof *cross), given;
     QK_TRY(qk_key_layer_set(r, "cross_attention_layers", spec->layers, cross, &given));

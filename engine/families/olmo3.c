@@ -11,7 +11,7 @@ static qk_weight_names names = {
     QK_NAMES_MLP,
 };
 
-static qk_status read(qk_spec *spec, const qk_config_reader *r)
+static qk_status read(qk_spec *spec, const qk_spec_reader *r)
 {
     return qk_window_by_pattern(spec, r, 4096, 4);
 }

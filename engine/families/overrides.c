@@ -8,11 +8,6 @@
 /* Where a model has a RoPE for each, rope_parameters holds objects under these names. */
 static const char *const layer_types[] = {"full_attention", "sliding_attention"};
 
-static bool is_layer_type(const char *key)
-{
-    return !strcmp(key, layer_types[0]) || !strcmp(key, layer_types[1]);
-}
-
 static qk_json *copy_node(qk_arena *arena, const qk_json *v)
 {
     qk_json *copy = qk_arena_alloc(arena, 1, sizeof *copy);
@@ -94,7 +89,7 @@ static bool same_value(const qk_json *a, const qk_json *b)
     return same;
 }
 
-/* What transformers 5.1 does not look at in a file's rope_parameters goes: all of it when there is
+/* What transformers 5.1 does not read in a file's rope_parameters goes: all of it when there is
  * a rope_scaling; objects by layer type when the model has one RoPE; everything else when it has
  * two. A warning names what would have meant something else. */
 static void drop_unread(qk_json *config, const qk_json *scaling, qk_rope_kinds kinds,
@@ -105,7 +100,7 @@ static void drop_unread(qk_json *config, const qk_json *scaling, qk_rope_kinds k
     qk_buf names = {0};
     for (qk_json **link = &parameters->first; *link;) {
         const qk_json *v = *link;
-        bool by_type = is_layer_type(v->key);
+        bool by_type = !strcmp(v->key, layer_types[0]) || !strcmp(v->key, layer_types[1]);
         if (by_type ? kinds == QK_ROPE_BY_LAYER_TYPE : kinds == QK_ROPE_ONE && !replaced) {
             link = &(*link)->next;
             continue;
@@ -165,19 +160,6 @@ static void fold_rope(qk_arena *arena, qk_json *config)
     }
 }
 
-/* Scaling keys without a type say nothing about how to scale. */
-static qk_status check_typed(const qk_json *config, const char *where, qk_error *err)
-{
-    const qk_json *p = qk_json_get(config, "rope_parameters");
-    const qk_json *type = qk_json_get(p, "rope_type");
-    if (!type) type = qk_json_get(qk_json_get(p, "full_attention"), "rope_type");
-    if (qk_json_get(p, "factor") && (!type || qk_json_is_string(type, "default")))
-        return qk_fail(err, QK_ERR_CONFIG, "add rope_type: yarn (or linear, dynamic, llama3)",
-                       "%s: rope_scaling has a factor but no rope_type: it would have no effect",
-                       where);
-    return QK_OK;
-}
-
 /* `rope_scaling: null` leaves the base and the part of a head that turns, of every layer type. */
 static void take_scaling_away(qk_arena *arena, qk_json *target)
 {
@@ -212,26 +194,19 @@ static void aim_at_full_attention(qk_arena *arena, const qk_json *target, qk_jso
     set(changes, "rope_parameters", by_type);
 }
 
-/* Overrides do what they say, or are refused. */
-static qk_status check_layer_types(const qk_json *changes, qk_rope_kinds kinds, qk_error *err)
+/* Overrides do what they say, or are refused. changes: the caller's own copy. */
+static qk_status apply(qk_arena *arena, qk_json *target, qk_json *changes, qk_rope_kinds kinds,
+                       qk_error *err)
 {
+    const qk_json *scaling = qk_json_get(changes, "rope_scaling");
     const qk_json *parameters = qk_json_get(changes, "rope_parameters");
+    QK_TRY(check_rope_objects(changes, "model.config_overrides", err));
     for (int i = 0; i < 2 && kinds == QK_ROPE_ONE; i++)
         if (!is_null(qk_json_get(parameters, layer_types[i])))
             return qk_fail(err, QK_ERR_CONFIG, "give its keys without the layer type",
                            "model.config_overrides: rope_parameters has '%s', but this model has "
                            "one RoPE for all layers",
                            layer_types[i]);
-    return QK_OK;
-}
-
-/* changes: the caller's own copy. */
-static qk_status apply(qk_arena *arena, qk_json *target, qk_json *changes, qk_rope_kinds kinds,
-                       qk_error *err)
-{
-    const qk_json *scaling = qk_json_get(changes, "rope_scaling");
-    QK_TRY(check_rope_objects(changes, "model.config_overrides", err));
-    QK_TRY(check_layer_types(changes, kinds, err));
     if (scaling && scaling->type == QK_JSON_T_NULL) take_scaling_away(arena, target);
     fold_rope(arena, changes);
     aim_at_full_attention(arena, target, changes);
@@ -258,7 +233,13 @@ qk_status qk_config_merge(qk_arena *arena, const qk_json *config, const qk_json 
                            text_key, qk_json_type_name(inner));
         if (!is_null(inner)) QK_TRY(apply(arena, text, inner, kinds, err));
     }
-    QK_TRY(check_typed(text, where, err));
+    /* Scaling keys without a type say nothing about how to scale. */
+    const qk_json *p = qk_json_get(text, "rope_parameters"), *type = qk_json_get(p, "rope_type");
+    if (!type) type = qk_json_get(qk_json_get(p, "full_attention"), "rope_type");
+    if (qk_json_get(p, "factor") && (!type || qk_json_is_string(type, "default")))
+        return qk_fail(err, QK_ERR_CONFIG, "add rope_type: yarn (or linear, dynamic, llama3)",
+                       "%s: rope_scaling has a factor but no rope_type: it would have no effect",
+                       where);
     *out = merged;
     return QK_OK;
 }

@@ -10,7 +10,7 @@ static qk_weight_names names = {
     QK_NAMES_FUSED_MLP,
 };
 
-static qk_status read(qk_spec *spec, const qk_config_reader *r)
+static qk_status read(qk_spec *spec, const qk_spec_reader *r)
 {
     const qk_json *type = qk_json_get(qk_json_get(r->config, "rope_parameters"), "rope_type");
     bool known = !type || qk_json_is_string(type, "default") || qk_json_is_string(type, "su") ||

@@ -5,7 +5,7 @@
 static qk_weight_names names = {QK_NAMES_OUTER, QK_NAMES_PRE_NORM, QK_NAMES_ATTENTION,
                                 QK_NAMES_QK_NORM, QK_NAMES_MLP};
 
-static qk_status read(qk_spec *spec, const qk_config_reader *r)
+static qk_status read(qk_spec *spec, const qk_spec_reader *r)
 {
     return qk_window_from_layer(spec, r, 28);
 }

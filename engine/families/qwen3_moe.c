@@ -15,9 +15,12 @@ static qk_weight_names names = {
     [QK_W_EXPERT_DOWN] = "layers.%d.mlp.experts.%d.down_proj.weight",
 };
 
-static qk_status read_experts(qk_spec *spec, const qk_config_reader *r)
+static qk_status read(qk_spec *spec, const qk_spec_reader *r)
 {
+    bool use;
     int64_t experts, top_k, F, step;
+    QK_TRY(qk_key_bool(r, "use_sliding_window", false, &use));
+    if (use) QK_TRY(qk_window_every_layer(spec, r, 4096));
     /* Files saved by transformers 5 call it num_local_experts. */
     QK_TRY(qk_key_int(r, "num_local_experts", 128, 0, 4096, &experts));
     QK_TRY(qk_key_int(r, "num_experts", experts, 0, 4096, &experts));
@@ -31,14 +34,6 @@ static qk_status read_experts(qk_spec *spec, const qk_config_reader *r)
     for (int l = 0; l < spec->layers; l++)
         spec->layer[l].sparse = experts > 0 && !dense[l] && (l + 1) % step == 0;
     return QK_OK;
-}
-
-static qk_status read(qk_spec *spec, const qk_config_reader *r)
-{
-    bool use;
-    QK_TRY(qk_key_bool(r, "use_sliding_window", false, &use));
-    if (use) QK_TRY(qk_window_every_layer(spec, r, 4096));
-    return read_experts(spec, r);
 }
 
 const qk_family qk_family_qwen3_moe = {

@@ -119,18 +119,6 @@ const char *qk_rope_type_name(qk_rope_type type)
     return types[i].name;
 }
 
-static qk_status read_type(const reader *r, qk_rope *rope)
-{
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (!strcmp(r->type, types[i].name)) {
-            rope->type = types[i].type;
-            return QK_OK;
-        }
-    return qk_fail(r->err, QK_ERR_UNSUPPORTED,
-                   "known types: default, linear, dynamic, llama3, yarn, longrope",
-                   "%s: rope_scaling type '%s' is not supported", r->where, r->type);
-}
-
 static qk_status read_lengths(const reader *r, const qk_json *config,
                               const qk_rope_defaults *silent, qk_rope *rope)
 {
@@ -178,7 +166,13 @@ qk_status qk_rope_read(qk_rope *rope, const qk_json *parameters, const qk_json *
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: rope_type is %s, not a string", where,
                        qk_json_type_name(type));
     reader r = {parameters, where, type ? type->text : "default", err};
-    QK_TRY(read_type(&r, rope));
+    size_t known = 0, n_types = sizeof types / sizeof *types;
+    while (known < n_types && strcmp(r.type, types[known].name) != 0) known++;
+    if (known == n_types)
+        return qk_fail(err, QK_ERR_UNSUPPORTED,
+                       "known types: default, linear, dynamic, llama3, yarn, longrope",
+                       "%s: rope_scaling type '%s' is not supported", where, r.type);
+    rope->type = types[known].type;
     QK_TRY(check_rope_keys(&r));
     QK_TRY(positive(&r, "rope_theta", false, silent->theta, &rope->theta));
     double part;

@@ -5,24 +5,18 @@
 static qk_weight_names names = {QK_NAMES_OUTER, QK_NAMES_PRE_NORM, QK_NAMES_ATTENTION,
                                 QK_NAMES_MLP};
 
-/* no_rope_layers says 1 for a layer WITH rotary embedding. */
-static qk_status read_rope_layers(qk_spec *spec, const qk_config_reader *r)
+static qk_status read(qk_spec *spec, const qk_spec_reader *r)
 {
+    bool use, given;
+    int size;
     int64_t interval, *has_rope;
     QK_TRY(qk_key_int(r, "no_rope_layer_interval", 4, 1, 4096, &interval));
+    /* It says 1 for a layer WITH rotary embedding. */
     QK_TRY(qk_key_int_list(r, "no_rope_layers", (size_t)spec->layers, &has_rope));
     for (int l = 0; l < spec->layers; l++) {
         bool turns = has_rope ? has_rope[l] != 0 : (l + 1) % interval != 0;
         spec->layer[l].rope = turns ? 0 : -1;
     }
-    return QK_OK;
-}
-
-static qk_status read(qk_spec *spec, const qk_config_reader *r)
-{
-    bool use, given;
-    int size;
-    QK_TRY(read_rope_layers(spec, r));
     QK_TRY(qk_key_bool(r, "use_sliding_window", false, &use));
     QK_TRY(qk_window_size(r, 0, &size));
     if (!use) size = 0;

@@ -9,7 +9,7 @@
 #include "formats/mistaken.h"
 
 /* Far above every real model; keeps products of two sizes within 64 bits and typos visible. */
-enum { MOST_LAYERS = 4096, MOST_WIDTH = 1 << 20, MOST_VOCAB = 1 << 24, CONFIG_LIMIT = 16 << 20 };
+enum { MAX_LAYERS = 4096, MAX_WIDTH = 1 << 20, MAX_VOCAB = 1 << 24, MAX_BYTES = 16 << 20 };
 
 /* ---- which family ---- */
 
@@ -78,7 +78,7 @@ static qk_status find_text_model(qk_spec *s, const qk_json *file, const qk_json 
 
 /* ---- keys ---- */
 
-static qk_status read_activation(qk_spec *s, const qk_config_reader *r)
+static qk_status read_activation(qk_spec *s, const qk_spec_reader *r)
 {
     static const struct {
         const char *name;
@@ -119,32 +119,32 @@ static int64_t or_required(int fallback)
     return fallback ? fallback : QK_KEY_REQUIRED;
 }
 
-static bool is_null(const qk_config_reader *r, const char *key)
+static bool is_null(const qk_spec_reader *r, const char *key)
 {
     const qk_json *v = qk_json_get(r->config, key);
     return v && v->type == QK_JSON_T_NULL;
 }
 
-static qk_status read_sizes(qk_spec *s, const qk_config_reader *r)
+static qk_status read_sizes(qk_spec *s, const qk_spec_reader *r)
 {
     const qk_family *f = s->family;
     struct {
         const char *key;
-        int64_t fallback, most;
+        int64_t fallback, max;
         int *out;
     } sizes[] = {
-        {"hidden_size", or_required(f->hidden), MOST_WIDTH, &s->D},
-        {"num_hidden_layers", or_required(f->layers), MOST_LAYERS, &s->layers},
-        {"num_attention_heads", or_required(f->heads), MOST_WIDTH, &s->H},
-        {"vocab_size", or_required(f->vocab), MOST_VOCAB, &s->V},
-        {"intermediate_size", or_required(f->ffn), MOST_WIDTH, &s->F},
-        {"num_key_value_heads", is_null(r, "num_key_value_heads") ? 0 : f->kv_heads, MOST_WIDTH,
+        {"hidden_size", or_required(f->hidden), MAX_WIDTH, &s->D},
+        {"num_hidden_layers", or_required(f->layers), MAX_LAYERS, &s->layers},
+        {"num_attention_heads", or_required(f->heads), MAX_WIDTH, &s->H},
+        {"vocab_size", or_required(f->vocab), MAX_VOCAB, &s->V},
+        {"intermediate_size", or_required(f->ffn), MAX_WIDTH, &s->F},
+        {"num_key_value_heads", is_null(r, "num_key_value_heads") ? 0 : f->kv_heads, MAX_WIDTH,
          &s->K},
-        {"head_dim", is_null(r, "head_dim") ? 0 : f->head_dim, MOST_WIDTH, &s->d},
+        {"head_dim", is_null(r, "head_dim") ? 0 : f->head_dim, MAX_WIDTH, &s->d},
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         int64_t v;
-        QK_TRY(qk_key_int(r, sizes[i].key, sizes[i].fallback, 1, sizes[i].most, &v));
+        QK_TRY(qk_key_int(r, sizes[i].key, sizes[i].fallback, 1, sizes[i].max, &v));
         *sizes[i].out = (int)v;
     }
     s->V += s->family->extra_embeddings;
@@ -157,7 +157,7 @@ static qk_status read_sizes(qk_spec *s, const qk_config_reader *r)
     return QK_OK;
 }
 
-static qk_status check_heads(const qk_spec *s, const qk_config_reader *r)
+static qk_status check_heads(const qk_spec *s, const qk_spec_reader *r)
 {
     if (s->K > s->H)
         return qk_fail(r->err, QK_ERR_FORMAT, NULL,
@@ -173,64 +173,42 @@ static qk_status check_heads(const qk_spec *s, const qk_config_reader *r)
     return QK_OK;
 }
 
-static qk_status read_bias(const qk_config_reader *r, qk_bias rule, const char *key, bool *out)
+static qk_status read_bias(const qk_spec_reader *r, qk_bias rule, const char *key, bool *out)
 {
     *out = rule == QK_BIAS_ALWAYS;
     if (rule < QK_BIAS_KEY) return QK_OK;
     return qk_key_bool(r, key, rule == QK_BIAS_KEY_OR_TRUE, out);
 }
 
-/* Of the whole model: in a wrapper its own key counts. null is false, as in Python. */
-static qk_status read_tied(qk_spec *s, const qk_config_reader *r)
-{
-    const qk_family *f = s->wrapper ? s->wrapper : s->family;
-    const qk_config_reader whole = {s->config, r->where, r->arena, r->err};
-    return qk_key_bool(&whole, "tie_word_embeddings",
-                       f->tied && !is_null(&whole, "tie_word_embeddings"), &s->tied);
-}
-
 /* ---- RoPE ---- */
-
-/* The parameters of one layer type: its own object over the keys that stand beside it. */
-static const qk_json *rope_of_type(const qk_config_reader *r, const char *type)
-{
-    const qk_json *all = qk_json_get(r->config, "rope_parameters");
-    return qk_config_overlay(r->arena, all, qk_json_get(all, type));
-}
-
-static qk_rope_defaults rope_defaults(const qk_family *f, double theta)
-{
-    return (qk_rope_defaults){.theta = theta,
-                              .partial = f->partial_rotary,
-                              .max_position = f->max_position ? f->max_position : 2048,
-                              .original = f->original_position};
-}
 
 /* One RoPE for all layers or, by layer type, one for layers without a window and one for those
  * with. */
-static qk_status read_ropes(qk_spec *s, const qk_config_reader *r)
+static qk_status read_ropes(qk_spec *s, const qk_spec_reader *r)
 {
     qk_rope *ropes = qk_arena_alloc(r->arena, 2, sizeof *ropes);
     const qk_family *f = s->family;
-    qk_rope_defaults silent = rope_defaults(f, f->theta ? f->theta : 10000);
-    const qk_json *all = qk_json_get(r->config, "rope_parameters");
-    const qk_json *full = f->local_theta_key ? rope_of_type(r, "full_attention") : all;
+    qk_rope_defaults silent = {.theta = f->theta ? f->theta : 10000,
+                               .partial = f->partial_rotary,
+                               .max_position = f->max_position ? f->max_position : 2048,
+                               .original = f->original_position};
+    const qk_json *all = qk_json_get(r->config, "rope_parameters"), *full = all;
+    if (f->local_theta_key) /* its own object over the keys that stand beside it */
+        full = qk_config_overlay(r->arena, all, qk_json_get(all, "full_attention"));
     s->ropes = ropes;
     s->n_ropes = f->local_theta_key ? 2 : 1;
     QK_TRY(qk_rope_read(&ropes[0], full, r->config, s->d, &silent, r->arena, r->where, r->err));
     if (s->n_ropes == 1) return QK_OK;
     for (int l = 0; l < s->layers; l++)
         if (s->layer[l].window && s->layer[l].rope == 0) s->layer[l].rope = 1;
-    double theta;
-    QK_TRY(qk_key_num(r, f->local_theta_key, f->local_theta, &theta));
-    silent = rope_defaults(f, theta);
+    QK_TRY(qk_key_num(r, f->local_theta_key, f->local_theta, &silent.theta));
     return qk_rope_read(&ropes[1], qk_json_get(all, "sliding_attention"), r->config, s->d, &silent,
                         r->arena, r->where, r->err);
 }
 
 /* ---- all of it ---- */
 
-static qk_status read_text_model(qk_spec *s, const qk_config_reader *r)
+static qk_status read_text_model(qk_spec *s, const qk_spec_reader *r)
 {
     const qk_family *f = s->family;
     double eps;
@@ -242,7 +220,10 @@ static qk_status read_text_model(qk_spec *s, const qk_config_reader *r)
     QK_TRY(read_bias(r, f->qkv_bias, "attention_bias", &s->qkv_bias));
     QK_TRY(read_bias(r, f->o_bias, "attention_bias", &s->o_bias));
     QK_TRY(read_bias(r, f->mlp_bias, "mlp_bias", &s->mlp_bias));
-    QK_TRY(read_tied(s, r));
+    /* Of the whole model: in a wrapper its own key counts. null is false, as in Python. */
+    const qk_spec_reader whole = {s->config, r->where, r->arena, r->err};
+    bool tied = (s->wrapper ? s->wrapper : f)->tied && !is_null(&whole, "tie_word_embeddings");
+    QK_TRY(qk_key_bool(&whole, "tie_word_embeddings", tied, &s->tied));
     s->eps = (float)eps;
     s->attention_scale = (float)(1 / sqrt(s->d));
     s->embed_scale = s->residual_scale = 1;
@@ -267,7 +248,7 @@ qk_status qk_spec_from(qk_spec *spec, const qk_json *file, const qk_json *overri
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: not a JSON object", where);
     QK_TRY(find_text_model(spec, file, overrides, where, arena, err));
     QK_TRY(refuse_quantised(spec->config, where, err));
-    qk_config_reader r = {spec->text, where, arena, err};
+    qk_spec_reader r = {spec->text, where, arena, err};
     return read_text_model(spec, &r);
 }
 
@@ -278,7 +259,7 @@ qk_status qk_spec_read(qk_spec *spec, const char *folder, const qk_json *overrid
     const char *where = qk_arena_strndup(arena, path, strlen(path));
     free(path);
     const qk_json *file;
-    qk_status s = qk_json_parse_file(arena, where, CONFIG_LIMIT, &file, err);
+    qk_status s = qk_json_parse_file(arena, where, MAX_BYTES, &file, err);
     if (s == QK_ERR_NOTFOUND) s = qk_explain_folder(folder, QK_WANT_CONFIG, err);
     if (s != QK_OK) return s;
     return qk_spec_from(spec, file, overrides, where, arena, err);

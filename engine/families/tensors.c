@@ -27,12 +27,12 @@ static size_t size_of(const qk_spec *s, extent x)
 }
 
 /* Which layers have it, and how often. */
-typedef enum place { OUTSIDE, EVERY_LAYER, DENSE_LAYER, SPARSE_LAYER, EACH_EXPERT } place;
+typedef enum scope { OUTSIDE, EVERY_LAYER, DENSE_LAYER, SPARSE_LAYER, EACH_EXPERT } scope;
 typedef enum bias { NO_BIAS, QKV_BIAS, O_BIAS, MLP_BIAS } bias;
 
 static const struct {
     extent rows, cols; /* cols NONE: a vector */
-    place place;
+    scope scope;
     bias bias;
 } shapes[QK_N_WEIGHTS] = {
     [QK_W_EMBED] = {V, D, OUTSIDE, NO_BIAS},
@@ -64,20 +64,14 @@ typedef struct visitor {
     void *context;
 } visitor;
 
-static bool has_bias(const qk_spec *s, bias b)
-{
-    return (b == QKV_BIAS && s->qkv_bias) || (b == O_BIAS && s->o_bias) ||
-           (b == MLP_BIAS && s->mlp_bias);
-}
-
 /* A pattern with its "%d"s filled in, in order. */
-static void make_name(char *out, size_t room, const char *pattern, int layer, int expert)
+static void make_name(char *out, size_t size, const char *pattern, int layer, int expert)
 {
     int numbers[] = {layer, expert};
     size_t at = 0, n = 0;
-    for (const char *p = pattern; *p && at + 12 < room; p++)
+    for (const char *p = pattern; *p && at + 12 < size; p++)
         if (p[0] == '%' && p[1] == 'd')
-            at += (size_t)snprintf(out + at, room - at, "%d", numbers[n++]), p++;
+            at += (size_t)snprintf(out + at, size - at, "%d", numbers[n++]), p++;
         else
             out[at++] = *p;
     out[at] = 0;
@@ -98,7 +92,8 @@ static qk_status visit_one(const visitor *v, qk_weight w, int layer, int expert)
                         .n_dims = shapes[w].cols == NONE ? 1 : 2,
                         .shape = {size_of(s, shapes[w].rows), size_of(s, shapes[w].cols)}};
     QK_TRY(v->visit(v->context, &t));
-    if (!has_bias(s, shapes[w].bias)) return QK_OK;
+    const bool has[] = {[QKV_BIAS] = s->qkv_bias, [O_BIAS] = s->o_bias, [MLP_BIAS] = s->mlp_bias};
+    if (!has[shapes[w].bias]) return QK_OK;
     char *ending = name + strlen(name) - strlen("weight");
     memcpy(ending, "bias", sizeof "bias");
     t.bias = true;
@@ -107,21 +102,16 @@ static qk_status visit_one(const visitor *v, qk_weight w, int layer, int expert)
     return v->visit(v->context, &t);
 }
 
-static bool belongs(const qk_layer_spec *l, place p)
-{
-    return p == EVERY_LAYER || (p == DENSE_LAYER && !l->sparse) ||
-           (p == SPARSE_LAYER && l->sparse) || (p == EACH_EXPERT && l->sparse);
-}
-
 static qk_status visit_layer(const visitor *v, int layer)
 {
-    for (int w = 0; w < QK_N_WEIGHTS; w++) {
-        if (!belongs(&v->spec->layer[layer], shapes[w].place)) continue;
-        if (shapes[w].place != EACH_EXPERT) {
-            QK_TRY(visit_one(v, (qk_weight)w, layer, -1));
-            continue;
-        }
-        for (int e = 0; e < v->spec->experts; e++) QK_TRY(visit_one(v, (qk_weight)w, layer, e));
+    bool sparse = v->spec->layer[layer].sparse;
+    for (int i = 0; i < QK_N_WEIGHTS; i++) {
+        qk_weight w = (qk_weight)i;
+        scope in = shapes[w].scope;
+        if (in == EVERY_LAYER || in == (sparse ? SPARSE_LAYER : DENSE_LAYER))
+            QK_TRY(visit_one(v, w, layer, -1));
+        for (int e = 0; in == EACH_EXPERT && sparse && e < v->spec->experts; e++)
+            QK_TRY(visit_one(v, w, layer, e));
     }
     return QK_OK;
 }
@@ -131,7 +121,7 @@ qk_status qk_each_tensor(const qk_spec *spec, qk_status (*visit)(void *, const q
 {
     visitor v = {spec, visit, context};
     for (int w = 0; w < QK_N_WEIGHTS; w++)
-        if (shapes[w].place == OUTSIDE) QK_TRY(visit_one(&v, (qk_weight)w, -1, -1));
+        if (shapes[w].scope == OUTSIDE) QK_TRY(visit_one(&v, (qk_weight)w, -1, -1));
     for (int l = 0; l < spec->layers; l++)
         if (!spec->layer[l].absent) QK_TRY(visit_layer(&v, l));
     return QK_OK;

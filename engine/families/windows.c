@@ -1,7 +1,7 @@
 /* See windows.h. */
 #include "engine/families/windows.h"
 
-qk_status qk_window_size(const qk_config_reader *r, int fallback, int *size)
+qk_status qk_window_size(const qk_spec_reader *r, int fallback, int *size)
 {
     const qk_json *v = qk_json_get(r->config, "sliding_window");
     int64_t n;
@@ -10,7 +10,7 @@ qk_status qk_window_size(const qk_config_reader *r, int fallback, int *size)
     return QK_OK;
 }
 
-qk_status qk_window_by_type(qk_spec *spec, const qk_config_reader *r, int size, bool *given)
+qk_status qk_window_by_type(qk_spec *spec, const qk_spec_reader *r, int size, bool *given)
 {
     const qk_json *types = qk_json_get(r->config, "layer_types");
     *given = types && types->type != QK_JSON_T_NULL;
@@ -36,7 +36,7 @@ qk_status qk_window_by_type(qk_spec *spec, const qk_config_reader *r, int size, 
     return QK_OK;
 }
 
-qk_status qk_window_every_layer(qk_spec *spec, const qk_config_reader *r, int fallback)
+qk_status qk_window_every_layer(qk_spec *spec, const qk_spec_reader *r, int fallback)
 {
     int size;
     QK_TRY(qk_window_size(r, fallback, &size));
@@ -44,8 +44,7 @@ qk_status qk_window_every_layer(qk_spec *spec, const qk_config_reader *r, int fa
     return QK_OK;
 }
 
-qk_status qk_window_by_pattern(qk_spec *spec, const qk_config_reader *r, int fallback,
-                               int full_every)
+qk_status qk_window_by_pattern(qk_spec *spec, const qk_spec_reader *r, int fallback, int full_every)
 {
     int size;
     bool given;
@@ -56,7 +55,7 @@ qk_status qk_window_by_pattern(qk_spec *spec, const qk_config_reader *r, int fal
     return QK_OK;
 }
 
-qk_status qk_window_from_layer(qk_spec *spec, const qk_config_reader *r, int first)
+qk_status qk_window_from_layer(qk_spec *spec, const qk_spec_reader *r, int first)
 {
     bool use, given;
     int size;

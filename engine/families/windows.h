@@ -14,15 +14,15 @@
 #include "engine/families/family.h"
 
 /* sliding_window: 0 when null, `fallback` when absent. */
-qk_status qk_window_size(const qk_config_reader *r, int fallback, int *size);
+qk_status qk_window_size(const qk_spec_reader *r, int fallback, int *size);
 /* layer_types, when present, decides about every layer and *given is true. */
-qk_status qk_window_by_type(qk_spec *spec, const qk_config_reader *r, int size, bool *given);
+qk_status qk_window_by_type(qk_spec *spec, const qk_spec_reader *r, int size, bool *given);
 
 /* One size for every layer. */
-qk_status qk_window_every_layer(qk_spec *spec, const qk_config_reader *r, int fallback);
+qk_status qk_window_every_layer(qk_spec *spec, const qk_spec_reader *r, int fallback);
 /* layer_types or, without it, all layers but every `full_every`-th. */
-qk_status qk_window_by_pattern(qk_spec *spec, const qk_config_reader *r, int fallback,
+qk_status qk_window_by_pattern(qk_spec *spec, const qk_spec_reader *r, int fallback,
                                int full_every);
 /* Only with use_sliding_window: layer_types or, without it, the layers from `max_window_layers` on
  * (`first` when config.json is silent). */
-qk_status qk_window_from_layer(qk_spec *spec, const qk_config_reader *r, int first);
+qk_status qk_window_from_layer(qk_spec *spec, const qk_spec_reader *r, int first);

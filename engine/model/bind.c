@@ -33,14 +33,6 @@ static qk_status missing(const binder *b, const char *name)
                    b->folder, name, b->checkpoint->count, near ? near : "none");
 }
 
-/* Where a checkpoint ties the embedding to the output head, it may hold it under either name. */
-static const qk_st_tensor *find_head(const binder *b)
-{
-    static const char *const names[] = {"lm_head.weight", "language_model.lm_head.weight"};
-    const qk_st_tensor *t = qk_checkpoint_find(b->checkpoint, names[0]);
-    return t || !b->spec->wrapper ? t : qk_checkpoint_find(b->checkpoint, names[1]);
-}
-
 static qk_status check_dtype(const binder *b, const qk_st_tensor *t)
 {
     qk_dtype dtype;
@@ -59,7 +51,11 @@ static qk_status find(const binder *b, const qk_tensor_spec *want, const qk_st_t
 {
     const char *name = qk_arena_strf(b->arena, "%s%s", b->prefix, want->name);
     const qk_st_tensor *t = qk_checkpoint_find(b->checkpoint, name);
-    if (!t && want->weight == QK_W_EMBED && b->spec->tied) t = find_head(b);
+    /* Where a checkpoint ties the embedding to the output head, it may hold it as that. */
+    bool maybe_head = want->weight == QK_W_EMBED && b->spec->tied;
+    if (!t && maybe_head) t = qk_checkpoint_find(b->checkpoint, "lm_head.weight");
+    if (!t && maybe_head && b->spec->wrapper)
+        t = qk_checkpoint_find(b->checkpoint, "language_model.lm_head.weight");
     if (!t) return missing(b, name);
     b->used[t - b->checkpoint->tensors] = true;
     size_t bytes = (size_t)want->n_dims * sizeof *want->shape;
@@ -72,31 +68,32 @@ static qk_status find(const binder *b, const qk_tensor_spec *want, const qk_st_t
     return check_dtype(b, t);
 }
 
-/* Rows first .. first + rows - 1 of a tensor, as a tensor. */
-static const qk_st_tensor *rows_of(const binder *b, const qk_st_tensor *t, size_t first,
-                                   size_t rows)
-{
-    qk_st_tensor *part = qk_arena_alloc(b->arena, 1, sizeof *part);
-    size_t row_bytes = t->bytes / t->shape[0];
-    *part = *t;
-    part->shape[0] = rows;
-    part->offset = t->offset + first * row_bytes;
-    part->bytes = rows * row_bytes;
-    return part;
-}
-
-/* The parts of a fused tensor, in their order. */
+/* The parts of a fused tensor, in their order: rows[i] rows each, as tensors. */
 static void split(const binder *b, const qk_st_tensor *t, const qk_st_tensor **slots,
                   const qk_weight *parts, const size_t *rows, size_t n)
 {
-    size_t at = 0;
-    for (size_t i = 0; i < n; at += rows[i++]) slots[parts[i]] = rows_of(b, t, at, rows[i]);
+    size_t row_bytes = t->bytes / t->shape[0], offset = t->offset;
+    for (size_t i = 0; i < n; i++) {
+        qk_st_tensor *part = qk_arena_alloc(b->arena, 1, sizeof *part);
+        *part = *t;
+        part->shape[0] = rows[i];
+        part->offset = offset;
+        part->bytes = rows[i] * row_bytes;
+        offset += part->bytes;
+        slots[parts[i]] = part;
+    }
 }
 
-static void bind_in_layer(const binder *b, const qk_tensor_spec *want, const qk_st_tensor *t)
+static qk_status bind_one(void *context, const qk_tensor_spec *want)
 {
     static const qk_weight qkv[] = {QK_W_Q, QK_W_K, QK_W_V}, gate_up[] = {QK_W_GATE, QK_W_UP};
+    const binder *b = context;
     const qk_spec *s = b->spec;
+    const qk_st_tensor *t = NULL;
+    QK_TRY(find(b, want, &t));
+    if (want->weight == QK_W_EMBED) b->out->embed = t;
+    if (want->weight == QK_W_FINAL_NORM) b->out->final_norm = t;
+    if (want->layer < 0) return QK_OK;
     qk_bound_layer *l = &b->out->layers[want->layer];
     const qk_st_tensor **slots = want->bias ? l->bias : l->weight;
     size_t q = (size_t)(s->H * s->d), k = (size_t)(s->K * s->d), F = (size_t)s->F;
@@ -112,19 +109,6 @@ static void bind_in_layer(const binder *b, const qk_tensor_spec *want, const qk_
     } else {
         slots[want->weight] = t;
     }
-}
-
-static qk_status bind_one(void *context, const qk_tensor_spec *want)
-{
-    const binder *b = context;
-    const qk_st_tensor *t = NULL;
-    QK_TRY(find(b, want, &t));
-    if (want->weight == QK_W_EMBED)
-        b->out->embed = t;
-    else if (want->weight == QK_W_FINAL_NORM)
-        b->out->final_norm = t;
-    else
-        bind_in_layer(b, want, t);
     return QK_OK;
 }
 
@@ -136,15 +120,6 @@ static const char *prefix_of(const qk_spec *spec, const qk_checkpoint *c, qk_wei
     for (const char *const *p = qk_tensor_prefixes(spec); *p; p++)
         if (qk_checkpoint_find(c, qk_arena_strf(arena, "%s%s", *p, name))) return *p;
     return NULL;
-}
-
-/* By the embedding or, where that may be stored as the output head, by the final norm; the usual
- * one when there is neither. */
-static const char *find_prefix(const qk_spec *spec, const qk_checkpoint *c, qk_arena *arena)
-{
-    const char *prefix = prefix_of(spec, c, QK_W_EMBED, arena);
-    if (!prefix && spec->tied) prefix = prefix_of(spec, c, QK_W_FINAL_NORM, arena);
-    return prefix ? prefix : qk_tensor_prefixes(spec)[0];
 }
 
 static bool starts_with(const char *text, const char *start)
@@ -180,22 +155,19 @@ static bool is_head(const char *name)
     return false;
 }
 
-/* embed_tokens, norm and layers. */
-static bool is_backbone_name(const qk_spec *spec, const char *name)
-{
-    const char *embed = (*spec->family->names)[QK_W_EMBED];
-    const char *norm = (*spec->family->names)[QK_W_FINAL_NORM];
-    return starts_with(name, "layers.") || !strncmp(name, embed, strcspn(embed, ".") + 1) ||
-           !strncmp(name, norm, strcspn(norm, ".") + 1);
-}
-
-/* A second backbone under another usual prefix: which of the two is meant? */
+/* A second backbone (embed_tokens, norm, layers) under another usual prefix: which of the two is
+ * meant? */
 static bool is_second_backbone(const binder *b, const char *name)
 {
-    for (const char *const *p = qk_tensor_prefixes(b->spec); *p; p++)
-        if (strcmp(*p, b->prefix) && starts_with(name, *p) &&
-            is_backbone_name(b->spec, name + strlen(*p)))
+    const char *embed = (*b->spec->family->names)[QK_W_EMBED];
+    const char *norm = (*b->spec->family->names)[QK_W_FINAL_NORM];
+    for (const char *const *p = qk_tensor_prefixes(b->spec); *p; p++) {
+        if (!strcmp(*p, b->prefix) || !starts_with(name, *p)) continue;
+        const char *rest = name + strlen(*p);
+        if (starts_with(rest, "layers.") || !strncmp(rest, embed, strcspn(embed, ".") + 1) ||
+            !strncmp(rest, norm, strcspn(norm, ".") + 1))
             return true;
+    }
     return false;
 }
 
@@ -247,12 +219,16 @@ static qk_status check_left_over(const binder *b)
 qk_status qk_bind(qk_binding *out, const qk_spec *spec, const qk_checkpoint *c, qk_arena *arena,
                   const char *folder, qk_error *err)
 {
+    /* By the embedding or, where that may be stored as the output head, by the final norm; the
+     * usual one when there is neither. */
+    const char *prefix = prefix_of(spec, c, QK_W_EMBED, arena);
+    if (!prefix && spec->tied) prefix = prefix_of(spec, c, QK_W_FINAL_NORM, arena);
     *out = (qk_binding){0};
     binder b = {.out = out,
                 .spec = spec,
                 .checkpoint = c,
                 .folder = folder,
-                .prefix = find_prefix(spec, c, arena),
+                .prefix = prefix ? prefix : qk_tensor_prefixes(spec)[0],
                 .used = qk_arena_alloc(arena, c->count, sizeof(bool)),
                 .arena = arena,
                 .err = err};

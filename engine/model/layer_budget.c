@@ -23,23 +23,19 @@ typedef struct weighing {
     uint64_t fixed, *layer;
 } weighing;
 
-/* The last captured layer has nothing but what makes q and k. */
-static bool makes_q_and_k(qk_weight w)
-{
-    return w == QK_W_INPUT_NORM || w == QK_W_Q || w == QK_W_K || w == QK_W_Q_NORM ||
-           w == QK_W_K_NORM || w == QK_W_QKV;
-}
-
 static qk_status weigh(void *context, const qk_tensor_spec *t)
 {
     weighing *w = context;
     const qk_spec *s = w->spec;
     bool stops = w->last_layer >= 0, matrix = t->n_dims > 1;
+    bool last = stops && t->layer == w->last_layer;
     if (stops && (t->layer > w->last_layer || t->weight == QK_W_FINAL_NORM)) return QK_OK;
-    if (stops && t->layer == w->last_layer && !makes_q_and_k(t->weight)) return QK_OK;
+    /* The last captured layer has nothing but what makes q and k. */
+    if (last && t->weight != QK_W_INPUT_NORM && t->weight != QK_W_Q && t->weight != QK_W_K &&
+        t->weight != QK_W_Q_NORM && t->weight != QK_W_K_NORM && t->weight != QK_W_QKV)
+        return QK_OK;
     uint64_t rows = t->shape[0], size = matrix ? w->backend->weight_size[w->compute] : 4;
-    if (stops && t->layer == w->last_layer && t->weight == QK_W_QKV)
-        rows -= (uint64_t)s->K * (uint64_t)s->d; /* no v */
+    if (last && t->weight == QK_W_QKV) rows -= (uint64_t)s->K * (uint64_t)s->d; /* no v */
     if (t->weight == QK_W_EMBED) size = embedding_size(s, w->compute);
     uint64_t bytes = rows * (matrix ? t->shape[1] : 1) * size;
     if (matrix && t->layer >= 0)
@@ -97,15 +93,6 @@ uint64_t qk_model_size_all(const qk_model_size *m)
     return in_memory(m, m->present, &again);
 }
 
-/* The largest number of layers within the budget, 2 at least. */
-static int most_that_fit(const qk_model_size *m, uint64_t budget)
-{
-    uint64_t again;
-    int n = m->present;
-    while (n > QK_LAYER_BUFFERS && in_memory(m, n, &again) > budget) n--;
-    return n;
-}
-
 static qk_status too_small(const qk_model_size *m, const qk_layer_budget_limits *limits,
                            uint64_t least, qk_error *err)
 {
@@ -120,15 +107,6 @@ static qk_status too_small(const qk_model_size *m, const qk_layer_budget_limits 
                    qk_human_bytes((double)qk_model_size_all(m)));
 }
 
-static void warn_of_little_memory(const qk_layer_budget *r, const qk_layer_budget_limits *limits)
-{
-    qk_warn("memory may be short: weights of %d layers need %s, activations of the largest batch "
-            "and all else up to %s, and %s are free; a smaller inference.batch_size or "
-            "tokenizer.max_length needs less",
-            r->in_memory, qk_human_bytes((double)r->bytes), qk_human_bytes((double)limits->reserve),
-            qk_human_bytes((double)limits->free));
-}
-
 qk_status qk_layer_budget_choose(qk_layer_budget *r, const qk_model_size *m,
                                  const qk_layer_budget_limits *limits, qk_arena *arena,
                                  qk_error *err)
@@ -136,12 +114,19 @@ qk_status qk_layer_budget_choose(qk_layer_budget *r, const qk_model_size *m,
     uint64_t usable = limits->free - limits->free / 16;
     uint64_t budget = usable > limits->reserve ? usable - limits->reserve : 0;
     *r = (qk_layer_budget){.present = m->present, .in_memory = limits->layers};
-    if (!limits->layers) r->in_memory = limits->free ? most_that_fit(m, budget) : m->present;
-    if (r->in_memory > m->present) r->in_memory = m->present;
+    if (!limits->layers || r->in_memory > m->present) r->in_memory = m->present;
     r->bytes = in_memory(m, r->in_memory, &r->read_again);
+    /* The largest number within the budget, 2 at least. */
+    while (limits->free && !limits->layers && r->in_memory > QK_LAYER_BUFFERS && r->bytes > budget)
+        r->bytes = in_memory(m, --r->in_memory, &r->read_again);
     if (limits->free && !limits->layers && r->bytes > limits->free)
         return too_small(m, limits, r->bytes, err);
-    if (limits->free && r->bytes > budget) warn_of_little_memory(r, limits);
+    if (limits->free && r->bytes > budget)
+        qk_warn("memory may be short: weights of %d layers need %s, activations of the largest "
+                "batch and all else up to %s, and %s are free; a smaller inference.batch_size or "
+                "tokenizer.max_length needs less",
+                r->in_memory, qk_human_bytes((double)r->bytes),
+                qk_human_bytes((double)limits->reserve), qk_human_bytes((double)limits->free));
     bool *list = qk_arena_alloc(arena, (size_t)m->layers, sizeof *list);
     for (int l = 0, i = 0; l < m->layers; l++)
         list[l] = !m->layer[l] || stays(m, i++, staying(m, r->in_memory));

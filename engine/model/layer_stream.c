@@ -6,7 +6,8 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/thread.h"
-#include "engine/model/layer_budget.h"
+#include "engine/model/bind.h"
+#include "engine/model/weights.h"
 
 typedef struct buffer {
     qk_layer w;
@@ -37,36 +38,27 @@ static bool is_whole(const qk_layer_stream *s, int l)
     return l < s->plan.n_layers - 1 || !s->plan.stops_at_qk;
 }
 
-/* Layers of one kind have the same shapes. */
-static bool same_kind(const qk_layer_stream *s, int a, int b)
-{
-    const qk_layer_spec *of = s->plan.spec->layer;
-    return of[a].sparse == of[b].sparse && is_whole(s, a) == is_whole(s, b);
-}
-
-/* The matrices of w beside the vectors of `from`. */
-static qk_layer with_vectors(const qk_layer *w, const qk_layer *from)
-{
-    qk_layer all = *from;
-    all.qkv = w->qkv;
-    all.o = w->o;
-    all.mlp.gate_up = w->mlp.gate_up;
-    all.mlp.down = w->mlp.down;
-    all.router = w->router;
-    all.experts = w->experts;
-    all.n_experts = w->n_experts;
-    return all;
-}
-
 static qk_status fill(const qk_layer_stream *s, qk_weight_reader *r, buffer *p, int l,
                       qk_error *err)
 {
-    if (p->layer >= 0 && !same_kind(s, p->layer, l))
+    /* Layers of one kind have the same shapes. */
+    const qk_layer_spec *of = s->plan.spec->layer;
+    if (p->layer >= 0 &&
+        (of[p->layer].sparse != of[l].sparse || is_whole(s, p->layer) != is_whole(s, l)))
         qk_weights_layer_free(r->backend, r->device, &p->w);
     p->layer = l;
     QK_TRY(
         qk_weights_layer(r, &s->plan.bound[l], s->plan.spec->experts, is_whole(s, l), &p->w, err));
-    p->w = with_vectors(&p->w, &s->plan.layers[l]);
+    /* Beside these matrices the vectors, which all layers keep. */
+    qk_layer matrices = p->w;
+    p->w = s->plan.layers[l];
+    p->w.qkv = matrices.qkv;
+    p->w.o = matrices.o;
+    p->w.mlp.gate_up = matrices.mlp.gate_up;
+    p->w.mlp.down = matrices.mlp.down;
+    p->w.router = matrices.router;
+    p->w.experts = matrices.experts;
+    p->w.n_experts = matrices.n_experts;
     return r->backend->sync(r->device, 0, err);
 }
 
@@ -82,30 +74,15 @@ static int64_t next_turn(qk_layer_stream *s)
     return turn;
 }
 
-static void turn_is_read(qk_layer_stream *s, int64_t turn)
-{
-    pthread_mutex_lock(&s->lock);
-    s->read = turn + 1;
-    pthread_cond_broadcast(&s->changed);
-    pthread_mutex_unlock(&s->lock);
-}
-
-/* The buffers stay until the end: the device may still work with one of them. */
-static void fail(qk_layer_stream *s, const qk_error *err)
-{
-    pthread_mutex_lock(&s->lock);
-    s->failure = *err;
-    pthread_cond_broadcast(&s->changed);
-    while (!s->stop) pthread_cond_wait(&s->changed, &s->lock);
-    pthread_mutex_unlock(&s->lock);
-}
-
 static qk_status read_layers(qk_layer_stream *s, qk_weight_reader *r, qk_error *err)
 {
     int64_t turn;
     while ((turn = next_turn(s)) >= 0) {
         QK_TRY(fill(s, r, &s->buffers[turn % QK_LAYER_BUFFERS], s->order[turn % s->n_order], err));
-        turn_is_read(s, turn);
+        pthread_mutex_lock(&s->lock);
+        s->read = turn + 1;
+        pthread_cond_broadcast(&s->changed);
+        pthread_mutex_unlock(&s->lock);
     }
     return QK_OK;
 }
@@ -122,7 +99,13 @@ static void *run_loader(void *context)
                           .stop = &s->stop};
     qk_status status = b->open(&s->plan.device, &r.device, &err);
     if (status == QK_OK) status = read_layers(s, &r, &err);
-    if (status != QK_OK) fail(s, &err);
+    if (status != QK_OK) { /* the buffers stay until the end: the device may work with one */
+        pthread_mutex_lock(&s->lock);
+        s->failure = err;
+        pthread_cond_broadcast(&s->changed);
+        while (!s->stop) pthread_cond_wait(&s->changed, &s->lock);
+        pthread_mutex_unlock(&s->lock);
+    }
     if (r.device) b->sync(r.device, 0, &err); /* what a stopped layer has queued */
     for (int i = 0; i < QK_LAYER_BUFFERS; i++) qk_weights_layer_free(b, r.device, &s->buffers[i].w);
     b->close(r.device);
@@ -131,14 +114,6 @@ static void *run_loader(void *context)
 }
 
 /* ---- the forward's side ---- */
-
-static void find_order(qk_layer_stream *s)
-{
-    s->order = qk_alloc((size_t)s->plan.n_layers, sizeof *s->order);
-    for (int l = 0; l < s->plan.n_layers; l++)
-        if (!s->plan.stays[l]) s->order[s->n_order++] = l;
-    QK_ASSERT(s->n_order >= QK_LAYER_BUFFERS);
-}
 
 static void free_layers(qk_layer_stream *s)
 {
@@ -153,7 +128,10 @@ qk_status qk_layer_stream_new(qk_layer_stream **out, const qk_layer_stream_plan 
 {
     qk_layer_stream *s = qk_zalloc(1, sizeof *s);
     s->plan = *plan;
-    find_order(s);
+    s->order = qk_alloc((size_t)plan->n_layers, sizeof *s->order);
+    for (int l = 0; l < plan->n_layers; l++)
+        if (!plan->stays[l]) s->order[s->n_order++] = l;
+    QK_ASSERT(s->n_order >= QK_LAYER_BUFFERS);
     for (int i = 0; i < QK_LAYER_BUFFERS; i++) s->buffers[i].layer = -1;
     pthread_mutex_init(&s->lock, NULL);
     qk_condition_init(&s->changed);
@@ -174,17 +152,6 @@ void qk_layer_stream_free(qk_layer_stream *s)
     free_layers(s);
 }
 
-/* With a look at signals ten times a second. */
-static qk_status wait_for(qk_layer_stream *s, int64_t turn, qk_error *err)
-{
-    while (s->read <= turn && s->failure.status == QK_OK) {
-        qk_condition_wait_a_little(&s->changed, &s->lock);
-        QK_TRY(qk_interrupt_check(err));
-    }
-    if (s->read <= turn) *err = s->failure;
-    return s->read <= turn ? err->status : QK_OK;
-}
-
 qk_status qk_layer_stream_get(qk_layer_stream *s, int l, const qk_layer **out, qk_error *err)
 {
     *out = &s->plan.layers[l];
@@ -195,7 +162,15 @@ qk_status qk_layer_stream_get(qk_layer_stream *s, int l, const qk_layer **out, q
     if (turn != s->taken) s->done = turn;
     s->taken = turn + 1;
     pthread_cond_broadcast(&s->changed);
-    qk_status status = wait_for(s, turn, err);
+    qk_status status = QK_OK;
+    while (s->read <= turn && s->failure.status == QK_OK && status == QK_OK) {
+        qk_condition_wait_a_little(&s->changed, &s->lock);
+        status = qk_interrupt_check(err); /* ten times a second */
+    }
+    if (s->read <= turn && status == QK_OK) {
+        *err = s->failure;
+        status = err->status;
+    }
     pthread_mutex_unlock(&s->lock);
     *out = &s->buffers[turn % QK_LAYER_BUFFERS].w;
     return status;

@@ -16,8 +16,10 @@
  * next: engine/forward/forward.h */
 #pragma once
 
-#include "engine/model/weights.h"
+#include "engine/model/model.h"
 
+typedef struct qk_checkpoint qk_checkpoint;   /* formats/safetensors.h */
+typedef struct qk_bound_layer qk_bound_layer; /* engine/model/bind.h */
 typedef struct qk_layer_stream qk_layer_stream;
 
 /* All borrowed until qk_layer_stream_free. */
@@ -37,7 +39,7 @@ typedef struct qk_layer_stream_plan {
  */
 qk_status qk_layer_stream_new(qk_layer_stream **out, const qk_layer_stream_plan *plan,
                               qk_error *err);
-/* Stops it at its next look, some MB later, and frees the buffers. No work that uses them may be
+/* Stops it at its next check, some MB later, and frees the buffers. No work that uses them may be
  * queued any more. NULL-safe. */
 void qk_layer_stream_free(qk_layer_stream *s);
 

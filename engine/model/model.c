@@ -5,14 +5,16 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/model/bind.h"
 #include "engine/model/layer_stream.h"
+#include "engine/model/weights.h"
 
 /* The checkpoint is kept while layers are read from it. */
 struct qk_model_own {
     qk_checkpoint checkpoint;
     qk_binding binding;
     qk_tensor *vectors; /* on the device; `layers` points into them */
-    size_t n_vectors, room;
+    size_t n_vectors, capacity;
     qk_layer_stream *layers; /* NULL when all stay */
 };
 
@@ -27,7 +29,7 @@ static qk_status load_vector(loader *l, const qk_st_tensor *const *parts, size_t
                              const float **out)
 {
     struct qk_model_own *own = l->own;
-    QK_GROW(own->vectors, own->n_vectors, own->room);
+    QK_GROW(own->vectors, own->n_vectors, own->capacity);
     qk_tensor *t = &own->vectors[own->n_vectors];
     *t = (qk_tensor){0};
     qk_status s = qk_weights_vector(&l->reader, parts, n_parts, t, l->err);
@@ -84,16 +86,6 @@ static qk_status load_weights(loader *l)
     return QK_OK;
 }
 
-static qk_status choose_budget(qk_model *m, const qk_model_options *options, qk_error *err)
-{
-    qk_model_size size;
-    qk_model_size_of(&size, &m->spec, m->backend, m->compute, options->last_layer, &m->arena);
-    qk_layer_budget_limits limits = {.layers = options->layers_in_memory,
-                                     .free = m->backend->free_memory(m->device),
-                                     .reserve = options->reserve};
-    return qk_layer_budget_choose(&m->budget, &size, &limits, &m->arena, err);
-}
-
 static qk_status start_reading(loader *l, const qk_device_options *device)
 {
     qk_model *m = l->m;
@@ -125,7 +117,12 @@ static qk_status load(loader *l, const char *folder, const qk_model_options *opt
     m->backend = options->backend;
     m->compute = options->device.compute;
     QK_TRY(m->backend->open(&options->device, &m->device, l->err));
-    QK_TRY(choose_budget(m, options, l->err));
+    qk_model_size size;
+    qk_model_size_of(&size, &m->spec, m->backend, m->compute, options->last_layer, &m->arena);
+    qk_layer_budget_limits limits = {.layers = options->layers_in_memory,
+                                     .free = m->backend->free_memory(m->device),
+                                     .reserve = options->reserve};
+    QK_TRY(qk_layer_budget_choose(&m->budget, &size, &limits, &m->arena, l->err));
     l->reader = (qk_weight_reader){.checkpoint = &own->checkpoint,
                                    .backend = m->backend,
                                    .device = m->device,

@@ -54,7 +54,7 @@ typedef struct qk_model {
     qk_names files;          /* the checkpoint's files, for the manifest */
     qk_layer_budget budget;  /* which layers stay, and bytes on the device */
     qk_arena arena;
-    struct qk_model_own *own; /* what model.c alone looks at */
+    struct qk_model_own *own; /* what model.c alone uses */
 } qk_model;
 
 typedef struct qk_model_options {

@@ -8,6 +8,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/nonfinite.h"
 #include "engine/base/thread.h"
+#include "engine/model/bind.h"
 
 enum { PIECE = 16 << 20, BLOCK = 1 << 20 }; /* of a file; of a piece: what one thread reads */
 
@@ -15,7 +16,7 @@ void qk_weight_reader_free(qk_weight_reader *r)
 {
     free(r->piece);
     r->piece = NULL;
-    r->room = 0;
+    r->capacity = 0;
 }
 
 /* ---- pieces ---- */
@@ -43,19 +44,6 @@ static void note_bad(bad_values *bad, const void *data, size_t at, size_t n, qk_
     }
 }
 
-/* "[3, 17]" */
-static void add_place(qk_buf *out, const qk_st_tensor *t, size_t element)
-{
-    size_t rest = 1;
-    for (int i = 0; i < t->n_dims; i++) rest *= t->shape[i];
-    for (int i = 0; i < t->n_dims; i++) {
-        rest /= t->shape[i];
-        qk_buf_addf(out, "%s%zu", i ? ", " : "[", element / rest);
-        element %= rest;
-    }
-    qk_buf_add_str(out, "]");
-}
-
 static qk_status refuse_bad(const bad_values *bad, const qk_st_tensor *t, qk_dtype to,
                             qk_error *err)
 {
@@ -66,11 +54,17 @@ static qk_status refuse_bad(const bad_values *bad, const qk_st_tensor *t, qk_dty
     const char *what = damaged        ? "are NaN or infinite"
                        : to == QK_F16 ? "become infinite in float16"
                                       : "become infinite in bfloat16";
-    qk_buf place = {0};
-    add_place(&place, t, bad->first[!damaged]);
-    qk_fail(err, QK_ERR_DATA, hint, "%s: tensor '%s' has values that %s (%zu, the first at %s)",
-            t->file, t->name, what, bad->count[!damaged], qk_buf_str(&place));
-    qk_buf_free(&place);
+    qk_buf position = {0}; /* 3, 17 */
+    size_t element = bad->first[!damaged], rest = 1;
+    for (int i = 0; i < t->n_dims; i++) rest *= t->shape[i];
+    for (int i = 0; i < t->n_dims; i++) {
+        rest /= t->shape[i];
+        qk_buf_addf(&position, "%s%zu", i ? ", " : "", element / rest);
+        element %= rest;
+    }
+    qk_fail(err, QK_ERR_DATA, hint, "%s: tensor '%s' has values that %s (%zu, the first at [%s])",
+            t->file, t->name, what, bad->count[!damaged], qk_buf_str(&position));
+    qk_buf_free(&position);
     return QK_ERR_DATA;
 }
 
@@ -83,7 +77,7 @@ static qk_status unreadable(const qk_st_tensor *t, int why, qk_error *err)
                    "%s: cannot read tensor '%s': %s", t->file, t->name, strerror(why));
 }
 
-/* Reads `bytes` of t from byte `at` on into r->piece, and looks for what is no number in `to`. */
+/* Reads `bytes` of t from byte `at` on into r->piece, and notes what is no number in `to`. */
 static qk_status read_piece(qk_weight_reader *r, const qk_st_tensor *t, size_t at, size_t bytes,
                             qk_dtype dtype, qk_dtype to_dtype, bad_values *bad, qk_error *err)
 {
@@ -109,15 +103,6 @@ static qk_status read_piece(qk_weight_reader *r, const qk_st_tensor *t, size_t a
 /* Gets the next rows: called for every piece of a tensor, from the first row to the last. */
 typedef void (*take_rows)(void *context, size_t first, size_t n, const void *rows, qk_dtype dtype);
 
-static qk_status reserve(qk_weight_reader *r, size_t bytes, qk_error *err)
-{
-    if (bytes <= r->room) return QK_OK;
-    qk_weight_reader_free(r);
-    QK_TRY(qk_try_alloc(&r->piece, bytes, 1, "a piece of the checkpoint", err));
-    r->room = bytes;
-    return QK_OK;
-}
-
 /* A vector is one row. `to`: the format that its values are rounded to. */
 static qk_status each_piece(qk_weight_reader *r, const qk_st_tensor *t, qk_dtype to, take_rows take,
                             void *context, qk_error *err)
@@ -126,8 +111,12 @@ static qk_status each_piece(qk_weight_reader *r, const qk_st_tensor *t, qk_dtype
     bad_values bad = {.first = {SIZE_MAX, SIZE_MAX}};
     QK_ASSERT(qk_st_float_dtype(t, &dtype));
     size_t rows = t->n_dims == 1 ? 1 : t->shape[0], row = t->bytes / rows;
-    size_t step = row < PIECE ? PIECE / row : 1;
-    QK_TRY(reserve(r, row < PIECE ? PIECE : row, err));
+    size_t step = row < PIECE ? PIECE / row : 1, piece = row < PIECE ? PIECE : row;
+    if (piece > r->capacity) {
+        qk_weight_reader_free(r);
+        QK_TRY(qk_try_alloc(&r->piece, piece, 1, "a piece of the checkpoint", err));
+        r->capacity = piece;
+    }
     for (size_t at = 0; at < rows; at += step) {
         size_t n = rows - at < step ? rows - at : step;
         if (r->stop && *r->stop)

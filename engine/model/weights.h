@@ -1,4 +1,4 @@
-/* The way of weights from a checkpoint's files to a device: read in pieces of some MB, looked at
+/* The way of weights from a checkpoint's files to a device: read in pieces of some MB, checked
  * value by value, rounded and packed by the backend.
  *
  * Files are read while others may write to them (engine/base/input.h): one that is cut off or
@@ -10,8 +10,11 @@
 
 #include <stdatomic.h>
 
-#include "engine/model/bind.h"
 #include "engine/model/model.h"
+
+typedef struct qk_checkpoint qk_checkpoint;   /* formats/safetensors.h */
+typedef struct qk_st_tensor qk_st_tensor;     /* the same */
+typedef struct qk_bound_layer qk_bound_layer; /* engine/model/bind.h */
 
 /* One thread's way. A second thread has a reader of its own, with a device handle of its own. */
 typedef struct qk_weight_reader {
@@ -19,10 +22,10 @@ typedef struct qk_weight_reader {
     const qk_backend *backend;
     qk_device *device;
     qk_dtype compute;
-    int threads;             /* that read and look; 0: all */
+    int threads;             /* that read and check;0: all */
     const atomic_bool *stop; /* set by another thread: give up with QK_ERR_RESUME; NULL: never */
     void *piece;             /* of the file, see qk_weight_reader_free */
-    size_t room;             /* bytes of it */
+    size_t capacity;         /* bytes of it */
 } qk_weight_reader;
 
 void qk_weight_reader_free(qk_weight_reader *r);
