@@ -66,16 +66,6 @@ static int open_folder(int at, const char *name, int flags, trust t, const char 
     return -1;
 }
 
-/* Makes ROOT for us alone, and what leads to it. */
-static void make_root(const char *root)
-{
-    qk_error ignored;
-    const char *slash = strrchr(root, '/');
-    char *parent = slash > root ? qk_strf("%.*s", (int)(slash - root), root) : NULL;
-    if (!parent || qk_make_dirs(parent, &ignored) == QK_OK) mkdir(root, 0700);
-    free(parent);
-}
-
 /* ROOT/KIND, or -1. ROOT may be reached by links: whoever set it chose that. */
 static int open_kind(const char *kind, bool make)
 {
@@ -84,7 +74,13 @@ static int open_kind(const char *kind, bool make)
     for (size_t n = strlen(root); n > 1 && root[n - 1] == '/';) root[--n] = 0;
     char *path = qk_path_join(root, kind);
     trust own = {geteuid(), 0};
-    if (make) make_root(root);
+    if (make) { /* ROOT for us alone, and what leads to it */
+        qk_error ignored;
+        const char *slash = strrchr(root, '/');
+        char *parent = slash > root ? qk_strf("%.*s", (int)(slash - root), root) : NULL;
+        if (!parent || qk_make_dirs(parent, &ignored) == QK_OK) mkdir(root, 0700);
+        free(parent);
+    }
     int top = open_folder(AT_FDCWD, root, 0, own, root), fd = -1;
     if (top >= 0) {
         if (make) mkdirat(top, kind, 0700);

@@ -17,15 +17,6 @@
 
 /* ---- what is in the way ---- */
 
-static bool stack_fits(size_t bytes)
-{
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    if (p == MAP_FAILED) return false;
-    munmap(p, bytes);
-    return true;
-}
-
 static bool add_limit(char *out, size_t size, int resource, const char *name, rlim_t unit)
 {
     struct rlimit r;
@@ -41,7 +32,11 @@ static bool add_limit(char *out, size_t size, int resource, const char *name, rl
 static qk_status fail_to_start(int why, size_t stack, qk_error *err)
 {
     char limit[128] = "";
-    if (!stack_fits(stack)) {
+    void *p = mmap(NULL, stack, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (p != MAP_FAILED) {
+        munmap(p, stack); /* the stack fits */
+    } else {
         bool any = add_limit(limit, sizeof limit, RLIMIT_AS, "ulimit -v", 1024);
         any |= add_limit(limit, sizeof limit, RLIMIT_DATA, "ulimit -d", 1024);
         return qk_fail(err, QK_ERR_IO, "raise the limit, or use fewer threads (OMP_NUM_THREADS)",

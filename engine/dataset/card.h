@@ -11,7 +11,7 @@
  *
  * The block is between the first line and the next line that is "---". Keys of .huggingface.yaml
  * beside it win over those of the block. It is read as PyYAML's safe loader reads it
- * (config/yaml.h), and what is not used is not looked at. Paths are normalised and stay inside the
+ * (config/yaml.h), and what is not used is not checked. Paths are normalised and stay inside the
  * folder (card_path.h); other keys of a configuration are options of the reader (card_options.h).
  * The first configuration says what format all have. The types that `dataset_info` gives to columns
  * (else dataset_infos.json, card_infos.h) are cast to; here that matters for ids. Private to engine/dataset/.

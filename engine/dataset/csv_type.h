@@ -26,7 +26,7 @@ typedef enum qk_csv_kind {
     QK_CSV_INT_OR_NULL, /* floats that are integers or null */
 } qk_csv_kind;
 
-/* The fields of a chunk's column, looked at one by one. Zero-initialise. Numbers of fields count
+/* The fields of a chunk's column, one by one. Zero-initialise. Numbers of fields count
  * from 1; 0 is none. */
 typedef struct qk_csv_guess {
     int64_t values; /* fields that are not null */

@@ -76,13 +76,13 @@ static qk_status need_one(const qk_dataset *d, const char *path, qk_error *err)
 static const char *next_file(const qk_dataset *d)
 {
     const range *r = &d->ranges[d->range];
-    int64_t most = d->config->dataset.max_samples, rows = d->source->rows, end = INT64_MAX;
-    if (rows < 0 && (most >= 0 || r->end != INT64_MAX)) return NULL;
+    int64_t max = d->config->dataset.max_samples, rows = d->source->rows, end = INT64_MAX;
+    if (rows < 0 && (max >= 0 || r->end != INT64_MAX)) return NULL;
     if (rows >= 0) {
         end = d->row + rows;
         int64_t from = d->row > r->begin ? d->row : r->begin, to = end < r->end ? end : r->end;
         int64_t gives = to > from ? to - from : 0;
-        if (most >= 0 && d->index + gives >= most) return NULL;
+        if (max >= 0 && d->index + gives >= max) return NULL;
     }
     bool goes_on = rows < 0 || end < r->end;
     if (goes_on && d->file + 1 < r->split->files.count) return r->split->files.items[d->file + 1];
@@ -166,24 +166,11 @@ static qk_status no_rows(const qk_dataset *d, const char *name, qk_error *err)
 /* No row of a split behind this many is ever wanted: the slice ends, or max_samples does. */
 static int64_t enough_rows(const qk_dataset *d, const qk_split_part *part)
 {
-    int64_t most = d->config->dataset.max_samples, begin, end, enough;
+    int64_t max = d->config->dataset.max_samples, begin, end, enough;
     if (qk_split_needs_count(part)) return INT64_MAX;
     qk_split_resolve(part, -1, &begin, &end);
-    if (most < 0 || __builtin_add_overflow(begin, most + 1, &enough)) return end;
+    if (max < 0 || __builtin_add_overflow(begin, max + 1, &enough)) return end;
     return enough < end ? enough : end;
-}
-
-/* The bounds of a range in rows. */
-static qk_status count_range(qk_dataset *d, range *r, qk_error *err)
-{
-    int64_t rows = -1;
-    bool cheap = d->files.format == QK_FORMAT_PARQUET; /* footers only */
-    if (cheap || qk_split_needs_count(r->part))
-        QK_TRY(count_split(d, r->split, enough_rows(d, r->part), &rows, err));
-    qk_split_resolve(r->part, rows, &r->begin, &r->end);
-    if (r->begin >= r->end && (rows != 0 || r->sliced)) return no_rows(d, r->name, err);
-    if (r->end == INT64_MAX || rows < 0) d->rows = -1;
-    return d->rows < 0 ? QK_OK : add_rows(d, &d->rows, r->end - r->begin, err);
 }
 
 static qk_status choose_ranges(qk_dataset *d, qk_error *err)
@@ -249,9 +236,19 @@ qk_status qk_dataset_begin(qk_dataset *d, qk_error *err)
     }
     if (first->count) QK_TRY(need_one(d, first->items[0], err));
     d->rows = 0;
-    for (size_t i = 0; i < d->n_ranges; i++) QK_TRY(count_range(d, &d->ranges[i], err));
-    int64_t most = d->config->dataset.max_samples;
-    if (most >= 0 && d->rows > most) d->rows = most;
+    bool cheap = d->files.format == QK_FORMAT_PARQUET; /* footers only */
+    for (size_t i = 0; i < d->n_ranges; i++) {
+        range *r = &d->ranges[i];
+        int64_t rows = -1;
+        if (cheap || qk_split_needs_count(r->part))
+            QK_TRY(count_split(d, r->split, enough_rows(d, r->part), &rows, err));
+        qk_split_resolve(r->part, rows, &r->begin, &r->end);
+        if (r->begin >= r->end && (rows != 0 || r->sliced)) return no_rows(d, r->name, err);
+        if (r->end == INT64_MAX || rows < 0) d->rows = -1;
+        if (d->rows >= 0) QK_TRY(add_rows(d, &d->rows, r->end - r->begin, err));
+    }
+    int64_t max = d->config->dataset.max_samples;
+    if (max >= 0 && d->rows > max) d->rows = max;
     QK_TRY(open_first(d, err));
     d->begun = true;
     return QK_OK;
@@ -290,18 +287,6 @@ static void list_paths(qk_dataset *d)
     free(again);
 }
 
-/* Integers of any size are one type: ids that fit are the same. */
-static void name_id_type(qk_dataset *d)
-{
-    const qk_id_type *t = &d->files.id_type;
-    if (t->kind == QK_CELL_INT || t->kind == QK_CELL_UINT)
-        strcpy(d->id_type_name, "int");
-    else if (t->kind == QK_CELL_FLOAT && t->bits == 64)
-        strcpy(d->id_type_name, "float");
-    else
-        qk_id_type_name(t, d->id_type_name);
-}
-
 static qk_status open_all(qk_dataset *d, qk_error *err)
 {
     const char *path = d->config->dataset.path, *name = d->config->dataset.name;
@@ -310,7 +295,13 @@ static qk_status open_all(qk_dataset *d, qk_error *err)
     QK_TRY(qk_split_parse(&d->parts, d->config->dataset.split, err));
     QK_TRY(r ? qk_data_files_find_in(&d->files, r->files, r->folder, name, id, err)
              : qk_data_files_find(&d->files, path, name, id, err));
-    name_id_type(d);
+    const qk_id_type *t = &d->files.id_type;
+    if (t->kind == QK_CELL_INT || t->kind == QK_CELL_UINT)
+        strcpy(d->id_type_name, "int"); /* of any size: ids that fit are the same */
+    else if (t->kind == QK_CELL_FLOAT && t->bits == 64)
+        strcpy(d->id_type_name, "float");
+    else
+        qk_id_type_name(t, d->id_type_name);
     QK_TRY(choose_ranges(d, err));
     list_paths(d);
     return QK_OK;
@@ -444,10 +435,10 @@ static qk_status set_id(qk_dataset *d, const qk_cell *cell, qk_example *out, qk_
 /* Stands on the next row of a file that may have one; *more is false at the end. */
 static qk_status seek_row(qk_dataset *d, bool *more, qk_error *err)
 {
-    int64_t most = d->config->dataset.max_samples;
+    int64_t max = d->config->dataset.max_samples;
     QK_TRY(qk_interrupt_check(err));
     QK_TRY(qk_dataset_begin(d, err));
-    for (*more = false; d->range < d->n_ranges && (most < 0 || d->index < most);) {
+    for (*more = false; d->range < d->n_ranges && (max < 0 || d->index < max);) {
         const range *r = &d->ranges[d->range];
         if (d->file < r->split->files.count && d->row < r->end) {
             QK_TRY(enter_file(d, err));
@@ -460,7 +451,7 @@ static qk_status seek_row(qk_dataset *d, bool *more, qk_error *err)
         d->file = 0;
         d->row = d->given = 0;
     }
-    if (d->index || most == 0) return QK_OK;
+    if (d->index || max == 0) return QK_OK;
     return qk_fail(err, QK_ERR_DATA, NULL, "%s: the split '%s' has no rows",
                    d->config->dataset.path, d->config->dataset.split);
 }
@@ -489,32 +480,28 @@ qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *
     }
 }
 
-/* Rows of the current file, unread. */
-static qk_status skip_in_file(qk_dataset *d, int64_t *rows, qk_error *err)
-{
-    int64_t here = d->source->rows - d->source->at, wanted = d->ranges[d->range].end - d->row;
-    if (wanted > *rows) wanted = *rows;
-    if (here > wanted) here = wanted;
-    QK_TRY(explain(d, d->source->spec.path, qk_source_skip(d->source, here, err), err));
-    d->index += here;
-    d->given += here;
-    d->row += here;
-    *rows -= here;
-    return d->source->at == d->source->rows ? close_file(d, err) : QK_OK;
-}
-
 qk_status qk_dataset_skip(qk_dataset *d, int64_t rows, qk_error *err)
 {
     bool more = true;
     qk_example e;
     while (rows > 0 && more) {
         QK_TRY(seek_row(d, &more, err));
-        if (more && d->source->rows >= 0) {
-            QK_TRY(skip_in_file(d, &rows, err));
-        } else if (more) {
+        if (!more) break;
+        if (d->source->rows < 0) {
             QK_TRY(qk_dataset_next(d, &e, &more, err));
             rows--;
+            continue;
         }
+        /* Rows of the current file, unread. */
+        int64_t here = d->source->rows - d->source->at, wanted = d->ranges[d->range].end - d->row;
+        if (wanted > rows) wanted = rows;
+        if (here > wanted) here = wanted;
+        QK_TRY(explain(d, d->source->spec.path, qk_source_skip(d->source, here, err), err));
+        d->index += here;
+        d->given += here;
+        d->row += here;
+        rows -= here;
+        if (d->source->at == d->source->rows) QK_TRY(close_file(d, err));
     }
     return QK_OK;
 }

@@ -59,7 +59,7 @@ qk_status qk_dataset_begin(qk_dataset *d, qk_error *err);
  * latest when it is closed. Looks at signals. */
 qk_status qk_dataset_next(qk_dataset *d, qk_example *out, bool *more, qk_error *err);
 /* Passes over that many rows, or all that are left. Of a file that knows its rows (Parquet) nothing
- * of them is looked at, of others all is read; errors in them come out only where they are read. */
+ * of them is read, of others all is; errors in them come out only where they are read. */
 qk_status qk_dataset_skip(qk_dataset *d, int64_t rows, qk_error *err);
 /* Back to before qk_dataset_begin, with the same files: a folder is listed once, so what is put
  * into it between two passes is in none of them. NULL-safe. */

@@ -32,7 +32,7 @@ typedef struct json_source {
     bool time_ids;           /* string ids are time stamps */
     bool float_ids;          /* ids that are numbers have passed through floats */
     qk_cell_kind first_kind; /* INT for numbers, TEXT or BOOL; NULL before the first id */
-    /* The 10 MB of lines that are read: those behind the first are late, and are looked at for
+    /* The 10 MB of lines that are read: those behind the first are late, and are checked for
      * strings that would be time stamps there. */
     struct {
         uint64_t at;

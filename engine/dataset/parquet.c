@@ -82,19 +82,6 @@ static qk_status check_text(const qk_pq_file *f, const qk_pq_leaf *leaf, qk_erro
                    qk_pq_logical_name(&leaf->logical, logical));
 }
 
-/* From Parquet's schema and the Arrow schema beside it, if there is one. */
-static qk_status find_id_type(parquet_source *s, qk_error *err)
-{
-    const qk_pq_leaf *leaf = s->id.leaf;
-    const char *schema = qk_pq_metadata(s->file, "ARROW:schema");
-    const char *inside = leaf->is_top ? NULL : leaf->path + strlen(leaf->top) + 1;
-    qk_arrow_type arrow = {0};
-    if (schema && !leaf->max_rep)
-        QK_TRY(
-            qk_arrow_schema_column(&arrow, schema, leaf->top_index, s->file->n_top, inside, err));
-    return qk_parquet_id_type(&s->base.id_type, leaf, &arrow, err);
-}
-
 static qk_status open_columns(parquet_source *s, qk_error *err)
 {
     const qk_source_spec *spec = &s->base.spec;
@@ -104,8 +91,17 @@ static qk_status open_columns(parquet_source *s, qk_error *err)
     if (!spec->id_column) return QK_OK;
     if (spec->is_later && qk_pq_find(s->file, spec->id_column) == -1) return QK_OK;
     QK_TRY(open_column(&s->id, s->file, spec->id_column, err));
-    if (find_id_type(s, err) == QK_OK) return QK_OK;
-    return qk_error_prefix(err, "%s", spec->path);
+    /* The type of ids, from Parquet's schema and the Arrow schema beside it, if there is one. */
+    const qk_pq_leaf *leaf = s->id.leaf;
+    const char *schema = qk_pq_metadata(s->file, "ARROW:schema");
+    const char *inside = leaf->is_top ? NULL : leaf->path + strlen(leaf->top) + 1;
+    qk_arrow_type arrow = {0};
+    qk_status status = QK_OK;
+    if (schema && !leaf->max_rep)
+        status =
+            qk_arrow_schema_column(&arrow, schema, leaf->top_index, s->file->n_top, inside, err);
+    if (status == QK_OK) status = qk_parquet_id_type(&s->base.id_type, leaf, &arrow, err);
+    return status == QK_OK ? QK_OK : qk_error_prefix(err, "%s", spec->path);
 }
 
 /* ---- rows ---- */

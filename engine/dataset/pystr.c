@@ -93,7 +93,8 @@ static qk_status add_stamp(qk_buf *out, int64_t value, const qk_id_type *type, q
     /* The clock of pandas counts in nanoseconds as well. */
     if (type->unit == 9 && __builtin_add_overflow(value, minutes * INT64_C(60000000000), &value))
         return outside(err);
-    if (!qk_pytime_stamp(stamp, us + minutes * INT64_C(60000000), false)) return outside(err);
+    if (minutes && !qk_pytime_stamp(stamp, us + minutes * INT64_C(60000000), false))
+        return outside(err);
     qk_buf_add_str(out, stamp);
     add_nanoseconds(out, stamp, ns);
     int away = abs(minutes);

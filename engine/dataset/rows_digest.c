@@ -31,23 +31,18 @@ static void add_number(qk_hash *run, uint64_t n)
     qk_hash_add(run, bytes, sizeof bytes);
 }
 
-static void add_row(qk_hash *run, const qk_example *e)
-{
-    size_t n = e->id_text ? e->id_length : 0; /* NUL may be in it */
-    add_number(run, (uint64_t)e->id);
-    add_number(run, e->id_text ? n : UINT64_MAX);
-    if (n) qk_hash_add(run, e->id_text, n);
-    add_number(run, e->length);
-    if (e->length) qk_hash_add(run, e->text, e->length);
-}
-
 static qk_status read_rows(qk_rows_digest *out, qk_dataset *d, qk_hash *run, qk_error *err)
 {
     qk_example e;
     for (bool more = true;;) {
         QK_TRY(qk_dataset_next(d, &e, &more, err));
         if (!more) return QK_OK;
-        add_row(run, &e);
+        size_t n = e.id_text ? e.id_length : 0; /* NUL may be in it */
+        add_number(run, (uint64_t)e.id);
+        add_number(run, e.id_text ? n : UINT64_MAX);
+        if (n) qk_hash_add(run, e.id_text, n);
+        add_number(run, e.length);
+        if (e.length) qk_hash_add(run, e.text, e.length);
         out->rows++;
         out->files = qk_dataset_files_opened(d);
         qk_progress(false, "looking at the rows of the run: %lld", (long long)out->rows);

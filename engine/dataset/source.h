@@ -79,7 +79,7 @@ qk_status qk_parquet_open(qk_source **out, const qk_source_spec *spec, qk_error 
 qk_status qk_jsonl_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
 qk_status qk_csv_source_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
 qk_status qk_text_open(qk_source **out, const qk_source_spec *spec, qk_error *err);
-/* Whether an error of looking ahead is met again, at its place, when the rows are read: one of the
+/* Whether an error of reading ahead is met again when the rows are read: one of the
  * file's bytes. A disk that fails once, or a signal, may let the reading pass, and types that
  * nobody saw would be wrong without a word. */
 bool qk_source_meets_again(qk_status s);

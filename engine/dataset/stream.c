@@ -84,17 +84,6 @@ static qk_status widen(qk_stream *s, size_t rest, qk_error *err)
     return QK_OK;
 }
 
-static qk_status fill(qk_stream *s, char *out, size_t capacity, size_t *made, qk_error *err)
-{
-    if (s->unpacker) return qk_unpack_next(s->unpacker, out, capacity, made, &s->ended, err);
-    uint64_t left = s->in.state.size - s->taken;
-    *made = left < capacity ? (size_t)left : capacity;
-    QK_TRY(qk_input_read(&s->in, s->taken, out, *made, err));
-    s->taken += *made;
-    s->ended = s->taken == s->in.state.size;
-    return QK_OK;
-}
-
 qk_status qk_stream_more(qk_stream *s, qk_error *err)
 {
     QK_ASSERT(!s->ended);
@@ -103,8 +92,19 @@ qk_status qk_stream_more(qk_stream *s, qk_error *err)
     size_t rest = (size_t)(s->end - s->begin), made = 0;
     QK_TRY(widen(s, rest, err));
     s->begin = s->at = s->buffer;
-    qk_status status = fill(s, s->buffer + rest, s->capacity - rest, &made, err);
-    s->end = s->buffer + rest + made;
+    char *out = s->buffer + rest;
+    size_t capacity = s->capacity - rest;
+    qk_status status;
+    if (s->unpacker) {
+        status = qk_unpack_next(s->unpacker, out, capacity, &made, &s->ended, err);
+    } else {
+        uint64_t left = s->in.state.size - s->taken;
+        made = left < capacity ? (size_t)left : capacity;
+        status = qk_input_read(&s->in, s->taken, out, made, err);
+        if (status == QK_OK) s->taken += made;
+        s->ended = status == QK_OK && s->taken == s->in.state.size;
+    }
+    s->end = out + made;
     bool names_it = status != QK_ERR_FORMAT; /* of reading; not of unpacking */
     return names_it ? status : qk_error_prefix(err, "%s", s->path);
 }

@@ -41,15 +41,6 @@ static qk_status family_of(const qk_json *object, const char *silent, const char
     return find_family(type->text, where, out, err);
 }
 
-/* Of the text model, by the file alone. */
-static qk_rope_kinds rope_kinds(const qk_json *text, const char *silent)
-{
-    const qk_json *type = qk_json_get(text, "model_type");
-    const char *name = type && type->type == QK_JSON_T_STRING ? type->text : silent;
-    const qk_family *family = name ? qk_family_find(name) : NULL;
-    return family && family->local_theta_key ? QK_ROPE_BY_LAYER_TYPE : QK_ROPE_ONE;
-}
-
 /* Fills spec->family, wrapper, config and text. */
 static qk_status find_text_model(qk_spec *s, const qk_json *file, const qk_json *overrides,
                                  const char *where, qk_arena *arena, qk_error *err)
@@ -66,8 +57,12 @@ static qk_status find_text_model(qk_spec *s, const qk_json *file, const qk_json 
                            text_key, qk_json_type_name(text));
     }
     const char *silent = s->wrapper ? s->wrapper->text_type : NULL;
-    QK_TRY(qk_config_merge(arena, file, overrides, text_key, rope_kinds(text, silent), where,
-                           &s->config, err));
+    /* The text model's kinds of RoPE, by the file alone. */
+    const qk_json *type = qk_json_get(text, "model_type");
+    const char *name = type && type->type == QK_JSON_T_STRING ? type->text : silent;
+    const qk_family *family = name ? qk_family_find(name) : NULL;
+    qk_rope_kinds kinds = family && family->local_theta_key ? QK_ROPE_BY_LAYER_TYPE : QK_ROPE_ONE;
+    QK_TRY(qk_config_merge(arena, file, overrides, text_key, kinds, where, &s->config, err));
     s->text = text_key ? qk_json_get(s->config, text_key) : s->config;
     QK_TRY(family_of(s->text, silent, where, &s->family, err));
     if (s->family->text_type)

@@ -94,7 +94,7 @@ uint64_t qk_model_size_all(const qk_model_size *m)
 }
 
 static qk_status too_small(const qk_model_size *m, const qk_layer_budget_limits *limits,
-                           uint64_t least, qk_error *err)
+                           uint64_t needed, qk_error *err)
 {
     return qk_fail(err, QK_ERR_CONFIG,
                    "model.dtype bfloat16 halves float32 weights; else use a machine or a GPU with "
@@ -102,7 +102,7 @@ static qk_status too_small(const qk_model_size *m, const qk_layer_budget_limits 
                    "two layers of the model do not fit into memory: they and the embedding need "
                    "%s, activations of the largest batch and all else %s, and %s are free (all %d "
                    "layers: %s)",
-                   qk_human_bytes((double)least), qk_human_bytes((double)limits->reserve),
+                   qk_human_bytes((double)needed), qk_human_bytes((double)limits->reserve),
                    qk_human_bytes((double)limits->free), m->present,
                    qk_human_bytes((double)qk_model_size_all(m)));
 }

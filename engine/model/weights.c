@@ -68,15 +68,6 @@ static qk_status refuse_bad(const bad_values *bad, const qk_st_tensor *t, qk_dty
     return QK_ERR_DATA;
 }
 
-static qk_status unreadable(const qk_st_tensor *t, int why, qk_error *err)
-{
-    if (why < 0)
-        return qk_fail(err, QK_ERR_DATA, "the file was cut off: download it again",
-                       "%s: ends within tensor '%s'", t->file, t->name);
-    return qk_fail(err, QK_ERR_IO, "the disk or the network behind it fails: see dmesg",
-                   "%s: cannot read tensor '%s': %s", t->file, t->name, strerror(why));
-}
-
 /* Reads `bytes` of t from byte `at` on into r->piece, and notes what is no number in `to`. */
 static qk_status read_piece(qk_weight_reader *r, const qk_st_tensor *t, size_t at, size_t bytes,
                             qk_dtype dtype, qk_dtype to_dtype, bad_values *bad, qk_error *err)
@@ -97,7 +88,13 @@ static qk_status read_piece(qk_weight_reader *r, const qk_st_tensor *t, size_t a
 #pragma omp atomic write
         why = result;
     }
-    return why ? unreadable(t, why, err) : QK_OK;
+    if (why < 0)
+        return qk_fail(err, QK_ERR_DATA, "the file was cut off: download it again",
+                       "%s: ends within tensor '%s'", t->file, t->name);
+    if (why)
+        return qk_fail(err, QK_ERR_IO, "the disk or the network behind it fails: see dmesg",
+                       "%s: cannot read tensor '%s': %s", t->file, t->name, strerror(why));
+    return QK_OK;
 }
 
 /* Gets the next rows: called for every piece of a tensor, from the first row to the last. */
@@ -177,13 +174,6 @@ qk_status qk_weights_table(qk_weight_reader *r, const qk_st_tensor *t, qk_tensor
     return each_piece(r, t, r->compute, fill_table, &f, err);
 }
 
-static float widen(const void *data, size_t i, qk_dtype dtype)
-{
-    if (dtype == QK_F32) return ((const float *)data)[i];
-    uint16_t h = ((const uint16_t *)data)[i];
-    return dtype == QK_BF16 ? qk_bf16_to_f32(h) : qk_f16_to_f32(h);
-}
-
 /* float16 runs keep vectors as wide as they are. */
 static qk_dtype vector_format(const qk_weight_reader *r)
 {
@@ -194,8 +184,11 @@ static void fill_vector(void *context, size_t first, size_t n, const void *rows,
 {
     const filling *f = context;
     (void)first, (void)n;
+    const uint16_t *half = rows;
     for (size_t i = 0; i < f->first; i++) {
-        float v = widen(rows, i, dtype);
+        float v = dtype == QK_F32    ? ((const float *)rows)[i]
+                  : dtype == QK_BF16 ? qk_bf16_to_f32(half[i])
+                                     : qk_f16_to_f32(half[i]);
         f->vector[i] = qk_round_to(v, vector_format(f->r));
     }
 }
