@@ -5,6 +5,9 @@
 #include <stdlib.h>
 
 #include "engine/base/nonfinite.h"
+#include "engine/capture/unit_file.h"
+#include "engine/forward/forward.h"
+#include "sampler/heads.h"
 
 /* The rows of one (layer, kind), or of one head of it when masks are per head. */
 typedef struct selection {

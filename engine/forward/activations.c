@@ -4,6 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "engine/forward/forward.h"
+#include "engine/model/model.h"
+
 /* Experts see only their share of a chunk, so a sparse model gets a larger one. */
 enum { SPARSE_CHUNK = 4096 };
 

@@ -4,7 +4,11 @@
  * next: engine/forward/forward.c */
 #pragma once
 
-#include "engine/forward/forward.h"
+#include "kernels/backend.h"
+
+typedef struct qk_batch qk_batch;
+typedef struct qk_model qk_model;
+typedef struct qk_spec qk_spec;
 
 /* cos and sin of one RoPE, and in models that scale queries by position that scale. */
 typedef struct qk_rope_block {

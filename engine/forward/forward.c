@@ -8,9 +8,12 @@
  *
  * What a family does otherwise (norms after attention and MLP, a scale for what they add, layers
  * without rotary embedding ...) is a knob of qk_spec or a weight that is there or not. */
-#include "engine/forward/activations.h"
+#include "engine/forward/forward.h"
 
 #include <stdlib.h>
+
+#include "engine/forward/activations.h"
+#include "engine/model/model.h"
 
 struct qk_forward {
     const qk_model *m;

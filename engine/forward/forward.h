@@ -8,7 +8,10 @@
  * next: engine/capture/capture.h */
 #pragma once
 
-#include "engine/model/model.h"
+#include "kernels/backend.h"
+
+typedef struct qk_model qk_model;
+typedef struct qk_spec qk_spec;
 
 typedef struct qk_batch {
     const int32_t *ids;       /* [T] token ids */

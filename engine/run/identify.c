@@ -7,7 +7,12 @@
 
 #include "engine/base/sha256.h"
 #include "engine/base/version.h"
+#include "engine/base/input.h"
+#include "engine/config/config.h"
+#include "engine/dataset/hub_dataset.h"
 #include "engine/dataset/rows_digest.h"
+#include "engine/run/inputs.h"
+#include "engine/run/plan.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "formats/safetensors.h"
 

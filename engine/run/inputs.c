@@ -4,8 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/input.h"
 #include "engine/base/log.h"
+#include "engine/config/config.h"
+#include "engine/dataset/hub_dataset.h"
 #include "formats/json.h"
+#include "hub/pull.h"
 
 enum { INDEX_LIMIT = 256 * 1000 * 1000 };
 

@@ -8,6 +8,8 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/thread.h"
+#include "engine/dataset/dataset.h"
+#include "engine/tokenizer/tokenizer.h"
 
 struct qk_prefetch {
     qk_prefetch_plan plan;

@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "engine/capture/unit_file.h"
+#include "engine/staging/staging.h"
+#include "kernels/backend.h"
 
 /* *same: whether a device with these options computes as `wanted` says; name: how it computes. */
 static qk_status ask(const qk_backend *backend, const qk_device_options *options,

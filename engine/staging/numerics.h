@@ -7,9 +7,15 @@
  * next: engine/run/run.c */
 #pragma once
 
-#include "engine/capture/unit_file.h"
-#include "engine/staging/staging.h"
-#include "kernels/backend.h"
+#include "engine/base/mem.h"
+
+typedef struct qk_backend qk_backend;
+typedef struct qk_device qk_device;
+typedef struct qk_device_options qk_device_options;
+typedef struct qk_identity qk_identity;
+typedef struct qk_staging qk_staging;
+typedef struct qk_unit_stamp qk_unit_stamp;
+typedef struct qk_units qk_units;
 
 /* Rows that this run will be merged with. */
 typedef struct qk_numerics_there {
