@@ -16,7 +16,7 @@
 
 /* How often each step of an object is refused before it fails: its URL may have expired, and a new
  * batch gives fresh ones. */
-enum { MOST_REFUSALS = 4 };
+enum { MAX_REFUSALS = 4 };
 
 static const char *const lfs_headers[] = {"Accept: application/vnd.git-lfs+json",
                                           "Content-Type: application/vnd.git-lfs+json", NULL};
@@ -48,11 +48,6 @@ typedef struct sending {
     qk_error *err;
 } sending;
 
-static bool is_fine(const qk_http_reply *reply)
-{
-    return reply->status >= 200 && reply->status < 300;
-}
-
 static void see(void *context, uint64_t at, const void *bytes, size_t n)
 {
     sending *s = context;
@@ -63,7 +58,7 @@ static void see(void *context, uint64_t at, const void *bytes, size_t n)
 static qk_status request(sending *s, step now, const qk_http_request *q)
 {
     QK_TRY(qk_http_send(s->http, q, &s->reply, s->err));
-    if (is_fine(&s->reply)) return QK_OK;
+    if (qk_http_is_fine(&s->reply)) return QK_OK;
     s->refused = now;
     return qk_reply_error(s->u->hub, &s->reply, s->file->name, s->err);
 }
@@ -136,44 +131,31 @@ static qk_status put_in_parts(sending *s, const qk_lfs_action *a)
     return status;
 }
 
-static qk_status put_whole(sending *s, const qk_lfs_action *a)
-{
-    char *url = qk_hub_fix_url(s->u->hub, a->upload);
-    qk_status status = put(s, url, 0, s->file->size);
-    free(url);
-    return status;
-}
-
-static qk_status check_sent(sending *s)
-{
-    char sent[65];
-    qk_hash_hex(s->now, sent);
-    QK_TRY(qk_push_file_check(s->file, s->fd, s->err));
-    if (!strcmp(sent, s->file->sha256)) return QK_OK;
-    return qk_fail(s->err, QK_ERR_RESUME, "wait until nothing writes to it",
-                   "%s: changes while it is pushed", s->file->path);
-}
-
-/* A file that has changed is the better reason for a request that failed. */
-static qk_status blame_file(sending *s, qk_status failed)
-{
-    qk_error changed;
-    if (qk_push_file_check(s->file, s->fd, &changed) == QK_OK) return failed;
-    *s->err = changed;
-    s->refused = NO_STEP;
-    return changed.status;
-}
-
 static qk_status send_object(sending *s, const qk_lfs_action *a)
 {
     QK_TRY(qk_push_file_open(s->file, &s->fd, s->err));
     qk_hash_reset(s->before);
     qk_hash_reset(s->now);
-    qk_status status = a->chunk ? put_in_parts(s, a) : put_whole(s, a);
-    if (status == QK_OK)
-        status = check_sent(s);
-    else
-        status = blame_file(s, status);
+    qk_status status;
+    if (a->chunk) {
+        status = put_in_parts(s, a);
+    } else {
+        char *url = qk_hub_fix_url(s->u->hub, a->upload);
+        status = put(s, url, 0, s->file->size);
+        free(url);
+    }
+    /* A file that has changed is the better reason for a request that failed. */
+    qk_error changed;
+    if (qk_push_file_check(s->file, s->fd, &changed) != QK_OK) {
+        *s->err = changed;
+        s->refused = NO_STEP;
+        status = changed.status;
+    }
+    char sent[65];
+    qk_hash_hex(s->now, sent);
+    if (status == QK_OK && strcmp(sent, s->file->sha256) != 0)
+        status = qk_fail(s->err, QK_ERR_RESUME, "wait until nothing writes to it",
+                         "%s: changes while it is pushed", s->file->path);
     if (status == QK_OK && a->verify) {
         qk_buf body = {0};
         qk_lfs_verify_body(&body, s->file->sha256, s->file->size);
@@ -201,7 +183,7 @@ static qk_status ask(qk_uploader *u, qk_http *http, const qk_push_file *const *f
                          .seconds = 60};
     qk_http_reply reply = {0};
     qk_status s = qk_http_send(http, &q, &reply, err);
-    if (s == QK_OK && !is_fine(&reply)) s = qk_reply_error(u->hub, &reply, u->repo, err);
+    if (s == QK_OK && !qk_http_is_fine(&reply)) s = qk_reply_error(u->hub, &reply, u->repo, err);
     if (s == QK_OK) s = qk_lfs_batch_parse(actions, objects, n, &reply.body, arena, err);
     if (s != QK_OK) qk_redact(err->message, u->hub->token); /* it may quote the server */
     qk_http_reply_free(&reply);
@@ -220,7 +202,7 @@ static qk_status send_until_stored(sending *s, const qk_lfs_action *first)
     for (int refusals[N_STEPS] = {0}; action.upload;) {
         s->refused = NO_STEP;
         status = send_object(s, &action);
-        if (status == QK_OK || !s->refused || ++refusals[s->refused] == MOST_REFUSALS) break;
+        if (status == QK_OK || !s->refused || ++refusals[s->refused] == MAX_REFUSALS) break;
         status = ask(s->u, s->http, &s->file, 1, &action, &arena, s->err);
         if (status != QK_OK) break;
     }
@@ -247,7 +229,7 @@ static qk_status send_one(qk_uploader *u, int thread, const qk_push_file *file,
 
 qk_status qk_upload_files(qk_uploader *u, const qk_push_file *const *files, size_t n, qk_error *err)
 {
-    QK_ASSERT(n <= QK_LFS_MOST_OBJECTS);
+    QK_ASSERT(n <= QK_LFS_MAX_OBJECTS);
     QK_TRY(qk_team_start(QK_UPLOAD_THREADS, err));
     qk_arena arena = {0};
     qk_lfs_action *actions = qk_zalloc(n, sizeof *actions);

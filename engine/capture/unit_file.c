@@ -214,7 +214,7 @@ static void read_block(qk_unit *u, cursor *c, qk_unit_block *b, uint64_t data_en
     u->rows += b->rows * (uint64_t)b->n_heads;
 }
 
-/* Strings that end within their room. */
+/* Strings that end within their arrays. */
 static bool stamp_is_sound(const qk_unit_stamp *s)
 {
     return memchr(s->identity, 0, sizeof s->identity) &&

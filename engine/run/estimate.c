@@ -71,19 +71,6 @@ static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int6
     return s;
 }
 
-static qk_status look_for_texts(const qk_plan *plan, bool *there, qk_error *err)
-{
-    qk_path_info data;
-    QK_TRY(qk_plan_has_tokenizer(plan, there, err));
-    if (plan->inputs) {
-        *there &= !plan->inputs->dataset_is_missing;
-        return QK_OK;
-    }
-    QK_TRY(qk_path_look(plan->config->dataset.path, &data, err));
-    *there &= data.type == QK_PATH_FOLDER || data.type == QK_PATH_FILE;
-    return QK_OK;
-}
-
 /* Every example at full length. */
 static qk_status assume_examples(const qk_plan *plan, means *m, int64_t *examples, qk_error *err)
 {
@@ -151,7 +138,14 @@ qk_status qk_estimate_make(qk_plan *plan, int64_t look, qk_estimate *out, qk_err
 {
     means m = {0};
     bool texts;
-    QK_TRY(look_for_texts(plan, &texts, err));
+    qk_path_info data;
+    QK_TRY(qk_plan_has_tokenizer(plan, &texts, err));
+    if (plan->inputs) {
+        texts &= !plan->inputs->dataset_is_missing;
+    } else {
+        QK_TRY(qk_path_look(plan->config->dataset.path, &data, err));
+        texts &= data.type == QK_PATH_FOLDER || data.type == QK_PATH_FILE;
+    }
     *out = (qk_estimate){.assumed = !texts};
     if (!out->assumed) QK_TRY(read_examples(plan, look, &m, &out->examples, err));
     out->assumed |= !m.n && texts_end_here(plan);

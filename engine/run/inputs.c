@@ -11,7 +11,7 @@
 #include "formats/json.h"
 #include "hub/pull.h"
 
-enum { INDEX_LIMIT = 256 * 1000 * 1000 };
+enum { MAX_INDEX = 256 * 1000 * 1000 };
 
 static const char single[] = "model.safetensors", index_name[] = "model.safetensors.index.json";
 static const char *const tokenizer_files[] = {"config.json",           "tokenizer.json",
@@ -26,7 +26,7 @@ static qk_status list_shards(qk_names *out, const char *folder, qk_error *err)
     qk_arena arena = {0};
     const qk_json *root = NULL;
     char *path = qk_path_join(folder, index_name);
-    qk_status s = qk_json_parse_file(&arena, path, INDEX_LIMIT, &root, err);
+    qk_status s = qk_json_parse_file(&arena, path, MAX_INDEX, &root, err);
     const qk_json *map = qk_json_get(root, "weight_map");
     if (s == QK_OK && (!map || map->type != QK_JSON_T_OBJECT))
         s = qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the index has no weight_map", path);
@@ -94,14 +94,6 @@ typedef struct opener {
     bool hub_is_open;
 } opener;
 
-static qk_status open_hub(opener *o, qk_error *err)
-{
-    if (!o->hub_is_open) QK_TRY(qk_hub_open(&o->hub, NULL, err));
-    o->hub_is_open = true;
-    o->hub.impatient = o->use == QK_INPUTS_LOOK;
-    return QK_OK;
-}
-
 static bool has_own_tokenizer(const qk_config *c)
 {
     return !c->tokenizer.name || !strcmp(c->tokenizer.name, c->model.name);
@@ -141,7 +133,9 @@ static qk_status open_folder(opener *o, const char *key, const char *name, const
                        "give the folder of a model, or owner/name of one on the Hub",
                        "%s: there is no folder '%s'", key, name);
     qk_snapshot s;
-    QK_TRY(open_hub(o, err));
+    if (!o->hub_is_open) QK_TRY(qk_hub_open(&o->hub, NULL, err));
+    o->hub_is_open = true;
+    o->hub.impatient = o->use == QK_INPUTS_LOOK;
     if (qk_snapshot_open(&s, &o->hub, QK_REPO_MODEL, name, revision, err) != QK_OK)
         return qk_error_prefix(err, "%s", key);
     qk_status status = fetch_parts(o, &s, wanted, err);

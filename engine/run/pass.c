@@ -80,31 +80,26 @@ static qk_status start(qk_pass *p, qk_error *err)
     return qk_prefetch_new(&p->prefetch, &plan, err);
 }
 
-static qk_status do_unit(qk_pass *p, const qk_prefetch_unit *unit, qk_error *err)
+static qk_status next_unit(qk_pass *p, bool *more, qk_error *err)
 {
-    if (!unit->wanted) {
+    const qk_prefetch_unit *unit;
+    QK_TRY(qk_interrupt_check(err));
+    QK_TRY(qk_prefetch_next(p->prefetch, &unit, err));
+    *more = unit->more;
+    if (!unit->count) return QK_OK;
+    if (unit->wanted) {
+        qk_claim *claim = &p->claims[p->unit % QK_PREFETCH_UNITS];
+        qk_status s = qk_compute_unit(p->compute, unit, claim, err);
+        qk_claim_drop(claim);
+        if (s != QK_OK) return s;
+        p->units_done++;
+    } else {
         bool by_others = is_open(p, p->unit);
         p->units_found++;
         p->seen += unit->count;
         if (by_others) p->left -= unit->count;
         if (by_others && qk_compute_done(p->compute).began > 0) p->others += unit->count;
-        return QK_OK;
     }
-    qk_claim *claim = &p->claims[p->unit % QK_PREFETCH_UNITS];
-    qk_status s = qk_compute_unit(p->compute, unit, claim, err);
-    qk_claim_drop(claim);
-    p->units_done += s == QK_OK;
-    return s;
-}
-
-static qk_status next_unit(qk_pass *p, bool *more, qk_error *err)
-{
-    QK_TRY(qk_interrupt_check(err));
-    const qk_prefetch_unit *unit;
-    QK_TRY(qk_prefetch_next(p->prefetch, &unit, err));
-    *more = unit->more;
-    if (!unit->count) return QK_OK;
-    QK_TRY(do_unit(p, unit, err));
     p->unit++;
     return QK_OK;
 }

@@ -86,7 +86,7 @@ static qk_status name_split(qk_plan *plan, qk_error *err)
     return QK_OK;
 }
 
-static qk_status make(qk_plan *plan, qk_error *err)
+static qk_status make_parts(qk_plan *plan, qk_error *err)
 {
     const qk_config *c = plan->config;
     QK_TRY(read_model(plan, err));
@@ -99,6 +99,13 @@ static qk_status make(qk_plan *plan, qk_error *err)
     plan->split_folder =
         plan->prefix ? qk_arena_strf(&plan->arena, "%s/%s", plan->final, plan->split) : plan->final;
     return QK_OK;
+}
+
+static qk_status make(qk_plan *plan, qk_error *err)
+{
+    qk_status s = make_parts(plan, err);
+    if (s != QK_OK) qk_plan_free(plan);
+    return s;
 }
 
 qk_output qk_plan_output(const qk_plan *plan)
@@ -119,25 +126,18 @@ qk_output qk_plan_output(const qk_plan *plan)
     };
 }
 
-static qk_status make_or_free(qk_plan *plan, qk_error *err)
-{
-    qk_status s = make(plan, err);
-    if (s != QK_OK) qk_plan_free(plan);
-    return s;
-}
-
 qk_status qk_plan_make(qk_plan *plan, const qk_config *config, const qk_inputs *inputs,
                        qk_error *err)
 {
     *plan = (qk_plan){.config = config, .inputs = inputs};
-    return make_or_free(plan, err);
+    return make(plan, err);
 }
 
 qk_status qk_plan_from_preset(qk_plan *plan, const qk_config *config, const qk_preset *preset,
                               qk_error *err)
 {
     *plan = (qk_plan){.config = config, .preset = preset};
-    return make_or_free(plan, err);
+    return make(plan, err);
 }
 
 void qk_plan_free(qk_plan *plan)

@@ -100,11 +100,6 @@ void qk_claim_drop(qk_claim *c)
     free_claim(c);
 }
 
-static int64_t of_shard(qk_shard shard, int64_t units)
-{
-    return units > shard.index ? (units - shard.index + shard.of - 1) / shard.of : 0;
-}
-
 /* Looks at unfinished units of the shard until one is free: then the caller goes back to work and
  * learns about the others there. Each look costs some calls of the file system. */
 static qk_status find_free(qk_left *out, const qk_staging *s, qk_shard shard, int64_t units,
@@ -133,7 +128,8 @@ qk_status qk_claims_left(qk_left *out, const qk_staging *s, qk_shard shard, int6
                          qk_error *err)
 {
     qk_units finished;
-    int64_t first, done = 0, done_behind = 0, n = of_shard(shard, units);
+    int64_t first, done = 0, done_behind = 0;
+    int64_t n = units > shard.index ? (units - shard.index + shard.of - 1) / shard.of : 0;
     *out = (qk_left){.last_free = -1};
     QK_TRY(qk_staging_finished(s, &finished, err));
     for (size_t i = 0; i < finished.count; i++) done += finished.items[i] < units;

@@ -15,8 +15,8 @@
 #include "engine/base/version.h"
 #include "formats/sealed.h"
 
-enum { SMALL_FILE = 64 << 20, SECONDS_FOR_OTHERS = 2 };
-static const int64_t MOST_UNITS = 1LL << 40;
+enum { MAX_NOTE = 64 << 20, SECONDS_FOR_OTHERS = 2 };
+static const int64_t MAX_UNITS = 1LL << 40;
 
 /* The small files; identity.json comes last where they are removed. */
 static const char *const small_files[] = {"units.json", "arithmetic", "dataset_commit",
@@ -57,21 +57,16 @@ qk_status qk_staging_top(const qk_staging *s, qk_folder *top, qk_error *err)
     return status;
 }
 
-/* The folder that the user named may be a link; what lies in it may not. */
-static qk_status make_folder(const qk_staging *s, qk_error *err)
-{
-    qk_folder top, own;
-    QK_TRY(qk_staging_top(s, &top, err));
-    qk_status status = qk_folder_open_in(&own, &top, qk_path_name(s->folder), true, err);
-    if (status == QK_OK) qk_folder_close(&own);
-    qk_folder_close(&top);
-    return status;
-}
-
 qk_status qk_staging_open(qk_staging *s, const char *folder, qk_error *err)
 {
+    qk_folder top, own;
     *s = (qk_staging){.folder = folder, .lock = -1};
-    QK_TRY(make_folder(s, err));
+    /* The folder that the user named may be a link; what lies in it may not. */
+    QK_TRY(qk_staging_top(s, &top, err));
+    qk_status made = qk_folder_open_in(&own, &top, qk_path_name(folder), true, err);
+    if (made == QK_OK) qk_folder_close(&own);
+    qk_folder_close(&top);
+    if (made != QK_OK) return made;
     char *path = in_staging(s, "lock");
     qk_status status = qk_open_regular(&s->lock, path, O_RDWR | O_CREAT, err);
     free(path);
@@ -155,7 +150,7 @@ static qk_status compare(const qk_staging *s, const qk_identity *id, qk_arena *a
 {
     char *path = in_staging(s, "identity.json");
     const qk_json *then = NULL;
-    qk_status status = qk_sealed_json(arena, path, SMALL_FILE, &then, err);
+    qk_status status = qk_sealed_json(arena, path, MAX_NOTE, &then, err);
     *difference = status == QK_OK ? qk_identity_difference(then, id->tree, arena) : NULL;
     free(path);
     return status;
@@ -270,7 +265,7 @@ static qk_status read_note(const qk_staging *s, const char *name, char **text, q
     char *path = in_staging(s, name);
     qk_buf whole;
     *text = NULL;
-    qk_status status = qk_sealed_read(&whole, path, SMALL_FILE, err);
+    qk_status status = qk_sealed_read(&whole, path, MAX_NOTE, err);
     if (status == QK_OK) {
         while (whole.size && whole.data[whole.size - 1] == '\n') whole.size--;
         *text = qk_strdup(qk_buf_str(&whole));
@@ -298,7 +293,7 @@ qk_status qk_staging_units(const qk_staging *s, int64_t *units, qk_error *err)
     qk_status status =
         text ? qk_json_parse(&arena, text, strlen(text), "units.json", &root, err) : QK_OK;
     if (root) n = qk_json_get(root, "units");
-    if (n && n->is_integer && n->integer >= 0 && n->integer <= MOST_UNITS)
+    if (n && n->is_integer && n->integer >= 0 && n->integer <= MAX_UNITS)
         *units = n->integer;
     else if (text && status == QK_OK)
         status = qk_fail(err, QK_ERR_DAMAGED, "remove this file and run the same command again",
@@ -342,15 +337,6 @@ qk_status qk_staging_set_commit(const qk_staging *s, const char *commit, qk_erro
     return make_note(s, "dataset_commit", commit, err);
 }
 
-/* Whether one of the lines of a text is this one. */
-static bool has_line(const char *text, const char *line)
-{
-    size_t n = strlen(line);
-    for (const char *p = text; p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL)
-        if (!strncmp(p, line, n) && (!p[n] || p[n] == '\n')) return true;
-    return false;
-}
-
 qk_status qk_staging_note_build(const qk_staging *s, qk_error *err)
 {
     char now[QK_BUILD_TEXT], *then, *path = in_staging(s, BUILDS);
@@ -360,7 +346,11 @@ qk_status qk_staging_note_build(const qk_staging *s, qk_error *err)
         qk_warn("%s; it is begun anew", err->message);
         status = QK_OK;
     }
-    if (status == QK_OK && !(then && has_line(then, now))) {
+    bool noted = false; /* as one of the lines */
+    size_t n = strlen(now);
+    for (const char *p = then; p && !noted; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL)
+        noted = !strncmp(p, now, n) && (!p[n] || p[n] == '\n');
+    if (status == QK_OK && !noted) {
         char *text = qk_strf("%s%s%s\n", then ? then : "", then ? "\n" : "", now);
         status = qk_sealed_write(path, text, strlen(text), err);
         free(text);
@@ -428,21 +418,19 @@ qk_status qk_staging_clear(const qk_staging *s, qk_error *err)
     return remove_named(s, "identity.json", err);
 }
 
-/* A damaged file says nothing, and can be made again: units.json by a pass over the dataset, the
- * others from the configuration and from the units, which say themselves whose they are. */
-static qk_status mend_note(const qk_staging *s, const char *name, qk_error *err)
-{
-    char *text;
-    qk_status status = read_note(s, name, &text, err);
-    free(text);
-    if (status != QK_ERR_DAMAGED) return status;
-    qk_warn("%s; it is made again", err->message);
-    return remove_named(s, name, err);
-}
-
 qk_status qk_staging_mend(const qk_staging *s, qk_error *err)
 {
     QK_TRY(remove_all(s, is_leftover, err));
-    for (size_t i = 0; i < SMALL_FILES; i++) QK_TRY(mend_note(s, small_files[i], err));
+    /* A damaged file says nothing, and can be made again: units.json by a pass over the dataset,
+     * the others from the configuration and from the units, which say themselves whose they are. */
+    for (size_t i = 0; i < SMALL_FILES; i++) {
+        char *text;
+        qk_status status = read_note(s, small_files[i], &text, err);
+        free(text);
+        if (status != QK_OK && status != QK_ERR_DAMAGED) return status;
+        if (status == QK_OK) continue;
+        qk_warn("%s; it is made again", err->message);
+        QK_TRY(remove_named(s, small_files[i], err));
+    }
     return QK_OK;
 }
