@@ -56,8 +56,12 @@ qk_ahead *qk_ahead_new(qk_snapshot *snapshot)
     return a;
 }
 
-static qk_status wait_until_idle(qk_ahead *a, qk_error *err)
+qk_status qk_ahead_need(qk_ahead *a, const qk_names *paths, const char *reason, qk_error *err)
 {
+    bool complete = true;
+    for (size_t i = 0; i < paths->count && complete; i++)
+        QK_TRY(qk_snapshot_knows(a->snapshot, paths->items[i], &complete, err));
+    if (complete) return QK_OK;
     double say_at = qk_now() + SAY_AFTER;
     qk_status s = QK_OK;
     pthread_mutex_lock(&a->lock);
@@ -70,18 +74,9 @@ static qk_status wait_until_idle(qk_ahead *a, qk_error *err)
         s = qk_hub_check(a->snapshot->hub, err);
     }
     pthread_mutex_unlock(&a->lock);
-    return s;
-}
-
-qk_status qk_ahead_need(qk_ahead *a, const qk_names *paths, const char *reason, qk_error *err)
-{
-    bool complete = true;
-    for (size_t i = 0; i < paths->count && complete; i++)
-        QK_TRY(qk_snapshot_knows(a->snapshot, paths->items[i], &complete, err));
-    if (complete) return QK_OK;
-    QK_TRY(wait_until_idle(a, err));
+    if (s != QK_OK) return s;
     a->snapshot->reason = reason;
-    qk_status s = qk_snapshot_fetch(a->snapshot, paths, err);
+    s = qk_snapshot_fetch(a->snapshot, paths, err);
     a->snapshot->reason = NULL;
     return s;
 }

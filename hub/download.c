@@ -344,20 +344,15 @@ static void step_stream(worker *w, transfer *t)
         step_end(w, t);
 }
 
-/* Waits until everything before the piece is written; false: the piece is of no use any more. */
-static bool wait_for_turn(download *d, const transfer *t, uint64_t from, int round)
-{
-    for (;;) {
-        if (d->status != QK_OK || t->state != PIECES || t->round != round) return false;
-        if (t->at == from && !t->adding) return true;
-        pthread_cond_wait(&d->changed, &d->mutex);
-    }
-}
-
 static void add_piece(worker *w, transfer *t, uint64_t from, size_t n, int round)
 {
     download *d = w->d;
-    if (!wait_for_turn(d, t, from, round)) return;
+    for (;;) { /* until everything before it is written */
+        bool of_use = d->status == QK_OK && t->state == PIECES && t->round == round;
+        if (!of_use) return;
+        if (t->at == from && !t->adding) break;
+        pthread_cond_wait(&d->changed, &d->mutex);
+    }
     t->adding = true;
     pthread_mutex_unlock(&d->mutex);
     qk_status s = write_at(t, w->piece, n, &w->err);
@@ -411,7 +406,8 @@ static void *work(void *context)
     pthread_mutex_lock(&d->mutex);
     while (d->status == QK_OK && d->done < d->count) {
         transfer *t = choose(d);
-        if (!t) { /* until something changes, and at most 0.1 seconds: locks and signals do not tell */
+        if (!t) {
+            /* Until something changes, and at most 0.1 seconds: locks and signals do not tell. */
             qk_condition_wait_a_little(&d->changed, &d->mutex);
             if (qk_hub_check(d->cache->hub, &w.err) != QK_OK) fail(d, &w.err);
         } else if (t->state == WAITING) {
@@ -428,33 +424,28 @@ static void *work(void *context)
 
 /* ---- all files ---- */
 
-/* Bytes that a file still needs on the disk. */
-static qk_status missing_bytes(const qk_cache *cache, const qk_hub_file *file, uint64_t *bytes,
-                               qk_error *err)
-{
-    bool has;
-    *bytes = 0;
-    QK_TRY(qk_cache_has_blob(cache, file, &has, err));
-    if (has) return QK_OK;
-    char *partial = qk_strf("%s/blobs/%s.qk.incomplete", cache->folder, file->digest);
-    qk_path_info have;
-    qk_status s = qk_path_look(partial, &have, err);
-    free(partial);
-    *bytes = have.size <= file->size ? file->size - have.size : file->size;
-    return s;
-}
-
+/* The bytes that the files still need must fit on the disk. */
 static qk_status check_space(const download *d, qk_error *err)
 {
-    uint64_t need = 0, bytes, free_bytes;
-    for (size_t i = 0; i < d->count; i++, need += bytes)
-        QK_TRY(missing_bytes(d->cache, d->files[i].source.file, &bytes, err));
-    QK_TRY(qk_disk_free(d->cache->folder, &free_bytes, err));
-    if (need <= free_bytes) return QK_OK;
+    uint64_t need = 0, available;
+    for (size_t i = 0; i < d->count; i++) {
+        const qk_hub_file *file = d->files[i].source.file;
+        bool has;
+        QK_TRY(qk_cache_has_blob(d->cache, file, &has, err));
+        if (has) continue;
+        char *partial = qk_strf("%s/blobs/%s.qk.incomplete", d->cache->folder, file->digest);
+        qk_path_info have;
+        qk_status s = qk_path_look(partial, &have, err);
+        free(partial);
+        if (s != QK_OK) return s;
+        need += have.size <= file->size ? file->size - have.size : file->size;
+    }
+    QK_TRY(qk_disk_free(d->cache->folder, &available, err));
+    if (need <= available) return QK_OK;
     return qk_fail(err, QK_ERR_RESUME,
                    "free some space, or set HF_HUB_CACHE to a larger disk, and run it again",
                    "%s: %s are needed and %s are free", d->cache->folder,
-                   qk_human_bytes((double)need), qk_human_bytes((double)free_bytes));
+                   qk_human_bytes((double)need), qk_human_bytes((double)available));
 }
 
 static qk_status run_workers(download *d, qk_error *err)

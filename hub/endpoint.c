@@ -153,21 +153,6 @@ static char *clean_token(char *text)
     return out;
 }
 
-static qk_status token_from_file(qk_hub *hub, const settings *set, const char *home, qk_error *err)
-{
-    char *path = expand_and_free(first_setting(set, "HF_TOKEN_PATH", NULL));
-    if (!path) path = qk_path_join(home, "token");
-    qk_buf text;
-    bool there;
-    qk_status s = qk_read_file_if_there(&text, path, MAX_TOKEN, &there, err);
-    if (s == QK_OK && there) hub->token = clean_token(qk_strdup(qk_buf_str(&text)));
-    if (hub->token) hub->token_from = qk_strf("the file %s", path);
-    if (text.data) OPENSSL_cleanse(text.data, text.capacity);
-    qk_buf_free(&text);
-    free(path);
-    return s;
-}
-
 static void token_from_variable(qk_hub *hub, const settings *set, const char *name)
 {
     if (!hub->token) hub->token = clean_token(setting(set, name));
@@ -177,13 +162,27 @@ static void token_from_variable(qk_hub *hub, const settings *set, const char *na
 static qk_status find_token(qk_hub *hub, const settings *set, const char *given, const char *home,
                             qk_error *err)
 {
+    bool implicit = !given && !flag(set, "HF_HUB_DISABLE_IMPLICIT_TOKEN", NULL);
     if (given) {
         hub->token = clean_token(qk_strdup(given));
         hub->token_from = qk_strdup("the token that was given");
-    } else if (!flag(set, "HF_HUB_DISABLE_IMPLICIT_TOKEN", NULL)) {
+    }
+    if (implicit) {
         token_from_variable(hub, set, "HF_TOKEN");
         token_from_variable(hub, set, "HUGGING_FACE_HUB_TOKEN");
-        if (!hub->token) QK_TRY(token_from_file(hub, set, home, err));
+    }
+    if (implicit && !hub->token) {
+        char *path = expand_and_free(first_setting(set, "HF_TOKEN_PATH", NULL));
+        if (!path) path = qk_path_join(home, "token");
+        qk_buf text;
+        bool there;
+        qk_status s = qk_read_file_if_there(&text, path, MAX_TOKEN, &there, err);
+        if (s == QK_OK && there) hub->token = clean_token(qk_strdup(qk_buf_str(&text)));
+        if (hub->token) hub->token_from = qk_strf("the file %s", path);
+        if (text.data) OPENSSL_cleanse(text.data, text.capacity);
+        qk_buf_free(&text);
+        free(path);
+        if (s != QK_OK) return s;
     }
     for (const char *c = hub->token; c && *c; c++)
         if ((unsigned char)*c <= 0x20 || (unsigned char)*c >= 0x7F)

@@ -69,15 +69,6 @@ static qk_status choose_token(const qk_hub *hub, const qk_http_request *q, qk_ho
                    "the token is not sent to %s: plain http can be read by others", hub->endpoint);
 }
 
-/* What the endpoint says about a file stands in its redirect, not in the reply of the storage. */
-static void keep_hub_headers(qk_http_reply *reply)
-{
-    const char *commit = qk_http_header(reply, "x-repo-commit");
-    const char *etag = qk_http_header(reply, "x-linked-etag");
-    if (commit) snprintf(reply->repo_commit, sizeof reply->repo_commit, "%s", commit);
-    if (etag) snprintf(reply->linked_etag, sizeof reply->linked_etag, "%s", etag);
-}
-
 /* Turns the hop into the one that the reply leads to. */
 static qk_status follow(const qk_http_request *q, qk_hop *hop, const qk_http_reply *reply,
                         qk_error *err)
@@ -126,7 +117,12 @@ static qk_status all_hops(qk_http *http, const qk_http_request *q, qk_hop *hop,
             return err->status;
         }
         QK_TRY(qk_hop_run(http, q, hop, reply, err));
-        if (hop->at_endpoint) keep_hub_headers(reply);
+        if (hop->at_endpoint) { /* of a file: in its redirect, not in the reply of the storage */
+            const char *commit = qk_http_header(reply, "x-repo-commit");
+            const char *etag = qk_http_header(reply, "x-linked-etag");
+            if (commit) snprintf(reply->repo_commit, sizeof reply->repo_commit, "%s", commit);
+            if (etag) snprintf(reply->linked_etag, sizeof reply->linked_etag, "%s", etag);
+        }
         long status = reply->status;
         bool leads_on = (status >= 301 && status <= 303) || status == 307 || status == 308;
         if (!leads_on) return QK_OK;

@@ -19,10 +19,10 @@ static const char not_a_hub[] = "check HF_ENDPOINT and the proxy: this is not wh
 /* ---- requests ---- */
 
 /* GET of JSON; errors name the repository. */
-static qk_status ask(qk_http *http, const qk_repo *repo, const char *url, int seconds,
-                     qk_http_reply *reply, qk_error *err)
+static qk_status ask(qk_http *http, const qk_repo *repo, const char *url, qk_http_reply *reply,
+                     qk_error *err)
 {
-    qk_http_request q = {.url = url, .seconds = seconds};
+    qk_http_request q = {.url = url, .seconds = API_SECONDS};
     QK_TRY(qk_http_send(http, &q, reply, err));
     if (reply->status == 200) return QK_OK;
     if (qk_reply_problem(reply) == QK_PROBLEM_NONE)
@@ -53,7 +53,7 @@ qk_status qk_hub_commit(qk_http *http, const qk_repo *repo, char commit[72], qk_
     char *url = qk_hub_api_at(hub, repo->type, repo->id, "revision", repo->revision);
     qk_arena arena = {0};
     const qk_json *root = NULL;
-    qk_status s = ask(http, repo, url, API_SECONDS, reply, err);
+    qk_status s = ask(http, repo, url, reply, err);
     if (s == QK_OK) s = parse(&arena, reply, &root, err);
     const qk_json *sha = qk_json_get(root, "sha");
     if (s == QK_OK && (!sha || sha->type != QK_JSON_T_STRING || !qk_is_commit(sha->text)))
@@ -194,23 +194,6 @@ static qk_status next_page(const qk_hub *hub, const qk_http_reply *reply, qk_nam
     return s;
 }
 
-static qk_status one_page(qk_hub_listing *l, qk_http *http, const qk_repo *repo, qk_names *seen,
-                          char **url, qk_http_reply *reply, qk_error *err)
-{
-    qk_arena arena = {0};
-    const qk_json *page;
-    char *next = NULL;
-    qk_names_add(seen, *url);
-    qk_status s = ask(http, repo, *url, API_SECONDS, reply, err);
-    if (s == QK_OK) s = parse(&arena, reply, &page, err);
-    if (s == QK_OK) s = add_page(l, page, repo->id, err);
-    if (s == QK_OK) s = next_page(qk_http_hub(http), reply, seen, repo->id, &next, err);
-    qk_arena_free(&arena);
-    free(*url);
-    *url = next;
-    return s;
-}
-
 qk_status qk_hub_list(qk_hub_listing *out, qk_http *http, const qk_repo *repo, const char *commit,
                       qk_error *err)
 {
@@ -220,7 +203,19 @@ qk_status qk_hub_list(qk_hub_listing *out, qk_http *http, const qk_repo *repo, c
     char *tree = qk_hub_api_at(qk_http_hub(http), repo->type, repo->id, "tree", commit);
     char *url = qk_strf("%s?recursive=true&expand=false", tree);
     qk_status s = QK_OK;
-    while (url && s == QK_OK) s = one_page(out, http, repo, &seen, &url, &reply, err);
+    while (url && s == QK_OK) {
+        qk_arena arena = {0};
+        const qk_json *page;
+        char *next = NULL;
+        qk_names_add(&seen, url);
+        s = ask(http, repo, url, &reply, err);
+        if (s == QK_OK) s = parse(&arena, &reply, &page, err);
+        if (s == QK_OK) s = add_page(out, page, repo->id, err);
+        if (s == QK_OK) s = next_page(qk_http_hub(http), &reply, &seen, repo->id, &next, err);
+        qk_arena_free(&arena);
+        free(url);
+        url = next;
+    }
     if (s == QK_OK) s = sort(out, repo->id, err);
     free(tree);
     free(url);

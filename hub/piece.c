@@ -156,7 +156,7 @@ static qk_piece_end again(qk_http *http, const incoming *in, trouble *t, const q
                    reply->status < 500 && !qk_retry_status(reply->status);
     if (expired && in->direct) return QK_PIECE_DONE; /* ask the endpoint for a new one at once */
     if (s == QK_OK && in->ranged && reply->status == 416) return QK_PIECE_NO_RANGES;
-    /* The endpoint gives a fresh URL for an expired one; it should not be refused again and again. */
+    /* The endpoint gives a fresh URL for one that expired, but not for ever. */
     double seconds = 0;
     bool refused = expired && (t->expired.failures >= MAX_EXPIRED ||
                                !qk_retry_next(&t->expired, -1, &seconds));

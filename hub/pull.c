@@ -78,16 +78,6 @@ static bool may_use_cache(const qk_http_reply *reply)
     return reply->failure == QK_HTTP_REPLIED && reply->status >= 500;
 }
 
-static bool is_same_listing(const qk_hub_listing *a, const qk_hub_listing *b)
-{
-    bool same = a->count == b->count;
-    for (size_t i = 0; i < a->count && same; i++) {
-        const qk_hub_file *x = &a->files[i], *y = qk_hub_listing_find(b, x->path);
-        same = y && x->size == y->size && !strcmp(x->digest, y->digest);
-    }
-    return same;
-}
-
 /* Contents are compared with the listing, so one that somebody else may have written says nothing:
  * then the Hub is asked, and what it says is kept instead. */
 static qk_status list_again(qk_snapshot *s, qk_http *http, const char *commit, qk_error *err)
@@ -95,7 +85,12 @@ static qk_status list_again(qk_snapshot *s, qk_http *http, const char *commit, q
     qk_hub_listing kept = s->listing;
     s->listing = (qk_hub_listing){0};
     qk_status status = qk_hub_list(&s->listing, http, &s->repo, commit, err);
-    s->listing_is_kept = status == QK_OK && is_same_listing(&s->listing, &kept);
+    bool same = status == QK_OK && s->listing.count == kept.count;
+    for (size_t i = 0; same && i < kept.count; i++) {
+        const qk_hub_file *x = &kept.files[i], *y = qk_hub_listing_find(&s->listing, x->path);
+        same = y && x->size == y->size && !strcmp(x->digest, y->digest);
+    }
+    s->listing_is_kept = same;
     qk_hub_listing_free(&kept);
     return status;
 }

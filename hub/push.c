@@ -274,23 +274,6 @@ static qk_status upload_part(qk_push *p, const change *items, size_t n, qk_error
     return s;
 }
 
-static qk_status add_operation(qk_buf *body, const change *c, qk_error *err)
-{
-    if (!c->file) {
-        qk_commit_add_deletion(body, c->name);
-        return QK_OK;
-    }
-    if (c->large) {
-        qk_commit_add_lfs(body, c->name, c->file->sha256, c->file->size);
-        return QK_OK;
-    }
-    qk_buf bytes = {0};
-    qk_status s = read_small(c->file, &bytes, err);
-    if (s == QK_OK) qk_commit_add_file(body, c->name, bytes.data, bytes.size);
-    qk_buf_free(&bytes);
-    return s;
-}
-
 /* QK_OK: the commit was not applied, or nobody knows; the branch has to be looked at. Smaller ones
  * may pass where one was too large, or too slow twice. */
 static qk_status judge_failure(qk_push *p, qk_status failed, const qk_http_reply *reply,
@@ -359,10 +342,20 @@ static qk_status send_part(qk_push *p, const qk_push_files *files, change *items
     size_t operations = 0, deleted = 0;
     qk_commit_add_header(&body, p->message, p->remote.head);
     for (size_t i = 0; i < n && s == QK_OK; i++) {
+        const qk_push_file *f = items[i].file;
         if (items[i].ignored) continue;
-        s = add_operation(&body, &items[i], err);
+        if (!f) {
+            qk_commit_add_deletion(&body, items[i].name);
+        } else if (items[i].large) {
+            qk_commit_add_lfs(&body, f->name, f->sha256, f->size);
+        } else {
+            qk_buf bytes = {0};
+            s = read_small(f, &bytes, err);
+            if (s == QK_OK) qk_commit_add_file(&body, f->name, bytes.data, bytes.size);
+            qk_buf_free(&bytes);
+        }
         operations++;
-        deleted += !items[i].file;
+        deleted += !f;
     }
     if (s == QK_OK && operations) s = send_commit(p, &body, operations, done, err);
     if (s == QK_OK && operations && *done) {

@@ -100,29 +100,24 @@ static qk_status post(sending *s, step now, const char *href, qk_buf *body)
     return status;
 }
 
-static qk_status put_parts(sending *s, const qk_lfs_action *a, char **etags)
-{
-    for (size_t i = 0; i < a->n_parts; i++) {
-        uint64_t offset = i * a->chunk, left = s->file->size - offset;
-        char *url = qk_hub_fix_url(s->u->hub, a->parts[i]);
-        qk_status status = put(s, url, offset, left < a->chunk ? left : a->chunk);
-        free(url);
-        if (status != QK_OK) return status;
-        const char *etag = qk_http_header(&s->reply, "etag");
-        if (!etag || !*etag)
-            return qk_fail(s->err, QK_ERR_FORMAT, NULL, "%s: the storage gave part %zu no ETag",
-                           s->file->name, i + 1);
-        etags[i] = qk_strdup(etag);
-    }
-    return QK_OK;
-}
-
 static qk_status put_in_parts(sending *s, const qk_lfs_action *a)
 {
     char **etags = qk_zalloc(a->n_parts, sizeof *etags);
-    qk_buf body = {0};
-    qk_status status = put_parts(s, a, etags);
+    qk_status status = QK_OK;
+    for (size_t i = 0; i < a->n_parts && status == QK_OK; i++) {
+        uint64_t offset = i * a->chunk, left = s->file->size - offset;
+        char *url = qk_hub_fix_url(s->u->hub, a->parts[i]);
+        status = put(s, url, offset, left < a->chunk ? left : a->chunk);
+        free(url);
+        const char *etag = status == QK_OK ? qk_http_header(&s->reply, "etag") : NULL;
+        if (etag && *etag)
+            etags[i] = qk_strdup(etag);
+        else if (status == QK_OK)
+            status = qk_fail(s->err, QK_ERR_FORMAT, NULL, "%s: the storage gave part %zu no ETag",
+                             s->file->name, i + 1);
+    }
     if (status == QK_OK) {
+        qk_buf body;
         qk_lfs_complete_body(&body, s->file->sha256, etags, a->n_parts);
         status = post(s, COMPLETE, a->upload, &body);
     }
@@ -194,24 +189,8 @@ static qk_status ask(qk_uploader *u, qk_http *http, const qk_push_file *const *f
 }
 
 /* Sends one object; one that is refused gets fresh URLs, which may also say that it is stored. */
-static qk_status send_until_stored(sending *s, const qk_lfs_action *first)
-{
-    qk_arena arena = {0};
-    qk_lfs_action action = *first;
-    qk_status status = QK_OK;
-    for (int refusals[N_STEPS] = {0}; action.upload;) {
-        s->refused = NO_STEP;
-        status = send_object(s, &action);
-        if (status == QK_OK || !s->refused || ++refusals[s->refused] == MAX_REFUSALS) break;
-        status = ask(s->u, s->http, &s->file, 1, &action, &arena, s->err);
-        if (status != QK_OK) break;
-    }
-    qk_arena_free(&arena);
-    return status;
-}
-
-static qk_status send_one(qk_uploader *u, int thread, const qk_push_file *file,
-                          const qk_lfs_action *action, qk_error *err)
+static qk_status send_until_stored(qk_uploader *u, int thread, const qk_push_file *file,
+                                   const qk_lfs_action *first, qk_error *err)
 {
     QK_TRY(qk_interrupt_check(err));
     sending s = {.u = u,
@@ -220,7 +199,17 @@ static qk_status send_one(qk_uploader *u, int thread, const qk_push_file *file,
                  .before = qk_hash_sha256(),
                  .now = qk_hash_sha256(),
                  .err = err};
-    qk_status status = send_until_stored(&s, action);
+    qk_arena arena = {0};
+    qk_lfs_action action = *first;
+    qk_status status = QK_OK;
+    for (int refusals[N_STEPS] = {0}; action.upload;) {
+        s.refused = NO_STEP;
+        status = send_object(&s, &action);
+        if (status == QK_OK || !s.refused || ++refusals[s.refused] == MAX_REFUSALS) break;
+        status = ask(u, s.http, &file, 1, &action, &arena, err);
+        if (status != QK_OK) break;
+    }
+    qk_arena_free(&arena);
     qk_http_reply_free(&s.reply);
     qk_hash_free(s.before);
     qk_hash_free(s.now);
@@ -244,7 +233,7 @@ qk_status qk_upload_files(qk_uploader *u, const qk_push_file *const *files, size
         skip = stop;
         if (skip || !actions[i].upload) continue;
         qk_error own = {0};
-        qk_status s = send_one(u, omp_get_thread_num(), files[i], &actions[i], &own);
+        qk_status s = send_until_stored(u, omp_get_thread_num(), files[i], &actions[i], &own);
 #pragma omp critical(upload)
         {
             u->bytes_sent += s == QK_OK ? files[i]->size : 0;

@@ -49,25 +49,22 @@ qk_capture *qk_capture_new(const qk_capture_plan *plan)
     return c;
 }
 
-static void free_layer(layer_rows *l)
-{
-    for (size_t i = 0; i < l->capacity; i++) {
-        selection *s = &l->selections[i];
-        free(s->tokens);
-        free(s->positions);
-        free(s->buckets);
-        free(s->examples);
-        free(s->rows);
-        free(s->vectors);
-    }
-    free(l->selections);
-    free(l->copies);
-}
-
 void qk_capture_free(qk_capture *c)
 {
     if (!c) return;
-    for (int i = 0; i < IN_FLIGHT; i++) free_layer(&c->layers[i]);
+    for (int i = 0; i < IN_FLIGHT; i++) {
+        layer_rows *l = &c->layers[i];
+        for (selection *s = l->selections; s && s < l->selections + l->capacity; s++) {
+            free(s->tokens);
+            free(s->positions);
+            free(s->buckets);
+            free(s->examples);
+            free(s->rows);
+            free(s->vectors);
+        }
+        free(l->selections);
+        free(l->copies);
+    }
     qk_sampled_rows_free(&c->drawn);
     free(c);
 }

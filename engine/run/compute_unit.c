@@ -76,7 +76,7 @@ static qk_status open_model(qk_compute *w, const qk_backend *backend, qk_error *
         .layers_in_memory = (int)c->inference.layers_in_memory,
         .reserve = qk_estimate_reserve(plan, backend),
     };
-    QK_TRY(qk_numerics_follow(w->p.staging, w->p.there, backend, &options.device, err));
+    QK_TRY(qk_numerics_follow(w->p.staging, w->p.existing, backend, &options.device, err));
     QK_TRY(qk_model_load(&w->model, plan->model_folder, &options, err));
     w->loaded = true;
     return qk_watch_check(plan->inputs->files, err); /* they were the hashed ones */
@@ -177,7 +177,7 @@ static int pack_batch(qk_compute *w, int first, qk_batch *batch)
     return next;
 }
 
-/* The capture's hooks, with a look at signals after every layer. */
+/* The capture's hooks, and a check for signals after every layer. */
 static qk_status layer_done(void *context, int layer, qk_error *err)
 {
     qk_capture_hooks inner = qk_capture_hooks_of(((qk_compute *)context)->capture);

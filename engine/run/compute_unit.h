@@ -11,7 +11,7 @@
 
 #include "engine/staging/claims.h"
 
-typedef struct qk_numerics_there qk_numerics_there;
+typedef struct qk_numerics_existing qk_numerics_existing;
 typedef struct qk_plan qk_plan;
 typedef struct qk_prefetch_unit qk_prefetch_unit;
 typedef struct qk_texts qk_texts;
@@ -22,7 +22,7 @@ typedef struct qk_compute_plan {
     const qk_tokenizer *tokenizer;
     qk_staging *staging;
     qk_identity *identity;
-    const qk_numerics_there *there; /* rows that this run adds to */
+    const qk_numerics_existing *existing; /* rows that this run adds to */
     const qk_texts *texts; /* of final/: a unit with another text under one of their ids is refused
                               before it is computed */
     void (*progress)(void *context); /* after each batch */

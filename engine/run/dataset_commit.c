@@ -5,10 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/sealed.h"
 #include "hub/names.h"
-
-enum { MAX_IDENTITY = 64 << 20 };
 
 const char *qk_dataset_commit_of(const qk_json *run)
 {
@@ -57,20 +54,18 @@ static qk_status read_note(const qk_staging *s, char commit[QK_COMMIT_SIZE], qk_
     return status;
 }
 
-/* Replaces the error of qk_staging_bind by that of a dataset that has moved where it fits better. It is an error in any case: what cannot be read here only leaves the first one. */
+/* Replaces the error of qk_staging_bind by that of a dataset that has moved where it fits better.
+ * It is an error in any case: what cannot be read here only leaves the first one. */
 static qk_status explain(const qk_staging *s, const qk_identity *now, qk_error *err)
 {
     qk_arena arena = {0};
-    const qk_json *then = NULL;
+    const char *difference;
     qk_error ignored;
-    char *path = qk_path_join(s->folder, "identity.json"), commit[QK_COMMIT_SIZE];
+    char commit[QK_COMMIT_SIZE];
     if (read_note(s, commit, &ignored) == QK_OK && *commit &&
-        qk_sealed_json(&arena, path, MAX_IDENTITY, &then, &ignored) == QK_OK) {
-        const char *difference = qk_identity_difference(then, now->tree, &arena);
-        if (qk_dataset_commit_has_moved(now, commit, difference))
-            qk_dataset_commit_refuse(now, commit, s->folder, err);
-    }
-    free(path);
+        qk_staging_difference(s, now, &arena, &difference, &ignored) == QK_OK &&
+        qk_dataset_commit_has_moved(now, commit, difference))
+        qk_dataset_commit_refuse(now, commit, s->folder, err);
     qk_arena_free(&arena);
     return err->status;
 }

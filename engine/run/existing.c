@@ -79,8 +79,8 @@ qk_status qk_existing_check(qk_existing *e, qk_error *err)
     QK_TRY(qk_final_look(plan->final, plan->prefix ? plan->split : NULL, err));
     if (plan->prefix) QK_TRY(refuse_branch_layout(plan, err));
     QK_TRY(qk_manifest_read(plan->split_folder, &e->arena, &e->manifest, err));
-    e->rows = (qk_numerics_there){plan->prefix ? qk_manifest_arithmetic(e->manifest) : NULL,
-                                  plan->split_folder};
+    e->rows = (qk_numerics_existing){plan->prefix ? qk_manifest_arithmetic(e->manifest) : NULL,
+                                     plan->split_folder};
     if (!e->manifest) return check_foreign_files(plan, err);
     return plan->prefix ? check_prefix(e, err) : check_branch(e, err);
 }
@@ -126,5 +126,5 @@ void qk_existing_free(qk_existing *e)
 {
     qk_arena_free(&e->arena);
     e->manifest = NULL;
-    e->rows = (qk_numerics_there){0};
+    e->rows = (qk_numerics_existing){0};
 }

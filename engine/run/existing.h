@@ -16,9 +16,9 @@ typedef struct qk_plan qk_plan;
 typedef struct qk_existing {
     const qk_plan *plan; /* borrowed, set by the caller */
     const qk_identity *identity;
-    const qk_json *manifest; /* as qk_existing_check has read it; NULL: there is none */
-    qk_numerics_there rows;  /* what computed the rows that this run adds to */
-    qk_arena arena;          /* of the manifest */
+    const qk_json *manifest;   /* as qk_existing_check has read it; NULL: there is none */
+    qk_numerics_existing rows; /* what computed the rows that this run adds to */
+    qk_arena arena;            /* of the manifest */
 } qk_existing;
 
 /* Reads the manifest; an error when this run may not write to final/. */

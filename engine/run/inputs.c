@@ -59,29 +59,23 @@ qk_status qk_inputs_explain(const qk_snapshot *s, qk_wanted wanted, qk_error *er
     return err->status;
 }
 
-/* transformers prefers the single file when both are there. */
-static qk_status fetch_weights(qk_snapshot *s, qk_error *err)
+qk_status qk_inputs_fetch_model(qk_snapshot *s, qk_error *err)
 {
-    qk_names names = {0};
+    QK_TRY(qk_snapshot_fetch_present(s, tokenizer_files, err));
+    qk_names weights = {0};
     qk_status status = QK_OK;
-    if (qk_snapshot_has(s, single)) {
-        qk_names_add(&names, single);
+    if (qk_snapshot_has(s, single)) { /* transformers prefers it when both are there */
+        qk_names_add(&weights, single);
     } else if (qk_snapshot_has(s, index_name)) {
         static const char *const only_index[] = {index_name, NULL};
         status = qk_snapshot_fetch_present(s, only_index, err);
-        if (status == QK_OK) status = list_shards(&names, qk_snapshot_folder(s), err);
+        if (status == QK_OK) status = list_shards(&weights, qk_snapshot_folder(s), err);
     } else {
         status = qk_inputs_explain(s, QK_WANT_WEIGHTS, err);
     }
-    if (status == QK_OK) status = qk_snapshot_fetch(s, &names, err);
-    qk_names_free(&names);
+    if (status == QK_OK) status = qk_snapshot_fetch(s, &weights, err);
+    qk_names_free(&weights);
     return status;
-}
-
-qk_status qk_inputs_fetch_model(qk_snapshot *snapshot, qk_error *err)
-{
-    QK_TRY(qk_snapshot_fetch_present(snapshot, tokenizer_files, err));
-    return fetch_weights(snapshot, err);
 }
 
 /* ---- one input ---- */
@@ -186,7 +180,7 @@ static qk_status watch_all(qk_watch *watch, const char *folder, const char *cons
     return s;
 }
 
-/* What decides a run beside weights and rows, before the first look into it. What
+/* What decides a run beside weights and rows, before anything of it is read. What
  * AutoTokenizer reads may also be absent, and must stay so. */
 static qk_status watch_files(qk_inputs *in, qk_error *err)
 {

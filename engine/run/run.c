@@ -57,7 +57,7 @@ static qk_status drop_damaged(runner *r, int64_t unit)
 static qk_status merge(runner *r, bool *done)
 {
     qk_merge_result merged;
-    QK_TRY(qk_numerics_check_there(r->staging, &r->existing.rows, r->err));
+    QK_TRY(qk_numerics_check_existing(r->staging, &r->existing.rows, r->err));
     qk_texts_free(&r->texts); /* the merge has its own */
     const qk_output output = qk_plan_output(&r->plan);
     if (qk_merge(&output, r->staging, &r->identity, r->existing.manifest, r->result->units,
@@ -154,7 +154,7 @@ static qk_status open_inputs(runner *r, const qk_config *config)
 }
 
 /* The texts of final/ are known before anything is computed, so that another one under one of their
- * ids ends the run at its unit. The merge looks again: at the units of all processes. */
+ * ids ends the run at its unit. The merge checks again: the units of all processes. */
 static qk_status read_texts(runner *r)
 {
     if (!r->plan.prefix) return QK_OK;
@@ -177,7 +177,7 @@ static qk_status bind_folder(runner *r, const qk_units *finished)
         QK_TRY(qk_compute_load(r->compute, r->err));
     } else {
         QK_TRY(qk_dataset_commit_bind(r->staging, &r->identity, r->err));
-        QK_TRY(qk_numerics_check_there(r->staging, &r->existing.rows, r->err));
+        QK_TRY(qk_numerics_check_existing(r->staging, &r->existing.rows, r->err));
     }
     return qk_numerics_check_units(r->staging, &r->identity, finished, r->err);
 }
@@ -192,7 +192,7 @@ static qk_status begin(runner *r)
         .tokenizer = r->tokenizer,
         .staging = r->staging,
         .identity = &r->identity,
-        .there = &r->existing.rows,
+        .existing = &r->existing.rows,
         .texts = &r->texts,
         .progress = qk_pass_show,
         .context = &r->pass,

@@ -35,8 +35,8 @@ typedef struct qk_run_result {
     char final_folder[4096];
 } qk_run_result;
 
-/* shard: {0, 1} is everything. staging is the caller's: closed, with data_root/staging as its folder.
- * Behind a merge it is held alone until the caller closes it, so that what is done with final/ then
- * (a push) finds it as the merge left it; else this function has closed it. */
+/* shard: {0, 1} is everything. staging is the caller's: closed, with data_root/staging as its
+ * folder. Behind a merge it is held alone until the caller closes it, so that what is done with
+ * final/ then (a push) finds it as the merge left it; else this function has closed it. */
 qk_status qk_run(const qk_config *config, qk_shard shard, qk_staging *staging,
                  qk_run_result *result, qk_error *err);

@@ -1,18 +1,18 @@
 /* Any number of processes share a run. Each holds staging/lock shared while it works, claims units
- * (engine/staging/claims.h), and at the end of the dataset looks at what is left:
+ * (engine/staging/claims.h), and at the end of the dataset inspects what is left:
  *
  *   a unit that nobody works on   whoever had it died: back to work
  *   units that others work on     done here, exit; this process has nothing left to decide
- *   none                          let go of the lock, get it alone, look again, merge, clear
+ *   none                          let go of the lock, get it alone, inspect again, merge, clear
  *
- * Somebody always merges. Take the process that finishes the last unit: its look finds none left,
- * so it stays until it holds the lock alone or final/ is complete. Nobody can keep it from that
- * for ever: there is nothing to work on, so all others let go and want the same, and of those one
- * gets it. Nor do two merge: the second one looks again when it holds the lock; final/ is complete,
- * and the lock's text is another one. A look that takes a claim for a moment may make another
- * process believe that a unit is being worked on and leave; it then is, because whoever finds a
- * unit free goes back for it. Only a process that ends with an error leaves a hole, and its exit
- * status says so.
+ * Somebody always merges. Take the process that finishes the last unit: it finds none left, so it
+ * stays until it holds the lock alone or final/ is complete. Nobody can keep it from that for ever:
+ * there is nothing to work on, so all others let go and want the same, and of those one gets it.
+ * Nor do two merge: the second one checks again when it holds the lock; final/ is complete, and the
+ * lock's text is another one. A check that takes a claim for a moment may make another process
+ * believe that a unit is being worked on and leave; it then is, because whoever finds a unit free
+ * goes back for it. Only a process that ends with an error leaves a hole, and its exit status says
+ * so.
  *
  * next: engine/run/run.h */
 #pragma once

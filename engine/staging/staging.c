@@ -19,8 +19,8 @@ enum { MAX_NOTE = 64 << 20, SECONDS_FOR_OTHERS = 2 };
 static const int64_t MAX_UNITS = 1LL << 40;
 
 /* The small files; identity.json comes last where they are removed. */
-static const char *const small_files[] = {"units.json", "arithmetic", "dataset_commit",
-                                          "identity.json"};
+#define IDENTITY "identity.json"
+static const char *const small_files[] = {"units.json", "arithmetic", "dataset_commit", IDENTITY};
 enum { SMALL_FILES = sizeof small_files / sizeof *small_files };
 #define BUILDS "builds"
 
@@ -142,19 +142,33 @@ void qk_staging_close(qk_staging *s)
     s->lock = -1;
 }
 
-/* ---- identity ---- */
+/* ---- small files ---- */
 
-/* Whose folder it is. *difference: NULL for this run's; in the arena. */
-static qk_status compare(const qk_staging *s, const qk_identity *id, qk_arena *arena,
-                         const char **difference, qk_error *err)
+/* A small file's text without its last line end; NULL when it is not there. The caller frees. */
+static qk_status read_note(const qk_staging *s, const char *name, char **text, qk_error *err)
 {
-    char *path = in_staging(s, "identity.json");
-    const qk_json *then = NULL;
-    qk_status status = qk_sealed_json(arena, path, MAX_NOTE, &then, err);
-    *difference = status == QK_OK ? qk_identity_difference(then, id->tree, arena) : NULL;
+    char *path = in_staging(s, name);
+    qk_buf whole;
+    *text = NULL;
+    qk_status status = qk_sealed_read(&whole, path, MAX_NOTE, err);
+    if (status == QK_OK) {
+        while (whole.size && whole.data[whole.size - 1] == '\n') whole.size--;
+        *text = qk_strdup(qk_buf_str(&whole));
+    }
+    qk_buf_free(&whole);
+    free(path);
+    return status == QK_ERR_NOTFOUND ? QK_OK : status;
+}
+
+static qk_status make_note(const qk_staging *s, const char *name, const char *text, qk_error *err)
+{
+    char *path = in_staging(s, name);
+    qk_status status = qk_sealed_create(path, text, strlen(text), err);
     free(path);
     return status;
 }
+
+/* ---- identity ---- */
 
 static qk_status refuse(qk_staging *s, const char *difference, qk_error *err)
 {
@@ -171,24 +185,33 @@ static qk_status refuse(qk_staging *s, const char *difference, qk_error *err)
                    "%s: holds the unfinished units of another run; %s", s->folder, difference);
 }
 
+qk_status qk_staging_difference(const qk_staging *s, const qk_identity *id, qk_arena *arena,
+                                const char **difference, qk_error *err)
+{
+    char *path = in_staging(s, IDENTITY);
+    const qk_json *then = NULL;
+    qk_status status = qk_sealed_json(arena, path, MAX_NOTE, &then, err);
+    *difference = status == QK_OK ? qk_identity_difference(then, id->tree, arena) : NULL;
+    free(path);
+    return status;
+}
+
 qk_status qk_staging_bind(qk_staging *s, const qk_identity *id, qk_error *err)
 {
-    char *path = in_staging(s, "identity.json");
     qk_arena arena = {0};
     const char *difference = NULL;
     bool there;
-    qk_status status = qk_has_file(path, &there, err);
-    if (status == QK_OK && !there) status = qk_sealed_create(path, id->text, strlen(id->text), err);
-    if (status == QK_OK) status = compare(s, id, &arena, &difference, err);
+    QK_TRY(qk_staging_is_bound(s, &there, err));
+    if (!there) QK_TRY(make_note(s, IDENTITY, id->text, err));
+    qk_status status = qk_staging_difference(s, id, &arena, &difference, err);
     if (difference) status = refuse(s, difference, err);
     qk_arena_free(&arena);
-    free(path);
     return status;
 }
 
 qk_status qk_staging_is_bound(const qk_staging *s, bool *bound, qk_error *err)
 {
-    char *path = in_staging(s, "identity.json");
+    char *path = in_staging(s, IDENTITY);
     qk_status status = qk_has_file(path, bound, err);
     free(path);
     return status;
@@ -198,11 +221,10 @@ qk_status qk_staging_is_of(const qk_staging *s, const qk_identity *id, bool *sam
 {
     qk_arena arena = {0};
     const char *difference;
-    qk_status status = qk_staging_is_bound(s, same, err);
-    if (status == QK_OK && *same) {
-        status = compare(s, id, &arena, &difference, err);
-        *same = status == QK_OK && !difference;
-    }
+    QK_TRY(qk_staging_is_bound(s, same, err));
+    if (!*same) return QK_OK;
+    qk_status status = qk_staging_difference(s, id, &arena, &difference, err);
+    *same = status == QK_OK && !difference;
     qk_arena_free(&arena);
     return status;
 }
@@ -257,30 +279,6 @@ void qk_units_free(qk_units *units)
 {
     free(units->items);
     *units = (qk_units){0};
-}
-
-/* A small file's text without its last line end; NULL when it is not there. The caller frees. */
-static qk_status read_note(const qk_staging *s, const char *name, char **text, qk_error *err)
-{
-    char *path = in_staging(s, name);
-    qk_buf whole;
-    *text = NULL;
-    qk_status status = qk_sealed_read(&whole, path, MAX_NOTE, err);
-    if (status == QK_OK) {
-        while (whole.size && whole.data[whole.size - 1] == '\n') whole.size--;
-        *text = qk_strdup(qk_buf_str(&whole));
-    }
-    qk_buf_free(&whole);
-    free(path);
-    return status == QK_ERR_NOTFOUND ? QK_OK : status;
-}
-
-static qk_status make_note(const qk_staging *s, const char *name, const char *text, qk_error *err)
-{
-    char *path = in_staging(s, name);
-    qk_status status = qk_sealed_create(path, text, strlen(text), err);
-    free(path);
-    return status;
 }
 
 qk_status qk_staging_units(const qk_staging *s, int64_t *units, qk_error *err)
@@ -405,7 +403,7 @@ static qk_status remove_all(const qk_staging *s, bool (*takes)(const char *name)
     QK_TRY(qk_list_dir(s->folder, &names, err));
     qk_status status = QK_OK;
     for (size_t i = 0; i < names.count && status == QK_OK; i++)
-        if (takes(names.items[i]) && strcmp(names.items[i], "identity.json") != 0)
+        if (takes(names.items[i]) && strcmp(names.items[i], IDENTITY) != 0)
             status = remove_named(s, names.items[i], err);
     qk_names_free(&names);
     return status;
@@ -415,7 +413,7 @@ qk_status qk_staging_clear(const qk_staging *s, qk_error *err)
 {
     /* identity.json goes last: as long as anything is left it says whose it is. */
     QK_TRY(remove_all(s, is_ours, err));
-    return remove_named(s, "identity.json", err);
+    return remove_named(s, IDENTITY, err);
 }
 
 qk_status qk_staging_mend(const qk_staging *s, qk_error *err)

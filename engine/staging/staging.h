@@ -58,6 +58,9 @@ qk_status qk_staging_bind(qk_staging *s, const qk_identity *id, qk_error *err);
 /* Whether it belongs to a run already; to this one. */
 qk_status qk_staging_is_bound(const qk_staging *s, bool *bound, qk_error *err);
 qk_status qk_staging_is_of(const qk_staging *s, const qk_identity *id, bool *same, qk_error *err);
+/* How the run that it belongs to differs; NULL for this one. In the arena. */
+qk_status qk_staging_difference(const qk_staging *s, const qk_identity *id, qk_arena *arena,
+                                const char **difference, qk_error *err);
 
 /* Path of a unit's file; the caller frees. */
 char *qk_staging_unit(const qk_staging *s, int64_t unit);

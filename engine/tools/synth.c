@@ -180,18 +180,6 @@ static qk_status write_weights(synth *s)
 
 /* ---- the folder ---- */
 
-static qk_status open_folder(const char *folder, qk_error *err)
-{
-    QK_TRY(qk_make_dirs(folder, err));
-    qk_names names;
-    QK_TRY(qk_list_dir(folder, &names, err));
-    size_t n = names.count;
-    qk_names_free(&names);
-    if (!n) return QK_OK;
-    return qk_fail(err, QK_ERR_USAGE, "give a new folder; nothing is overwritten",
-                   "%s: the folder is not empty", folder);
-}
-
 static qk_status write_json(synth *s, const char *name, qk_json_out *o)
 {
     qk_buf_add_byte(&o->buf, '\n');
@@ -211,7 +199,14 @@ static qk_status write_all(synth *s, qk_json_out *config)
                            s->o->layers, s->o->preset->name, s->spec.layers);
     }
     QK_TRY(make_config(s, config));
-    QK_TRY(open_folder(s->folder, s->err));
+    QK_TRY(qk_make_dirs(s->folder, s->err));
+    qk_names names;
+    QK_TRY(qk_list_dir(s->folder, &names, s->err));
+    bool is_empty = !names.count;
+    qk_names_free(&names);
+    if (!is_empty)
+        return qk_fail(s->err, QK_ERR_USAGE, "give a new folder; nothing is overwritten",
+                       "%s: the folder is not empty", s->folder);
     QK_TRY(write_weights(s));
     qk_json_out tokenizer = {0}, tokenizer_config = {0};
     make_tokenizer(&tokenizer);
