@@ -34,50 +34,38 @@ static void close_folders(folders *p)
     qk_folder_close(&p->final);
 }
 
-/* staging/merged, with every step above it but the first one checked. */
-static qk_status open_merged(const qk_staging *s, const qk_folder *top, bool make,
-                             qk_folder *merged, qk_error *err)
+static qk_status open_merged(const qk_staging *s, qk_folder *merged, qk_error *err)
 {
-    qk_folder own;
-    QK_TRY(qk_folder_open_in(&own, top, qk_path_name(s->folder), make, err));
-    qk_status status = qk_folder_open_in(merged, &own, "merged", make, err);
-    qk_folder_close(&own);
-    return status;
+    return qk_folder_open_in(merged, &s->own, "merged", true, err);
 }
 
 /* final/ beside staging/, or the folder around .qkengine/, which the user named. */
-static qk_status open_final(const qk_staging *s, const qk_folder *top, const char *path, bool make,
-                            qk_folder *final, qk_error *err)
+static qk_status open_final(const qk_staging *s, const char *path, bool make, qk_folder *final,
+                            qk_error *err)
 {
     char *inside = qk_path_join(path, qk_path_name(s->folder));
     bool around = !strcmp(inside, s->folder);
     free(inside);
     if (around) return qk_folder_open(final, path, err);
-    return qk_folder_open_in(final, top, qk_path_name(path), make, err);
+    return qk_folder_open_in(final, &s->above, qk_path_name(path), make, err);
 }
 
 static qk_status open_folders(const qk_staging *s, const char *final_folder, folders *p,
                               qk_error *err)
 {
-    qk_folder top;
     *p = (folders){.merged = {.fd = -1}, .final = {.fd = -1}};
-    QK_TRY(qk_staging_top(s, &top, err));
-    qk_status status = open_merged(s, &top, true, &p->merged, err);
-    if (status == QK_OK) status = open_final(s, &top, final_folder, true, &p->final, err);
-    qk_folder_close(&top);
-    return status;
+    QK_TRY(open_merged(s, &p->merged, err));
+    return open_final(s, final_folder, true, &p->final, err);
 }
 
 /* ---- files to come ---- */
 
 char *qk_publish_add(qk_publish *c, const qk_staging *s, const char *relative, qk_error *err)
 {
-    qk_folder top, merged = {.fd = -1};
-    if (qk_staging_top(s, &top, err) != QK_OK) return NULL;
-    qk_status status = open_merged(s, &top, true, &merged, err);
-    if (status == QK_OK) status = qk_folder_make_way(&merged, relative, err);
+    qk_folder merged;
+    if (open_merged(s, &merged, err) != QK_OK) return NULL;
+    qk_status status = qk_folder_make_way(&merged, relative, err);
     qk_folder_close(&merged);
-    qk_folder_close(&top);
     if (status != QK_OK) return NULL;
     QK_GROW(c->files, c->count, c->capacity);
     c->files[c->count++] = (qk_publish_file){.name = qk_strdup(relative)};
@@ -139,13 +127,10 @@ static qk_status hash_new(qk_publish_file *f, const folders *p, qk_error *err)
 
 qk_status qk_publish_hash(qk_publish *c, const qk_staging *s, qk_error *err)
 {
-    qk_folder top;
-    folders p = {.merged = {.fd = -1}, .final = {.fd = -1}};
-    QK_TRY(qk_staging_top(s, &top, err));
-    qk_status status = open_merged(s, &top, true, &p.merged, err);
-    if (status == QK_OK) status = for_each(c, &p, hash_new, err);
+    folders p = {.final = {.fd = -1}};
+    QK_TRY(open_merged(s, &p.merged, err));
+    qk_status status = for_each(c, &p, hash_new, err);
     close_folders(&p);
-    qk_folder_close(&top);
     return status;
 }
 
@@ -271,17 +256,14 @@ static bool is_merged(const char *name, bool folder)
 
 qk_status qk_publish_clean(const qk_staging *s, qk_error *err)
 {
-    qk_folder top, own = {.fd = -1}, merged = {.fd = -1};
-    QK_TRY(qk_staging_top(s, &top, err));
-    qk_status status = qk_folder_open_in(&own, &top, qk_path_name(s->folder), false, err);
-    if (status == QK_OK) status = qk_folder_open_in(&merged, &own, "merged", false, err);
-    if (status == QK_OK) status = qk_folder_clean(&merged, is_merged, err);
-    if (status == QK_OK && unlinkat(own.fd, "merged", AT_REMOVEDIR) != 0 && errno != ENOTEMPTY &&
+    qk_folder merged;
+    qk_status status = qk_folder_open_in(&merged, &s->own, "merged", false, err);
+    if (status != QK_OK) return status == QK_ERR_NOTFOUND ? QK_OK : status;
+    status = qk_folder_clean(&merged, is_merged, err);
+    if (status == QK_OK && unlinkat(s->own.fd, "merged", AT_REMOVEDIR) != 0 && errno != ENOTEMPTY &&
         errno != EEXIST)
         status = qk_fail_write(err, "cannot remove", merged.path);
     qk_folder_close(&merged);
-    qk_folder_close(&own);
-    qk_folder_close(&top);
     return status == QK_ERR_NOTFOUND ? QK_OK : status;
 }
 
@@ -334,12 +316,10 @@ qk_status qk_publish_is_pending(const qk_staging *s, bool *pending, qk_error *er
 qk_status qk_publish_recover(const qk_staging *s, const char *final_folder, qk_error *err)
 {
     bool pending;
-    qk_folder top, final = {.fd = -1};
-    QK_TRY(qk_staging_top(s, &top, err));
+    qk_folder final = {.fd = -1};
     /* That final/, where it is there, is no link: before hours of work, not behind them. */
-    qk_status opened = open_final(s, &top, final_folder, false, &final, err);
+    qk_status opened = open_final(s, final_folder, false, &final, err);
     qk_folder_close(&final);
-    qk_folder_close(&top);
     if (opened != QK_OK && opened != QK_ERR_NOTFOUND) return opened;
     QK_TRY(qk_publish_is_pending(s, &pending, err));
     if (!pending) return QK_OK;

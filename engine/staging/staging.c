@@ -46,29 +46,26 @@ qk_status qk_staging_flock(int fd, qk_hold how, const char *path, bool *held, qk
     return qk_fail_write(err, "cannot lock", path);
 }
 
-qk_status qk_staging_top(const qk_staging *s, qk_folder *top, qk_error *err)
+/* The folder that the user named may be a link; what lies in it may not. */
+static qk_status open_folders(qk_staging *s, qk_error *err)
 {
     size_t n = (size_t)(qk_path_name(s->folder) - s->folder);
     while (n > 1 && s->folder[n - 1] == '/') n--;
     char *path = n ? qk_strf("%.*s", (int)n, s->folder) : qk_strdup(".");
     qk_status status = qk_make_dirs(path, err);
-    if (status == QK_OK) status = qk_folder_open(top, path, err);
+    if (status == QK_OK) status = qk_folder_open(&s->above, path, err);
     free(path);
-    return status;
+    if (status != QK_OK) return status;
+    return qk_folder_open_in(&s->own, &s->above, qk_path_name(s->folder), true, err);
 }
 
 qk_status qk_staging_open(qk_staging *s, const char *folder, qk_error *err)
 {
-    qk_folder top, own;
     *s = (qk_staging){.folder = folder, .lock = -1};
-    /* The folder that the user named may be a link; what lies in it may not. */
-    QK_TRY(qk_staging_top(s, &top, err));
-    qk_status made = qk_folder_open_in(&own, &top, qk_path_name(folder), true, err);
-    if (made == QK_OK) qk_folder_close(&own);
-    qk_folder_close(&top);
-    if (made != QK_OK) return made;
     char *path = in_staging(s, "lock");
-    qk_status status = qk_open_regular(&s->lock, path, O_RDWR | O_CREAT, err);
+    qk_status status = open_folders(s, err);
+    if (status == QK_OK) status = qk_open_regular(&s->lock, path, O_RDWR | O_CREAT, err);
+    if (status != QK_OK) qk_staging_close(s);
     free(path);
     return status;
 }
@@ -140,6 +137,8 @@ void qk_staging_close(qk_staging *s)
 {
     if (s->lock >= 0) close(s->lock);
     s->lock = -1;
+    qk_folder_close(&s->own);
+    qk_folder_close(&s->above);
 }
 
 /* ---- small files ---- */
