@@ -18,7 +18,7 @@ typedef struct means {
     int64_t n;
 } means;
 
-static void look_at(const qk_plan *plan, int32_t tokens, means *m)
+static void count_example(const qk_plan *plan, int32_t tokens, means *m)
 {
     m->n++;
     m->tokens += tokens;
@@ -59,7 +59,7 @@ static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int6
         if (m->n < look) {
             s = qk_tokenizer_encode(tok, e.text, e.length, plan->config->tokenizer.max_length,
                                     &tokens, err);
-            if (s == QK_OK) look_at(plan, (int32_t)tokens.count, m);
+            if (s == QK_OK) count_example(plan, (int32_t)tokens.count, m);
         } else if (qk_dataset_rows(data) >= 0) {
             *examples = qk_dataset_rows(data);
             break;
@@ -79,7 +79,7 @@ static qk_status assume_examples(const qk_plan *plan, means *m, int64_t *example
         return qk_fail(err, QK_ERR_CONFIG,
                        "set it, or give the folder of a tokenizer and a dataset that is there",
                        "tokenizer.max_length is needed to size a run without its texts");
-    look_at(plan, (int32_t)length, m);
+    count_example(plan, (int32_t)length, m);
     *examples = plan->config->dataset.max_samples;
     return QK_OK;
 }
