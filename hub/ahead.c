@@ -19,17 +19,6 @@ struct qk_ahead {
 
 /* ---- the thread ---- */
 
-static void fetch_quietly(qk_snapshot *s, const char *path)
-{
-    qk_names one = {0};
-    qk_error ignored; /* it is told when the file is needed, if it still cannot be had then */
-    qk_names_add(&one, path);
-    s->quiet = true;
-    qk_snapshot_fetch(s, &one, &ignored);
-    s->quiet = false;
-    qk_names_free(&one);
-}
-
 static void *fetch_ahead(void *context)
 {
     qk_ahead *a = context;
@@ -39,9 +28,15 @@ static void *fetch_ahead(void *context)
             pthread_cond_wait(&a->changed, &a->lock);
             continue;
         }
+        qk_names one = {0};
+        qk_error ignored; /* it is told when the file is needed, if it still cannot be had then */
+        qk_names_add(&one, a->wanted);
         pthread_mutex_unlock(&a->lock);
-        fetch_quietly(a->snapshot, a->wanted);
+        a->snapshot->quiet = true;
+        qk_snapshot_fetch(a->snapshot, &one, &ignored);
+        a->snapshot->quiet = false;
         pthread_mutex_lock(&a->lock);
+        qk_names_free(&one);
         free(a->wanted);
         a->wanted = NULL;
         pthread_cond_broadcast(&a->changed);
@@ -61,36 +56,27 @@ qk_ahead *qk_ahead_new(qk_snapshot *snapshot)
     return a;
 }
 
-/* The lock is held. Signals do not wake anybody here, so it looks ten times a second. */
-static qk_status wait_a_little(qk_ahead *a, double *say_at, qk_error *err)
-{
-    qk_condition_wait_a_little(&a->changed, &a->lock);
-    if (a->wanted && qk_now() >= *say_at) {
-        *say_at = qk_now() + SAY_AFTER;
-        qk_info("waiting for %s of %s", a->wanted, a->snapshot->repo.id);
-    }
-    return qk_hub_check(a->snapshot->hub, err);
-}
-
-static qk_status wait_until_idle(qk_ahead *a, qk_error *err)
-{
-    double say_at = qk_now() + SAY_AFTER;
-    qk_status s = QK_OK;
-    pthread_mutex_lock(&a->lock);
-    while (a->wanted && s == QK_OK) s = wait_a_little(a, &say_at, err);
-    pthread_mutex_unlock(&a->lock);
-    return s;
-}
-
 qk_status qk_ahead_need(qk_ahead *a, const qk_names *paths, const char *reason, qk_error *err)
 {
     bool complete = true;
     for (size_t i = 0; i < paths->count && complete; i++)
         QK_TRY(qk_snapshot_knows(a->snapshot, paths->items[i], &complete, err));
     if (complete) return QK_OK;
-    QK_TRY(wait_until_idle(a, err));
+    double say_at = qk_now() + SAY_AFTER;
+    qk_status s = QK_OK;
+    pthread_mutex_lock(&a->lock);
+    while (a->wanted && s == QK_OK) {
+        qk_condition_wait_a_little(&a->changed, &a->lock); /* signals do not wake anybody here */
+        if (a->wanted && qk_now() >= say_at) {
+            say_at = qk_now() + SAY_AFTER;
+            qk_info("waiting for %s of %s", a->wanted, a->snapshot->repo.id);
+        }
+        s = qk_hub_check(a->snapshot->hub, err);
+    }
+    pthread_mutex_unlock(&a->lock);
+    if (s != QK_OK) return s;
     a->snapshot->reason = reason;
-    qk_status s = qk_snapshot_fetch(a->snapshot, paths, err);
+    s = qk_snapshot_fetch(a->snapshot, paths, err);
     a->snapshot->reason = NULL;
     return s;
 }

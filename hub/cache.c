@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DEEPEST = 64, COPY_PIECE = 1 << 20 };
+enum { MAX_DEPTH = 64, COPY_PIECE = 1 << 20 };
 
 /* ---- opening ---- */
 
@@ -147,26 +147,20 @@ static qk_status unique_name(char out[static 64], const char *stem, qk_error *er
     return QK_OK;
 }
 
-static qk_status open_folders(qk_cache *cache, qk_error *err)
+qk_status qk_cache_prepare(qk_cache *cache, qk_error *err)
 {
     const char *leaf;
+    QK_TRY(qk_make_dirs(cache->folder, err));
     cache->root = open(cache->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (cache->root < 0) return fail_at(cache, "cannot open", "", err);
     char *inside = qk_strf("snapshots/%s/x", cache->commit);
     int snapshot = open_parent(cache, inside, &leaf);
     qk_status s = snapshot < 0 ? fail_at(cache, "cannot make the folder", "snapshots", err) : QK_OK;
     free(inside);
-    if (s != QK_OK) return s;
-    close(snapshot);
-    cache->blobs = open_parent(cache, "blobs/x", &leaf);
-    return cache->blobs < 0 ? fail_at(cache, "cannot make the folder", "blobs", err) : QK_OK;
-}
-
-qk_status qk_cache_prepare(qk_cache *cache, qk_error *err)
-{
-    QK_TRY(qk_make_dirs(cache->folder, err));
-    qk_status s = open_folders(cache, err);
-    if (s != QK_OK && cache->root >= 0) { /* both are open, or none: it may be tried again */
+    if (snapshot >= 0) close(snapshot);
+    if (s == QK_OK) cache->blobs = open_parent(cache, "blobs/x", &leaf);
+    if (s == QK_OK && cache->blobs < 0) s = fail_at(cache, "cannot make the folder", "blobs", err);
+    if (s != QK_OK) { /* both are open, or none: it may be tried again */
         close(cache->root);
         cache->root = -1;
     }
@@ -287,8 +281,8 @@ qk_status qk_cache_has_blob(const qk_cache *cache, const qk_hub_file *file, bool
 }
 
 /* The folder of the snapshot's file. */
-static int open_place(const qk_cache *cache, const qk_hub_file *file, const char **leaf,
-                      qk_error *err)
+static int open_folder_of(const qk_cache *cache, const qk_hub_file *file, const char **leaf,
+                          qk_error *err)
 {
     char *inside = qk_strf("snapshots/%s/%s", cache->commit, file->path);
     int parent = open_parent(cache, inside, leaf);
@@ -296,17 +290,6 @@ static int open_place(const qk_cache *cache, const qk_hub_file *file, const char
     *leaf = qk_path_name(file->path);
     free(inside);
     return parent;
-}
-
-static char *link_target(const qk_hub_file *file)
-{
-    qk_buf out = {0};
-    qk_buf_add_str(&out, "../../");
-    for (const char *c = file->path; *c; c++)
-        if (*c == '/') qk_buf_add_str(&out, "../");
-    qk_buf_addf(&out, "blobs/%s", file->digest);
-    qk_buf_str(&out);
-    return (char *)out.data;
 }
 
 static bool copy_blob(const qk_cache *cache, const qk_hub_file *file, int parent,
@@ -337,13 +320,17 @@ qk_status qk_cache_link(const qk_cache *cache, const qk_hub_file *file, qk_error
     const char *leaf;
     char temporary[64];
     QK_TRY(unique_name(temporary, file->digest, err));
-    char *target = link_target(file);
-    int parent = open_place(cache, file, &leaf, err);
+    qk_buf target = {0};
+    qk_buf_add_str(&target, "../../");
+    for (const char *c = file->path; *c; c++)
+        if (*c == '/') qk_buf_add_str(&target, "../");
+    qk_buf_addf(&target, "blobs/%s", file->digest);
+    int parent = open_folder_of(cache, file, &leaf, err);
     if (parent < 0) {
-        free(target);
+        qk_buf_free(&target);
         return err->status;
     }
-    bool ok = !cache->hub->no_links && symlinkat(target, parent, temporary) == 0;
+    bool ok = !cache->hub->no_links && symlinkat(qk_buf_str(&target), parent, temporary) == 0;
     /* File systems without links have copies. */
     bool links = !cache->hub->no_links && (ok || (errno != EPERM && errno != ENOTSUP));
     if (!links) ok = copy_blob(cache, file, parent, temporary);
@@ -351,32 +338,24 @@ qk_status qk_cache_link(const qk_cache *cache, const qk_hub_file *file, qk_error
     int code = errno;
     if (!ok) unlinkat(parent, temporary, 0);
     close(parent);
-    free(target);
+    qk_buf_free(&target);
     errno = code;
     return ok ? QK_OK : fail_at(cache, "cannot write", file->path, err);
-}
-
-/* Without links the content itself moves into the snapshot. */
-static qk_status move_into_snapshot(const qk_cache *cache, const qk_hub_file *file,
-                                    const char *partial, qk_error *err)
-{
-    const char *leaf;
-    int parent = open_place(cache, file, &leaf, err);
-    if (parent < 0) return err->status;
-    qk_status s = QK_OK;
-    if (renameat(cache->blobs, partial, parent, leaf))
-        s = fail_at(cache, "cannot write", file->path, err);
-    close(parent);
-    return s;
 }
 
 qk_status qk_cache_install(const qk_cache *cache, const qk_hub_file *file, qk_error *err)
 {
     char *partial = partial_name(file->digest);
     qk_status s = QK_OK;
-    if (cache->hub->no_links)
-        s = move_into_snapshot(cache, file, partial, err);
-    else if (renameat(cache->blobs, partial, cache->blobs, file->digest)) {
+    if (cache->hub->no_links) { /* the content itself moves into the snapshot */
+        const char *leaf;
+        int parent = open_folder_of(cache, file, &leaf, err);
+        if (parent < 0)
+            s = err->status;
+        else if (renameat(cache->blobs, partial, parent, leaf) != 0)
+            s = fail_at(cache, "cannot write", file->path, err);
+        if (parent >= 0) close(parent);
+    } else if (renameat(cache->blobs, partial, cache->blobs, file->digest) != 0) {
         fail_at(cache, "cannot rename", partial, err);
         qk_error why;
         bool made; /* by another process, without locks */
@@ -409,7 +388,7 @@ qk_status qk_cache_drop(const qk_cache *cache, const qk_hub_file *file, const qk
     const char *leaf;
     QK_TRY(qk_cache_lock(cache, file->digest, &lock, busy, err));
     if (*busy) return QK_OK;
-    int parent = open_place(cache, file, &leaf, err);
+    int parent = open_folder_of(cache, file, &leaf, err);
     qk_status s = parent < 0 ? err->status : QK_OK;
     if (s == QK_OK) s = remove_seen(cache, parent, leaf, 0, wrong, err);
     if (s == QK_OK)
@@ -434,7 +413,7 @@ static qk_status list_below(const qk_cache *cache, const char *inside, int depth
         qk_error why; /* a name that no repository has is somebody else's file */
         s = qk_path_lstat(full, &own, err);
         if (s == QK_OK) s = qk_path_stat(full, &led_to, err);
-        if (s == QK_OK && own.type == QK_PATH_FOLDER && depth < DEEPEST)
+        if (s == QK_OK && own.type == QK_PATH_FOLDER && depth < MAX_DEPTH)
             s = list_below(cache, path, depth + 1, out, err);
         else if (s == QK_OK && led_to.type == QK_PATH_FILE &&
                  qk_check_file_name(path, &why) == QK_OK)

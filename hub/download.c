@@ -14,7 +14,7 @@
 #include "hub/oid.h"
 #include "hub/piece.h"
 
-enum { MOST_WORKERS = 8, REHASH_PIECE = 1 << 20 };
+enum { MAX_WORKERS = 8, REHASH_PIECE = 1 << 20 };
 
 typedef enum state {
     WAITING, /* nothing was done */
@@ -38,7 +38,7 @@ typedef struct transfer {
     bool inherited; /* some of the bytes are of an earlier run: they may be what is wrong */
     bool adding;    /* a worker writes outside of the mutex */
     qk_file_state installed; /* what became of the temporary file */
-    bool no_room;            /* writing failed: what is there would only be in the way */
+    bool write_failed;       /* writing failed: what is there would only be in the way */
 } transfer;
 
 typedef struct download {
@@ -200,7 +200,7 @@ static qk_status write_at(transfer *t, const uint8_t *bytes, size_t n, qk_error 
         ssize_t w = pwrite(t->fd, bytes + done, n - done, (off_t)(at + done));
         if (w < 0 && errno == EINTR) continue;
         if (!w) errno = EIO;
-        t->no_room = w <= 0;
+        t->write_failed = w <= 0;
         if (w <= 0) return qk_fail_write(err, "cannot write", t->source.file->path);
         done += (size_t)w;
     }
@@ -222,8 +222,8 @@ static qk_status finish_file(download *d, transfer *t, bool *wrong, qk_error *er
                        "%s: the content that came is not the one that the Hub lists (%s %.12s...)",
                        file->path, strlen(file->digest) == 64 ? "SHA-256" : "git sha1",
                        file->digest);
-    t->no_room = fsync(t->fd) != 0;
-    if (t->no_room) return qk_fail_write(err, "cannot write", file->path);
+    t->write_failed = fsync(t->fd) != 0;
+    if (t->write_failed) return qk_fail_write(err, "cannot write", file->path);
     QK_TRY(qk_cache_install(d->cache, file, err));
     qk_error ignored; /* without its state it is hashed once more when it is used */
     qk_file_state_of_open(t->fd, file->path, &t->installed, &ignored);
@@ -277,18 +277,6 @@ static void step_end(worker *w, transfer *t)
         set_done(d, t);
 }
 
-/* Back to the queue; a message every 10 seconds. */
-static void wait_longer(download *d, transfer *t)
-{
-    double now = qk_now();
-    t->state = WAITING;
-    t->try_again = now + 0.1;
-    if (!d->told) d->told = now;
-    if (now - d->told < 10) return;
-    d->told = now;
-    qk_info("waiting for another process that downloads %s", t->source.file->path);
-}
-
 static void step_open(worker *w, transfer *t)
 {
     download *d = w->d;
@@ -301,8 +289,14 @@ static void step_open(worker *w, transfer *t)
         fail(d, &w->err);
         return;
     }
-    if (how == BUSY) {
-        wait_longer(d, t);
+    if (how == BUSY) { /* back to the queue; a message every 10 seconds */
+        double now = qk_now();
+        t->state = WAITING;
+        t->try_again = now + 0.1;
+        if (!d->told) d->told = now;
+        if (now - d->told < 10) return;
+        d->told = now;
+        qk_info("waiting for another process that downloads %s", t->source.file->path);
         return;
     }
     d->kept += how == LINKED ? t->source.file->size : t->at;
@@ -350,20 +344,15 @@ static void step_stream(worker *w, transfer *t)
         step_end(w, t);
 }
 
-/* Waits until everything before the piece is written; false: the piece is of no use any more. */
-static bool wait_for_turn(download *d, const transfer *t, uint64_t from, int round)
-{
-    for (;;) {
-        if (d->status != QK_OK || t->state != PIECES || t->round != round) return false;
-        if (t->at == from && !t->adding) return true;
-        pthread_cond_wait(&d->changed, &d->mutex);
-    }
-}
-
 static void add_piece(worker *w, transfer *t, uint64_t from, size_t n, int round)
 {
     download *d = w->d;
-    if (!wait_for_turn(d, t, from, round)) return;
+    for (;;) { /* until everything before it is written */
+        bool of_use = d->status == QK_OK && t->state == PIECES && t->round == round;
+        if (!of_use) return;
+        if (t->at == from && !t->adding) break;
+        pthread_cond_wait(&d->changed, &d->mutex);
+    }
     t->adding = true;
     pthread_mutex_unlock(&d->mutex);
     qk_status s = write_at(t, w->piece, n, &w->err);
@@ -410,14 +399,6 @@ static void step_piece(worker *w, transfer *t)
         fail(d, &w->err);
 }
 
-/* Until something changes, and at most 0.1 seconds: locks and signals do not tell. */
-static void wait_a_little(worker *w)
-{
-    download *d = w->d;
-    qk_condition_wait_a_little(&d->changed, &d->mutex);
-    if (qk_hub_check(d->cache->hub, &w->err) != QK_OK) fail(d, &w->err);
-}
-
 static void *work(void *context)
 {
     download *d = context;
@@ -425,12 +406,15 @@ static void *work(void *context)
     pthread_mutex_lock(&d->mutex);
     while (d->status == QK_OK && d->done < d->count) {
         transfer *t = choose(d);
-        if (!t)
-            wait_a_little(&w);
-        else if (t->state == WAITING)
+        if (!t) {
+            /* Until something changes, and at most 0.1 seconds: locks and signals do not tell. */
+            qk_condition_wait_a_little(&d->changed, &d->mutex);
+            if (qk_hub_check(d->cache->hub, &w.err) != QK_OK) fail(d, &w.err);
+        } else if (t->state == WAITING) {
             step_open(&w, t);
-        else
+        } else {
             step_piece(&w, t);
+        }
     }
     pthread_mutex_unlock(&d->mutex);
     qk_http_close(w.http);
@@ -440,53 +424,40 @@ static void *work(void *context)
 
 /* ---- all files ---- */
 
-/* Bytes that a file still needs on the disk. */
-static qk_status missing_bytes(const qk_cache *cache, const qk_hub_file *file, uint64_t *bytes,
-                               qk_error *err)
-{
-    bool has;
-    *bytes = 0;
-    QK_TRY(qk_cache_has_blob(cache, file, &has, err));
-    if (has) return QK_OK;
-    char *partial = qk_strf("%s/blobs/%s.qk.incomplete", cache->folder, file->digest);
-    qk_path_info have;
-    qk_status s = qk_path_stat(partial, &have, err);
-    free(partial);
-    *bytes = have.size <= file->size ? file->size - have.size : file->size;
-    return s;
-}
-
+/* The bytes that the files still need must fit on the disk. */
 static qk_status check_space(const download *d, qk_error *err)
 {
-    uint64_t need = 0, bytes, free_bytes;
-    for (size_t i = 0; i < d->count; i++, need += bytes)
-        QK_TRY(missing_bytes(d->cache, d->files[i].source.file, &bytes, err));
-    QK_TRY(qk_disk_free(d->cache->folder, &free_bytes, err));
-    if (need <= free_bytes) return QK_OK;
+    uint64_t need = 0, available;
+    for (size_t i = 0; i < d->count; i++) {
+        const qk_hub_file *file = d->files[i].source.file;
+        bool has;
+        QK_TRY(qk_cache_has_blob(d->cache, file, &has, err));
+        if (has) continue;
+        char *partial = qk_strf("%s/blobs/%s.qk.incomplete", d->cache->folder, file->digest);
+        qk_path_info have;
+        qk_status s = qk_path_stat(partial, &have, err);
+        free(partial);
+        if (s != QK_OK) return s;
+        need += have.size <= file->size ? file->size - have.size : file->size;
+    }
+    QK_TRY(qk_disk_free(d->cache->folder, &available, err));
+    if (need <= available) return QK_OK;
     return qk_fail(err, QK_ERR_RESUME,
                    "free some space, or set HF_HUB_CACHE to a larger disk, and run it again",
                    "%s: %s are needed and %s are free", d->cache->folder,
-                   qk_human_bytes((double)need), qk_human_bytes((double)free_bytes));
+                   qk_human_bytes((double)need), qk_human_bytes((double)available));
 }
 
 static qk_status run_workers(download *d, qk_error *err)
 {
-    pthread_t threads[MOST_WORKERS];
+    pthread_t threads[MAX_WORKERS];
     uint64_t pieces = 0;
     for (size_t i = 0; i < d->count; i++) pieces += 1 + d->files[i].source.file->size / QK_PIECE;
-    int n = pieces < MOST_WORKERS ? (int)pieces : MOST_WORKERS;
+    int n = pieces < MAX_WORKERS ? (int)pieces : MAX_WORKERS;
     int started = 0;
     while (started < n && qk_thread_start(&threads[started], work, d, err) == QK_OK) started++;
     for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
     return started ? QK_OK : err->status; /* fewer are only slower */
-}
-
-/* What came whole was hashed on the way: its first use need not do that again. */
-static void note_content(const download *d, const transfer *t)
-{
-    char *path = qk_path_join(d->cache->snapshot, t->source.file->path);
-    qk_content_note(path, t->source.file, &t->installed);
-    free(path);
 }
 
 /* After a failure partial files stay, except on a full disk, where they would be in the way. */
@@ -494,8 +465,12 @@ static void clean_up(download *d)
 {
     for (size_t i = 0; i < d->count; i++) {
         transfer *t = &d->files[i];
-        if (t->installed.inode) note_content(d, t);
-        if (t->no_room) qk_cache_drop_partial(d->cache, t->source.file->digest);
+        if (t->installed.inode) { /* hashed on the way: its first use need not do that again */
+            char *path = qk_path_join(d->cache->snapshot, t->source.file->path);
+            qk_content_note(path, t->source.file, &t->installed);
+            free(path);
+        }
+        if (t->write_failed) qk_cache_drop_partial(d->cache, t->source.file->digest);
         close_files(t);
         free(t->source.url);
         free(t->source.direct);

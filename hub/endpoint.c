@@ -13,7 +13,7 @@
 #include "engine/base/log.h"
 #include "hub/url.h"
 
-enum { MOST_ENV_FILE = 1 << 20, MOST_TOKEN = 4096, TIMEOUT_SECONDS = 10 };
+enum { MAX_ENV_FILE = 1 << 20, MAX_TOKEN = 4096, TIMEOUT_SECONDS = 10 };
 
 static const char canonical[] = "https://huggingface.co";
 
@@ -87,14 +87,6 @@ static bool flag(const settings *set, const char *a, const char *b)
     return on;
 }
 
-static int seconds(const settings *set, const char *name)
-{
-    char *value = first_setting(set, name, NULL);
-    double n = value ? strtod(value, NULL) : 0;
-    free(value);
-    return n >= 1 && n < 1e6 ? (int)n : TIMEOUT_SECONDS;
-}
-
 /* ---- paths ---- */
 
 char *qk_expand_path(const char *path)
@@ -161,21 +153,6 @@ static char *clean_token(char *text)
     return out;
 }
 
-static qk_status token_from_file(qk_hub *hub, const settings *set, const char *home, qk_error *err)
-{
-    char *path = expand_and_free(first_setting(set, "HF_TOKEN_PATH", NULL));
-    if (!path) path = qk_path_join(home, "token");
-    qk_buf text;
-    bool there;
-    qk_status s = qk_read_file_if_there(&text, path, MOST_TOKEN, &there, err);
-    if (s == QK_OK && there) hub->token = clean_token(qk_strdup(qk_buf_str(&text)));
-    if (hub->token) hub->token_from = qk_strf("the file %s", path);
-    if (text.data) OPENSSL_cleanse(text.data, text.capacity);
-    qk_buf_free(&text);
-    free(path);
-    return s;
-}
-
 static void token_from_variable(qk_hub *hub, const settings *set, const char *name)
 {
     if (!hub->token) hub->token = clean_token(setting(set, name));
@@ -185,13 +162,27 @@ static void token_from_variable(qk_hub *hub, const settings *set, const char *na
 static qk_status find_token(qk_hub *hub, const settings *set, const char *given, const char *home,
                             qk_error *err)
 {
+    bool implicit = !given && !flag(set, "HF_HUB_DISABLE_IMPLICIT_TOKEN", NULL);
     if (given) {
         hub->token = clean_token(qk_strdup(given));
         hub->token_from = qk_strdup("the token that was given");
-    } else if (!flag(set, "HF_HUB_DISABLE_IMPLICIT_TOKEN", NULL)) {
+    }
+    if (implicit) {
         token_from_variable(hub, set, "HF_TOKEN");
         token_from_variable(hub, set, "HUGGING_FACE_HUB_TOKEN");
-        if (!hub->token) QK_TRY(token_from_file(hub, set, home, err));
+    }
+    if (implicit && !hub->token) {
+        char *path = expand_and_free(first_setting(set, "HF_TOKEN_PATH", NULL));
+        if (!path) path = qk_path_join(home, "token");
+        qk_buf text;
+        bool there;
+        qk_status s = qk_read_file_if_there(&text, path, MAX_TOKEN, &there, err);
+        if (s == QK_OK && there) hub->token = clean_token(qk_strdup(qk_buf_str(&text)));
+        if (hub->token) hub->token_from = qk_strf("the file %s", path);
+        if (text.data) OPENSSL_cleanse(text.data, text.capacity);
+        qk_buf_free(&text);
+        free(path);
+        if (s != QK_OK) return s;
     }
     for (const char *c = hub->token; c && *c; c++)
         if ((unsigned char)*c <= 0x20 || (unsigned char)*c >= 0x7F)
@@ -225,7 +216,10 @@ static qk_status read_all(qk_hub *hub, const settings *set, const char *token, q
 {
     hub->offline = flag(set, "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE");
     hub->no_links = flag(set, "HF_HUB_DISABLE_SYMLINKS", NULL);
-    hub->download_timeout = seconds(set, "HF_HUB_DOWNLOAD_TIMEOUT");
+    char *timeout = first_setting(set, "HF_HUB_DOWNLOAD_TIMEOUT", NULL);
+    double seconds = timeout ? strtod(timeout, NULL) : 0;
+    hub->download_timeout = seconds >= 1 && seconds < 1e6 ? (int)seconds : TIMEOUT_SECONDS;
+    free(timeout);
     char *home = find_home(set);
     hub->cache = expand_and_free(first_setting(set, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"));
     if (!hub->cache) hub->cache = qk_path_join(home, "hub");
@@ -240,7 +234,7 @@ qk_status qk_hub_open(qk_hub *hub, const char *token, qk_error *err)
     *hub = (qk_hub){0};
     settings set = {0};
     bool there;
-    qk_status s = qk_read_file_if_there(&set.file, ".env", MOST_ENV_FILE, &there, err);
+    qk_status s = qk_read_file_if_there(&set.file, ".env", MAX_ENV_FILE, &there, err);
     if (s == QK_OK) s = read_all(hub, &set, token, err);
     if (set.file.data) OPENSSL_cleanse(set.file.data, set.file.capacity);
     qk_buf_free(&set.file);

@@ -9,19 +9,12 @@
 #include "formats/json.h"
 #include "hub/url.h"
 
-enum { MOST_TEXT = 400 };
+enum { MAX_TEXT = 400 };
 
 static bool header_is(const qk_http_reply *reply, const char *name, const char *value)
 {
     const char *found = qk_http_header(reply, name);
     return found && !strcmp(found, value);
-}
-
-/* /api/models/..., /api/datasets/..., .../resolve/... */
-static bool is_repo_address(const char *url)
-{
-    return url && (strstr(url, "/api/models/") || strstr(url, "/api/datasets/") ||
-                   strstr(url, "/resolve/"));
 }
 
 static const struct {
@@ -47,7 +40,7 @@ static qk_problem of_status(long status)
 
 qk_problem qk_reply_problem(const qk_http_reply *reply)
 {
-    if (reply->status >= 200 && reply->status < 300) return QK_PROBLEM_NONE;
+    if (qk_http_is_fine(reply)) return QK_PROBLEM_NONE;
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (header_is(reply, "x-error-code", codes[i].code)) return codes[i].problem;
     if (header_is(reply, "x-error-message", "Access to this resource is disabled."))
@@ -55,9 +48,13 @@ qk_problem qk_reply_problem(const qk_http_reply *reply)
     if (header_is(reply, "x-error-code", "RepoNotFound")) return QK_PROBLEM_REPO;
     if (reply->status == 412 && reply->url && strstr(reply->url, "/commit/"))
         return QK_PROBLEM_MOVED_ON;
+    /* The address of a repository: the Hub says 401 of what is absent, too. */
+    bool of_repo =
+        reply->url && (strstr(reply->url, "/api/models/") || strstr(reply->url, "/api/datasets/") ||
+                       strstr(reply->url, "/resolve/"));
     bool bad_token =
         header_is(reply, "x-error-message", "Invalid credentials in Authorization header");
-    if (reply->status == 401 && !bad_token && is_repo_address(reply->url)) return QK_PROBLEM_REPO;
+    if (reply->status == 401 && !bad_token && of_repo) return QK_PROBLEM_REPO;
     return of_status(reply->status);
 }
 
@@ -95,8 +92,7 @@ static void add_body(qk_buf *out, const qk_http_reply *reply)
         add_strings(out, qk_json_get(root, "errors"));
     } else if (!memchr(text, '<', reply->body.size < 16 ? reply->body.size : 16)) {
         char *plain = qk_strf(
-            "%.*s", (int)(reply->body.size < MOST_TEXT ? reply->body.size : (size_t)MOST_TEXT),
-            text);
+            "%.*s", (int)(reply->body.size < MAX_TEXT ? reply->body.size : (size_t)MAX_TEXT), text);
         add_text(out, plain);
         free(plain);
     }
@@ -113,7 +109,7 @@ char *qk_reply_text(const qk_hub *hub, const qk_http_reply *reply)
     qk_redact(text, hub->token);
     for (char *c = text; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7F) *c = ' ';
-    if (strlen(text) > MOST_TEXT) text[MOST_TEXT] = 0;
+    if (strlen(text) > MAX_TEXT) text[MAX_TEXT] = 0;
     return text;
 }
 
@@ -153,26 +149,6 @@ static const struct {
     {QK_PROBLEM_OTHER, QK_ERR_DATA, "the server refuses", NULL, NULL},
 };
 
-static const char *request_id(const qk_http_reply *reply)
-{
-    static const char *const names[] = {"x-request-id", "x-amzn-trace-id", "x-amz-cf-id"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *id = qk_http_header(reply, names[i]);
-        if (id && *id) return id;
-    }
-    return NULL;
-}
-
-/* "the token of HF_TOKEN: make a new one ..." helps more than "a token". */
-static void set_hint(const qk_hub *hub, qk_problem problem, const char *hint, qk_error *err)
-{
-    bool of_token = problem == QK_PROBLEM_TOKEN || problem == QK_PROBLEM_FORBIDDEN ||
-                    problem == QK_PROBLEM_REPO;
-    if (of_token && hub->token && hint)
-        snprintf(err->hint, sizeof err->hint, "the token is from %.200s; %s", hub->token_from,
-                 hint);
-}
-
 qk_status qk_reply_error(const qk_hub *hub, const qk_http_reply *reply, const char *what,
                          qk_error *err)
 {
@@ -183,11 +159,20 @@ qk_status qk_reply_error(const qk_hub *hub, const qk_http_reply *reply, const ch
     const char *hint = messages[i].hint;
     if (!hub->token && messages[i].anonymous_hint) hint = messages[i].anonymous_hint;
     char *text = qk_reply_text(hub, reply), *shown = qk_url_shown(reply->url);
-    const char *id = request_id(reply);
+    static const char *const ids[] = {"x-request-id", "x-amzn-trace-id", "x-amz-cf-id"};
+    const char *id = NULL;
+    for (size_t k = 0; k < sizeof ids / sizeof *ids && !(id && *id); k++)
+        id = qk_http_header(reply, ids[k]);
+    bool has_id = id && *id;
     qk_fail(err, messages[i].status, hint, "%.300s: %s (status %ld%s%.300s%s%.80s)",
             what ? what : shown, messages[i].message, reply->status, *text ? ": " : "", text,
-            id ? "; request " : "", id ? id : "");
-    set_hint(hub, problem, hint, err);
+            has_id ? "; request " : "", has_id ? id : "");
+    /* "the token is from HF_TOKEN; make a new one ..." helps more than "a token". */
+    bool of_token = problem == QK_PROBLEM_TOKEN || problem == QK_PROBLEM_FORBIDDEN ||
+                    problem == QK_PROBLEM_REPO;
+    if (of_token && hub->token && hint)
+        snprintf(err->hint, sizeof err->hint, "the token is from %.200s; %s", hub->token_from,
+                 hint);
     qk_redact(err->message, hub->token);
     free(text);
     free(shown);

@@ -11,7 +11,7 @@
 #include "hub/oid.h"
 
 /* Of one file: signed URLs that are refused, and contents that are not those of the listing. */
-enum { MOST_EXPIRED = 2, MOST_WRONG = 2 };
+enum { MAX_EXPIRED = 2, MAX_WRONG = 2 };
 
 typedef struct fetching {
     const qk_hub_file *file;
@@ -49,11 +49,6 @@ static qk_status data(void *context, const void *bytes, size_t n, qk_error *err)
     return QK_OK;
 }
 
-static bool is_right(fetching *f)
-{
-    return f->size == f->file->size && f->digest && qk_oid_is(f->digest, f->file);
-}
-
 /* QK_OK and not *right: other bytes came. *expired: the storage no longer takes the signed URL. */
 static qk_status try_once(qk_http *http, const qk_remote *r, fetching *f, bool *right,
                           bool *expired, qk_error *err)
@@ -66,7 +61,7 @@ static qk_status try_once(qk_http *http, const qk_remote *r, fetching *f, bool *
     *expired = s == QK_OK && !reply.at_endpoint && reply.status / 100 == 4;
     if (s == QK_OK && qk_reply_problem(&reply) != QK_PROBLEM_NONE)
         s = qk_reply_error(r->hub, &reply, f->file->path, err);
-    *right = s == QK_OK && is_right(f);
+    *right = s == QK_OK && f->size == f->file->size && f->digest && qk_oid_is(f->digest, f->file);
     if (*right) s = qk_writer_commit(&f->out, err);
     drop(f);
     qk_http_reply_free(&reply);
@@ -86,8 +81,7 @@ static qk_status fetch(qk_http *http, const qk_remote *r, const qk_hub_file *fil
     for (bool again = s == QK_OK; again;) {
         bool expired = false;
         s = try_once(http, r, &f, &right, &expired, err);
-        again =
-            expired ? ++expiries <= MOST_EXPIRED : s == QK_OK && !right && ++wrongs <= MOST_WRONG;
+        again = expired ? ++expiries <= MAX_EXPIRED : s == QK_OK && !right && ++wrongs <= MAX_WRONG;
     }
     if (s == QK_OK && !right)
         s = qk_fail(err, QK_ERR_RESUME, "run the same command again",

@@ -16,10 +16,10 @@
 #include "hub/url.h"
 
 enum {
-    MOST_BODY = 64 << 20,       /* in memory, when the request names no limit */
-    MOST_ERROR_BODY = 64 << 10, /* kept of a reply that is not 2xx */
-    MOST_IGNORED = 1 << 20,     /* read of one, before the connection is given up */
-    MOST_HEADERS = 256 << 10,   /* bytes of one reply; libcurl itself gives up at 300 kB */
+    MAX_BODY = 64 << 20,       /* in memory, when the request names no limit */
+    MAX_ERROR_BODY = 64 << 10, /* kept of a reply that is not 2xx */
+    MAX_IGNORED = 1 << 20,     /* read of one, before the connection is given up */
+    MAX_HEADERS = 256 << 10,   /* bytes of one reply; libcurl itself gives up at 300 kB */
     CONNECT_SECONDS = 10,
     SLOWEST = 64, /* bytes/s below which a connection counts as silent */
 };
@@ -102,7 +102,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
         return size * count;
     }
     h->has_head |= !n;
-    if (h->reply->headers.size + n > MOST_HEADERS) {
+    if (h->reply->headers.size + n > MAX_HEADERS) {
         qk_fail(h->err, QK_ERR_FORMAT, NULL, "the headers of the reply never end");
         return stop(h, QK_HTTP_FORBIDDEN);
     }
@@ -110,57 +110,44 @@ static size_t on_header(char *line, size_t size, size_t count, void *context)
     return size * count;
 }
 
-static bool is_good(long status)
-{
-    return status >= 200 && status < 300;
-}
-
-static qk_status check_encoding(qk_http *h)
-{
-    const char *encoding = qk_http_header(h->reply, "content-encoding");
-    if (!h->q->is_file || !encoding || !strcasecmp(encoding, "identity")) return QK_OK;
-    return qk_fail(h->err, QK_ERR_FORMAT, NULL,
-                   "the server sends a file as '%.40s' although it was asked not to", encoding);
-}
-
 /* Before the first byte of a 2xx body. */
 static bool begin_body(qk_http *h)
 {
     if (h->begun) return true;
     h->begun = true;
-    curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &h->reply->status);
-    if (check_encoding(h) != QK_OK) return stop(h, QK_HTTP_FORBIDDEN) != 0;
+    const char *encoding = h->q->is_file ? qk_http_header(h->reply, "content-encoding") : NULL;
+    if (encoding && strcasecmp(encoding, "identity") != 0) {
+        qk_fail(h->err, QK_ERR_FORMAT, NULL,
+                "the server sends a file as '%.40s' although it was asked not to", encoding);
+        return stop(h, QK_HTTP_FORBIDDEN) != 0;
+    }
     const qk_http_sink *sink = h->q->sink;
     if (!sink || !sink->begin) return true;
     if (sink->begin(sink->context, h->reply, h->err) == QK_OK) return true;
     return stop(h, QK_HTTP_STOPPED) != 0;
 }
 
-static size_t keep_error_body(qk_http *h, const char *bytes, size_t n)
-{
-    qk_buf *body = &h->reply->body;
-    size_t room = body->size < MOST_ERROR_BODY ? MOST_ERROR_BODY - body->size : 0;
-    qk_buf_add(body, bytes, n < room ? n : room);
-    h->ignored += n;
-    return h->ignored > MOST_IGNORED ? 0 : n;
-}
-
 static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 {
     qk_http *h = context;
-    size_t n = size * count, limit = h->q->limit ? h->q->limit : MOST_BODY;
-    long status = 0;
-    curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (!is_good(status)) return keep_error_body(h, bytes, n);
+    size_t n = size * count, limit = h->q->limit ? h->q->limit : MAX_BODY;
+    qk_buf *body = &h->reply->body;
+    curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &h->reply->status);
+    if (!qk_http_is_fine(h->reply)) {
+        size_t left = body->size < MAX_ERROR_BODY ? MAX_ERROR_BODY - body->size : 0;
+        qk_buf_add(body, bytes, n < left ? n : left);
+        h->ignored += n;
+        return h->ignored > MAX_IGNORED ? 0 : n;
+    }
     if (!begin_body(h)) return 0;
     const qk_http_sink *sink = h->q->sink;
     if (sink)
         return sink->data(sink->context, bytes, n, h->err) == QK_OK ? n : stop(h, QK_HTTP_STOPPED);
-    if (h->reply->body.size + n > limit) {
+    if (body->size + n > limit) {
         qk_fail(h->err, QK_ERR_FORMAT, NULL, "the reply is larger than %zu bytes", limit);
         return stop(h, QK_HTTP_FORBIDDEN);
     }
-    qk_buf_add(&h->reply->body, bytes, n);
+    qk_buf_add(body, bytes, n);
     return n;
 }
 
@@ -211,13 +198,6 @@ static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off
 
 /* ---- one transfer ---- */
 
-/* HTTP_PROXY in capitals is not read by libcurl (CGI scripts); this program is no CGI script. */
-static const char *upper_case_proxy(const char *url)
-{
-    if (qk_url_is_https(url) || getenv("http_proxy")) return NULL;
-    return getenv("HTTP_PROXY");
-}
-
 /* Proxies are for the network: this machine is reached directly. */
 static bool set_proxy(qk_http *h, const char *url)
 {
@@ -228,12 +208,12 @@ static bool set_proxy(qk_http *h, const char *url)
         curl_easy_setopt(h->easy, CURLOPT_PROXY, "");
         return false;
     }
-    const char *upper = upper_case_proxy(url);
-    if (upper) curl_easy_setopt(h->easy, CURLOPT_PROXY, upper);
-    bool found = false;
+    bool https = qk_url_is_https(url), found = false;
+    /* HTTP_PROXY in capitals is not read by libcurl (CGI scripts); this is no CGI script. */
+    const char *capitals = https || getenv("http_proxy") ? NULL : getenv("HTTP_PROXY");
+    if (capitals) curl_easy_setopt(h->easy, CURLOPT_PROXY, capitals);
     for (const char *const *n = names; *n; n++) found |= getenv(*n) != NULL;
-    for (const char *const *n = qk_url_is_https(url) ? of_https : of_http; *n; n++)
-        found |= getenv(*n) != NULL;
+    for (const char *const *n = https ? of_https : of_http; *n; n++) found |= getenv(*n) != NULL;
     return found;
 }
 
@@ -317,12 +297,6 @@ static struct curl_slist *make_headers(qk_http *h, const qk_hop *hop)
     return list;
 }
 
-static void free_headers(struct curl_slist *list)
-{
-    for (struct curl_slist *l = list; l; l = l->next) explicit_bzero(l->data, strlen(l->data));
-    curl_slist_free_all(list);
-}
-
 /* ---- what went wrong ---- */
 
 static const struct {
@@ -367,22 +341,6 @@ static qk_status explain(qk_http *h, CURLcode code, const char *shown)
                    h->text[0] ? h->text : curl_easy_strerror(code));
 }
 
-/* libcurl takes a connection that ends within the headers for a reply without a body. */
-static qk_status check_head(qk_http *h, const char *shown)
-{
-    if (h->has_head) return QK_OK;
-    h->reply->failure = QK_HTTP_BROKEN;
-    return qk_fail(h->err, QK_ERR_RESUME, "run the same command again",
-                   "%s: the reply ends within its headers", shown);
-}
-
-static qk_status offline(qk_http_reply *reply, const char *shown, qk_error *err)
-{
-    reply->failure = QK_HTTP_STOPPED;
-    return qk_fail(err, QK_ERR_NOTFOUND, "unset it to use the network",
-                   "HF_HUB_OFFLINE is set: %s is not asked", shown);
-}
-
 static qk_status transfer(qk_http *h, const qk_hop *hop, const char *shown)
 {
     struct curl_slist *headers = make_headers(h, hop);
@@ -394,11 +352,17 @@ static qk_status transfer(qk_http *h, const qk_hop *hop, const char *shown)
     CURLcode code = curl_easy_perform(h->easy);
     curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &h->reply->status);
     curl_easy_setopt(h->easy, CURLOPT_HTTPHEADER, NULL);
-    free_headers(headers);
-    bool known = !is_good(h->reply->status) && h->ignored > MOST_IGNORED; /* enough of an error */
+    for (struct curl_slist *l = headers; l; l = l->next) explicit_bzero(l->data, strlen(l->data));
+    curl_slist_free_all(headers);
+    bool known = !qk_http_is_fine(h->reply) && h->ignored > MAX_IGNORED; /* enough of an error */
     if (code != CURLE_OK && !known) return explain(h, code, shown);
-    QK_TRY(check_head(h, shown));
-    if (is_good(h->reply->status) && !begin_body(h)) return explain(h, code, shown);
+    /* libcurl takes a connection that ends within the headers for a reply without a body. */
+    if (!h->has_head) {
+        h->reply->failure = QK_HTTP_BROKEN;
+        return qk_fail(h->err, QK_ERR_RESUME, "run the same command again",
+                       "%s: the reply ends within its headers", shown);
+    }
+    if (qk_http_is_fine(h->reply) && !begin_body(h)) return explain(h, code, shown);
     h->reply->failure = QK_HTTP_REPLIED;
     return QK_OK;
 }
@@ -418,7 +382,14 @@ qk_status qk_hop_run(qk_http *http, const qk_http_request *q, const qk_hop *hop,
     reply->at_endpoint = hop->at_endpoint;
     qk_buf_clear(&reply->body);
     qk_buf_clear(&reply->headers);
-    qk_status s = http->hub->offline ? offline(reply, shown, err) : transfer(http, hop, shown);
+    qk_status s = QK_OK;
+    if (http->hub->offline) {
+        reply->failure = QK_HTTP_STOPPED;
+        s = qk_fail(err, QK_ERR_NOTFOUND, "unset it to use the network",
+                    "HF_HUB_OFFLINE is set: %s is not asked", shown);
+    } else {
+        s = transfer(http, hop, shown);
+    }
     free(shown);
     return s;
 }

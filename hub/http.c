@@ -9,7 +9,7 @@
 #include "hub/hop.h"
 #include "hub/url.h"
 
-enum { MOST_HOPS = 5 };
+enum { MAX_HOPS = 5 };
 
 const char *qk_http_header(const qk_http_reply *reply, const char *name)
 {
@@ -23,43 +23,31 @@ const char *qk_http_header(const qk_http_reply *reply, const char *name)
     return NULL;
 }
 
-/* A header that came before under the same name gets the value behind a comma. */
-static void add_header(qk_http_reply *reply, const char *name, size_t n, const char *value,
-                       size_t n_value)
-{
-    qk_buf lower = {0};
-    for (size_t i = 0; i < n; i++)
-        qk_buf_add_byte(&lower, (uint8_t)tolower((unsigned char)name[i]));
-    qk_buf joined = {0};
-    const char *before = qk_http_header(reply, qk_buf_str(&lower));
-    if (before) {
-        qk_buf_addf(&joined, "%s, ", before);
-        /* The newest copy must be found first. */
-        qk_buf rest = reply->headers;
-        reply->headers = (qk_buf){0};
-        for (const char *at = (char *)rest.data, *end = at + rest.size; at < end;) {
-            const char *v = at + strlen(at) + 1, *next = v + strlen(v) + 1;
-            if (strcmp(at, (char *)lower.data) != 0)
-                qk_buf_add(&reply->headers, at, (size_t)(next - at));
-            at = next;
-        }
-        qk_buf_free(&rest);
-    }
-    qk_buf_add(&joined, value, n_value);
-    qk_buf_add(&reply->headers, lower.data, lower.size + 1);
-    qk_buf_add(&reply->headers, qk_buf_str(&joined), joined.size + 1);
-    qk_buf_free(&lower);
-    qk_buf_free(&joined);
-}
-
 void qk_http_add_header(qk_http_reply *reply, const char *line, size_t n)
 {
-    const char *colon = memchr(line, ':', n);
+    qk_buf *all = &reply->headers;
+    const char *colon = memchr(line, ':', n), *end = line + n;
     if (!colon || memchr(line, 0, n)) return;
-    const char *value = colon + 1, *end = line + n;
+    const char *value = colon + 1;
     while (value < end && (*value == ' ' || *value == '\t')) value++;
     while (end > value && (end[-1] == ' ' || end[-1] == '\t')) end--;
-    add_header(reply, line, (size_t)(colon - line), value, (size_t)(end - value));
+    size_t size = (size_t)(end - value);
+    char *name = qk_strndup(line, (size_t)(colon - line));
+    for (char *c = name; *c; c++) *c = (char)tolower((unsigned char)*c);
+    const char *before = qk_http_header(reply, name);
+    if (before) { /* under the same name: its value, a comma, and this one */
+        size_t at = (size_t)(before - (const char *)all->data) + strlen(before);
+        qk_buf_reserve(all, size + 2);
+        memmove(all->data + at + 2 + size, all->data + at, all->size - at);
+        memcpy(all->data + at, ", ", 2);
+        memcpy(all->data + at + 2, value, size);
+        all->size += size + 2;
+    } else {
+        qk_buf_add(all, name, strlen(name) + 1);
+        qk_buf_add(all, value, size);
+        qk_buf_add_byte(all, 0);
+    }
+    free(name);
 }
 
 void qk_http_reply_free(qk_http_reply *reply)
@@ -68,14 +56,6 @@ void qk_http_reply_free(qk_http_reply *reply)
     qk_buf_free(&reply->body);
     free(reply->url);
     *reply = (qk_http_reply){0};
-}
-
-static void reset(qk_http_reply *reply)
-{
-    qk_buf_clear(&reply->headers);
-    qk_buf_clear(&reply->body);
-    free(reply->url);
-    *reply = (qk_http_reply){.headers = reply->headers, .body = reply->body};
 }
 
 /* The token may go to this URL at all, and safely. */
@@ -87,20 +67,6 @@ static qk_status choose_token(const qk_hub *hub, const qk_http_request *q, qk_ho
     if (!hop->send_token || qk_url_is_https(hop->url) || qk_url_is_loopback(hop->url)) return QK_OK;
     return qk_fail(err, QK_ERR_CONFIG, "use https in HF_ENDPOINT, or no token",
                    "the token is not sent to %s: plain http can be read by others", hub->endpoint);
-}
-
-static bool is_redirect(long status)
-{
-    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-}
-
-/* What the endpoint says about a file stands in its redirect, not in the reply of the storage. */
-static void keep_hub_headers(qk_http_reply *reply)
-{
-    const char *commit = qk_http_header(reply, "x-repo-commit");
-    const char *etag = qk_http_header(reply, "x-linked-etag");
-    if (commit) snprintf(reply->repo_commit, sizeof reply->repo_commit, "%s", commit);
-    if (etag) snprintf(reply->linked_etag, sizeof reply->linked_etag, "%s", etag);
 }
 
 /* Turns the hop into the one that the reply leads to. */
@@ -151,10 +117,17 @@ static qk_status all_hops(qk_http *http, const qk_http_request *q, qk_hop *hop,
             return err->status;
         }
         QK_TRY(qk_hop_run(http, q, hop, reply, err));
-        if (hop->at_endpoint) keep_hub_headers(reply);
-        if (!is_redirect(reply->status)) return QK_OK;
-        if (hops == MOST_HOPS) {
-            qk_fail(err, QK_ERR_FORMAT, NULL, "more than %d redirects", MOST_HOPS);
+        if (hop->at_endpoint) { /* of a file: in its redirect, not in the reply of the storage */
+            const char *commit = qk_http_header(reply, "x-repo-commit");
+            const char *etag = qk_http_header(reply, "x-linked-etag");
+            if (commit) snprintf(reply->repo_commit, sizeof reply->repo_commit, "%s", commit);
+            if (etag) snprintf(reply->linked_etag, sizeof reply->linked_etag, "%s", etag);
+        }
+        long status = reply->status;
+        bool leads_on = (status >= 301 && status <= 303) || status == 307 || status == 308;
+        if (!leads_on) return QK_OK;
+        if (hops == MAX_HOPS) {
+            qk_fail(err, QK_ERR_FORMAT, NULL, "more than %d redirects", MAX_HOPS);
             return refuse(reply, q->url, err);
         }
         if (follow(q, hop, reply, err) != QK_OK) return refuse(reply, q->url, err);
@@ -164,7 +137,10 @@ static qk_status all_hops(qk_http *http, const qk_http_request *q, qk_hop *hop,
 qk_status qk_http_once(qk_http *http, const qk_http_request *request, qk_http_reply *reply,
                        qk_error *err)
 {
-    reset(reply);
+    qk_buf_clear(&reply->headers);
+    qk_buf_clear(&reply->body);
+    free(reply->url);
+    *reply = (qk_http_reply){.headers = reply->headers, .body = reply->body};
     const char *method = request->method ? request->method : "GET";
     qk_hop hop = {.method = method,
                   .url = qk_strdup(request->url),

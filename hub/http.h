@@ -48,6 +48,10 @@ typedef struct qk_http_reply {
 /* The value of a header by its lower-case name, or NULL. Several lines are joined by ", ". */
 const char *qk_http_header(const qk_http_reply *reply, const char *name);
 void qk_http_reply_free(qk_http_reply *reply);
+static inline bool qk_http_is_fine(const qk_http_reply *reply)
+{
+    return reply->status >= 200 && reply->status < 300;
+}
 
 /* Takes the body of a 2xx reply instead of memory. A status that is not QK_OK stops the transfer
  * and comes back from qk_http_once. */

@@ -70,33 +70,25 @@ static const char *text_of(const qk_json *v)
                                                                                            : NULL;
 }
 
-static bool all_digits(const char *key)
-{
-    size_t n = strspn(key, "0123456789");
-    return n > 0 && n <= 9 && !key[n];
-}
-
-/* A whole number, or the text of one; 0 for anything else. */
-static uint64_t read_chunk(const qk_json *v)
-{
-    if (v && v->is_integer && v->integer > 0) return (uint64_t)v->integer;
-    const char *text = text_of(v);
-    if (!text || strspn(text, "0123456789") != v->length || v->length > 18) return 0;
-    return strtoull(text, NULL, 10);
-}
-
 static qk_status read_parts(qk_lfs_action *a, const qk_json *header, uint64_t size, qk_arena *arena,
                             qk_error *err)
 {
-    a->chunk = read_chunk(qk_json_get(header, "chunk_size"));
+    /* A whole number, or the text of one. */
+    const qk_json *chunk = qk_json_get(header, "chunk_size");
+    const char *text = text_of(chunk);
+    if (chunk && chunk->is_integer && chunk->integer > 0)
+        a->chunk = (uint64_t)chunk->integer;
+    else if (text && strspn(text, "0123456789") == chunk->length && chunk->length <= 18)
+        a->chunk = strtoull(text, NULL, 10);
     if (!a->chunk) return bad(err, "a chunk_size that is no size");
     uint64_t wanted = size / a->chunk + (size % a->chunk != 0);
-    if (!wanted || wanted > QK_LFS_MOST_PARTS) return bad(err, "more parts than can be");
+    if (!wanted || wanted > QK_LFS_MAX_PARTS) return bad(err, "more parts than can be");
     a->parts = qk_arena_alloc(arena, wanted, sizeof *a->parts);
     a->n_parts = wanted;
     size_t found = 0;
     for (const qk_json *h = header->first; h; h = h->next) {
-        if (!all_digits(h->key)) continue;
+        size_t digits = strspn(h->key, "0123456789");
+        if (!digits || digits > 9 || h->key[digits]) continue;
         unsigned long number = strtoul(h->key, NULL, 10);
         const char *url = text_of(h);
         if (number < 1 || number > wanted || !url || a->parts[number - 1])
@@ -127,15 +119,12 @@ static qk_status read_action(qk_lfs_action *a, const qk_json *item, uint64_t siz
     return qk_json_get(header, "chunk_size") ? read_parts(a, header, size, arena, err) : QK_OK;
 }
 
-static bool same_oid(const char *a, const char *b)
-{
-    return a && !strcasecmp(a, b);
-}
-
 static const qk_json *item_of(const qk_json *list, const char *oid)
 {
-    for (const qk_json *i = list->first; i; i = i->next)
-        if (same_oid(text_of(qk_json_get(i, "oid")), oid)) return i;
+    for (const qk_json *i = list->first; i; i = i->next) {
+        const char *its = text_of(qk_json_get(i, "oid"));
+        if (its && !strcasecmp(its, oid)) return i;
+    }
     return NULL;
 }
 

@@ -27,7 +27,7 @@ typedef struct qk_lfs_action {
     size_t n_parts;
 } qk_lfs_action;
 
-enum { QK_LFS_MOST_OBJECTS = 256, QK_LFS_MOST_PARTS = 10000 };
+enum { QK_LFS_MAX_OBJECTS = 256, QK_LFS_MAX_PARTS = 10000 };
 
 /* The request body for objects with different oids. */
 void qk_lfs_batch_body(qk_buf *out, const qk_lfs_object *objects, size_t n, const char *branch);

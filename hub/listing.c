@@ -12,17 +12,17 @@
 #include "hub/hop.h"
 #include "hub/url.h"
 
-enum { MOST_FILES = 1000000, MOST_PAGES = 20000, MOST_CACHED = 256 << 20, API_SECONDS = 60 };
+enum { MAX_FILES = 1000000, MAX_PAGES = 20000, MAX_CACHED = 256 << 20, API_SECONDS = 60 };
 
 static const char not_a_hub[] = "check HF_ENDPOINT and the proxy: this is not what a Hub answers";
 
 /* ---- requests ---- */
 
 /* GET of JSON; errors name the repository. */
-static qk_status ask(qk_http *http, const qk_repo *repo, const char *url, int seconds,
-                     qk_http_reply *reply, qk_error *err)
+static qk_status ask(qk_http *http, const qk_repo *repo, const char *url, qk_http_reply *reply,
+                     qk_error *err)
 {
-    qk_http_request q = {.url = url, .seconds = seconds};
+    qk_http_request q = {.url = url, .seconds = API_SECONDS};
     QK_TRY(qk_http_send(http, &q, reply, err));
     if (reply->status == 200) return QK_OK;
     if (qk_reply_problem(reply) == QK_PROBLEM_NONE)
@@ -53,7 +53,7 @@ qk_status qk_hub_commit(qk_http *http, const qk_repo *repo, char commit[72], qk_
     char *url = qk_hub_api_at(hub, repo->type, repo->id, "revision", repo->revision);
     qk_arena arena = {0};
     const qk_json *root = NULL;
-    qk_status s = ask(http, repo, url, API_SECONDS, reply, err);
+    qk_status s = ask(http, repo, url, reply, err);
     if (s == QK_OK) s = parse(&arena, reply, &root, err);
     const qk_json *sha = qk_json_get(root, "sha");
     if (s == QK_OK && (!sha || sha->type != QK_JSON_T_STRING || !qk_is_commit(sha->text)))
@@ -76,14 +76,6 @@ static const char *digest_of(qk_arena *arena, const qk_json *value, size_t lengt
     return qk_is_digest(text) ? text : NULL;
 }
 
-static bool size_of(const qk_json *value, uint64_t *size)
-{
-    if (!value || value->type != QK_JSON_T_NUMBER || !value->is_integer || value->integer < 0)
-        return false;
-    *size = (uint64_t)value->integer;
-    return true;
-}
-
 /* sha: of an LFS file, else NULL. */
 static qk_status add_file(qk_hub_listing *l, const qk_json *path, const qk_json *size,
                           const qk_json *oid, const qk_json *sha, const char *from, qk_error *err)
@@ -95,11 +87,13 @@ static qk_status add_file(qk_hub_listing *l, const qk_json *path, const qk_json 
     const char *git = digest_of(&l->arena, oid, 40);
     file.digest = sha ? digest_of(&l->arena, sha, 64) : git;
     file.oid = git ? git : "";
-    if (!size_of(size, &file.size) || !file.digest)
+    bool sized = size && size->type == QK_JSON_T_NUMBER && size->is_integer && size->integer >= 0;
+    if (sized) file.size = (uint64_t)size->integer;
+    if (!sized || !file.digest)
         return qk_fail(err, QK_ERR_FORMAT, not_a_hub, "%s: '%.200s' has no size or no digest", from,
                        file.path);
-    if (l->count == MOST_FILES)
-        return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: more than %d files", from, MOST_FILES);
+    if (l->count == MAX_FILES)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: more than %d files", from, MAX_FILES);
     QK_GROW(l->files, l->count, l->capacity);
     l->files[l->count++] = file;
     return QK_OK;
@@ -192,28 +186,11 @@ static qk_status next_page(const qk_hub *hub, const qk_http_reply *reply, qk_nam
         if (!strcmp(seen->items[i], *next))
             s = qk_fail(err, QK_ERR_DATA, NULL, "%s: the pages of the listing lead in a circle",
                         from);
-    if (s == QK_OK && seen->count >= MOST_PAGES)
+    if (s == QK_OK && seen->count >= MAX_PAGES)
         s = qk_fail(err, QK_ERR_DATA, NULL, "%s: the listing never ends", from);
     if (s == QK_OK) return QK_OK;
     free(*next);
     *next = NULL;
-    return s;
-}
-
-static qk_status one_page(qk_hub_listing *l, qk_http *http, const qk_repo *repo, qk_names *seen,
-                          char **url, qk_http_reply *reply, qk_error *err)
-{
-    qk_arena arena = {0};
-    const qk_json *page;
-    char *next = NULL;
-    qk_names_add(seen, *url);
-    qk_status s = ask(http, repo, *url, API_SECONDS, reply, err);
-    if (s == QK_OK) s = parse(&arena, reply, &page, err);
-    if (s == QK_OK) s = add_page(l, page, repo->id, err);
-    if (s == QK_OK) s = next_page(qk_http_hub(http), reply, seen, repo->id, &next, err);
-    qk_arena_free(&arena);
-    free(*url);
-    *url = next;
     return s;
 }
 
@@ -226,7 +203,19 @@ qk_status qk_hub_list(qk_hub_listing *out, qk_http *http, const qk_repo *repo, c
     char *tree = qk_hub_api_at(qk_http_hub(http), repo->type, repo->id, "tree", commit);
     char *url = qk_strf("%s?recursive=true&expand=false", tree);
     qk_status s = QK_OK;
-    while (url && s == QK_OK) s = one_page(out, http, repo, &seen, &url, &reply, err);
+    while (url && s == QK_OK) {
+        qk_arena arena = {0};
+        const qk_json *page;
+        char *next = NULL;
+        qk_names_add(&seen, url);
+        s = ask(http, repo, url, &reply, err);
+        if (s == QK_OK) s = parse(&arena, &reply, &page, err);
+        if (s == QK_OK) s = add_page(out, page, repo->id, err);
+        if (s == QK_OK) s = next_page(qk_http_hub(http), &reply, &seen, repo->id, &next, err);
+        qk_arena_free(&arena);
+        free(url);
+        url = next;
+    }
     if (s == QK_OK) s = sort(out, repo->id, err);
     free(tree);
     free(url);
@@ -261,7 +250,7 @@ qk_status qk_hub_listing_read(qk_hub_listing *out, const char *path, qk_error *e
     *out = (qk_hub_listing){0};
     qk_arena arena = {0};
     const qk_json *root;
-    qk_status s = qk_json_parse_file(&arena, path, MOST_CACHED, &root, err);
+    qk_status s = qk_json_parse_file(&arena, path, MAX_CACHED, &root, err);
     if (s == QK_OK) s = add_cached(out, root, path, err);
     qk_arena_free(&arena);
     if (s != QK_OK) qk_hub_listing_free(out);

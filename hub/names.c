@@ -6,7 +6,7 @@
 
 #include "engine/base/beneath.h"
 
-enum { MOST_NAME = 96, MOST_REVISION = 250 };
+enum { MAX_NAME = 96, MAX_REVISION = 250 };
 
 const char *qk_repo_type_name(qk_repo_type type)
 {
@@ -21,7 +21,7 @@ static bool is_alnum(char c)
 /* One part of an id: begins and ends with a letter, a digit or '_'. */
 static bool is_id_part(const char *text, size_t n)
 {
-    if (!n || n > MOST_NAME) return false;
+    if (!n || n > MAX_NAME) return false;
     for (size_t i = 0; i < n; i++) {
         bool word = is_alnum(text[i]) || text[i] == '_';
         bool edge = i == 0 || i == n - 1;
@@ -56,7 +56,7 @@ bool qk_looks_like_repo(const char *text)
 qk_status qk_check_revision(const char *revision, qk_error *err)
 {
     size_t n = strlen(revision);
-    bool ok = n <= MOST_REVISION && !qk_path_problem(revision, n) && !strstr(revision, "..") &&
+    bool ok = n <= MAX_REVISION && !qk_path_problem(revision, n) && !strstr(revision, "..") &&
               !strstr(revision, "@{") && !strpbrk(revision, " ~^:?*[") && revision[0] != '-' &&
               !strstr(revision, "/.") && revision[0] != '.';
     if (ok && n >= 5 && !strcmp(revision + n - 5, ".lock")) ok = false;
@@ -65,20 +65,13 @@ qk_status qk_check_revision(const char *revision, qk_error *err)
                    "'%.200s' is not the name of a revision", revision);
 }
 
-static const char *name_problem(const char *name)
-{
-    const char *problem = qk_path_problem(name, strlen(name));
-    if (problem) return problem;
-    for (const char *s = name; s; s = strchr(s, '/')) {
-        s += *s == '/';
-        if (is_alnum(s[0]) && s[1] == ':') return "it has a drive letter";
-    }
-    return NULL;
-}
-
 qk_status qk_check_file_name(const char *name, qk_error *err)
 {
-    const char *problem = name_problem(name);
+    const char *problem = qk_path_problem(name, strlen(name));
+    for (const char *s = name; s && !problem; s = strchr(s, '/')) {
+        s += *s == '/';
+        if (is_alnum(s[0]) && s[1] == ':') problem = "it has a drive letter";
+    }
     if (!problem) return QK_OK;
     char shown[128];
     snprintf(shown, sizeof shown, "%s", name);

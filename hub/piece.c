@@ -10,7 +10,7 @@
 #include "hub/hop.h"
 #include "hub/url.h"
 
-enum { MOST_EXPIRED = 2 }; /* fresh URLs that are refused in a row */
+enum { MAX_EXPIRED = 2 }; /* fresh URLs that are refused in a row */
 
 /* The reply to one request of a file, as it comes in. */
 typedef struct incoming {
@@ -41,16 +41,6 @@ static bool range_fits(const incoming *in, const char *text)
            last - first < in->most;
 }
 
-/* Without W/ and quotes. */
-static void normalize(const char *etag, char out[136])
-{
-    if (!strncmp(etag, "W/", 2)) etag += 2;
-    etag += *etag == '"';
-    snprintf(out, 136, "%s", etag);
-    size_t n = strlen(out);
-    if (n && out[n - 1] == '"') out[n - 1] = 0;
-}
-
 static qk_status wrong(incoming *in, qk_error *err, const char *what)
 {
     in->wrong = true;
@@ -79,7 +69,12 @@ static qk_status check_identity(incoming *in, const qk_http_reply *reply, qk_err
     for (size_t i = 0; i < (n == 2 ? 3 : 1); i++) {
         char digest[136];
         if (!etags[i] || !*etags[i]) continue;
-        normalize(etags[i], digest);
+        const char *tag = etags[i]; /* without W/ and quotes */
+        if (!strncmp(tag, "W/", 2)) tag += 2;
+        tag += *tag == '"';
+        snprintf(digest, sizeof digest, "%s", tag);
+        size_t last = strlen(digest);
+        if (last && digest[last - 1] == '"') digest[last - 1] = 0;
         /* A server's own kind of tag is no digest; X-Linked-ETag always is one. */
         bool other = i == 2 && strlen(digest) != strlen(in->source->file->digest);
         if (!other && strcasecmp(digest, in->source->file->digest) != 0)
@@ -132,13 +127,6 @@ static qk_status request(qk_http *http, incoming *in, const char *url, qk_http_r
     return qk_http_once(http, &q, reply, err);
 }
 
-/* A signed URL that is no longer valid. */
-static bool is_expired(const incoming *in, const qk_http_reply *reply)
-{
-    return (in->direct || !reply->at_endpoint) && reply->status >= 400 && reply->status < 500 &&
-           !qk_retry_status(reply->status);
-}
-
 /* What went wrong since the last progress, each kind counted for itself. */
 typedef struct trouble {
     qk_retry busy;    /* of the network, and of servers that say so */
@@ -157,33 +145,28 @@ static void progress(trouble *t)
     qk_retry_progress(&t->expired);
 }
 
-/* The endpoint gives a fresh URL for one that expired; it should not be refused again and again. */
-static qk_piece_end after_expiry(qk_http *http, const incoming *in, trouble *t,
-                                 const qk_http_reply *reply, qk_error *err)
-{
-    double seconds;
-    if (t->expired.failures >= MOST_EXPIRED || !qk_retry_next(&t->expired, -1, &seconds)) {
-        qk_reply_error(qk_http_hub(http), reply, in->source->file->path, err);
-        return QK_PIECE_FAILED;
-    }
-    if (qk_retry_sleep(qk_http_hub(http), seconds, err) == QK_OK) return QK_PIECE_DONE;
-    return QK_PIECE_FAILED;
-}
-
 /* After a reply that did not complete the work: may the next try begin? */
 static qk_piece_end again(qk_http *http, const incoming *in, trouble *t, const qk_http_reply *reply,
                           qk_status s, qk_error *err)
 {
     if (in->wrong) return QK_PIECE_WRONG;
     if (in->no_ranges) return QK_PIECE_NO_RANGES;
-    bool expired = s == QK_OK && is_expired(in, reply);
+    /* A signed URL that is no longer valid. */
+    bool expired = s == QK_OK && (in->direct || !reply->at_endpoint) && reply->status >= 400 &&
+                   reply->status < 500 && !qk_retry_status(reply->status);
     if (expired && in->direct) return QK_PIECE_DONE; /* ask the endpoint for a new one at once */
     if (s == QK_OK && in->ranged && reply->status == 416) return QK_PIECE_NO_RANGES;
-    if (s == QK_OK && !expired && !qk_retry_status(reply->status)) {
+    /* The endpoint gives a fresh URL for one that expired, but not for ever. */
+    double seconds = 0;
+    bool refused = expired && (t->expired.failures >= MAX_EXPIRED ||
+                               !qk_retry_next(&t->expired, -1, &seconds));
+    if (refused || (s == QK_OK && !expired && !qk_retry_status(reply->status))) {
         qk_reply_error(qk_http_hub(http), reply, in->source->file->path, err);
         return QK_PIECE_FAILED;
     }
-    if (expired) return after_expiry(http, in, t, reply, err);
+    if (expired)
+        return qk_retry_sleep(qk_http_hub(http), seconds, err) == QK_OK ? QK_PIECE_DONE
+                                                                        : QK_PIECE_FAILED;
     if (qk_http_wait(http, &t->busy, reply, s, err) == QK_OK) return QK_PIECE_DONE;
     return QK_PIECE_FAILED;
 }

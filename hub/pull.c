@@ -10,11 +10,6 @@
 #include "hub/download.h"
 #include "hub/errors.h"
 
-static const char *label(const qk_snapshot *s)
-{
-    return s->repo.id;
-}
-
 /* ---- what the cache knows ---- */
 
 static char *listing_path(const qk_snapshot *s)
@@ -63,7 +58,7 @@ static qk_status open_cached(qk_snapshot *s, qk_error *err)
     }
     if (!known) {
         *err = s->why;
-        return qk_error_prefix(err, "%s at '%s' is not in the cache (%s)", label(s),
+        return qk_error_prefix(err, "%s at '%s' is not in the cache (%s)", s->repo.id,
                                s->repo.revision, s->hub->cache);
     }
     /* One that is there and cannot be read is not replaced by what lies in the snapshot: that may
@@ -83,16 +78,6 @@ static bool may_use_cache(const qk_http_reply *reply)
     return reply->failure == QK_HTTP_REPLIED && reply->status >= 500;
 }
 
-static bool is_same_listing(const qk_hub_listing *a, const qk_hub_listing *b)
-{
-    bool same = a->count == b->count;
-    for (size_t i = 0; i < a->count && same; i++) {
-        const qk_hub_file *x = &a->files[i], *y = qk_hub_listing_find(b, x->path);
-        same = y && x->size == y->size && !strcmp(x->digest, y->digest);
-    }
-    return same;
-}
-
 /* Contents are compared with the listing, so one that somebody else may have written says nothing:
  * then the Hub is asked, and what it says is kept instead. */
 static qk_status list_again(qk_snapshot *s, qk_http *http, const char *commit, qk_error *err)
@@ -100,7 +85,12 @@ static qk_status list_again(qk_snapshot *s, qk_http *http, const char *commit, q
     qk_hub_listing kept = s->listing;
     s->listing = (qk_hub_listing){0};
     qk_status status = qk_hub_list(&s->listing, http, &s->repo, commit, err);
-    s->listing_is_kept = status == QK_OK && is_same_listing(&s->listing, &kept);
+    bool same = status == QK_OK && s->listing.count == kept.count;
+    for (size_t i = 0; same && i < kept.count; i++) {
+        const qk_hub_file *x = &kept.files[i], *y = qk_hub_listing_find(&s->listing, x->path);
+        same = y && x->size == y->size && !strcmp(x->digest, y->digest);
+    }
+    s->listing_is_kept = same;
     qk_hub_listing_free(&kept);
     return status;
 }
@@ -143,7 +133,7 @@ static qk_status open_listing(qk_snapshot *s, qk_error *err)
         return status;
     s->why = *err;
     QK_TRY(open_cached(s, err));
-    qk_warn("%s; using what the cache has of %s at '%s'", s->why.message, label(s),
+    qk_warn("%s; using what the cache has of %s at '%s'", s->why.message, s->repo.id,
             s->repo.revision);
     return QK_OK;
 }
@@ -230,7 +220,8 @@ static qk_status keep_listing(qk_snapshot *s, qk_error *err)
 static qk_status not_in_cache(const qk_snapshot *s, const char *path, qk_error *err)
 {
     *err = s->why;
-    return qk_error_prefix(err, "%s: '%s' is not in the cache (%s)", label(s), path, s->hub->cache);
+    return qk_error_prefix(err, "%s: '%s' is not in the cache (%s)", s->repo.id, path,
+                           s->hub->cache);
 }
 
 /* A file that has the right size and other bytes. Without the Hub that is the end; else it goes,
@@ -243,11 +234,11 @@ static qk_status drop_wrong(qk_snapshot *s, const qk_hub_file *file, const qk_fi
         return qk_fail(err, QK_ERR_DATA, "remove that file, and run it once with a network",
                        "%s: '%s' in the cache is damaged: its content is not what the Hub lists "
                        "(%s %.12s...): %s/%s",
-                       label(s), file->path, strlen(file->digest) == 64 ? "SHA-256" : "git sha1",
+                       s->repo.id, file->path, strlen(file->digest) == 64 ? "SHA-256" : "git sha1",
                        file->digest, s->cache.snapshot, file->path);
     qk_warn("%s: '%s' in the cache is damaged: its content is not what the Hub lists; it is "
             "fetched again",
-            label(s), file->path);
+            s->repo.id, file->path);
     QK_TRY(prepare(s, err));
     return qk_cache_drop(&s->cache, file, seen, &busy, err);
 }
@@ -262,7 +253,7 @@ static qk_status check_file(qk_snapshot *s, const qk_hub_file *file, bool *right
     char *path = qk_path_join(s->cache.snapshot, file->path);
     qk_status status = qk_content_check(s->hub, path, file, right, &seen, err);
     free(path);
-    if (status != QK_OK) return qk_error_prefix(err, "%s", label(s));
+    if (status != QK_OK) return qk_error_prefix(err, "%s", s->repo.id);
     *checked = *right;
     return *right ? QK_OK : drop_wrong(s, file, &seen, err);
 }
@@ -278,7 +269,7 @@ static qk_status find_missing(qk_snapshot *s, const qk_names *paths, const qk_hu
         if (!file && s->from_cache) return not_in_cache(s, paths->items[i], err);
         if (!file)
             return qk_fail(err, QK_ERR_NOTFOUND, NULL, "%s at '%s': there is no file '%s'",
-                           label(s), s->repo.revision, paths->items[i]);
+                           s->repo.id, s->repo.revision, paths->items[i]);
         bool right;
         QK_TRY(check_file(s, file, &right, err));
         if (right) continue;
@@ -286,16 +277,6 @@ static qk_status find_missing(qk_snapshot *s, const qk_names *paths, const qk_hu
         (*missing)[(*count)++] = file;
     }
     return QK_OK;
-}
-
-static void say_what_comes(const qk_snapshot *s, const qk_hub_file **missing, size_t count)
-{
-    double bytes = 0;
-    for (size_t i = 0; i < count; i++) bytes += (double)missing[i]->size;
-    char *what = count == 1 ? qk_strdup(missing[0]->path) : qk_strf("%zu files", count);
-    qk_info("%s: %s, %s from %s%s%s", label(s), what, qk_human_bytes(bytes), s->hub->endpoint,
-            s->reason ? ": " : "", s->reason ? s->reason : "");
-    free(what);
 }
 
 static qk_status fetch_missing(qk_snapshot *s, const qk_hub_file **missing, size_t count,
@@ -308,7 +289,13 @@ static qk_status fetch_missing(qk_snapshot *s, const qk_hub_file **missing, size
         return QK_OK;
     }
     QK_TRY(prepare(s, err));
-    if (!s->quiet) say_what_comes(s, missing, count);
+    double bytes = 0;
+    for (size_t i = 0; i < count; i++) bytes += (double)missing[i]->size;
+    char *what = count == 1 ? qk_strdup(missing[0]->path) : qk_strf("%zu files", count);
+    if (!s->quiet)
+        qk_info("%s: %s, %s from %s%s%s", s->repo.id, what, qk_human_bytes(bytes), s->hub->endpoint,
+                s->reason ? ": " : "", s->reason ? s->reason : "");
+    free(what);
     QK_TRY(qk_download(&s->cache, &s->repo, missing, count, s->quiet, err));
     for (size_t i = 0; i < count; i++) s->checked[number_of(s, missing[i])] = true;
     return keep_listing(s, err);

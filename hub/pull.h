@@ -3,7 +3,7 @@
  *
  *   revision -> commit -> listing        from the Hub, or from the cache: offline, for a commit
  *                                        whose listing is kept, or when the Hub cannot be reached
- *   files    -> snapshots/COMMIT/PATH    what is there already costs no request, but a look at its
+ *   files    -> snapshots/COMMIT/PATH    what is there already costs no request, but a check of its
  *                                        content (hub/content.h): a wrong one is fetched again
  *
  * next: engine/run/inputs.h */

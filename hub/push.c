@@ -36,11 +36,6 @@ typedef struct changes {
     bool has_card; /* README.md is among them */
 } changes;
 
-static bool is_fine(const qk_http_reply *reply)
-{
-    return reply->status >= 200 && reply->status < 300;
-}
-
 static qk_http *line_of(qk_push *p)
 {
     return qk_uploader_line(&p->uploader, 0);
@@ -189,24 +184,6 @@ static qk_status add_sample(qk_json_out *o, const qk_push_file *f, qk_error *err
     return QK_OK;
 }
 
-static qk_status add_gitignore(qk_json_out *o, const qk_push_files *files, qk_error *err)
-{
-    const qk_push_file *f = qk_push_files_find(files, ".gitignore");
-    if (!f) return QK_OK;
-    qk_buf text = {0};
-    qk_status s = read_small(f, &text, err);
-    if (s == QK_OK) qk_json_add_strn(o, "gitIgnore", (const char *)text.data, text.size);
-    qk_buf_free(&text);
-    return s;
-}
-
-static change *change_of(change *items, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++)
-        if (items[i].file && !strcmp(items[i].name, name)) return &items[i];
-    return NULL;
-}
-
 /* What the server says of each file: large or small, wanted or ignored. */
 static qk_status read_modes(change *items, size_t n, size_t asked, const qk_buf *body,
                             qk_error *err)
@@ -221,10 +198,10 @@ static qk_status read_modes(change *items, size_t n, size_t asked, const qk_buf 
         const qk_json *path = qk_json_get(f, "path"), *mode = qk_json_get(f, "uploadMode");
         const qk_json *ignore = qk_json_get(f, "shouldIgnore");
         bool lfs = qk_json_is_string(mode, "lfs"), regular = qk_json_is_string(mode, "regular");
-        change *c = path && path->type == QK_JSON_T_STRING && (lfs || regular)
-                        ? change_of(items, n, path->text)
-                        : NULL;
-        if (!c) continue;
+        if (!path || path->type != QK_JSON_T_STRING || !(lfs || regular)) continue;
+        change *c = items;
+        while (c < items + n && !(c->file && !strcmp(c->name, path->text))) c++;
+        if (c == items + n) continue;
         c->large = c->file->size && (lfs || !*c->file->git);
         c->ignored = ignore && ignore->type == QK_JSON_T_BOOL && ignore->boolean;
         answered++;
@@ -250,7 +227,12 @@ static qk_status ask_modes(qk_push *p, const qk_push_files *files, change *items
         asked++;
     }
     qk_json_end(&o, ']');
-    if (s == QK_OK) s = add_gitignore(&o, files, err);
+    const qk_push_file *ignore = qk_push_files_find(files, ".gitignore");
+    qk_buf patterns = {0};
+    if (s == QK_OK && ignore) s = read_small(ignore, &patterns, err);
+    if (s == QK_OK && ignore)
+        qk_json_add_strn(&o, "gitIgnore", (const char *)patterns.data, patterns.size);
+    qk_buf_free(&patterns);
     if (s != QK_OK || !asked) {
         qk_buf_free(&o.buf);
         return s;
@@ -260,7 +242,7 @@ static qk_status ask_modes(qk_push *p, const qk_push_files *files, change *items
                               p->remote.branch);
     qk_http_reply reply = {0};
     s = post_json(p, url, &o.buf, &reply, err);
-    if (s == QK_OK && !is_fine(&reply))
+    if (s == QK_OK && !qk_http_is_fine(&reply))
         s = qk_reply_error(p->remote.hub, &reply, p->remote.repo, err);
     if (s == QK_OK) s = read_modes(items, n, asked, &reply.body, err);
     if (s != QK_OK) qk_redact(err->message, p->remote.hub->token); /* it may quote the server */
@@ -289,23 +271,6 @@ static qk_status upload_part(qk_push *p, const change *items, size_t n, qk_error
         if (!kept || strcmp(large[kept - 1]->sha256, large[i]->sha256)) large[kept++] = large[i];
     qk_status s = kept ? qk_upload_files(&p->uploader, large, kept, err) : QK_OK;
     free(large);
-    return s;
-}
-
-static qk_status add_operation(qk_buf *body, const change *c, qk_error *err)
-{
-    if (!c->file) {
-        qk_commit_add_deletion(body, c->name);
-        return QK_OK;
-    }
-    if (c->large) {
-        qk_commit_add_lfs(body, c->name, c->file->sha256, c->file->size);
-        return QK_OK;
-    }
-    qk_buf bytes = {0};
-    qk_status s = read_small(c->file, &bytes, err);
-    if (s == QK_OK) qk_commit_add_file(body, c->name, bytes.data, bytes.size);
-    qk_buf_free(&bytes);
     return s;
 }
 
@@ -344,7 +309,7 @@ static qk_status send_commit(qk_push *p, const qk_buf *body, size_t operations, 
                          .retries = QK_RETRY_UNSENT};
     qk_http_reply reply = {0};
     qk_status s = qk_http_send(line_of(p), &q, &reply, err);
-    if (s == QK_OK && is_fine(&reply))
+    if (s == QK_OK && qk_http_is_fine(&reply))
         *done = qk_commit_read(&reply, p->remote.head, err) == QK_OK;
     else
         s = judge_failure(p, s, &reply, operations, err);
@@ -377,10 +342,20 @@ static qk_status send_part(qk_push *p, const qk_push_files *files, change *items
     size_t operations = 0, deleted = 0;
     qk_commit_add_header(&body, p->message, p->remote.head);
     for (size_t i = 0; i < n && s == QK_OK; i++) {
+        const qk_push_file *f = items[i].file;
         if (items[i].ignored) continue;
-        s = add_operation(&body, &items[i], err);
+        if (!f) {
+            qk_commit_add_deletion(&body, items[i].name);
+        } else if (items[i].large) {
+            qk_commit_add_lfs(&body, f->name, f->sha256, f->size);
+        } else {
+            qk_buf bytes = {0};
+            s = read_small(f, &bytes, err);
+            if (s == QK_OK) qk_commit_add_file(&body, f->name, bytes.data, bytes.size);
+            qk_buf_free(&bytes);
+        }
         operations++;
-        deleted += !items[i].file;
+        deleted += !f;
     }
     if (s == QK_OK && operations) s = send_commit(p, &body, operations, done, err);
     if (s == QK_OK && operations && *done) {

@@ -1,8 +1,8 @@
 /* Makes a branch hold the files of a list: what differs is uploaded and committed, nothing else.
  *
- * A push is rounds of: look at the head, list it, compare by content, send a part of what differs,
+ * A push is rounds of: ask for the head, list it, compare by content, send a part of what differs,
  * commit it on that head. Whatever goes wrong with a commit (the branch has moved on, the reply was
- * lost, a time-out), the next round looks again and sees what is still missing: nothing is
+ * lost, a time-out), the next round compares again and sees what is still missing: nothing is
  * committed twice, and a rerun after any interruption goes on.
  *
  * Order: data files, examples.parquet, manifest.json, README.md, deletions; so a reader of an
@@ -32,9 +32,9 @@ typedef struct qk_push {
 /* branch NULL: main. Strings are borrowed. Makes repository and branch when they are absent. */
 qk_status qk_push_open(qk_push *p, const qk_hub *hub, const char *repo, const char *branch,
                        bool is_private, qk_error *err);
-/* One look: head and files in p->remote. */
+/* Asks once: head and files in p->remote. */
 qk_status qk_push_look(qk_push *p, qk_error *err);
-/* Sends and commits what differs from the last look. *done = false: the branch is not as this push
- * left it, look again. Progress is what was committed, in p's counters. */
+/* Sends and commits what differs from the last qk_push_look. *done = false: the branch is not as
+ * this push left it, compare again. Progress is what was committed, in p's counters. */
 qk_status qk_push_send(qk_push *p, const qk_push_files *files, bool *done, qk_error *err);
 void qk_push_close(qk_push *p);

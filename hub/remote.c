@@ -88,58 +88,47 @@ qk_status qk_commit_read(const qk_http_reply *reply, char head[72], qk_error *er
     return s;
 }
 
-static void create_body(const qk_remote *r, bool is_private, qk_buf *out)
-{
-    const char *slash = strchr(r->repo, '/');
-    qk_json_out o = {.compact = true};
-    qk_json_begin(&o, NULL, '{');
-    qk_json_add_str(&o, "name", slash ? slash + 1 : r->repo);
-    if (slash) qk_json_add_strn(&o, "organization", r->repo, (size_t)(slash - r->repo));
-    qk_json_add_str(&o, "type", "dataset");
-    qk_json_add_str(&o, "visibility", is_private ? "private" : "public");
-    qk_json_end(&o, '}');
-    *out = o.buf;
-}
-
-/* 409 means that it exists, or that somebody creates it this moment. */
-static bool is_creation_in_progress(const qk_hub *hub, const qk_http_reply *reply)
-{
-    char *text = qk_reply_text(hub, reply);
-    bool busy = reply->status == 409 && strstr(text, "conflicting operation is in progress");
-    free(text);
-    return busy;
-}
-
 static qk_status create_repo(qk_remote *r, qk_http *http, bool is_private, qk_error *err)
 {
-    qk_buf body = {0};
-    create_body(r, is_private, &body);
+    const char *slash = strchr(r->repo, '/');
+    qk_json_out body = {.compact = true};
+    qk_json_begin(&body, NULL, '{');
+    qk_json_add_str(&body, "name", slash ? slash + 1 : r->repo);
+    if (slash) qk_json_add_strn(&body, "organization", r->repo, (size_t)(slash - r->repo));
+    qk_json_add_str(&body, "type", "dataset");
+    qk_json_add_str(&body, "visibility", is_private ? "private" : "public");
+    qk_json_end(&body, '}');
     char *url = qk_strf("%s/api/repos/create", r->hub->endpoint);
     qk_http_reply reply = {0};
     qk_status s = QK_OK;
     qk_retry retry = {0};
     for (int i = 0; i < TRIES; i++) {
-        s = post(http, url, &body, json_headers, &reply, err);
+        s = post(http, url, &body.buf, json_headers, &reply, err);
+        if (s != QK_OK || reply.status != 409) break;
+        /* It exists, or somebody creates it this moment. */
+        char *text = qk_reply_text(r->hub, &reply);
+        bool busy = strstr(text, "conflicting operation is in progress") != NULL;
+        free(text);
         double seconds;
-        if (s != QK_OK || !is_creation_in_progress(r->hub, &reply)) break;
-        if (!qk_retry_next(&retry, -1, &seconds)) break;
+        if (!busy || !qk_retry_next(&retry, -1, &seconds)) break;
         s = qk_retry_sleep(r->hub, seconds, err);
         if (s != QK_OK) break;
     }
-    if (s == QK_OK && reply.status / 100 == 2)
+    if (s == QK_OK && qk_http_is_fine(&reply))
         qk_info("created %s dataset %s", is_private ? "private" : "public", r->repo);
-    if (s == QK_OK && reply.status / 100 != 2 && reply.status != 409)
+    if (s == QK_OK && !qk_http_is_fine(&reply) && reply.status != 409)
         s = qk_reply_error(r->hub, &reply, r->repo, err);
     qk_http_reply_free(&reply);
-    qk_buf_free(&body);
+    qk_buf_free(&body.buf);
     free(url);
     return s;
 }
 
-static const char *front_page(const qk_remote *r, qk_buf *out)
+static qk_status commit_front_page(qk_remote *r, qk_http *http, const char *head, qk_error *err)
 {
+    qk_buf text = {0}, body = {0};
     qk_buf_addf(
-        out,
+        &text,
         "# %s\n\nSampled attention queries and keys, one set of capture options per "
         "branch: choose a branch to see its files, and in its README.md how layers and heads "
         "are loaded.\n\n"
@@ -147,13 +136,6 @@ static const char *front_page(const qk_remote *r, qk_buf *out)
         "rows = load_dataset(\"%s\", revision=\"BRANCH\", split=\"train\", "
         "streaming=True)\n```\n",
         r->repo, r->repo);
-    return qk_buf_str(out);
-}
-
-static qk_status commit_front_page(qk_remote *r, qk_http *http, const char *head, qk_error *err)
-{
-    qk_buf text = {0}, body = {0};
-    front_page(r, &text);
     qk_commit_add_header(&body, "Add default branch README", head);
     qk_commit_add_file(&body, "README.md", text.data, text.size);
     char *url = qk_hub_api_at(r->hub, QK_REPO_DATASET, r->repo, "commit", "main");
@@ -161,7 +143,7 @@ static qk_status commit_front_page(qk_remote *r, qk_http *http, const char *head
     qk_status s = post(http, url, &body, commit_headers, &reply, err);
     char new_head[72];
     if (s == QK_OK)
-        s = reply.status / 100 == 2 ? qk_commit_read(&reply, new_head, err)
+        s = qk_http_is_fine(&reply) ? qk_commit_read(&reply, new_head, err)
                                     : qk_reply_error(r->hub, &reply, r->repo, err);
     qk_http_reply_free(&reply);
     qk_buf_free(&text);
@@ -198,7 +180,7 @@ static qk_status create_branch(qk_remote *r, qk_http *http, qk_error *err)
     qk_buf body = {0};
     qk_buf_add_str(&body, has_data ? "{\"emptyBranch\":true}" : "{}");
     qk_status s = post(http, url, &body, json_headers, &reply, err);
-    if (s == QK_OK && reply.status / 100 != 2 && reply.status != 409)
+    if (s == QK_OK && !qk_http_is_fine(&reply) && reply.status != 409)
         s = qk_reply_error(r->hub, &reply, r->repo, err);
     qk_http_reply_free(&reply);
     qk_buf_free(&body);

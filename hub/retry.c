@@ -8,7 +8,7 @@
 
 #include "engine/base/log.h"
 
-enum { MOST_ASKED = 301, MOST_WAIT = 15 * 60 };
+enum { MAX_ASKED = 301, MAX_WAIT = 15 * 60 };
 
 static const double pauses[] = {1, 2, 4, 8, 8};
 
@@ -69,7 +69,7 @@ bool qk_retry_next(qk_retry *r, double asked, double *seconds)
     double u = uniform(&r->random);
     /* Never earlier than a server asked, and not everybody at that very moment. */
     *seconds = asked >= 0 ? asked * (1 + 0.1 * u) : pauses[r->failures] * (0.8 + 0.4 * u);
-    if (asked > MOST_ASKED || r->waited + *seconds > MOST_WAIT) return false;
+    if (asked > MAX_ASKED || r->waited + *seconds > MAX_WAIT) return false;
     ++*count;
     r->waited += *seconds;
     return true;
@@ -81,15 +81,10 @@ void qk_retry_progress(qk_retry *r)
     r->waited = 0;
 }
 
-static double scale(void)
-{
-    const char *text = getenv("QKENGINE_RETRY_MS");
-    return text ? strtod(text, NULL) / 1000 : 1;
-}
-
 qk_status qk_retry_sleep(const qk_hub *hub, double seconds, qk_error *err)
 {
-    double end = qk_now() + seconds * scale();
+    const char *ms = getenv("QKENGINE_RETRY_MS");
+    double end = qk_now() + seconds * (ms ? strtod(ms, NULL) / 1000 : 1);
     for (double left; (left = end - qk_now()) > 0;) {
         QK_TRY(qk_hub_check(hub, err));
         if (left > 0.1) left = 0.1;

@@ -16,7 +16,7 @@
 
 /* How often each step of an object is refused before it fails: its URL may have expired, and a new
  * batch gives fresh ones. */
-enum { MOST_REFUSALS = 4 };
+enum { MAX_REFUSALS = 4 };
 
 static const char *const lfs_headers[] = {"Accept: application/vnd.git-lfs+json",
                                           "Content-Type: application/vnd.git-lfs+json", NULL};
@@ -48,11 +48,6 @@ typedef struct sending {
     qk_error *err;
 } sending;
 
-static bool is_fine(const qk_http_reply *reply)
-{
-    return reply->status >= 200 && reply->status < 300;
-}
-
 static void see(void *context, uint64_t at, const void *bytes, size_t n)
 {
     sending *s = context;
@@ -63,7 +58,7 @@ static void see(void *context, uint64_t at, const void *bytes, size_t n)
 static qk_status request(sending *s, step now, const qk_http_request *q)
 {
     QK_TRY(qk_http_send(s->http, q, &s->reply, s->err));
-    if (is_fine(&s->reply)) return QK_OK;
+    if (qk_http_is_fine(&s->reply)) return QK_OK;
     s->refused = now;
     return qk_reply_error(s->u->hub, &s->reply, s->file->name, s->err);
 }
@@ -105,29 +100,24 @@ static qk_status post(sending *s, step now, const char *href, qk_buf *body)
     return status;
 }
 
-static qk_status put_parts(sending *s, const qk_lfs_action *a, char **etags)
-{
-    for (size_t i = 0; i < a->n_parts; i++) {
-        uint64_t offset = i * a->chunk, left = s->file->size - offset;
-        char *url = qk_hub_fix_url(s->u->hub, a->parts[i]);
-        qk_status status = put(s, url, offset, left < a->chunk ? left : a->chunk);
-        free(url);
-        if (status != QK_OK) return status;
-        const char *etag = qk_http_header(&s->reply, "etag");
-        if (!etag || !*etag)
-            return qk_fail(s->err, QK_ERR_FORMAT, NULL, "%s: the storage gave part %zu no ETag",
-                           s->file->name, i + 1);
-        etags[i] = qk_strdup(etag);
-    }
-    return QK_OK;
-}
-
 static qk_status put_in_parts(sending *s, const qk_lfs_action *a)
 {
     char **etags = qk_zalloc(a->n_parts, sizeof *etags);
-    qk_buf body = {0};
-    qk_status status = put_parts(s, a, etags);
+    qk_status status = QK_OK;
+    for (size_t i = 0; i < a->n_parts && status == QK_OK; i++) {
+        uint64_t offset = i * a->chunk, left = s->file->size - offset;
+        char *url = qk_hub_fix_url(s->u->hub, a->parts[i]);
+        status = put(s, url, offset, left < a->chunk ? left : a->chunk);
+        free(url);
+        const char *etag = status == QK_OK ? qk_http_header(&s->reply, "etag") : NULL;
+        if (etag && *etag)
+            etags[i] = qk_strdup(etag);
+        else if (status == QK_OK)
+            status = qk_fail(s->err, QK_ERR_FORMAT, NULL, "%s: the storage gave part %zu no ETag",
+                             s->file->name, i + 1);
+    }
     if (status == QK_OK) {
+        qk_buf body;
         qk_lfs_complete_body(&body, s->file->sha256, etags, a->n_parts);
         status = post(s, COMPLETE, a->upload, &body);
     }
@@ -136,44 +126,31 @@ static qk_status put_in_parts(sending *s, const qk_lfs_action *a)
     return status;
 }
 
-static qk_status put_whole(sending *s, const qk_lfs_action *a)
-{
-    char *url = qk_hub_fix_url(s->u->hub, a->upload);
-    qk_status status = put(s, url, 0, s->file->size);
-    free(url);
-    return status;
-}
-
-static qk_status check_sent(sending *s)
-{
-    char sent[65];
-    qk_hash_hex(s->now, sent);
-    QK_TRY(qk_push_file_check(s->file, s->fd, s->err));
-    if (!strcmp(sent, s->file->sha256)) return QK_OK;
-    return qk_fail(s->err, QK_ERR_RESUME, "wait until nothing writes to it",
-                   "%s: changes while it is pushed", s->file->path);
-}
-
-/* A file that has changed is the better reason for a request that failed. */
-static qk_status blame_file(sending *s, qk_status failed)
-{
-    qk_error changed;
-    if (qk_push_file_check(s->file, s->fd, &changed) == QK_OK) return failed;
-    *s->err = changed;
-    s->refused = NO_STEP;
-    return changed.status;
-}
-
 static qk_status send_object(sending *s, const qk_lfs_action *a)
 {
     QK_TRY(qk_push_file_open(s->file, &s->fd, s->err));
     qk_hash_reset(s->before);
     qk_hash_reset(s->now);
-    qk_status status = a->chunk ? put_in_parts(s, a) : put_whole(s, a);
-    if (status == QK_OK)
-        status = check_sent(s);
-    else
-        status = blame_file(s, status);
+    qk_status status;
+    if (a->chunk) {
+        status = put_in_parts(s, a);
+    } else {
+        char *url = qk_hub_fix_url(s->u->hub, a->upload);
+        status = put(s, url, 0, s->file->size);
+        free(url);
+    }
+    /* A file that has changed is the better reason for a request that failed. */
+    qk_error changed;
+    if (qk_push_file_check(s->file, s->fd, &changed) != QK_OK) {
+        *s->err = changed;
+        s->refused = NO_STEP;
+        status = changed.status;
+    }
+    char sent[65];
+    qk_hash_hex(s->now, sent);
+    if (status == QK_OK && strcmp(sent, s->file->sha256) != 0)
+        status = qk_fail(s->err, QK_ERR_RESUME, "wait until nothing writes to it",
+                         "%s: changes while it is pushed", s->file->path);
     if (status == QK_OK && a->verify) {
         qk_buf body = {0};
         qk_lfs_verify_body(&body, s->file->sha256, s->file->size);
@@ -201,7 +178,7 @@ static qk_status ask(qk_uploader *u, qk_http *http, const qk_push_file *const *f
                          .seconds = 60};
     qk_http_reply reply = {0};
     qk_status s = qk_http_send(http, &q, &reply, err);
-    if (s == QK_OK && !is_fine(&reply)) s = qk_reply_error(u->hub, &reply, u->repo, err);
+    if (s == QK_OK && !qk_http_is_fine(&reply)) s = qk_reply_error(u->hub, &reply, u->repo, err);
     if (s == QK_OK) s = qk_lfs_batch_parse(actions, objects, n, &reply.body, arena, err);
     if (s != QK_OK) qk_redact(err->message, u->hub->token); /* it may quote the server */
     qk_http_reply_free(&reply);
@@ -212,24 +189,8 @@ static qk_status ask(qk_uploader *u, qk_http *http, const qk_push_file *const *f
 }
 
 /* Sends one object; one that is refused gets fresh URLs, which may also say that it is stored. */
-static qk_status send_until_stored(sending *s, const qk_lfs_action *first)
-{
-    qk_arena arena = {0};
-    qk_lfs_action action = *first;
-    qk_status status = QK_OK;
-    for (int refusals[N_STEPS] = {0}; action.upload;) {
-        s->refused = NO_STEP;
-        status = send_object(s, &action);
-        if (status == QK_OK || !s->refused || ++refusals[s->refused] == MOST_REFUSALS) break;
-        status = ask(s->u, s->http, &s->file, 1, &action, &arena, s->err);
-        if (status != QK_OK) break;
-    }
-    qk_arena_free(&arena);
-    return status;
-}
-
-static qk_status send_one(qk_uploader *u, int thread, const qk_push_file *file,
-                          const qk_lfs_action *action, qk_error *err)
+static qk_status send_until_stored(qk_uploader *u, int thread, const qk_push_file *file,
+                                   const qk_lfs_action *first, qk_error *err)
 {
     QK_TRY(qk_interrupt_check(err));
     sending s = {.u = u,
@@ -238,7 +199,17 @@ static qk_status send_one(qk_uploader *u, int thread, const qk_push_file *file,
                  .before = qk_hash_sha256(),
                  .now = qk_hash_sha256(),
                  .err = err};
-    qk_status status = send_until_stored(&s, action);
+    qk_arena arena = {0};
+    qk_lfs_action action = *first;
+    qk_status status = QK_OK;
+    for (int refusals[N_STEPS] = {0}; action.upload;) {
+        s.refused = NO_STEP;
+        status = send_object(&s, &action);
+        if (status == QK_OK || !s.refused || ++refusals[s.refused] == MAX_REFUSALS) break;
+        status = ask(u, s.http, &file, 1, &action, &arena, err);
+        if (status != QK_OK) break;
+    }
+    qk_arena_free(&arena);
     qk_http_reply_free(&s.reply);
     qk_hash_free(s.before);
     qk_hash_free(s.now);
@@ -247,7 +218,7 @@ static qk_status send_one(qk_uploader *u, int thread, const qk_push_file *file,
 
 qk_status qk_upload_files(qk_uploader *u, const qk_push_file *const *files, size_t n, qk_error *err)
 {
-    QK_ASSERT(n <= QK_LFS_MOST_OBJECTS);
+    QK_ASSERT(n <= QK_LFS_MAX_OBJECTS);
     QK_TRY(qk_team_start(QK_UPLOAD_THREADS, err));
     qk_arena arena = {0};
     qk_lfs_action *actions = qk_zalloc(n, sizeof *actions);
@@ -262,7 +233,7 @@ qk_status qk_upload_files(qk_uploader *u, const qk_push_file *const *files, size
         skip = stop;
         if (skip || !actions[i].upload) continue;
         qk_error own = {0};
-        qk_status s = send_one(u, omp_get_thread_num(), files[i], &actions[i], &own);
+        qk_status s = send_until_stored(u, omp_get_thread_num(), files[i], &actions[i], &own);
 #pragma omp critical(upload)
         {
             u->bytes_sent += s == QK_OK ? files[i]->size : 0;

@@ -22,7 +22,7 @@ typedef struct qk_uploader {
     uint64_t bytes_sent;               /* in all, for the report */
 } qk_uploader;
 
-/* Makes sure that the server stores every file of the list; at most QK_LFS_MOST_OBJECTS files with
+/* Makes sure that the server stores every file of the list; at most QK_LFS_MAX_OBJECTS files with
  * different content. */
 qk_status qk_upload_files(qk_uploader *u, const qk_push_file *const *files, size_t n,
                           qk_error *err);

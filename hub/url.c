@@ -17,12 +17,12 @@ static CURLU *parse(const char *url)
     return NULL;
 }
 
-/* Fills text[room]; empty when there is no such part or no room. */
-static void part(CURLU *u, CURLUPart which, char *text, size_t room)
+/* Fills text[capacity]; empty when there is no such part or it does not fit. */
+static void part(CURLU *u, CURLUPart which, char *text, size_t capacity)
 {
     char *value = NULL;
     text[0] = 0;
-    if (curl_url_get(u, which, &value, CURLU_DEFAULT_PORT) == CURLUE_OK && strlen(value) < room)
+    if (curl_url_get(u, which, &value, CURLU_DEFAULT_PORT) == CURLUE_OK && strlen(value) < capacity)
         strcpy(text, value);
     curl_free(value);
     for (char *c = text; *c; c++) *c = (char)tolower((unsigned char)*c);
@@ -105,7 +105,7 @@ char *qk_url_shown(const char *url)
     return shown;
 }
 
-/* text[from, from + n) becomes "***"; returns the place behind it. n >= 3. */
+/* text[from, from + n) becomes "***"; returns what follows it. n >= 3. */
 static char *blot(char *from, size_t n)
 {
     if (n < 3) return from + n;
@@ -137,25 +137,14 @@ static char *redact_words(char *at, const char *token)
     return NULL;
 }
 
-/* The query of a URL that begins at `at`. */
-static char *redact_query(char *at)
-{
-    if (strncasecmp(at, "http://", 7) != 0 && strncasecmp(at, "https://", 8) != 0) return NULL;
-    size_t n = strcspn(at, "? \t\r\n\"'<>");
-    if (at[n] != '?') return NULL;
-    return blot(at + n + 1, strcspn(at + n + 1, " \t\r\n\"'<>"));
-}
-
 void qk_redact(char *text, const char *token)
 {
     for (char *at = text; *at;) {
         char *next = redact_words(at, token);
-        if (next) {
-            at = next;
-            continue;
-        }
-        redact_query(at);
-        at++;
+        bool is_url = !next && (!strncasecmp(at, "http://", 7) || !strncasecmp(at, "https://", 8));
+        char *query = is_url ? at + strcspn(at, "? \t\r\n\"'<>") : at;
+        if (*query == '?' && is_url) blot(query + 1, strcspn(query + 1, " \t\r\n\"'<>"));
+        at = next ? next : at + 1;
     }
 }
 

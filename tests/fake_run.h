@@ -6,6 +6,7 @@
 
 #include "engine/base/log.h"
 #include "engine/forward/forward.h"
+#include "engine/model/model.h"
 #include "kernels/cuda/backend_cuda.h"
 #include "tests/fake_cuda/fake_cuda.h"
 

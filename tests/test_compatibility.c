@@ -1,6 +1,8 @@
 /* What may lie in one folder: the table of identity keys, texts behind ids, and tables of ids that
  * stay fast whatever the ids are. Whole runs: tests/interop/mixing.py. */
 #include "engine/run/identify.h"
+#include "engine/run/inputs.h"
+#include "engine/run/plan.h"
 #include "tests/test.h"
 
 #include <unistd.h>

@@ -4,9 +4,9 @@
 
 #include "engine/output/dataset_card.h"
 #include "engine/output/id_index.h"
+#include "engine/output/layout.h"
 #include "engine/output/manifest.h"
 #include "engine/output/pair_set.h"
-#include "engine/run/plan.h"
 #include "sampler/example_id.h"
 
 static void test_pairset(void)

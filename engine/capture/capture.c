@@ -5,6 +5,9 @@
 #include <stdlib.h>
 
 #include "engine/base/nonfinite.h"
+#include "engine/capture/unit_file.h"
+#include "engine/forward/forward.h"
+#include "sampler/heads.h"
 
 /* The rows of one (layer, kind), or of one head of it when masks are per head. */
 typedef struct selection {
@@ -15,7 +18,7 @@ typedef struct selection {
     int32_t *rows; /* packed token rows, for the kernel */
     size_t count, capacity;
     float *vectors; /* [n_heads, count, d] */
-    size_t vector_room;
+    size_t vector_capacity;
 } selection;
 
 /* What one layer gives away, from the request until its rows have arrived; reused. */
@@ -23,7 +26,7 @@ typedef struct layer_rows {
     int layer; /* -1: free */
     selection *selections;
     qk_row_copy *copies; /* one per selection, queries first */
-    size_t n, room;
+    size_t n, capacity;
     qk_layer_capture request;
 } layer_rows;
 
@@ -46,25 +49,22 @@ qk_capture *qk_capture_new(const qk_capture_plan *plan)
     return c;
 }
 
-static void free_layer(layer_rows *l)
-{
-    for (size_t i = 0; i < l->room; i++) {
-        selection *s = &l->selections[i];
-        free(s->tokens);
-        free(s->positions);
-        free(s->buckets);
-        free(s->examples);
-        free(s->rows);
-        free(s->vectors);
-    }
-    free(l->selections);
-    free(l->copies);
-}
-
 void qk_capture_free(qk_capture *c)
 {
     if (!c) return;
-    for (int i = 0; i < IN_FLIGHT; i++) free_layer(&c->layers[i]);
+    for (int i = 0; i < IN_FLIGHT; i++) {
+        layer_rows *l = &c->layers[i];
+        for (selection *s = l->selections; s && s < l->selections + l->capacity; s++) {
+            free(s->tokens);
+            free(s->positions);
+            free(s->buckets);
+            free(s->examples);
+            free(s->rows);
+            free(s->vectors);
+        }
+        free(l->selections);
+        free(l->copies);
+    }
     qk_sampled_rows_free(&c->drawn);
     free(c);
 }
@@ -92,33 +92,30 @@ static layer_rows *find_layer(qk_capture *c, int layer)
 
 static selection *next_selection(layer_rows *l)
 {
-    if (l->n == l->room) {
-        size_t room = l->room ? 2 * l->room : 2;
-        l->selections = qk_realloc(l->selections, room, sizeof *l->selections);
-        l->copies = qk_realloc(l->copies, room, sizeof *l->copies);
-        for (size_t i = l->room; i < room; i++) l->selections[i] = (selection){0};
-        l->room = room;
+    if (l->n == l->capacity) {
+        size_t capacity = l->capacity ? 2 * l->capacity : 2;
+        l->selections = qk_realloc(l->selections, capacity, sizeof *l->selections);
+        l->copies = qk_realloc(l->copies, capacity, sizeof *l->copies);
+        for (size_t i = l->capacity; i < capacity; i++) l->selections[i] = (selection){0};
+        l->capacity = capacity;
     }
     selection *s = &l->selections[l->n++];
     s->count = 0;
     return s;
 }
 
-static void grow(selection *s, size_t wanted)
-{
-    if (wanted <= s->capacity) return;
-    size_t capacity = s->capacity ? s->capacity : 1024;
-    while (capacity < wanted) capacity *= 2;
-    int32_t **arrays[] = {&s->tokens, &s->positions, &s->buckets, &s->examples, &s->rows};
-    for (int i = 0; i < 5; i++) *arrays[i] = qk_realloc(*arrays[i], capacity, sizeof(int32_t));
-    s->capacity = capacity;
-}
-
 /* Appends the drawn rows of sequence i. */
 static void append(const qk_capture *c, selection *s, int i)
 {
     int32_t start = c->batch->seq_start[i];
-    grow(s, s->count + (size_t)c->drawn.count);
+    size_t wanted = s->count + (size_t)c->drawn.count;
+    if (wanted > s->capacity) {
+        if (!s->capacity) s->capacity = 1024;
+        while (s->capacity < wanted) s->capacity *= 2;
+        int32_t **arrays[] = {&s->tokens, &s->positions, &s->buckets, &s->examples, &s->rows};
+        for (int a = 0; a < 5; a++)
+            *arrays[a] = qk_realloc(*arrays[a], s->capacity, sizeof(int32_t));
+    }
     for (int32_t r = 0; r < c->drawn.count; r++) {
         size_t at = s->count++;
         s->positions[at] = c->drawn.positions[r];
@@ -150,10 +147,10 @@ static void select_rows(qk_capture *c, layer_rows *l, qk_kind kind, const int32_
         append(c, s, i);
     }
     size_t floats = (size_t)n * s->count * (size_t)c->plan.d;
-    if (floats > s->vector_room) {
+    if (floats > s->vector_capacity) {
         free(s->vectors);
         s->vectors = qk_alloc(floats, sizeof(float));
-        s->vector_room = floats;
+        s->vector_capacity = floats;
     }
 }
 
@@ -167,18 +164,12 @@ static void select_kind(qk_capture *c, layer_rows *l, qk_kind kind, const int32_
     for (int32_t h = 0; h < n; h++) select_rows(c, l, kind, &heads[h], 1, heads[h]);
 }
 
-static const qk_layer_heads *heads_of_layer(const qk_capture *c, int layer)
-{
-    for (int32_t i = 0; i < c->plan.heads->n_layers; i++)
-        if (c->plan.heads->layers[i].layer == layer) return &c->plan.heads->layers[i];
-    return NULL;
-}
-
 static const qk_layer_capture *request(void *context, int layer)
 {
     qk_capture *c = context;
-    const qk_layer_heads *heads = heads_of_layer(c, layer);
-    if (!heads) return NULL;
+    const qk_layer_heads *heads = c->plan.heads->layers, *end = heads + c->plan.heads->n_layers;
+    while (heads < end && heads->layer != layer) heads++;
+    if (heads == end) return NULL;
     layer_rows *l = find_layer(c, -1);
     QK_ASSERT(l);
     l->layer = layer;
@@ -199,21 +190,14 @@ static const qk_layer_capture *request(void *context, int layer)
     return &l->request;
 }
 
-/* The sequence that a row of a selection comes from. */
-static const qk_capture_example *example_of(const qk_capture *c, const selection *s, size_t row)
-{
-    const qk_capture_example *e = c->examples;
-    while (e->ordinal != s->examples[row]) e++;
-    return e;
-}
-
 /* Says where the first NaN or infinity of a selection is, if there is one. */
 static qk_status check_finite(const qk_capture *c, int layer, const selection *s, qk_error *err)
 {
     size_t d = (size_t)c->plan.d, n = (size_t)s->n_heads * s->count * d;
     if (!qk_nonfinite_count(s->vectors, n, QK_F32, QK_F32)) return QK_OK;
     size_t at = qk_nonfinite_first(s->vectors, n, QK_F32, QK_F32), row = at / d % s->count;
-    const qk_capture_example *e = example_of(c, s, row);
+    const qk_capture_example *e = c->examples;
+    while (e->ordinal != s->examples[row]) e++; /* the sequence that the row comes from */
     const char *id = e->id_text;
     return qk_fail(err, QK_ERR_DATA,
                    "numbers overflow in this model: another model.dtype, or a damaged checkpoint; "

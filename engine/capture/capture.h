@@ -7,10 +7,13 @@
  * next: engine/capture/unit_file.h */
 #pragma once
 
-#include "engine/capture/unit_file.h"
-#include "engine/forward/forward.h"
-#include "sampler/heads.h"
+#include "engine/base/mem.h"
 #include "sampler/positions.h"
+
+typedef struct qk_batch qk_batch;
+typedef struct qk_capture_hooks qk_capture_hooks;
+typedef struct qk_head_plan qk_head_plan;
+typedef struct qk_unit_writer qk_unit_writer;
 
 typedef struct qk_capture_plan {
     const qk_head_plan *heads;

@@ -214,7 +214,7 @@ static void read_block(qk_unit *u, cursor *c, qk_unit_block *b, uint64_t data_en
     u->rows += b->rows * (uint64_t)b->n_heads;
 }
 
-/* Strings that end within their room. */
+/* Strings that end within their arrays. */
 static bool stamp_is_sound(const qk_unit_stamp *s)
 {
     return memchr(s->identity, 0, sizeof s->identity) &&
@@ -267,18 +267,6 @@ typedef struct trailer {
     uint32_t crc;
 } trailer;
 
-static qk_status check_marks(const qk_unit *u, const uint8_t *first, const uint8_t *last,
-                             qk_error *err)
-{
-    bool same = !memcmp(first, last, sizeof MAGIC), now = !memcmp(last, MAGIC, sizeof MAGIC);
-    if (same && now) return QK_OK;
-    if (!same || memcmp(last, MAGIC, sizeof MAGIC - 2) != 0) return damaged(u->path, err);
-    return qk_fail(err, QK_ERR_FORMAT,
-                   "finish that run with the version of this program that began it, or remove the "
-                   "staging folder to begin again",
-                   "%s: this work unit is of another version (%.8s)", u->path, (const char *)last);
-}
-
 static qk_status read_trailer(const qk_unit *u, trailer *t, qk_error *err)
 {
     off_t size = lseek(u->fd, 0, SEEK_END);
@@ -287,7 +275,15 @@ static qk_status read_trailer(const qk_unit *u, trailer *t, qk_error *err)
     if (size < (off_t)(sizeof MAGIC + TRAILER)) return damaged(u->path, err);
     QK_TRY(read_at(u, first, sizeof first, 0, err));
     QK_TRY(read_at(u, bytes, TRAILER, (uint64_t)size - TRAILER, err));
-    QK_TRY(check_marks(u, first, bytes + TRAILER - sizeof MAGIC, err));
+    const uint8_t *last = bytes + TRAILER - sizeof MAGIC;
+    bool same = !memcmp(first, last, sizeof MAGIC), now = !memcmp(last, MAGIC, sizeof MAGIC);
+    if (!same || memcmp(last, MAGIC, sizeof MAGIC - 2) != 0) return damaged(u->path, err);
+    if (!now)
+        return qk_fail(err, QK_ERR_FORMAT,
+                       "finish that run with the version of this program that began it, or remove "
+                       "the staging folder to begin again",
+                       "%s: this work unit is of another version (%.8s)", u->path,
+                       (const char *)last);
     memcpy(&t->offset, bytes, 8);
     memcpy(&t->bytes, bytes + 8, 8);
     memcpy(&t->crc, bytes + 16, 4);
@@ -306,17 +302,6 @@ static qk_status load_footer(const qk_unit *u, trailer *t, uint8_t **footer, qk_
     return crc_of(0, *footer, t->bytes) == t->crc ? QK_OK : damaged(u->path, err);
 }
 
-static qk_status open_footer(qk_unit *u, qk_error *err)
-{
-    trailer t;
-    uint8_t *footer;
-    qk_status s = load_footer(u, &t, &footer, err);
-    if (s == QK_OK && !read_footer(u, (cursor){footer, footer + t.bytes, false}, t.offset))
-        s = damaged(u->path, err);
-    free(footer);
-    return s;
-}
-
 static qk_status open_file(qk_unit *u, const char *path, qk_error *err)
 {
     *u = (qk_unit){.fd = -1};
@@ -327,8 +312,13 @@ static qk_status open_file(qk_unit *u, const char *path, qk_error *err)
 
 qk_status qk_unit_open(qk_unit *u, const char *path, qk_error *err)
 {
+    trailer t;
+    uint8_t *footer;
     QK_TRY(open_file(u, path, err));
-    qk_status s = open_footer(u, err);
+    qk_status s = load_footer(u, &t, &footer, err);
+    if (s == QK_OK && !read_footer(u, (cursor){footer, footer + t.bytes, false}, t.offset))
+        s = damaged(u->path, err);
+    free(footer);
     if (s != QK_OK) qk_unit_close(u);
     return s;
 }

@@ -1,5 +1,5 @@
 /* qkengine plan CONFIG: what a run would do, before any weights are read. */
-#include "engine/run/plan.h"
+#include "engine/run/estimate.h"
 
 #include <stdio.h>
 
@@ -7,6 +7,10 @@
 #include "engine/base/log.h"
 #include "engine/base/text.h"
 #include "engine/commands/cli.h"
+#include "engine/config/config.h"
+#include "engine/families/presets.h"
+#include "engine/run/inputs.h"
+#include "engine/run/plan.h"
 
 /* Of the layers without a window, after overrides. */
 static void add_rope(qk_json_out *o, const qk_rope *r)
@@ -136,7 +140,7 @@ static qk_status warn_of_tokenizer(const qk_plan *plan, qk_error *err)
 static qk_status print(const qk_args *args, qk_plan *plan, int64_t look, qk_error *err)
 {
     qk_estimate estimate;
-    QK_TRY(qk_plan_estimate(plan, look, &estimate, err));
+    QK_TRY(qk_estimate_make(plan, look, &estimate, err));
     QK_TRY(warn_of_tokenizer(plan, err));
     if (estimate.assumed)
         qk_info("no tokenizer or no dataset here: every example counts as %lld tokens "

@@ -6,6 +6,7 @@
 #include "engine/commands/cli.h"
 #include "engine/run/inputs.h"
 #include "hub/match.h"
+#include "hub/pull.h"
 
 /* Everything, or what one of the patterns matches. */
 static qk_status fetch_matching(qk_snapshot *s, const char *const *patterns, size_t n,

@@ -10,6 +10,7 @@
 #include "engine/base/thread.h"
 #include "engine/base/version.h"
 #include "engine/commands/cli.h"
+#include "engine/config/config.h"
 #include "engine/push/push.h"
 
 enum { MOST_DIGITS = 9 };
@@ -77,14 +78,15 @@ static void report(const qk_run_result *r, const qk_config *c, qk_shard shard)
 }
 
 /* The run is safe in final/ by now: whatever stops the push, the same push goes on later. */
-static qk_status push(const qk_config *c, const qk_run_result *result, qk_error *err)
+static qk_status push(const qk_config *c, const qk_staging *staging, const qk_run_result *result,
+                      qk_error *err)
 {
     qk_push_options options = {
         .folder = result->final_folder,
         .repo = c->output.hf_repo_id,
         .branch = c->output.hf_branch,
         .is_private = c->output.is_private,
-        .holds_run = result->outcome == QK_RUN_MERGED,
+        .held = result->outcome == QK_RUN_MERGED ? staging : NULL,
     };
     /* Of those who share a run, the one that has merged pushes. */
     bool is_mine = result->outcome == QK_RUN_MERGED || result->outcome == QK_RUN_ALREADY_THERE;
@@ -138,13 +140,16 @@ static qk_status run(const qk_args *args, qk_error *err)
     qk_shard shard;
     QK_TRY(read_shard(args, &shard, err));
     QK_TRY(load_config(args, &config, err));
-    qk_run_result result = {.held = {.lock = -1}};
+    qk_run_result result;
+    char *folder = qk_strf("%s/staging", config.output.data_root);
+    qk_staging staging = {.folder = folder, .lock = -1};
     qk_status s = qk_team_start((int)config.inference.threads, err);
-    if (s == QK_OK) s = qk_run(&config, shard, &result, err);
+    if (s == QK_OK) s = qk_run(&config, shard, &staging, &result, err);
     if (s == QK_OK) report(&result, &config, shard);
     if (s == QK_OK && qk_has(args, "json")) print_json(&result);
-    if (s == QK_OK) s = push(&config, &result, err);
-    qk_staging_close(&result.held);
+    if (s == QK_OK) s = push(&config, &staging, &result, err);
+    qk_staging_close(&staging); /* kept through the push */
+    free(folder);
     qk_config_free(&config);
     return s;
 }

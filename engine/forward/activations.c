@@ -4,6 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "engine/forward/forward.h"
+#include "engine/model/model.h"
+
 /* Experts see only their share of a chunk, so a sparse model gets a larger one. */
 enum { SPARSE_CHUNK = 4096 };
 
@@ -80,12 +83,12 @@ qk_status qk_activations_reserve(qk_activations *a, size_t T, qk_error *err)
     size_t width = qk_heads_width((qk_heads){s->H, s->K, s->d, true});
     if (!a->rope) a->rope = qk_zalloc((size_t)s->n_ropes, sizeof *a->rope);
     if (!a->normed.data) QK_TRY(alloc_chunk(a, width, err));
-    if (T <= a->room) return QK_OK;
-    a->room = 0; /* stays so when an allocation fails */
+    if (T <= a->capacity) return QK_OK;
+    a->capacity = 0; /* stays so when an allocation fails */
     QK_TRY(alloc(a, &a->x, QK_F32, T, (size_t)s->D, err));
     QK_TRY(alloc(a, &a->qkv, qk_activation_format(a->m->compute), T, width, err));
     a->table_row = qk_realloc(a->table_row, T, sizeof *a->table_row);
-    a->room = T;
+    a->capacity = T;
     return QK_OK;
 }
 
@@ -137,16 +140,11 @@ static void fill_tables(qk_activations *a, size_t at, size_t n, int64_t length)
     }
 }
 
-static bool depends_on_length(const qk_spec *s)
-{
-    bool depends = false;
-    for (int i = 0; i < s->n_ropes; i++) depends |= qk_rope_depends_on_length(&s->ropes[i]);
-    return depends;
-}
-
 qk_status qk_activations_rope(qk_activations *a, const qk_batch *batch, qk_error *err)
 {
-    bool own_tables = depends_on_length(&a->m->spec);
+    const qk_spec *s = &a->m->spec;
+    bool own_tables = false;
+    for (int i = 0; i < s->n_ropes; i++) own_tables |= qk_rope_depends_on_length(&s->ropes[i]);
     size_t longest = 0, T = (size_t)batch->seq_start[batch->n_seq];
     for (int i = 0; i < batch->n_seq; i++) {
         int32_t first = batch->seq_start[i], n = batch->seq_start[i + 1] - first;

@@ -4,7 +4,11 @@
  * next: engine/forward/forward.c */
 #pragma once
 
-#include "engine/forward/forward.h"
+#include "kernels/backend.h"
+
+typedef struct qk_batch qk_batch;
+typedef struct qk_model qk_model;
+typedef struct qk_spec qk_spec;
 
 /* cos and sin of one RoPE, and in models that scale queries by position that scale. */
 typedef struct qk_rope_block {
@@ -15,9 +19,9 @@ typedef struct qk_rope_block {
 typedef struct qk_activations {
     const qk_model *m;
     size_t chunk;        /* rows of what is wider than a projection */
-    size_t room;         /* tokens that x and qkv can hold */
-    qk_tensor x;         /* [room, D] float32: the residual stream */
-    qk_tensor qkv;       /* [room, (H + 2K) d] */
+    size_t capacity;     /* tokens that x and qkv can hold */
+    qk_tensor x;         /* [capacity, D] float32: the residual stream */
+    qk_tensor qkv;       /* [capacity, (H + 2K) d] */
     qk_tensor normed;    /* [chunk, D] */
     qk_tensor projected; /* [chunk, (H + 2K) d] float32, when qkv has another format */
     qk_tensor gate_up;   /* [chunk, 2F] float32, F the widest */
@@ -27,10 +31,10 @@ typedef struct qk_activations {
     qk_tensor taken;     /* [chunk, D]: the rows of one expert */
     qk_rope_block *rope; /* [spec.n_ropes] */
     size_t table_rows;   /* filled with positions 0, 1, 2 ...; 0: made for one batch */
-    int32_t *table_row;  /* [room] the table row of each token */
+    int32_t *table_row;  /* [capacity] the table row of each token */
 } qk_activations;
 
-/* Zero-initialised and with `m` set. Room for T tokens; smaller batches use a part of it. */
+/* Zero-initialised and with `m` set. Makes it hold T tokens; smaller batches use a part of it. */
 qk_status qk_activations_reserve(qk_activations *a, size_t T, qk_error *err);
 /* The tables for a batch: one for all sequences, kept and grown; or, when frequencies depend on the
  * length of a sequence, a piece for each, made for this batch. */

@@ -1,5 +1,7 @@
 /* What a forward pass costs, for the plan. See forward.h. */
+#include "engine/families/family.h"
 #include "engine/forward/activations.h"
+#include "engine/forward/forward.h"
 
 uint64_t qk_forward_bytes(const qk_spec *s, const qk_backend *backend, qk_dtype compute, uint64_t T)
 {

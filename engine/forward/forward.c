@@ -8,9 +8,12 @@
  *
  * What a family does otherwise (norms after attention and MLP, a scale for what they add, layers
  * without rotary embedding ...) is a knob of qk_spec or a weight that is there or not. */
-#include "engine/forward/activations.h"
+#include "engine/forward/forward.h"
 
 #include <stdlib.h>
+
+#include "engine/forward/activations.h"
+#include "engine/model/model.h"
 
 struct qk_forward {
     const qk_model *m;
@@ -176,26 +179,14 @@ static void feed_forward(qk_forward *f, int l, const qk_layer *w, qk_tensor x)
     }
 }
 
-static void embed(qk_forward *f, qk_tensor x, const int32_t *ids)
-{
-    const qk_model *m = f->m;
-    float scale = qk_round_to(m->spec.embed_scale, m->compute);
-    m->backend->embed(m->device, x, m->embed, ids, scale);
-}
-
-static const qk_layer_capture *wanted(const qk_capture_hooks *hooks, int l,
-                                      const qk_layer_capture *(*ask)(void *, int))
-{
-    return ask ? ask(hooks->context, l) : NULL;
-}
-
 /* One layer, queued: its rows arrive when the device has come so far. */
 static void run_layer(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tensor qkv,
                       const qk_batch *batch, const qk_capture_hooks *hooks)
 {
     const qk_model *m = f->m;
-    const qk_layer_capture *pre = wanted(hooks, l, hooks->pre_rope);
-    const qk_layer_capture *post = wanted(hooks, l, hooks->post_rope);
+    void *c = hooks->context;
+    const qk_layer_capture *pre = hooks->pre_rope ? hooks->pre_rope(c, l) : NULL;
+    const qk_layer_capture *post = hooks->post_rope ? hooks->post_rope(c, l) : NULL;
     project(f, l, w, x, qkv, pre);
     if (m->stops_at_qk && l == m->n_layers - 1) {
         if (post) m->backend->gather(m->device, qkv, heads_of(m, false), post);
@@ -245,7 +236,8 @@ qk_status qk_forward_run(qk_forward *f, const qk_batch *batch, const qk_capture_
     QK_TRY(qk_activations_reserve(&f->a, T, err));
     QK_TRY(qk_activations_rope(&f->a, batch, err));
     qk_tensor x = qk_rows(f->a.x, 0, T);
-    embed(f, x, batch->ids);
+    float scale = qk_round_to(m->spec.embed_scale, m->compute);
+    m->backend->embed(m->device, x, m->embed, batch->ids, scale);
     qk_status status = run_layers(f, x, qk_rows(f->a.qkv, 0, T), batch, hooks, err);
     qk_error ignored; /* nothing may arrive any more in memory that the caller is about to free */
     if (status != QK_OK) {

@@ -8,7 +8,10 @@
  * next: engine/capture/capture.h */
 #pragma once
 
-#include "engine/model/model.h"
+#include "kernels/backend.h"
+
+typedef struct qk_model qk_model;
+typedef struct qk_spec qk_spec;
 
 typedef struct qk_batch {
     const int32_t *ids;       /* [T] token ids */
@@ -19,7 +22,7 @@ typedef struct qk_batch {
 /* Who wants rows. pre_rope and post_rope say which rows of a layer (NULL: none); layer_done is
  * called when all copies of that layer have arrived, and may fail (a full disk). Each may be NULL.
  * On a device that works by itself the next layer is asked for before the last one is done, so two
- * layers' rows must have room. */
+ * layers' rows must fit in memory at once. */
 typedef struct qk_capture_hooks {
     void *context;
     const qk_layer_capture *(*pre_rope)(void *context, int layer);

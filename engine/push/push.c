@@ -175,7 +175,7 @@ static qk_status check_target(const pusher *p)
 static qk_status hold_runs(pusher *p)
 {
     bool there = false;
-    if (!p->options->holds_run) QK_TRY(qk_has_folder(p->run.folder, &there, p->err));
+    if (!p->options->held) QK_TRY(qk_has_folder(p->run.folder, &there, p->err));
     if (!there) return QK_OK;
     QK_TRY(qk_staging_open_alone(&p->run, p->run.folder, p->err));
     return qk_publish_recover(&p->run, p->options->folder, p->err);

@@ -17,7 +17,8 @@ typedef struct qk_push_options {
     const char *branch; /* NULL: main */
     bool is_private;    /* when the repository is made */
     bool delete_stale;  /* the branch becomes the folder: nothing is merged, the rest is deleted */
-    bool holds_run;     /* the caller holds the staging folder beside it alone, and keeps it */
+    const struct qk_staging *held; /* the staging folder beside it, which the caller holds alone; or
+                                    * NULL: it is held here where there is one */
 } qk_push_options;
 
 typedef struct qk_push_report {

@@ -5,10 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/sealed.h"
 #include "hub/names.h"
-
-enum { MOST_IDENTITY = 64 << 20 };
 
 const char *qk_dataset_commit_of(const qk_json *run)
 {
@@ -57,40 +54,31 @@ static qk_status read_note(const qk_staging *s, char commit[QK_COMMIT_SIZE], qk_
     return status;
 }
 
-/* Puts the error of a dataset that has moved in place of that of qk_staging_bind where it fits
- * better. It is an error in any case: what cannot be read here only leaves the first one. */
+/* Replaces the error of qk_staging_bind by that of a dataset that has moved where it fits better.
+ * It is an error in any case: what cannot be read here only leaves the first one. */
 static qk_status explain(const qk_staging *s, const qk_identity *now, qk_error *err)
 {
     qk_arena arena = {0};
-    const qk_json *then = NULL;
+    const char *difference;
     qk_error ignored;
-    char *path = qk_path_join(s->folder, "identity.json"), commit[QK_COMMIT_SIZE];
+    char commit[QK_COMMIT_SIZE];
     if (read_note(s, commit, &ignored) == QK_OK && *commit &&
-        qk_sealed_json(&arena, path, MOST_IDENTITY, &then, &ignored) == QK_OK) {
-        const char *difference = qk_identity_difference(then, now->tree, &arena);
-        if (qk_dataset_commit_has_moved(now, commit, difference))
-            qk_dataset_commit_refuse(now, commit, s->folder, err);
-    }
-    free(path);
+        qk_staging_difference(s, now, &arena, &difference, &ignored) == QK_OK &&
+        qk_dataset_commit_has_moved(now, commit, difference))
+        qk_dataset_commit_refuse(now, commit, s->folder, err);
     qk_arena_free(&arena);
     return err->status;
 }
 
-/* Notes the commit, or takes over the one that is noted: of several that begin at once, one. */
-static qk_status follow(const qk_staging *s, qk_identity *now, qk_error *err)
+qk_status qk_dataset_commit_bind(qk_staging *s, qk_identity *now, qk_error *err)
 {
     char commit[QK_COMMIT_SIZE];
+    if (qk_staging_bind(s, now, err) != QK_OK) return explain(s, now, err);
     QK_TRY(read_note(s, commit, err));
-    if (!*commit && *now->dataset_commit) {
+    if (!*commit && *now->dataset_commit) { /* of several that begin at once, one notes its own */
         QK_TRY(qk_staging_set_commit(s, now->dataset_commit, err));
         QK_TRY(read_note(s, commit, err));
     }
     if (*commit && *now->dataset_commit) strcpy(now->dataset_commit, commit);
     return QK_OK;
-}
-
-qk_status qk_dataset_commit_bind(qk_staging *s, qk_identity *now, qk_error *err)
-{
-    if (qk_staging_bind(s, now, err) != QK_OK) return explain(s, now, err);
-    return follow(s, now, err);
 }

@@ -7,7 +7,12 @@
 
 #include "engine/base/sha256.h"
 #include "engine/base/version.h"
+#include "engine/base/input.h"
+#include "engine/config/config.h"
+#include "engine/dataset/hub_dataset.h"
 #include "engine/dataset/rows_digest.h"
+#include "engine/run/inputs.h"
+#include "engine/run/plan.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "formats/safetensors.h"
 
@@ -54,13 +59,6 @@ static qk_status add_listed(qk_json_out *o, const char *key, const qk_plan *plan
     return QK_OK;
 }
 
-/* Files and the card give the ids together. */
-static void add_id_type(qk_json_out *o, const qk_dataset *dataset)
-{
-    const char *type = qk_dataset_id_type(dataset);
-    if (type) qk_json_add_str(o, "dataset_id_type", type);
-}
-
 /* Of a dataset on this disk, by the rows that the run takes. */
 static qk_status add_rows(qk_json_out *o, const qk_plan *plan, qk_dataset *dataset, qk_error *err)
 {
@@ -91,7 +89,9 @@ static qk_status add_dataset(qk_json_out *o, const qk_plan *plan, qk_dataset *da
     QK_TRY(plan->inputs->dataset
                ? add_listed(o, "dataset_files", plan, paths, err)
                : add_hashes(o, "dataset_files", paths, plan, plan->inputs->rows, err));
-    add_id_type(o, dataset);
+    /* Files and the card give the ids together. */
+    const char *type = qk_dataset_id_type(dataset);
+    if (type) qk_json_add_str(o, "dataset_id_type", type);
     return QK_OK;
 }
 

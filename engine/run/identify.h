@@ -4,9 +4,10 @@
  * next: engine/dataset/rows_digest.h */
 #pragma once
 
-#include "engine/dataset/dataset.h"
-#include "engine/run/plan.h"
 #include "engine/staging/identity.h"
+
+typedef struct qk_dataset qk_dataset;
+typedef struct qk_plan qk_plan;
 
 /* Of a dataset that is opened, before its first row; it stands there again afterwards. */
 qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, qk_dataset *dataset,

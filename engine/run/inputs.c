@@ -4,10 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/input.h"
 #include "engine/base/log.h"
+#include "engine/config/config.h"
+#include "engine/dataset/hub_dataset.h"
 #include "formats/json.h"
+#include "hub/pull.h"
 
-enum { INDEX_LIMIT = 256 * 1000 * 1000 };
+enum { MAX_INDEX = 256 * 1000 * 1000 };
 
 static const char single[] = "model.safetensors", index_name[] = "model.safetensors.index.json";
 static const char *const tokenizer_files[] = {"config.json",           "tokenizer.json",
@@ -22,7 +26,7 @@ static qk_status list_shards(qk_names *out, const char *folder, qk_error *err)
     qk_arena arena = {0};
     const qk_json *root = NULL;
     char *path = qk_path_join(folder, index_name);
-    qk_status s = qk_json_parse_file(&arena, path, INDEX_LIMIT, &root, err);
+    qk_status s = qk_json_parse_file(&arena, path, MAX_INDEX, &root, err);
     const qk_json *map = qk_json_get(root, "weight_map");
     if (s == QK_OK && (!map || map->type != QK_JSON_T_OBJECT))
         s = qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the index has no weight_map", path);
@@ -55,29 +59,23 @@ qk_status qk_inputs_explain(const qk_snapshot *s, qk_wanted wanted, qk_error *er
     return err->status;
 }
 
-/* transformers prefers the single file when both are there. */
-static qk_status fetch_weights(qk_snapshot *s, qk_error *err)
+qk_status qk_inputs_fetch_model(qk_snapshot *s, qk_error *err)
 {
-    qk_names names = {0};
+    QK_TRY(qk_snapshot_fetch_present(s, tokenizer_files, err));
+    qk_names weights = {0};
     qk_status status = QK_OK;
-    if (qk_snapshot_has(s, single)) {
-        qk_names_add(&names, single);
+    if (qk_snapshot_has(s, single)) { /* transformers prefers it when both are there */
+        qk_names_add(&weights, single);
     } else if (qk_snapshot_has(s, index_name)) {
         static const char *const only_index[] = {index_name, NULL};
         status = qk_snapshot_fetch_present(s, only_index, err);
-        if (status == QK_OK) status = list_shards(&names, qk_snapshot_folder(s), err);
+        if (status == QK_OK) status = list_shards(&weights, qk_snapshot_folder(s), err);
     } else {
         status = qk_inputs_explain(s, QK_WANT_WEIGHTS, err);
     }
-    if (status == QK_OK) status = qk_snapshot_fetch(s, &names, err);
-    qk_names_free(&names);
+    if (status == QK_OK) status = qk_snapshot_fetch(s, &weights, err);
+    qk_names_free(&weights);
     return status;
-}
-
-qk_status qk_inputs_fetch_model(qk_snapshot *snapshot, qk_error *err)
-{
-    QK_TRY(qk_snapshot_fetch_present(snapshot, tokenizer_files, err));
-    return fetch_weights(snapshot, err);
 }
 
 /* ---- one input ---- */
@@ -89,14 +87,6 @@ typedef struct opener {
     qk_hub hub;
     bool hub_is_open;
 } opener;
-
-static qk_status open_hub(opener *o, qk_error *err)
-{
-    if (!o->hub_is_open) QK_TRY(qk_hub_open(&o->hub, NULL, err));
-    o->hub_is_open = true;
-    o->hub.impatient = o->use == QK_INPUTS_LOOK;
-    return QK_OK;
-}
 
 static bool has_own_tokenizer(const qk_config *c)
 {
@@ -137,7 +127,9 @@ static qk_status open_folder(opener *o, const char *key, const char *name, const
                        "give the folder of a model, or owner/name of one on the Hub",
                        "%s: there is no folder '%s'", key, name);
     qk_snapshot s;
-    QK_TRY(open_hub(o, err));
+    if (!o->hub_is_open) QK_TRY(qk_hub_open(&o->hub, NULL, err));
+    o->hub_is_open = true;
+    o->hub.impatient = o->use == QK_INPUTS_LOOK;
     if (qk_snapshot_open(&s, &o->hub, QK_REPO_MODEL, name, revision, err) != QK_OK)
         return qk_error_prefix(err, "%s", key);
     qk_status status = fetch_parts(o, &s, wanted, err);
@@ -188,7 +180,7 @@ static qk_status watch_all(qk_watch *watch, const char *folder, const char *cons
     return s;
 }
 
-/* What decides a run beside weights and rows, before the first look into it. What
+/* What decides a run beside weights and rows, before anything of it is read. What
  * AutoTokenizer reads may also be absent, and must stay so. */
 static qk_status watch_files(qk_inputs *in, qk_error *err)
 {

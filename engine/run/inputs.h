@@ -13,10 +13,13 @@
  * next: engine/run/plan.h */
 #pragma once
 
-#include "engine/base/input.h"
-#include "engine/dataset/hub_dataset.h"
 #include "formats/mistaken.h"
-#include "hub/pull.h"
+
+typedef struct qk_config qk_config;
+typedef struct qk_dataset_remote qk_dataset_remote;
+typedef struct qk_hub_dataset qk_hub_dataset;
+typedef struct qk_snapshot qk_snapshot;
+typedef struct qk_watch qk_watch;
 
 typedef enum qk_inputs_use {
     QK_INPUTS_RUN,

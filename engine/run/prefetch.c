@@ -8,6 +8,8 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/thread.h"
+#include "engine/dataset/dataset.h"
+#include "engine/tokenizer/tokenizer.h"
 
 struct qk_prefetch {
     qk_prefetch_plan plan;
@@ -24,19 +26,6 @@ struct qk_prefetch {
 
 /* ---- filling a unit, on its thread ---- */
 
-static void copy_example(qk_prefetch_example *w, const qk_example *e)
-{
-    qk_buf_clear(&w->text);
-    qk_buf_add(&w->text, e->text, e->length);
-    qk_buf_clear(&w->id_text);
-    w->has_id_text = e->id_text != NULL;
-    if (e->id_text) qk_buf_add(&w->id_text, e->id_text, e->id_length);
-    w->index = e->index;
-    w->id = e->id;
-    w->count = 0;
-    w->error.status = QK_OK;
-}
-
 static void read_unit(qk_prefetch *p, qk_prefetch_unit *u)
 {
     u->count = 0;
@@ -45,7 +34,16 @@ static void read_unit(qk_prefetch *p, qk_prefetch_unit *u)
         qk_example e;
         u->error.status = qk_dataset_next(p->plan.dataset, &e, &u->more, &u->error);
         if (u->error.status != QK_OK || !u->more) return;
-        copy_example(&u->examples[u->count++], &e);
+        qk_prefetch_example *w = &u->examples[u->count++];
+        qk_buf_clear(&w->text);
+        qk_buf_add(&w->text, e.text, e.length);
+        qk_buf_clear(&w->id_text);
+        w->has_id_text = e.id_text != NULL;
+        if (e.id_text) qk_buf_add(&w->id_text, e.id_text, e.id_length);
+        w->index = e.index;
+        w->id = e.id;
+        w->count = 0;
+        w->error.status = QK_OK;
     }
     /* The texts are copies of one content, whatever becomes of the file. */
     if (!p->stop) u->error.status = qk_dataset_check(p->plan.dataset, &u->error);
@@ -130,19 +128,16 @@ static void *fill_units(void *context)
 
 /* ---- the other side ---- */
 
-static void free_unit(qk_prefetch_unit *u, int examples)
-{
-    for (int i = 0; i < examples; i++) {
-        qk_buf_free(&u->examples[i].text);
-        qk_buf_free(&u->examples[i].id_text);
-        free(u->examples[i].ids);
-    }
-    free(u->examples);
-}
-
 static void free_prefetch(qk_prefetch *p)
 {
-    for (int i = 0; i < QK_PREFETCH_UNITS; i++) free_unit(&p->units[i], p->plan.unit_examples);
+    for (int n = 0; n < QK_PREFETCH_UNITS; n++) {
+        for (int i = 0; i < p->plan.unit_examples; i++) {
+            qk_buf_free(&p->units[n].examples[i].text);
+            qk_buf_free(&p->units[n].examples[i].id_text);
+            free(p->units[n].examples[i].ids);
+        }
+        free(p->units[n].examples);
+    }
     for (int t = 0; t < p->plan.threads; t++) qk_tokens_free(&p->tokens[t]);
     free(p->tokens);
     pthread_cond_destroy(&p->changed);

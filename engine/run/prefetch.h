@@ -7,8 +7,10 @@
  * next: engine/run/run.c */
 #pragma once
 
-#include "engine/dataset/dataset.h"
-#include "engine/tokenizer/tokenizer.h"
+#include "engine/base/mem.h"
+
+typedef struct qk_dataset qk_dataset;
+typedef struct qk_tokenizer qk_tokenizer;
 
 enum { QK_PREFETCH_UNITS = 2 }; /* in memory */
 

@@ -7,27 +7,14 @@
  * them. final/ changes only when everything is ready, by renames that a restart completes
  * (engine/staging/publish.h). Nothing is ever removed that this program did not write.
  *
- * Any number of processes share a run. Each holds staging/lock shared while it works, claims units
- * (engine/staging/claims.h), and at the end of the dataset looks at what is left:
+ * Any number of processes share a run: engine/run/sharing.h.
  *
- *   a unit that nobody works on   whoever had it died: back to work
- *   units that others work on     done here, exit; this process has nothing left to decide
- *   none                          let go of the lock, get it alone, look again, merge, clear
- *
- * Somebody always merges. Take the process that finishes the last unit: its look finds none left,
- * so it stays until it holds the lock alone or final/ is complete. Nobody can keep it from that
- * for ever: there is nothing to work on, so all others let go and want the same, and of those one
- * gets it. Nor do two merge: the second one looks again when it holds the lock; final/ is complete,
- * and the lock's text is another one. A look that takes a claim for a moment may make another
- * process believe that a unit is being worked on and leave; it then is, because whoever finds a
- * unit free goes back for it. Only a process that ends with an error leaves a hole, and its exit
- * status says so.
- *
- * next: engine/run/compute_unit.h, engine/output/merge.h */
+ * next: engine/run/pass.h, engine/output/merge.h */
 #pragma once
 
-#include "engine/config/config.h"
 #include "engine/staging/claims.h"
+
+typedef struct qk_config qk_config;
 
 typedef enum qk_run_outcome {
     QK_RUN_MERGED,          /* by this process */
@@ -46,8 +33,10 @@ typedef struct qk_run_result {
     uint64_t rows_final, rows_added, files;
     double seconds_forward, seconds_total;
     char final_folder[4096];
-    qk_staging held; /* after a merge: the lock, held alone until the caller closes it */
 } qk_run_result;
 
-/* shard: {0, 1} is everything. The result's lock is to be closed in any case. */
-qk_status qk_run(const qk_config *config, qk_shard shard, qk_run_result *result, qk_error *err);
+/* shard: {0, 1} is everything. staging is the caller's: closed, with data_root/staging as its
+ * folder. Behind a merge it is held alone until the caller closes it, so that what is done with
+ * final/ then (a push) finds it as the merge left it; else this function has closed it. */
+qk_status qk_run(const qk_config *config, qk_shard shard, qk_staging *staging,
+                 qk_run_result *result, qk_error *err);

@@ -33,7 +33,7 @@ static qk_status lock(qk_claim *c, bool *held, qk_error *err)
 }
 
 /* A lock on a file that its last holder has removed keeps nobody out. */
-static qk_status look_whether_current(const qk_claim *c, bool *current, qk_error *err)
+static qk_status is_current(const qk_claim *c, bool *current, qk_error *err)
 {
     struct stat mine, named;
     *current = false;
@@ -72,7 +72,7 @@ static qk_status take(qk_claim *c, qk_claim_state *state, qk_error *err)
         QK_TRY(lock(c, &held, err));
         *state = QK_CLAIM_BUSY;
         if (!held) return QK_OK;
-        QK_TRY(look_whether_current(c, &current, err));
+        QK_TRY(is_current(c, &current, err));
     }
     QK_TRY(qk_has_file(c->unit, &finished, err));
     *state = finished ? QK_CLAIM_DONE : QK_CLAIM_MINE;
@@ -100,13 +100,8 @@ void qk_claim_drop(qk_claim *c)
     free_claim(c);
 }
 
-static int64_t of_shard(qk_shard shard, int64_t units)
-{
-    return units > shard.index ? (units - shard.index + shard.of - 1) / shard.of : 0;
-}
-
-/* Looks at unfinished units of the shard until one is free: then the caller goes back to work and
- * learns about the others there. Each look costs some calls of the file system. */
+/* Tries unfinished units of the shard until one is free: then the caller goes back to work and
+ * learns about the others there. Each try costs some calls of the file system. */
 static qk_status find_free(qk_left *out, const qk_staging *s, qk_shard shard, int64_t units,
                            const qk_units *finished, int64_t *first, qk_error *err)
 {
@@ -133,7 +128,8 @@ qk_status qk_claims_left(qk_left *out, const qk_staging *s, qk_shard shard, int6
                          qk_error *err)
 {
     qk_units finished;
-    int64_t first, done = 0, done_behind = 0, n = of_shard(shard, units);
+    int64_t first, done = 0, done_behind = 0;
+    int64_t n = units > shard.index ? (units - shard.index + shard.of - 1) / shard.of : 0;
     *out = (qk_left){.last_free = -1};
     QK_TRY(qk_staging_finished(s, &finished, err));
     for (size_t i = 0; i < finished.count; i++) done += finished.items[i] < units;

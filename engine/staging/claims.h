@@ -5,7 +5,7 @@
  *
  *   unit there? -> open, lock -> is the file still the one of that name? -> unit there now?
  *
- * The second look is what makes the first one safe: the unit may have been finished, and its claim
+ * The second check is what makes the first one safe: the unit may have been finished, and its claim
  * removed, in between. Only the holder removes a claim: behind the unit's rename, or giving it
  * back.
  *
@@ -31,7 +31,7 @@ typedef struct qk_claim {
     char *tmp;  /* the name under which this process writes it */
 } qk_claim;
 
-/* Looks at a unit and claims it when it can. Only QK_CLAIM_MINE leaves something to drop. */
+/* Claims a unit when it can. Only QK_CLAIM_MINE leaves something to drop. */
 qk_status qk_claim_take(qk_claim *c, const qk_staging *s, int64_t unit, qk_claim_state *state,
                         qk_error *err);
 /* Gives it back, finished or not; fine without a claim. */
@@ -50,7 +50,7 @@ typedef struct qk_left {
     qk_units busy;     /* of these: of the shard, others work on them, and before the first free */
 } qk_left;
 
-/* A caller that finds units free must take them: another one that looks at the same moment may
+/* A caller that finds units free must take them: another one that asks at the same moment may
  * believe that they are being worked on. */
 qk_status qk_claims_left(qk_left *out, const qk_staging *s, qk_shard shard, int64_t units,
                          qk_error *err);

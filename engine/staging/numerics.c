@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "engine/capture/unit_file.h"
+#include "engine/staging/staging.h"
+#include "kernels/backend.h"
 
 /* *same: whether a device with these options computes as `wanted` says; name: how it computes. */
 static qk_status ask(const qk_backend *backend, const qk_device_options *options,
@@ -54,27 +57,27 @@ static qk_status refuse(const char *where, const char *then, const char *now, bo
                    where, then, now);
 }
 
-qk_status qk_numerics_follow(const qk_staging *staging, const qk_numerics_there *there,
+qk_status qk_numerics_follow(const qk_staging *staging, const qk_numerics_existing *existing,
                              const qk_backend *backend, qk_device_options *options, qk_error *err)
 {
     char *units, now[40];
     bool same;
     QK_TRY(qk_staging_arithmetic(staging, &units, err));
-    const char *then = units ? units : there->name;
+    const char *then = units ? units : existing->name;
     qk_status s = then ? ask(backend, options, then, &same, now, err) : QK_OK;
     if (then && s == QK_OK && !same && !find_isa(backend, options, then))
-        s = refuse(units ? staging->folder : there->where, then, now, units != NULL, err);
+        s = refuse(units ? staging->folder : existing->where, then, now, units != NULL, err);
     free(units);
     return s;
 }
 
-qk_status qk_numerics_check_there(const qk_staging *staging, const qk_numerics_there *there,
-                                  qk_error *err)
+qk_status qk_numerics_check_existing(const qk_staging *staging,
+                                     const qk_numerics_existing *existing, qk_error *err)
 {
     char *units;
     QK_TRY(qk_staging_arithmetic(staging, &units, err));
-    bool differ = units && there->name && strcmp(units, there->name) != 0;
-    qk_status s = differ ? refuse(there->where, there->name, units, false, err) : QK_OK;
+    bool differ = units && existing->name && strcmp(units, existing->name) != 0;
+    qk_status s = differ ? refuse(existing->where, existing->name, units, false, err) : QK_OK;
     free(units);
     return s;
 }

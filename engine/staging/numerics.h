@@ -7,23 +7,29 @@
  * next: engine/run/run.c */
 #pragma once
 
-#include "engine/capture/unit_file.h"
-#include "engine/staging/staging.h"
-#include "kernels/backend.h"
+#include "engine/base/mem.h"
+
+typedef struct qk_backend qk_backend;
+typedef struct qk_device qk_device;
+typedef struct qk_device_options qk_device_options;
+typedef struct qk_identity qk_identity;
+typedef struct qk_staging qk_staging;
+typedef struct qk_unit_stamp qk_unit_stamp;
+typedef struct qk_units qk_units;
 
 /* Rows that this run will be merged with. */
-typedef struct qk_numerics_there {
+typedef struct qk_numerics_existing {
     const char *name;  /* what computed them; NULL: unknown, or there are none */
     const char *where; /* the folder that has them, for messages */
-} qk_numerics_there;
+} qk_numerics_existing;
 
 /* Before a device is opened: where units or rows of another arithmetic are there, changes
  * options->isa to one that computes as they were, or fails. */
-qk_status qk_numerics_follow(const qk_staging *staging, const qk_numerics_there *there,
+qk_status qk_numerics_follow(const qk_staging *staging, const qk_numerics_existing *existing,
                              const qk_backend *backend, qk_device_options *options, qk_error *err);
 /* Refuses units that were computed otherwise than the rows they will be merged with. */
-qk_status qk_numerics_check_there(const qk_staging *staging, const qk_numerics_there *there,
-                                  qk_error *err);
+qk_status qk_numerics_check_existing(const qk_staging *staging,
+                                     const qk_numerics_existing *existing, qk_error *err);
 /* Before the first unit: notes what this device computes like. *same is false when another process
  * has noted something else since it was followed: the device must be closed, and follow again. */
 qk_status qk_numerics_note(const qk_staging *staging, const qk_backend *backend,

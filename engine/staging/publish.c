@@ -11,7 +11,7 @@
 #include "engine/base/sha256.h"
 #include "formats/sealed.h"
 
-enum { JOURNAL_LIMIT = 256 << 20, IDENTITY_LIMIT = 64 << 20 };
+enum { MAX_JOURNAL = 256 << 20, MAX_IDENTITY = 64 << 20 };
 #define FORMAT "qkengine commit 1"
 #define GIVE_UP                                                                                    \
     "remove commit.json and merged/ beside it to give up that change, then run the same command "  \
@@ -24,60 +24,48 @@ static char *journal_path(const qk_staging *s)
 
 /* ---- folders ---- */
 
-typedef struct places {
+typedef struct folders {
     qk_folder merged, final;
-} places;
+} folders;
 
-static void close_places(places *p)
+static void close_folders(folders *p)
 {
     qk_folder_close(&p->merged);
     qk_folder_close(&p->final);
 }
 
-/* staging/merged, with every step above it but the first one checked. */
-static qk_status open_merged(const qk_staging *s, const qk_folder *top, bool make,
-                             qk_folder *merged, qk_error *err)
+static qk_status open_merged(const qk_staging *s, qk_folder *merged, qk_error *err)
 {
-    qk_folder own;
-    QK_TRY(qk_folder_open_in(&own, top, qk_path_name(s->folder), make, err));
-    qk_status status = qk_folder_open_in(merged, &own, "merged", make, err);
-    qk_folder_close(&own);
-    return status;
+    return qk_folder_open_in(merged, &s->own, "merged", true, err);
 }
 
 /* final/ beside staging/, or the folder around .qkengine/, which the user named. */
-static qk_status open_final(const qk_staging *s, const qk_folder *top, const char *path, bool make,
-                            qk_folder *final, qk_error *err)
+static qk_status open_final(const qk_staging *s, const char *path, bool make, qk_folder *final,
+                            qk_error *err)
 {
     char *inside = qk_path_join(path, qk_path_name(s->folder));
     bool around = !strcmp(inside, s->folder);
     free(inside);
     if (around) return qk_folder_open(final, path, err);
-    return qk_folder_open_in(final, top, qk_path_name(path), make, err);
+    return qk_folder_open_in(final, &s->above, qk_path_name(path), make, err);
 }
 
-static qk_status open_places(const qk_staging *s, const char *final_folder, places *p,
-                             qk_error *err)
+static qk_status open_folders(const qk_staging *s, const char *final_folder, folders *p,
+                              qk_error *err)
 {
-    qk_folder top;
-    *p = (places){.merged = {.fd = -1}, .final = {.fd = -1}};
-    QK_TRY(qk_staging_top(s, &top, err));
-    qk_status status = open_merged(s, &top, true, &p->merged, err);
-    if (status == QK_OK) status = open_final(s, &top, final_folder, true, &p->final, err);
-    qk_folder_close(&top);
-    return status;
+    *p = (folders){.merged = {.fd = -1}, .final = {.fd = -1}};
+    QK_TRY(open_merged(s, &p->merged, err));
+    return open_final(s, final_folder, true, &p->final, err);
 }
 
 /* ---- files to come ---- */
 
 char *qk_publish_add(qk_publish *c, const qk_staging *s, const char *relative, qk_error *err)
 {
-    qk_folder top, merged = {.fd = -1};
-    if (qk_staging_top(s, &top, err) != QK_OK) return NULL;
-    qk_status status = open_merged(s, &top, true, &merged, err);
-    if (status == QK_OK) status = qk_folder_make_way(&merged, relative, err);
+    qk_folder merged;
+    if (open_merged(s, &merged, err) != QK_OK) return NULL;
+    qk_status status = qk_folder_make_way(&merged, relative, err);
     qk_folder_close(&merged);
-    qk_folder_close(&top);
     if (status != QK_OK) return NULL;
     QK_GROW(c->files, c->count, c->capacity);
     c->files[c->count++] = (qk_publish_file){.name = qk_strdup(relative)};
@@ -112,8 +100,8 @@ static qk_status hash_file(const qk_folder *in, qk_publish_file *f, qk_error *er
 }
 
 /* Calls `use` for each file, several at once. */
-static qk_status for_each(qk_publish *c, const places *p,
-                          qk_status (*use)(qk_publish_file *, const places *, qk_error *),
+static qk_status for_each(qk_publish *c, const folders *p,
+                          qk_status (*use)(qk_publish_file *, const folders *, qk_error *),
                           qk_error *err)
 {
     qk_status result = QK_OK;
@@ -132,25 +120,22 @@ static qk_status for_each(qk_publish *c, const places *p,
     return result == QK_OK ? qk_interrupt_check(err) : result;
 }
 
-static qk_status hash_new(qk_publish_file *f, const places *p, qk_error *err)
+static qk_status hash_new(qk_publish_file *f, const folders *p, qk_error *err)
 {
     return *f->sha256 ? QK_OK : hash_file(&p->merged, f, err);
 }
 
 qk_status qk_publish_hash(qk_publish *c, const qk_staging *s, qk_error *err)
 {
-    qk_folder top;
-    places p = {.merged = {.fd = -1}, .final = {.fd = -1}};
-    QK_TRY(qk_staging_top(s, &top, err));
-    qk_status status = open_merged(s, &top, true, &p.merged, err);
-    if (status == QK_OK) status = for_each(c, &p, hash_new, err);
-    close_places(&p);
-    qk_folder_close(&top);
+    folders p = {.final = {.fd = -1}};
+    QK_TRY(open_merged(s, &p.merged, err));
+    qk_status status = for_each(c, &p, hash_new, err);
+    close_folders(&p);
     return status;
 }
 
 /* A listed file lies under merged/ still, or in final/ already, and is the one that was listed. */
-static qk_status check_listed(qk_publish_file *f, const places *p, qk_error *err)
+static qk_status check_listed(qk_publish_file *f, const folders *p, qk_error *err)
 {
     qk_publish_file found = {.name = f->name};
     const qk_folder *in = &p->merged;
@@ -175,7 +160,7 @@ static qk_status whose(const qk_staging *s, char hex[65], qk_error *err)
     char *path = qk_path_join(s->folder, "identity.json");
     qk_buf text;
     uint8_t digest[32];
-    qk_status status = qk_sealed_read(&text, path, IDENTITY_LIMIT, err);
+    qk_status status = qk_sealed_read(&text, path, MAX_IDENTITY, err);
     *hex = 0;
     if (status == QK_OK) {
         qk_sha256(text.data, text.size, digest);
@@ -237,7 +222,7 @@ static qk_status read_journal(qk_publish *c, const qk_staging *s, const char *pa
     qk_arena arena = {0};
     const qk_json *root = NULL;
     char owner[65];
-    qk_status status = qk_sealed_json(&arena, path, JOURNAL_LIMIT, &root, err);
+    qk_status status = qk_sealed_json(&arena, path, MAX_JOURNAL, &root, err);
     if (status == QK_ERR_DAMAGED || status == QK_ERR_FORMAT)
         bad_journal(path, "it is damaged, or of another version of this program", err);
     if (status == QK_OK) status = whose(s, owner, err);
@@ -271,22 +256,19 @@ static bool is_merged(const char *name, bool folder)
 
 qk_status qk_publish_clean(const qk_staging *s, qk_error *err)
 {
-    qk_folder top, own = {.fd = -1}, merged = {.fd = -1};
-    QK_TRY(qk_staging_top(s, &top, err));
-    qk_status status = qk_folder_open_in(&own, &top, qk_path_name(s->folder), false, err);
-    if (status == QK_OK) status = qk_folder_open_in(&merged, &own, "merged", false, err);
-    if (status == QK_OK) status = qk_folder_clean(&merged, is_merged, err);
-    if (status == QK_OK && unlinkat(own.fd, "merged", AT_REMOVEDIR) != 0 && errno != ENOTEMPTY &&
+    qk_folder merged;
+    qk_status status = qk_folder_open_in(&merged, &s->own, "merged", false, err);
+    if (status != QK_OK) return status == QK_ERR_NOTFOUND ? QK_OK : status;
+    status = qk_folder_clean(&merged, is_merged, err);
+    if (status == QK_OK && unlinkat(s->own.fd, "merged", AT_REMOVEDIR) != 0 && errno != ENOTEMPTY &&
         errno != EEXIST)
         status = qk_fail_write(err, "cannot remove", merged.path);
     qk_folder_close(&merged);
-    qk_folder_close(&own);
-    qk_folder_close(&top);
     return status == QK_ERR_NOTFOUND ? QK_OK : status;
 }
 
 /* manifest.json comes last: with it in place, all that it lists is. */
-static qk_status move_all(const qk_publish *c, const places *p, qk_error *err)
+static qk_status move_all(const qk_publish *c, const folders *p, qk_error *err)
 {
     for (size_t i = 0; i < c->count; i++) {
         qk_status s = qk_folder_move(&p->merged, &p->final, c->files[i].name, err);
@@ -297,7 +279,7 @@ static qk_status move_all(const qk_publish *c, const places *p, qk_error *err)
     return errno ? qk_fail_write(err, "cannot flush the folder", p->final.path) : QK_OK;
 }
 
-static qk_status finish(const qk_publish *c, const qk_staging *s, const places *p, qk_error *err)
+static qk_status finish(const qk_publish *c, const qk_staging *s, const folders *p, qk_error *err)
 {
     char *journal = journal_path(s);
     qk_status status = move_all(c, p, err);
@@ -309,13 +291,13 @@ static qk_status finish(const qk_publish *c, const qk_staging *s, const places *
 qk_status qk_publish_move(qk_publish *c, const qk_staging *s, const char *final_folder,
                           qk_error *err)
 {
-    places p;
-    qk_status status = open_places(s, final_folder, &p, err);
+    folders p;
+    qk_status status = open_folders(s, final_folder, &p, err);
     if (status == QK_OK) status = for_each(c, &p, hash_new, err);
     if (status == QK_OK) status = qk_staging_note_build(s, err);
     if (status == QK_OK) status = write_journal(c, s, err);
     if (status == QK_OK) status = finish(c, s, &p, err);
-    close_places(&p);
+    close_folders(&p);
     return status;
 }
 
@@ -331,31 +313,24 @@ qk_status qk_publish_is_pending(const qk_staging *s, bool *pending, qk_error *er
     return status;
 }
 
-/* That final/, where it is there, is no link: before hours of work, not behind them. */
-static qk_status check_final(const qk_staging *s, const char *final_folder, qk_error *err)
-{
-    qk_folder top, final = {.fd = -1};
-    QK_TRY(qk_staging_top(s, &top, err));
-    qk_status status = open_final(s, &top, final_folder, false, &final, err);
-    qk_folder_close(&final);
-    qk_folder_close(&top);
-    return status == QK_ERR_NOTFOUND ? QK_OK : status;
-}
-
 qk_status qk_publish_recover(const qk_staging *s, const char *final_folder, qk_error *err)
 {
     bool pending;
-    QK_TRY(check_final(s, final_folder, err));
+    qk_folder final = {.fd = -1};
+    /* That final/, where it is there, is no link: before hours of work, not behind them. */
+    qk_status opened = open_final(s, final_folder, false, &final, err);
+    qk_folder_close(&final);
+    if (opened != QK_OK && opened != QK_ERR_NOTFOUND) return opened;
     QK_TRY(qk_publish_is_pending(s, &pending, err));
     if (!pending) return QK_OK;
     char *path = journal_path(s);
     qk_publish c = {0};
-    places p = {.merged = {.fd = -1}, .final = {.fd = -1}};
+    folders p = {.merged = {.fd = -1}, .final = {.fd = -1}};
     qk_status status = read_journal(&c, s, path, err);
-    if (status == QK_OK) status = open_places(s, final_folder, &p, err);
+    if (status == QK_OK) status = open_folders(s, final_folder, &p, err);
     if (status == QK_OK) status = for_each(&c, &p, check_listed, err);
     if (status == QK_OK) status = finish(&c, s, &p, err);
-    close_places(&p);
+    close_folders(&p);
     qk_publish_free(&c);
     free(path);
     return status;

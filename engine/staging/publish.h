@@ -7,7 +7,7 @@
  *   {"format": "qkengine commit 1", "identity": SHA-256 of identity.json or "",
  *    "files": [{"name": "l00h00q/data.parquet", "bytes": n, "sha256": "..."}, ...]}   sealed
  *
- * What is to be renamed is looked at first, all of it: a file that is not the one that was listed,
+ * What is to be renamed is checked first, all of it: a file that is not the one that was listed,
  * or that is nowhere, and a journal that is damaged or belongs to another run's units are refused,
  * and nothing is moved. A journal is obeyed only below the folder that it came with: names are
  * checked (qk_path_problem), and no step from staging/merged to final/ goes through a link
@@ -43,7 +43,7 @@ qk_status qk_publish_move(qk_publish *c, const qk_staging *s, const char *final_
                           qk_error *err);
 void qk_publish_free(qk_publish *c);
 
-/* Completes the renames of an earlier run that died among them; without commit.json it only looks
+/* Completes the renames of an earlier run that died among them; without commit.json it only checks
  * whether final/ may be written to. Held alone. */
 qk_status qk_publish_recover(const qk_staging *s, const char *final_folder, qk_error *err);
 /* Whether such renames are to be completed. */

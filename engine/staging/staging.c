@@ -15,12 +15,12 @@
 #include "engine/base/version.h"
 #include "formats/sealed.h"
 
-enum { SMALL_FILE = 64 << 20, SECONDS_FOR_OTHERS = 2 };
-static const int64_t MOST_UNITS = 1LL << 40;
+enum { MAX_NOTE = 64 << 20, SECONDS_FOR_OTHERS = 2 };
+static const int64_t MAX_UNITS = 1LL << 40;
 
 /* The small files; identity.json comes last where they are removed. */
-static const char *const small_files[] = {"units.json", "arithmetic", "dataset_commit",
-                                          "identity.json"};
+#define IDENTITY "identity.json"
+static const char *const small_files[] = {"units.json", "arithmetic", "dataset_commit", IDENTITY};
 enum { SMALL_FILES = sizeof small_files / sizeof *small_files };
 #define BUILDS "builds"
 
@@ -46,34 +46,26 @@ qk_status qk_staging_flock(int fd, qk_hold how, const char *path, bool *held, qk
     return qk_fail_write(err, "cannot lock", path);
 }
 
-qk_status qk_staging_top(const qk_staging *s, qk_folder *top, qk_error *err)
+/* The folder that the user named may be a link; what lies in it may not. */
+static qk_status open_folders(qk_staging *s, qk_error *err)
 {
     size_t n = (size_t)(qk_path_name(s->folder) - s->folder);
     while (n > 1 && s->folder[n - 1] == '/') n--;
     char *path = n ? qk_strf("%.*s", (int)n, s->folder) : qk_strdup(".");
     qk_status status = qk_make_dirs(path, err);
-    if (status == QK_OK) status = qk_folder_open(top, path, err);
+    if (status == QK_OK) status = qk_folder_open(&s->above, path, err);
     free(path);
-    return status;
-}
-
-/* The folder that the user named may be a link; what lies in it may not. */
-static qk_status make_folder(const qk_staging *s, qk_error *err)
-{
-    qk_folder top, own;
-    QK_TRY(qk_staging_top(s, &top, err));
-    qk_status status = qk_folder_open_in(&own, &top, qk_path_name(s->folder), true, err);
-    if (status == QK_OK) qk_folder_close(&own);
-    qk_folder_close(&top);
-    return status;
+    if (status != QK_OK) return status;
+    return qk_folder_open_in(&s->own, &s->above, qk_path_name(s->folder), true, err);
 }
 
 qk_status qk_staging_open(qk_staging *s, const char *folder, qk_error *err)
 {
     *s = (qk_staging){.folder = folder, .lock = -1};
-    QK_TRY(make_folder(s, err));
     char *path = in_staging(s, "lock");
-    qk_status status = qk_open_regular(&s->lock, path, O_RDWR | O_CREAT, err);
+    qk_status status = open_folders(s, err);
+    if (status == QK_OK) status = qk_open_regular(&s->lock, path, O_RDWR | O_CREAT, err);
+    if (status != QK_OK) qk_staging_close(s);
     free(path);
     return status;
 }
@@ -145,21 +137,37 @@ void qk_staging_close(qk_staging *s)
 {
     if (s->lock >= 0) close(s->lock);
     s->lock = -1;
+    qk_folder_close(&s->own);
+    qk_folder_close(&s->above);
 }
 
-/* ---- identity ---- */
+/* ---- small files ---- */
 
-/* Whose folder it is. *difference: NULL for this run's; in the arena. */
-static qk_status compare(const qk_staging *s, const qk_identity *id, qk_arena *arena,
-                         const char **difference, qk_error *err)
+/* A small file's text without its last line end; NULL when it is not there. The caller frees. */
+static qk_status read_note(const qk_staging *s, const char *name, char **text, qk_error *err)
 {
-    char *path = in_staging(s, "identity.json");
-    const qk_json *then = NULL;
-    qk_status status = qk_sealed_json(arena, path, SMALL_FILE, &then, err);
-    *difference = status == QK_OK ? qk_identity_difference(then, id->tree, arena) : NULL;
+    char *path = in_staging(s, name);
+    qk_buf whole;
+    *text = NULL;
+    qk_status status = qk_sealed_read(&whole, path, MAX_NOTE, err);
+    if (status == QK_OK) {
+        while (whole.size && whole.data[whole.size - 1] == '\n') whole.size--;
+        *text = qk_strdup(qk_buf_str(&whole));
+    }
+    qk_buf_free(&whole);
+    free(path);
+    return status == QK_ERR_NOTFOUND ? QK_OK : status;
+}
+
+static qk_status make_note(const qk_staging *s, const char *name, const char *text, qk_error *err)
+{
+    char *path = in_staging(s, name);
+    qk_status status = qk_sealed_create(path, text, strlen(text), err);
     free(path);
     return status;
 }
+
+/* ---- identity ---- */
 
 static qk_status refuse(qk_staging *s, const char *difference, qk_error *err)
 {
@@ -176,24 +184,33 @@ static qk_status refuse(qk_staging *s, const char *difference, qk_error *err)
                    "%s: holds the unfinished units of another run; %s", s->folder, difference);
 }
 
+qk_status qk_staging_difference(const qk_staging *s, const qk_identity *id, qk_arena *arena,
+                                const char **difference, qk_error *err)
+{
+    char *path = in_staging(s, IDENTITY);
+    const qk_json *then = NULL;
+    qk_status status = qk_sealed_json(arena, path, MAX_NOTE, &then, err);
+    *difference = status == QK_OK ? qk_identity_difference(then, id->tree, arena) : NULL;
+    free(path);
+    return status;
+}
+
 qk_status qk_staging_bind(qk_staging *s, const qk_identity *id, qk_error *err)
 {
-    char *path = in_staging(s, "identity.json");
     qk_arena arena = {0};
     const char *difference = NULL;
     bool there;
-    qk_status status = qk_has_file(path, &there, err);
-    if (status == QK_OK && !there) status = qk_sealed_create(path, id->text, strlen(id->text), err);
-    if (status == QK_OK) status = compare(s, id, &arena, &difference, err);
+    QK_TRY(qk_staging_is_bound(s, &there, err));
+    if (!there) QK_TRY(make_note(s, IDENTITY, id->text, err));
+    qk_status status = qk_staging_difference(s, id, &arena, &difference, err);
     if (difference) status = refuse(s, difference, err);
     qk_arena_free(&arena);
-    free(path);
     return status;
 }
 
 qk_status qk_staging_is_bound(const qk_staging *s, bool *bound, qk_error *err)
 {
-    char *path = in_staging(s, "identity.json");
+    char *path = in_staging(s, IDENTITY);
     qk_status status = qk_has_file(path, bound, err);
     free(path);
     return status;
@@ -203,11 +220,10 @@ qk_status qk_staging_is_of(const qk_staging *s, const qk_identity *id, bool *sam
 {
     qk_arena arena = {0};
     const char *difference;
-    qk_status status = qk_staging_is_bound(s, same, err);
-    if (status == QK_OK && *same) {
-        status = compare(s, id, &arena, &difference, err);
-        *same = status == QK_OK && !difference;
-    }
+    QK_TRY(qk_staging_is_bound(s, same, err));
+    if (!*same) return QK_OK;
+    qk_status status = qk_staging_difference(s, id, &arena, &difference, err);
+    *same = status == QK_OK && !difference;
     qk_arena_free(&arena);
     return status;
 }
@@ -264,30 +280,6 @@ void qk_units_free(qk_units *units)
     *units = (qk_units){0};
 }
 
-/* A small file's text without its last line end; NULL when it is not there. The caller frees. */
-static qk_status read_note(const qk_staging *s, const char *name, char **text, qk_error *err)
-{
-    char *path = in_staging(s, name);
-    qk_buf whole;
-    *text = NULL;
-    qk_status status = qk_sealed_read(&whole, path, SMALL_FILE, err);
-    if (status == QK_OK) {
-        while (whole.size && whole.data[whole.size - 1] == '\n') whole.size--;
-        *text = qk_strdup(qk_buf_str(&whole));
-    }
-    qk_buf_free(&whole);
-    free(path);
-    return status == QK_ERR_NOTFOUND ? QK_OK : status;
-}
-
-static qk_status make_note(const qk_staging *s, const char *name, const char *text, qk_error *err)
-{
-    char *path = in_staging(s, name);
-    qk_status status = qk_sealed_create(path, text, strlen(text), err);
-    free(path);
-    return status;
-}
-
 qk_status qk_staging_units(const qk_staging *s, int64_t *units, qk_error *err)
 {
     *units = -1;
@@ -298,7 +290,7 @@ qk_status qk_staging_units(const qk_staging *s, int64_t *units, qk_error *err)
     qk_status status =
         text ? qk_json_parse(&arena, text, strlen(text), "units.json", &root, err) : QK_OK;
     if (root) n = qk_json_get(root, "units");
-    if (n && n->is_integer && n->integer >= 0 && n->integer <= MOST_UNITS)
+    if (n && n->is_integer && n->integer >= 0 && n->integer <= MAX_UNITS)
         *units = n->integer;
     else if (text && status == QK_OK)
         status = qk_fail(err, QK_ERR_DAMAGED, "remove this file and run the same command again",
@@ -342,15 +334,6 @@ qk_status qk_staging_set_commit(const qk_staging *s, const char *commit, qk_erro
     return make_note(s, "dataset_commit", commit, err);
 }
 
-/* Whether one of the lines of a text is this one. */
-static bool has_line(const char *text, const char *line)
-{
-    size_t n = strlen(line);
-    for (const char *p = text; p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL)
-        if (!strncmp(p, line, n) && (!p[n] || p[n] == '\n')) return true;
-    return false;
-}
-
 qk_status qk_staging_note_build(const qk_staging *s, qk_error *err)
 {
     char now[QK_BUILD_TEXT], *then, *path = in_staging(s, BUILDS);
@@ -360,7 +343,11 @@ qk_status qk_staging_note_build(const qk_staging *s, qk_error *err)
         qk_warn("%s; it is begun anew", err->message);
         status = QK_OK;
     }
-    if (status == QK_OK && !(then && has_line(then, now))) {
+    bool noted = false; /* as one of the lines */
+    size_t n = strlen(now);
+    for (const char *p = then; p && !noted; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL)
+        noted = !strncmp(p, now, n) && (!p[n] || p[n] == '\n');
+    if (status == QK_OK && !noted) {
         char *text = qk_strf("%s%s%s\n", then ? then : "", then ? "\n" : "", now);
         status = qk_sealed_write(path, text, strlen(text), err);
         free(text);
@@ -415,7 +402,7 @@ static qk_status remove_all(const qk_staging *s, bool (*takes)(const char *name)
     QK_TRY(qk_list_dir(s->folder, &names, err));
     qk_status status = QK_OK;
     for (size_t i = 0; i < names.count && status == QK_OK; i++)
-        if (takes(names.items[i]) && strcmp(names.items[i], "identity.json") != 0)
+        if (takes(names.items[i]) && strcmp(names.items[i], IDENTITY) != 0)
             status = remove_named(s, names.items[i], err);
     qk_names_free(&names);
     return status;
@@ -425,24 +412,22 @@ qk_status qk_staging_clear(const qk_staging *s, qk_error *err)
 {
     /* identity.json goes last: as long as anything is left it says whose it is. */
     QK_TRY(remove_all(s, is_ours, err));
-    return remove_named(s, "identity.json", err);
-}
-
-/* A damaged file says nothing, and can be made again: units.json by a pass over the dataset, the
- * others from the configuration and from the units, which say themselves whose they are. */
-static qk_status mend_note(const qk_staging *s, const char *name, qk_error *err)
-{
-    char *text;
-    qk_status status = read_note(s, name, &text, err);
-    free(text);
-    if (status != QK_ERR_DAMAGED) return status;
-    qk_warn("%s; it is made again", err->message);
-    return remove_named(s, name, err);
+    return remove_named(s, IDENTITY, err);
 }
 
 qk_status qk_staging_mend(const qk_staging *s, qk_error *err)
 {
     QK_TRY(remove_all(s, is_leftover, err));
-    for (size_t i = 0; i < SMALL_FILES; i++) QK_TRY(mend_note(s, small_files[i], err));
+    /* A damaged file says nothing, and can be made again: units.json by a pass over the dataset,
+     * the others from the configuration and from the units, which say themselves whose they are. */
+    for (size_t i = 0; i < SMALL_FILES; i++) {
+        char *text;
+        qk_status status = read_note(s, small_files[i], &text, err);
+        free(text);
+        if (status != QK_OK && status != QK_ERR_DAMAGED) return status;
+        if (status == QK_OK) continue;
+        qk_warn("%s; it is made again", err->message);
+        QK_TRY(remove_named(s, small_files[i], err));
+    }
     return QK_OK;
 }

@@ -24,8 +24,9 @@
 #include "engine/staging/identity.h"
 
 typedef struct qk_staging {
-    const char *folder; /* borrowed from the plan */
-    int lock;           /* file descriptor; -1: closed */
+    const char *folder;   /* borrowed */
+    int lock;             /* file descriptor; -1: closed, and so are: */
+    qk_folder above, own; /* the folder that the user named, and this one in it */
 } qk_staging;
 
 typedef enum qk_hold { QK_HOLD_SHARED, QK_HOLD_ALONE } qk_hold;
@@ -35,8 +36,6 @@ typedef enum qk_hold { QK_HOLD_SHARED, QK_HOLD_ALONE } qk_hold;
 qk_status qk_staging_open(qk_staging *s, const char *folder, qk_error *err);
 /* Opens it and holds it alone; refused when somebody works here for longer than two seconds. */
 qk_status qk_staging_open_alone(qk_staging *s, const char *folder, qk_error *err);
-/* The folder above the staging folder, made where it is missing. */
-qk_status qk_staging_top(const qk_staging *s, qk_folder *top, qk_error *err);
 /* Lets go of what is held, then tries to hold the folder so; *held is false when others do not
  * allow it. Between the two, others may have changed anything. */
 qk_status qk_staging_hold(qk_staging *s, qk_hold how, bool *held, qk_error *err);
@@ -58,6 +57,9 @@ qk_status qk_staging_bind(qk_staging *s, const qk_identity *id, qk_error *err);
 /* Whether it belongs to a run already; to this one. */
 qk_status qk_staging_is_bound(const qk_staging *s, bool *bound, qk_error *err);
 qk_status qk_staging_is_of(const qk_staging *s, const qk_identity *id, bool *same, qk_error *err);
+/* How the run that it belongs to differs; NULL for this one. In the arena. */
+qk_status qk_staging_difference(const qk_staging *s, const qk_identity *id, qk_arena *arena,
+                                const char **difference, qk_error *err);
 
 /* Path of a unit's file; the caller frees. */
 char *qk_staging_unit(const qk_staging *s, int64_t unit);

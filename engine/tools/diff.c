@@ -8,8 +8,6 @@
 #include "engine/output/head_file.h"
 #include "engine/output/layout.h"
 
-/* ---- finding files ---- */
-
 /* ---- one file in memory ---- */
 
 typedef struct key {
@@ -78,23 +76,9 @@ static qk_status load(rows *r, const char *folder, const char *name, qk_error *e
 
 /* ---- comparing ---- */
 
-typedef struct sums {
-    double error, size;
-} sums;
-
-static void compare_vectors(qk_file_diff *f, sums *sum, const float *a, const float *b, int d)
-{
-    for (int i = 0; i < d; i++) {
-        double e = fabs((double)a[i] - (double)b[i]);
-        if (!(e <= f->largest)) f->largest = e; /* keeps a NaN */
-        sum->error += e * e;
-        sum->size += (double)a[i] * (double)a[i];
-    }
-}
-
 static void compare(qk_file_diff *f, const rows *a, const rows *b)
 {
-    sums sum = {0};
+    double error = 0, size = 0; /* sums of squares */
     size_t i = 0, k = 0, d = (size_t)a->d;
     while (i < a->n && k < b->n) {
         const key *x = &a->keys[i], *y = &b->keys[k];
@@ -107,13 +91,19 @@ static void compare(qk_file_diff *f, const rows *a, const rows *b)
             f->only_b++, k++;
         } else {
             f->buckets += a->buckets[x->row] != b->buckets[y->row];
-            compare_vectors(f, &sum, a->vectors + x->row * d, b->vectors + y->row * d, a->d);
+            const float *v = a->vectors + x->row * d, *w = b->vectors + y->row * d;
+            for (size_t n = 0; n < d; n++) {
+                double e = fabs((double)v[n] - (double)w[n]);
+                if (!(e <= f->largest)) f->largest = e; /* keeps a NaN */
+                error += e * e;
+                size += (double)v[n] * (double)v[n];
+            }
             f->both++, i++, k++;
         }
     }
     f->only_a += a->n - i;
     f->only_b += b->n - k;
-    f->rms = sum.error > 0 || isnan(sum.error) ? sqrt(sum.error / sum.size) : 0;
+    f->rms = error > 0 || isnan(error) ? sqrt(error / size) : 0;
 }
 
 static qk_status diff_file(qk_file_diff *f, const char *a, const char *b, qk_error *err)
@@ -128,16 +118,6 @@ static qk_status diff_file(qk_file_diff *f, const char *a, const char *b, qk_err
     free_rows(&x);
     free_rows(&y);
     return s;
-}
-
-static void add_total(qk_diff *d, const qk_file_diff *f)
-{
-    d->total.both += f->both;
-    d->total.only_a += f->only_a;
-    d->total.only_b += f->only_b;
-    d->total.buckets += f->buckets;
-    if (!(f->rms <= d->total.rms)) d->total.rms = f->rms;
-    if (!(f->largest <= d->total.largest)) d->total.largest = f->largest;
 }
 
 static qk_status diff_all(qk_diff *d, const qk_names *in_a, const qk_names *in_b, const char *a,
@@ -155,7 +135,12 @@ static qk_status diff_all(qk_diff *d, const qk_names *in_a, const qk_names *in_b
                             .in_a = order <= 0,
                             .in_b = order >= 0};
         QK_TRY(diff_file(f, a, b, err));
-        add_total(d, f);
+        d->total.both += f->both;
+        d->total.only_a += f->only_a;
+        d->total.only_b += f->only_b;
+        d->total.buckets += f->buckets;
+        if (!(f->rms <= d->total.rms)) d->total.rms = f->rms;
+        if (!(f->largest <= d->total.largest)) d->total.largest = f->largest;
         i += order <= 0;
         k += order >= 0;
     }

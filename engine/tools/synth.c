@@ -26,48 +26,33 @@ typedef struct synth {
 
 /* ---- config.json ---- */
 
-/* One entry for each layer, cut to the layers that are left. */
-static void write_per_layer(qk_json_out *o, const qk_json *list, int layers)
-{
-    qk_json_begin(o, list->key, '[');
-    const qk_json *v = list->first;
-    for (int l = 0; l < layers && v; l++, v = v->next) qk_json_add_tree(o, NULL, v);
-    qk_json_end(o, ']');
-}
-
-/* Numbers of layers, without those that are gone. */
-static void write_layer_set(qk_json_out *o, const qk_json *list, int layers)
-{
-    qk_json_begin(o, list->key, '[');
-    for (const qk_json *v = list->first; v; v = v->next)
-        if (v->integer < layers) qk_json_add_tree(o, NULL, v);
-    qk_json_end(o, ']');
-}
-
-static bool one_of(const char *key, const char *a, const char *b)
-{
-    return !strcmp(key, a) || !strcmp(key, b);
-}
-
 /* config.json with other layers and another dtype, the text model's object included. */
 static void write_config(qk_json_out *o, const char *key, const qk_json *config,
                          const qk_synth_options *options)
 {
     int layers = options->layers;
     qk_json_begin(o, key, '{');
-    for (const qk_json *v = config->first; v; v = v->next)
-        if (!strcmp(v->key, "text_config"))
+    for (const qk_json *v = config->first; v; v = v->next) {
+        bool per_layer = !strcmp(v->key, "layer_types") || !strcmp(v->key, "no_rope_layers");
+        bool layer_set =
+            !strcmp(v->key, "cross_attention_layers") || !strcmp(v->key, "mlp_only_layers");
+        if (!strcmp(v->key, "text_config")) {
             write_config(o, v->key, v, options);
-        else if (!strcmp(v->key, "torch_dtype"))
+        } else if (!strcmp(v->key, "torch_dtype")) {
             qk_json_add_str(o, v->key, qk_dtype_name(options->dtype));
-        else if (layers && !strcmp(v->key, "num_hidden_layers"))
+        } else if (layers && !strcmp(v->key, "num_hidden_layers")) {
             qk_json_add_int(o, v->key, layers);
-        else if (layers && one_of(v->key, "layer_types", "no_rope_layers"))
-            write_per_layer(o, v, layers);
-        else if (layers && one_of(v->key, "cross_attention_layers", "mlp_only_layers"))
-            write_layer_set(o, v, layers);
-        else
+        } else if (layers && (per_layer || layer_set)) {
+            /* An entry for each layer, or numbers of layers: without those that are gone. */
+            int l = 0;
+            qk_json_begin(o, v->key, '[');
+            for (const qk_json *e = v->first; e; e = e->next, l++)
+                if ((per_layer ? l : e->integer) < layers) qk_json_add_tree(o, NULL, e);
+            qk_json_end(o, ']');
+        } else {
             qk_json_add_tree(o, v->key, v);
+        }
+    }
     qk_json_end(o, '}');
 }
 
@@ -133,20 +118,7 @@ static void make_tokenizer(qk_json_out *o)
     qk_json_end(o, '}');
 }
 
-static void make_tokenizer_config(qk_json_out *o)
-{
-    qk_json_begin(o, NULL, '{');
-    qk_json_add_str(o, "tokenizer_class", "PreTrainedTokenizerFast");
-    qk_json_add_bool(o, "clean_up_tokenization_spaces", false);
-    qk_json_end(o, '}');
-}
-
 /* ---- weights ---- */
-
-static const char *dtype_name(qk_dtype t)
-{
-    return t == QK_F32 ? "F32" : t == QK_F16 ? "F16" : "BF16";
-}
 
 static size_t elements(const qk_tensor_spec *t)
 {
@@ -156,8 +128,10 @@ static size_t elements(const qk_tensor_spec *t)
 static qk_status declare(void *context, const qk_tensor_spec *t)
 {
     synth *s = context;
+    qk_dtype d = s->o->dtype;
     char *name = qk_strf("%s%s", s->prefix, t->name);
-    qk_st_writer_declare(&s->file, name, dtype_name(s->o->dtype), t->n_dims, t->shape);
+    const char *dtype = d == QK_F32 ? "F32" : d == QK_F16 ? "F16" : "BF16";
+    qk_st_writer_declare(&s->file, name, dtype, t->n_dims, t->shape);
     free(name);
     s->result->tensors++;
     s->result->parameters += elements(t);
@@ -182,22 +156,17 @@ static qk_status write_tensor(void *context, const qk_tensor_spec *t)
     return QK_OK;
 }
 
-static qk_status check_room(const synth *s)
-{
-    uint64_t slack = 16 << 20, free_bytes;
-    QK_TRY(qk_disk_free(s->folder, &free_bytes, s->err));
-    if (s->total + slack <= free_bytes) return QK_OK;
-    return qk_fail(s->err, QK_ERR_IO, "free some space, or make fewer layers with --layers",
-                   "%s: the weights take %s, and %s are free there", s->folder,
-                   qk_human_bytes((double)s->total), qk_human_bytes((double)free_bytes));
-}
-
 static qk_status write_weights(synth *s)
 {
     qk_st_writer_init(&s->file, "pt");
     qk_each_tensor(&s->spec, declare, s);
     s->total = s->file.declared;
-    QK_TRY(check_room(s));
+    uint64_t slack = 16 << 20, available;
+    QK_TRY(qk_disk_free(s->folder, &available, s->err));
+    if (s->total + slack > available)
+        return qk_fail(s->err, QK_ERR_IO, "free some space, or make fewer layers with --layers",
+                       "%s: the weights take %s, and %s are free there", s->folder,
+                       qk_human_bytes((double)s->total), qk_human_bytes((double)available));
     QK_TRY(qk_try_alloc(&s->piece, PIECE, 1, "a piece of the weights", s->err));
     char *path = qk_path_join(s->folder, "model.safetensors");
     qk_status status = qk_st_writer_begin(&s->file, path, s->err);
@@ -210,18 +179,6 @@ static qk_status write_weights(synth *s)
 }
 
 /* ---- the folder ---- */
-
-static qk_status open_folder(const char *folder, qk_error *err)
-{
-    QK_TRY(qk_make_dirs(folder, err));
-    qk_names names;
-    QK_TRY(qk_list_dir(folder, &names, err));
-    size_t n = names.count;
-    qk_names_free(&names);
-    if (!n) return QK_OK;
-    return qk_fail(err, QK_ERR_USAGE, "give a new folder; nothing is overwritten",
-                   "%s: the folder is not empty", folder);
-}
 
 static qk_status write_json(synth *s, const char *name, qk_json_out *o)
 {
@@ -242,11 +199,21 @@ static qk_status write_all(synth *s, qk_json_out *config)
                            s->o->layers, s->o->preset->name, s->spec.layers);
     }
     QK_TRY(make_config(s, config));
-    QK_TRY(open_folder(s->folder, s->err));
+    QK_TRY(qk_make_dirs(s->folder, s->err));
+    qk_names names;
+    QK_TRY(qk_list_dir(s->folder, &names, s->err));
+    bool is_empty = !names.count;
+    qk_names_free(&names);
+    if (!is_empty)
+        return qk_fail(s->err, QK_ERR_USAGE, "give a new folder; nothing is overwritten",
+                       "%s: the folder is not empty", s->folder);
     QK_TRY(write_weights(s));
     qk_json_out tokenizer = {0}, tokenizer_config = {0};
     make_tokenizer(&tokenizer);
-    make_tokenizer_config(&tokenizer_config);
+    qk_json_begin(&tokenizer_config, NULL, '{');
+    qk_json_add_str(&tokenizer_config, "tokenizer_class", "PreTrainedTokenizerFast");
+    qk_json_add_bool(&tokenizer_config, "clean_up_tokenization_spaces", false);
+    qk_json_end(&tokenizer_config, '}');
     qk_status status = write_json(s, "tokenizer.json", &tokenizer);
     if (status == QK_OK) status = write_json(s, "tokenizer_config.json", &tokenizer_config);
     if (status == QK_OK) status = write_json(s, "config.json", config);

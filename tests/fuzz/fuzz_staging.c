@@ -63,11 +63,11 @@ static void follow_journal(const uint8_t *data, size_t size)
     char *top = qk_path_join(fuzz_folder(), "out"), *folder = qk_path_join(top, "staging");
     char *final = qk_path_join(top, "final"), *journal = qk_path_join(folder, "commit.json");
     char *key = qk_path_join(fuzz_folder(), "key");
-    qk_staging s = {.folder = folder, .lock = -1};
+    qk_staging s;
     qk_publish c = {0};
     qk_error err;
     bool has;
-    if (qk_make_dirs(folder, &err) != QK_OK) abort();
+    if (qk_staging_open(&s, folder, &err) != QK_OK) abort();
     put_sealed(key, (const uint8_t *)"key", 3);
     for (int i = 0; i < 2; i++) {
         char *path = qk_publish_add(&c, &s, names[i], &err);
@@ -79,6 +79,7 @@ static void follow_journal(const uint8_t *data, size_t size)
     if (qk_has_file(key, &has, &err) != QK_OK || !has) abort();
     if (qk_remove_tree(top, &err) != QK_OK) abort();
     qk_publish_free(&c);
+    qk_staging_close(&s);
     free(top), free(folder), free(final), free(journal), free(key);
 }
 

@@ -11,6 +11,7 @@
 
 #include "engine/base/log.h"
 #include "engine/forward/forward.h"
+#include "engine/model/model.h"
 
 enum { TIMES = 10, WARM_UP = 2, IN_FLIGHT = 2 };
 

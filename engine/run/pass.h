@@ -1,0 +1,43 @@
+/* One pass over the dataset: the units of a range that this process can claim are computed, the
+ * others are passed over.
+ *
+ *   prefetch (claims, reads, tokenizes ahead) -> qk_compute_unit -> the claim is given back
+ *
+ * next: engine/run/prefetch.h, engine/run/compute_unit.h */
+#pragma once
+
+#include "engine/run/prefetch.h"
+#include "engine/staging/claims.h"
+
+typedef struct qk_compute qk_compute;
+typedef struct qk_inputs qk_inputs;
+typedef struct qk_plan qk_plan;
+
+typedef struct qk_pass {
+    const qk_plan *plan; /* what is borrowed comes first, filled in by the caller */
+    qk_shard shard;
+    const qk_staging *staging;
+    const qk_inputs *inputs;
+    qk_dataset *dataset; /* of the run's identity; stands at its beginning between passes */
+    const qk_tokenizer *tokenizer;
+    qk_compute *compute;
+
+    int64_t units_done, units_found; /* of all passes: by this process; passed over */
+    double seconds;                  /* since the model was ready, at the end of the last pass */
+
+    qk_prefetch *prefetch;
+    qk_claim claims[QK_PREFETCH_UNITS]; /* unit n's lies in claims[n % QK_PREFETCH_UNITS] */
+    qk_units finished;                  /* when the pass began */
+    int64_t stop;                       /* units from here on are not taken */
+    int64_t unit;                       /* that is being worked on */
+    int64_t rows;                       /* of the dataset, or -1 */
+    int64_t examples;                   /* computed, as far as they are in what follows */
+    int64_t seen, others; /* examples passed; by other processes since this one works */
+    int64_t left;         /* examples of units to be done, by whomever */
+} qk_pass;
+
+/* Computes units below `stop`; where that is all of them, their number is noted in the staging
+ * folder. */
+qk_status qk_pass_run(qk_pass *p, int64_t stop, qk_error *err);
+/* The progress bar; for qk_compute's callback. */
+void qk_pass_show(void *pass);
