@@ -104,6 +104,8 @@ qk_status qk_json_parse_if_there(qk_arena *arena, const char *path, size_t limit
  * NULL, so that look-ups chain. A null member is returned as a node of type NULL. */
 const qk_json *qk_json_get(const qk_json *object, const char *key);
 bool qk_json_is_string(const qk_json *value, const char *text);
+/* Whether a key or a string, which may contain NULs, is this text. */
+bool qk_json_text_is(const char *text, size_t length, const char *wanted);
 /* "null", "a boolean", "a number", "a string", "an array", "an object", "nothing". */
 const char *qk_json_type_name(const qk_json *value);
 

@@ -147,10 +147,15 @@ const qk_json *qk_json_get(const qk_json *object, const char *key)
     return NULL;
 }
 
+bool qk_json_text_is(const char *text, size_t length, const char *wanted)
+{
+    return length == strlen(wanted) && !memcmp(text, wanted, length);
+}
+
 bool qk_json_is_string(const qk_json *value, const char *text)
 {
-    return value && value->type == QK_JSON_T_STRING && value->length == strlen(text) &&
-           !memcmp(value->text, text, value->length);
+    return value && value->type == QK_JSON_T_STRING &&
+           qk_json_text_is(value->text, value->length, text);
 }
 
 const char *qk_json_type_name(const qk_json *value)

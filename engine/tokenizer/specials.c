@@ -33,8 +33,7 @@ bool qk_token_is_normalized(const qk_token_spec *t)
 bool qk_is_named_token(const char *key, size_t length)
 {
     for (int i = 0; i < QK_NAMED; i++)
-        if (strlen(qk_named_tokens[i]) == length && !memcmp(key, qk_named_tokens[i], length))
-            return true;
+        if (qk_json_text_is(key, length, qk_named_tokens[i])) return true;
     return false;
 }
 
@@ -151,7 +150,7 @@ static int by_id(const void *a, const void *b)
     return x->key_length < y->key_length ? -1 : x->key_length > y->key_length;
 }
 
-/* By id; of equal ids the last one stays. For this, key_length is a token's place. */
+/* By id; of equal ids the last one stays. For this, key_length is a token's index. */
 static void sort_decoder(qk_token_specs *specs)
 {
     size_t kept = 0;
