@@ -8,7 +8,7 @@
 #include "formats/mistaken.h"
 #include "formats/safetensors_file.h"
 
-enum { INDEX_LIMIT = 256 * 1000 * 1000 };
+enum { MAX_INDEX = 256 * 1000 * 1000 };
 
 static int by_name(const void *a, const void *b)
 {
@@ -87,7 +87,7 @@ static qk_status sort_and_check(qk_checkpoint *c, const qk_st_list *list, qk_err
 static qk_status open_index(qk_checkpoint *c, const char *folder, const char *index, qk_error *err)
 {
     const qk_json *root;
-    QK_TRY(qk_json_parse_file(&c->arena, index, INDEX_LIMIT, &root, err));
+    QK_TRY(qk_json_parse_file(&c->arena, index, MAX_INDEX, &root, err));
     const qk_json *map = qk_json_get(root, "weight_map");
     if (!map || map->type != QK_JSON_T_OBJECT)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the index has no weight_map", index);

@@ -59,7 +59,7 @@ qk_json_event qk_json_next(qk_json_reader *r);
 qk_json_event qk_json_next_document(qk_json_reader *r);
 /* Passes over the rest of the value whose first event was just returned. false on error. */
 bool qk_json_skip(qk_json_reader *r, qk_json_event first);
-/* Fails the reader at its place: "name: byte 17 (line 2, column 5): message". */
+/* Fails the reader at its position: "name: byte 17 (line 2, column 5): message". */
 qk_status qk_json_fail(qk_json_reader *r, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void qk_json_close(qk_json_reader *r);

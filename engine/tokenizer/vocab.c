@@ -5,22 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint64_t qk_hash_bytes(const void *bytes, size_t n)
-{
-    const uint8_t *p = bytes;
-    uint64_t h = n * 0x9E3779B97F4A7C15u, word;
-    for (; n >= 8; p += 8, n -= 8) {
-        memcpy(&word, p, 8);
-        h = (h ^ word) * 0xD6E8FEB86659FD93u;
-        h ^= h >> 32;
-    }
-    word = 0;
-    if (n) memcpy(&word, p, n); /* bytes may be NULL for none */
-    h = (h ^ word) * 0xD6E8FEB86659FD93u;
-    h ^= h >> 32;
-    return h * 0x9E3779B97F4A7C15u;
-}
-
 bool qk_vocab_is(const qk_vocab *v, int64_t id, const void *text, size_t length)
 {
     if (id < 0 || (size_t)id >= v->size || v->entries[id].length != length) return false;

@@ -25,9 +25,6 @@ typedef struct qk_vocab {
     bool crowded;            /* adding failed because of QK_MAX_PROBES */
 } qk_vocab;
 
-/* A hash of bytes for tables in memory. */
-uint64_t qk_hash_bytes(const void *bytes, size_t n);
-
 /* Adds a token: false when its string or its id is there already, the id is out of range, or the
  * table is crowded. */
 bool qk_vocab_add(qk_vocab *vocab, const char *text, size_t length, int64_t id);
