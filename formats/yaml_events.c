@@ -14,13 +14,6 @@ static qk_status fail(qk_error *err, const char *name, size_t line, size_t colum
     return qk_fail(err, QK_ERR_CONFIG, hint, "%s:%zu:%zu: %s", name, line, column, what);
 }
 
-/* The characters that YAML 1.1 calls printable. */
-static bool is_printable(uint32_t c)
-{
-    return c == '\t' || c == '\n' || c == '\r' || (c >= 0x20 && c <= 0x7E) || c == 0x85 ||
-           (c >= 0xA0 && c <= 0xFFFD) || c >= 0x10000;
-}
-
 /* Refuses what is not UTF-8 and characters that YAML does not allow, naming the line. */
 static qk_status check_bytes(const char *text, size_t size, const char *name, qk_error *err)
 {
@@ -33,7 +26,9 @@ static qk_status check_bytes(const char *text, size_t size, const char *name, qk
         length = qk_utf8_decode(s + i, size - i, &c);
         if (!length)
             return fail(err, name, line, column, "save the file as UTF-8", "not valid UTF-8");
-        if (!is_printable(c))
+        bool is_printable = c == '\t' || c == '\n' || c == '\r' || (c >= 0x20 && c <= 0x7E) ||
+                            c == 0x85 || (c >= 0xA0 && c <= 0xFFFD) || c >= 0x10000;
+        if (!is_printable) /* YAML 1.1's word */
             return fail(err, name, line, column, "remove it; in \"quotes\" it can be written \\xNN",
                         "a control character");
         if (c == '\n') line++, column = 0;

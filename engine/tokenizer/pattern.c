@@ -35,29 +35,21 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Every code point at which membership in some set may change, sorted; ends with 0x110000. */
-static uint32_t *find_edges(const qk_pattern_program *program, size_t *count)
-{
-    size_t capacity = 2, n = 0;
-    for (int s = 0; s < program->count; s++) capacity += 2 * program->sets[s].count;
-    uint32_t *edges = qk_alloc(capacity, sizeof *edges);
-    edges[n++] = 0;
-    edges[n++] = QK_MAX_CODE_POINT + 1;
-    for (int s = 0; s < program->count; s++)
-        for (size_t i = 0; i < program->sets[s].count; i++) {
-            edges[n++] = program->sets[s].items[i].lo;
-            edges[n++] = program->sets[s].items[i].hi + 1;
-        }
-    qsort(edges, n, sizeof *edges, by_value);
-    *count = n;
-    return edges;
-}
-
 /* false: there are too many. */
 static bool assign_kinds(qk_pattern *p, const qk_pattern_program *program, kind_table *table)
 {
-    size_t count;
-    uint32_t *edges = find_edges(program, &count);
+    /* Every code point at which membership in some set may change, sorted; ends with 0x110000. */
+    size_t capacity = 2, count = 0;
+    for (int s = 0; s < program->count; s++) capacity += 2 * program->sets[s].count;
+    uint32_t *edges = qk_alloc(capacity, sizeof *edges);
+    edges[count++] = 0;
+    edges[count++] = QK_MAX_CODE_POINT + 1;
+    for (int s = 0; s < program->count; s++)
+        for (size_t i = 0; i < program->sets[s].count; i++) {
+            edges[count++] = program->sets[s].items[i].lo;
+            edges[count++] = program->sets[s].items[i].hi + 1;
+        }
+    qsort(edges, count, sizeof *edges, by_value);
     bool ok = true;
     for (size_t i = 0; ok && i + 1 < count; i++) {
         if (edges[i] == edges[i + 1]) continue;
