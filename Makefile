@@ -19,7 +19,7 @@ WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wpointer-arith \
 # -ffp-contract=off: a*b+c is never fused unless the source says fmaf. Never fast-math.
 CFLAGS = $(OPT) -std=c11 -D_GNU_SOURCE -I. $(WARN) -fno-math-errno -ffp-contract=off -fopenmp \
          -MMD -MP $(DEFINES)
-LDLIBS := -lyaml -lzstd -lsnappy -lz -llz4 -lbrotlidec -lutf8proc -lcurl -lcrypto -lm \
+LDLIBS := -lyaml -lzstd -lsnappy -lz -llz4 -lbrotlidec -lcurl -lcrypto -lm \
           -ldl -lpthread
 ifeq ($(SAN),1)
 OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all

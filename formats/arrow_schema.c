@@ -9,16 +9,16 @@
 
 typedef struct builder {
     uint8_t *bytes;
-    size_t room, size; /* the last `size` bytes are in use */
-    size_t start;      /* of the table that is open */
-    uint16_t slots[8]; /* its fields: distance from the end, 0: absent */
+    size_t capacity, size; /* the last `size` bytes are in use */
+    size_t start;          /* of the table that is open */
+    uint16_t slots[8];     /* its fields: distance from the end, 0: absent */
 } builder;
 
 static void prepend(builder *b, const void *bytes, size_t n)
 {
-    QK_ASSERT(n <= b->room - b->size);
+    QK_ASSERT(n <= b->capacity - b->size);
     b->size += n;
-    if (n) memcpy(b->bytes + b->room - b->size, bytes, n);
+    if (n) memcpy(b->bytes + b->capacity - b->size, bytes, n);
 }
 
 /* Zeros, until `extra` more bytes end at a multiple of `to`. */
@@ -89,15 +89,16 @@ static size_t table_end(builder *b)
     uint16_t head[2] = {sizeof head + sizeof b->slots, (uint16_t)(table - b->start)};
     prepend(b, head, sizeof head);
     int32_t back = (int32_t)(b->size - table);
-    memcpy(b->bytes + b->room - table, &back, 4);
+    memcpy(b->bytes + b->capacity - table, &back, 4);
     return table;
 }
 
 /* Members of the union Type in Schema.fbs. */
 enum { TYPE_INT = 2, TYPE_FLOAT = 3, TYPE_UTF8 = 5, TYPE_BOOL = 6, TYPE_FIXED_LIST = 16 };
 
-static size_t type_table(builder *b, int type, int width)
+static size_t field(builder *b, const char *name, int type, int width, const size_t *child)
 {
+    size_t name_at = string(b, name);
     table_begin(b);
     if (type == TYPE_INT) {
         field_number(b, 0, width, 4); /* bitWidth */
@@ -105,12 +106,7 @@ static size_t type_table(builder *b, int type, int width)
     }
     if (type == TYPE_FLOAT) field_number(b, 0, 1, 2);          /* precision: SINGLE */
     if (type == TYPE_FIXED_LIST) field_number(b, 0, width, 4); /* listSize */
-    return table_end(b);
-}
-
-static size_t field(builder *b, const char *name, int type, int width, const size_t *child)
-{
-    size_t name_at = string(b, name), type_at = type_table(b, type, width);
+    size_t type_at = table_end(b);
     size_t children = vector(b, child, child ? 1 : 0);
     table_begin(b);
     field_reference(b, 0, name_at);
@@ -137,9 +133,9 @@ static size_t column(builder *b, const qk_pq_column *c)
 
 char *qk_arrow_schema(const qk_pq_column *columns, size_t n)
 {
-    size_t room = 1024;
-    for (size_t i = 0; i < n; i++) room += 512 + strlen(columns[i].name);
-    builder b = {.bytes = qk_zalloc(room, 1), .room = room};
+    size_t capacity = 1024;
+    for (size_t i = 0; i < n; i++) capacity += 512 + strlen(columns[i].name);
+    builder b = {.bytes = qk_zalloc(capacity, 1), .capacity = capacity};
     size_t *fields = qk_alloc(n, sizeof *fields);
     for (size_t i = 0; i < n; i++) fields[i] = column(&b, &columns[i]);
     size_t list = vector(&b, fields, n);
@@ -156,7 +152,7 @@ char *qk_arrow_schema(const qk_pq_column *columns, size_t n)
     uint32_t head[2] = {0xFFFFFFFF, (uint32_t)b.size};
     prepend(&b, head, sizeof head);
     qk_buf text = {0};
-    qk_base64_add(&text, b.bytes + b.room - b.size, b.size);
+    qk_base64_add(&text, b.bytes + b.capacity - b.size, b.size);
     free(fields);
     free(b.bytes);
     qk_buf_str(&text);

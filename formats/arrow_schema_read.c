@@ -8,13 +8,13 @@
 
 #include "engine/base/mem.h"
 
-enum { MOST_DEPTH = 64, MOST_VISITS = 1 << 20 };
+enum { MAX_DEPTH = 64, MAX_VISITS = 1 << 20 };
 
 /* The first error sticks: then everything is absent. */
 typedef struct buffer {
     const uint8_t *bytes;
     size_t n;
-    size_t visits; /* columns looked at */
+    size_t visits; /* columns visited */
     const char *problem;
 } buffer;
 
@@ -129,7 +129,7 @@ static bool enter_child(buffer *b, table *t, const char **path)
     for (size_t i = 0; i < count && !b->problem; i++) {
         table one = item(b, items, i);
         size_t n, name = field_vector(b, &one, FIELD_NAME, 1, &n);
-        if (++b->visits > MOST_VISITS) fail(b, "too many columns");
+        if (++b->visits > MAX_VISITS) fail(b, "too many columns");
         if (b->problem || n > left || memcmp(b->bytes + name, *path, n) != 0) continue;
         if ((*path)[n] && (*path)[n] != '.') continue;
         *path += (*path)[n] ? n + 1 : n;
@@ -148,7 +148,7 @@ static void read_extension(buffer *b, const table *field, qk_arrow_type *out)
         table pair = item(b, items, i);
         static const char wanted[] = "ARROW:extension:name";
         size_t n, key = field_vector(b, &pair, 0, 1, &n);
-        if (++b->visits > MOST_VISITS) fail(b, "too much metadata");
+        if (++b->visits > MAX_VISITS) fail(b, "too much metadata");
         if (b->problem || n != sizeof wanted - 1 || memcmp(b->bytes + key, wanted, n) != 0)
             continue;
         field_string(b, &pair, 1, out->extension, sizeof out->extension);
@@ -205,24 +205,17 @@ static size_t find_fields(buffer *b, size_t *count)
     return field_vector(b, &schema, SCHEMA_FIELDS, 4, count);
 }
 
-static int digit(char c)
-{
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* Into bytes[3 * length / 4]. */
+/* Base64, with or without its padding, into bytes[3 * length / 4]. */
 static size_t decode(buffer *b, const char *text, uint8_t *bytes)
 {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     size_t n = 0, length = strlen(text);
     uint32_t bits = 0;
     while (length && text[length - 1] == '=') length--;
     for (size_t i = 0; i < length; i++) {
-        int d = digit(text[i]);
-        if (d < 0) fail(b, "it is not base64");
-        bits = bits << 6 | (uint32_t)(d & 63);
+        const char *digit = memchr(digits, text[i], 64);
+        if (!digit) fail(b, "it is not base64");
+        bits = bits << 6 | (uint32_t)(digit ? digit - digits : 0);
         if (i % 4) bytes[n++] = (uint8_t)(bits >> (6 - 2 * (i % 4)));
     }
     return n;
@@ -241,7 +234,7 @@ qk_status qk_arrow_schema_column(qk_arrow_type *out, const char *base64, size_t 
     if (!b.problem && n == count && index < count) {
         table field = item(&b, items, index);
         for (int depth = 0; path && *path && !b.problem; depth++) {
-            if (depth == MOST_DEPTH) fail(&b, "columns nested too deep");
+            if (depth == MAX_DEPTH) fail(&b, "columns nested too deep");
             enter_child(&b, &field, &path);
         }
         read_type(&b, &field, out);

@@ -8,7 +8,7 @@
 #include "formats/mistaken.h"
 #include "formats/safetensors_file.h"
 
-enum { INDEX_LIMIT = 256 * 1000 * 1000 };
+enum { MAX_INDEX = 256 * 1000 * 1000 };
 
 static int by_name(const void *a, const void *b)
 {
@@ -23,19 +23,6 @@ static qk_status add_file(qk_checkpoint *c, qk_st_list *list, const char *path, 
     QK_TRY(qk_input_open(in, path, err));
     qk_names_add(&c->files, path);
     return qk_st_read_file(in, &c->arena, list, err);
-}
-
-/* A shard's name is a file name in the same folder, nothing else. */
-static qk_status check_shard_name(const qk_json *v, const char *index, qk_error *err)
-{
-    if (v->type != QK_JSON_T_STRING)
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: weight_map '%.200s' is %s, not a file name",
-                       index, v->key, qk_json_type_name(v));
-    const char *problem = qk_path_problem(v->text, v->length);
-    if (!problem && strchr(v->text, '/')) problem = "it leads to another folder";
-    if (!problem) return QK_OK;
-    return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: shard name '%.200s' is not a file here: %s",
-                   index, v->text, problem);
 }
 
 static qk_status add_shard(qk_checkpoint *c, qk_st_list *list, const char *folder, const char *name,
@@ -87,15 +74,25 @@ static qk_status sort_and_check(qk_checkpoint *c, const qk_st_list *list, qk_err
 static qk_status open_index(qk_checkpoint *c, const char *folder, const char *index, qk_error *err)
 {
     const qk_json *root;
-    QK_TRY(qk_json_parse_file(&c->arena, index, INDEX_LIMIT, &root, err));
+    QK_TRY(qk_json_parse_file(&c->arena, index, MAX_INDEX, &root, err));
     const qk_json *map = qk_json_get(root, "weight_map");
     if (!map || map->type != QK_JSON_T_OBJECT)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the index has no weight_map", index);
     qk_st_list list = {0};
     qk_status s = QK_OK;
     for (const qk_json *v = map->first; v && s == QK_OK; v = v->next) {
-        s = check_shard_name(v, index, err);
-        if (s == QK_OK) s = add_shard(c, &list, folder, v->text, index, err);
+        /* A shard's name is a file name in the same folder, nothing else. */
+        bool is_name = v->type == QK_JSON_T_STRING;
+        const char *problem = is_name ? qk_path_problem(v->text, v->length) : NULL;
+        if (is_name && !problem && strchr(v->text, '/')) problem = "it leads to another folder";
+        if (!is_name)
+            s = qk_fail(err, QK_ERR_FORMAT, NULL, "%s: weight_map '%.200s' is %s, not a file name",
+                        index, v->key, qk_json_type_name(v));
+        else if (problem)
+            s = qk_fail(err, QK_ERR_FORMAT, NULL, "%s: shard name '%.200s' is not a file here: %s",
+                        index, v->text, problem);
+        else
+            s = add_shard(c, &list, folder, v->text, index, err);
     }
     if (s != QK_OK) {
         free(list.items);

@@ -29,26 +29,22 @@ qk_status qk_codec_check(int codec, qk_error *err)
     return QK_OK;
 }
 
-/* A page is usually one megabyte. One that is larger than 64 and more than a thousand times its
- * packed size is no page that a writer makes. */
-static size_t plausible(size_t n)
+size_t qk_codec_max_plain(int codec, size_t n)
 {
-    const size_t small = (size_t)64 << 20, ratio = 1000;
-    return n > small / ratio ? n * ratio : small;
-}
-
-size_t qk_codec_most(int codec, size_t n)
-{
-    size_t most = n;
+    const size_t usual = (size_t)64 << 20, ratio = 1000;
+    size_t max;
     switch (codec) {
     case QK_CODEC_NONE: return n;
-    case QK_CODEC_SNAPPY: most = n * 22; break; /* a copy makes 64 bytes of 3 */
-    case QK_CODEC_GZIP: most = n * 1032; break; /* 258 bytes of 2 bits */
+    case QK_CODEC_SNAPPY: max = n * 22; break; /* a copy makes 64 bytes of 3 */
+    case QK_CODEC_GZIP: max = n * 1032; break; /* 258 bytes of 2 bits */
     case QK_CODEC_LZ4:
-    case QK_CODEC_LZ4_HADOOP: most = n * 255; break; /* a length byte of a match */
-    default: most = plausible(n);
+    case QK_CODEC_LZ4_HADOOP: max = n * 255; break; /* a length byte of a match */
+    default:
+        /* A page is usually one megabyte. One that is larger than 64 and more than a thousand times
+         * its packed size is no page that a writer makes. */
+        max = n > usual / ratio ? n * ratio : usual;
     }
-    return most < INT_MAX ? most : INT_MAX;
+    return max < INT_MAX ? max : INT_MAX;
 }
 
 static qk_status bad(qk_error *err, int codec, const char *what)
@@ -85,7 +81,7 @@ static qk_status expand_snappy(const uint8_t *in, size_t n, uint8_t *out, size_t
 static qk_status expand_gzip(const uint8_t *in, size_t n, uint8_t *out, size_t plain, qk_error *err)
 {
     z_stream z = {0};
-    uint8_t spare; /* room beyond the end shows whether more would come */
+    uint8_t spare; /* a byte beyond the end shows whether more would come */
     if (n > UINT_MAX || plain > UINT_MAX) return bad(err, QK_CODEC_GZIP, "a page of over 4 GB");
     if (inflateInit2(&z, 15 + 32) != Z_OK)
         return qk_fail(err, QK_ERR_IO, NULL, "gzip: out of memory");

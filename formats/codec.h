@@ -32,7 +32,7 @@ const char *qk_codec_name(int codec);
 qk_status qk_codec_check(int codec, qk_error *err);
 /* Upper limit for what n packed bytes may expand to. Formats that have no limit of their own get a
  * plausible one, so that a few bytes cannot claim gigabytes. */
-size_t qk_codec_most(int codec, size_t n);
+size_t qk_codec_max_plain(int codec, size_t n);
 /* Expands in[0..n) to exactly out[0..plain); anything else is an error. */
 qk_status qk_codec_expand(int codec, const uint8_t *in, size_t n, uint8_t *out, size_t plain,
                           qk_error *err);

@@ -245,24 +245,6 @@ double qk_json_number(const char *text, size_t length, bool *is_integer, int64_t
 
 /* ---- structure ---- */
 
-static qk_json_event open_bracket(qk_json_reader *r, bool object)
-{
-    if (r->depth == QK_JSON_MAX_DEPTH) return fail(r, "nested too deeply");
-    r->at++;
-    r->in_object[r->depth++] = object;
-    r->need_comma = r->after_key = false;
-    return object ? QK_JSON_OBJECT : QK_JSON_ARRAY;
-}
-
-static qk_json_event close_bracket(qk_json_reader *r)
-{
-    bool object = r->in_object[--r->depth];
-    r->at++;
-    r->need_comma = true;
-    r->done = r->depth == 0;
-    return object ? QK_JSON_OBJECT_END : QK_JSON_ARRAY_END;
-}
-
 static qk_json_event scalar(qk_json_reader *r)
 {
     r->after_key = false;
@@ -299,7 +281,12 @@ qk_json_event qk_json_next(qk_json_reader *r)
 
     bool object = r->depth && r->in_object[r->depth - 1];
     if (r->depth && !r->after_key) {
-        if (*r->at == (object ? '}' : ']')) return close_bracket(r);
+        if (*r->at == (object ? '}' : ']')) {
+            r->at++;
+            r->need_comma = true;
+            r->done = --r->depth == 0;
+            return object ? QK_JSON_OBJECT_END : QK_JSON_ARRAY_END;
+        }
         if (r->need_comma) {
             if (!take(r, ","))
                 return fail(r,
@@ -310,8 +297,12 @@ qk_json_event qk_json_next(qk_json_reader *r)
         }
         if (object) return key(r);
     }
-    if (*r->at == '{' || *r->at == '[') return open_bracket(r, *r->at == '{');
-    return scalar(r);
+    if (*r->at != '{' && *r->at != '[') return scalar(r);
+    if (r->depth == QK_JSON_MAX_DEPTH) return fail(r, "nested too deeply");
+    bool opens_object = *r->at++ == '{';
+    r->in_object[r->depth++] = opens_object;
+    r->need_comma = r->after_key = false;
+    return opens_object ? QK_JSON_OBJECT : QK_JSON_ARRAY;
 }
 
 qk_json_event qk_json_next_document(qk_json_reader *r)

@@ -59,7 +59,7 @@ qk_json_event qk_json_next(qk_json_reader *r);
 qk_json_event qk_json_next_document(qk_json_reader *r);
 /* Passes over the rest of the value whose first event was just returned. false on error. */
 bool qk_json_skip(qk_json_reader *r, qk_json_event first);
-/* Fails the reader at its place: "name: byte 17 (line 2, column 5): message". */
+/* Fails the reader at its position: "name: byte 17 (line 2, column 5): message". */
 qk_status qk_json_fail(qk_json_reader *r, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void qk_json_close(qk_json_reader *r);
@@ -104,6 +104,8 @@ qk_status qk_json_parse_if_there(qk_arena *arena, const char *path, size_t limit
  * NULL, so that look-ups chain. A null member is returned as a node of type NULL. */
 const qk_json *qk_json_get(const qk_json *object, const char *key);
 bool qk_json_is_string(const qk_json *value, const char *text);
+/* Whether a key or a string, which may contain NULs, is this text. */
+bool qk_json_text_is(const char *text, size_t length, const char *wanted);
 /* "null", "a boolean", "a number", "a string", "an array", "an object", "nothing". */
 const char *qk_json_type_name(const qk_json *value);
 

@@ -6,27 +6,18 @@
 #include "formats/json.h"
 #include "formats/mistaken.h"
 
-static uint64_t hash_bytes(const char *s, size_t n)
-{
-    uint64_t h = 0xCBF29CE484222325; /* FNV-1a */
-    for (size_t i = 0; i < n; i++) h = (h ^ (uint8_t)s[i]) * 0x100000001B3;
-    return h;
-}
-
-static bool same_key(const qk_json *a, const qk_json *b)
-{
-    return a->key_length == b->key_length && !memcmp(a->key, b->key, a->key_length);
-}
-
 /* The first member whose key an earlier one has too, or NULL. */
 static const qk_json *repeated_key(const qk_json *object)
 {
+    if (object->type != QK_JSON_T_OBJECT) return NULL;
     size_t slots = 16;
     while (slots < 2 * object->count) slots *= 2;
     const qk_json **table = qk_zalloc(slots, sizeof *table), *found = NULL;
     for (const qk_json *m = object->first; m && !found; m = m->next) {
-        size_t i = hash_bytes(m->key, m->key_length) & (slots - 1);
-        while (table[i] && !same_key(table[i], m)) i = (i + 1) & (slots - 1);
+        size_t i = qk_hash_bytes(m->key, m->key_length) & (slots - 1);
+        while (table[i] && (table[i]->key_length != m->key_length ||
+                            memcmp(table[i]->key, m->key, m->key_length) != 0))
+            i = (i + 1) & (slots - 1);
         if (table[i]) found = m;
         table[i] = m;
     }
@@ -60,14 +51,6 @@ typedef struct open_node {
     qk_json **tail; /* where the next child goes */
 } open_node;
 
-static qk_status close_node(qk_json_reader *r, const qk_json *node)
-{
-    const qk_json *twice = node->type == QK_JSON_T_OBJECT ? repeated_key(node) : NULL;
-    if (!twice) return QK_OK;
-    r->at = r->begin + twice->offset;
-    return qk_json_fail(r, "the key \"%s\" is given twice", twice->key);
-}
-
 static qk_status build(qk_arena *arena, qk_json_reader *r, const qk_json **out)
 {
     open_node stack[QK_JSON_MAX_DEPTH];
@@ -78,8 +61,10 @@ static qk_status build(qk_arena *arena, qk_json_reader *r, const qk_json **out)
         if (event == QK_JSON_ERROR) return r->err ? r->err->status : QK_ERR_FORMAT;
         if (event == QK_JSON_DONE) break;
         if (event == QK_JSON_OBJECT_END || event == QK_JSON_ARRAY_END) {
-            QK_TRY(close_node(r, stack[--depth].node));
-            continue;
+            const qk_json *twice = repeated_key(stack[--depth].node);
+            if (!twice) continue;
+            r->at = r->begin + twice->offset;
+            return qk_json_fail(r, "the key \"%s\" is given twice", twice->key);
         }
         qk_json *v = named ? named : qk_arena_alloc(arena, 1, sizeof *v);
         v->offset = r->offset;
@@ -147,10 +132,15 @@ const qk_json *qk_json_get(const qk_json *object, const char *key)
     return NULL;
 }
 
+bool qk_json_text_is(const char *text, size_t length, const char *wanted)
+{
+    return length == strlen(wanted) && !memcmp(text, wanted, length);
+}
+
 bool qk_json_is_string(const qk_json *value, const char *text)
 {
-    return value && value->type == QK_JSON_T_STRING && value->length == strlen(text) &&
-           !memcmp(value->text, text, value->length);
+    return value && value->type == QK_JSON_T_STRING &&
+           qk_json_text_is(value->text, value->length, text);
 }
 
 const char *qk_json_type_name(const qk_json *value)

@@ -14,7 +14,7 @@ static void line_break(qk_json_out *o)
     for (int i = 0; i < o->depth; i++) qk_buf_add_str(&o->buf, "  ");
 }
 
-/* One character beyond ASCII: as it is where a terminal only shows it (--json may be looked at, and
+/* One character beyond ASCII: as it is where a terminal only shows it (--json may be read there, and
  * U+009B begins a command), else by its number. A byte that is not UTF-8, as names of files may
  * have, becomes U+FFFD: the text is JSON whatever it quotes. Returns the bytes taken. */
 static size_t add_beyond_ascii(qk_buf *buf, const char *text, size_t n)

@@ -1,13 +1,14 @@
 /* See mistaken.h. */
 #include "formats/mistaken.h"
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "formats/json.h"
 
-enum { ADAPTER_LIMIT = 1 << 20 };
+enum { MAX_ADAPTER = 1 << 20 };
 
 qk_status qk_refuse_pointer(const void *bytes, size_t n, const char *path, qk_error *err)
 {
@@ -39,7 +40,7 @@ qk_status qk_refuse_stand_in(const void *bytes, size_t n, const char *path, qk_e
 
 /* A file that shows what a folder is: the first line of a table that fits a name counts. */
 typedef struct sign {
-    const char *pattern; /* "*" at most once, for any characters */
+    const char *pattern; /* of fnmatch */
     const char *what;    /* behind "FOLDER: " */
     const char *hint;
 } sign;
@@ -107,19 +108,10 @@ static const sign others[] = {
 
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 
-static bool fits(const char *pattern, const char *name)
-{
-    const char *star = strchr(pattern, '*');
-    if (!star) return !strcmp(pattern, name);
-    size_t before = (size_t)(star - pattern), behind = strlen(star + 1), n = strlen(name);
-    return n >= before + behind && !memcmp(pattern, name, before) &&
-           !strcmp(star + 1, name + n - behind);
-}
-
 static const char *find_name(const qk_names *names, const char *pattern)
 {
     for (size_t i = 0; i < names->count; i++)
-        if (fits(pattern, names->items[i])) return names->items[i];
+        if (!fnmatch(pattern, names->items[i], 0)) return names->items[i];
     return NULL;
 }
 
@@ -132,13 +124,14 @@ static const sign *find_sign(const qk_names *names, const sign *table, size_t co
 
 /* ---- the cases ---- */
 
-typedef struct place {
+typedef struct subject {
     const char *where;
     const qk_names *names; /* its files, and folders of a folder */
     bool is_folder;        /* of this disk */
     qk_wanted wanted;
     qk_error *err;
-} place;
+    qk_arena arena; /* for paths and hints */
+} subject;
 
 static const char *const lacks[] = {
     [QK_WANT_CONFIG] = "there is no config.json",
@@ -154,95 +147,83 @@ static const char *const files[][2] = {
 
 static const char give_model[] = "give the folder of a downloaded model";
 
-/* The base model that an adapter names, or NULL. */
-static const char *base_model(const place *p, qk_arena *arena)
+/* A path below the folder. */
+static const char *inside(subject *p, const char *name)
+{
+    char *path = qk_path_join(p->where, name);
+    const char *kept = qk_arena_strndup(&p->arena, path, strlen(path));
+    free(path);
+    return kept;
+}
+
+static qk_status explain_adapter(subject *p)
 {
     const qk_json *root = NULL;
     qk_error ignored;
-    if (!p->is_folder) return NULL;
-    char *path = qk_path_join(p->where, "adapter_config.json");
-    qk_status s = qk_json_parse_file(arena, path, ADAPTER_LIMIT, &root, &ignored);
-    free(path);
-    const qk_json *name = s == QK_OK ? qk_json_get(root, "base_model_name_or_path") : NULL;
-    return name && name->type == QK_JSON_T_STRING && name->length ? name->text : NULL;
-}
-
-static qk_status explain_adapter(const place *p)
-{
-    qk_arena arena = {0};
-    const char *base = base_model(p, &arena);
-    char *hint =
+    const char *path = inside(p, "adapter_config.json");
+    if (p->is_folder) qk_json_parse_file(&p->arena, path, MAX_ADAPTER, &root, &ignored);
+    const qk_json *name = qk_json_get(root, "base_model_name_or_path");
+    bool named = name && name->type == QK_JSON_T_STRING && name->length;
+    const char *comma = named ? ", " : "", *base = named ? name->text : "";
+    const char *hint =
         p->wanted == QK_WANT_TOKENIZER
-            ? qk_strf("tokenizer.name: its base model%s%.200s", base ? ", " : "", base ? base : "")
-            : qk_strf("merge it into its base model%s%.200s (merge_and_unload of peft, then "
-                      "save_pretrained) and give that folder",
-                      base ? ", " : "", base ? base : "");
-    qk_fail(p->err, QK_ERR_UNSUPPORTED, hint, "%s: an adapter (LoRA), not a whole model", p->where);
-    free(hint);
-    qk_arena_free(&arena);
-    return p->err->status;
+            ? qk_arena_strf(&p->arena, "tokenizer.name: its base model%s%.200s", comma, base)
+            : qk_arena_strf(&p->arena,
+                            "merge it into its base model%s%.200s (merge_and_unload of peft, then "
+                            "save_pretrained) and give that folder",
+                            comma, base);
+    return qk_fail(p->err, QK_ERR_UNSUPPORTED, hint, "%s: an adapter (LoRA), not a whole model",
+                   p->where);
 }
 
 /* CACHE/models--owner--name, as the Hub's clients keep it. */
-static qk_status explain_cache(const place *p)
+static qk_status explain_cache(subject *p)
 {
     qk_names commits = {0};
     qk_error ignored;
-    char *folder = qk_path_join(p->where, "snapshots");
+    const char *folder = inside(p, "snapshots");
     bool known = qk_list_dir(folder, &commits, &ignored) == QK_OK && commits.count;
-    char *hint = qk_strf("give one of its snapshots: %s/%.100s", folder,
-                         known ? commits.items[commits.count - 1] : "COMMIT");
-    qk_fail(p->err, QK_ERR_NOTFOUND, hint, "%s: the folder of a cache, not of a model", p->where);
+    const char *hint = qk_arena_strf(&p->arena, "give one of its snapshots: %s/%.100s", folder,
+                                     known ? commits.items[commits.count - 1] : "COMMIT");
     qk_names_free(&commits);
-    free(folder);
-    free(hint);
-    return p->err->status;
+    return qk_fail(p->err, QK_ERR_NOTFOUND, hint, "%s: the folder of a cache, not of a model",
+                   p->where);
 }
 
-/* The subfolders that hold a config.json; *one is the first of them, which the caller frees. */
-static size_t count_models_below(const place *p, char **one)
+/* Subfolders that hold a config.json. */
+static bool explain_nested(subject *p)
 {
+    const char *one = NULL; /* the first of them */
     size_t found = 0;
-    *one = NULL;
     for (size_t i = 0; p->is_folder && i < p->names->count; i++) {
         qk_names below = {0};
         qk_error ignored;
-        char *folder = qk_path_join(p->where, p->names->items[i]);
+        const char *folder = inside(p, p->names->items[i]);
         if (qk_list_dir(folder, &below, &ignored) == QK_OK && find_name(&below, "config.json") &&
-            !found++) {
-            *one = folder;
-            folder = NULL;
-        }
+            !found++)
+            one = folder;
         qk_names_free(&below);
-        free(folder);
     }
-    return found;
-}
-
-static bool explain_nested(const place *p)
-{
-    char *one;
-    size_t found = count_models_below(p, &one);
     if (!found) return false;
-    char *hint = found == 1 ? qk_strf("give %.400s", one)
-                            : qk_strf("give one of its %zu subfolders with a config.json, such as "
-                                      "%.400s",
-                                      found, one);
+    const char *hint =
+        found == 1 ? qk_arena_strf(&p->arena, "give %.400s", one)
+                   : qk_arena_strf(&p->arena,
+                                   "give one of its %zu subfolders with a config.json, such as "
+                                   "%.400s",
+                                   found, one);
     qk_fail(p->err, QK_ERR_NOTFOUND, hint, "%s: %s here, but in a subfolder", p->where,
             lacks[p->wanted]);
-    free(hint);
-    free(one);
     return true;
 }
 
-static qk_status explain_sign(const place *p, const sign *s)
+static qk_status explain_sign(subject *p, const sign *s)
 {
     return qk_fail(p->err, QK_ERR_UNSUPPORTED, s->hint ? s->hint : give_model, "%s: %s", p->where,
                    s->what);
 }
 
 /* Safetensors under other names than those that are read. */
-static qk_status explain_other_names(const place *p, const char *name)
+static qk_status explain_other_names(subject *p, const char *name)
 {
     if (p->wanted == QK_WANT_CONFIG)
         return qk_fail(p->err, QK_ERR_NOTFOUND, "put the model's config.json beside its weights",
@@ -254,7 +235,7 @@ static qk_status explain_other_names(const place *p, const char *name)
                    "%s: %s, only %.100s", p->where, lacks[p->wanted], name);
 }
 
-static qk_status explain(const place *p)
+static qk_status explain(subject *p)
 {
     const qk_names *names = p->names;
     for (int i = 0; i < 2; i++) {
@@ -289,8 +270,9 @@ qk_status qk_explain_folder(const char *folder, qk_wanted wanted, qk_error *err)
 {
     qk_names names = {0};
     qk_status s = qk_list_dir(folder, &names, err);
-    place p = {folder, &names, true, wanted, err};
+    subject p = {folder, &names, true, wanted, err, {0}};
     if (s == QK_OK) s = explain(&p);
+    qk_arena_free(&p.arena);
     qk_names_free(&names);
     return s;
 }
@@ -313,6 +295,8 @@ qk_status qk_explain_file(const char *path, qk_error *err)
 qk_status qk_explain_listing(const char *where, const qk_names *paths, qk_wanted wanted,
                              qk_error *err)
 {
-    place p = {where, paths, false, wanted, err};
-    return explain(&p);
+    subject p = {where, paths, false, wanted, err, {0}};
+    qk_status s = explain(&p);
+    qk_arena_free(&p.arena);
+    return s;
 }

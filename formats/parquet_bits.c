@@ -22,11 +22,11 @@ static uint64_t unpack(const uint8_t *bytes, size_t n, uint64_t index, int width
     return width == 64 ? word : word & ((1ull << width) - 1);
 }
 
-/* false when it is longer than `most` bytes or the data end. */
-static bool read_varint(const uint8_t **at, const uint8_t *end, int most, uint64_t *out)
+/* false when it is longer than `max_bytes` or the data end. */
+static bool read_varint(const uint8_t **at, const uint8_t *end, int max_bytes, uint64_t *out)
 {
     *out = 0;
-    for (int i = 0; i < most && *at < end; i++) {
+    for (int i = 0; i < max_bytes && *at < end; i++) {
         uint8_t byte = *(*at)++;
         *out |= (uint64_t)(byte & 0x7F) << (7 * i);
         if (!(byte & 0x80)) return true;
@@ -95,7 +95,7 @@ static int64_t from_zigzag(uint64_t u)
     return (int64_t)(u >> 1 ^ (0 - (u & 1)));
 }
 
-qk_status qk_pq_delta_open(qk_pq_delta *d, const uint8_t *bytes, size_t n, uint64_t most,
+qk_status qk_pq_delta_open(qk_pq_delta *d, const uint8_t *bytes, size_t n, uint64_t max_values,
                            qk_error *err)
 {
     const uint64_t largest = 1 << 24; /* writers use 128 to 1024 */
@@ -112,31 +112,27 @@ qk_status qk_pq_delta_open(qk_pq_delta *d, const uint8_t *bytes, size_t n, uint6
         return qk_fail(err, QK_ERR_FORMAT, NULL,
                        "delta encoding: %llu miniblocks in a block of %llu",
                        (unsigned long long)d->minis, (unsigned long long)block);
-    if (d->left > most)
+    if (d->left > max_values)
         return qk_fail(err, QK_ERR_FORMAT, NULL,
                        "delta encoding: the header counts %llu values in a page of %llu",
-                       (unsigned long long)d->left, (unsigned long long)most);
+                       (unsigned long long)d->left, (unsigned long long)max_values);
     d->mini_size = block / d->minis;
     d->mini = d->minis;
-    return QK_OK;
-}
-
-static qk_status begin_block(qk_pq_delta *d, qk_error *err)
-{
-    uint64_t least;
-    if (!read_varint(&d->at, d->end, 10, &least) || (uint64_t)(d->end - d->at) < d->minis)
-        return delta_fail(err, "the page ends before its last value");
-    d->least = (uint64_t)from_zigzag(least);
-    d->widths = d->at;
-    d->at += d->minis;
-    d->mini = 0;
     return QK_OK;
 }
 
 /* Only miniblocks that hold values are there; the widths of the others mean nothing. */
 static qk_status begin_mini(qk_pq_delta *d, qk_error *err)
 {
-    if (d->mini == d->minis) QK_TRY(begin_block(d, err));
+    if (d->mini == d->minis) { /* the next block */
+        uint64_t least;
+        if (!read_varint(&d->at, d->end, 10, &least) || (uint64_t)(d->end - d->at) < d->minis)
+            return delta_fail(err, "the page ends before its last value");
+        d->least = (uint64_t)from_zigzag(least);
+        d->widths = d->at;
+        d->at += d->minis;
+        d->mini = 0;
+    }
     d->width = d->widths[d->mini++];
     if (d->width > 64)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "delta encoding: bad bit width %d", d->width);

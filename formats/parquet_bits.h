@@ -18,6 +18,18 @@
 
 #include "engine/base/error.h"
 
+/* Bits that numbers up to `largest` need. */
+static inline int qk_pq_bit_width(uint32_t largest)
+{
+    return largest ? 32 - __builtin_clz(largest) : 0;
+}
+
+/* A little-endian number of four bytes. */
+static inline uint32_t qk_pq_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
 typedef struct qk_pq_rle {
     const uint8_t *at, *end;
     int width;         /* bits of a value, 0 to 32 */
@@ -47,8 +59,8 @@ typedef struct qk_pq_delta {
     int width;                  /* bits of its values */
 } qk_pq_delta;
 
-/* Reads the header; `most` is how many values there can be. */
-qk_status qk_pq_delta_open(qk_pq_delta *d, const uint8_t *bytes, size_t n, uint64_t most,
+/* Reads the header; there are `max_values` at most. */
+qk_status qk_pq_delta_open(qk_pq_delta *d, const uint8_t *bytes, size_t n, uint64_t max_values,
                            qk_error *err);
 /* The next n values. */
 qk_status qk_pq_delta_read(qk_pq_delta *d, int64_t *out, size_t n, qk_error *err);

@@ -9,7 +9,7 @@
 
 /* READ_BYTES: the file is read in pieces of at least this, so that small pages come several at a
  * time and large ones that are passed over cost no more. */
-enum { MOST_ROWS = 65536, READ_BYTES = 64 << 10, MOST_PAGE_HEADER = 16 << 20, SHORT_BYTES = 100 };
+enum { MAX_ROWS = 65536, READ_BYTES = 64 << 10, MAX_PAGE_HEADER = 16 << 20, SHORT_BYTES = 100 };
 
 qk_status qk_pq_cursor_fail(const qk_pq_cursor *c, qk_error *err)
 {
@@ -40,7 +40,7 @@ static qk_status check_offsets(const qk_pq_file *f, const qk_pq_chunk *k, qk_err
 
 /* No file but this one is ever opened. Its own name may be there, without folders or with those it
  * is in. */
-static qk_status check_place(const qk_pq_file *f, const qk_pq_chunk *k, qk_error *err)
+static qk_status check_file(const qk_pq_file *f, const qk_pq_chunk *k, qk_error *err)
 {
     const char *name = k->file ? k->file : "";
     while (!strncmp(name, "./", 2)) name += 2;
@@ -53,19 +53,6 @@ static qk_status check_place(const qk_pq_file *f, const qk_pq_chunk *k, qk_error
                    "the column chunk is in another file ('%.200s'), which is not supported", name);
 }
 
-/* Chunks come in the order of the columns. A program that renamed one in the schema may have left
- * its old name here, but not that of another column. */
-static qk_status check_name(const qk_pq_file *f, const qk_pq_leaf *leaf, const qk_pq_chunk *k,
-                            qk_error *err)
-{
-    if (!strcmp(k->path, leaf->path)) return QK_OK;
-    for (size_t i = 0; i < f->n_leaves; i++)
-        if (!strcmp(k->path, f->leaves[i].path))
-            return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk is that of '%.200s'",
-                           k->path);
-    return QK_OK;
-}
-
 static qk_status check_chunk(const qk_pq_file *f, const qk_pq_leaf *leaf, const qk_pq_group *g,
                              const qk_pq_chunk *k, qk_error *err)
 {
@@ -75,11 +62,16 @@ static qk_status check_chunk(const qk_pq_file *f, const qk_pq_leaf *leaf, const 
                        "the column is encrypted");
     if (!k->has_metadata)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk has no metadata");
-    QK_TRY(check_place(f, k, err));
+    QK_TRY(check_file(f, k, err));
     if (k->type != (int32_t)leaf->type)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk says %s, the schema %s",
                        type ? type : "no known type", qk_pq_type_name((int)leaf->type));
-    QK_TRY(check_name(f, leaf, k, err));
+    /* Chunks come in the order of the columns. A program that renamed one in the schema may have
+     * left its old name here, but not that of another column. */
+    for (size_t i = 0; strcmp(k->path, leaf->path) != 0 && i < f->n_leaves; i++)
+        if (!strcmp(k->path, f->leaves[i].path))
+            return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk is that of '%.200s'",
+                           k->path);
     QK_TRY(qk_codec_check(k->codec, err));
     if (k->values < 0)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the column chunk has a negative value count");
@@ -118,9 +110,9 @@ void qk_pq_cursor_close(qk_pq_cursor *c)
     if (!c) return;
     qk_pq_dictionary_free(&c->dictionary);
     qk_pq_decoder_free(&c->decoder);
-    free(c->page_room.data);
+    free(c->page_scratch.data);
     free(c->packed.data);
-    free(c->dictionary_room.data);
+    free(c->dictionary_scratch.data);
     free(c->values.data);
     free(c->valid.data);
     free(c->repetitions);
@@ -140,7 +132,7 @@ static qk_status fetch(qk_pq_cursor *c, uint64_t at, size_t n, const uint8_t **o
         size_t more = n < READ_BYTES ? READ_BYTES : n;
         if (more > left) more = (size_t)left;
         c->packed_n = 0;
-        QK_TRY(qk_pq_room_for(&c->packed, more, "a packed page", err));
+        QK_TRY(qk_pq_scratch_reserve(&c->packed, more, "a packed page", err));
         QK_TRY(qk_input_read(&c->file->in, at, c->packed.data, more, err));
         c->packed_at = at;
         c->packed_n = more;
@@ -155,7 +147,7 @@ static qk_status read_header(qk_pq_cursor *c, qk_pq_page *page, size_t *header, 
     uint64_t left = c->end - c->at;
     for (size_t n = READ_BYTES;; n *= 4) {
         const uint8_t *bytes;
-        bool all = n >= left || n >= MOST_PAGE_HEADER;
+        bool all = n >= left || n >= MAX_PAGE_HEADER;
         if (n > left) n = (size_t)left;
         QK_TRY(fetch(c, c->at, n, &bytes, err));
         qk_status s = qk_pq_page_read(page, bytes, n, left, header, err);
@@ -191,12 +183,12 @@ static qk_status load_dictionary(qk_pq_cursor *c, const qk_pq_page *page, const 
     qk_pq_page_parts parts;
     if (c->dictionary.is_there)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "a second dictionary page");
-    QK_TRY(qk_pq_page_expand(page, packed, codec, c->leaf, &c->dictionary_room, &parts, err));
-    if (parts.values.data != c->dictionary_room.data) {
+    QK_TRY(qk_pq_page_expand(page, packed, codec, c->leaf, &c->dictionary_scratch, &parts, err));
+    if (parts.values.data != c->dictionary_scratch.data) {
         /* It was not packed, and lies where the next page goes. */
-        QK_TRY(qk_pq_room_for(&c->dictionary_room, parts.values.n, "a dictionary", err));
-        if (parts.values.n) memcpy(c->dictionary_room.data, parts.values.data, parts.values.n);
-        parts.values.data = c->dictionary_room.data;
+        QK_TRY(qk_pq_scratch_reserve(&c->dictionary_scratch, parts.values.n, "a dictionary", err));
+        if (parts.values.n) memcpy(c->dictionary_scratch.data, parts.values.data, parts.values.n);
+        parts.values.data = c->dictionary_scratch.data;
     }
     return qk_pq_dictionary_read(&c->dictionary, c->leaf, parts.values.data, parts.values.n,
                                  (size_t)page->values, err);
@@ -210,7 +202,7 @@ static qk_status load_page(qk_pq_cursor *c, const qk_pq_page *page, const uint8_
     if (page->type == QK_PQ_PAGE_DATA_V2 && !c->leaf->max_rep && page->rows != page->values)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the page has %d rows of %d values", page->rows,
                        page->values);
-    QK_TRY(qk_pq_page_expand(page, packed, codec, c->leaf, &c->page_room, &parts, err));
+    QK_TRY(qk_pq_page_expand(page, packed, codec, c->leaf, &c->page_scratch, &parts, err));
     qk_status s = qk_pq_decoder_open(&c->decoder, c->leaf, page->encoding, parts.values.data,
                                      parts.values.n, values, &c->dictionary, err);
     if (s == QK_ERR_FORMAT && c->file->shared_pages && page->encoding == QK_PQ_E_DELTA_BYTE_ARRAY)
@@ -219,9 +211,9 @@ static qk_status load_page(qk_pq_cursor *c, const qk_pq_page *page, const uint8_
                  "parquet-java can read: write the file again with that");
     if (s != QK_OK) return s;
     qk_pq_rle_open(&c->repetition, parts.repetition.data, parts.repetition.n,
-                   qk_pq_level_width(c->leaf->max_rep));
+                   qk_pq_bit_width((uint32_t)c->leaf->max_rep));
     qk_pq_rle_open(&c->definition, parts.definition.data, parts.definition.n,
-                   qk_pq_level_width(c->leaf->max_def));
+                   qk_pq_bit_width((uint32_t)c->leaf->max_def));
     c->page_left = values;
     return QK_OK;
 }
@@ -286,10 +278,10 @@ qk_status qk_pq_cursor_page(qk_pq_cursor *c, uint64_t *skip, bool *more, qk_erro
 static qk_status read_valid(qk_pq_cursor *c, uint8_t *valid, size_t n, size_t *present,
                             qk_error *err)
 {
-    uint32_t levels[1024], most = (uint32_t)c->leaf->max_def;
+    uint32_t levels[1024], max = (uint32_t)c->leaf->max_def;
     *present = n;
     memset(valid, 1, n);
-    if (most == 0) return QK_OK;
+    if (max == 0) return QK_OK;
     *present = 0;
     for (size_t piece; n > 0; valid += piece, n -= piece) {
         piece = n < 1024 ? n : 1024;
@@ -297,25 +289,13 @@ static qk_status read_valid(qk_pq_cursor *c, uint8_t *valid, size_t n, size_t *p
             return qk_fail(err, QK_ERR_FORMAT, NULL,
                            "the page holds fewer definition levels than its header says");
         for (size_t i = 0; i < piece; i++) {
-            if (levels[i] > most)
+            if (levels[i] > max)
                 return qk_fail(err, QK_ERR_FORMAT, NULL, "definition level %u exceeds %u",
-                               levels[i], most);
-            *present += valid[i] = levels[i] == most;
+                               levels[i], max);
+            *present += valid[i] = levels[i] == max;
         }
     }
     return QK_OK;
-}
-
-/* Moves the `present` values at the front of values[n] to the rows they belong to. */
-static void spread(uint8_t *values, const uint8_t *valid, size_t n, size_t present, size_t size)
-{
-    if (present == n) return;
-    for (size_t i = n; i-- > 0;) {
-        if (valid[i])
-            memmove(values + i * size, values + --present * size, size);
-        else
-            memset(values + i * size, 0, size);
-    }
 }
 
 static qk_status read_rows(qk_pq_cursor *c, uint8_t *values, uint8_t *valid, size_t n,
@@ -324,7 +304,13 @@ static qk_status read_rows(qk_pq_cursor *c, uint8_t *values, uint8_t *valid, siz
     size_t present, size = qk_pq_value_size(c->leaf->type);
     QK_TRY(read_valid(c, valid, n, &present, err));
     QK_TRY(qk_pq_decoder_read(&c->decoder, values, present, err));
-    spread(values, valid, n, present, size);
+    /* The values that are there stand in front: each goes to its row. */
+    for (size_t i = present < n ? n : 0; i-- > 0;) {
+        if (valid[i])
+            memmove(values + i * size, values + --present * size, size);
+        else
+            memset(values + i * size, 0, size);
+    }
     c->page_left -= n;
     return QK_OK;
 }
@@ -335,33 +321,27 @@ static size_t smallest(uint64_t a, uint64_t b, uint64_t c)
     return (size_t)(least < c ? least : c);
 }
 
-static bool is_flat(const qk_pq_cursor *c, qk_error *err)
-{
-    if (!c->leaf->max_rep) return true;
-    qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: the column '%s' is repeated (a list)",
-            c->file->path, c->leaf->path);
-    return false;
-}
-
-static qk_status make_room(qk_pq_cursor *c, size_t rows, qk_error *err)
+static qk_status reserve_rows(qk_pq_cursor *c, size_t rows, qk_error *err)
 {
     size_t size = qk_pq_value_size(c->leaf->type);
-    QK_TRY(qk_pq_room_for(&c->values, rows * size, "a batch of values", err));
-    return qk_pq_room_for(&c->valid, rows, "a batch of values", err);
+    QK_TRY(qk_pq_scratch_reserve(&c->values, rows * size, "a batch of values", err));
+    return qk_pq_scratch_reserve(&c->valid, rows, "a batch of values", err);
 }
 
-qk_status qk_pq_next(qk_pq_cursor *c, size_t most, qk_pq_batch *batch, qk_error *err)
+qk_status qk_pq_next(qk_pq_cursor *c, size_t max_rows, qk_pq_batch *batch, qk_error *err)
 {
     size_t n = 0, size = qk_pq_value_size(c->leaf->type);
     bool more = true, borrows = size == sizeof(qk_pq_bytes); /* from the page */
     *batch = (qk_pq_batch){.type = c->leaf->type};
-    if (!is_flat(c, err)) return QK_ERR_UNSUPPORTED;
-    most = smallest(most ? most : 1, MOST_ROWS, MOST_ROWS);
-    QK_TRY(make_room(c, most, err));
-    while (n < most && !(borrows && n)) {
+    if (c->leaf->max_rep)
+        return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: the column '%s' is repeated (a list)",
+                       c->file->path, c->leaf->path);
+    max_rows = smallest(max_rows ? max_rows : 1, MAX_ROWS, MAX_ROWS);
+    QK_TRY(reserve_rows(c, max_rows, err));
+    while (n < max_rows && !(borrows && n)) {
         if (c->page_left == 0) QK_TRY(qk_pq_cursor_page(c, NULL, &more, err));
         if (!more) break;
-        size_t take = smallest(most - n, c->page_left, c->decoder.most);
+        size_t take = smallest(max_rows - n, c->page_left, c->decoder.max_values);
         if (read_rows(c, (uint8_t *)c->values.data + n * size, (uint8_t *)c->valid.data + n, take,
                       err) != QK_OK)
             return qk_pq_cursor_fail(c, err);
@@ -377,14 +357,14 @@ qk_status qk_pq_skip(qk_pq_cursor *c, int64_t rows, qk_error *err)
 {
     uint64_t left = rows > 0 ? (uint64_t)rows : 0;
     if (c->leaf->max_rep) return qk_pq_skip_lists(c, left, err);
-    QK_TRY(make_room(c, MOST_ROWS, err));
+    QK_TRY(reserve_rows(c, MAX_ROWS, err));
     for (bool more = true; left > 0 && more;) {
         if (c->page_left == 0) {
             QK_TRY(qk_pq_cursor_page(c, &left, &more, err));
             continue;
         }
-        size_t take = smallest(left, c->page_left, c->decoder.most);
-        take = smallest(take, MOST_ROWS, MOST_ROWS);
+        size_t take = smallest(left, c->page_left, c->decoder.max_values);
+        take = smallest(take, MAX_ROWS, MAX_ROWS);
         if (read_rows(c, c->values.data, c->valid.data, take, err) != QK_OK)
             return qk_pq_cursor_fail(c, err);
         left -= take;

@@ -22,12 +22,12 @@ struct qk_pq_cursor {
     uint64_t page_at;
     qk_pq_rle repetition, definition;
     qk_pq_decoder decoder;
-    qk_pq_room page_room, dictionary_room;
-    qk_pq_room packed; /* bytes [packed_at, packed_at + packed_n) of the file */
+    qk_pq_scratch page_scratch, dictionary_scratch;
+    qk_pq_scratch packed; /* bytes [packed_at, packed_at + packed_n) of the file */
     uint64_t packed_at;
     size_t packed_n;
     /* The batch. */
-    qk_pq_room values, valid;
+    qk_pq_scratch values, valid;
     /* Lists: a piece of the levels and values of the current page. */
     uint32_t *repetitions, *definitions; /* [QK_PQ_PIECE] */
     float *elements;                     /* [QK_PQ_PIECE], those that are there */

@@ -8,7 +8,7 @@ enum { PIECE = 1024 };
 
 /* DELTA_BYTE_ARRAY can make gigabytes out of a small page: calls are cut so that the strings they
  * give take about this much. */
-static const size_t most_text = (size_t)8 << 20;
+static const size_t max_text = (size_t)8 << 20;
 
 size_t qk_pq_value_size(qk_pq_type type)
 {
@@ -41,11 +41,6 @@ static size_t left(const qk_pq_decoder *d)
     return (size_t)(d->end - d->at);
 }
 
-static uint32_t little_endian(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
 /* ---- which encoding fits which type ---- */
 
 static bool fits(qk_pq_encoding encoding, qk_pq_type type)
@@ -63,16 +58,6 @@ static bool fits(qk_pq_encoding encoding, qk_pq_type type)
     case QK_PQ_E_DELTA_BYTE_ARRAY: return type == QK_PQ_T_BYTES || type == QK_PQ_T_FIXED;
     default: return false;
     }
-}
-
-static qk_status check_encoding(int encoding, qk_pq_type type, qk_error *err)
-{
-    const char *name = qk_pq_encoding_name(encoding);
-    if (!name) return qk_fail(err, QK_ERR_FORMAT, NULL, "unknown encoding %d", encoding);
-    if (!fits((qk_pq_encoding)encoding, type))
-        return qk_fail(err, QK_ERR_FORMAT, NULL, "the encoding %s does not fit %s", name,
-                       qk_pq_type_name((int)type));
-    return QK_OK;
 }
 
 /* ---- opening a page ---- */
@@ -93,7 +78,7 @@ static qk_status open_indices(qk_pq_decoder *d, qk_error *err)
 
 static qk_status open_booleans(qk_pq_decoder *d, qk_error *err)
 {
-    uint32_t n = left(d) < 4 ? 0 : little_endian(d->at);
+    uint32_t n = left(d) < 4 ? 0 : qk_pq_u32(d->at);
     if (n && n > left(d) - 4)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the booleans are longer than the page");
     qk_pq_rle_open(&d->rle, n ? d->at + 4 : d->at, n, 1);
@@ -141,17 +126,9 @@ static qk_status measure_strings(qk_pq_decoder *d, qk_error *err)
     }
     if (longest > UINT32_MAX)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "a string of %lld bytes", (long long)longest);
-    d->most = longest ? most_text / (size_t)longest : SIZE_MAX;
-    if (!d->most) d->most = 1;
+    d->max_values = longest ? max_text / (size_t)longest : SIZE_MAX;
+    if (!d->max_values) d->max_values = 1;
     return QK_OK;
-}
-
-static qk_status open_strings(qk_pq_decoder *d, uint64_t values, qk_error *err)
-{
-    qk_buf_clear(&d->last);
-    QK_TRY(open_lengths(d, &d->shared, values, err));
-    QK_TRY(open_lengths(d, &d->numbers, values, err));
-    return measure_strings(d, err);
 }
 
 static qk_status open_split(qk_pq_decoder *d, qk_error *err)
@@ -162,8 +139,8 @@ static qk_status open_split(qk_pq_decoder *d, qk_error *err)
                        "%zu bytes of BYTE_STREAM_SPLIT are no whole number of values of %zu",
                        left(d), width);
     d->stride = left(d) / width;
-    size_t bytes = most_text / width;
-    d->most = d->leaf->type != QK_PQ_T_FIXED ? SIZE_MAX : bytes ? bytes : 1;
+    size_t bytes = max_text / width;
+    d->max_values = d->leaf->type != QK_PQ_T_FIXED ? SIZE_MAX : bytes ? bytes : 1;
     return QK_OK;
 }
 
@@ -171,20 +148,28 @@ qk_status qk_pq_decoder_open(qk_pq_decoder *d, const qk_pq_leaf *leaf, int encod
                              const uint8_t *bytes, size_t n, uint64_t values,
                              const qk_pq_dictionary *dictionary, qk_error *err)
 {
-    QK_TRY(check_encoding(encoding, leaf->type, err));
+    const char *name = qk_pq_encoding_name(encoding);
+    if (!name) return qk_fail(err, QK_ERR_FORMAT, NULL, "unknown encoding %d", encoding);
+    if (!fits((qk_pq_encoding)encoding, leaf->type))
+        return qk_fail(err, QK_ERR_FORMAT, NULL, "the encoding %s does not fit %s", name,
+                       qk_pq_type_name((int)leaf->type));
     d->leaf = leaf;
     d->encoding = (qk_pq_encoding)encoding;
     d->dictionary = dictionary;
     d->at = bytes, d->end = bytes + n;
     d->taken = 0;
-    d->most = SIZE_MAX;
+    d->max_values = SIZE_MAX;
     switch (d->encoding) {
     case QK_PQ_E_PLAIN_DICTIONARY:
     case QK_PQ_E_RLE_DICTIONARY: return open_indices(d, err);
     case QK_PQ_E_RLE: return open_booleans(d, err);
     case QK_PQ_E_DELTA_BINARY_PACKED:
     case QK_PQ_E_DELTA_LENGTH_BYTE_ARRAY: return open_lengths(d, &d->numbers, values, err);
-    case QK_PQ_E_DELTA_BYTE_ARRAY: return open_strings(d, values, err);
+    case QK_PQ_E_DELTA_BYTE_ARRAY:
+        qk_buf_clear(&d->last);
+        QK_TRY(open_lengths(d, &d->shared, values, err));
+        QK_TRY(open_lengths(d, &d->numbers, values, err));
+        return measure_strings(d, err);
     case QK_PQ_E_BYTE_STREAM_SPLIT: return open_split(d, err);
     default: return QK_OK;
     }
@@ -196,7 +181,7 @@ static qk_status read_plain_strings(qk_pq_decoder *d, qk_pq_bytes *out, size_t n
 {
     for (size_t i = 0; i < n; i++) {
         if (left(d) < 4) return too_few(err);
-        uint32_t length = little_endian(d->at);
+        uint32_t length = qk_pq_u32(d->at);
         if (length > left(d) - 4)
             return qk_fail(err, QK_ERR_FORMAT, NULL,
                            "a string of %u bytes, but only %zu are left in the page", length,
@@ -207,19 +192,17 @@ static qk_status read_plain_strings(qk_pq_decoder *d, qk_pq_bytes *out, size_t n
     return QK_OK;
 }
 
-static qk_status read_plain_booleans(qk_pq_decoder *d, uint8_t *out, size_t n, qk_error *err)
-{
-    for (size_t i = 0; i < n; i++, d->taken++) {
-        if (d->taken / 8 >= left(d)) return too_few(err);
-        out[i] = d->at[d->taken / 8] >> (d->taken % 8) & 1;
-    }
-    return QK_OK;
-}
-
 static qk_status read_plain(qk_pq_decoder *d, void *out, size_t n, qk_error *err)
 {
     if (d->leaf->type == QK_PQ_T_BYTES) return read_plain_strings(d, out, n, err);
-    if (d->leaf->type == QK_PQ_T_BOOLEAN) return read_plain_booleans(d, out, n, err);
+    if (d->leaf->type == QK_PQ_T_BOOLEAN) {
+        uint8_t *bits = out;
+        for (size_t i = 0; i < n; i++, d->taken++) {
+            if (d->taken / 8 >= left(d)) return too_few(err);
+            bits[i] = d->at[d->taken / 8] >> (d->taken % 8) & 1;
+        }
+        return QK_OK;
+    }
     size_t width = width_on_disk(d->leaf);
     if (n > left(d) / width) return too_few(err);
     if (d->leaf->fixed_length) {
@@ -337,7 +320,7 @@ static qk_status read_split(qk_pq_decoder *d, uint8_t *out, size_t n, qk_error *
 
 qk_status qk_pq_decoder_read(qk_pq_decoder *d, void *out, size_t n, qk_error *err)
 {
-    QK_ASSERT(n <= d->most);
+    QK_ASSERT(n <= d->max_values);
     switch (d->encoding) {
     case QK_PQ_E_PLAIN_DICTIONARY:
     case QK_PQ_E_RLE_DICTIONARY: return read_indices(d, out, n, err);

@@ -3,13 +3,6 @@
 
 #include <string.h>
 
-int qk_pq_bit_width(uint32_t largest)
-{
-    int width = 0;
-    for (; largest; largest >>= 1) width++;
-    return width;
-}
-
 static void varint(qk_buf *out, uint64_t v)
 {
     for (; v >= 0x80; v >>= 7) qk_buf_add_byte(out, (uint8_t)(v | 0x80));
@@ -31,7 +24,7 @@ static void pack(qk_buf *out, const uint64_t *values, size_t n, int width)
     for (size_t i = 0; i < n; i++) {
         int taken = 0;
         while (taken < width) {
-            int room = 64 - filled, part = width - taken < room ? width - taken : room;
+            int space = 64 - filled, part = width - taken < space ? width - taken : space;
             uint64_t bits = values[i] >> taken;
             if (part < 64) bits &= ((uint64_t)1 << part) - 1;
             hold |= bits << filled;

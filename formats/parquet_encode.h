@@ -10,8 +10,6 @@
 
 #include "engine/base/mem.h"
 
-/* Bits needed for values 0 .. largest. */
-int qk_pq_bit_width(uint32_t largest);
 /* n values below 2^width. Bit-packed groups throughout, except that n equal values are one run. */
 void qk_pq_encode_hybrid(qk_buf *out, const uint32_t *values, size_t n, int width);
 /* n times the same value. */

@@ -6,27 +6,27 @@
 
 #include <string.h>
 
-/* Floats of a batch at most, unless one row has more. */
-static const size_t most_floats = (size_t)4 << 20;
+/* Floats of a batch at max_rows, unless one row has more. */
+static const size_t max_floats = (size_t)4 << 20;
 
-static qk_status read_levels(qk_pq_rle *r, uint32_t *out, size_t n, uint32_t most, qk_error *err)
+static qk_status read_levels(qk_pq_rle *r, uint32_t *out, size_t n, uint32_t max, qk_error *err)
 {
     if (!qk_pq_rle_read(r, out, n))
         return qk_fail(err, QK_ERR_FORMAT, NULL,
                        "the page holds fewer levels than its header says");
     for (size_t i = 0; i < n; i++)
-        if (out[i] > most)
-            return qk_fail(err, QK_ERR_FORMAT, NULL, "level %u exceeds %u", out[i], most);
+        if (out[i] > max)
+            return qk_fail(err, QK_ERR_FORMAT, NULL, "level %u exceeds %u", out[i], max);
     return QK_OK;
 }
 
 static qk_status fill_piece(qk_pq_cursor *c, qk_error *err)
 {
-    const uint32_t most = (uint32_t)c->leaf->max_def;
+    const uint32_t max = (uint32_t)c->leaf->max_def;
     size_t n = c->page_left < QK_PQ_PIECE ? (size_t)c->page_left : QK_PQ_PIECE, present = 0;
     QK_TRY(read_levels(&c->repetition, c->repetitions, n, 1, err));
-    QK_TRY(read_levels(&c->definition, c->definitions, n, most, err));
-    for (size_t i = 0; i < n; i++) present += c->definitions[i] == most;
+    QK_TRY(read_levels(&c->definition, c->definitions, n, max, err));
+    for (size_t i = 0; i < n; i++) present += c->definitions[i] == max;
     QK_TRY(qk_pq_decoder_read(&c->decoder, c->elements, present, err));
     c->page_left -= n;
     c->piece_at = c->element_at = 0;
@@ -105,22 +105,22 @@ static qk_status check_list(const qk_pq_cursor *c, qk_error *err)
                    c->file->path, c->leaf->path);
 }
 
-qk_status qk_pq_next_floats(qk_pq_cursor *c, size_t list_size, size_t most, qk_pq_batch *batch,
+qk_status qk_pq_next_floats(qk_pq_cursor *c, size_t list_size, size_t max_rows, qk_pq_batch *batch,
                             qk_error *err)
 {
-    size_t n = 0, bytes, room = most_floats / (list_size ? list_size : 1);
+    size_t n = 0, bytes, limit = max_floats / (list_size ? list_size : 1);
     bool more = true;
     *batch = (qk_pq_batch){.type = QK_PQ_T_FLOAT};
     QK_TRY(check_list(c, err));
-    if (most > room) most = room;
-    if (most == 0) most = 1;
-    if (!qk_mul(most * sizeof(float), list_size, &bytes))
+    if (max_rows > limit) max_rows = limit;
+    if (max_rows == 0) max_rows = 1;
+    if (!qk_mul(max_rows * sizeof(float), list_size, &bytes))
         return qk_fail(err, QK_ERR_USAGE, NULL, "lists of %zu elements", list_size);
-    QK_TRY(qk_pq_room_for(&c->values, bytes + 1, "a batch of lists", err));
-    QK_TRY(qk_pq_room_for(&c->valid, most, "a batch of lists", err));
+    QK_TRY(qk_pq_scratch_reserve(&c->values, bytes + 1, "a batch of lists", err));
+    QK_TRY(qk_pq_scratch_reserve(&c->valid, max_rows, "a batch of lists", err));
     float *values = c->values.data;
     uint8_t *valid = c->valid.data;
-    for (; n < most; n++) {
+    for (; n < max_rows; n++) {
         QK_TRY(begin_row(c, NULL, &more, err));
         if (!more) break;
         QK_TRY(read_row(c, values + n * list_size, list_size, &valid[n], err));

@@ -35,7 +35,7 @@ const char *qk_pq_string(qk_thrift_in *t, const qk_thrift_field *field, const ch
 }
 
 /* A longer one, of a writer that cuts nothing, is not worth its memory. */
-enum { MOST_STATISTIC = 64 };
+enum { MAX_STATISTIC = 64 };
 
 /* min_value and max_value; the deprecated min and max are not, as their order is unclear. */
 static void read_statistics(qk_thrift_in *t, qk_pq_statistics *s, qk_arena *arena)
@@ -55,7 +55,7 @@ static void read_statistics(qk_thrift_in *t, qk_pq_statistics *s, qk_arena *aren
         case 6:
             if (!qk_thrift_optional(t, &f, QK_THRIFT_T_BINARY)) break;
             bytes = qk_thrift_read_binary(t, &f, "a statistic", &n);
-            if (n > MOST_STATISTIC) break;
+            if (n > MAX_STATISTIC) break;
             bytes = (const uint8_t *)qk_arena_strndup(arena, (const char *)bytes, n);
             *(f.id == 5 ? &s->max : &s->min) = (qk_pq_bytes){bytes, n};
             *(f.id == 5 ? &has_max : &has_min) = true;
@@ -140,8 +140,8 @@ static void read_chunk(qk_thrift_in *t, qk_pq_chunk *c, qk_arena *arena)
         }
 }
 
-/* Of a column chunk in the footer: less cannot hold its size, its place and its path. */
-enum { LEAST_CHUNK_BYTES = 16 };
+/* Of a column chunk in the footer: less cannot hold its size, its offset and its path. */
+enum { MIN_CHUNK_BYTES = 16 };
 
 static void read_group(qk_thrift_in *t, qk_pq_file *file, size_t index)
 {
@@ -154,7 +154,7 @@ static void read_group(qk_thrift_in *t, qk_pq_file *file, size_t index)
             if (n != file->n_leaves && !t->problem[0])
                 qk_thrift_fail(t, "row group %zu has %zu column chunks for %zu columns", index, n,
                                file->n_leaves);
-            if (n > (size_t)(t->end - t->at) / LEAST_CHUNK_BYTES)
+            if (n > (size_t)(t->end - t->at) / MIN_CHUNK_BYTES)
                 qk_thrift_fail(t, "row group %zu has %zu column chunks in %zu bytes", index, n,
                                (size_t)(t->end - t->at));
             if (t->problem[0]) return;
@@ -250,14 +250,6 @@ static qk_status count_rows(qk_pq_file *f, qk_error *err)
     return QK_OK;
 }
 
-static void note_origin(qk_pq_file *f)
-{
-    qk_pq_origin o = qk_pq_origin_of(f->created_by);
-    f->packs_all = qk_pq_origin_before(&o, "parquet-cpp", 2, 0, 0);
-    f->short_chunks = qk_pq_origin_before(&o, "parquet-mr", 1, 2, 9);
-    f->shared_pages = qk_pq_origin_before(&o, "parquet-mr", 1, 8, 0);
-}
-
 qk_status qk_pq_file_blame(const qk_pq_file *f, qk_error *err)
 {
     return qk_pq_blame(f->created_by, f->packs_all || f->short_chunks, err);
@@ -267,16 +259,6 @@ static void read_created_by(qk_thrift_in *t, const qk_thrift_field *f, qk_pq_fil
 {
     if (qk_thrift_optional(t, f, QK_THRIFT_T_BINARY))
         file->created_by = qk_pq_string(t, f, "created_by", &file->arena);
-}
-
-/* The writer, which stands behind what may have failed before it. */
-static void find_created_by(const uint8_t *bytes, size_t n, qk_pq_file *file)
-{
-    qk_thrift_in t;
-    qk_thrift_field f = {0};
-    qk_thrift_open(&t, bytes, n);
-    while (!file->created_by && qk_thrift_next(&t, &f))
-        f.id == 6 ? read_created_by(&t, &f, file) : qk_thrift_skip(&t, &f);
 }
 
 static qk_status read_fields(qk_pq_file *file, const uint8_t *bytes, size_t n, qk_error *err)
@@ -311,10 +293,19 @@ static qk_status read_fields(qk_pq_file *file, const uint8_t *bytes, size_t n, q
 qk_status qk_pq_footer_read(qk_pq_file *file, const uint8_t *bytes, size_t n, qk_error *err)
 {
     qk_status s = read_fields(file, bytes, n, err);
-    if (s != QK_OK) find_created_by(bytes, n, file);
+    if (s != QK_OK) { /* the writer, which stands behind what may have failed before it */
+        qk_thrift_in t;
+        qk_thrift_field f = {0};
+        qk_thrift_open(&t, bytes, n);
+        while (!file->created_by && qk_thrift_next(&t, &f))
+            f.id == 6 ? read_created_by(&t, &f, file) : qk_thrift_skip(&t, &f);
+    }
     if (s == QK_ERR_FORMAT && !qk_thrift_walk(bytes, n, NULL))
         snprintf(err->hint, sizeof err->hint, "%s", qk_pq_damaged);
-    note_origin(file);
+    qk_pq_origin o = qk_pq_origin_of(file->created_by);
+    file->packs_all = qk_pq_origin_before(&o, "parquet-cpp", 2, 0, 0);
+    file->short_chunks = qk_pq_origin_before(&o, "parquet-mr", 1, 2, 9);
+    file->shared_pages = qk_pq_origin_before(&o, "parquet-mr", 1, 8, 0);
     if (s == QK_OK) s = count_rows(file, err);
     return s == QK_OK ? QK_OK : qk_pq_file_blame(file, err);
 }

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_NUMBER = 1000000, MOST_SHOWN = 60 };
+enum { MAX_NUMBER = 1000000, MAX_SHOWN = 60 };
 
 const char qk_pq_damaged[] = "the file is damaged; fetch it again";
 
@@ -20,7 +20,7 @@ static bool read_number(const char **at, int *out)
     const char *p = *at;
     if (!isdigit((unsigned char)*p)) return false;
     for (*out = 0; isdigit((unsigned char)*p); p++)
-        *out = *out < MOST_NUMBER ? *out * 10 + (*p - '0') : MOST_NUMBER;
+        *out = *out < MAX_NUMBER ? *out * 10 + (*p - '0') : MAX_NUMBER;
     *at = p + (*p == '.');
     return *p == '.';
 }
@@ -55,11 +55,11 @@ bool qk_pq_origin_before(const qk_pq_origin *o, const char *program, int major, 
 
 qk_status qk_pq_blame(const char *created_by, bool is_old, qk_error *err)
 {
-    char writer[MOST_SHOWN + 24] = "a program that gives no name";
+    char writer[MAX_SHOWN + 24] = "a program that gives no name";
     bool damaged = !strcmp(err->hint, qk_pq_damaged);
     if (created_by && *created_by)
-        snprintf(writer, sizeof writer, "'%.*s%s'", MOST_SHOWN, created_by,
-                 strlen(created_by) > MOST_SHOWN ? " ..." : "");
+        snprintf(writer, sizeof writer, "'%.*s%s'", MAX_SHOWN, created_by,
+                 strlen(created_by) > MAX_SHOWN ? " ..." : "");
     if (err->status != QK_ERR_FORMAT && err->status != QK_ERR_UNSUPPORTED) return err->status;
     if (damaged && is_old)
         snprintf(err->hint, sizeof err->hint,

@@ -6,14 +6,15 @@
 
 enum { SPARE_BELOW = 64 << 20 };
 
-qk_status qk_pq_room_for(qk_pq_room *room, size_t bytes, const char *what, qk_error *err)
+qk_status qk_pq_scratch_reserve(qk_pq_scratch *scratch, size_t bytes, const char *what,
+                                qk_error *err)
 {
-    if (bytes <= room->capacity) return QK_OK;
-    free(room->data);
-    *room = (qk_pq_room){0};
+    if (bytes <= scratch->capacity) return QK_OK;
+    free(scratch->data);
+    *scratch = (qk_pq_scratch){0};
     if (bytes < SPARE_BELOW) bytes += bytes / 4; /* the pages of a column differ a little */
-    QK_TRY(qk_try_alloc(&room->data, bytes, 1, what, err));
-    room->capacity = bytes;
+    QK_TRY(qk_try_alloc(&scratch->data, bytes, 1, what, err));
+    scratch->capacity = bytes;
     return QK_OK;
 }
 
@@ -88,7 +89,7 @@ bool qk_pq_page_counts(const qk_pq_page *p)
 
 static qk_status check_page(const qk_pq_page *p, uint64_t left, qk_error *err)
 {
-    int32_t most = p->type == QK_PQ_PAGE_DICTIONARY ? QK_PQ_MOST_DICTIONARY : QK_PQ_MOST_PAGE;
+    int32_t max = p->type == QK_PQ_PAGE_DICTIONARY ? QK_PQ_MAX_DICTIONARY : QK_PQ_MAX_PAGE;
     if (p->packed_bytes < 0 || p->plain_bytes < 0)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the page header has a negative page size");
     if ((uint64_t)p->packed_bytes > left)
@@ -97,9 +98,9 @@ static qk_status check_page(const qk_pq_page *p, uint64_t left, qk_error *err)
                        p->packed_bytes, (unsigned long long)left);
     if (p->type < 0) return qk_fail(err, QK_ERR_FORMAT, NULL, "unknown page type %d", p->type);
     if (!qk_pq_page_counts(p)) return QK_OK;
-    if (p->plain_bytes > most)
+    if (p->plain_bytes > max)
         return qk_fail(err, QK_ERR_UNSUPPORTED, "write the file again with smaller pages",
-                       "a page of %d bytes is more than the limit of %d", p->plain_bytes, most);
+                       "a page of %d bytes is more than the limit of %d", p->plain_bytes, max);
     if (!p->has_header)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "the page header has no part for type %d",
                        p->type);
@@ -150,19 +151,12 @@ qk_status qk_pq_page_read(qk_pq_page *p, const uint8_t *bytes, size_t n, uint64_
 
 /* ---- contents ---- */
 
-int qk_pq_level_width(int most)
-{
-    int width = 0;
-    while (most >> width) width++;
-    return width;
-}
-
 /* Takes the levels at the begin of a v1 page off `rest`. */
-static qk_status take_levels(qk_pq_part *rest, qk_pq_part *levels, int most, int encoding,
+static qk_status take_levels(qk_pq_part *rest, qk_pq_part *levels, int max_level, int encoding,
                              qk_error *err)
 {
     *levels = (qk_pq_part){rest->data, 0};
-    if (most == 0) return QK_OK;
+    if (max_level == 0) return QK_OK;
     if (encoding == QK_PQ_E_BIT_PACKED)
         return qk_fail(err, QK_ERR_UNSUPPORTED,
                        "write the file again with parquet-java, which reads them; pyarrow takes "
@@ -172,7 +166,7 @@ static qk_status take_levels(qk_pq_part *rest, qk_pq_part *levels, int most, int
         return qk_fail(err, QK_ERR_FORMAT, NULL, "unknown level encoding %d", encoding);
     if (rest->n < 4) return qk_fail(err, QK_ERR_FORMAT, NULL, "the page is too short for levels");
     const uint8_t *p = rest->data;
-    size_t n = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
+    size_t n = qk_pq_u32(p);
     if (n > rest->n - 4)
         return qk_fail(err, QK_ERR_FORMAT, NULL,
                        "%zu bytes of levels are longer than the page, which has %zu left", n,
@@ -182,19 +176,9 @@ static qk_status take_levels(qk_pq_part *rest, qk_pq_part *levels, int most, int
     return QK_OK;
 }
 
-static qk_status check_crc(const qk_pq_page *p, const uint8_t *packed, qk_error *err)
-{
-    if (!p->has_crc) return QK_OK;
-    uint32_t crc = (uint32_t)crc32(0, packed, (uInt)p->packed_bytes);
-    if (crc != p->crc)
-        return qk_fail(err, QK_ERR_FORMAT, qk_pq_damaged,
-                       "the page's checksum is %08x, but its header says %08x", crc, p->crc);
-    return QK_OK;
-}
-
-/* From in[0..n) to `plain` bytes in *out: expanded into room, or just there. */
-static qk_status expand(int codec, const uint8_t *in, size_t n, size_t plain, qk_pq_room *room,
-                        qk_pq_part *out, qk_error *err)
+/* From in[0..n) to `plain` bytes in *out: expanded into scratch, or just there. */
+static qk_status expand(int codec, const uint8_t *in, size_t n, size_t plain,
+                        qk_pq_scratch *scratch, qk_pq_part *out, qk_error *err)
 {
     if (codec == QK_CODEC_NONE || (n == 0 && plain == 0)) {
         if (n != plain)
@@ -203,31 +187,34 @@ static qk_status expand(int codec, const uint8_t *in, size_t n, size_t plain, qk
         *out = (qk_pq_part){in, n};
         return QK_OK;
     }
-    if (plain > qk_codec_most(codec, n))
+    if (plain > qk_codec_max_plain(codec, n))
         return qk_fail(err, QK_ERR_FORMAT, NULL,
                        "a page of %zu bytes cannot expand to %zu (the limit is %zu with %s)", n,
-                       plain, qk_codec_most(codec, n), qk_codec_name(codec));
-    QK_TRY(qk_pq_room_for(room, plain + 1, "a page", err));
-    QK_TRY(qk_codec_expand(codec, in, n, room->data, plain, err));
-    *out = (qk_pq_part){room->data, plain};
+                       plain, qk_codec_max_plain(codec, n), qk_codec_name(codec));
+    QK_TRY(qk_pq_scratch_reserve(scratch, plain + 1, "a page", err));
+    QK_TRY(qk_codec_expand(codec, in, n, scratch->data, plain, err));
+    *out = (qk_pq_part){scratch->data, plain};
     return QK_OK;
 }
 
 qk_status qk_pq_page_expand(const qk_pq_page *p, const uint8_t *packed, int codec,
-                            const qk_pq_leaf *leaf, qk_pq_room *room, qk_pq_page_parts *parts,
+                            const qk_pq_leaf *leaf, qk_pq_scratch *scratch, qk_pq_page_parts *parts,
                             qk_error *err)
 {
     size_t n = (size_t)p->packed_bytes, plain = (size_t)p->plain_bytes;
     *parts = (qk_pq_page_parts){0};
-    QK_TRY(check_crc(p, packed, err));
+    uint32_t crc = p->has_crc ? (uint32_t)crc32(0, packed, (uInt)n) : 0;
+    if (p->has_crc && crc != p->crc)
+        return qk_fail(err, QK_ERR_FORMAT, qk_pq_damaged,
+                       "the page's checksum is %08x, but its header says %08x", crc, p->crc);
     if (p->type == QK_PQ_PAGE_DATA_V2) {
         size_t r = (size_t)p->repetition_bytes, levels = r + (size_t)p->definition_bytes;
         parts->repetition = (qk_pq_part){packed, r};
         parts->definition = (qk_pq_part){packed + r, levels - r};
         return expand(p->is_packed ? codec : QK_CODEC_NONE, packed + levels, n - levels,
-                      plain - levels, room, &parts->values, err);
+                      plain - levels, scratch, &parts->values, err);
     }
-    QK_TRY(expand(codec, packed, n, plain, room, &parts->values, err));
+    QK_TRY(expand(codec, packed, n, plain, scratch, &parts->values, err));
     if (p->type == QK_PQ_PAGE_DICTIONARY) return QK_OK;
     QK_TRY(take_levels(&parts->values, &parts->repetition, leaf->max_rep, p->repetition_encoding,
                        err));

@@ -15,7 +15,7 @@
 
 /* A page that expands to more is refused. Writers cut pages at about 1 MB; those that make one page
  * of a whole row group stay far below too. */
-enum { QK_PQ_MOST_PAGE = 1 << 30, QK_PQ_MOST_DICTIONARY = 256 << 20 };
+enum { QK_PQ_MAX_PAGE = 1 << 30, QK_PQ_MAX_DICTIONARY = 256 << 20 };
 
 typedef enum qk_pq_page_type {
     QK_PQ_PAGE_DATA = 0,
@@ -35,11 +35,12 @@ typedef struct qk_pq_page {
 } qk_pq_page;
 
 /* Memory for one page; grows, and is kept for the next. Zero-initialise; free(data) at the end. */
-typedef struct qk_pq_room {
+typedef struct qk_pq_scratch {
     void *data;
     size_t capacity;
-} qk_pq_room;
-qk_status qk_pq_room_for(qk_pq_room *room, size_t bytes, const char *what, qk_error *err);
+} qk_pq_scratch;
+qk_status qk_pq_scratch_reserve(qk_pq_scratch *scratch, size_t bytes, const char *what,
+                                qk_error *err);
 
 /* A part of a page. */
 typedef struct qk_pq_part {
@@ -58,10 +59,8 @@ bool qk_pq_page_counts(const qk_pq_page *page);
  * into the `left` bytes of its column chunk from there. */
 qk_status qk_pq_page_read(qk_pq_page *page, const uint8_t *bytes, size_t n, uint64_t left,
                           size_t *header_bytes, qk_error *err);
-/* Checks and expands the page at `packed`. The parts point into `packed` or into `room`; a
+/* Checks and expands the page at `packed`. The parts point into `packed` or into `scratch`; a
  * dictionary page has values only. */
 qk_status qk_pq_page_expand(const qk_pq_page *page, const uint8_t *packed, int codec,
-                            const qk_pq_leaf *leaf, qk_pq_room *room, qk_pq_page_parts *parts,
+                            const qk_pq_leaf *leaf, qk_pq_scratch *scratch, qk_pq_page_parts *parts,
                             qk_error *err);
-/* Bits that a level of at most `most` needs. */
-int qk_pq_level_width(int most);

@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "formats/mistaken.h"
+#include "formats/parquet_bits.h"
 
-enum { MAGIC_BYTES = 4, TAIL_BYTES = 8, MOST_FOOTER = 128 << 20 };
+enum { MAGIC_BYTES = 4, TAIL_BYTES = 8, MAX_FOOTER = 128 << 20 };
 
 /* What a file that is no Parquet begins with, for the message. */
 static qk_status not_parquet(const qk_input *in, const char *where, qk_error *err)
@@ -38,15 +39,15 @@ static qk_status find_footer(const qk_input *in, size_t *at, size_t *n, qk_error
                        "%s: encrypted Parquet is not supported", path);
     if (memcmp(tail + 4, "PAR1", 4)) return not_parquet(in, "end", err);
     if (memcmp(head, "PAR1", 4)) return not_parquet(in, "begin", err);
-    *n = (size_t)tail[0] | (size_t)tail[1] << 8 | (size_t)tail[2] << 16 | (size_t)tail[3] << 24;
+    *n = qk_pq_u32(tail);
     if (*n > size - MAGIC_BYTES - TAIL_BYTES)
         return qk_fail(err, QK_ERR_FORMAT, qk_pq_damaged,
                        "%s: the footer's length, %zu, exceeds the file of %zu bytes", path, *n,
                        size);
-    if (*n > MOST_FOOTER)
+    if (*n > MAX_FOOTER)
         return qk_fail(err, QK_ERR_UNSUPPORTED, "write the file again with larger row groups",
                        "%s: a footer of %zu bytes is more than the limit of %d", path, *n,
-                       MOST_FOOTER);
+                       MAX_FOOTER);
     if (*n == 0) return qk_fail(err, QK_ERR_FORMAT, qk_pq_damaged, "%s: the footer is empty", path);
     *at = size - TAIL_BYTES - *n;
     return QK_OK;

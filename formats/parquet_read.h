@@ -4,7 +4,7 @@
  *   qk_pq_cursor *c; qk_pq_cursor_open(&c, f, (size_t)qk_pq_find(f, "text"), &err)
  *   do qk_pq_next(c, 1000, &batch, &err) ... while (batch.n)
  *
- * One page at a time is read and expanded: a cursor holds a page (1 GB at most), its packed bytes
+ * One page at a time is read and expanded: a cursor holds a page (1 GB at max_rows), its packed bytes
  * and its dictionary (256 MB), the file some 250 bytes for each column chunk of a footer (128 MB).
  * Sizes beyond those limits, and beyond what a codec can make of the packed bytes, are refused
  * before anything is allocated. Pages of columns without a cursor are never touched. All codecs but
@@ -44,12 +44,12 @@ typedef struct qk_pq_batch {
     const uint8_t *valid; /* [n], 0 where null */
 } qk_pq_batch;
 
-/* The next rows: `most` of them (up to 65536) or, of strings, perhaps fewer; batch->n is 0 at the
+/* The next rows: `max_rows` of them (up to 65536) or, of strings, perhaps fewer; batch->n is 0 at the
  * end only. A column of lists is refused. */
-qk_status qk_pq_next(qk_pq_cursor *c, size_t most, qk_pq_batch *batch, qk_error *err);
+qk_status qk_pq_next(qk_pq_cursor *c, size_t max_rows, qk_pq_batch *batch, qk_error *err);
 /* The next rows of a list<float> column, each of exactly `list_size` elements or null; a null
- * element and any other number are errors. Fewer than `most` when those would be large. */
-qk_status qk_pq_next_floats(qk_pq_cursor *c, size_t list_size, size_t most, qk_pq_batch *batch,
+ * element and any other number are errors. Fewer than `max_rows` when those would be large. */
+qk_status qk_pq_next_floats(qk_pq_cursor *c, size_t list_size, size_t max_rows, qk_pq_batch *batch,
                             qk_error *err);
 /* Passes over `rows` rows, or all that are left; row groups and pages in between are not read. */
 qk_status qk_pq_skip(qk_pq_cursor *c, int64_t rows, qk_error *err);

@@ -181,15 +181,6 @@ static qk_status check_node(walk *w, const qk_pq_node *node)
     return QK_OK;
 }
 
-static const char *dotted(qk_arena *arena, const char *const *path, int depth)
-{
-    qk_buf name = {0};
-    for (int i = 0; i < depth; i++) qk_buf_addf(&name, "%s%s", i ? "." : "", path[i]);
-    const char *text = qk_arena_strndup(arena, qk_buf_str(&name), name.size);
-    qk_buf_free(&name);
-    return text;
-}
-
 static qk_status add_leaf(walk *w, const qk_pq_node *node, int depth, levels l)
 {
     for (int i = 0; i < depth; i++) w->path_bytes += strlen(w->path[i]) + 1;
@@ -198,8 +189,10 @@ static qk_status add_leaf(walk *w, const qk_pq_node *node, int depth, levels l)
     int fixed = node->type == QK_PQ_T_FIXED   ? node->fixed_length
                 : node->type == QK_PQ_T_INT96 ? INT96_BYTES
                                               : 0;
+    qk_buf path = {0};
+    for (int i = 0; i < depth; i++) qk_buf_addf(&path, "%s%s", i ? "." : "", w->path[i]);
     w->file->leaves[w->file->n_leaves++] = (qk_pq_leaf){
-        .path = dotted(&w->file->arena, w->path, depth),
+        .path = qk_arena_strndup(&w->file->arena, qk_buf_str(&path), path.size),
         .top = w->path[0],
         .is_top = depth == 1,
         .top_index = w->top,
@@ -210,6 +203,7 @@ static qk_status add_leaf(walk *w, const qk_pq_node *node, int depth, levels l)
         .max_rep = l.repetition,
         .list_def = l.list_def,
     };
+    qk_buf_free(&path);
     return QK_OK;
 }
 

@@ -13,15 +13,10 @@
 /* A page holds about this many bytes before compression. */
 enum { PAGE_BYTES = 1 << 20, DICTIONARY_BYTES = 1 << 20 };
 
-/* zstd's level for most pages. Bytes of floats hardly repeat: a search for matches costs time
- * there, and short chance matches cost more than plain literals, so the table of places is small.
+/* zstd's level for pages in general. Bytes of floats hardly repeat: a search for matches costs time
+ * there, and short chance matches cost more than plain literals, so the qk_hash_bytes table is small.
  */
 enum { LEVEL = 3, SPLIT_LEVEL = 1, SPLIT_HASH_LOG = 10 };
-
-static bool is_number(const qk_pq_column_rows *c)
-{
-    return c->spec.kind == QK_PQ_INT32 || c->spec.kind == QK_PQ_INT64 || c->spec.kind == QK_PQ_BOOL;
-}
 
 /* ---- buffering rows ---- */
 
@@ -68,8 +63,8 @@ static void add_row(qk_pq_column_rows *c, const qk_pq_values *v, size_t i)
     qk_buf_add_byte(&c->valid, valid);
     c->nulls += !valid;
     if (valid && c->spec.kind == QK_PQ_STRING) {
-        qk_pq_place place = {c->text.size, text.size};
-        qk_buf_add(&c->values, &place, sizeof place);
+        qk_pq_slice slice = {c->text.size, text.size};
+        qk_buf_add(&c->values, &slice, sizeof slice);
         qk_buf_add(&c->text, text.data, text.size);
     } else if (valid) {
         qk_buf_add(&c->values, &number, 8);
@@ -207,45 +202,28 @@ typedef struct dictionary {
     size_t n_slots;
 } dictionary;
 
-static uint64_t hash(const void *bytes, size_t n)
-{
-    const uint8_t *p = bytes;
-    uint64_t h = 0xCBF29CE484222325; /* FNV-1a */
-    for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 0x100000001B3;
-    return h ^ h >> 29;
-}
-
 static const void *value_at(const qk_pq_column_rows *c, size_t i, size_t *n)
 {
     if (c->spec.kind != QK_PQ_STRING) {
         *n = 8;
         return c->values.data + 8 * i;
     }
-    const qk_pq_place *place = (const qk_pq_place *)(const void *)c->values.data + i;
-    *n = place->size;
-    return place->size ? (const char *)c->text.data + place->at : "";
-}
-
-static void add_entry(dictionary *d, const qk_pq_column_rows *c, const void *value, size_t size)
-{
-    if (c->spec.kind == QK_PQ_STRING)
-        plain_string(&d->entries, value, size);
-    else
-        plain_numbers(&d->entries, c->spec.kind, value, 1);
-    d->count++;
+    const qk_pq_slice *slice = (const qk_pq_slice *)(const void *)c->values.data + i;
+    *n = slice->size;
+    return slice->size ? (const char *)c->text.data + slice->at : "";
 }
 
 /* false when it does not pay: too many different values. */
 static bool make_dictionary(dictionary *d, const qk_pq_column_rows *c, size_t n)
 {
-    size_t most = n / 2 < 65536 ? n / 2 : 65536;
+    size_t max_count = n / 2 < 65536 ? n / 2 : 65536;
     *d = (dictionary){.indices = qk_alloc(n, 4), .n_slots = 16};
-    while (d->n_slots < 4 * (most + 1)) d->n_slots *= 2;
+    while (d->n_slots < 4 * (max_count + 1)) d->n_slots *= 2;
     d->slots = qk_zalloc(d->n_slots, sizeof *d->slots);
     for (size_t i = 0; i < n; i++) {
         size_t size, other_size;
         const void *value = value_at(c, i, &size);
-        size_t at = hash(value, size) & (d->n_slots - 1);
+        size_t at = qk_hash_bytes(value, size) & (d->n_slots - 1);
         for (; d->slots[at]; at = (at + 1) & (d->n_slots - 1)) {
             const void *other = value_at(c, d->slots[at] - 1, &other_size);
             if (size == other_size && !memcmp(value, other, size)) break;
@@ -254,19 +232,16 @@ static bool make_dictionary(dictionary *d, const qk_pq_column_rows *c, size_t n)
             d->indices[i] = d->indices[d->slots[at] - 1];
             continue;
         }
-        if (d->count == most || d->entries.size > DICTIONARY_BYTES) return false;
+        if (d->count == max_count || d->entries.size > DICTIONARY_BYTES) return false;
         d->slots[at] = i + 1;
         d->indices[i] = (uint32_t)d->count;
-        add_entry(d, c, value, size);
+        if (c->spec.kind == QK_PQ_STRING)
+            plain_string(&d->entries, value, size);
+        else
+            plain_numbers(&d->entries, c->spec.kind, value, 1);
+        d->count++;
     }
     return d->count > 0;
-}
-
-static void free_dictionary(dictionary *d)
-{
-    free(d->indices);
-    free(d->slots);
-    qk_buf_free(&d->entries);
 }
 
 /* ---- statistics ---- */
@@ -275,17 +250,17 @@ static void number_statistics(qk_pq_chunk_out *k, const qk_pq_column_rows *c, si
 {
     const int64_t *v = (const int64_t *)(const void *)c->values.data;
     if (!n) return;
-    int64_t least = v[0], most = v[0];
+    int64_t min = v[0], max = v[0];
     for (size_t i = 1; i < n; i++) {
-        if (v[i] < least) least = v[i];
-        if (v[i] > most) most = v[i];
+        if (v[i] < min) min = v[i];
+        if (v[i] > max) max = v[i];
     }
     qk_buf bytes = {0};
-    plain_numbers(&bytes, c->spec.kind, &least, 1);
-    memcpy(k->least, bytes.data, k->least_size = bytes.size);
+    plain_numbers(&bytes, c->spec.kind, &min, 1);
+    memcpy(k->min, bytes.data, k->min_size = bytes.size);
     qk_buf_clear(&bytes);
-    plain_numbers(&bytes, c->spec.kind, &most, 1);
-    memcpy(k->most, bytes.data, k->most_size = bytes.size);
+    plain_numbers(&bytes, c->spec.kind, &max, 1);
+    memcpy(k->max, bytes.data, k->max_size = bytes.size);
     qk_buf_free(&bytes);
 }
 
@@ -298,16 +273,16 @@ static int by_bytes(const qk_pq_text *a, const qk_pq_text *b)
 /* Byte order, as the UTF8 column order says; long strings are left out rather than cut. */
 static void string_statistics(qk_pq_chunk_out *k, const qk_pq_column_rows *c, size_t n)
 {
-    qk_pq_text least = {0}, most = {0};
+    qk_pq_text min = {0}, max = {0};
     for (size_t i = 0; i < n; i++) {
         qk_pq_text text;
         text.data = value_at(c, i, &text.size);
-        if (!least.data || by_bytes(&text, &least) < 0) least = text;
-        if (!most.data || by_bytes(&text, &most) > 0) most = text;
+        if (!min.data || by_bytes(&text, &min) < 0) min = text;
+        if (!max.data || by_bytes(&text, &max) > 0) max = text;
     }
-    if (!n || least.size > QK_PQ_LONGEST_STATISTIC || most.size > QK_PQ_LONGEST_STATISTIC) return;
-    memcpy(k->least, least.data, k->least_size = least.size);
-    memcpy(k->most, most.data, k->most_size = most.size);
+    if (!n || min.size > QK_PQ_MAX_STATISTIC || max.size > QK_PQ_MAX_STATISTIC) return;
+    memcpy(k->min, min.data, k->min_size = min.size);
+    memcpy(k->max, max.data, k->max_size = max.size);
 }
 
 /* ---- chunks ---- */
@@ -364,11 +339,13 @@ static void write_flat(qk_pq_writer *w, qk_pq_column_rows *c, qk_pq_chunk_out *k
     }
     k->values = (int64_t)rows;
     k->nulls = (int64_t)c->nulls;
-    if (is_number(c))
-        number_statistics(k, c, present);
-    else
+    if (c->spec.kind == QK_PQ_STRING)
         string_statistics(k, c, present);
-    free_dictionary(&d);
+    else
+        number_statistics(k, c, present);
+    free(d.indices);
+    free(d.slots);
+    qk_buf_free(&d.entries);
 }
 
 /* Lists are never null and always full: repetition 0 1 1 .., definition 3 everywhere. */
@@ -423,7 +400,7 @@ static void write_group(qk_pq_writer *w)
 qk_status qk_pq_append(qk_pq_writer *w, size_t n_rows, const qk_pq_values *values, qk_error *err)
 {
     for (size_t at = 0; at < n_rows;) {
-        size_t room = w->rows_per_group - w->rows, n = n_rows - at < room ? n_rows - at : room;
+        size_t left = w->rows_per_group - w->rows, n = n_rows - at < left ? n_rows - at : left;
         for (size_t i = 0; i < w->n_columns; i++) add_rows(&w->columns[i], &values[i], at, n);
         w->rows += n;
         at += n;

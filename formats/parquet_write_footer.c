@@ -58,17 +58,6 @@ static void write_schema(qk_thrift_out *t, const qk_pq_writer *w)
     }
 }
 
-static void write_statistics(qk_thrift_out *t, const qk_pq_chunk_out *k)
-{
-    qk_thrift_begin(t, 12);
-    qk_thrift_i64(t, 3, k->nulls);
-    if (k->least_size || k->most_size) {
-        qk_thrift_bytes(t, 5, k->most, k->most_size);
-        qk_thrift_bytes(t, 6, k->least, k->least_size);
-    }
-    qk_thrift_end(t);
-}
-
 static void write_chunk(qk_thrift_out *t, const qk_pq_column *c, const qk_pq_chunk_out *k)
 {
     bool list = c->kind == QK_PQ_FLOATS;
@@ -90,7 +79,13 @@ static void write_chunk(qk_thrift_out *t, const qk_pq_column *c, const qk_pq_chu
     qk_thrift_i64(t, 7, k->compressed);
     qk_thrift_i64(t, 9, k->data_offset);
     if (k->dictionary_offset) qk_thrift_i64(t, 11, k->dictionary_offset);
-    write_statistics(t, k);
+    qk_thrift_begin(t, 12); /* statistics */
+    qk_thrift_i64(t, 3, k->nulls);
+    if (k->min_size || k->max_size) {
+        qk_thrift_bytes(t, 5, k->max, k->max_size);
+        qk_thrift_bytes(t, 6, k->min, k->min_size);
+    }
+    qk_thrift_end(t);
     qk_thrift_end(t);
     qk_thrift_end(t);
 }
@@ -114,17 +109,6 @@ static void write_group_metadata(qk_thrift_out *t, const qk_pq_writer *w, const 
     qk_thrift_end(t);
 }
 
-static void write_metadata(qk_thrift_out *t, const qk_pq_writer *w)
-{
-    qk_thrift_list(t, 5, QK_THRIFT_STRUCT, w->keys.count);
-    for (size_t i = 0; i < w->keys.count; i++) {
-        qk_thrift_begin(t, 0);
-        qk_thrift_str(t, 1, w->keys.items[i]);
-        qk_thrift_str(t, 2, w->metadata.items[i]);
-        qk_thrift_end(t);
-    }
-}
-
 void qk_pq_write_footer(qk_pq_writer *w)
 {
     qk_thrift_out t = {0};
@@ -140,7 +124,13 @@ void qk_pq_write_footer(qk_pq_writer *w)
     qk_thrift_i64(&t, 3, w->total_rows);
     qk_thrift_list(&t, 4, QK_THRIFT_STRUCT, w->n_groups);
     for (size_t g = 0; g < w->n_groups; g++) write_group_metadata(&t, w, &w->groups[g], g);
-    write_metadata(&t, w);
+    qk_thrift_list(&t, 5, QK_THRIFT_STRUCT, w->keys.count); /* metadata */
+    for (size_t i = 0; i < w->keys.count; i++) {
+        qk_thrift_begin(&t, 0);
+        qk_thrift_str(&t, 1, w->keys.items[i]);
+        qk_thrift_str(&t, 2, w->metadata.items[i]);
+        qk_thrift_end(&t);
+    }
     qk_thrift_str(&t, 6, w->created_by);
     qk_thrift_list(&t, 7, QK_THRIFT_STRUCT, w->n_columns);
     for (size_t i = 0; i < w->n_columns; i++) { /* ColumnOrder: TYPE_ORDER */

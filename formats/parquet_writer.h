@@ -9,17 +9,17 @@
 #include "formats/parquet_write.h"
 
 /* Longer strings are no statistics. */
-enum { QK_PQ_LONGEST_STATISTIC = 64 };
+enum { QK_PQ_MAX_STATISTIC = 64 };
 
 /* A string in the text of its column. */
-typedef struct qk_pq_place {
+typedef struct qk_pq_slice {
     size_t at, size; /* bytes */
-} qk_pq_place;
+} qk_pq_slice;
 
 /* One column's rows of the open row group. */
 typedef struct qk_pq_column_rows {
     qk_pq_column spec;
-    qk_buf values; /* int64_t for integers and booleans, float, or qk_pq_place for strings */
+    qk_buf values; /* int64_t for integers and booleans, float, or qk_pq_slice for strings */
     qk_buf text;   /* strings end to end */
     qk_buf valid;  /* one byte per row */
     size_t nulls;
@@ -29,8 +29,8 @@ typedef struct qk_pq_column_rows {
 typedef struct qk_pq_chunk_out {
     int64_t values, uncompressed, compressed, data_offset, dictionary_offset, nulls;
     int encoding;
-    char least[QK_PQ_LONGEST_STATISTIC], most[QK_PQ_LONGEST_STATISTIC];
-    size_t least_size, most_size; /* 0 and 0: no statistics but the count of nulls */
+    char min[QK_PQ_MAX_STATISTIC], max[QK_PQ_MAX_STATISTIC];
+    size_t min_size, max_size; /* 0 and 0: no statistics but the count of nulls */
 } qk_pq_chunk_out;
 
 typedef struct qk_pq_group_out {

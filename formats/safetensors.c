@@ -9,7 +9,7 @@
 #include "formats/safetensors_file.h"
 
 /* The format's own limit on the header. */
-enum { HEADER_LIMIT = 100 * 1000 * 1000 };
+enum { MAX_HEADER = 100 * 1000 * 1000 };
 
 static const struct {
     const char *name;
@@ -196,15 +196,20 @@ static qk_status find_header(const qk_input *in, size_t *length, qk_error *err)
                        "%s: the header length (%llu bytes) runs past the file (%zu bytes)", path,
                        (unsigned long long)n, size);
     if (n == 0) return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: the header is empty", path);
-    if (n > HEADER_LIMIT)
+    if (n > MAX_HEADER)
         return qk_fail(err, QK_ERR_FORMAT, NULL, "%s: a header of %llu bytes is over the limit",
                        path, (unsigned long long)n);
     *length = (size_t)n;
     return QK_OK;
 }
 
-static qk_status read_entries(header_reader *h, const qk_json *root, uint64_t data, qk_st_list *out)
+static qk_status read_header(header_reader *h, const char *text, size_t length, qk_st_list *out)
 {
+    const qk_json *root;
+    if (qk_json_parse(h->arena, text, length, h->path, &root, h->err) != QK_OK)
+        return qk_error_prefix(h->err, "safetensors header");
+    if (root->type != QK_JSON_T_OBJECT)
+        return qk_fail(h->err, QK_ERR_FORMAT, NULL, "%s: the header is not a JSON object", h->path);
     entry *entries = qk_alloc(root->count, sizeof *entries);
     size_t n = 0;
     qk_status s = QK_OK;
@@ -212,22 +217,12 @@ static qk_status read_entries(header_reader *h, const qk_json *root, uint64_t da
         s = strcmp(v->key, "__metadata__") ? read_entry(h, v, &entries[n++]) : check_metadata(h, v);
     if (s == QK_OK) s = check_cover(h, entries, n);
     for (size_t i = 0; i < n && s == QK_OK; i++) {
-        entries[i].tensor.offset = data + entries[i].begin;
+        entries[i].tensor.offset = 8 + length + entries[i].begin;
         QK_GROW(out->items, out->count, out->capacity);
         out->items[out->count++] = entries[i].tensor;
     }
     free(entries);
     return s;
-}
-
-static qk_status parse_header(header_reader *h, const char *text, size_t length, qk_st_list *out)
-{
-    const qk_json *root;
-    if (qk_json_parse(h->arena, text, length, h->path, &root, h->err) != QK_OK)
-        return qk_error_prefix(h->err, "safetensors header");
-    if (root->type != QK_JSON_T_OBJECT)
-        return qk_fail(h->err, QK_ERR_FORMAT, NULL, "%s: the header is not a JSON object", h->path);
-    return read_entries(h, root, 8 + length, out);
 }
 
 qk_status qk_st_read_file(const qk_input *in, qk_arena *arena, qk_st_list *out, qk_error *err)
@@ -241,7 +236,7 @@ qk_status qk_st_read_file(const qk_input *in, qk_arena *arena, qk_st_list *out, 
                        .err = err,
                        .data_size = (size_t)in->state.size - 8 - length};
     qk_status s = qk_input_read(in, 8, text, length, err);
-    if (s == QK_OK) s = parse_header(&h, text, length, out);
+    if (s == QK_OK) s = read_header(&h, text, length, out);
     free(text);
     return s;
 }

@@ -88,13 +88,6 @@ bool qk_thrift_next(qk_thrift_in *t, qk_thrift_field *field)
 
 static void skip_value(qk_thrift_in *t, uint8_t type, bool in_list, int depth);
 
-static void skip_list(qk_thrift_in *t, int depth)
-{
-    qk_thrift_field element, self = {0, QK_THRIFT_T_LIST};
-    size_t n = qk_thrift_read_list(t, &self, 0, "a list", &element);
-    while (n-- > 0 && !t->problem[0]) skip_value(t, element.type, true, depth + 1);
-}
-
 static void skip_map(qk_thrift_in *t, int depth)
 {
     uint64_t n = read_varint(t);
@@ -109,7 +102,7 @@ static void skip_map(qk_thrift_in *t, int depth)
 
 static void skip_value(qk_thrift_in *t, uint8_t type, bool in_list, int depth)
 {
-    qk_thrift_field field = {0};
+    qk_thrift_field field = {0}, element;
     if (depth > MAX_DEPTH) qk_thrift_fail(t, "the data are nested too deep");
     if (t->problem[0]) return;
     switch (type) {
@@ -125,7 +118,11 @@ static void skip_value(qk_thrift_in *t, uint8_t type, bool in_list, int depth)
     case QK_THRIFT_T_UUID: read_bytes(t, 16, "a UUID"); return;
     case QK_THRIFT_T_BINARY: read_bytes(t, read_varint(t), "a string"); return;
     case QK_THRIFT_T_LIST:
-    case QK_THRIFT_T_SET: skip_list(t, depth); return;
+    case QK_THRIFT_T_SET:
+        field.type = QK_THRIFT_T_LIST;
+        size_t n = qk_thrift_read_list(t, &field, 0, "a list", &element);
+        while (n-- > 0 && !t->problem[0]) skip_value(t, element.type, true, depth + 1);
+        return;
     case QK_THRIFT_T_MAP: skip_map(t, depth); return;
     case QK_THRIFT_T_STRUCT:
         while (qk_thrift_next(t, &field)) skip_value(t, field.type, false, depth + 1);

@@ -7,7 +7,7 @@
  *   list     one byte: size << 4 | element type; size 15: the size follows as a varint
  *
  * Nothing is allocated. The first error sticks: from then on fields end and values are zero, so
- * callers read freely and look at `problem` once. Fields nobody asked for are skipped, and so are
+ * callers read freely and check `problem` once. Fields nobody asked for are skipped, and so are
  * optional ones of another type than they should have; a required one of another type is an error.
  * Source: apache/thrift, doc/specs/thrift-compact-protocol.md.
  *
@@ -52,7 +52,7 @@ void qk_thrift_open(qk_thrift_in *t, const uint8_t *bytes, size_t n);
 void qk_thrift_fail(qk_thrift_in *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Where a struct ends that begins at bytes[0..n), whatever its fields are; NULL when that is none:
- * *at (may be NULL) is the place where it fails. */
+ * *at (may be NULL) is the position where it fails. */
 const uint8_t *qk_thrift_walk(const uint8_t *bytes, size_t n, const uint8_t **at);
 
 /* Goes to the next field of the current struct; false behind the last, and after an error. The

@@ -61,24 +61,14 @@ static qk_status refill(qk_unpacker *u, qk_error *err)
     return QK_OK;
 }
 
-/* Behind a gzip member: zero bytes are padding up to the end or the next member. */
-static qk_status skip_padding(qk_unpacker *u, qk_error *err)
-{
-    do {
-        QK_TRY(refill(u, err));
-        while (u->at < u->n && !u->piece[u->at]) u->at++;
-    } while (u->n && u->at == u->n);
-    return QK_OK;
-}
-
 /* Some packed bytes -> some plain ones; *made may stay 0. */
-static qk_status step_gzip(qk_unpacker *u, char *out, size_t room, size_t *made, qk_error *err)
+static qk_status step_gzip(qk_unpacker *u, char *out, size_t capacity, size_t *made, qk_error *err)
 {
     z_stream *z = &u->gzip;
     z->next_in = u->piece + u->at;
     z->avail_in = (uInt)(u->n - u->at);
     z->next_out = (Bytef *)out;
-    z->avail_out = room < INT_MAX ? (uInt)room : INT_MAX;
+    z->avail_out = capacity < INT_MAX ? (uInt)capacity : INT_MAX;
     int rc = inflate(z, Z_NO_FLUSH);
     u->at = (size_t)(z->next_in - u->piece);
     *made = (size_t)((char *)z->next_out - out);
@@ -87,13 +77,17 @@ static qk_status step_gzip(qk_unpacker *u, char *out, size_t room, size_t *made,
     if (rc == Z_MEM_ERROR) return qk_fail(err, QK_ERR_IO, NULL, "no memory to unpack");
     if (rc != Z_STREAM_END) return fail(u, z->msg ? z->msg : "damaged data", err);
     inflateReset(z);
-    return skip_padding(u, err);
+    do { /* zero bytes are padding up to the end or the next member */
+        QK_TRY(refill(u, err));
+        while (u->at < u->n && !u->piece[u->at]) u->at++;
+    } while (u->n && u->at == u->n);
+    return QK_OK;
 }
 
-static qk_status step_zstd(qk_unpacker *u, char *out, size_t room, size_t *made, qk_error *err)
+static qk_status step_zstd(qk_unpacker *u, char *out, size_t capacity, size_t *made, qk_error *err)
 {
     ZSTD_inBuffer in = {u->piece, u->n, u->at};
-    ZSTD_outBuffer to = {out, room, 0};
+    ZSTD_outBuffer to = {out, capacity, 0};
     size_t left = ZSTD_decompressStream(u->zstd, &to, &in);
     u->at = in.pos;
     *made = to.pos;
@@ -102,20 +96,20 @@ static qk_status step_zstd(qk_unpacker *u, char *out, size_t room, size_t *made,
     return QK_OK;
 }
 
-qk_status qk_unpack_next(qk_unpacker *u, char *out, size_t room, size_t *made, bool *ended,
+qk_status qk_unpack_next(qk_unpacker *u, char *out, size_t capacity, size_t *made, bool *ended,
                          qk_error *err)
 {
     *made = 0;
     *ended = false;
-    while (*made < room) {
+    while (*made < capacity) {
         QK_TRY(refill(u, err));
         size_t more, before = u->at;
         if (!u->n && !u->inside) {
             *ended = true;
             return QK_OK;
         }
-        QK_TRY((u->packing == QK_PACKING_GZIP ? step_gzip : step_zstd)(u, out + *made, room - *made,
-                                                                       &more, err));
+        QK_TRY((u->packing == QK_PACKING_GZIP ? step_gzip : step_zstd)(
+            u, out + *made, capacity - *made, &more, err));
         *made += more;
         if (!more && u->at == before && u->inside) return fail(u, "the data end early", err);
     }

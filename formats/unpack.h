@@ -20,8 +20,8 @@ typedef struct qk_unpacker qk_unpacker;
 
 /* The file is borrowed until qk_unpack_close; one of no byte at all expands to nothing. */
 qk_status qk_unpack_open(qk_unpacker **out, qk_packing packing, const qk_input *in, qk_error *err);
-/* Fills out[0..room), or as much as there is: *made < room only behind the last byte, and then
+/* Fills out[0..capacity), or as much as there is: *made < capacity only behind the last byte, and then
  * *ended is true. QK_ERR_FORMAT: "gzip: the data end early, at byte 311 of the packed file". */
-qk_status qk_unpack_next(qk_unpacker *u, char *out, size_t room, size_t *made, bool *ended,
+qk_status qk_unpack_next(qk_unpacker *u, char *out, size_t capacity, size_t *made, bool *ended,
                          qk_error *err);
 void qk_unpack_close(qk_unpacker *u); /* NULL-safe */

@@ -1,16 +1,7 @@
-/* libyaml's events -> a tree. See config/yaml.h; messages on broken syntax are in
- * config/yaml_fail.c. */
-#include <stdlib.h>
+/* libyaml's events -> a tree. See yaml.h and yaml_events.h. */
 #include <string.h>
-#include <yaml.h>
 
-#include "formats/yaml.h"
-#include "formats/yaml_fail.h"
-
-typedef struct anchor {
-    const char *name;
-    qk_yaml *node; /* complete */
-} anchor;
+#include "formats/yaml_events.h"
 
 /* A list or map that is still open. */
 typedef struct level {
@@ -26,8 +17,8 @@ typedef struct builder {
     level stack[QK_YAML_MAX_DEPTH];
     int depth;
     size_t nodes;
-    anchor *anchors;
-    size_t n_anchors, anchor_room;
+    int documents;
+    qk_yaml_anchors anchors; /* of nodes that are complete */
     qk_yaml *root;
 } builder;
 
@@ -58,16 +49,6 @@ qk_yaml *qk_yaml_get(const qk_yaml *map, const char *key)
     return NULL;
 }
 
-static void append(qk_yaml *parent, qk_yaml *child)
-{
-    if (parent->last)
-        parent->last->next = child;
-    else
-        parent->first = child;
-    parent->last = child;
-    parent->count++;
-}
-
 void qk_yaml_put(qk_yaml *map, const char *key, qk_yaml *value)
 {
     value->key = key;
@@ -80,17 +61,7 @@ void qk_yaml_put(qk_yaml *map, const char *key, qk_yaml *value)
         *m = value;
         return;
     }
-    append(map, value);
-}
-
-/* "capture.sampler." for a key in there: the names of the open maps. */
-static const char *parents(const builder *b)
-{
-    const char *path = "";
-    for (int i = 1; i < b->depth; i++)
-        if (b->stack[i].node->key)
-            path = qk_arena_strf(b->arena, "%s%s.", path, b->stack[i].node->key);
-    return path;
+    qk_yaml_append(map, value);
 }
 
 static qk_status take_key(builder *b, level *map, qk_yaml *key, const yaml_mark_t *mark)
@@ -100,15 +71,20 @@ static qk_status take_key(builder *b, level *map, qk_yaml *key, const yaml_mark_
                        "keys must be plain strings");
     if (map->node->count == QK_YAML_MAX_KEYS)
         return fail_at(b, mark, NULL, "too many keys in one map");
-    if (qk_yaml_get(map->node, key->text))
+    if (qk_yaml_get(map->node, key->text)) {
+        const char *path = ""; /* "capture.sampler.": the names of the open maps */
+        for (int i = 1; i < b->depth; i++)
+            if (b->stack[i].node->key)
+                path = qk_arena_strf(b->arena, "%s%s.", path, b->stack[i].node->key);
         return qk_fail(b->err, QK_ERR_CONFIG, "keep one of them", "%s:%d:%d: '%s%s' is given twice",
-                       b->name, key->line, key->column, parents(b), key->text);
+                       b->name, key->line, key->column, path, key->text);
+    }
     map->key = key;
     return QK_OK;
 }
 
 /* Hangs a complete scalar, or a list or map that just opened, into the innermost open one. */
-static qk_status place(builder *b, qk_yaml *node, const yaml_mark_t *mark)
+static qk_status add_node(builder *b, qk_yaml *node, const yaml_mark_t *mark)
 {
     if (b->depth == 0) {
         b->root = node;
@@ -123,20 +99,8 @@ static qk_status place(builder *b, qk_yaml *node, const yaml_mark_t *mark)
         node->key_column = top->key->column;
         top->key = NULL;
     }
-    append(top->node, node);
+    qk_yaml_append(top->node, node);
     return QK_OK;
-}
-
-static void bind_anchor(builder *b, const char *name, qk_yaml *node)
-{
-    if (!name) return;
-    QK_GROW(b->anchors, b->n_anchors, b->anchor_room);
-    b->anchors[b->n_anchors++] = (anchor){name, node};
-}
-
-static const char *keep_name(builder *b, const yaml_char_t *name)
-{
-    return name ? qk_arena_strndup(b->arena, (const char *)name, strlen((const char *)name)) : NULL;
 }
 
 static qk_status refuse_tag(builder *b, const yaml_mark_t *mark, const yaml_char_t *tag)
@@ -160,31 +124,28 @@ static qk_status add_scalar(builder *b, const yaml_event_t *e)
             merge ? "write the keys out" : "put it in quotes if it is meant to be a text",
             merge ? "merge keys (<<) are not supported" : "this is no value in YAML 1.1");
     }
-    bind_anchor(b, keep_name(b, e->data.scalar.anchor), node);
-    return place(b, node, &e->start_mark);
+    if (e->data.scalar.anchor)
+        qk_yaml_bind(&b->anchors, b->arena, (const char *)e->data.scalar.anchor, node);
+    return add_node(b, node, &e->start_mark);
 }
 
 static qk_status open_level(builder *b, const yaml_event_t *e, bool map)
 {
     const yaml_char_t *tag = map ? e->data.mapping_start.tag : e->data.sequence_start.tag;
-    const yaml_char_t *name = map ? e->data.mapping_start.anchor : e->data.sequence_start.anchor;
+    const char *name =
+        (const char *)(map ? e->data.mapping_start.anchor : e->data.sequence_start.anchor);
     QK_TRY(refuse_tag(b, &e->start_mark, tag));
     if (b->depth == QK_YAML_MAX_DEPTH)
         return fail_at(b, &e->start_mark, NULL, "lists and maps are nested too deep");
     qk_yaml *node;
     QK_TRY(new_node(b, &e->start_mark, map ? QK_YAML_MAP : QK_YAML_LIST, &node));
-    QK_TRY(place(b, node, &e->start_mark));
-    b->stack[b->depth++] = (level){.node = node, .anchor = keep_name(b, name)};
+    QK_TRY(add_node(b, node, &e->start_mark));
+    b->stack[b->depth++] = (level){.node = node};
+    if (name) b->stack[b->depth - 1].anchor = qk_arena_strndup(b->arena, name, strlen(name));
     return QK_OK;
 }
 
-static void close_level(builder *b)
-{
-    const level *top = &b->stack[--b->depth];
-    bind_anchor(b, top->anchor, top->node);
-}
-
-/* A deep copy, with the alias's place for messages. */
+/* A deep copy, with the alias's position for messages. */
 static qk_status copy(builder *b, const yaml_mark_t *mark, const qk_yaml *from, qk_yaml **out)
 {
     qk_yaml *node;
@@ -197,7 +158,7 @@ static qk_status copy(builder *b, const yaml_mark_t *mark, const qk_yaml *from, 
     for (const qk_yaml *child = from->first; child; child = child->next) {
         qk_yaml *twin;
         QK_TRY(copy(b, mark, child, &twin));
-        append(node, twin);
+        qk_yaml_append(node, twin);
     }
     *out = node;
     return QK_OK;
@@ -205,20 +166,18 @@ static qk_status copy(builder *b, const yaml_mark_t *mark, const qk_yaml *from, 
 
 static size_t height(const qk_yaml *node)
 {
-    size_t most = 0;
+    size_t below = 0;
     for (const qk_yaml *child = node->first; child; child = child->next) {
         size_t h = height(child);
-        if (h > most) most = h;
+        if (h > below) below = h;
     }
-    return most + 1;
+    return below + 1;
 }
 
 static qk_status add_alias(builder *b, const yaml_event_t *e)
 {
-    const char *wanted = (const char *)e->data.alias.anchor;
-    const qk_yaml *found = NULL;
-    for (size_t i = b->n_anchors; i-- > 0 && !found;)
-        if (!strcmp(b->anchors[i].name, wanted)) found = b->anchors[i].node;
+    size_t passed;
+    const qk_yaml *found = qk_yaml_bound(&b->anchors, (const char *)e->data.alias.anchor, &passed);
     if (!found) return fail_at(b, &e->start_mark, NULL, "this alias has no anchor before it");
     if ((size_t)b->depth + height(found) > QK_YAML_MAX_DEPTH)
         return fail_at(b, &e->start_mark, NULL, "lists and maps are nested too deep");
@@ -226,14 +185,16 @@ static qk_status add_alias(builder *b, const yaml_event_t *e)
     QK_TRY(copy(b, &e->start_mark, found, &node));
     node->key = NULL;
     node->key_length = 0;
-    return place(b, node, &e->start_mark);
+    return add_node(b, node, &e->start_mark);
 }
 
-static qk_status add_event(builder *b, const yaml_event_t *e, int *documents)
+static qk_status add_event(void *context, const yaml_event_t *e)
 {
+    builder *b = context;
+    const level *closed;
     switch (e->type) {
     case YAML_DOCUMENT_START_EVENT:
-        if (++*documents == 1) return QK_OK;
+        if (++b->documents == 1) return QK_OK;
         return fail_at(b, &e->start_mark, "keep one, without the line ---",
                        "more than one document");
     case YAML_SCALAR_EVENT: return add_scalar(b, e);
@@ -241,24 +202,12 @@ static qk_status add_event(builder *b, const yaml_event_t *e, int *documents)
     case YAML_SEQUENCE_START_EVENT: return open_level(b, e, false);
     case YAML_MAPPING_START_EVENT: return open_level(b, e, true);
     case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT: close_level(b); return QK_OK;
+    case YAML_MAPPING_END_EVENT:
+        closed = &b->stack[--b->depth];
+        if (closed->anchor) qk_yaml_bind(&b->anchors, b->arena, closed->anchor, closed->node);
+        return QK_OK;
     default: return QK_OK;
     }
-}
-
-static qk_status build(builder *b, yaml_parser_t *parser, const char *text, size_t size)
-{
-    int documents = 0;
-    for (bool more = true; more;) {
-        yaml_event_t event;
-        if (!yaml_parser_parse(parser, &event))
-            return qk_yaml_fail(parser, text, size, b->name, b->err);
-        more = event.type != YAML_STREAM_END_EVENT;
-        qk_status s = add_event(b, &event, &documents);
-        yaml_event_delete(&event);
-        QK_TRY(s);
-    }
-    return QK_OK;
 }
 
 qk_status qk_yaml_parse(qk_arena *arena, const char *text, size_t size, const char *name,
@@ -268,16 +217,8 @@ qk_status qk_yaml_parse(qk_arena *arena, const char *text, size_t size, const ch
     if (size > QK_YAML_MAX_BYTES)
         return qk_fail(err, QK_ERR_CONFIG, NULL, "%s: %zu bytes are too many for a configuration",
                        name, size);
-    if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) text += 3, size -= 3; /* byte order mark */
-    QK_TRY(qk_yaml_check_bytes(text, size, name, err));
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) qk_no_memory("a YAML parser");
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
-    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
     builder b = {.arena = arena, .name = name, .err = err};
-    qk_status s = build(&b, &parser, text, size);
-    yaml_parser_delete(&parser);
-    free(b.anchors);
-    if (s == QK_OK) *out = b.root;
-    return s;
+    QK_TRY(qk_yaml_events(text, size, name, add_event, &b, err));
+    *out = b.root;
+    return QK_OK;
 }

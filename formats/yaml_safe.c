@@ -1,27 +1,19 @@
-/* libyaml's events -> a tree, for text that somebody else wrote. See config/yaml.h.
+/* libyaml's events -> a tree, for text that somebody else wrote. See yaml.h and yaml_events.h.
  *
  * An alias is a new node that shares its children with what it stands for, so that nothing grows by
  * aliases; members that a merge key brings in are copies, and these are counted. So is what takes
  * time without a new node: a few lines can ask for the same list, name or key again and again. */
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
-#include "formats/yaml.h"
-#include "formats/yaml_fail.h"
+#include "formats/yaml_events.h"
 
-enum { MOST_DEPTH = 256, MOST_NODES = 1000000, MOST_ANCHORS = 10000, N_BUCKETS = 1024 };
+enum { MAX_DEPTH = 256, MAX_NODES = 1000000, MAX_ANCHORS = 10000 };
 /* Bytes of a key that is compared, anchors that an alias passes, and children that are shared, which
  * count as one value. */
 enum { KEY_BYTES = 64, PASSED = 16, SHARED = 16 };
 
 #define CORE_TAG "tag:yaml.org,2002:"
-
-typedef struct anchor {
-    const char *name;
-    qk_yaml *node; /* perhaps still open */
-    struct anchor *next;
-} anchor;
 
 /* A list or map that is still open. */
 typedef struct level {
@@ -35,10 +27,10 @@ typedef struct builder {
     qk_arena *arena;
     const char *name;
     qk_error *err;
-    level stack[MOST_DEPTH];
-    int depth;
+    level stack[MAX_DEPTH];
+    int depth, documents;
     size_t nodes, n_anchors;
-    anchor *anchors[N_BUCKETS]; /* the newest first */
+    qk_yaml_anchors anchors; /* of nodes that are perhaps still open */
     qk_yaml *root;
 } builder;
 
@@ -50,7 +42,7 @@ static qk_status fail_at(const builder *b, int line, int column, const char *wha
 static qk_status charge(builder *b, int line, int column, size_t values)
 {
     b->nodes += values;
-    if (b->nodes <= MOST_NODES) return QK_OK;
+    if (b->nodes <= MAX_NODES) return QK_OK;
     return fail_at(b, line, column, "too many values, counting what merge keys bring in");
 }
 
@@ -67,36 +59,14 @@ static qk_status new_node_at(builder *b, const yaml_mark_t *at, qk_yaml_type typ
     return new_node(b, (int)at->line + 1, (int)at->column + 1, type, out);
 }
 
-static void append(qk_yaml *parent, qk_yaml *child)
-{
-    child->next = NULL;
-    if (parent->last)
-        parent->last->next = child;
-    else
-        parent->first = child;
-    parent->last = child;
-    parent->count++;
-}
-
 /* ---- anchors ---- */
-
-static anchor **bucket_of(builder *b, const char *name)
-{
-    uint32_t hash = 2166136261u;
-    for (; *name; name++) hash = (hash ^ (unsigned char)*name) * 16777619u;
-    return &b->anchors[hash % N_BUCKETS];
-}
 
 static qk_status bind_anchor(builder *b, const yaml_char_t *name, qk_yaml *node)
 {
     if (!name) return QK_OK;
-    if (++b->n_anchors > MOST_ANCHORS)
+    if (++b->n_anchors > MAX_ANCHORS)
         return fail_at(b, node->line, node->column, "too many anchors");
-    anchor **bucket = bucket_of(b, (const char *)name);
-    anchor *one = qk_arena_alloc(b->arena, 1, sizeof *one);
-    const char *copy = qk_arena_strndup(b->arena, (const char *)name, strlen((const char *)name));
-    *one = (anchor){.name = copy, .node = node, .next = *bucket};
-    *bucket = one;
+    qk_yaml_bind(&b->anchors, b->arena, (const char *)name, node);
     return QK_OK;
 }
 
@@ -187,7 +157,7 @@ static qk_status add_node(builder *b, qk_yaml *node)
         top->merges |= is_merge(key);
         top->key = NULL;
     }
-    append(top->node, node);
+    qk_yaml_append(top->node, node);
     return QK_OK;
 }
 
@@ -199,7 +169,7 @@ static qk_status open_level(builder *b, const yaml_event_t *e, bool is_map)
     if (tag && strcmp(tag, is_map ? "map" : "seq") != 0) type = QK_YAML_OTHER;
     qk_yaml *node;
     QK_TRY(new_node_at(b, &e->start_mark, type, &node));
-    if (b->depth == MOST_DEPTH)
+    if (b->depth == MAX_DEPTH)
         return fail_at(b, node->line, node->column, "lists and maps are nested too deep");
     QK_TRY(bind_anchor(b, name, node));
     QK_TRY(add_node(b, node));
@@ -234,10 +204,10 @@ static qk_status merge_map(builder *b, members *out, const qk_yaml *map)
     return QK_OK;
 }
 
-typedef struct place {
+typedef struct keyed {
     const qk_yaml *member;
-    size_t at;
-} place;
+    size_t index;
+} keyed;
 
 static int compare_keys(const qk_yaml *x, const qk_yaml *y)
 {
@@ -247,9 +217,9 @@ static int compare_keys(const qk_yaml *x, const qk_yaml *y)
 
 static int by_key(const void *a, const void *b)
 {
-    const place *x = a, *y = b;
+    const keyed *x = a, *y = b;
     int order = compare_keys(x->member, y->member);
-    return order ? order : x->at < y->at ? -1 : 1;
+    return order ? order : x->index < y->index ? -1 : 1;
 }
 
 static bool is_same(const qk_yaml *x, const qk_yaml *y)
@@ -259,29 +229,26 @@ static bool is_same(const qk_yaml *x, const qk_yaml *y)
     return x->length == y->length && (!x->length || !memcmp(x->text, y->text, x->length));
 }
 
-/* Not even false, as an absent value is. */
-static void make_unusable(qk_yaml *v)
-{
-    v->type = QK_YAML_OTHER;
-    v->count = 1;
-}
-
 /* Of equal keys the last one's value stays, where the first one stood; others become NULL. Where
  * `must_agree`, one that has several values has none that can be used. */
 static void keep_one_of_each(members *m, bool must_agree)
 {
-    place *order = qk_alloc(m->count + 1, sizeof *order);
+    keyed *order = qk_alloc(m->count + 1, sizeof *order);
     size_t n = 0;
     for (size_t i = 0; i < m->count; i++)
-        if (!m->items[i]->other_key) order[n++] = (place){m->items[i], i};
+        if (!m->items[i]->other_key) order[n++] = (keyed){m->items[i], i};
     qsort(order, n, sizeof *order, by_key);
     for (size_t i = 0, end; i < n; i = end) {
         for (end = i + 1; end < n && !compare_keys(order[i].member, order[end].member); end++)
-            m->items[order[i].at] = m->items[order[end].at];
+            m->items[order[i].index] = m->items[order[end].index];
+        bool disagree = false;
         for (size_t k = i; must_agree && k + 1 < end; k++)
-            if (!is_same(order[k].member, order[k + 1].member))
-                make_unusable(m->items[order[i].at]);
-        for (size_t k = i + 1; k < end; k++) m->items[order[k].at] = NULL;
+            disagree = disagree || !is_same(order[k].member, order[k + 1].member);
+        if (disagree) { /* not even false, as an absent value is */
+            m->items[order[i].index]->type = QK_YAML_OTHER;
+            m->items[order[i].index]->count = 1;
+        }
+        for (size_t k = i + 1; k < end; k++) m->items[order[k].index] = NULL;
     }
     free(order);
 }
@@ -319,31 +286,23 @@ static qk_status settle_map(builder *b, const level *top)
     map->first = map->last = NULL;
     map->count = 0;
     for (size_t i = 0; i < all.count && s == QK_OK; i++)
-        if (all.items[i]) append(map, all.items[i]);
+        if (all.items[i]) qk_yaml_append(map, all.items[i]);
     free(all.items);
     return s;
 }
 
-static qk_status close_level(builder *b)
-{
-    const level *top = &b->stack[--b->depth];
-    return top->is_map ? settle_map(b, top) : QK_OK;
-}
-
 static qk_status add_alias(builder *b, const yaml_event_t *e)
 {
-    const char *wanted = (const char *)e->data.alias.anchor;
+    size_t passed;
+    const qk_yaml *found = qk_yaml_bound(&b->anchors, (const char *)e->data.alias.anchor, &passed);
     qk_yaml *node;
     QK_TRY(new_node_at(b, &e->start_mark, QK_YAML_OTHER, &node));
-    const anchor *a = *bucket_of(b, wanted);
-    size_t passed = 0;
-    for (; a && strcmp(a->name, wanted) != 0; a = a->next) passed++;
     QK_TRY(charge(b, node->line, node->column, passed / PASSED));
-    if (!a) return fail_at(b, node->line, node->column, "this alias has no anchor before it");
-    if (!is_open(b, a->node)) { /* a list that holds itself is no value that is used */
+    if (!found) return fail_at(b, node->line, node->column, "this alias has no anchor before it");
+    if (!is_open(b, found)) { /* a list that holds itself is no value that is used */
         int line = node->line, column = node->column;
-        QK_TRY(charge(b, line, column, a->node->count / SHARED));
-        *node = *a->node;
+        QK_TRY(charge(b, line, column, found->count / SHARED));
+        *node = *found;
         node->line = line, node->column = column;
         node->key = NULL;
         node->key_length = 0;
@@ -352,11 +311,13 @@ static qk_status add_alias(builder *b, const yaml_event_t *e)
     return add_node(b, node);
 }
 
-static qk_status add_event(builder *b, const yaml_event_t *e, int *documents)
+static qk_status add_event(void *context, const yaml_event_t *e)
 {
+    builder *b = context;
+    const level *closed;
     switch (e->type) {
     case YAML_DOCUMENT_START_EVENT:
-        if (++*documents == 1) return QK_OK;
+        if (++b->documents == 1) return QK_OK;
         return fail_at(b, (int)e->start_mark.line + 1, (int)e->start_mark.column + 1,
                        "more than one document");
     case YAML_SCALAR_EVENT: return add_scalar(b, e);
@@ -364,7 +325,9 @@ static qk_status add_event(builder *b, const yaml_event_t *e, int *documents)
     case YAML_SEQUENCE_START_EVENT: return open_level(b, e, false);
     case YAML_MAPPING_START_EVENT: return open_level(b, e, true);
     case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT: return close_level(b);
+    case YAML_MAPPING_END_EVENT:
+        closed = &b->stack[--b->depth];
+        return closed->is_map ? settle_map(b, closed) : QK_OK;
     default: return QK_OK;
     }
 }
@@ -375,27 +338,9 @@ qk_status qk_yaml_parse_safe(qk_arena *arena, const char *text, size_t size, con
     *out = NULL;
     if (size > QK_YAML_MAX_BYTES)
         return qk_fail(err, QK_ERR_CONFIG, NULL, "%s: %zu bytes of YAML are too many", name, size);
-    if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) text += 3, size -= 3; /* byte order mark */
-    QK_TRY(qk_yaml_check_bytes(text, size, name, err));
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) qk_no_memory("a YAML parser");
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
-    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
     builder *b = qk_zalloc(1, sizeof *b);
     *b = (builder){.arena = arena, .name = name, .err = err};
-    qk_status s = QK_OK;
-    int documents = 0;
-    for (bool more = true; more && s == QK_OK;) {
-        yaml_event_t event;
-        if (!yaml_parser_parse(&parser, &event)) {
-            s = qk_yaml_fail(&parser, text, size, name, err);
-            break;
-        }
-        more = event.type != YAML_STREAM_END_EVENT;
-        s = add_event(b, &event, &documents);
-        yaml_event_delete(&event);
-    }
-    yaml_parser_delete(&parser);
+    qk_status s = qk_yaml_events(text, size, name, add_event, b, err);
     if (s == QK_OK) *out = b->root;
     free(b);
     return s;

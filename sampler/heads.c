@@ -11,11 +11,6 @@ typedef struct selection {
     bool *q, *k;  /* [n_layers, n_q_heads], [n_layers, n_k_heads] */
 } selection;
 
-static bool slides(const qk_head_model *model, int32_t layer)
-{
-    return model->sliding && model->sliding[layer];
-}
-
 /* Marks the listed entries in flags[n], or all when nothing is listed. Returns the first entry
  * outside 0 .. n-1, or NULL. */
 static const int64_t *mark(bool *flags, int32_t n, const int64_t *listed, size_t count)
@@ -26,17 +21,6 @@ static const int64_t *mark(bool *flags, int32_t n, const int64_t *listed, size_t
         flags[listed[i]] = true;
     }
     return NULL;
-}
-
-static qk_status check_model(const qk_head_model *m, qk_error *err)
-{
-    bool sound = m->n_layers >= 1 && m->n_k_heads >= 1 && m->n_q_heads >= m->n_k_heads &&
-                 m->n_layers <= QK_HEAD_LIMIT && m->n_q_heads <= QK_HEAD_LIMIT;
-    if (!sound || m->n_q_heads % m->n_k_heads)
-        return qk_fail(err, QK_ERR_FORMAT, NULL,
-                       "a model of %d layers with %d query and %d key heads cannot be", m->n_layers,
-                       m->n_q_heads, m->n_k_heads);
-    return QK_OK;
 }
 
 /* Every listed head must exist wherever it will be captured. */
@@ -92,7 +76,7 @@ static qk_status choose_layers(selection *s, const qk_head_choice *c, qk_error *
     int32_t left = 0;
     for (int32_t layer = 0; layer < m->n_layers; layer++) {
         if (m->absent && m->absent[layer]) s->layers[layer] = false;
-        if (c->full_attention_only && slides(m, layer)) s->layers[layer] = false;
+        if (c->full_attention_only && m->sliding && m->sliding[layer]) s->layers[layer] = false;
         left += s->layers[layer];
     }
     if (left == 0)
@@ -102,35 +86,14 @@ static qk_status choose_layers(selection *s, const qk_head_choice *c, qk_error *
     return QK_OK;
 }
 
-static void choose_listed(selection *s, const qk_head_choice *c)
-{
-    int32_t n_q = s->model->n_q_heads, n_k = s->model->n_k_heads;
-    for (int32_t layer = 0; layer < s->model->n_layers; layer++) {
-        if (!s->layers[layer]) continue;
-        /* check_heads saw to it that every entry exists on a captured side. */
-        if (c->capture_queries) mark(s->q + (size_t)layer * (size_t)n_q, n_q, c->heads, c->n_heads);
-        if (c->capture_keys) mark(s->k + (size_t)layer * (size_t)n_k, n_k, c->heads, c->n_heads);
-    }
-}
-
-/* Indices layer * n_q_heads + head of all candidates, ascending; the caller frees. */
-static uint32_t *list_candidates(const selection *s, uint32_t *count)
-{
-    int32_t n_q = s->model->n_q_heads;
-    uint32_t *items = qk_alloc((size_t)s->model->n_layers * (size_t)n_q, sizeof *items);
-    *count = 0;
-    for (int32_t layer = 0; layer < s->model->n_layers; layer++)
-        for (int32_t head = 0; head < n_q; head++)
-            if (s->layers[layer] && s->heads[head])
-                items[(*count)++] = (uint32_t)layer * (uint32_t)n_q + (uint32_t)head;
-    return items;
-}
-
 static void choose_sampled(selection *s, const qk_head_choice *c)
 {
-    uint32_t n, n_q = (uint32_t)s->model->n_q_heads, n_k = (uint32_t)s->model->n_k_heads;
+    uint32_t n = 0, n_q = (uint32_t)s->model->n_q_heads, n_k = (uint32_t)s->model->n_k_heads;
     mark(s->heads, (int32_t)n_q, c->heads, c->n_heads);
-    uint32_t *candidates = list_candidates(s, &n);
+    /* Indices layer * n_q_heads + head of all candidates, ascending. */
+    uint32_t *candidates = qk_alloc((size_t)s->model->n_layers * n_q, sizeof *candidates);
+    for (uint32_t i = 0; i < (uint32_t)s->model->n_layers * n_q; i++)
+        if (s->layers[i / n_q] && s->heads[i % n_q]) candidates[n++] = i;
     uint32_t wanted = c->sample_count < n ? (uint32_t)c->sample_count : n;
     uint32_t *picks = qk_alloc(n, sizeof *picks);
     qk_mt19937 g;
@@ -179,7 +142,12 @@ qk_status qk_head_plan_make(qk_head_plan *plan, const qk_head_model *model,
                             const qk_head_choice *choice, qk_error *err)
 {
     *plan = (qk_head_plan){0};
-    QK_TRY(check_model(model, err));
+    if (model->n_layers < 1 || model->n_layers > QK_MAX_HEADS || model->n_k_heads < 1 ||
+        model->n_q_heads < model->n_k_heads || model->n_q_heads > QK_MAX_HEADS ||
+        model->n_q_heads % model->n_k_heads)
+        return qk_fail(err, QK_ERR_FORMAT, NULL,
+                       "a model of %d layers with %d query and %d key heads cannot be",
+                       model->n_layers, model->n_q_heads, model->n_k_heads);
     QK_TRY(check_choice(model, choice, err));
     qk_arena scratch = {0};
     size_t n_layers = (size_t)model->n_layers;
@@ -191,10 +159,14 @@ qk_status qk_head_plan_make(qk_head_plan *plan, const qk_head_model *model,
                    .k = qk_arena_alloc(&scratch, n_layers, n_k)};
     qk_status status = choose_layers(&s, choice, err);
     if (status == QK_OK) {
-        if (choice->sample)
-            choose_sampled(&s, choice);
-        else
-            choose_listed(&s, choice);
+        if (choice->sample) choose_sampled(&s, choice);
+        for (size_t l = 0; l < n_layers && !choice->sample; l++) {
+            /* check_heads saw to it that every entry exists on a captured side. */
+            if (s.layers[l] && choice->capture_queries)
+                mark(s.q + l * n_q, model->n_q_heads, choice->heads, choice->n_heads);
+            if (s.layers[l] && choice->capture_keys)
+                mark(s.k + l * n_k, model->n_k_heads, choice->heads, choice->n_heads);
+        }
         read_off(plan, &s, choice);
     }
     qk_arena_free(&scratch);

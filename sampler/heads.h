@@ -18,7 +18,7 @@
 #include "sampler/python_random.h"
 
 /* More layers, or heads in a layer, than this are refused. */
-enum { QK_HEAD_LIMIT = 1024 };
+enum { QK_MAX_HEADS = 1024 };
 
 /* The model's attention shape. */
 typedef struct qk_head_model {

@@ -62,7 +62,7 @@ void qk_mt19937_refill(qk_mt19937 *g)
 
 void qk_torch_shuffle(qk_mt19937 *g, int32_t *items, size_t count, size_t keep)
 {
-    QK_ASSERT(keep <= count && count <= QK_SHUFFLE_LIMIT);
+    QK_ASSERT(keep <= count && count <= QK_MAX_SHUFFLE);
     for (size_t i = 0; i < keep && i + 1 < count; i++) {
         size_t j = i + qk_mt19937_next(g) % (uint32_t)(count - i);
         int32_t chosen = items[j];

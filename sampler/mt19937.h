@@ -41,8 +41,8 @@ static inline uint32_t qk_torch_rand24(qk_mt19937 *g)
     return qk_mt19937_next(g) & 0xFFFFFF;
 }
 
-/* items = items[torch.randperm(count)], of which only the first `keep` places are made; what the
- * other places hold afterwards is unspecified. keep <= count <= QK_SHUFFLE_LIMIT: beyond it torch
+/* items = items[torch.randperm(count)], of which only the first `keep` entries are made; what the
+ * other entries hold afterwards is unspecified. keep <= count <= QK_MAX_SHUFFLE: beyond it torch
  * draws 64 bits for each item. */
-enum { QK_SHUFFLE_LIMIT = 0xFFFFFFFFu / 20 - 1 };
+enum { QK_MAX_SHUFFLE = 0xFFFFFFFFu / 20 - 1 };
 void qk_torch_shuffle(qk_mt19937 *g, int32_t *items, size_t count, size_t keep);

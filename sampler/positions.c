@@ -22,19 +22,14 @@ static const int32_t LOG_FIRST[] = {0,       1,       3,       7,        15,    
                                     2097150, 4194301, 8388602, 16777204, 33554410, 67108819};
 enum { LOG_BUCKETS = sizeof LOG_FIRST / sizeof *LOG_FIRST };
 
-/* ceil(log2(min_bucket_size)): 0 .. 31 */
-static int32_t lowest_log_bucket(const qk_sampler *s)
-{
-    uint64_t size = (uint64_t)s->min_bucket_size;
-    return size == 1 ? 0 : 64 - __builtin_clzll(size - 1);
-}
-
 int32_t qk_sampler_bucket(const qk_sampler *s, int32_t position)
 {
     QK_ASSERT(position >= 0 && position < QK_SAMPLER_MAX_TOKENS);
     if (s->kind != QK_SAMPLE_LOG_UNIFORM)
         return (int32_t)((float)position / (float)s->min_bucket_size); /* floor: not negative */
-    int32_t bucket = 31 - __builtin_clz((uint32_t)position + 1), lowest = lowest_log_bucket(s);
+    int32_t bucket = 31 - __builtin_clz((uint32_t)position + 1);
+    uint64_t size = (uint64_t)s->min_bucket_size; /* lowest = ceil(log2(size)): 0 .. 31 */
+    int32_t lowest = size == 1 ? 0 : 64 - __builtin_clzll(size - 1);
     if (bucket + 1 < LOG_BUCKETS && position >= LOG_FIRST[bucket + 1]) bucket++;
     return bucket > lowest ? bucket : lowest;
 }

@@ -26,7 +26,7 @@ typedef enum qk_sampler_kind {
 /* capture.sampler and its neighbours in a configuration. */
 typedef struct qk_sampler {
     qk_sampler_kind kind;
-    double base_rate;        /* rows wanted per bucket, above 0; not looked at by QK_SAMPLE_ALL */
+    double base_rate;        /* rows wanted per bucket, above 0; not read by QK_SAMPLE_ALL */
     int64_t min_bucket_size; /* positions, 1 .. 2^31; log_uniform rounds it up to a power of two */
     int64_t max_rows;        /* per example, layer and kind; 0 or less: no limit */
 } qk_sampler;

@@ -92,15 +92,6 @@ uint32_t qk_python_randbelow(qk_mt19937 *g, uint32_t n)
     return r;
 }
 
-/* CPython weighs a list of n items against a set of `count`: a list up to this n. */
-static uint64_t pool_limit(uint32_t count)
-{
-    if (count <= 5) return 21;
-    uint64_t power = 1; /* 4 ** ceil(log(3 * count, 4)) */
-    while (power < 3 * (uint64_t)count) power *= 4;
-    return 21 + power;
-}
-
 /* Draws without repeats from a pool that shrinks: the last item fills the hole. */
 static void sample_pool(qk_mt19937 *g, uint32_t n, uint32_t count, uint32_t *out)
 {
@@ -131,7 +122,11 @@ static void sample_set(qk_mt19937 *g, uint32_t n, uint32_t count, uint32_t *out)
 void qk_python_sample(qk_mt19937 *g, uint32_t n, uint32_t count, uint32_t *out)
 {
     QK_ASSERT(count <= n);
-    if (n <= pool_limit(count))
+    /* CPython weighs a list of n items against a set of `count`: a list up to n = 21, and for more
+     * than 5 up to 21 + 4 ** ceil(log(3 * count, 4)). */
+    uint64_t power = count > 5;
+    while (count > 5 && power < 3 * (uint64_t)count) power *= 4;
+    if (n <= 21 + power)
         sample_pool(g, n, count, out);
     else
         sample_set(g, n, count, out);

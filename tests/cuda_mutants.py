@@ -79,7 +79,7 @@ MUTANTS = [
     ("capture.h", "capture: one row of the next tile", "row >= end)", "row > end)"),
     ("capture.h", "capture: every query head writes its key head", "t->head % group == 0", "1"),
     ("capture.h", "capture: the last word of tokens is forgotten", "(end - 1) / 32 + 1", "(end - 1) / 32"),
-    ("capture.h", "capture: all rows at one place", "place + ld_i32(&kind->rows[e].index)", "place"),
+    ("capture.h", "capture: all rows at one place", "base + ld_i32(&kind->rows[e].index)", "base"),
     ("capture.h", "capture: key heads as if they were query heads", "t->head / group, a->K", "t->head, a->K"),
     ("gather.cu", "gather: keys from the queries' columns", "+ a.first_col", ""),
     ("rows.h", "a sum over all warps but the last", "w < warps", "w < warps - 1"),

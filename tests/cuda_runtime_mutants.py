@@ -51,7 +51,7 @@ MUTANTS = [
     ("functions.c", "a damaged cubin is the end", RUN, "result != CUDA_ERROR_INVALID_IMAGE || fresh", "1"),
     ("compile.c", "cubins are never kept", RUN, 'if (s == QK_OK) qk_kept_write("cubins", name, out->data, out->size);', ""),
     ("compile.c", "a header is not handed over", RUN, "names[n] = h->name;", 'names[n] = n == 1 ? "x" : h->name;'),
-    ("backend_cuda.c", "a failure frees what the GPU works on", FAIL, "cuda_error_text(own->driver, result), room);\n    cuda_drain(own);", "cuda_error_text(own->driver, result), room);"),
+    ("backend_cuda.c", "a failure frees what the GPU works on", FAIL, "cuda_error_text(own->driver, result), available);\n    cuda_drain(own);", "cuda_error_text(own->driver, result), available);"),
     ("backend_cuda.c", "streams stay", RUN, "if (own->copy) driver->cuStreamDestroy(own->copy);", ""),
     ("backend_cuda.c", "old drivers are welcome", FAIL, "g->version < OLDEST_DRIVER", "0"),
     ("backend_cuda.c", "old GPUs are welcome", FAIL, "g->major < OLDEST_GPU", "0"),

@@ -390,11 +390,11 @@ static qk_status read_header(int type, int field, int32_t plain_bytes)
 
 static void test_page_limits(void)
 {
-    CHECK_INT(read_header(QK_PQ_PAGE_DATA, 5, QK_PQ_MOST_PAGE), QK_OK);
-    CHECK_INT(read_header(QK_PQ_PAGE_DATA, 5, QK_PQ_MOST_PAGE + 1), QK_ERR_UNSUPPORTED);
+    CHECK_INT(read_header(QK_PQ_PAGE_DATA, 5, QK_PQ_MAX_PAGE), QK_OK);
+    CHECK_INT(read_header(QK_PQ_PAGE_DATA, 5, QK_PQ_MAX_PAGE + 1), QK_ERR_UNSUPPORTED);
     CHECK(strstr(test_error.message, "more than the limit of 1073741824"));
-    CHECK_INT(read_header(QK_PQ_PAGE_DICTIONARY, 7, QK_PQ_MOST_DICTIONARY), QK_OK);
-    CHECK_INT(read_header(QK_PQ_PAGE_DICTIONARY, 7, QK_PQ_MOST_DICTIONARY + 1), QK_ERR_UNSUPPORTED);
+    CHECK_INT(read_header(QK_PQ_PAGE_DICTIONARY, 7, QK_PQ_MAX_DICTIONARY), QK_OK);
+    CHECK_INT(read_header(QK_PQ_PAGE_DICTIONARY, 7, QK_PQ_MAX_DICTIONARY + 1), QK_ERR_UNSUPPORTED);
 }
 
 /* A sparse file whose last bytes claim a footer of 200 MB. */

@@ -390,8 +390,8 @@ static void test_codecs(void)
     CHECK_INT(qk_codec_check(42, &err), QK_ERR_FORMAT);
     CHECK_STR(err.message, "unknown compression codec 42");
     CHECK(qk_codec_name(-1) == NULL && qk_codec_name(8) == NULL);
-    CHECK_INT(qk_codec_most(QK_CODEC_SNAPPY, 100), 2200);
-    CHECK_INT(qk_codec_most(QK_CODEC_ZSTD, 100), 64 << 20);
+    CHECK_INT(qk_codec_max_plain(QK_CODEC_SNAPPY, 100), 2200);
+    CHECK_INT(qk_codec_max_plain(QK_CODEC_ZSTD, 100), 64 << 20);
 }
 
 /* ---- damage ---- */

@@ -11,7 +11,7 @@ typedef struct setup {
     qk_head_model model;
     qk_head_choice choice;
     int64_t *layers, *heads;
-    bool sliding[QK_HEAD_LIMIT];
+    bool sliding[QK_MAX_HEADS];
 } setup;
 
 static void set_model(setup *s, const vectors *v, int first_field)

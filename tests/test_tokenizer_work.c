@@ -185,7 +185,7 @@ static void test_crowded_tables(void)
     size_t found = 0;
     for (int32_t left = 0; found < TOKENS; left++)
         for (int32_t right = 0; right < 1000 && found < TOKENS; right++)
-            if (qk_merge_place(qk_merge_pair(left, right), MASK + 1) < NARROW) {
+            if (qk_merge_home(qk_merge_pair(left, right), MASK + 1) < NARROW) {
                 merges[found] = (qk_merge){qk_merge_pair(left, right), (uint32_t)found, 0};
                 found++;
             }

@@ -74,3 +74,19 @@ static inline float qk_round_to(float value, qk_dtype dtype)
     if (dtype == QK_BF16) return qk_bf16_to_f32(qk_f32_to_bf16(value));
     return dtype == QK_F16 ? qk_f16_to_f32(qk_f32_to_f16(value)) : value;
 }
+
+/* Element i of an array as float32, and the other way round, rounded to nearest. */
+static inline float qk_element(const void *data, size_t i, qk_dtype dtype)
+{
+    if (dtype == QK_F32) return ((const float *)data)[i];
+    uint16_t h = ((const uint16_t *)data)[i];
+    return dtype == QK_BF16 ? qk_bf16_to_f32(h) : qk_f16_to_f32(h);
+}
+
+static inline void qk_element_set(void *data, size_t i, qk_dtype dtype, float value)
+{
+    if (dtype == QK_F32)
+        ((float *)data)[i] = value;
+    else
+        ((uint16_t *)data)[i] = dtype == QK_BF16 ? qk_f32_to_bf16(value) : qk_f32_to_f16(value);
+}

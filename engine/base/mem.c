@@ -184,6 +184,22 @@ void qk_arena_free(qk_arena *arena)
 
 /* ---- growable bytes ---- */
 
+uint64_t qk_hash_bytes(const void *bytes, size_t n)
+{
+    const uint8_t *p = bytes;
+    uint64_t h = n * 0x9E3779B97F4A7C15u, word;
+    for (; n >= 8; p += 8, n -= 8) {
+        memcpy(&word, p, 8);
+        h = (h ^ word) * 0xD6E8FEB86659FD93u;
+        h ^= h >> 32;
+    }
+    word = 0;
+    if (n) memcpy(&word, p, n); /* bytes may be NULL for none */
+    h = (h ^ word) * 0xD6E8FEB86659FD93u;
+    h ^= h >> 32;
+    return h * 0x9E3779B97F4A7C15u;
+}
+
 void qk_buf_reserve(qk_buf *buf, size_t extra)
 {
     size_t wanted;

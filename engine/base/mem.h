@@ -54,6 +54,9 @@ char *qk_arena_strndup(qk_arena *arena, const char *text, size_t length); /* NUL
 char *qk_arena_strf(qk_arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void qk_arena_free(qk_arena *arena);
 
+/* A hash of bytes for tables in memory. */
+uint64_t qk_hash_bytes(const void *bytes, size_t n);
+
 /* Growable bytes. Zero-initialise to create; data may move on every append. */
 typedef struct qk_buf {
     uint8_t *data;

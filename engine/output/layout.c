@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #include "engine/base/text.h"
+#include "engine/tokenizer/space.h"
 
 const char *qk_file_name(qk_arena *arena, int layer, int head, qk_kind kind)
 {
@@ -22,14 +22,6 @@ bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind)
     return (letter == 'q' || letter == 'k') && *layer >= 0 && *head >= 0 && !strcmp(name, again);
 }
 
-static bool is_word(uint32_t c)
-{
-    if (c == '_') return true;
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO) ||
-           (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO);
-}
-
 const char *qk_split_name(qk_arena *arena, const char *name)
 {
     const uint8_t *s = (const uint8_t *)name;
@@ -38,7 +30,7 @@ const char *qk_split_name(qk_arena *arena, const char *name)
     for (size_t i = 0; i < n;) {
         uint32_t c = 0;
         size_t length = qk_utf8_decode(s + i, n - i, &c);
-        if (length && is_word(c)) {
+        if (length && (c == '_' || qk_class_has("L", c) || qk_class_has("N", c))) {
             memcpy(out + at, s + i, length);
             at += length;
         } else {

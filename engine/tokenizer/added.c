@@ -12,7 +12,7 @@ static int32_t new_node(qk_added *a, uint8_t byte)
     return (int32_t)a->node_count++;
 }
 
-/* *steps grows by the nodes that were looked at. */
+/* *steps grows by the nodes that were visited. */
 static int32_t find_child(const qk_added *a, int32_t node, uint8_t byte, size_t *steps)
 {
     int32_t i = a->nodes[node].child;
@@ -66,13 +66,6 @@ static int32_t longest_at(const qk_added *a, const uint8_t *text, size_t n, size
     return best;
 }
 
-/* A single_word token stands between characters that are no part of a word. */
-static bool stands_alone(const uint8_t *text, size_t length, size_t start, size_t end)
-{
-    return (start == 0 || !qk_word_before(text, start)) &&
-           (end == length || !qk_word_behind(text, end, length));
-}
-
 bool qk_added_next(const qk_added *a, const uint8_t *text, size_t length, qk_added_walk *w)
 {
     if (!a->count) return false;
@@ -84,7 +77,11 @@ bool qk_added_next(const qk_added *a, const uint8_t *text, size_t length, qk_add
         if (w->stopped) return false;
         if (k < 0) continue;
         const qk_added_token *token = &a->tokens[k];
-        if (token->passed_over || (token->single_word && !stands_alone(text, length, i, i + n))) {
+        /* A single_word token stands between characters that are no part of a word. */
+        bool in_word =
+            token->single_word && ((i > 0 && qk_word_before(text, i)) ||
+                                   (i + n < length && qk_word_behind(text, i + n, length)));
+        if (token->passed_over || in_word) {
             i += n - 1; /* the library searches on behind it */
             continue;
         }

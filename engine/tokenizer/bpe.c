@@ -1,24 +1,12 @@
 /* Byte-pair encoding. See bpe.h. */
 #include "engine/tokenizer/bpe.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/text.h"
+#include "engine/tokenizer/unicode.h"
 
 /* ---- merges ---- */
-
-/* Whether every search is short. */
-static bool is_spread(const qk_merge *slots, size_t count)
-{
-    size_t run = 0, longest = 0;
-    for (size_t i = 0; i < count; i++) {
-        run = slots[i].pair != UINT64_MAX ? run + 1 : 0;
-        longest = run > longest ? run : longest;
-    }
-    return longest <= QK_MOST_PROBES;
-}
 
 bool qk_bpe_set_merges(qk_bpe *bpe, const qk_merge *merges, size_t count)
 {
@@ -32,15 +20,20 @@ bool qk_bpe_set_merges(qk_bpe *bpe, const qk_merge *merges, size_t count)
     for (size_t i = 0; i < count; i++) {
         if (i + AHEAD < count)
             __builtin_prefetch(
-                &bpe->merges[qk_merge_place(merges[i + AHEAD].pair, bpe->merge_slots)], 1);
-        size_t home = qk_merge_place(merges[i].pair, bpe->merge_slots);
+                &bpe->merges[qk_merge_home(merges[i + AHEAD].pair, bpe->merge_slots)], 1);
+        size_t home = qk_merge_home(merges[i].pair, bpe->merge_slots);
         qk_merge *slot = qk_merge_slot(bpe->merges, bpe->merge_slots, merges[i].pair);
         size_t passed = ((size_t)(slot - bpe->merges) - home) & (bpe->merge_slots - 1);
-        if (passed > QK_MOST_PROBES) return false;
+        if (passed > QK_MAX_PROBES) return false;
         if (slot->pair == UINT64_MAX) bpe->merge_count++;
         *slot = merges[i];
     }
-    return is_spread(bpe->merges, bpe->merge_slots);
+    size_t run = 0, longest = 0; /* of slots that are not free: a search passes no more */
+    for (size_t i = 0; i < bpe->merge_slots; i++) {
+        run = bpe->merges[i].pair != UINT64_MAX ? run + 1 : 0;
+        longest = run > longest ? run : longest;
+    }
+    return longest <= QK_MAX_PROBES;
 }
 
 /* ---- GPT-2's bytes ---- */
@@ -67,7 +60,7 @@ void qk_byte_level_spell(const uint8_t *bytes, size_t n, qk_buf *out)
 
 /* ---- tables of the whole vocabulary ---- */
 
-/* Whether a character is spelled by its place in the piece. */
+/* Whether a character is spelled by its position in the piece. */
 static bool has_marks(const qk_bpe *bpe)
 {
     return bpe->prefix_length || bpe->suffix_length;
@@ -75,8 +68,11 @@ static bool has_marks(const qk_bpe *bpe)
 
 static const char SPACE[] = "\xE2\x96\x81"; /* U+2581 */
 
-/* Fills glued and merging. A token with a U+2581 inside may be what some merge makes. */
-static void look_through_merges(qk_bpe *bpe)
+/* Fills glued, merging and cuts. A token with a U+2581 inside may be what some merge makes.
+ *
+ * No merge may cross a cut, so every character must leave a symbol that ends in its last byte: none
+ * is dropped (there is an unknown token), and stand-ins for characters never merge. */
+static void find_cuts(qk_bpe *bpe)
 {
     bpe->merging = qk_zalloc(bpe->vocab.size, sizeof *bpe->merging);
     bool *made = qk_zalloc(bpe->vocab.size, sizeof *made);
@@ -96,13 +92,6 @@ static void look_through_merges(qk_bpe *bpe)
         }
     }
     free(made);
-}
-
-/* No merge may cross a cut, so every character must leave a symbol that ends in its last byte:
- * none is dropped (there is an unknown token), and stand-ins for characters never merge. */
-static void find_cuts(qk_bpe *bpe)
-{
-    look_through_merges(bpe);
     bpe->cuts = !has_marks(bpe) && !bpe->ignore_merges && bpe->unk >= 0 &&
                 !bpe->merging[bpe->unk] && qk_vocab_find(&bpe->vocab, SPACE, 3) >= 0;
     for (int b = 0; b < 256; b++)
@@ -121,11 +110,7 @@ size_t qk_bpe_next_cut(const qk_bpe *bpe, const uint8_t *piece, size_t length)
 
 void qk_bpe_finish(qk_bpe *bpe)
 {
-    for (unsigned b = 0; b < 256; b++) {
-        char name[8];
-        snprintf(name, sizeof name, "<0x%02X>", b);
-        bpe->byte_ids[b] = qk_vocab_find(&bpe->vocab, name, 6);
-    }
+    qk_vocab_find_bytes(&bpe->vocab, bpe->byte_ids);
     for (uint32_t c = 0; c < QK_BPE_NEAR; c++) {
         uint8_t utf8[4];
         bpe->near_ids[c] = qk_vocab_find(&bpe->vocab, utf8, qk_utf8_encode(c, utf8));
@@ -159,26 +144,10 @@ void qk_bpe_memory_free(qk_bpe_memory *m)
 
 /* ---- characters to symbols ---- */
 
-static void reserve(qk_id_array *a, size_t count)
-{
-    if (count <= a->capacity) return;
-    a->capacity = 2 * count;
-    a->items = qk_realloc(a->items, a->capacity, sizeof *a->items);
-}
-
 static void add_symbol(qk_bpe_memory *m, int32_t id)
 {
     QK_GROW(m->symbols.items, m->symbols.count, m->symbols.capacity);
     m->symbols.items[m->symbols.count++] = id;
-}
-
-/* The tokens of a character's bytes; false when one of them is not in the vocabulary. */
-static bool add_bytes(const qk_bpe *bpe, qk_bpe_memory *m, const uint8_t *bytes, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (bpe->byte_ids[bytes[i]] < 0) return false;
-    for (size_t i = 0; i < n; i++) add_symbol(m, bpe->byte_ids[bytes[i]]);
-    return true;
 }
 
 void qk_bpe_mark(const qk_bpe *bpe, const uint8_t *character, size_t n, bool is_first, bool is_last,
@@ -196,8 +165,7 @@ static void split_characters(const qk_bpe *bpe, qk_bpe_memory *m, const uint8_t 
     bool waiting = false, marks = has_marks(bpe);
     for (size_t i = 0; i < length;) {
         uint32_t code;
-        size_t n = qk_utf8_decode(piece + i, length - i, &code), spelled = n;
-        QK_ASSERT(n > 0);
+        size_t n = qk_code_at(piece + i, length - i, &code), spelled = n;
         const uint8_t *text = piece + i;
         if (marks) {
             qk_buf_clear(&m->marked);
@@ -211,7 +179,9 @@ static void split_characters(const qk_bpe *bpe, qk_bpe_memory *m, const uint8_t 
             if (waiting) add_symbol(m, bpe->unk);
             waiting = false;
             add_symbol(m, id);
-        } else if (!(bpe->byte_fallback && add_bytes(bpe, m, text, spelled)) && bpe->unk >= 0) {
+        } else if (bpe->byte_fallback && qk_has_bytes(bpe->byte_ids, text, spelled)) {
+            for (size_t k = 0; k < spelled; k++) add_symbol(m, bpe->byte_ids[text[k]]);
+        } else if (bpe->unk >= 0) {
             if (waiting && !bpe->fuse_unk) add_symbol(m, bpe->unk);
             waiting = true;
         }
@@ -223,7 +193,7 @@ static void split_characters(const qk_bpe *bpe, qk_bpe_memory *m, const uint8_t 
 /* Bytes straight to symbols, where every byte has one. */
 static void split_bytes(const qk_bpe *bpe, qk_bpe_memory *m, const uint8_t *piece, size_t length)
 {
-    reserve(&m->symbols, length);
+    qk_id_array_reserve(&m->symbols, length);
     for (size_t i = 0; i < length; i++) m->symbols.items[i] = bpe->level_ids[piece[i]];
     m->symbols.count = length;
 }
@@ -250,7 +220,7 @@ void qk_bpe_encode(const qk_bpe *bpe, qk_bpe_memory *m, const uint8_t *piece, si
     if (bpe->ignore_merges && length) {
         int32_t whole = qk_vocab_find(&bpe->vocab, piece, length);
         if (whole >= 0) {
-            reserve(&m->tokens, 1);
+            qk_id_array_reserve(&m->tokens, 1);
             m->tokens.items[m->tokens.count++] = whole;
             return;
         }

@@ -40,10 +40,10 @@ static inline uint64_t qk_merge_pair(int32_t left, int32_t right)
     return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
 }
 
-/* Makes the table of all merges, in place of the one there was. Rank is the place in the file; of a
- * pair given twice the later one counts. false: a search would pass more than QK_MOST_PROBES. */
+/* Makes the table of all merges, in place of the one there was. Rank is the position in the file; of a
+ * pair given twice the later one counts. false: a search would probe more than QK_MAX_PROBES. */
 bool qk_bpe_set_merges(qk_bpe *bpe, const qk_merge *merges, size_t count);
-/* Appends a character as the vocabulary spells it at its place in a piece. */
+/* Appends a character as the vocabulary spells it at its position in a piece. */
 void qk_bpe_mark(const qk_bpe *bpe, const uint8_t *character, size_t n, bool is_first, bool is_last,
                  qk_buf *out);
 /* Fills the id tables when the vocabulary is complete. */
@@ -65,27 +65,36 @@ typedef struct qk_id_array {
     size_t count, capacity;
 } qk_id_array;
 
+/* Makes the capacity at least `count`. */
+static inline void qk_id_array_reserve(qk_id_array *a, size_t count)
+{
+    if (count <= a->capacity) return;
+    a->capacity = 2 * count;
+    a->items = qk_realloc(a->items, a->capacity, sizeof *a->items);
+}
+
 typedef struct qk_bpe_memory {
     qk_id_array symbols; /* before merging */
     qk_id_array tokens;  /* the result */
     qk_buf spelled, marked;
     qk_symbol *links; /* of the stretch that is being merged */
     size_t link_capacity;
-    uint64_t *heap; /* rank << 32 | place of the left symbol */
+    uint64_t *heap; /* rank << 32 | index of the left symbol */
     size_t heap_count, heap_capacity;
 } qk_bpe_memory;
 void qk_bpe_memory_free(qk_bpe_memory *memory);
 
-/* The slot of a pair, or the free one where it belongs; slot_count is a power of two. */
-static inline size_t qk_merge_place(uint64_t pair, size_t slot_count)
+/* The slot where the search for a pair begins; slot_count is a power of two. */
+static inline size_t qk_merge_home(uint64_t pair, size_t slot_count)
 {
     uint64_t h = pair * 0x9E3779B97F4A7C15u;
     return (size_t)(h >> 32 ^ h) & (slot_count - 1);
 }
 
+/* The slot of a pair, or the free one where it belongs. */
 static inline qk_merge *qk_merge_slot(qk_merge *slots, size_t slot_count, uint64_t pair)
 {
-    size_t i = qk_merge_place(pair, slot_count);
+    size_t i = qk_merge_home(pair, slot_count);
     while (slots[i].pair != pair && slots[i].pair != UINT64_MAX) i = (i + 1) & (slot_count - 1);
     return &slots[i];
 }

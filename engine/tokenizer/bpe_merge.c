@@ -1,6 +1,6 @@
 /* Merging symbols, by the length of the piece. See bpe.h.
  *
- *   up to SHORT symbols  the lowest rank is looked for again after every merge
+ *   up to SHORT symbols  the lowest rank is searched again after every merge
  *   up to WINDOW         neighbours wait in a heap
  *   longer               in windows that overlap, so that time is linear and memory stays in cache
  *
@@ -16,13 +16,6 @@
 #include "engine/tokenizer/work.h"
 
 enum { SHORT = 48, WINDOW = 1024, GROWTH = 8, OVERLAP = 8 }; /* overlap: an eighth of a window */
-
-static void reserve_tokens(qk_bpe_memory *m, size_t count)
-{
-    if (count <= m->tokens.capacity) return;
-    m->tokens.capacity = 2 * count;
-    m->tokens.items = qk_realloc(m->tokens.items, m->tokens.capacity, sizeof *m->tokens.items);
-}
 
 /* ---- short pieces ---- */
 
@@ -56,7 +49,7 @@ static void merge_short(const qk_bpe *bpe, qk_bpe_memory *m)
         if (best > 0) keys[best - 1] = key_of(bpe, ids[best - 1], ids[best]);
         if (best + 1 < n) keys[best] = key_of(bpe, ids[best], ids[best + 1]);
     }
-    reserve_tokens(m, n);
+    qk_id_array_reserve(&m->tokens, n);
     memcpy(m->tokens.items, ids, n * sizeof *ids);
     m->tokens.count = n;
 }
@@ -121,23 +114,7 @@ static void merge_stretch(const qk_bpe *bpe, qk_bpe_memory *m, const int32_t *id
     }
 }
 
-/* Appends the tokens that begin before symbol `end` of the stretch. */
-static void take_tokens(qk_bpe_memory *m, size_t end)
-{
-    for (int32_t i = 0; i >= 0 && (size_t)i < end; i = m->links[i].next) {
-        reserve_tokens(m, m->tokens.count + 1);
-        m->tokens.items[m->tokens.count++] = m->links[i].id;
-    }
-}
-
 /* ---- windows ---- */
-
-/* Where the token that holds symbol `at` begins. */
-static size_t token_start(const qk_bpe_memory *m, size_t at)
-{
-    while (m->links[at].id < 0) at--;
-    return at;
-}
 
 /* false: two windows did not meet. */
 static bool merge_windows(const qk_bpe *bpe, qk_bpe_memory *m, size_t window)
@@ -152,12 +129,16 @@ static bool merge_windows(const qk_bpe *bpe, qk_bpe_memory *m, size_t window)
         if (at && (m->links[0].id != expected.id || m->links[0].next != expected.next))
             return false;
         if (at + size < n) {
-            end = token_start(m, size - window / OVERLAP);
+            end = size - window / OVERLAP; /* back to where the token that holds it begins */
+            while (m->links[end].id < 0) end--;
             if (!end || m->links[end].next < 0) return false;
             expected =
                 (qk_symbol){.id = m->links[end].id, .next = m->links[end].next - (int32_t)end};
         }
-        take_tokens(m, end);
+        for (int32_t i = 0; i >= 0 && (size_t)i < end; i = m->links[i].next) {
+            qk_id_array_reserve(&m->tokens, m->tokens.count + 1);
+            m->tokens.items[m->tokens.count++] = m->links[i].id;
+        }
         at += end;
     }
     return true;

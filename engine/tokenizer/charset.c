@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/tokenizer/space.h"
+
 static int by_lo(const void *a, const void *b)
 {
     uint32_t x = ((const qk_range *)a)->lo, y = ((const qk_range *)b)->lo;
@@ -104,15 +106,7 @@ bool qk_charset_fold_case(qk_charset *set)
 
 bool qk_charset_has(const qk_charset *set, uint32_t code)
 {
-    size_t lo = 0, hi = set->count;
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (set->items[mid].hi < code)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < set->count && set->items[lo].lo <= code;
+    return qk_range_has(set->items, set->count, code);
 }
 
 bool qk_charset_equal(const qk_charset *a, const qk_charset *b)

@@ -80,45 +80,21 @@ static qk_status set_unknown(qk_loader *l)
                             l->rule->name, text);
 }
 
-/* A key of tokenizer_config.json; where it is absent, or null where that is allowed, *out stays. */
-static qk_status read_flag(qk_loader *l, const char *key, bool null, bool *out)
-{
-    const qk_json *v = qk_json_get(l->side.config, key);
-    if (!v || (null && v->type == QK_JSON_T_NULL)) return QK_OK;
-    if (v->type != QK_JSON_T_BOOL)
-        return qk_side_refuse(l, "tokenizer_config.json", "%s: true or false expected, found %s",
-                              key, qk_json_type_name(v));
-    *out = v->boolean;
-    return QK_OK;
-}
-
+/* "add_prefix_space" of tokenizer_config.json as the class takes it; where it is absent, or null
+ * where that is allowed, its default. */
 static qk_status read_prefix(qk_loader *l, bool *out)
 {
     qk_class_prefix way = l->rule->prefix;
+    const qk_json *v = qk_json_get(l->side.config, "add_prefix_space");
     *out = way == QK_PREFIX_TRUE;
-    if (way == QK_PREFIX_UNREAD) return QK_OK;
-    return read_flag(l, "add_prefix_space", way != QK_PREFIX_REQUIRED, out);
-}
-
-/* A Metaspace that does not split. */
-static qk_status add_metaspace(qk_loader *l, bool prefix)
-{
-    static const qk_json space = {.type = QK_JSON_T_STRING, .text = "▁", .length = 3};
-    bool legacy = false;
-    if (l->rule->legacy)
-        QK_TRY(
-            qk_loader_bool(l, l->side.config, "tokenizer_config.json", "legacy", false, &legacy));
-    qk_prepend prepend = legacy ? QK_PREPEND_ALWAYS : QK_PREPEND_FIRST;
-    return qk_add_metaspace(l, l->rule->name, &space, prefix ? prepend : QK_PREPEND_NEVER, false);
-}
-
-static qk_status add_byte_level(qk_loader *l, bool prefix)
-{
-    const qk_class_rule *r = l->rule;
-    l->tok->pretokenizer.byte_level = true;
-    if (prefix && !r->prefix_after) QK_TRY(qk_add_prefix_space(l, r->name));
-    QK_TRY(qk_add_regex_split(l, r->name, r->regex));
-    return prefix && r->prefix_after ? qk_add_prefix_space(l, r->name) : QK_OK;
+    if (way == QK_PREFIX_UNREAD || !v) return QK_OK;
+    if (v->type == QK_JSON_T_NULL && way != QK_PREFIX_REQUIRED) return QK_OK;
+    if (v->type != QK_JSON_T_BOOL)
+        return qk_side_refuse(l, "tokenizer_config.json",
+                              "add_prefix_space: true or false expected, found %s",
+                              qk_json_type_name(v));
+    *out = v->boolean;
+    return QK_OK;
 }
 
 qk_status qk_apply_class(qk_loader *l)
@@ -139,6 +115,20 @@ qk_status qk_apply_class(qk_loader *l)
             &tok->normalizer,
             (qk_norm_step){
                 .kind = QK_NORM_REPLACE, .from = " ", .from_length = 1, .to = "▁", .to_length = 3});
-    if (r->metaspace) return add_metaspace(l, prefix);
-    return r->regex ? add_byte_level(l, prefix) : QK_OK;
+    if (r->metaspace) { /* one that does not split */
+        static const qk_json space = {.type = QK_JSON_T_STRING, .text = "▁", .length = 3};
+        bool legacy = false;
+        if (r->legacy)
+            QK_TRY(qk_loader_bool(l, l->side.config, "tokenizer_config.json", "legacy", false,
+                                  &legacy));
+        qk_prepend prepend = !prefix  ? QK_PREPEND_NEVER
+                             : legacy ? QK_PREPEND_ALWAYS
+                                      : QK_PREPEND_FIRST;
+        return qk_add_metaspace(l, r->name, &space, prepend, false);
+    }
+    if (!r->regex) return QK_OK;
+    tok->pretokenizer.byte_level = true;
+    if (prefix && !r->prefix_after) QK_TRY(qk_add_prefix_space(l, r->name));
+    QK_TRY(qk_add_regex_split(l, r->name, r->regex));
+    return prefix && r->prefix_after ? qk_add_prefix_space(l, r->name) : QK_OK;
 }

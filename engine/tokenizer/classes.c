@@ -149,14 +149,6 @@ static const char *listed_class(const char *model_type)
     return NULL;
 }
 
-static const char *class_without_name(const char *model_type)
-{
-    for (size_t i = 0; i < sizeof without_class / sizeof *without_class; i++)
-        if (!strcmp(without_class[i].model_type, model_type)) return without_class[i].class_name;
-    const char *m = listed_class(model_type);
-    return m ? m : FILE_COUNTS;
-}
-
 /* The name without any "Fast". */
 static const char *less_fast(qk_loader *l, const char *name)
 {
@@ -188,19 +180,6 @@ static bool is_generic(const char *name)
     return false;
 }
 
-/* config.json's tokenizer_class keeps "Fast" in PreTrainedTokenizerFast; without it that name is of
- * tokenizers in Python, which do not read tokenizer.json. */
-static qk_status class_of_model(qk_loader *l, const char *name, const char **out)
-{
-    if (strstr(name, "PreTrainedTokenizerFast")) {
-        *out = FILE_COUNTS;
-        return QK_OK;
-    }
-    *out = less_fast(l, name);
-    if (strcmp(*out, "PreTrainedTokenizer") != 0) return QK_OK;
-    return qk_side_refuse(l, "config.json", "tokenizer_class: \"%.60s\" is not supported", name);
-}
-
 qk_status qk_choose_class(qk_loader *l, const char **name)
 {
     const char *c, *type, *of_model = NULL;
@@ -212,10 +191,18 @@ qk_status qk_choose_class(qk_loader *l, const char **name)
         const char *m = type ? listed_class(type) : NULL;
         c = less_fast(l, c);
         if (!type || !*type || (m && !strcmp(m, c))) chosen = c;
+    } else if (of_model && strstr(of_model, "PreTrainedTokenizerFast")) {
+        /* here that name keeps its "Fast": tokenizer.json counts */
     } else if (of_model && *of_model) {
-        QK_TRY(class_of_model(l, of_model, &chosen));
+        chosen = less_fast(l, of_model);
+        if (!strcmp(chosen, "PreTrainedTokenizer")) /* in Python, not from tokenizer.json */
+            return qk_side_refuse(l, "config.json", "tokenizer_class: \"%.60s\" is not supported",
+                                  of_model);
     } else if (type && *type) {
-        chosen = class_without_name(type);
+        const char *m = listed_class(type);
+        if (m) chosen = m;
+        for (size_t i = 0; i < sizeof without_class / sizeof *without_class; i++)
+            if (!strcmp(without_class[i].model_type, type)) chosen = without_class[i].class_name;
     }
     *name = is_generic(chosen) ? NULL : chosen;
     return QK_OK;

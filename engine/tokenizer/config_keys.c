@@ -152,8 +152,7 @@ static const char *const methods[] = {
 static bool is_listed(const char *const *list, size_t count, const qk_json *key)
 {
     for (size_t i = 0; i < count; i++)
-        if (strlen(list[i]) == key->key_length && !memcmp(list[i], key->key, key->key_length))
-            return true;
+        if (qk_json_text_is(key->key, key->key_length, list[i])) return true;
     return false;
 }
 
@@ -176,13 +175,6 @@ static qk_status read_side(qk_loader *l, const char *key, bool *left)
     return *left || qk_json_is_string(v, "right")
                ? QK_OK
                : refuse(l, key, "\"right\" or \"left\" expected");
-}
-
-/* "auto_map": a class in the repository itself. */
-static bool has_own_code(const qk_json *config)
-{
-    const qk_json *map = qk_json_get(config, "auto_map");
-    return map && (map->type == QK_JSON_T_ARRAY || !is_null(qk_json_get(map, "AutoTokenizer")));
 }
 
 /* A file for this version of transformers in place of tokenizer.json: "tokenizer.4.0.0.json". */
@@ -229,30 +221,24 @@ static bool is_known(const qk_json *v)
     return qk_is_named_token(v->key, v->key_length) || LISTED(read_keys, v) || LISTED(idle_keys, v);
 }
 
-static void warn_of_unknown(const qk_loader *l)
-{
-    const qk_json *config = l->side.config;
-    qk_buf names = {0};
-    for (const qk_json *v = config ? config->first : NULL; v && names.size < 400; v = v->next)
-        if (!is_known(v)) qk_buf_addf(&names, "%s%.60s", names.size ? ", " : "", v->key);
-    if (names.size)
-        qk_warn("%s/%s: keys that are not known and have no effect: %s", l->folder, file,
-                qk_buf_str(&names));
-    qk_buf_free(&names);
-}
-
 qk_status qk_check_config_keys(qk_loader *l)
 {
-    const qk_json *config = l->side.config;
+    const qk_json *config = l->side.config, *map = qk_json_get(config, "auto_map");
     bool left;
-    if (has_own_code(config))
+    if (map && (map->type == QK_JSON_T_ARRAY || !is_null(qk_json_get(map, "AutoTokenizer"))))
         return refuse(l, "auto_map", "code of its own (trust_remote_code) is not supported");
     for (const qk_json *v = config ? config->first : NULL; v; v = v->next)
         if (LISTED(methods, v))
             return refuse(l, v->key, "the name of a method; the reference fails with it");
     QK_TRY(check_others(l));
     QK_TRY(read_side(l, "padding_side", &left));
-    warn_of_unknown(l);
+    qk_buf unknown = {0};
+    for (const qk_json *v = config ? config->first : NULL; v && unknown.size < 400; v = v->next)
+        if (!is_known(v)) qk_buf_addf(&unknown, "%s%.60s", unknown.size ? ", " : "", v->key);
+    if (unknown.size)
+        qk_warn("%s/%s: keys that are not known and have no effect: %s", l->folder, file,
+                qk_buf_str(&unknown));
+    qk_buf_free(&unknown);
     return QK_OK;
 }
 

@@ -48,10 +48,10 @@ typedef struct encoder {
     const qk_tokenizer *tok;
     struct qk_token_scratch *scratch;
     qk_tokens *out;
-    size_t most; /* ids of text beyond this many are cut off */
+    size_t max_ids; /* beyond this many, those of the text are cut off */
     bool spans;
     qk_error *err;
-    uint32_t looks; /* at most and at signals */
+    uint32_t checks; /* of the count and of signals */
 } encoder;
 
 /* ---- pieces ---- */
@@ -80,7 +80,7 @@ static void put_span(encoder *e, size_t n, qk_origin span)
         out->spans[i] = (qk_token_span){span.start, span.end};
 }
 
-static void push_around(encoder *e, const qk_id_list *list)
+static void push_around(encoder *e, const qk_id_array *list)
 {
     push_ids(e->out, list->items, list->count);
     put_span(e, list->count, (qk_origin){0});
@@ -91,18 +91,6 @@ static void push_added(encoder *e, int32_t id, qk_view view, size_t start, size_
 {
     push_ids(e->out, &id, 1);
     if (e->spans) put_span(e, 1, qk_view_span(view, start, end));
-}
-
-/* A text that makes a Unigram model begin its long tokens at every character. */
-static qk_status fail_unigram(const encoder *e)
-{
-    size_t length = 0;
-    const char *token = qk_vocab_text(&e->tok->bpe.vocab, e->tok->unigram.longest, &length);
-    QK_TRY(qk_interrupt_check(e->err));
-    return qk_fail(e->err, QK_ERR_DATA, "split the text, or use a tokenizer without such tokens",
-                   "model.vocab: its tokens need too much work for this text: more than %d steps "
-                   "for each of its bytes; the longest, \"%.40s\"..., has %zu bytes",
-                   QK_WORK_PER_BYTE, token ? token : "", length);
 }
 
 /* byte_level: the piece is still to be spelled with GPT-2's characters. */
@@ -121,8 +109,16 @@ static qk_status run_model(encoder *e, const uint8_t *piece, size_t length, bool
         length = s->spelled.size;
     }
     if (!qk_unigram_encode(&e->tok->unigram, &e->tok->bpe.vocab, &s->unigram, &s->work, piece,
-                           length))
-        return fail_unigram(e);
+                           length)) {
+        size_t bytes = 0;
+        const char *token = qk_vocab_text(&e->tok->bpe.vocab, e->tok->unigram.longest, &bytes);
+        QK_TRY(qk_interrupt_check(e->err));
+        return qk_fail(e->err, QK_ERR_DATA,
+                       "split the text, or use a tokenizer without such tokens",
+                       "model.vocab: its tokens need too much work for this text: more than %d "
+                       "steps for each of its bytes; the longest, \"%.40s\"..., has %zu bytes",
+                       QK_WORK_PER_BYTE, token ? token : "", bytes);
+    }
     for (size_t i = 0; i < s->unigram.count; i++) push_ids(e->out, &s->unigram.tokens[i].id, 1);
     return QK_OK;
 }
@@ -221,26 +217,24 @@ static qk_status encode_short(encoder *e, const uint8_t *piece, size_t length, c
     return QK_OK;
 }
 
-/* A piece of a text that ends at `end`. */
-static qk_status encode_word(encoder *e, const uint8_t *piece, size_t length, const uint8_t *end)
-{
-    if (length <= SHORT_KEY) return encode_short(e, piece, length, end);
-    if (length <= LONG_KEY) return encode_long(e, piece, length);
-    return run_piece(e, piece, length);
-}
-
 /* There are ids enough, or a signal has come: the rest of the text is left alone. */
 static bool is_full(encoder *e)
 {
-    return e->out->count > e->most || (++e->looks % QK_WORK_CHUNK == 0 && qk_interrupted());
+    return e->out->count > e->max_ids || (++e->checks % QK_WORK_CHUNK == 0 && qk_interrupted());
 }
 
+/* A piece of a text that ends at `end`. */
 static qk_status encode_piece(encoder *e, const uint8_t *piece, size_t length, const uint8_t *end)
 {
     while (length && !is_full(e)) {
         size_t part =
             e->tok->pretokenizer.byte_level ? length : qk_bpe_next_cut(&e->tok->bpe, piece, length);
-        QK_TRY(encode_word(e, piece, part, end));
+        if (part <= SHORT_KEY)
+            QK_TRY(encode_short(e, piece, part, end));
+        else if (part <= LONG_KEY)
+            QK_TRY(encode_long(e, piece, part));
+        else
+            QK_TRY(run_piece(e, piece, part));
         piece += part;
         length -= part;
     }
@@ -325,52 +319,46 @@ static struct qk_token_scratch *prepare_scratch(const qk_tokenizer *tok, qk_toke
     return s;
 }
 
-static qk_status check_text(const uint8_t *text, size_t length, qk_error *err)
-{
-    if (length > QK_MAX_TEXT)
-        return qk_fail(err, QK_ERR_DATA, "split the text",
-                       "a text of %zu bytes; at most 1 GiB can be tokenized", length);
-    size_t bad = qk_utf8_check(text, length);
-    if (bad < length)
-        return qk_fail(err, QK_ERR_DATA, "convert the text to UTF-8",
-                       "the text is not UTF-8 at byte %zu (0x%02X)", bad, text[bad]);
-    return QK_OK;
-}
-
-/* Cuts the ids of the text behind `before` others down to `room`. */
-static void cut(encoder *e, size_t before, size_t room)
+/* Cuts the ids of the text, which begin behind `before` others, down to `max_ids`. */
+static void cut(encoder *e, size_t before, size_t max_ids)
 {
     qk_tokens *out = e->out;
     size_t count = out->count - before;
-    out->truncated = count > room;
+    out->truncated = count > max_ids;
     if (!out->truncated) return;
-    out->count = before + room;
+    out->count = before + max_ids;
     if (!e->tok->cut_left) return;
-    size_t first = before + count - room;
-    memmove(out->ids + before, out->ids + first, room * sizeof *out->ids);
-    if (e->spans) memmove(out->spans + before, out->spans + first, room * sizeof *out->spans);
+    size_t first = before + count - max_ids;
+    memmove(out->ids + before, out->ids + first, max_ids * sizeof *out->ids);
+    if (e->spans) memmove(out->spans + before, out->spans + first, max_ids * sizeof *out->spans);
 }
 
 qk_status qk_tokenizer_encode_with(const qk_tokenizer *tok, const char *text, size_t length,
                                    qk_encode_options options, qk_tokens *out, qk_error *err)
 {
     qk_view view = {(const uint8_t *)(length ? text : ""), length, NULL};
-    QK_TRY(check_text(view.text, length, err));
+    if (length > QK_MAX_TEXT)
+        return qk_fail(err, QK_ERR_DATA, "split the text",
+                       "a text of %zu bytes; at most 1 GiB can be tokenized", length);
+    size_t bad = qk_utf8_check(view.text, length);
+    if (bad < length)
+        return qk_fail(err, QK_ERR_DATA, "convert the text to UTF-8",
+                       "the text is not UTF-8 at byte %zu (0x%02X)", bad, view.text[bad]);
     encoder e = {.tok = tok,
                  .scratch = prepare_scratch(tok, out),
                  .out = out,
-                 .most = SIZE_MAX - 1,
+                 .max_ids = SIZE_MAX - 1,
                  .spans = options.spans,
                  .err = err};
     qk_work_begin(&e.scratch->work, length);
     size_t before = options.plain ? 0 : tok->before.count;
     size_t around = options.plain ? 0 : before + tok->behind.count;
     /* A limit below the number of special tokens cuts nothing: the reference subtracts unsigned. */
-    size_t room = SIZE_MAX - 1 - before;
+    size_t max_ids = SIZE_MAX - 1 - before;
     if (options.max_length > 0 && (uint64_t)options.max_length >= around)
-        room = (size_t)options.max_length - around;
+        max_ids = (size_t)options.max_length - around;
     if (!tok->cut_left)
-        e.most = before + room; /* the end of a text is needed to cut its beginning */
+        e.max_ids = before + max_ids; /* the end of a text is needed to cut its beginning */
     if (length && (options.spans || tok->pretokenizer.needs_origins)) {
         qk_traced_raw(&e.scratch->raw, view.text, length);
         view = qk_traced_view(&e.scratch->raw);
@@ -379,7 +367,7 @@ qk_status qk_tokenizer_encode_with(const qk_tokenizer *tok, const char *text, si
     if (!options.plain) push_around(&e, &tok->before);
     QK_TRY(encode_text(&e, view));
     QK_TRY(qk_interrupt_check(err)); /* what was left half done does not matter */
-    cut(&e, before, room);
+    cut(&e, before, max_ids);
     if (!options.plain) push_around(&e, &tok->behind);
     return QK_OK;
 }

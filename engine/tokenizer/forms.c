@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/text.h"
 #include "engine/tokenizer/unicode.h"
 
 /* Hangul syllables by arithmetic (Unicode, section 3.12). */
@@ -32,18 +31,19 @@ static bool is_compat(qk_form form)
 uint8_t *qk_form_make_table(qk_form form)
 {
     uint8_t *t = qk_zalloc(QK_MAX_CODE_POINT + 1, 1);
-    for (size_t i = 0; i < qk_decomposition_count; i++) t[qk_decompositions[i].code] = QK_FORM_LOOK;
+    for (size_t i = 0; i < qk_decomposition_count; i++)
+        t[qk_decompositions[i].code] = QK_FORM_MAYBE;
     for (size_t i = 0; form == QK_NFC && i < qk_composition_count; i++)
         t[qk_compositions[i].composed] = 0; /* composes to itself again */
     for (size_t i = 0; is_compat(form) && i < qk_compat_count; i++)
-        t[qk_compats[i].code] = QK_FORM_LOOK;
+        t[qk_compats[i].code] = QK_FORM_MAYBE;
     for (size_t i = 0; composes(form) && i < qk_composition_count; i++)
-        t[qk_compositions[i].second] = QK_FORM_LOOK;
+        t[qk_compositions[i].second] = QK_FORM_MAYBE;
     if (composes(form)) {
-        memset(t + HANGUL_V, QK_FORM_LOOK, V_COUNT);
-        memset(t + HANGUL_T + 1, QK_FORM_LOOK, T_COUNT - 1);
+        memset(t + HANGUL_V, QK_FORM_MAYBE, V_COUNT);
+        memset(t + HANGUL_T + 1, QK_FORM_MAYBE, T_COUNT - 1);
     } else {
-        memset(t + HANGUL_S, QK_FORM_LOOK, S_COUNT);
+        memset(t + HANGUL_S, QK_FORM_MAYBE, S_COUNT);
     }
     for (size_t i = 0; i < qk_mark_range_count; i++) {
         const qk_mark_range *r = &qk_mark_ranges[i];
@@ -67,36 +67,11 @@ static void add_code(qk_form_memory *m, uint32_t code, qk_origin origin)
     m->codes[m->count++] = (struct qk_form_code){code, origin};
 }
 
-static bool add_compat(qk_form_memory *m, uint32_t code, qk_origin origin)
+/* Tables are sorted by the code point that each entry begins with. */
+static int by_code(const void *code, const void *entry)
 {
-    size_t lo = 0, hi = qk_compat_count;
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (qk_compats[mid].code < code)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    if (lo == qk_compat_count || qk_compats[lo].code != code) return false;
-    const uint32_t *parts = qk_compat_parts + qk_compats[lo].at;
-    for (int i = 0; i < qk_compats[lo].count; i++) add_code(m, parts[i], origin);
-    return true;
-}
-
-static bool add_canonical(qk_form_memory *m, uint32_t code, qk_origin origin)
-{
-    size_t lo = 0, hi = qk_decomposition_count;
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (qk_decompositions[mid].code < code)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    if (lo == qk_decomposition_count || qk_decompositions[lo].code != code) return false;
-    const uint32_t *parts = qk_decompositions[lo].parts;
-    for (int i = 0; i < 4 && parts[i]; i++) add_code(m, parts[i], origin);
-    return true;
+    uint32_t a = *(const uint32_t *)code, b = *(const uint32_t *)entry;
+    return a < b ? -1 : a > b;
 }
 
 /* Where pairs are composed, Hangul syllables stay whole: they would only be composed again. */
@@ -109,15 +84,20 @@ static void decompose(qk_form form, qk_form_memory *m, uint32_t code, qk_origin 
         if (s % T_COUNT) add_code(m, HANGUL_T + s % T_COUNT, origin);
         return;
     }
-    if (is_compat(form) && add_compat(m, code, origin)) return;
-    if (!add_canonical(m, code, origin)) add_code(m, code, origin);
+    const qk_compat *k =
+        is_compat(form) ? bsearch(&code, qk_compats, qk_compat_count, sizeof *k, by_code) : NULL;
+    const qk_decomposition *d =
+        k ? NULL : bsearch(&code, qk_decompositions, qk_decomposition_count, sizeof *d, by_code);
+    for (int i = 0; k && i < k->count; i++) add_code(m, qk_compat_parts[k->at + i], origin);
+    for (int i = 0; d && i < 4 && d->parts[i]; i++) add_code(m, d->parts[i], origin);
+    if (!k && !d) add_code(m, code, origin);
 }
 
 /* ---- order ---- */
 
 static uint8_t class_of(const uint8_t *table, uint32_t code)
 {
-    return table[code] == QK_FORM_LOOK ? 0 : table[code];
+    return table[code] == QK_FORM_MAYBE ? 0 : table[code];
 }
 
 static void sort_short(const uint8_t *table, struct qk_form_code *marks, size_t n)
@@ -133,14 +113,14 @@ static void sort_short(const uint8_t *table, struct qk_form_code *marks, size_t 
 /* Counting sort: a text may be one endless run of marks. */
 static void sort_long(const uint8_t *table, qk_form_memory *m, struct qk_form_code *marks, size_t n)
 {
-    size_t places[257] = {0};
+    size_t starts[257] = {0};
     if (n > m->spare_capacity) {
         m->spare = qk_realloc(m->spare, n, sizeof *m->spare);
         m->spare_capacity = n;
     }
-    for (size_t i = 0; i < n; i++) places[table[marks[i].code] + 1]++;
-    for (int c = 0; c < 256; c++) places[c + 1] += places[c];
-    for (size_t i = 0; i < n; i++) m->spare[places[table[marks[i].code]]++] = marks[i];
+    for (size_t i = 0; i < n; i++) starts[table[marks[i].code] + 1]++;
+    for (int c = 0; c < 256; c++) starts[c + 1] += starts[c];
+    for (size_t i = 0; i < n; i++) m->spare[starts[table[marks[i].code]]++] = marks[i];
     memcpy(marks, m->spare, n * sizeof *marks);
 }
 
@@ -159,6 +139,13 @@ static void sort_marks(const uint8_t *table, qk_form_memory *m)
 
 /* ---- composition ---- */
 
+static int by_pair(const void *x, const void *y)
+{
+    const qk_composition *a = x, *b = y;
+    if (a->first != b->first) return a->first < b->first ? -1 : 1;
+    return a->second < b->second ? -1 : a->second > b->second;
+}
+
 /* The character that a pair composes to, or 0. */
 static uint32_t compose_pair(uint32_t a, uint32_t b)
 {
@@ -166,17 +153,10 @@ static uint32_t compose_pair(uint32_t a, uint32_t b)
         return HANGUL_S + ((a - HANGUL_L) * V_COUNT + (b - HANGUL_V)) * T_COUNT;
     if (a - HANGUL_S < S_COUNT && (a - HANGUL_S) % T_COUNT == 0 && b - HANGUL_T - 1 < T_COUNT - 1)
         return a + (b - HANGUL_T);
-    size_t lo = 0, hi = qk_composition_count;
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        const qk_composition *c = &qk_compositions[mid];
-        if (c->first < a || (c->first == a && c->second < b))
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    const qk_composition *c = &qk_compositions[lo];
-    return lo < qk_composition_count && c->first == a && c->second == b ? c->composed : 0;
+    const qk_composition pair = {.first = a, .second = b};
+    const qk_composition *c =
+        bsearch(&pair, qk_compositions, qk_composition_count, sizeof *c, by_pair);
+    return c ? c->composed : 0;
 }
 
 /* A character composes with the last starter unless one between them has its class or a higher. */
@@ -204,40 +184,14 @@ static void compose(const uint8_t *table, qk_form_memory *m)
 
 /* ---- stretches ---- */
 
-static size_t decode(const uint8_t *text, size_t n, uint32_t *code)
-{
-    if (text[0] < 0x80) {
-        *code = text[0];
-        return 1;
-    }
-    size_t step = qk_utf8_decode(text, n, code);
-    QK_ASSERT(step > 0);
-    return step;
-}
-
 bool qk_form_is_plain(const uint8_t *table, const uint8_t *text, size_t length)
 {
     for (size_t i = 0; i < length;) {
         uint32_t code;
-        i += decode(text + i, length - i, &code);
+        i += qk_code_at(text + i, length - i, &code);
         if (table[code]) return false;
     }
     return true;
-}
-
-/* Writes the stretch from a safe character to the next one. Where it begins with marks, what comes
- * first keeps the place where the stretch began, whatever mark that is. */
-static void flush(qk_form form, const uint8_t *table, qk_form_memory *m, qk_traced *out)
-{
-    uint32_t start = m->codes[0].origin.start;
-    sort_marks(table, m);
-    m->codes[0].origin.start = start;
-    if (composes(form)) compose(table, m);
-    for (size_t i = 0; i < m->count; i++) {
-        uint8_t utf8[4];
-        qk_traced_put(out, utf8, qk_utf8_encode(m->codes[i].code, utf8), m->codes[i].origin);
-    }
-    m->count = 0;
 }
 
 void qk_form_apply(qk_form form, const uint8_t *table, qk_form_memory *m, qk_view view,
@@ -248,19 +202,30 @@ void qk_form_apply(qk_form form, const uint8_t *table, qk_form_memory *m, qk_vie
     m->count = 0;
     for (size_t i = 0; i < length;) {
         uint32_t code;
-        size_t step = decode(text + i, length - i, &code);
+        size_t step = qk_code_at(text + i, length - i, &code);
         if (!table[code]) {
             last_safe = i;
             i += step;
             continue;
         }
+        /* A stretch: from a safe character to the next one. */
         qk_traced_copy(out, view, copied, last_safe);
         for (i = last_safe; i < length; i += step) {
-            step = decode(text + i, length - i, &code);
+            step = qk_code_at(text + i, length - i, &code);
             if (i > last_safe && !table[code]) break;
             decompose(form, m, code, qk_view_span(view, i, i + 1));
         }
-        flush(form, table, m, out);
+        /* Where the stretch begins with marks, what comes first keeps the start of the stretch as
+         * its origin, whatever mark that is. */
+        uint32_t start = m->codes[0].origin.start;
+        sort_marks(table, m);
+        m->codes[0].origin.start = start;
+        if (composes(form)) compose(table, m);
+        for (size_t k = 0; k < m->count; k++) {
+            uint8_t utf8[4];
+            qk_traced_put(out, utf8, qk_utf8_encode(m->codes[k].code, utf8), m->codes[k].origin);
+        }
+        m->count = 0;
         copied = last_safe = i;
     }
     qk_traced_copy(out, view, copied, length);

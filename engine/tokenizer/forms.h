@@ -13,9 +13,9 @@
 
 typedef enum qk_form { QK_NFC, QK_NFD, QK_NFKC, QK_NFKD } qk_form;
 
-/* Of every code point: its combining class, or QK_FORM_LOOK where the form may change it or compose
+/* Of every code point: its combining class, or QK_FORM_MAYBE where the form may change it or compose
  * it with the one before, or 0. 0x110000 bytes; the caller frees. */
-enum { QK_FORM_LOOK = 255 };
+enum { QK_FORM_MAYBE = 255 };
 uint8_t *qk_form_make_table(qk_form form);
 
 /* Working memory of one thread. Zero-initialise to create. */

@@ -10,12 +10,6 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/unigram.h"
 
-/* Ids around those of the text (TemplateProcessing). */
-typedef struct qk_id_list {
-    int32_t *items;
-    size_t count, capacity;
-} qk_id_list;
-
 struct qk_tokenizer {
     qk_arena arena;      /* strings of the parts below */
     qk_added added;      /* matched in the raw text */
@@ -26,10 +20,10 @@ struct qk_tokenizer {
     qk_bpe bpe;         /* of a Unigram model only its vocabulary is used */
     qk_unigram unigram; /* with the scores of bpe.vocab */
     bool is_unigram;
-    bool cut_left;       /* a text that is too long loses its beginning */
-    bool split_specials; /* special tokens that stand in a text are text */
-    qk_id_list before, behind;
-    size_t size; /* largest id + 1 */
+    bool cut_left;              /* a text that is too long loses its beginning */
+    bool split_specials;        /* special tokens that stand in a text are text */
+    qk_id_array before, behind; /* ids around those of the text (TemplateProcessing) */
+    size_t size;                /* largest id + 1 */
     char *description;
     uint64_t serial; /* tells tokenizers apart in scratch memory */
 };

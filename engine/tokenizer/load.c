@@ -54,13 +54,6 @@ qk_status qk_loader_string(qk_loader *l, const qk_json *object, const char *wher
 
 /* ---- parts of the text ---- */
 
-static int name_index(const qk_json_reader *r, const char *const *names, int count)
-{
-    for (int i = 0; i < count; i++)
-        if (strlen(names[i]) == r->length && !memcmp(names[i], r->text, r->length)) return i;
-    return -1;
-}
-
 qk_status qk_loader_members(qk_loader *l, qk_json_reader *r, qk_json_event first,
                             const char *const *names, qk_span *spans, int count,
                             qk_member_reader read, void *context)
@@ -69,7 +62,8 @@ qk_status qk_loader_members(qk_loader *l, qk_json_reader *r, qk_json_event first
     if (first != QK_JSON_OBJECT) return qk_json_fail(r, "an object is expected here");
     qk_json_event e;
     while ((e = qk_json_next(r)) == QK_JSON_KEY) {
-        int i = name_index(r, names, count);
+        int i = count - 1;
+        while (i >= 0 && !qk_json_text_is(r->text, r->length, names[i])) i--;
         if (i >= 0 && spans[i].end) return qk_json_fail(r, "\"%s\" is given twice", names[i]);
         e = qk_json_next(r);
         size_t begin = r->offset;
@@ -96,32 +90,6 @@ qk_status qk_loader_tree(qk_loader *l, qk_span span, const qk_json **out)
 }
 
 /* ---- the whole ---- */
-
-static void finish(qk_loader *l)
-{
-    static atomic_uint_fast64_t serial;
-    qk_tokenizer *tok = l->tok;
-    const qk_vocab *model = &tok->bpe.vocab, *added = &tok->added_ids;
-    tok->serial = atomic_fetch_add(&serial, 1) + 1;
-    tok->size = model->size > added->size ? model->size : added->size;
-    if (tok->is_unigram)
-        tok->description = qk_strf("Unigram, %zu tokens, %zu added", model->count, added->count);
-    else
-        tok->description = qk_strf("BPE, %zu tokens, %zu merges, %zu added", model->count,
-                                   tok->bpe.merge_count, added->count);
-}
-
-static qk_status find_class(qk_loader *l)
-{
-    const char *name;
-    QK_TRY(qk_choose_class(l, &name));
-    l->rule = name ? qk_class_rule_find(name) : NULL;
-    if (!name || l->rule) return qk_check_config_keys(l);
-    const qk_json *named = qk_json_get(l->side.config, "tokenizer_class");
-    bool here = named && named->type == QK_JSON_T_STRING; /* else config.json leads to the class */
-    return qk_side_refuse(l, here ? "tokenizer_config.json" : "config.json",
-                          "tokenizer_class: \"%.60s\" is not supported", name);
-}
 
 enum { ADDED, NORMALIZER, PRETOKENIZER, POST, TRUNCATION, PADDING, MODEL, PARTS };
 
@@ -154,7 +122,16 @@ static qk_status load_parts(qk_loader *l)
     const qk_json *trees[MODEL];
     QK_TRY(read_text(l, spans));
     for (int i = 0; i < MODEL; i++) QK_TRY(qk_loader_tree(l, spans[i], &trees[i]));
-    QK_TRY(find_class(l));
+    const char *class;
+    QK_TRY(qk_choose_class(l, &class));
+    l->rule = class ? qk_class_rule_find(class) : NULL;
+    if (class && !l->rule) {
+        const qk_json *named = qk_json_get(l->side.config, "tokenizer_class");
+        bool here = named && named->type == QK_JSON_T_STRING; /* else config.json leads to it */
+        return qk_side_refuse(l, here ? "tokenizer_config.json" : "config.json",
+                              "tokenizer_class: \"%.60s\" is not supported", class);
+    }
+    QK_TRY(qk_check_config_keys(l));
     QK_TRY(qk_apply_config_keys(l, l->rule ? NULL : trees[TRUNCATION]));
     QK_TRY(qk_read_added(l, trees[ADDED]));
     const qk_json *pad = qk_json_get(trees[PADDING], "pad_token");
@@ -187,6 +164,7 @@ static qk_status load_file(qk_loader *l)
 
 qk_status qk_tokenizer_load(qk_tokenizer **out, const char *folder, qk_error *err)
 {
+    static atomic_uint_fast64_t serial;
     qk_error ignored;
     *out = NULL;
     char *path = qk_path_join(folder, "tokenizer.json");
@@ -197,8 +175,14 @@ qk_status qk_tokenizer_load(qk_tokenizer **out, const char *folder, qk_error *er
     qk_status s = qk_side_files_read(&l.side, &l.arena, folder, l.err);
     if (s == QK_OK) s = load_file(&l);
     if (s == QK_OK) {
-        finish(&l);
-        *out = l.tok;
+        qk_tokenizer *tok = *out = l.tok;
+        const qk_vocab *model = &tok->bpe.vocab, *added = &tok->added_ids;
+        tok->serial = atomic_fetch_add(&serial, 1) + 1;
+        tok->size = model->size > added->size ? model->size : added->size;
+        tok->description =
+            tok->is_unigram ? qk_strf("Unigram, %zu tokens, %zu added", model->count, added->count)
+                            : qk_strf("BPE, %zu tokens, %zu merges, %zu added", model->count,
+                                      tok->bpe.merge_count, added->count);
     } else {
         qk_tokenizer_free(l.tok);
     }

@@ -5,11 +5,11 @@
  *   load_added.c  added tokens                        load_unigram.c  Unigram: the same, scores
  *   load_post.c   what goes around the ids            side_files.c  the files beside it
  *   config_keys.c keys of tokenizer_config.json       classes.c     which class rules
- *   specials.c    special tokens of any file          class_rules.c what it puts in their place
+ *   specials.c    special tokens of any file          class_rules.c what it replaces
  *   special_files.c  special_tokens_map.json, added_tokens.json
  *
  * Most of a file is its vocabulary and its merges. The file is read once, from its begin to its
- * end; these two go into tables as they come, and of other parts their places are noted.
+ * end; these two go into tables as they come, and of other parts their offsets are noted.
  *
  * next: engine/tokenizer/load.c */
 #pragma once
@@ -48,7 +48,7 @@ typedef struct qk_loader {
  * it comes: it read nothing, and the value is passed over. */
 typedef qk_status (*qk_member_reader)(qk_loader *l, qk_json_reader *r, qk_json_event first, int i,
                                       void *context, bool *done);
-/* Finds the members of an object whose first event was just returned: spans[i] becomes the place of
+/* Finds the members of an object whose first event was just returned: spans[i] becomes the span of
  * the value of names[i]. A key that is given twice is refused. */
 qk_status qk_loader_members(qk_loader *l, qk_json_reader *r, qk_json_event first,
                             const char *const *names, qk_span *spans, int count,
@@ -104,7 +104,7 @@ qk_status qk_apply_class(qk_loader *l);
 qk_status qk_side_files_read(qk_side_files *out, qk_arena *arena, const char *folder,
                              qk_error *err);
 
-/* Of a table in which qk_vocab_add and its like found too many entries in one place. */
+/* Of a table in which qk_vocab_add and its like found too many collisions. */
 #define QK_CROWDED "its entries were chosen such that each look-up passes thousands of others"
 
 #define QK_GPT2_REGEX                                                                              \

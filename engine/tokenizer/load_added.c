@@ -19,7 +19,7 @@ typedef struct entry {
 
 typedef struct table {
     qk_loader *l;
-    qk_vocab index; /* content -> place in entries */
+    qk_vocab index; /* content -> index in entries */
     entry *entries; /* text NULL: noted as special, not added yet */
     size_t count, capacity;
 } table;
@@ -30,13 +30,7 @@ static entry *find_entry(const table *t, const qk_token_spec *token)
     return i < 0 ? NULL : &t->entries[i];
 }
 
-static bool same_token(const qk_token_spec *a, const qk_token_spec *b)
-{
-    return a->lstrip == b->lstrip && a->rstrip == b->rstrip && a->single_word == b->single_word &&
-           a->special == b->special && qk_token_is_normalized(a) == qk_token_is_normalized(b);
-}
-
-static void look_for(entry *e, const qk_token_spec *token)
+static void note_form(entry *e, const qk_token_spec *token)
 {
     if (qk_token_is_normalized(token))
         e->in_normalized = true;
@@ -65,7 +59,7 @@ static void note_special(table *t, const qk_token_spec *token)
         e = &t->entries[t->count++];
         *e = (entry){.id = -1};
     }
-    if (!e->special) look_for(e, token);
+    if (!e->special) note_form(e, token);
     e->special = true;
 }
 
@@ -77,9 +71,13 @@ static qk_status add_token(table *t, const qk_token_spec *token)
         return qk_loader_refuse(t->l, "added tokens", "a token of %zu bytes; 1 to %d are supported",
                                 token->length, QK_MAX_ADDED_LENGTH);
     entry *e = find_entry(t, token);
-    if (e && e->token.text && same_token(&e->token, token)) return QK_OK;
+    const qk_token_spec *old = e && e->token.text ? &e->token : NULL;
+    if (old && old->lstrip == token->lstrip && old->rstrip == token->rstrip &&
+        old->single_word == token->single_word && old->special == token->special &&
+        qk_token_is_normalized(old) == qk_token_is_normalized(token))
+        return QK_OK;
     int64_t id = next_id(tok, token);
-    if ((!e || !e->token.text) && !qk_vocab_add(&tok->added_ids, token->text, token->length, id))
+    if (!old && !qk_vocab_add(&tok->added_ids, token->text, token->length, id))
         return qk_loader_refuse(t->l, "added tokens", "token \"%.60s\": its id %lld is another's",
                                 token->text, (long long)id);
     if (!e) {
@@ -90,7 +88,7 @@ static qk_status add_token(table *t, const qk_token_spec *token)
     }
     e->id = (int32_t)id;
     e->token = *token;
-    if (!e->special) look_for(e, token);
+    if (!e->special) note_form(e, token);
     return QK_OK;
 }
 
@@ -181,60 +179,45 @@ static void note(qk_vocab *set, const void *text, size_t length)
     qk_vocab_add(set, text, length, (int64_t)set->count);
 }
 
-/* A content, with its kind and flags in front. */
-static void make_key(waiting *w, const qk_token_spec *t)
-{
-    int flags = t->is_string << 5 | t->lstrip << 4 | t->rstrip << 3 | t->single_word << 2 |
-                t->special << 1 | qk_token_is_normalized(t);
-    qk_buf_clear(&w->key);
-    qk_buf_add_byte(&w->key, (uint8_t)(' ' + flags));
-    qk_buf_add(&w->key, t->text, t->length);
-}
-
 static void add_unless_there(waiting *w, const qk_token_specs *specs)
 {
     for (size_t i = 0; i < specs->count; i++) {
         const qk_token_spec *t = &specs->items[i];
         if (!t->text || qk_vocab_find(&w->contents, t->text, t->length) >= 0) continue;
-        make_key(w, t);
+        /* the content, with its kind and flags in front */
+        int flags = t->is_string << 5 | t->lstrip << 4 | t->rstrip << 3 | t->single_word << 2 |
+                    t->special << 1 | qk_token_is_normalized(t);
+        qk_buf_clear(&w->key);
+        qk_buf_add_byte(&w->key, (uint8_t)(' ' + flags));
+        qk_buf_add(&w->key, t->text, t->length);
         if (qk_vocab_find(&w->tokens, w->key.data, w->key.size) >= 0) continue;
         note(&w->tokens, w->key.data, w->key.size);
         qk_token_specs_add(&w->batch, *t);
     }
 }
 
-static void collect(waiting *w, const qk_specials *s, bool with_file)
-{
-    for (size_t i = 0; with_file && i < s->file.count; i++)
-        note(&w->contents, s->file.items[i].text, s->file.items[i].length);
-    for (size_t i = 0; i < s->decoder.count; i++) {
-        note(&w->contents, s->decoder.items[i].text, s->decoder.items[i].length);
-        qk_token_specs_add(&w->batch, s->decoder.items[i]);
-    }
-    add_unless_there(w, &s->names);
-    add_unless_there(w, &s->extras);
-}
-
-/* Strings, and tokens that have a name, are special. */
-static void mark_special(waiting *w, const qk_specials *s)
-{
-    qk_vocab names = {0};
-    for (size_t i = 0; i < s->names.count; i++)
-        if (s->names.items[i].text) note(&names, s->names.items[i].text, s->names.items[i].length);
-    for (size_t i = 0; i < w->batch.count; i++) {
-        qk_token_spec *t = &w->batch.items[i];
-        if (t->is_string || qk_vocab_find(&names, t->text, t->length) >= 0) t->special = true;
-    }
-    qk_vocab_free(&names);
-}
-
 static qk_status add_others(table *t)
 {
     const qk_specials *s = &t->l->specials;
+    const qk_token_specs *file = &s->file, *decoder = &s->decoder;
     waiting w = {0};
-    collect(&w, s, !t->l->rule);
-    mark_special(&w, s);
+    for (size_t i = 0; !t->l->rule && i < file->count; i++)
+        note(&w.contents, file->items[i].text, file->items[i].length);
+    for (size_t i = 0; i < decoder->count; i++) {
+        note(&w.contents, decoder->items[i].text, decoder->items[i].length);
+        qk_token_specs_add(&w.batch, decoder->items[i]);
+    }
+    add_unless_there(&w, &s->names);
+    add_unless_there(&w, &s->extras);
+    qk_vocab names = {0}; /* strings, and tokens that have a name, are special */
+    for (size_t i = 0; i < s->names.count; i++)
+        if (s->names.items[i].text) note(&names, s->names.items[i].text, s->names.items[i].length);
+    for (size_t i = 0; i < w.batch.count; i++) {
+        qk_token_spec *b = &w.batch.items[i];
+        if (b->is_string || qk_vocab_find(&names, b->text, b->length) >= 0) b->special = true;
+    }
     qk_status status = add_batch(t, &w.batch);
+    qk_vocab_free(&names);
     qk_vocab_free(&w.contents);
     qk_vocab_free(&w.tokens);
     qk_buf_free(&w.key);

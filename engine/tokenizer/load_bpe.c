@@ -57,7 +57,7 @@ typedef struct merge_batch {
     struct {
         size_t at, left, right; /* in text; bytes */
         int32_t joined;         /* or -1: to be looked up */
-        const char *behind;     /* the place in the file */
+        const char *behind;     /* position in the file */
     } items[BATCH];
 } merge_batch;
 
@@ -100,25 +100,21 @@ static qk_status fail_missing(qk_json_reader *r, size_t rank, const char *what, 
                         (int)(length < 60 ? length : 60), (const char *)token);
 }
 
-/* Both tokens and, where it is not known yet, what they make. Returns how many were asked. */
-static size_t ask(const merge_batch *b, size_t i, qk_vocab_query *queries)
-{
-    size_t left = b->items[i].left, right = b->items[i].right, drop = b->bpe->prefix_length;
-    const uint8_t *text = b->text.data + b->items[i].at;
-    queries[0] = (qk_vocab_query){.text = text, .length = left};
-    queries[1] = (qk_vocab_query){.text = text + left, .length = right};
-    if (b->items[i].joined >= 0) return 2;
-    queries[2] =
-        (qk_vocab_query){.text = drop ? text + left + right : text, .length = left + right - drop};
-    return 3;
-}
-
-/* Looks up what waits. */
+/* Looks up what waits: both tokens of each merge and, where it is not known yet, their result. */
 static qk_status settle(qk_json_reader *r, merge_batch *b)
 {
     qk_vocab_query queries[3 * BATCH], *q = queries;
     size_t asked = 0;
-    for (size_t i = 0; i < b->count; i++) asked += ask(b, i, queries + asked);
+    size_t drop = b->bpe->prefix_length;
+    for (size_t i = 0; i < b->count; i++) {
+        size_t n = b->items[i].left, both = n + b->items[i].right;
+        const uint8_t *text = b->text.data + b->items[i].at;
+        queries[asked++] = (qk_vocab_query){.text = text, .length = n};
+        queries[asked++] = (qk_vocab_query){.text = text + n, .length = both - n};
+        if (b->items[i].joined < 0)
+            queries[asked++] =
+                (qk_vocab_query){.text = drop ? text + both : text, .length = both - drop};
+    }
     qk_vocab_find_many(&b->bpe->vocab, queries, asked);
     for (size_t i = 0; i < b->count; i++) {
         const qk_vocab_query *left = q++, *right = q++,
@@ -165,18 +161,6 @@ static qk_status join(qk_json_reader *r, merge_batch *b, size_t at)
     return QK_OK;
 }
 
-static qk_status read_merge(qk_json_reader *r, qk_json_event first, merge_batch *b)
-{
-    size_t at = b->text.size;
-    if (b->rank + b->count == MAX_MERGES)
-        return qk_json_fail(r, "model.merges: more than %d merges", MAX_MERGES);
-    QK_TRY(first == QK_JSON_STRING ? split_string(r, b) : read_pair(r, b));
-    b->items[b->count].at = at;
-    b->items[b->count].behind = r->at;
-    QK_TRY(join(r, b, at));
-    return ++b->count == BATCH ? settle(r, b) : QK_OK;
-}
-
 static qk_status read_list(qk_json_reader *r, merge_batch *b)
 {
     qk_json_event e;
@@ -186,8 +170,15 @@ static qk_status read_list(qk_json_reader *r, merge_batch *b)
                                 b->rank + b->count, e == QK_JSON_STRING ? "one text" : "a pair",
                                 e == QK_JSON_STRING ? "pairs" : "texts");
         b->form = e;
-        if (e == QK_JSON_ARRAY || r->length < 8 || memcmp(r->text, "#version", 8) != 0)
-            QK_TRY(read_merge(r, e, b));
+        if (e == QK_JSON_STRING && r->length >= 8 && !memcmp(r->text, "#version", 8)) continue;
+        if (b->rank + b->count == MAX_MERGES)
+            return qk_json_fail(r, "model.merges: more than %d merges", MAX_MERGES);
+        size_t at = b->text.size;
+        QK_TRY(e == QK_JSON_STRING ? split_string(r, b) : read_pair(r, b));
+        b->items[b->count].at = at;
+        b->items[b->count].behind = r->at;
+        QK_TRY(join(r, b, at));
+        if (++b->count == BATCH) QK_TRY(settle(r, b));
     }
     if (e == QK_JSON_ERROR) return r->err->status;
     if (e != QK_JSON_ARRAY_END) return qk_json_fail(r, "model.merges: a merge is expected here");

@@ -3,23 +3,7 @@
 
 enum { MAX_AFFIX = 64 };
 
-static qk_status check_type(qk_loader *l, const qk_json *type, bool has_merges)
-{
-    if (qk_json_is_string(type, "BPE") || (!type && has_merges)) return QK_OK;
-    return qk_loader_refuse(l, "model.type", "\"%s\" is not supported; BPE and Unigram are",
-                            type && type->type == QK_JSON_T_STRING ? type->text
-                                                                   : qk_json_type_name(type));
-}
-
 /* ---- flags ---- */
-
-/* A member that must be absent, null or 0. */
-static qk_status check_unused(qk_loader *l, const qk_json *value, const char *where)
-{
-    if (!value || value->type == QK_JSON_T_NULL) return QK_OK;
-    if (value->type == QK_JSON_T_NUMBER && value->number == 0) return QK_OK;
-    return qk_loader_refuse(l, where, "only null is supported");
-}
 
 /* A prefix or suffix; absent or null: "". */
 static qk_status set_affix(qk_loader *l, const qk_json *value, const char *where, const char **out,
@@ -129,8 +113,14 @@ static qk_status read_late(qk_loader *l, const model_parts *m)
 static qk_status load_bpe(qk_loader *l, model_parts *m)
 {
     qk_bpe *bpe = &l->tok->bpe;
-    QK_TRY(check_type(l, m->values[TYPE], m->spans[MERGES].end > 0));
-    QK_TRY(check_unused(l, m->values[DROPOUT], "model.dropout"));
+    const qk_json *type = m->values[TYPE], *dropout = m->values[DROPOUT];
+    if (!qk_json_is_string(type, "BPE") && (type || !m->spans[MERGES].end))
+        return qk_loader_refuse(l, "model.type", "\"%s\" is not supported; BPE and Unigram are",
+                                type && type->type == QK_JSON_T_STRING ? type->text
+                                                                       : qk_json_type_name(type));
+    if (dropout && dropout->type != QK_JSON_T_NULL &&
+        !(dropout->type == QK_JSON_T_NUMBER && dropout->number == 0))
+        return qk_loader_refuse(l, "model.dropout", "only null is supported");
     QK_TRY(set_prefix(l, m));
     QK_TRY(set_affix(l, m->values[SUFFIX], "model.end_of_word_suffix", &bpe->suffix,
                      &bpe->suffix_length));

@@ -14,7 +14,7 @@ static bool has_token(const qk_tokenizer *tok, int64_t id)
     return qk_vocab_text(&tok->bpe.vocab, id, NULL) || qk_vocab_text(&tok->added_ids, id, NULL);
 }
 
-static void add_id(qk_id_list *list, int64_t id)
+static void add_id(qk_id_array *list, int64_t id)
 {
     QK_GROW(list->items, list->count, list->capacity);
     list->items[list->count++] = (int32_t)id;
@@ -22,7 +22,7 @@ static void add_id(qk_id_list *list, int64_t id)
 
 /* Appends the ids that a template's special token stands for. */
 static qk_status add_special(qk_loader *l, const qk_json *specials, const qk_json *name,
-                             const char *where, qk_id_list *out)
+                             const char *where, qk_id_array *out)
 {
     if (!name || name->type != QK_JSON_T_STRING)
         return qk_fail(l->err, QK_ERR_FORMAT, NULL,
@@ -45,23 +45,23 @@ static qk_status add_special(qk_loader *l, const qk_json *specials, const qk_jso
     return QK_OK;
 }
 
-static void append(qk_id_list *list, const qk_id_list *more)
+static void append(qk_id_array *list, const qk_id_array *more)
 {
     for (size_t i = 0; i < more->count; i++) add_id(list, more->items[i]);
 }
 
 /* A later template goes around an earlier one. */
-static void put_around(qk_tokenizer *tok, qk_id_list *before, qk_id_list *behind)
+static void put_around(qk_tokenizer *tok, qk_id_array *before, qk_id_array *behind)
 {
     append(before, &tok->before);
     append(&tok->behind, behind);
-    qk_id_list old = tok->before;
+    qk_id_array old = tok->before;
     tok->before = *before;
     *before = old;
 }
 
 static qk_status read_template(qk_loader *l, const qk_json *node, const char *where,
-                               qk_id_list *before, qk_id_list *behind)
+                               qk_id_array *before, qk_id_array *behind)
 {
     const qk_json *specials = qk_json_get(node, "special_tokens");
     const qk_json *single = qk_json_get(node, "single");
@@ -82,21 +82,11 @@ static qk_status read_template(qk_loader *l, const qk_json *node, const char *wh
     return text ? QK_OK : qk_loader_refuse(l, where, "the \"single\" template has no Sequence A");
 }
 
-static qk_status load_template(qk_loader *l, const qk_json *node, const char *where)
-{
-    qk_id_list before = {0}, behind = {0};
-    qk_status s = read_template(l, node, where, &before, &behind);
-    if (s == QK_OK) put_around(l->tok, &before, &behind);
-    free(before.items);
-    free(behind.items);
-    return s;
-}
-
 /* {"cls": ["<s>", 0], "sep": ["</s>", 2]}: one id each, before and behind. */
 static qk_status load_pair(qk_loader *l, const qk_json *node, const char *where)
 {
     static const char *const names[2] = {"cls", "sep"};
-    qk_id_list around[2] = {0};
+    qk_id_array around[2] = {0};
     qk_status s = QK_OK;
     for (int i = 0; s == QK_OK && i < 2; i++) {
         const qk_json *pair = qk_json_get(node, names[i]);
@@ -117,7 +107,14 @@ static qk_status load_processor(qk_loader *l, const qk_json *node, const char *w
 {
     const qk_json *type = qk_json_get(node, "type");
     if (qk_json_is_string(type, "ByteLevel")) return QK_OK; /* moves offsets, not ids */
-    if (qk_json_is_string(type, "TemplateProcessing")) return load_template(l, node, where);
+    if (qk_json_is_string(type, "TemplateProcessing")) {
+        qk_id_array before = {0}, behind = {0};
+        qk_status s = read_template(l, node, where, &before, &behind);
+        if (s == QK_OK) put_around(l->tok, &before, &behind);
+        free(before.items);
+        free(behind.items);
+        return s;
+    }
     if (qk_json_is_string(type, "RobertaProcessing") || qk_json_is_string(type, "BertProcessing"))
         return load_pair(l, node, where);
     return qk_loader_refuse(l, where, "type \"%.40s\" is not supported",

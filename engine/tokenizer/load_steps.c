@@ -212,22 +212,6 @@ static qk_status load_punctuation(qk_loader *l, const qk_json *node, const char 
     return s;
 }
 
-/* "\w+|[^\w\s]+", but the library runs it on Rust's regex crate, whose \w is another one (see
- * space.c). */
-static qk_status load_whitespace(qk_loader *l, const qk_json *node, const char *where)
-{
-    (void)node;
-#define WORD "[\\w\\x{200C}\\x{200D}&&[^\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}]]"
-    return add_own_split(l, where, WORD "+|[^\\s" WORD "]+", QK_SPLIT_REMOVED, true);
-#undef WORD
-}
-
-static qk_status load_whitespace_split(qk_loader *l, const qk_json *node, const char *where)
-{
-    (void)node;
-    return add_own_split(l, where, "\\s", QK_SPLIT_REMOVED, false);
-}
-
 static qk_status load_byte_level(qk_loader *l, const qk_json *node, const char *where)
 {
     bool prefix = true, use_regex = true;
@@ -237,23 +221,6 @@ static qk_status load_byte_level(qk_loader *l, const qk_json *node, const char *
     if (use_regex) QK_TRY(qk_add_regex_split(l, where, QK_GPT2_REGEX));
     l->tok->pretokenizer.byte_level = true;
     return QK_OK;
-}
-
-static qk_status read_scheme(qk_loader *l, const qk_json *node, const char *where, qk_prepend *out)
-{
-    static const char *const names[] = {
-        [QK_PREPEND_NEVER] = "never", [QK_PREPEND_FIRST] = "first", [QK_PREPEND_ALWAYS] = "always"};
-    const qk_json *scheme = qk_json_get(node, "prepend_scheme");
-    bool add = true;
-    QK_TRY(qk_loader_bool(l, node, where, "add_prefix_space", false, &add));
-    *out = QK_PREPEND_ALWAYS;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (qk_json_is_string(scheme, names[i])) {
-            *out = (qk_prepend)i;
-            if (add || *out == QK_PREPEND_NEVER) return QK_OK;
-        }
-    if (!scheme && add) return QK_OK;
-    return qk_loader_refuse(l, where, "this \"prepend_scheme\" is not supported");
 }
 
 qk_status qk_add_metaspace(qk_loader *l, const char *where, const qk_json *replacement,
@@ -278,11 +245,18 @@ qk_status qk_add_metaspace(qk_loader *l, const char *where, const qk_json *repla
 
 static qk_status load_metaspace(qk_loader *l, const qk_json *node, const char *where)
 {
-    bool cut = true;
-    qk_prepend prepend;
-    QK_TRY(read_scheme(l, node, where, &prepend));
+    static const char *const schemes[] = {
+        [QK_PREPEND_NEVER] = "never", [QK_PREPEND_FIRST] = "first", [QK_PREPEND_ALWAYS] = "always"};
+    const qk_json *scheme = qk_json_get(node, "prepend_scheme");
+    bool add = true, cut = true;
+    QK_TRY(qk_loader_bool(l, node, where, "add_prefix_space", false, &add));
+    int prepend = scheme ? QK_PREPEND_ALWAYS + 1 : QK_PREPEND_ALWAYS;
+    for (int i = 0; i <= QK_PREPEND_ALWAYS; i++)
+        if (qk_json_is_string(scheme, schemes[i])) prepend = i;
+    if (prepend > QK_PREPEND_ALWAYS || (!add && prepend != QK_PREPEND_NEVER))
+        return qk_loader_refuse(l, where, "this \"prepend_scheme\" is not supported");
     QK_TRY(qk_loader_bool(l, node, where, "split", false, &cut));
-    return qk_add_metaspace(l, where, qk_json_get(node, "replacement"), prepend, cut);
+    return qk_add_metaspace(l, where, qk_json_get(node, "replacement"), (qk_prepend)prepend, cut);
 }
 
 static qk_status load_pretokenizer(qk_loader *l, const qk_json *node, const char *where, int depth)
@@ -293,8 +267,6 @@ static qk_status load_pretokenizer(qk_loader *l, const qk_json *node, const char
     } kinds[] = {{"Split", load_split},
                  {"Digits", load_digits},
                  {"Punctuation", load_punctuation},
-                 {"Whitespace", load_whitespace},
-                 {"WhitespaceSplit", load_whitespace_split},
                  {"ByteLevel", load_byte_level},
                  {"Metaspace", load_metaspace}};
     const char *type = type_of(node);
@@ -306,6 +278,14 @@ static qk_status load_pretokenizer(qk_loader *l, const qk_json *node, const char
     }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (!strcmp(type, kinds[i].type)) return kinds[i].load(l, node, where);
+    if (!strcmp(type, "WhitespaceSplit"))
+        return add_own_split(l, where, "\\s", QK_SPLIT_REMOVED, false);
+        /* "\w+|[^\w\s]+", but the library runs it on Rust's regex crate, whose \w is another one (see
+     * space.c). */
+#define WORD "[\\w\\x{200C}\\x{200D}&&[^\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}]]"
+    if (!strcmp(type, "Whitespace"))
+        return add_own_split(l, where, WORD "+|[^\\s" WORD "]+", QK_SPLIT_REMOVED, true);
+#undef WORD
     return qk_loader_refuse(l, where, "type \"%.40s\" is not supported", type);
 }
 

@@ -1,4 +1,4 @@
-/* A Unigram model: [["token", score], ...], where the place is the id. See load.h. */
+/* A Unigram model: [["token", score], ...], where the index is the id. See load.h. */
 #include <math.h>
 
 #include "engine/tokenizer/load.h"
@@ -10,49 +10,29 @@ static qk_status expect(qk_json_reader *r, qk_json_event got, qk_json_event want
     return qk_json_fail(r, "model.vocab[%zu]: a token and its score are expected here", i);
 }
 
-static qk_status read_entry(qk_json_reader *r, qk_tokenizer *tok, qk_json_event first, size_t i)
-{
-    QK_TRY(expect(r, first, QK_JSON_ARRAY, i));
-    QK_TRY(expect(r, qk_json_next(r), QK_JSON_STRING, i));
-    if (i > QK_MAX_TOKEN_ID)
-        return qk_json_fail(r, "model.vocab: more than %d tokens", QK_MAX_TOKEN_ID);
-    bool added = qk_vocab_add(&tok->bpe.vocab, r->text, r->length, (int64_t)i);
-    if (tok->bpe.vocab.crowded) return qk_json_fail(r, "model.vocab: %s", QK_CROWDED);
-    if (!added)
-        return qk_json_fail(r, "model.vocab[%zu]: token \"%.*s\" is given twice", i,
-                            (int)(r->length < 60 ? r->length : 60), r->text);
-    QK_TRY(expect(r, qk_json_next(r), QK_JSON_NUMBER, i));
-    double score = qk_unigram_parse_score(r->text, r->length);
-    if (!isfinite(score)) return qk_json_fail(r, "model.vocab[%zu]: the score is not finite", i);
-    qk_unigram_add_score(&tok->unigram, score);
-    return expect(r, qk_json_next(r), QK_JSON_ARRAY_END, i);
-}
-
 qk_status qk_read_unigram_vocab(qk_json_reader *r, qk_json_event first, qk_tokenizer *tok)
 {
     qk_json_event e = first;
     if (e != QK_JSON_ARRAY)
         return e == QK_JSON_ERROR ? r->err->status
                                   : qk_json_fail(r, "model.vocab: an array is expected here");
-    for (size_t i = 0; (e = qk_json_next(r)) != QK_JSON_ARRAY_END; i++)
-        QK_TRY(read_entry(r, tok, e, i));
-    return QK_OK;
-}
-
-static qk_status set_unknown(qk_loader *l, const qk_json *value)
-{
-    qk_unigram *u = &l->tok->unigram;
-    if (!value || value->type == QK_JSON_T_NULL)
-        return qk_loader_refuse(l, "model.unk_id",
-                                "without it some texts are an error in the reference");
-    if (!value->is_integer)
-        return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.unk_id: an integer is expected",
-                       l->path);
-    if (value->integer < 0 || (uint64_t)value->integer >= u->count)
-        return qk_fail(l->err, QK_ERR_FORMAT, NULL,
-                       "%s: model.unk_id: %lld is no id of the vocabulary, which has %zu tokens",
-                       l->path, (long long)value->integer, (size_t)u->count);
-    u->unk = (int32_t)value->integer;
+    for (size_t i = 0; (e = qk_json_next(r)) != QK_JSON_ARRAY_END; i++) {
+        QK_TRY(expect(r, e, QK_JSON_ARRAY, i));
+        QK_TRY(expect(r, qk_json_next(r), QK_JSON_STRING, i));
+        if (i > QK_MAX_TOKEN_ID)
+            return qk_json_fail(r, "model.vocab: more than %d tokens", QK_MAX_TOKEN_ID);
+        bool added = qk_vocab_add(&tok->bpe.vocab, r->text, r->length, (int64_t)i);
+        if (tok->bpe.vocab.crowded) return qk_json_fail(r, "model.vocab: %s", QK_CROWDED);
+        if (!added)
+            return qk_json_fail(r, "model.vocab[%zu]: token \"%.*s\" is given twice", i,
+                                (int)(r->length < 60 ? r->length : 60), r->text);
+        QK_TRY(expect(r, qk_json_next(r), QK_JSON_NUMBER, i));
+        double score = qk_unigram_parse_score(r->text, r->length);
+        if (!isfinite(score))
+            return qk_json_fail(r, "model.vocab[%zu]: the score is not finite", i);
+        qk_unigram_add_score(&tok->unigram, score);
+        QK_TRY(expect(r, qk_json_next(r), QK_JSON_ARRAY_END, i));
+    }
     return QK_OK;
 }
 
@@ -63,7 +43,17 @@ qk_status qk_load_unigram(qk_loader *l, const qk_json *unknown, const qk_json *f
         return qk_fail(l->err, QK_ERR_FORMAT, NULL,
                        "%s: model.byte_fallback: true or false expected, found %s", l->path,
                        qk_json_type_name(fallback));
-    QK_TRY(set_unknown(l, unknown));
+    if (!unknown || unknown->type == QK_JSON_T_NULL)
+        return qk_loader_refuse(l, "model.unk_id",
+                                "without it some texts are an error in the reference");
+    if (!unknown->is_integer)
+        return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.unk_id: an integer is expected",
+                       l->path);
+    if (unknown->integer < 0 || (uint64_t)unknown->integer >= tok->unigram.count)
+        return qk_fail(l->err, QK_ERR_FORMAT, NULL,
+                       "%s: model.unk_id: %lld is no id of the vocabulary, which has %zu tokens",
+                       l->path, (long long)unknown->integer, tok->unigram.count);
+    tok->unigram.unk = (int32_t)unknown->integer;
     tok->unigram.byte_fallback = fallback && fallback->type == QK_JSON_T_BOOL && fallback->boolean;
     if (qk_vocab_is_spread(&tok->bpe.vocab) && qk_unigram_finish(&tok->unigram, &tok->bpe.vocab))
         return QK_OK;

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/text.h"
 #include "engine/tokenizer/space.h"
 
 bool qk_normalizer_add(qk_normalizer *n, qk_norm_step step)
@@ -37,29 +36,27 @@ void qk_norm_memory_free(qk_norm_memory *m)
 /* Whether a text that is now `length` bytes long has not grown out of all reason. */
 static qk_status check_length(const qk_norm_memory *m, size_t length, qk_error *err)
 {
-    size_t room = qk_work_room(m->length);
-    if (length <= room && length <= QK_MAX_TEXT) return QK_OK;
+    size_t limit = qk_work_max_length(m->length);
+    if (length <= limit && length <= QK_MAX_TEXT) return QK_OK;
     return qk_fail(err, QK_ERR_DATA, "split the text, or use another tokenizer",
                    "normalizer: step %d makes more than %zu bytes of a text of %zu", m->step,
-                   room < QK_MAX_TEXT ? room : QK_MAX_TEXT, m->length);
+                   limit < QK_MAX_TEXT ? limit : QK_MAX_TEXT, m->length);
 }
 
 /* ---- character by character ---- */
 
+static int by_code(const void *code, const void *lower)
+{
+    uint32_t a = *(const uint32_t *)code, b = ((const qk_lower *)lower)->code;
+    return a < b ? -1 : a > b;
+}
+
 /* What a character becomes: 0 to 2 code points in `out`. */
 static int lowercase(uint32_t code, uint32_t out[2])
 {
-    size_t lo = 0, hi = qk_lower_count;
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (qk_lowers[mid].code < code)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    bool found = lo < qk_lower_count && qk_lowers[lo].code == code;
-    out[0] = found ? qk_lowers[lo].parts[0] : code;
-    out[1] = found ? qk_lowers[lo].parts[1] : 0;
+    const qk_lower *lower = bsearch(&code, qk_lowers, qk_lower_count, sizeof *lower, by_code);
+    out[0] = lower ? lower->parts[0] : code;
+    out[1] = lower ? lower->parts[1] : 0;
     return out[1] ? 2 : 1;
 }
 
@@ -93,8 +90,7 @@ static bool map_characters(character_map map, qk_view view, qk_traced *out)
             if (qk_interrupted()) return false;
             pause += QK_WORK_CHUNK;
         }
-        n = qk_utf8_decode(view.text + i, view.length - i, &code);
-        QK_ASSERT(n > 0);
+        n = qk_code_at(view.text + i, view.length - i, &code);
         int count = map(code, to);
         if (count == 1 && to[0] == code) continue;
         qk_traced_copy(out, view, copied, i);
@@ -166,14 +162,6 @@ static qk_status replace_matches(const qk_norm_step *step, qk_norm_memory *m, qk
     return check_length(m, out->text.size, err);
 }
 
-static void strip(const qk_norm_step *step, qk_view *view)
-{
-    size_t start = 0, end = view->length;
-    if (step->left) start = qk_space_behind(view->text, 0, end);
-    if (step->right) end = qk_space_before(view->text, end, start);
-    *view = qk_view_part(*view, start, end);
-}
-
 /* One step from view to `out`; *changed is false when nothing was written because the text stays.
  */
 static qk_status run_step(const qk_normalizer *n, const qk_norm_step *step, qk_norm_memory *m,
@@ -211,7 +199,10 @@ qk_status qk_normalize(const qk_normalizer *n, qk_norm_memory *m, qk_view *view,
     for (int i = 0; i < n->count && view->length; i++) {
         m->step = i;
         if (n->steps[i].kind == QK_NORM_STRIP) {
-            strip(&n->steps[i], view);
+            size_t start = 0, end = view->length;
+            if (n->steps[i].left) start = qk_space_behind(view->text, 0, end);
+            if (n->steps[i].right) end = qk_space_before(view->text, end, start);
+            *view = qk_view_part(*view, start, end);
             continue;
         }
         bool changed;

@@ -59,6 +59,6 @@ typedef struct qk_norm_memory {
 void qk_norm_memory_free(qk_norm_memory *memory);
 
 /* Normalises a stretch: *view becomes the result, which lies in `memory` (valid until the next
- * call) or is the text itself. Fails when it would grow beyond qk_work_room or QK_MAX_TEXT. */
+ * call) or is the text itself. Fails when it would grow beyond qk_work_max_length or QK_MAX_TEXT. */
 qk_status qk_normalize(const qk_normalizer *normalizer, qk_norm_memory *memory, qk_view *view,
                        qk_error *err);

@@ -35,38 +35,21 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Every code point at which membership in some set may change, sorted; ends with 0x110000. */
-static uint32_t *find_edges(const qk_pattern_program *program, size_t *count)
-{
-    size_t room = 2, n = 0;
-    for (int s = 0; s < program->count; s++) room += 2 * program->sets[s].count;
-    uint32_t *edges = qk_alloc(room, sizeof *edges);
-    edges[n++] = 0;
-    edges[n++] = QK_MAX_CODE_POINT + 1;
-    for (int s = 0; s < program->count; s++)
-        for (size_t i = 0; i < program->sets[s].count; i++) {
-            edges[n++] = program->sets[s].items[i].lo;
-            edges[n++] = program->sets[s].items[i].hi + 1;
-        }
-    qsort(edges, n, sizeof *edges, by_value);
-    *count = n;
-    return edges;
-}
-
-/* The kind with this signature, added when it is new; -1 when there are too many. */
-static int kind_of(kind_table *table, const signature *sig)
-{
-    for (int k = 0; k < table->count; k++)
-        if (!memcmp(&table->items[k], sig, sizeof *sig)) return k;
-    if (table->count == MAX_KINDS) return -1;
-    table->items[table->count] = *sig;
-    return table->count++;
-}
-
+/* false: there are too many. */
 static bool assign_kinds(qk_pattern *p, const qk_pattern_program *program, kind_table *table)
 {
-    size_t count;
-    uint32_t *edges = find_edges(program, &count);
+    /* Every code point at which membership in some set may change, sorted; ends with 0x110000. */
+    size_t capacity = 2, count = 0;
+    for (int s = 0; s < program->count; s++) capacity += 2 * program->sets[s].count;
+    uint32_t *edges = qk_alloc(capacity, sizeof *edges);
+    edges[count++] = 0;
+    edges[count++] = QK_MAX_CODE_POINT + 1;
+    for (int s = 0; s < program->count; s++)
+        for (size_t i = 0; i < program->sets[s].count; i++) {
+            edges[count++] = program->sets[s].items[i].lo;
+            edges[count++] = program->sets[s].items[i].hi + 1;
+        }
+    qsort(edges, count, sizeof *edges, by_value);
     bool ok = true;
     for (size_t i = 0; ok && i + 1 < count; i++) {
         if (edges[i] == edges[i + 1]) continue;
@@ -74,8 +57,10 @@ static bool assign_kinds(qk_pattern *p, const qk_pattern_program *program, kind_
         for (int s = 0; s < program->count; s++)
             if (qk_charset_has(&program->sets[s], edges[i]))
                 sig.bits[s / 64] |= (uint64_t)1 << s % 64;
-        int kind = kind_of(table, &sig);
-        ok = kind >= 0;
+        int kind = 0; /* the one with this signature, added when it is new */
+        while (kind < table->count && memcmp(&table->items[kind], &sig, sizeof sig) != 0) kind++;
+        ok = kind < MAX_KINDS;
+        if (ok && kind == table->count) table->items[table->count++] = sig;
         if (ok) memset(p->kinds + edges[i], kind, edges[i + 1] - edges[i]);
     }
     free(edges);
@@ -89,18 +74,6 @@ static bool in_set(const kind_table *table, int kind, int set)
     return table->items[kind].bits[set / 64] >> set % 64 & 1;
 }
 
-static qk_status compile_code(qk_pattern *p, const qk_pattern_program *program,
-                              const kind_table *table, const char *where, qk_error *err)
-{
-    qk_kind_set sets[QK_PATTERN_SETS] = {0};
-    for (int i = 0; i < program->count; i++)
-        for (int k = 0; k < table->count; k++) sets[i].has[k] = in_set(table, k, i);
-    const char *wrong = qk_machine_compile(&p->code, program->code.data, program->code.size, sets,
-                                           (size_t)program->count);
-    if (!wrong) return QK_OK;
-    return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: regex is not supported: %s", where, wrong);
-}
-
 /* The pattern's own text is `text`, for messages. */
 static qk_status compile_program(qk_pattern **out, const qk_pattern_program *program,
                                  const char *text, size_t length, const char *where, qk_error *err)
@@ -112,15 +85,20 @@ static qk_status compile_program(qk_pattern **out, const qk_pattern_program *pro
     p->name = qk_strf("%s: \"%.*s%s\"", where, (int)(length < MAX_NAME ? length : MAX_NAME), text,
                       length < MAX_NAME ? "" : "...");
     kind_table table = {0};
-    qk_status s;
-    if (!assign_kinds(p, program, &table))
-        s = qk_fail(err, QK_ERR_UNSUPPORTED, NULL,
-                    "%s: regex tells more than %d kinds of characters apart", where, MAX_KINDS);
-    else
-        s = compile_code(p, program, &table, where, err);
-    if (s != QK_OK) {
+    if (!assign_kinds(p, program, &table)) {
         qk_pattern_free(p);
-        return s;
+        return qk_fail(err, QK_ERR_UNSUPPORTED, NULL,
+                       "%s: regex tells more than %d kinds of characters apart", where, MAX_KINDS);
+    }
+    qk_kind_set sets[QK_PATTERN_SETS] = {0};
+    for (int i = 0; i < program->count; i++)
+        for (int k = 0; k < table.count; k++) sets[i].has[k] = in_set(&table, k, i);
+    const char *wrong = qk_machine_compile(&p->code, program->code.data, program->code.size, sets,
+                                           (size_t)program->count);
+    if (wrong) {
+        qk_pattern_free(p);
+        return qk_fail(err, QK_ERR_UNSUPPORTED, NULL, "%s: regex is not supported: %s", where,
+                       wrong);
     }
     p->single = program->code.size == 1 && program->code.data[0] >= 0x80;
     for (int k = 0; p->single && k < table.count; k++) p->members[k] = in_set(&table, k, 0);
@@ -213,12 +191,9 @@ void qk_matcher_begin(qk_matcher *m, const qk_pattern *pattern, qk_match_memory 
     qk_buf_reserve(&memory->kinds, bytes + 1);
     uint8_t *out = memory->kinds.data;
     for (size_t i = 0; i < bytes;) {
-        uint32_t code = text[i];
-        size_t step = 1;
-        if (code >= 0x80) step = qk_utf8_decode(text + i, bytes - i, &code);
-        QK_ASSERT(step > 0);
+        uint32_t code;
+        i += qk_code_at(text + i, bytes - i, &code);
         *out++ = pattern->kinds[code];
-        i += step;
     }
     m->count = (size_t)(out - memory->kinds.data);
 }
@@ -234,16 +209,6 @@ static size_t byte_of(qk_matcher *m, size_t character)
     }
     m->at = character;
     return m->at_byte = i;
-}
-
-/* The next match in characters; the return value is qk_matcher_next's. */
-static int find(qk_matcher *m, size_t *start, size_t *end)
-{
-    qk_match_memory *memory = m->memory;
-    m->result = qk_machine_find(&m->pattern->code, &memory->machine,
-                                memory->work ? memory->work : &memory->own, memory->kinds.data,
-                                m->count, m->from, start, end);
-    return m->result == QK_MACHINE_FOUND ? 1 : m->result == QK_MACHINE_NONE ? 0 : -1;
 }
 
 qk_status qk_matcher_fail(const qk_matcher *m, qk_error *err)
@@ -264,10 +229,8 @@ static int find_single(qk_matcher *m, size_t *start, size_t *end)
 {
     const qk_pattern *p = m->pattern;
     for (size_t i = m->from, step; i < m->bytes; i += step) {
-        uint32_t code = m->text[i];
-        step = 1;
-        if (code >= 0x80) step = qk_utf8_decode(m->text + i, m->bytes - i, &code);
-        QK_ASSERT(step > 0);
+        uint32_t code;
+        step = qk_code_at(m->text + i, m->bytes - i, &code);
         if (!p->members[p->kinds[code]]) continue;
         *start = i;
         *end = m->from = i + step;
@@ -277,23 +240,22 @@ static int find_single(qk_matcher *m, size_t *start, size_t *end)
     return 0;
 }
 
-/* A scanner's next match; `from` counts bytes here. */
-static int find_scanned(qk_matcher *m, size_t *start, size_t *end)
-{
-    if (m->from >= m->bytes) return 0;
-    *start = m->from;
-    *end = m->from = m->pattern->scan(m->text, m->bytes, m->from);
-    return 1;
-}
-
 int qk_matcher_next(qk_matcher *m, size_t *start, size_t *end)
 {
-    if (m->pattern->scan) return find_scanned(m, start, end);
+    if (m->pattern->scan) { /* `from` counts bytes here */
+        if (m->from >= m->bytes) return 0;
+        *start = m->from;
+        *end = m->from = m->pattern->scan(m->text, m->bytes, m->from);
+        return 1;
+    }
     if (m->pattern->single) return find_single(m, start, end);
+    qk_match_memory *memory = m->memory;
     while (m->from <= m->count) {
-        size_t s, e;
-        int rc = find(m, &s, &e);
-        if (rc != 1) return rc;
+        size_t s, e; /* in characters */
+        m->result = qk_machine_find(&m->pattern->code, &memory->machine,
+                                    memory->work ? memory->work : &memory->own, memory->kinds.data,
+                                    m->count, m->from, &s, &e);
+        if (m->result != QK_MACHINE_FOUND) return m->result == QK_MACHINE_NONE ? 0 : -1;
         if (s == e && e == m->last_end) {
             m->from++;
             continue;

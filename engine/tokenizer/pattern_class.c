@@ -17,24 +17,17 @@ bool qk_regex_refuse(qk_regex_text *t, const char *what)
     return false;
 }
 
-/* Up to `most` hexadecimal digits. */
-static int parse_hex(qk_regex_text *t, int most, uint32_t *out)
-{
-    int n = 0;
-    for (*out = 0; n < most && t->at < t->end; n++, t->at++) {
-        const char *digits = "0123456789abcdef", *d = strchr(digits, *t->at | 32);
-        if (!d || *t->at < '0') break;
-        *out = *out << 4 | (uint32_t)(d - digits);
-    }
-    return n;
-}
-
 /* Behind \x or \u. */
 static bool parse_code(qk_regex_text *t, bool is_u, uint32_t *out)
 {
     bool braces = !is_u && t->at < t->end && *t->at == '{';
     if (braces) t->at++;
-    int n = parse_hex(t, braces ? 6 : is_u ? 4 : 2, out);
+    int n = 0, max_digits = braces ? 6 : is_u ? 4 : 2;
+    for (*out = 0; n < max_digits && t->at < t->end; n++, t->at++) {
+        const char *digits = "0123456789abcdef", *d = strchr(digits, *t->at | 32);
+        if (!d || *t->at < '0') break;
+        *out = *out << 4 | (uint32_t)(d - digits);
+    }
     bool ok = braces ? n > 0 && t->at < t->end && *t->at == '}' : n == (is_u ? 4 : 2);
     if (braces && ok) t->at++;
     if (ok && !braces && !is_u && *out > 0x7F) ok = false; /* a raw byte in Oniguruma */
@@ -116,25 +109,20 @@ static bool at_text(const qk_regex_text *t, const char *text)
     return (size_t)(t->end - t->at) >= n && !memcmp(t->at, text, n);
 }
 
-/* \w in brackets: without superscript digits and fractions, which it has elsewhere. */
-static void add_word(qk_charset *set, bool negate)
-{
-    qk_charset numbers = {0};
-    qk_charset_add(&numbers, 0xB2, 0xB3);
-    qk_charset_add(&numbers, 0xB9, 0xB9);
-    qk_charset_add(&numbers, 0xBC, 0xBE);
-    qk_charset_negate(&numbers);
-    qk_charset_add_class(set, "w", 1);
-    qk_charset_intersect(set, &numbers);
-    if (negate) qk_charset_negate(set);
-    qk_charset_free(&numbers);
-}
-
 /* A character of a class: here '.' and '$' are themselves. `set` is empty. */
 static bool class_char(qk_regex_text *t, qk_charset *set, uint32_t *literal)
 {
     if (at_text(t, "\\w") || at_text(t, "\\W")) {
-        add_word(set, t->at[1] == 'W');
+        /* without superscript digits and fractions, which \w has elsewhere */
+        qk_charset numbers = {0};
+        qk_charset_add(&numbers, 0xB2, 0xB3);
+        qk_charset_add(&numbers, 0xB9, 0xB9);
+        qk_charset_add(&numbers, 0xBC, 0xBE);
+        qk_charset_negate(&numbers);
+        qk_charset_add_class(set, "w", 1);
+        qk_charset_intersect(set, &numbers);
+        if (t->at[1] == 'W') qk_charset_negate(set);
+        qk_charset_free(&numbers);
         *literal = 0;
         t->at += 2;
         return true;

@@ -35,18 +35,6 @@ static bool emit_set(qk_regex_text *t, qk_pattern_program *out, qk_charset *set)
     return qk_regex_refuse(t, "more than 128 different classes and characters");
 }
 
-/* '$' holds at the end and before a newline: where no other character follows. */
-static bool emit_line_end(qk_regex_text *t, qk_pattern_program *out)
-{
-    qk_charset set = {0};
-    qk_charset_add(&set, '\n', '\n');
-    qk_charset_negate(&set);
-    qk_buf_add_str(&out->code, "(?!");
-    if (!emit_set(t, out, &set)) return false;
-    qk_buf_add_byte(&out->code, ')');
-    return true;
-}
-
 /* Under (?i:) Oniguruma lets some letter pairs match one ligature (ss: U+00DF, fi: U+FB01). */
 static bool is_ligature(uint32_t first, uint32_t second)
 {
@@ -176,7 +164,14 @@ static bool parse_atom(qk_regex_text *t, qk_pattern_program *out, uint32_t *lite
     if (c == '$') {
         t->at++;
         *literal = 0;
-        return emit_line_end(t, out);
+        /* '$' holds at the end and before a newline: where no other character follows. */
+        qk_charset set = {0};
+        qk_charset_add(&set, '\n', '\n');
+        qk_charset_negate(&set);
+        qk_buf_add_str(&out->code, "(?!");
+        if (!emit_set(t, out, &set)) return false;
+        qk_buf_add_byte(&out->code, ')');
+        return true;
     }
     if (strchr("*+?{", c)) return qk_regex_refuse(t, "a quantifier behind nothing");
     if (c == '^') return qk_regex_refuse(t, "'^'");

@@ -7,14 +7,14 @@
 enum { MAX_INSTRUCTIONS = 1 << 16 };
 #define ENDLESS UINT32_MAX
 
-typedef enum node_kind { SET, SEQUENCE, CHOICE, LOOP, ATOMIC, LOOK, BEGIN, END } node_kind;
+typedef enum node_kind { SET, SEQUENCE, CHOICE, LOOP, ATOMIC, LOOKAROUND, BEGIN, END } node_kind;
 typedef enum loop_mode { GREEDY, LAZY, POSSESSIVE } loop_mode;
 
 typedef struct node {
     node_kind kind;
     int32_t set;
-    bool negative, behind; /* of LOOK */
-    uint32_t back;         /* steps back before a way of a LOOK that looks behind */
+    bool negative, behind; /* of LOOKAROUND */
+    uint32_t back;         /* steps back before a way of a lookbehind */
     uint32_t min, max;     /* of LOOP */
     loop_mode mode;
     struct node *first, *last, *next; /* children; the next of the parent's */
@@ -60,34 +60,6 @@ static void join_sets(qk_kind_set *a, const qk_kind_set *b)
     for (int i = 0; i < 256; i++) a->has[i] |= b->has[i];
 }
 
-static bool overlap(const qk_kind_set *a, const qk_kind_set *b)
-{
-    for (int i = 0; i < 256; i++)
-        if (a->has[i] && b->has[i]) return true;
-    return false;
-}
-
-static void study_sequence(node *n)
-{
-    n->empty = true;
-    n->length = 0;
-    for (const node *k = n->first; k; k = k->next) {
-        if (n->empty) join_sets(&n->starts, &k->starts);
-        n->empty = n->empty && k->empty;
-        n->length = n->length < 0 || k->length < 0 ? -1 : as_length(n->length + k->length);
-    }
-}
-
-static void study_choice(node *n)
-{
-    n->length = n->first->length;
-    for (const node *k = n->first; k; k = k->next) {
-        join_sets(&n->starts, &k->starts);
-        n->empty = n->empty || k->empty;
-        if (k->length != n->length) n->length = -1;
-    }
-}
-
 /* Fills the last three members of a node whose children are complete. */
 static void study(const compiler *c, node *n)
 {
@@ -97,8 +69,23 @@ static void study(const compiler *c, node *n)
         n->starts = c->sets[n->set];
         n->length = 1;
         return;
-    case SEQUENCE: study_sequence(n); return;
-    case CHOICE: study_choice(n); return;
+    case SEQUENCE:
+        n->empty = true;
+        n->length = 0;
+        for (; k; k = k->next) {
+            if (n->empty) join_sets(&n->starts, &k->starts);
+            n->empty = n->empty && k->empty;
+            n->length = n->length < 0 || k->length < 0 ? -1 : as_length(n->length + k->length);
+        }
+        return;
+    case CHOICE:
+        n->length = k->length;
+        for (; k; k = k->next) {
+            join_sets(&n->starts, &k->starts);
+            n->empty = n->empty || k->empty;
+            if (k->length != n->length) n->length = -1;
+        }
+        return;
     case LOOP:
         n->starts = k->starts;
         n->empty = k->empty || !n->min;
@@ -131,9 +118,9 @@ static node *parse_group(compiler *c)
         const char *open;
         node_kind kind;
         bool negative, behind;
-    } kinds[] = {{"(?:", SEQUENCE, false, false}, {"(?>", ATOMIC, false, false},
-                 {"(?=", LOOK, false, false},     {"(?!", LOOK, true, false},
-                 {"(?<=", LOOK, false, true},     {"(?<!", LOOK, true, true}};
+    } kinds[] = {{"(?:", SEQUENCE, false, false},   {"(?>", ATOMIC, false, false},
+                 {"(?=", LOOKAROUND, false, false}, {"(?!", LOOKAROUND, true, false},
+                 {"(?<=", LOOKAROUND, false, true}, {"(?<!", LOOKAROUND, true, true}};
     size_t k = 0;
     while (!take(c, kinds[k].open)) QK_ASSERT(++k < sizeof kinds / sizeof *kinds);
     node *inside = parse_choice(c);
@@ -361,16 +348,9 @@ static void emit_loop(compiler *c, const node *n)
         emit_copies(c, n);
 }
 
-static void emit_look(compiler *c, const node *n)
-{
-    uint32_t begin = emit(c, (qk_instruction){.op = QK_OP_LOOK, .min = n->negative});
-    emit_node(c, n->first);
-    emit(c, (qk_instruction){.op = QK_OP_MATCH});
-    land(c, begin);
-}
-
 static void emit_node(compiler *c, const node *n)
 {
+    uint32_t begin;
     if (c->wrong) return;
     switch (n->kind) {
     case SET: emit(c, (qk_instruction){.op = QK_OP_SET, .set = n->set}); return;
@@ -380,7 +360,12 @@ static void emit_node(compiler *c, const node *n)
     case CHOICE: emit_choice(c, n); return;
     case LOOP: emit_loop(c, n); return;
     case ATOMIC: emit_atomic(c, n->first, emit_node); return;
-    case LOOK: emit_look(c, n); return;
+    case LOOKAROUND:
+        begin = emit(c, (qk_instruction){.op = QK_OP_LOOKAROUND, .min = n->negative});
+        emit_node(c, n->first);
+        emit(c, (qk_instruction){.op = QK_OP_MATCH});
+        land(c, begin);
+        return;
     case BEGIN: emit(c, (qk_instruction){.op = QK_OP_BEGIN}); return;
     case END: emit(c, (qk_instruction){.op = QK_OP_END}); return;
     }
@@ -422,7 +407,10 @@ static void settle_runs(compiler *c)
         while (out->items[behind].op == QK_OP_JUMP) behind = out->items[behind].other;
         if (out->items[behind].op == QK_OP_MATCH || run->min == run->max) run->keeps = true;
         if (!add_following(out, behind, DEPTH, &next)) continue;
-        if (!overlap(&out->sets[run->set], &next)) run->keeps = true;
+        bool overlap = false;
+        for (int i = 0; i < 256; i++)
+            overlap = overlap || (out->sets[run->set].has[i] && next.has[i]);
+        if (!overlap) run->keeps = true;
         run->next = add_set(c, &next);
     }
 }

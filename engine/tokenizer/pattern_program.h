@@ -21,13 +21,13 @@ typedef enum qk_pattern_op {
                      sets[set], straight to `other` (set < 0: any may follow) */
     QK_OP_SKIP,   /* goes on at `other`; when that fails, here */
     QK_OP_JUMP,   /* to `other` */
-    QK_OP_MARK,   /* registers[min] = the place */
-    QK_OP_MOVED,  /* to `other` unless the place moved since MARK: a loop around nothing ends */
+    QK_OP_MARK,   /* registers[min] = the position */
+    QK_OP_MOVED,  /* to `other` unless the position moved since MARK: a loop around nothing ends */
     QK_OP_ATOMIC, /* the instructions behind, up to their MATCH, once; then on at `other` */
-    QK_OP_LOOK,   /* the same without moving; min = 1: they must not match */
-    QK_OP_BACK,   /* back by min characters */
-    QK_OP_BEGIN,  /* \A */
-    QK_OP_END,    /* \z */
+    QK_OP_LOOKAROUND, /* the same without moving; min = 1: they must not match */
+    QK_OP_BACK,       /* back by min characters */
+    QK_OP_BEGIN,      /* \A */
+    QK_OP_END,        /* \z */
 } qk_pattern_op;
 
 typedef struct qk_instruction {
@@ -55,7 +55,7 @@ const char *qk_machine_compile(qk_machine_code *out, const uint8_t *text, size_t
 void qk_machine_free(qk_machine_code *code);
 
 typedef struct qk_frame {
-    uint32_t pc, low, place;
+    uint32_t pc, low, at;
 } qk_frame;
 
 /* Working memory of one thread, for any program. Zero-initialise to create. */

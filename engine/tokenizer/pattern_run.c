@@ -7,7 +7,7 @@
 enum { MAX_FRAMES = 1 << 22 };
 #define NOWHERE SIZE_MAX
 
-/* What a frame does when everything behind it has failed: its place is tried from pc on; a run
+/* What a frame does when everything behind it has failed: its position is tried from pc on; a run
  * gives back one character, down to `low`; a register gets its value back. */
 #define RESUME UINT32_MAX
 #define RESTORE (UINT32_MAX - 1)
@@ -38,13 +38,13 @@ static void grow(machine *m)
         m->stop = QK_MACHINE_MEMORY;
 }
 
-/* false when there is no room; m->stop says so. */
-static inline bool push(machine *m, uint32_t pc, uint32_t low, size_t place)
+/* false when the stack is full; m->stop says so. */
+static inline bool push(machine *m, uint32_t pc, uint32_t low, size_t at)
 {
     qk_machine_memory *s = m->memory;
     if (s->count == s->capacity) grow(m);
     if (s->count == s->capacity) return false;
-    s->stack[s->count++] = (qk_frame){pc, low, (uint32_t)place};
+    s->stack[s->count++] = (qk_frame){pc, low, (uint32_t)at};
     return true;
 }
 
@@ -54,10 +54,10 @@ static void pay(machine *m)
     m->steps = 0;
 }
 
-/* Behind the characters of a set from `at` on, at most `most` of them. */
-static inline size_t pass(machine *m, const qk_kind_set *set, size_t at, size_t most)
+/* Behind the characters of a set from `at` on, `max` of them at most. */
+static inline size_t pass(machine *m, const qk_kind_set *set, size_t at, size_t max)
 {
-    size_t end = m->count - at < most ? m->count : at + most, i = at;
+    size_t end = m->count - at < max ? m->count : at + max, i = at;
     while (i < end && !m->stop) {
         size_t begin = i, pause = end - i < QK_WORK_CHUNK ? end : i + QK_WORK_CHUNK;
         while (i < pause && set->has[m->kinds[i]]) i++;
@@ -68,22 +68,22 @@ static inline size_t pass(machine *m, const qk_kind_set *set, size_t at, size_t 
     return i;
 }
 
-/* The last place in [low, at] of a run behind which its next character stands, or NOWHERE. */
+/* The last position in [low, at] of a run behind which its next character stands, or NOWHERE. */
 static inline size_t give_back(machine *m, const qk_instruction *run, size_t low, size_t at)
 {
-    size_t place = at;
+    size_t last = at;
     if (run->next >= 0) {
         const qk_kind_set *next = &m->code->sets[run->next];
-        while (place == m->count || !next->has[m->kinds[place]]) {
-            if (place == low) {
+        while (last == m->count || !next->has[m->kinds[last]]) {
+            if (last == low) {
                 m->steps += at - low;
                 return NOWHERE;
             }
-            place--;
+            last--;
         }
     }
-    m->steps += at - place;
-    return place;
+    m->steps += at - last;
+    return last;
 }
 
 /* RUN: where it goes on, or NOWHERE. What else it may give back waits on the stack. */
@@ -104,22 +104,22 @@ static bool turn_back(machine *m, size_t base, uint32_t *pc, size_t *at)
         qk_frame *f = &s->stack[s->count - 1];
         m->steps++;
         if (f->low == RESTORE) {
-            s->registers[f->pc] = f->place;
+            s->registers[f->pc] = f->at;
             s->count--;
             continue;
         }
         *pc = f->pc;
-        *at = f->place;
+        *at = f->at;
         if (f->low == RESUME) {
             s->count--;
             return true;
         }
-        *at = give_back(m, &m->code->items[f->pc], f->low, f->place);
+        *at = give_back(m, &m->code->items[f->pc], f->low, f->at);
         *pc = f->pc + 1;
         if (*at == NOWHERE || *at == f->low)
             s->count--;
         else
-            f->place = (uint32_t)*at - 1;
+            f->at = (uint32_t)*at - 1;
         if (*at != NOWHERE) return true;
     }
     return false;
@@ -172,7 +172,7 @@ static size_t run(machine *m, uint32_t pc, size_t at)
             ok = end != NOWHERE;
             at = ok ? end : at;
             break;
-        case QK_OP_LOOK:
+        case QK_OP_LOOKAROUND:
             ok = (run(m, pc, at) == NOWHERE) == (i->min == 1) && !m->stop;
             pc = i->other;
             break;

@@ -56,10 +56,10 @@ static inline uint8_t next_class(const uint8_t **p)
                    (s[3] & 0x3Fu)];
 }
 
-/* Behind the characters of a class, at most `most` of them. */
-static inline const uint8_t *skip(const uint8_t *p, const uint8_t *end, uint8_t class, size_t most)
+/* Behind the characters of a class, `max` of them at most. */
+static inline const uint8_t *skip(const uint8_t *p, const uint8_t *end, uint8_t class, size_t max)
 {
-    while (p < end && most-- > 0) {
+    while (p < end && max-- > 0) {
         const uint8_t *next = p;
         if (next_class(&next) != class) break;
         p = next;

@@ -102,24 +102,19 @@ static void join_runs(qk_pre_memory *m)
     m->cut_count = kept;
 }
 
-/* A scanner leaves nothing between its matches, so that no cut has to be judged. */
-static void scan_piece(qk_scan scan, qk_pre_memory *m, qk_piece piece)
-{
-    const uint8_t *text = m->view.text + piece.start;
-    uint32_t length = piece.end - piece.start;
-    for (uint32_t at = 0, end; at < length; at = end) {
-        end = (uint32_t)scan(text, length, at);
-        if (m->spare.count % QK_WORK_CHUNK == 1 && qk_interrupted()) return;
-        add_piece(&m->spare, piece.start + at, piece.start + end);
-    }
-}
-
 static qk_status split_piece(const qk_pre_step *step, qk_pre_memory *m, qk_piece piece,
                              qk_error *err)
 {
     qk_scan scan = qk_pattern_scanner(step->pattern);
     if (scan && step->behavior == QK_SPLIT_ISOLATED) {
-        scan_piece(scan, m, piece);
+        /* A scanner leaves nothing between its matches, so that no cut has to be judged. */
+        const uint8_t *text = m->view.text + piece.start;
+        uint32_t length = piece.end - piece.start;
+        for (uint32_t at = 0, end; at < length; at = end) {
+            end = (uint32_t)scan(text, length, at);
+            if (m->spare.count % QK_WORK_CHUNK == 1 && qk_interrupted()) return QK_OK;
+            add_piece(&m->spare, piece.start + at, piece.start + end);
+        }
         return QK_OK;
     }
     QK_TRY(find_cuts(step, m, piece, err));
@@ -133,12 +128,6 @@ static qk_status split_piece(const qk_pre_step *step, qk_pre_memory *m, qk_piece
 }
 
 /* ---- steps that change the text ---- */
-
-static void add_prefixed(qk_traced *out, qk_view piece)
-{
-    if (piece.text[0] != ' ') qk_traced_put(out, " ", 1, qk_view_span(piece, 0, 1));
-    qk_traced_copy(out, piece, 0, piece.length);
-}
 
 static void add_metaspaced(const qk_pre_step *step, qk_traced *out, qk_view piece, bool first)
 {
@@ -166,33 +155,30 @@ void qk_traced_spell(qk_traced *out, qk_view piece)
     }
 }
 
-/* Whether a piece begins where the raw text does. */
-static bool is_first(qk_view view, qk_piece piece, bool at_start)
-{
-    if (view.origins) return view.origins[piece.start].start == 0;
-    return at_start && !piece.start;
-}
-
 static qk_status rewrite(const qk_pretokenizer *pre, const qk_pre_step *step, qk_pre_memory *m,
                          bool at_start, qk_error *err)
 {
     qk_traced *out = m->view.text == m->a.text.data ? &m->b : &m->a;
-    size_t room = qk_work_room(m->length);
+    size_t limit = qk_work_max_length(m->length);
     qk_traced_begin(out, m->view);
     for (size_t i = 0; i < m->pieces.count; i++) {
         qk_piece p = m->pieces.items[i];
         qk_view piece = qk_view_part(m->view, p.start, p.end);
         size_t start = out->text.size;
-        if (step->kind == QK_PRE_PREFIX)
-            add_prefixed(out, piece);
-        else if (step->kind == QK_PRE_SPELL)
+        if (step->kind == QK_PRE_PREFIX) {
+            if (piece.text[0] != ' ') qk_traced_put(out, " ", 1, qk_view_span(piece, 0, 1));
+            qk_traced_copy(out, piece, 0, piece.length);
+        } else if (step->kind == QK_PRE_SPELL) {
             qk_traced_spell(out, piece);
-        else
-            add_metaspaced(step, out, piece, is_first(m->view, p, at_start));
-        if (out->text.size > room || out->text.size >= UINT32_MAX)
+        } else {
+            /* whether it begins where the raw text does */
+            bool first = piece.origins ? piece.origins->start == 0 : at_start && !p.start;
+            add_metaspaced(step, out, piece, first);
+        }
+        if (out->text.size > limit || out->text.size >= UINT32_MAX)
             return qk_fail(err, QK_ERR_DATA, "split the text, or use another tokenizer",
                            "pre_tokenizer: step %d makes more than %zu bytes of a text of %zu",
-                           (int)(step - pre->steps), room, m->length);
+                           (int)(step - pre->steps), limit, m->length);
         if (i % QK_WORK_CHUNK == 1) QK_TRY(qk_interrupt_check(err));
         add_piece(&m->spare, (uint32_t)start, (uint32_t)out->text.size);
     }

@@ -18,7 +18,7 @@ bool qk_range_has(const qk_range *ranges, size_t count, uint32_t code)
     return lo < count && ranges[lo].lo <= code;
 }
 
-static bool class_has(const char *name, uint32_t code)
+bool qk_class_has(const char *name, uint32_t code)
 {
     for (size_t i = 0; i < qk_char_class_count; i++)
         if (!strcmp(qk_char_classes[i].name, name))
@@ -32,13 +32,13 @@ static bool is_word(uint32_t code)
 {
     static const qk_range without[] = {{0xB2, 0xB3}, {0xB9, 0xB9}, {0xBC, 0xBE}};
     if (code == 0x200C || code == 0x200D) return true;
-    return class_has("w", code) && !qk_range_has(without, 3, code);
+    return qk_class_has("w", code) && !qk_range_has(without, 3, code);
 }
 
 static bool is_space(uint32_t code)
 {
     if (code < 0x80) return code == ' ' || (code >= 9 && code <= 13);
-    return class_has("s", code);
+    return qk_class_has("s", code);
 }
 
 /* The character that ends at `end`; returns where it begins. */

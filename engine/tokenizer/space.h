@@ -8,6 +8,8 @@
 #include "engine/tokenizer/unicode.h"
 
 bool qk_range_has(const qk_range *ranges, size_t count, uint32_t code);
+/* Whether a character is of a class of unicode.h. */
+bool qk_class_has(const char *name, uint32_t code);
 /* Where the white space that ends at `end` begins, not before `floor`. text: well-formed UTF-8. */
 size_t qk_space_before(const uint8_t *text, size_t end, size_t floor);
 /* Where the white space that begins at `from` ends. */

@@ -1,13 +1,13 @@
 /* Spans of BPE tokens. See spans.h.
  *
  * The model knows ids only. Here the piece is cut into the symbols it began with once more, each
- * with its place; a token is made of the next symbols whose strings are as long as its own. */
+ * with its position; a token is made of the next symbols whose strings are as long as its own. */
 #include "engine/tokenizer/spans.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/text.h"
+#include "engine/tokenizer/unicode.h"
 
 struct qk_span_symbol {
     qk_origin bytes;
@@ -33,15 +33,6 @@ static void add(qk_span_memory *m, const qk_bpe *bpe, int32_t id, qk_origin byte
     m->symbols[m->count++] = (struct qk_span_symbol){bytes, string_length(bpe, id)};
 }
 
-static bool add_bytes(qk_span_memory *m, const qk_bpe *bpe, const qk_buf *text, qk_origin bytes)
-{
-    if (!bpe->byte_fallback) return false;
-    for (size_t i = 0; i < text->size; i++)
-        if (bpe->byte_ids[text->data[i]] < 0) return false;
-    for (size_t i = 0; i < text->size; i++) add(m, bpe, bpe->byte_ids[text->data[i]], bytes);
-    return true;
-}
-
 /* The symbols in the model's order: an unknown token waits until the next known character. */
 static void find_symbols(const qk_bpe *bpe, qk_span_memory *m, const uint8_t *piece, size_t length)
 {
@@ -50,7 +41,7 @@ static void find_symbols(const qk_bpe *bpe, qk_span_memory *m, const uint8_t *pi
     m->count = 0;
     for (size_t i = 0, n; i < length; i += n) {
         uint32_t code;
-        n = qk_utf8_decode(piece + i, length - i, &code);
+        n = qk_code_at(piece + i, length - i, &code);
         qk_origin bytes = {(uint32_t)i, (uint32_t)(i + n)};
         qk_buf_clear(&marked);
         qk_bpe_mark(bpe, piece + i, n, i == 0, i + n == length, &marked);
@@ -59,7 +50,10 @@ static void find_symbols(const qk_bpe *bpe, qk_span_memory *m, const uint8_t *pi
             if (waiting.end) add(m, bpe, bpe->unk, waiting);
             waiting = (qk_origin){0};
             add(m, bpe, id, bytes);
-        } else if (!add_bytes(m, bpe, &marked, bytes) && bpe->unk >= 0) {
+        } else if (bpe->byte_fallback && qk_has_bytes(bpe->byte_ids, marked.data, marked.size)) {
+            for (size_t k = 0; k < marked.size; k++)
+                add(m, bpe, bpe->byte_ids[marked.data[k]], bytes);
+        } else if (bpe->unk >= 0) {
             if (waiting.end && !bpe->fuse_unk) add(m, bpe, bpe->unk, waiting);
             waiting = waiting.end && bpe->fuse_unk ? (qk_origin){waiting.start, bytes.end} : bytes;
         }

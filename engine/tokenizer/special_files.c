@@ -8,11 +8,6 @@
 #define CONFIG "tokenizer_config.json"
 #define MAP "special_tokens_map.json"
 
-static bool is_key(const char *key, size_t length, const char *name)
-{
-    return strlen(name) == length && !memcmp(key, name, length);
-}
-
 static const char *file_of(const qk_special_arg *a)
 {
     return a->of_map ? MAP : CONFIG;
@@ -105,20 +100,21 @@ qk_status qk_special_arg_extras(qk_loader *l, const qk_special_arg *a)
 
 /* ---- the arguments ---- */
 
-enum { MOST_NAMES = 1024 }; /* bounds the work: a name is looked for among all others */
+enum { MAX_NAMES = 1024 }; /* bounds the work: each name is compared with all others */
 
 qk_special_arg *qk_special_arg_find(const qk_special_args *args, const char *key)
 {
     for (size_t i = 0; i < args->count; i++)
-        if (args->items[i].value && is_key(args->items[i].key, args->items[i].key_length, key))
+        if (args->items[i].value &&
+            qk_json_text_is(args->items[i].key, args->items[i].key_length, key))
             return &args->items[i];
     return NULL;
 }
 
 static qk_status check_count(qk_loader *l, const char *file, const qk_json *object)
 {
-    if (!object || object->count <= MOST_NAMES) return QK_OK;
-    return qk_side_refuse(l, file, "%zu keys; at most %d are read", object->count, MOST_NAMES);
+    if (!object || object->count <= MAX_NAMES) return QK_OK;
+    return qk_side_refuse(l, file, "%zu keys; at most %d are read", object->count, MAX_NAMES);
 }
 
 static qk_status take_config(qk_special_args *args)
@@ -130,12 +126,12 @@ static qk_status take_config(qk_special_args *args)
     const qk_json *config = l->side.config, *map = l->side.map;
     QK_TRY(check_count(l, CONFIG, config));
     QK_TRY(check_count(l, MAP, map));
-    size_t room = (config ? config->count : 0) + (map ? map->count : 0);
-    args->items = qk_arena_alloc(&l->arena, room + 1, sizeof *args->items);
+    size_t capacity = (config ? config->count : 0) + (map ? map->count : 0);
+    args->items = qk_arena_alloc(&l->arena, capacity + 1, sizeof *args->items);
     for (const qk_json *v = config ? config->first : NULL; v; v = v->next) {
         bool read = true;
         for (size_t i = 0; i < sizeof unread / sizeof *unread; i++)
-            if (is_key(v->key, v->key_length, unread[i])) read = false;
+            if (qk_json_text_is(v->key, v->key_length, unread[i])) read = false;
         if (read) args->items[args->count++] = (qk_special_arg){v->key, v->key_length, v, false};
     }
     qk_special_arg *old = qk_special_arg_find(args, "additional_special_tokens");
@@ -155,7 +151,7 @@ static qk_status take_own(qk_special_args *args, const qk_special_arg *from)
         qk_special_arg a = {v->key, v->key_length, v, false};
         qk_token_spec token;
         QK_TRY(qk_special_arg_token(args->l, &a, v, &token));
-        if (!token.text || is_key(v->key, v->key_length, "__type"))
+        if (!token.text || qk_json_text_is(v->key, v->key_length, "__type"))
             return expected(args->l, file_of(from), from->key, "an object of names and tokens", v);
         qk_token_specs_set(&args->own, token);
     }
@@ -218,13 +214,13 @@ static qk_status take_map(qk_special_args *args)
     const qk_json *map = args->l->side.map;
     for (const qk_json *v = map ? map->first : NULL; v; v = v->next) {
         qk_special_arg a = {v->key, v->key_length, v, true};
-        if (is_key(v->key, v->key_length, "extra_special_tokens")) {
+        if (qk_json_text_is(v->key, v->key_length, "extra_special_tokens")) {
             QK_TRY(take_map_extras(args, &a));
             continue;
         }
         bool token =
             v->type == QK_JSON_T_STRING || v->type == QK_JSON_T_OBJECT || v->type == QK_JSON_T_NULL;
-        if (!is_key(v->key, v->key_length, "additional_special_tokens") &&
+        if (!qk_json_text_is(v->key, v->key_length, "additional_special_tokens") &&
             !(token && qk_ends_in_token(v->key, v->key_length)))
             return qk_side_refuse(args->l, MAP, "%.80s: this key is not supported", v->key);
         qk_special_arg *there = qk_special_arg_find(args, v->key);
@@ -268,7 +264,7 @@ static void note_specials(const qk_special_args *args, qk_vocab *names)
         const qk_special_arg *a = &args->items[i];
         const qk_json *v = a->value, *content = a->of_map ? qk_json_get(v, "content") : NULL;
         if (!v) continue;
-        if (is_key(a->key, a->key_length, "extra_special_tokens"))
+        if (qk_json_text_is(a->key, a->key_length, "extra_special_tokens"))
             for (const qk_json *e = v->first; e; e = e->next)
                 if (e->type == QK_JSON_T_STRING) note(names, e->text, e->length);
         if (!qk_is_named_token(a->key, a->key_length)) continue;

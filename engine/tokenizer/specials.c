@@ -33,8 +33,7 @@ bool qk_token_is_normalized(const qk_token_spec *t)
 bool qk_is_named_token(const char *key, size_t length)
 {
     for (int i = 0; i < QK_NAMED; i++)
-        if (strlen(qk_named_tokens[i]) == length && !memcmp(key, qk_named_tokens[i], length))
-            return true;
+        if (qk_json_text_is(key, length, qk_named_tokens[i])) return true;
     return false;
 }
 
@@ -128,20 +127,6 @@ static qk_status other_names(const qk_special_args *args, qk_token_specs *own, q
     return QK_OK;
 }
 
-/* ---- extras ---- */
-
-static qk_status extra_tokens(const qk_special_args *args, const qk_token_specs *own)
-{
-    if (args->has_map_extras) return QK_OK;
-    const qk_special_arg *extra = qk_special_arg_find(args, "extra_special_tokens");
-    if (extra) return qk_special_arg_extras(args->l, extra);
-    const qk_special_arg *additional = qk_special_arg_find(args, "additional_special_tokens");
-    if (additional) QK_TRY(qk_special_arg_extras(args->l, additional));
-    for (size_t i = 0; i < own->count; i++)
-        qk_token_specs_add(&args->l->specials.extras, own->items[i]);
-    return QK_OK;
-}
-
 /* ---- the whole ---- */
 
 static int by_id(const void *a, const void *b)
@@ -151,7 +136,7 @@ static int by_id(const void *a, const void *b)
     return x->key_length < y->key_length ? -1 : x->key_length > y->key_length;
 }
 
-/* By id; of equal ids the last one stays. For this, key_length is a token's place. */
+/* By id; of equal ids the last one stays. For this, key_length is a token's index. */
 static void sort_decoder(qk_token_specs *specs)
 {
     size_t kept = 0;
@@ -177,7 +162,13 @@ static qk_status resolve(const qk_special_args *args, const char *padding, qk_to
     QK_TRY(s);
     for (size_t i = 0; i < args->own.count; i++)
         qk_token_specs_set(&out->names, args->own.items[i]);
-    return extra_tokens(args, own);
+    if (args->has_map_extras) return QK_OK;
+    const qk_special_arg *extra = qk_special_arg_find(args, "extra_special_tokens");
+    if (extra) return qk_special_arg_extras(args->l, extra);
+    const qk_special_arg *additional = qk_special_arg_find(args, "additional_special_tokens");
+    if (additional) QK_TRY(qk_special_arg_extras(args->l, additional));
+    for (size_t i = 0; i < own->count; i++) qk_token_specs_add(&out->extras, own->items[i]);
+    return QK_OK;
 }
 
 qk_status qk_load_specials(qk_loader *l, const char *padding)

@@ -28,7 +28,7 @@ void qk_traced_begin(qk_traced *out, qk_view like)
     out->traced = like.origins != NULL;
 }
 
-/* Room for the origins of n more bytes. */
+/* Capacity for the origins of n more bytes. */
 static qk_origin *reserve(qk_traced *out, size_t n)
 {
     size_t needed = out->text.size + n + 1; /* never NULL: that would read as "not traced" */

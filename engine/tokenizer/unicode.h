@@ -8,6 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/base/error.h"
+#include "engine/base/text.h"
+
 enum { QK_MAX_CODE_POINT = 0x10FFFF };
 
 typedef struct qk_range {
@@ -32,7 +35,7 @@ typedef struct qk_mark_range {
 extern const qk_mark_range *const qk_mark_ranges;
 extern const size_t qk_mark_range_count;
 
-/* Full canonical decompositions, without Hangul syllables; unused places are 0. */
+/* Full canonical decompositions, without Hangul syllables; unused parts are 0. */
 typedef struct qk_decomposition {
     uint32_t code, parts[4];
 } qk_decomposition;
@@ -59,7 +62,7 @@ extern const uint32_t *const qk_compat_parts;
 extern const qk_compat *const qk_compats;
 extern const size_t qk_compat_count;
 
-/* Lower case of single characters (Unicode 16.0, no context); an unused second place is 0. */
+/* Lower case of single characters (Unicode 16.0, no context); an unused second part is 0. */
 typedef struct qk_lower {
     uint32_t code, parts[2];
 } qk_lower;
@@ -70,3 +73,13 @@ extern const size_t qk_lower_count;
 /* What the pre-tokenizer Punctuation cuts at, and what the normalizer StripAccents removes. */
 extern const qk_range *const qk_punctuations, *const qk_accents;
 extern const size_t qk_punctuation_count, qk_accent_count;
+
+/* The character at text[0..n), n > 0, of text that is known to be UTF-8; returns its length. */
+static inline size_t qk_code_at(const uint8_t *text, size_t n, uint32_t *code)
+{
+    *code = text[0];
+    if (text[0] < 0x80) return 1;
+    size_t length = qk_utf8_decode(text, n, code);
+    QK_ASSERT(length > 0);
+    return length;
+}

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/text.h"
+#include "engine/tokenizer/unicode.h"
 
 /* The best way to a byte position. */
 struct qk_unigram_node {
@@ -20,14 +20,14 @@ enum { UNKNOWN_PENALTY = 10 };
 
 /* ---- the trie ---- */
 
-static size_t place_of(uint64_t key, size_t count)
+static size_t home_of(uint64_t key, size_t count)
 {
     return (size_t)(key * 0x9E3779B97F4A7C15u >> 32) & (count - 1);
 }
 
 static qk_unigram_edge *find_slot(qk_unigram_edge *slots, size_t count, uint64_t key)
 {
-    size_t i = place_of(key, count);
+    size_t i = home_of(key, count);
     while (slots[i].key != key && slots[i].key) i = (i + 1) & (count - 1);
     return &slots[i];
 }
@@ -48,17 +48,6 @@ static void grow_edges(qk_unigram *u)
     free(old);
 }
 
-/* Whether every search is short. */
-static bool is_spread(const qk_unigram *u)
-{
-    size_t run = 0, longest = 0;
-    for (size_t i = 0; i < u->edge_slots; i++) {
-        run = u->edges[i].key ? run + 1 : 0;
-        longest = run > longest ? run : longest;
-    }
-    return longest <= QK_MOST_PROBES;
-}
-
 /* Node 0 is the root; an edge's number is that of the node it leads to. false: too many edges meet
  * in one place. */
 static bool add_token(qk_unigram *u, const char *text, size_t length, int32_t id)
@@ -68,8 +57,8 @@ static bool add_token(qk_unigram *u, const char *text, size_t length, int32_t id
         if (2 * (u->edge_count + 1) > u->edge_slots) grow_edges(u);
         uint64_t key = edge_key(node, (uint8_t)text[i]);
         qk_unigram_edge *edge = find_slot(u->edges, u->edge_slots, key);
-        size_t home = place_of(key, u->edge_slots), slot = (size_t)(edge - u->edges);
-        if (((slot - home) & (u->edge_slots - 1)) > QK_MOST_PROBES) return false;
+        size_t home = home_of(key, u->edge_slots), slot = (size_t)(edge - u->edges);
+        if (((slot - home) & (u->edge_slots - 1)) > QK_MAX_PROBES) return false;
         if (!edge->key) *edge = (qk_unigram_edge){key, (uint32_t)++u->edge_count, -1};
         if (i + 1 == length) edge->token = id;
         node = edge->node;
@@ -96,12 +85,13 @@ bool qk_unigram_finish(qk_unigram *u, const qk_vocab *vocab)
         if (length > longest) longest = length, u->longest = (int32_t)id;
     }
     u->unk_score = lowest - UNKNOWN_PENALTY;
-    for (unsigned b = 0; b < 256; b++) {
-        char name[8];
-        snprintf(name, sizeof name, "<0x%02X>", b);
-        u->byte_ids[b] = qk_vocab_find(vocab, name, 6);
+    qk_vocab_find_bytes(vocab, u->byte_ids);
+    size_t run = 0, longest_run = 0; /* of slots that are not free: a search passes no more */
+    for (size_t i = 0; i < u->edge_slots; i++) {
+        run = u->edges[i].key ? run + 1 : 0;
+        longest_run = run > longest_run ? run : longest_run;
     }
-    return is_spread(u);
+    return longest_run <= QK_MAX_PROBES;
 }
 
 void qk_unigram_free(qk_unigram *u)
@@ -127,7 +117,7 @@ static void offer(struct qk_unigram_node *to, double score, int32_t id, size_t s
 }
 
 /* All tokens that begin at `start`; true when one of them spells its first character alone. *walked
- * becomes how many bytes were looked at. */
+ * becomes how many bytes were visited. */
 static bool offer_tokens(const qk_unigram *u, struct qk_unigram_node *best, const uint8_t *piece,
                          size_t length, size_t start, size_t character, size_t *walked)
 {
@@ -149,14 +139,11 @@ static bool offer_tokens(const qk_unigram *u, struct qk_unigram_node *best, cons
 static bool find_best(const qk_unigram *u, struct qk_unigram_node *best, qk_work *work,
                       const uint8_t *piece, size_t length)
 {
-    enum {
-        STEPS = 16
-    }; /* of a byte: a look into a table that is larger than a processor's cache */
+    enum { STEPS = 16 }; /* a byte's: the table is larger than a processor's cache */
     for (size_t i = 0; i <= length; i++) best[i] = (struct qk_unigram_node){0, 0, NOWHERE};
     for (size_t i = 0; i < length;) {
         uint32_t code;
-        size_t n = qk_utf8_decode(piece + i, length - i, &code);
-        QK_ASSERT(n > 0);
+        size_t n = qk_code_at(piece + i, length - i, &code);
         size_t walked;
         if (!offer_tokens(u, best, piece, length, i, n, &walked))
             offer(&best[i + n], u->unk_score + best[i].score, u->unk, i);
@@ -179,19 +166,10 @@ static void add_unknown(const qk_unigram *u, const qk_vocab *vocab, qk_unigram_m
                         const uint8_t *piece, size_t start, size_t end)
 {
     int32_t id = qk_vocab_find(vocab, piece + start, end - start);
-    bool bytes = id < 0 && u->byte_fallback;
-    for (size_t i = start; bytes && i < end; i++) bytes = u->byte_ids[piece[i]] >= 0;
+    bool bytes =
+        id < 0 && u->byte_fallback && qk_has_bytes(u->byte_ids, piece + start, end - start);
     if (!bytes) add(m, id >= 0 ? id : u->unk, start, end);
     for (size_t i = end; bytes && i > start; i--) add(m, u->byte_ids[piece[i - 1]], start, end);
-}
-
-static void turn_around(qk_unigram_memory *m)
-{
-    for (size_t i = 0, k = m->count; i + 1 < k; i++) {
-        qk_unigram_token swap = m->tokens[i];
-        m->tokens[i] = m->tokens[--k];
-        m->tokens[k] = swap;
-    }
 }
 
 bool qk_unigram_encode(const qk_unigram *u, const qk_vocab *vocab, qk_unigram_memory *m,
@@ -214,7 +192,11 @@ bool qk_unigram_encode(const qk_unigram *u, const qk_vocab *vocab, qk_unigram_me
         }
         end = start;
     }
-    turn_around(m);
+    for (size_t i = 0, k = m->count; i + 1 < k; i++) { /* they came last one first */
+        qk_unigram_token swap = m->tokens[i];
+        m->tokens[i] = m->tokens[--k];
+        m->tokens[k] = swap;
+    }
     return true;
 }
 

@@ -35,8 +35,8 @@ typedef struct qk_unigram {
 
 /* Scores are given in the order of ids. */
 void qk_unigram_add_score(qk_unigram *model, double score);
-/* Builds the tables when vocabulary and scores are complete. false: a search would pass more than
- * QK_MOST_PROBES slots. */
+/* Builds the tables when vocabulary and scores are complete. false: a search would probe more than
+ * QK_MAX_PROBES slots. */
 bool qk_unigram_finish(qk_unigram *model, const qk_vocab *vocab);
 void qk_unigram_free(qk_unigram *model);
 

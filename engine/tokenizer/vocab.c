@@ -1,24 +1,9 @@
 /* Token strings and their ids. See vocab.h. */
 #include "engine/tokenizer/vocab.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-uint64_t qk_hash_bytes(const void *bytes, size_t n)
-{
-    const uint8_t *p = bytes;
-    uint64_t h = n * 0x9E3779B97F4A7C15u, word;
-    for (; n >= 8; p += 8, n -= 8) {
-        memcpy(&word, p, 8);
-        h = (h ^ word) * 0xD6E8FEB86659FD93u;
-        h ^= h >> 32;
-    }
-    word = 0;
-    if (n) memcpy(&word, p, n); /* bytes may be NULL for none */
-    h = (h ^ word) * 0xD6E8FEB86659FD93u;
-    h ^= h >> 32;
-    return h * 0x9E3779B97F4A7C15u;
-}
 
 bool qk_vocab_is(const qk_vocab *v, int64_t id, const void *text, size_t length)
 {
@@ -26,18 +11,16 @@ bool qk_vocab_is(const qk_vocab *v, int64_t id, const void *text, size_t length)
     return !length || !memcmp(v->bytes.data + v->entries[id].offset, text, length);
 }
 
-static bool slot_is(const qk_vocab *v, uint64_t slot, uint64_t hash, const void *text,
-                    size_t length)
-{
-    if (slot >> 32 != hash >> 32) return false;
-    return qk_vocab_is(v, (uint32_t)slot - 1, text, length);
-}
-
 /* The slot of this string, or the free one where it belongs. */
 static size_t find_slot(const qk_vocab *v, uint64_t hash, const void *text, size_t length)
 {
     size_t mask = v->slot_count - 1, i = (size_t)(hash >> 32) & mask;
-    while (v->slots[i] && !slot_is(v, v->slots[i], hash, text, length)) i = (i + 1) & mask;
+    for (uint64_t slot; (slot = v->slots[i]); i = (i + 1) & mask) {
+        if (slot >> 32 != hash >> 32) continue;
+        const qk_vocab_entry *e = &v->entries[(uint32_t)slot - 1];
+        if (e->length == length && (!length || !memcmp(v->bytes.data + e->offset, text, length)))
+            break;
+    }
     return i;
 }
 
@@ -57,16 +40,6 @@ static void grow_slots(qk_vocab *v)
     free(old);
 }
 
-static void grow_ids(qk_vocab *v, size_t size)
-{
-    if (size > v->capacity) {
-        v->capacity = size > 2 * v->capacity ? size : 2 * v->capacity;
-        v->entries = qk_realloc(v->entries, v->capacity, sizeof *v->entries);
-    }
-    for (; v->size < size; v->size++)
-        v->entries[v->size] = (qk_vocab_entry){UINT32_MAX, UINT32_MAX};
-}
-
 bool qk_vocab_add(qk_vocab *v, const char *text, size_t length, int64_t id)
 {
     if (id < 0 || id > QK_MAX_TOKEN_ID || length >= UINT32_MAX - v->bytes.size - 1) return false;
@@ -75,9 +48,14 @@ bool qk_vocab_add(qk_vocab *v, const char *text, size_t length, int64_t id)
     uint64_t hash = qk_hash_bytes(text, length);
     size_t slot = find_slot(v, hash, text, length);
     if (v->slots[slot]) return false;
-    v->crowded = ((slot - (size_t)(hash >> 32)) & (v->slot_count - 1)) > QK_MOST_PROBES;
+    v->crowded = ((slot - (size_t)(hash >> 32)) & (v->slot_count - 1)) > QK_MAX_PROBES;
     if (v->crowded) return false;
-    if ((size_t)id >= v->size) grow_ids(v, (size_t)id + 1);
+    if ((size_t)id >= v->capacity) {
+        v->capacity = (size_t)id + 1 > 2 * v->capacity ? (size_t)id + 1 : 2 * v->capacity;
+        v->entries = qk_realloc(v->entries, v->capacity, sizeof *v->entries);
+    }
+    for (; v->size <= (size_t)id; v->size++)
+        v->entries[v->size] = (qk_vocab_entry){UINT32_MAX, UINT32_MAX};
     v->slots[slot] = (hash >> 32 << 32) | (uint32_t)(id + 1);
     v->entries[id] = (qk_vocab_entry){(uint32_t)v->bytes.size, (uint32_t)length};
     v->count++;
@@ -93,7 +71,7 @@ bool qk_vocab_is_spread(const qk_vocab *v)
         run = v->slots[i] ? run + 1 : 0;
         longest = run > longest ? run : longest;
     }
-    return longest <= QK_MOST_PROBES;
+    return longest <= QK_MAX_PROBES;
 }
 
 int32_t qk_vocab_find(const qk_vocab *v, const void *text, size_t length)
@@ -120,6 +98,22 @@ void qk_vocab_find_many(const qk_vocab *v, qk_vocab_query *queries, size_t count
         if (q->id >= 0) __builtin_prefetch(v->bytes.data + v->entries[q->id].offset);
     for (qk_vocab_query *q = queries; q < queries + count; q++)
         q->id = (int32_t)(uint32_t)v->slots[find_slot(v, q->hash, q->text, q->length)] - 1;
+}
+
+void qk_vocab_find_bytes(const qk_vocab *v, int32_t ids[256])
+{
+    for (unsigned b = 0; b < 256; b++) {
+        char name[8];
+        snprintf(name, sizeof name, "<0x%02X>", b);
+        ids[b] = qk_vocab_find(v, name, 6);
+    }
+}
+
+bool qk_has_bytes(const int32_t ids[256], const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ids[bytes[i]] < 0) return false;
+    return true;
 }
 
 const char *qk_vocab_text(const qk_vocab *v, int64_t id, size_t *length)

@@ -6,9 +6,9 @@
 #include "engine/base/mem.h"
 
 enum { QK_MAX_TOKEN_ID = (1 << 22) - 1 }; /* tables are as long as the largest id */
-/* Slots of a table that a search may pass. Chance needs some hundred; a file whose keys were chosen
- * to meet in one place would make every search as long as the table. */
-enum { QK_MOST_PROBES = 1 << 12 };
+/* Slots of a hash table that a search may probe. Chance needs some hundred; a file whose keys were
+ * chosen to collide would make every search as long as the table. */
+enum { QK_MAX_PROBES = 1 << 12 };
 
 typedef struct qk_vocab_entry {
     uint32_t offset; /* into bytes; UINT32_MAX: no token has this id */
@@ -22,11 +22,8 @@ typedef struct qk_vocab {
     size_t count;            /* tokens */
     uint64_t *slots;         /* open addressing: hash << 32 | id + 1; 0 is free */
     size_t slot_count;       /* a power of two, at least twice count */
-    bool crowded;            /* adding failed because of QK_MOST_PROBES */
+    bool crowded;            /* adding failed because of QK_MAX_PROBES */
 } qk_vocab;
-
-/* A hash of bytes for tables in memory. */
-uint64_t qk_hash_bytes(const void *bytes, size_t n);
 
 /* Adds a token: false when its string or its id is there already, the id is out of range, or the
  * table is crowded. */
@@ -45,6 +42,10 @@ typedef struct qk_vocab_query {
     int32_t id;    /* the answer, or -1 */
 } qk_vocab_query;
 void qk_vocab_find_many(const qk_vocab *vocab, qk_vocab_query *queries, size_t count);
+/* Byte fallback: ids[b] is the token "<0x00>".."<0xFF>" of byte b, or -1. */
+void qk_vocab_find_bytes(const qk_vocab *vocab, int32_t ids[256]);
+/* Whether there is a token for each of these bytes. */
+bool qk_has_bytes(const int32_t ids[256], const uint8_t *bytes, size_t n);
 /* The string of an id (NUL-terminated, borrowed until the next add), or NULL. */
 const char *qk_vocab_text(const qk_vocab *vocab, int64_t id, size_t *length);
 void qk_vocab_free(qk_vocab *vocab);

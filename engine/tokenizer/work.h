@@ -19,7 +19,7 @@ enum { QK_WORK_BASE = 1 << 28, QK_WORK_PER_BYTE = 1 << 12, QK_WORK_CHUNK = 1 << 
 
 /* How long steps may make a text of so many bytes, in bytes. Normal forms make 11 of one at most.
  */
-static inline size_t qk_work_room(size_t bytes)
+static inline size_t qk_work_max_length(size_t bytes)
 {
     return ((size_t)1 << 24) + 256 * bytes;
 }
@@ -44,7 +44,7 @@ static inline bool qk_work_take(qk_work *work, uint64_t steps)
     return work->left && !qk_interrupted();
 }
 
-/* The same for small steps: they are taken, and a signal looked for, when they are a chunk. */
+/* The same for small steps: they are taken, and signals checked, when they are a chunk. */
 static inline bool qk_work_add(qk_work *work, uint64_t steps)
 {
     work->open += steps;

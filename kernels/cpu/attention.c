@@ -21,7 +21,7 @@ static void copy_rows(const qk_device *dev, qk_tensor t, size_t first_col, size_
             QK_ASSERT((size_t)c->rows[r] < t.rows);
             size_t at = (size_t)c->rows[r] * t.stride + first_col + (size_t)c->heads[h] * d;
             float *out = c->out + (h * c->n_rows + r) * d;
-            for (size_t i = 0; i < d; i++) out[i] = cpu_element(t.data, at + i, t.dtype);
+            for (size_t i = 0; i < d; i++) out[i] = qk_element(t.data, at + i, t.dtype);
         }
 }
 
@@ -65,16 +65,6 @@ static item *list_items(const qk_attention *p, size_t *count)
     return items;
 }
 
-static void reserve_scratch(qk_device *dev, size_t floats)
-{
-    if (floats <= dev->scratch_floats) return;
-    free(dev->scratch);
-    qk_error err;
-    if (qk_try_alloc((void **)&dev->scratch, floats, sizeof(float), "attention", &err) != QK_OK)
-        qk_no_memory(err.message);
-    dev->scratch_floats = floats;
-}
-
 void cpu_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attention *p)
 {
     QK_ASSERT(p->heads.has_v && qkv.cols == qk_heads_width(p->heads) && p->heads.d <= 1024);
@@ -82,7 +72,8 @@ void cpu_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attentio
     if (p->capture) cpu_gather(dev, qkv, p->heads, p->capture);
     const cpu_attend *attend = &dev->isa->attention[qkv.dtype];
     size_t per_thread = cpu_round_up(attend->scratch(p->heads), 16), n;
-    reserve_scratch(dev, per_thread * (size_t)dev->threads);
+    cpu_reserve(&dev->scratch, per_thread * (size_t)dev->threads * sizeof(float), "attention");
+    float *scratch = dev->scratch.data;
     item *items = list_items(p, &n);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(dev->threads)
     for (size_t i = 0; i < n; i++) {
@@ -94,7 +85,7 @@ void cpu_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attentio
             .first = (size_t)items[i].first,
             .rows = (size_t)items[i].rows,
             .kv_head = items[i].kv_head,
-            .scratch = dev->scratch + per_thread * (size_t)omp_get_thread_num(),
+            .scratch = scratch + per_thread * (size_t)omp_get_thread_num(),
         };
         attend->run(&t);
     }

@@ -36,9 +36,9 @@ static qk_status cpu_open(const qk_device_options *options, qk_device **out, qk_
 static void cpu_close(qk_device *dev)
 {
     if (!dev) return;
-    free(dev->packed);
-    free(dev->sums);
-    free(dev->scratch);
+    free(dev->packed.data);
+    free(dev->sums.data);
+    free(dev->scratch.data);
     cpu_router_free(dev->router);
     free(dev);
 }
@@ -58,6 +58,15 @@ static uint64_t cpu_free_memory(qk_device *dev)
 {
     (void)dev;
     return qk_available_memory("");
+}
+
+void cpu_reserve(cpu_buffer *buffer, size_t bytes, const char *what)
+{
+    qk_error err;
+    if (bytes <= buffer->bytes) return;
+    free(buffer->data);
+    if (qk_try_alloc(&buffer->data, bytes, 1, what, &err) != QK_OK) qk_no_memory(err.message);
+    buffer->bytes = bytes;
 }
 
 static qk_status cpu_alloc(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols,
@@ -87,14 +96,8 @@ static void cpu_upload(qk_device *dev, qk_tensor t, const void *src, qk_dtype dt
             memcpy((char *)t.data + at * size, (const char *)src + from * size, t.cols * size);
             continue;
         }
-        for (size_t c = 0; c < t.cols; c++) {
-            float v = cpu_element(src, from + c, dtype);
-            if (t.dtype == QK_F32)
-                ((float *)t.data)[at + c] = v;
-            else
-                ((uint16_t *)t.data)[at + c] =
-                    t.dtype == QK_BF16 ? qk_f32_to_bf16(v) : qk_f32_to_f16(v);
-        }
+        for (size_t c = 0; c < t.cols; c++)
+            qk_element_set(t.data, at + c, t.dtype, qk_element(src, from + c, dtype));
     }
 }
 

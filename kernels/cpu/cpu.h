@@ -75,16 +75,22 @@ void cpu_isa_names(char *out, size_t size);
 
 /* ---- device and matrices ---- */
 
+/* Memory that grows and is kept for the next call; on a 64-byte boundary. */
+typedef struct cpu_buffer {
+    void *data;
+    size_t bytes;
+} cpu_buffer;
+/* Makes it at least so large; what was in it is lost. */
+void cpu_reserve(cpu_buffer *buffer, size_t bytes, const char *what);
+
 struct qk_device {
     const cpu_isa *isa;
     qk_dtype compute;
     int threads;
     char title[96];
-    void *packed; /* packed input rows of matmul; grows */
-    size_t packed_bytes;
-    float *sums;    /* of products whose sum over k is cut, one part per thread; made when needed */
-    float *scratch; /* of attention, one part per thread; grows */
-    size_t scratch_floats;
+    cpu_buffer packed;         /* packed input rows of matmul */
+    cpu_buffer sums;           /* of products whose sum over k is cut, one part per thread */
+    cpu_buffer scratch;        /* of attention, one part per thread */
     struct cpu_router *router; /* of route; made when first needed */
 };
 
@@ -122,12 +128,4 @@ static inline const cpu_gemm *cpu_gemm_of(const qk_device *dev)
 static inline size_t cpu_round_up(size_t n, size_t to)
 {
     return (n + to - 1) / to * to;
-}
-
-/* Element i of an array of any format as float32. */
-static inline float cpu_element(const void *data, size_t i, qk_dtype dtype)
-{
-    if (dtype == QK_F32) return ((const float *)data)[i];
-    uint16_t h = ((const uint16_t *)data)[i];
-    return dtype == QK_BF16 ? qk_bf16_to_f32(h) : qk_f16_to_f32(h);
 }

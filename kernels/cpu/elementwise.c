@@ -8,20 +8,17 @@
 
 #include "kernels/cpu/cpu.h"
 
-/* A table wider than the compute format is rounded, as a model converted to it would be. */
-static float embedded(const qk_device *dev, qk_tensor table, size_t at)
-{
-    return qk_round_to(cpu_element(table.data, at, table.dtype), dev->compute);
-}
-
 void cpu_embed(qk_device *dev, qk_tensor x, qk_tensor table, const int32_t *ids, float scale)
 {
 #pragma omp parallel for schedule(static) num_threads(dev->threads)
     for (size_t t = 0; t < x.rows; t++) {
         QK_ASSERT(ids[t] >= 0 && (size_t)ids[t] < table.rows);
         float *out = (float *)x.data + t * x.stride;
-        for (size_t c = 0; c < x.cols; c++)
-            out[c] = scale * embedded(dev, table, (size_t)ids[t] * table.stride + c);
+        for (size_t c = 0; c < x.cols; c++) {
+            float v = qk_element(table.data, (size_t)ids[t] * table.stride + c, table.dtype);
+            /* A table wider than the compute format is rounded, as a model converted to it is. */
+            out[c] = scale * qk_round_to(v, dev->compute);
+        }
     }
 }
 
@@ -86,7 +83,7 @@ static void rotate(const qk_device *dev, float *head, const float *c, const floa
     }
 }
 
-/* Where each row of this chunk goes in a copy's list: lists are short beside T, so a chunk looks
+/* Where each row of this chunk goes in a copy's list: lists are short beside T, so a chunk goes
  * through them once. */
 static void copy_chunk(qk_tensor rows, size_t first_row, size_t first_col, size_t d,
                        const qk_row_copy *c, qk_dtype dtype)

@@ -19,7 +19,7 @@ struct cpu_router {
     qk_routes routes;
     int32_t *starts, *rows, *chosen; /* chosen [T, top_k]: experts of each row, best first */
     float *weights, *chosen_weights;
-    size_t experts, pairs; /* room */
+    size_t experts, pairs; /* capacity */
 };
 
 void cpu_router_free(struct cpu_router *r)

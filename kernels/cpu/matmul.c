@@ -27,22 +27,12 @@ static size_t tile_bytes(const qk_device *dev, size_t K)
     return cpu_round_up(K, g->depth) * g->tile_rows * (dev->compute == QK_BF16 ? 2 : 4);
 }
 
-static void reserve_packed(qk_device *dev, size_t bytes)
-{
-    if (bytes <= dev->packed_bytes) return;
-    free(dev->packed);
-    qk_error err;
-    if (qk_try_alloc(&dev->packed, bytes, 1, "packed activations", &err) != QK_OK)
-        qk_no_memory(err.message);
-    dev->packed_bytes = bytes;
-}
-
 /* Long inputs go in slabs, so that the packed copy stays small. */
 enum { SLAB = 1536, BLOCK_TILES = 8, BLOCK_PANELS = 16, JOBS_PER_THREAD = 4 };
 
-static size_t at_most(size_t n, size_t most)
+static size_t at_most(size_t n, size_t limit)
 {
-    return n < most ? n : most;
+    return n < limit ? n : limit;
 }
 
 /* A product and how it is cut. */
@@ -71,8 +61,8 @@ static void cut(product *p)
     }
     p->tiles_a_job = at_most(p->tiles, BLOCK_TILES);
     size_t groups = (p->tiles + p->tiles_a_job - 1) / p->tiles_a_job;
-    size_t most = groups * p->panels / (JOBS_PER_THREAD * threads);
-    p->panels_a_job = at_most(most ? most : 1, BLOCK_PANELS);
+    size_t share = groups * p->panels / (JOBS_PER_THREAD * threads);
+    p->panels_a_job = at_most(share ? share : 1, BLOCK_PANELS);
     p->depth = at_most(p->w->in, g->block_depth);
 }
 
@@ -81,7 +71,7 @@ static void run_tile(const product *p, size_t tile, size_t panel, size_t k, floa
 {
     const cpu_gemm *g = cpu_gemm_of(p->dev);
     size_t row = tile * g->tile_rows, cols = p->w->panel_cols, col = panel * cols;
-    const char *x = (const char *)p->dev->packed + tile * tile_bytes(p->dev, p->w->in);
+    const char *x = (const char *)p->dev->packed.data + tile * tile_bytes(p->dev, p->w->in);
     const char *w = (const char *)p->w->panels + panel * p->w->panel_bytes;
     cpu_tile t = {
         .x = x + tile_bytes(p->dev, k),
@@ -100,7 +90,7 @@ static void run_tile(const product *p, size_t tile, size_t panel, size_t k, floa
     g->tile(&t, p->dev->compute);
 }
 
-/* sums: room for those of a job, or NULL when they are not cut. */
+/* sums: scratch for those of a job, or NULL when they are not cut. */
 static void run_job(const product *p, size_t first_tile, size_t first_panel, float *sums)
 {
     size_t tiles = at_most(p->tiles - first_tile, p->tiles_a_job), panel_floats = 0;
@@ -120,17 +110,6 @@ static size_t sums_of_a_thread(const qk_device *dev)
     return BLOCK_TILES * BLOCK_PANELS * g->tile_rows * g->panel_cols;
 }
 
-static void reserve_sums(qk_device *dev)
-{
-    qk_error err;
-    void *sums;
-    if (dev->sums) return;
-    if (qk_try_alloc(&sums, (size_t)dev->threads * sums_of_a_thread(dev), sizeof(float),
-                     "sums of products", &err) != QK_OK)
-        qk_no_memory(err.message);
-    dev->sums = sums;
-}
-
 /* The part of one thread: packing, then its jobs. x: the slab. */
 static void run_thread(const product *p, qk_tensor x)
 {
@@ -138,11 +117,11 @@ static void run_thread(const product *p, qk_tensor x)
     size_t rows = g->tile_rows, groups = (p->tiles + p->tiles_a_job - 1) / p->tiles_a_job;
     float *sums = NULL;
     if (p->depth < p->w->in)
-        sums = p->dev->sums + (size_t)omp_get_thread_num() * sums_of_a_thread(p->dev);
+        sums = (float *)p->dev->sums.data + (size_t)omp_get_thread_num() * sums_of_a_thread(p->dev);
 #pragma omp for schedule(static)
     for (size_t tile = 0; tile < p->tiles; tile++)
-        g->pack_rows((char *)p->dev->packed + tile * tile_bytes(p->dev, p->w->in), x, tile * rows,
-                     at_most(x.rows - tile * rows, rows), p->dev->compute);
+        g->pack_rows((char *)p->dev->packed.data + tile * tile_bytes(p->dev, p->w->in), x,
+                     tile * rows, at_most(x.rows - tile * rows, rows), p->dev->compute);
     if (g->begin) g->begin();
 #pragma omp for schedule(static) collapse(2)
     for (size_t tile = 0; tile < groups; tile++)
@@ -161,8 +140,10 @@ void cpu_matmul(qk_device *dev, qk_tensor y, qk_tensor x, const qk_matrix *w, co
         product p = {
             .dev = dev, .y = qk_rows(y, begin, n), .w = w, .bias = bias, .accumulate = accumulate};
         cut(&p);
-        reserve_packed(dev, p.tiles * tile_bytes(dev, w->in));
-        if (p.depth < w->in) reserve_sums(dev);
+        cpu_reserve(&dev->packed, p.tiles * tile_bytes(dev, w->in), "packed activations");
+        if (p.depth < w->in)
+            cpu_reserve(&dev->sums, (size_t)dev->threads * sums_of_a_thread(dev) * sizeof(float),
+                        "sums of products");
 #pragma omp parallel num_threads(dev->threads)
         run_thread(&p, qk_rows(x, begin, n));
     }

@@ -18,7 +18,7 @@ enum { KERNEL_F32, KERNEL_BF16, KERNEL_F16 };
  * copies of one kind (queries, or keys) into one list of (row, copy, index) ascending by row:
  *
  *   entries of tokens 32 w .. 32 w + 31:  rows[first[w]] .. rows[first[w + 1] - 1]
- *   head h of an entry goes to row        place[copy * heads + h] + index   of out, or nowhere (-1)
+ *   head h of an entry goes to row        base[copy * heads + h] + index   of out, or nowhere (-1)
  *
  * so a kernel that holds a few tokens finds theirs with two loads, and most find none. */
 typedef struct capture_row {
@@ -28,8 +28,8 @@ typedef struct capture_row {
 typedef struct capture_kind {
     const int *first; /* [T / 32 + 2]; NULL: nothing is captured */
     const capture_row *rows;
-    const int *place; /* [copies, heads] */
-    void *out;        /* [out rows, d], in the format of the projection rows */
+    const int *base; /* [copies, heads] */
+    void *out;       /* [out rows, d], in the format of the projection rows */
 } capture_kind;
 
 /* ---- attention ---- */

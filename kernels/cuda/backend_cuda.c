@@ -17,7 +17,7 @@ static const char *advice(int result)
         int result;
         const char *hint;
     } all[] = {
-        {CUDA_ERROR_OUT_OF_MEMORY, CUDA_NO_ROOM_HINT},
+        {CUDA_ERROR_OUT_OF_MEMORY, CUDA_NO_MEMORY_HINT},
         {CUDA_ERROR_NO_DEVICE, "see nvidia-smi and CUDA_VISIBLE_DEVICES, or use --backend cpu"},
         {CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, "the driver was updated: restart the machine"},
         {CUDA_ERROR_SYSTEM_NOT_READY, "start nvidia-fabricmanager, or restart the machine"},
@@ -45,16 +45,16 @@ const char *cuda_error_text(const cuda_driver *driver, int result)
 bool cuda_check(cuda_own *own, const char *doing, const char *call, int result)
 {
     if (result == CUDA_SUCCESS || result == CUDA_SKIPPED) return result == CUDA_SUCCESS;
-    char room[80] = "";
+    char available[80] = "";
     size_t left = 0, total = 0;
     if (result == CUDA_ERROR_OUT_OF_MEMORY &&
         own->driver->cuMemGetInfo(&left, &total) == CUDA_SUCCESS)
-        snprintf(room, sizeof room, "; %s of %s are free", qk_human_bytes((double)left),
+        snprintf(available, sizeof available, "; %s of %s are free", qk_human_bytes((double)left),
                  qk_human_bytes((double)total));
     /* The same command finds too little memory again; a failing GPU may be another one then. */
     qk_status status = result == CUDA_ERROR_OUT_OF_MEMORY ? QK_ERR_IO : QK_ERR_RESUME;
     qk_fail(&own->failure, status, advice(result), "GPU, %s: %s: %s%s", doing, call,
-            cuda_error_text(own->driver, result), room);
+            cuda_error_text(own->driver, result), available);
     cuda_drain(own);
     return false;
 }
@@ -144,14 +144,6 @@ static void describe_gpu(cuda_own *own, const gpu *g)
              qk_human_bytes((double)total), g->version / 1000, g->version % 1000 / 10);
 }
 
-static void open_streams(cuda_own *own)
-{
-    CUDA_CALL(own, "opening", cuStreamCreate, &own->compute, CU_STREAM_NON_BLOCKING);
-    CUDA_CALL(own, "opening", cuStreamCreate, &own->copy, CU_STREAM_NON_BLOCKING);
-    cuda_segments_open(own);
-    cuda_memory_open(own);
-}
-
 static qk_status open_gpu(qk_device *dev, qk_error *err)
 {
     cuda_own *own = dev->own;
@@ -163,7 +155,10 @@ static qk_status open_gpu(qk_device *dev, qk_error *err)
     CUDA_CALL(own, "opening", cuCtxSetCurrent, own->context);
     dev->capability = 10 * g.major + g.minor;
     describe_gpu(own, &g);
-    open_streams(own);
+    CUDA_CALL(own, "opening", cuStreamCreate, &own->compute, CU_STREAM_NON_BLOCKING);
+    CUDA_CALL(own, "opening", cuStreamCreate, &own->copy, CU_STREAM_NON_BLOCKING);
+    cuda_segments_open(own);
+    cuda_memory_open(own);
     if (own->failure.status) *err = own->failure;
     QK_TRY(own->failure.status);
     return cuda_products_open(dev, err);

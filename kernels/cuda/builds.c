@@ -12,7 +12,7 @@ static const char *const v3[] = {V3_DEFINES(0, 0, 0), V3_DEFINES(0, 0, 1),
                                  V3_DEFINES(1, 1, 0), V3_DEFINES(1, 1, 1),
                                  V3_PADDED,           NULL};
 
-enum { MOST = 128 };
+enum { MAX_BUILDS = 128 };
 
 /* A file is built for every value times every list of defines. */
 static const struct {
@@ -34,12 +34,12 @@ static const struct {
 
 const cuda_build *cuda_builds(size_t *n)
 {
-    static cuda_build builds[MOST];
+    static cuda_build builds[MAX_BUILDS];
     *n = 0;
     for (size_t f = 0; f < sizeof files / sizeof *files; f++)
         for (int v = 0; v < files[f].n_values; v++)
             for (const char *const *d = files[f].defines; *d; d++) {
-                QK_ASSERT(*n < MOST);
+                QK_ASSERT(*n < MAX_BUILDS);
                 builds[(*n)++] =
                     (cuda_build){files[f].file, files[f].macro, files[f].values[v], *d};
             }

@@ -42,9 +42,9 @@ DEVICE void capture_rows(const capture_kind *kind, int first, int end, int head,
         int row = ld_i32(&kind->rows[e].row);
         if (row < first || row >= end)
             continue; /* a neighbour's: words of 32 tokens overlap tiles */
-        int place = ld_i32(kind->place + ld_i32(&kind->rows[e].copy) * heads + head);
-        if (place < 0) continue;
-        long long to = place + ld_i32(&kind->rows[e].index);
+        int base = ld_i32(kind->base + ld_i32(&kind->rows[e].copy) * heads + head);
+        if (base < 0) continue;
+        long long to = base + ld_i32(&kind->rows[e].index);
         copy_bytes((u8 *)kind->out + to * bytes, head_0 + row * stride + (long long)head * bytes,
                    bytes);
     }

@@ -11,7 +11,7 @@
 #include "engine/base/hash.h"
 #include "kernels/cuda/libraries.h"
 
-enum { MOST_OPTIONS = 12, MOST_CUBIN = 64 << 20 };
+enum { MAX_OPTIONS = 12, MAX_CUBIN = 64 << 20 };
 
 /* ---- what is compiled ---- */
 
@@ -97,11 +97,11 @@ static void read_log(const cuda_nvrtc *rtc, nvrtcProgram program, qk_buf *log)
 static qk_status compile(const cuda_nvrtc *rtc, nvrtcProgram program, char *options,
                          const char *title, qk_buf *out, qk_buf *log, qk_error *err)
 {
-    const char *list[MOST_OPTIONS];
+    const char *list[MAX_OPTIONS];
     int n = 0;
     char *save = NULL;
     for (char *o = strtok_r(options, " ", &save); o; o = strtok_r(NULL, " ", &save)) {
-        QK_ASSERT(n < MOST_OPTIONS);
+        QK_ASSERT(n < MAX_OPTIONS);
         list[n++] = o;
     }
     const char *call = "nvrtcCompileProgram";
@@ -146,9 +146,9 @@ qk_status cuda_cubin(const cuda_build *build, const char *arch, bool fresh, qk_b
 {
     char *name = cuda_cubin_name(build, arch);
     qk_status s = QK_OK;
-    bool found = !fresh && (qk_kept_read("cubins", name, MOST_CUBIN, out) ||
-                            qk_installed_read("cubins", name, MOST_CUBIN, out) ||
-                            qk_installed_read("../share/qkengine/cubins", name, MOST_CUBIN, out));
+    bool found = !fresh && (qk_kept_read("cubins", name, MAX_CUBIN, out) ||
+                            qk_installed_read("cubins", name, MAX_CUBIN, out) ||
+                            qk_installed_read("../share/qkengine/cubins", name, MAX_CUBIN, out));
     if (!found) {
         s = cuda_compile(build, arch, "", out, NULL, err);
         if (s == QK_OK) qk_kept_write("cubins", name, out->data, out->size);

@@ -22,20 +22,27 @@ typedef struct cuda_launch {
 } cuda_launch;
 
 /* Device memory that outlives a layer and grows: what an op leaves for later ops. */
-enum { ROOM_CHOSEN, ROOM_CHOSEN_WEIGHTS, ROOM_STARTS, ROOM_ROWS, ROOM_WEIGHTS, CUDA_ROOMS };
+enum {
+    SCRATCH_CHOSEN,
+    SCRATCH_CHOSEN_WEIGHTS,
+    SCRATCH_STARTS,
+    SCRATCH_ROWS,
+    SCRATCH_WEIGHTS,
+    CUDA_SCRATCHES
+};
 
 typedef struct cuda_machine {
     /* Queues a launch. args may be overwritten when it returns. */
     void (*launch)(qk_device *dev, const cuda_launch *l);
-    /* Room on the device until the layer's end, filled from host memory (src NULL: not filled),
+    /* Memory on the device until the layer's end, filled from host memory (src NULL: not filled),
      * which may be overwritten when it returns. */
     void *(*stage)(qk_device *dev, const void *src, size_t bytes, const char *what);
     /* Queues the way of captured rows to the host: row i of `from` [n, d] becomes float32 at
      * targets[i], before sync returns. Takes over targets (malloc). */
     void (*deliver)(qk_device *dev, const void *from, qk_dtype dtype, size_t n, size_t d,
                     float **targets);
-    /* Room on the device until this room is asked for again: at least `bytes`, not filled. */
-    void *(*room)(qk_device *dev, int room, size_t bytes, const char *what);
+    /* Scratch memory on the device until this number is asked for again: at least `bytes`, not filled. */
+    void *(*scratch)(qk_device *dev, int number, size_t bytes, const char *what);
     /* Waits, and copies device memory to the host; zeros when the device has failed. */
     void (*fetch)(qk_device *dev, void *dst, const void *src, size_t bytes);
 } cuda_machine;
@@ -66,8 +73,8 @@ typedef struct cuda_capture {
     size_t n_first;
     capture_row *rows;
     size_t n_rows;
-    int *place;
-    size_t n_place;
+    int *base;
+    size_t n_bases;
     float **targets; /* [n_out] where each captured row goes on the host */
     size_t n_out;
 } cuda_capture;

@@ -15,9 +15,9 @@
 KERNEL(gather, WARP, gather_args)
 {
     int e = block_id(), head = block_id_y(), bytes = a.d * ELEMENT;
-    int place = ld_i32(a.kind.place + ld_i32(&a.kind.rows[e].copy) * a.heads + head);
-    if (place < 0) return;
-    long long to = place + ld_i32(&a.kind.rows[e].index), row = ld_i32(&a.kind.rows[e].row);
+    int base = ld_i32(a.kind.base + ld_i32(&a.kind.rows[e].copy) * a.heads + head);
+    if (base < 0) return;
+    long long to = base + ld_i32(&a.kind.rows[e].index), row = ld_i32(&a.kind.rows[e].row);
     const u8 *from = (const u8 *)a.qkv + (row * a.stride + a.first_col) * ELEMENT;
     copy_bytes((u8 *)a.kind.out + to * bytes, from + (long long)head * bytes, bytes);
 }

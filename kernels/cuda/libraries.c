@@ -23,7 +23,7 @@ static const symbol driver_symbols[] = {CUDA_DRIVER_CALLS(DRIVER_SYMBOL){0}};
 static const symbol nvrtc_symbols[] = {NVRTC_CALLS(NVRTC_SYMBOL){0}};
 static const symbol blas_symbols[] = {CUBLASLT_CALLS(BLAS_SYMBOL){0}};
 
-/* Looked for by name, newest first, where the loader looks and then in the toolkit's folder. */
+/* Searched by name, newest first, where the loader searches and then in the toolkit's folder. */
 typedef struct library {
     const char *files[4];
     const char *what, *hint;

@@ -60,7 +60,7 @@ static bool inside(int32_t row, size_t first_row, size_t n_tokens)
     return (size_t)row >= first_row && (size_t)row - first_row < n_tokens;
 }
 
-/* The rows of one copy, and the place of its heads: head h of its i-th row inside goes to row
+/* The rows of one copy, and the base of its heads: head h of its i-th row inside goes to row
  * at + h * (rows inside) + i of what is captured. */
 static void add_copy(cuda_capture *c, const qk_row_copy *copy, int number, int heads, int d,
                      size_t first_row, size_t n_tokens)
@@ -71,11 +71,11 @@ static void add_copy(cuda_capture *c, const qk_row_copy *copy, int number, int h
             int index = (int)(c->n_rows - before);
             c->rows[c->n_rows++] = (capture_row){copy->rows[r], number, index};
         }
-    int *place = c->place + number * heads;
-    for (int h = 0; h < heads; h++) place[h] = -1;
+    int *base = c->base + number * heads;
+    for (int h = 0; h < heads; h++) base[h] = -1;
     for (size_t h = 0; h < copy->n_heads; h++) {
-        QK_ASSERT(copy->heads[h] < heads && place[copy->heads[h]] < 0);
-        place[copy->heads[h]] = (int)c->n_out;
+        QK_ASSERT(copy->heads[h] < heads && base[copy->heads[h]] < 0);
+        base[copy->heads[h]] = (int)c->n_out;
         for (size_t r = 0; r < copy->n_rows; r++)
             if (inside(copy->rows[r], first_row, n_tokens))
                 c->targets[c->n_out++] = copy->out + (h * copy->n_rows + r) * (size_t)d;
@@ -90,9 +90,9 @@ void cuda_capture_list(cuda_capture *c, const qk_row_copy *copies, size_t n_copi
         rows += copies[i].n_rows;
         out += copies[i].n_rows * copies[i].n_heads;
     }
-    *c = (cuda_capture){.n_first = words, .n_place = n_copies * (size_t)heads};
+    *c = (cuda_capture){.n_first = words, .n_bases = n_copies * (size_t)heads};
     c->rows = qk_alloc(rows + 1, sizeof *c->rows);
-    c->place = qk_alloc(c->n_place + 1, sizeof *c->place);
+    c->base = qk_alloc(c->n_bases + 1, sizeof *c->base);
     c->targets = qk_alloc(out + 1, sizeof *c->targets);
     for (size_t i = 0; i < n_copies; i++)
         add_copy(c, &copies[i], (int)i, heads, d, first_row, n_tokens);
@@ -109,7 +109,7 @@ void cuda_capture_free(cuda_capture *c)
 {
     free(c->first);
     free(c->rows);
-    free(c->place);
+    free(c->base);
     free(c->targets);
     *c = (cuda_capture){0};
 }

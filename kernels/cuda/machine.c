@@ -34,20 +34,20 @@ static void *stage(qk_device *dev, const void *src, size_t bytes, const char *wh
     return to;
 }
 
-static void *room(qk_device *dev, int number, size_t bytes, const char *what)
+static void *scratch(qk_device *dev, int number, size_t bytes, const char *what)
 {
     cuda_own *own = dev->own;
-    if (own->rooms[number].bytes < bytes) {
-        if (own->rooms[number].device) {
+    if (own->scratches[number].bytes < bytes) {
+        if (own->scratches[number].device) {
             CUDA_CALL(own, what, cuStreamSynchronize, own->compute); /* the old one may be in use */
-            CUDA_CALL(own, what, cuMemFree, own->rooms[number].device);
+            CUDA_CALL(own, what, cuMemFree, own->scratches[number].device);
         }
-        own->rooms[number].device = 0;
-        own->rooms[number].bytes = 0;
-        if (CUDA_CALL(own, what, cuMemAlloc, &own->rooms[number].device, bytes))
-            own->rooms[number].bytes = bytes;
+        own->scratches[number].device = 0;
+        own->scratches[number].bytes = 0;
+        if (CUDA_CALL(own, what, cuMemAlloc, &own->scratches[number].device, bytes))
+            own->scratches[number].bytes = bytes;
     }
-    return (void *)own->rooms[number].device;
+    return (void *)own->scratches[number].device;
 }
 
 /* ---- to the host ---- */
@@ -83,7 +83,7 @@ static void fetch(qk_device *dev, void *dst, const void *src, size_t bytes)
         memset(dst, 0, bytes);
 }
 
-const cuda_machine cuda_gpu = {launch, stage, deliver, room, fetch};
+const cuda_machine cuda_gpu = {launch, stage, deliver, scratch, fetch};
 
 /* ---- layers ---- */
 
@@ -136,17 +136,8 @@ void cuda_segments_close(cuda_own *own)
         if (s->copied) own->driver->cuEventDestroy(s->copied);
     }
     if (own->captured) own->driver->cuEventDestroy(own->captured);
-    for (int i = 0; i < CUDA_ROOMS; i++)
-        if (own->rooms[i].device) own->driver->cuMemFree(own->rooms[i].device);
-}
-
-/* Waits for the layer of a segment, while the next one runs. */
-static void finish(cuda_own *own, cuda_segment *s)
-{
-    if (!s->ended) return;
-    CUDA_CALL(own, "waiting for a layer", cuEventSynchronize, s->computed);
-    CUDA_CALL(own, "waiting for captured rows", cuEventSynchronize, s->copied);
-    settle(own, s, true);
+    for (int i = 0; i < CUDA_SCRATCHES; i++)
+        if (own->scratches[i].device) own->driver->cuMemFree(own->scratches[i].device);
 }
 
 void cuda_layer_end(qk_device *dev)
@@ -157,7 +148,11 @@ void cuda_layer_end(qk_device *dev)
     CUDA_CALL(own, "ending a layer", cuEventRecord, s->copied, own->copy);
     s->ended = true;
     own->segment = 1 - own->segment;
-    finish(own, &own->segments[own->segment]);
+    s = &own->segments[own->segment]; /* the layer before, while this one runs */
+    if (!s->ended) return;
+    CUDA_CALL(own, "waiting for a layer", cuEventSynchronize, s->computed);
+    CUDA_CALL(own, "waiting for captured rows", cuEventSynchronize, s->copied);
+    settle(own, s, true);
 }
 
 qk_status cuda_sync(qk_device *dev, int layers, qk_error *err)

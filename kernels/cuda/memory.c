@@ -13,13 +13,7 @@
 
 /* ---- pools ---- */
 
-enum { ALIGNMENT = 256, LEAST_BLOCK = 1 << 20 };
-
-static bool new_block(cuda_own *own, const cuda_pool *pool, cuda_block *b, const char *what)
-{
-    if (pool->on_host) return CUDA_CALL(own, what, cuMemHostAlloc, (void **)&b->host, b->bytes, 0);
-    return CUDA_CALL(own, what, cuMemAlloc, &b->device, b->bytes);
-}
+enum { ALIGNMENT = 256, MIN_BLOCK = 1 << 20 };
 
 static void *address(const cuda_pool *pool, const cuda_block *b, size_t at)
 {
@@ -35,9 +29,11 @@ void *cuda_pool_take(cuda_own *own, cuda_pool *pool, size_t bytes, const char *w
         b->used += bytes;
         return address(pool, b, b->used - bytes);
     }
-    cuda_block b = {.bytes = bytes > LEAST_BLOCK ? bytes : LEAST_BLOCK, .used = bytes};
+    cuda_block b = {.bytes = bytes > MIN_BLOCK ? bytes : MIN_BLOCK, .used = bytes};
     if (b.bytes < pool->wanted) b.bytes = pool->wanted;
-    if (!new_block(own, pool, &b, what)) return NULL;
+    bool made = pool->on_host ? CUDA_CALL(own, what, cuMemHostAlloc, (void **)&b.host, b.bytes, 0)
+                              : CUDA_CALL(own, what, cuMemAlloc, &b.device, b.bytes);
+    if (!made) return NULL;
     pool->blocks = qk_realloc(pool->blocks, pool->n + 1, sizeof *pool->blocks);
     pool->blocks[pool->n++] = b;
     return address(pool, &b, 0);
@@ -71,12 +67,12 @@ void cuda_pool_reset(cuda_own *own, cuda_pool *pool)
 /* ---- tensors ---- */
 
 /* Memory that is short here is no failure of the device: the caller gives up and says why. */
-static qk_status no_room(cuda_own *own, const char *what, size_t bytes, qk_error *err)
+static qk_status out_of_memory(cuda_own *own, const char *what, size_t bytes, qk_error *err)
 {
     size_t left = 0, total = 0;
     own->driver->cuMemGetInfo(&left, &total);
     cuda_drain(own); /* he frees what the GPU may still fill */
-    return qk_fail(err, QK_ERR_IO, CUDA_NO_ROOM_HINT,
+    return qk_fail(err, QK_ERR_IO, CUDA_NO_MEMORY_HINT,
                    "GPU, %s: out of memory: %s wanted, %s of %s are free", what,
                    qk_human_bytes((double)bytes), qk_human_bytes((double)left),
                    qk_human_bytes((double)total));
@@ -92,7 +88,7 @@ qk_status cuda_alloc(qk_device *dev, qk_dtype dtype, size_t rows, size_t cols, c
     CUdeviceptr p = 0;
     int result =
         own->failure.status ? CUDA_SKIPPED : (int)own->driver->cuMemAlloc(&p, bytes ? bytes : 1);
-    if (result == CUDA_ERROR_OUT_OF_MEMORY) return no_room(own, what, bytes, err);
+    if (result == CUDA_ERROR_OUT_OF_MEMORY) return out_of_memory(own, what, bytes, err);
     if (cuda_check(own, what, "cuMemAlloc", result)) out->data = (void *)p;
     if (own->failure.status) *err = own->failure;
     return own->failure.status;
@@ -123,42 +119,24 @@ void cuda_memory_close(cuda_own *own)
     }
 }
 
-static float element(const void *src, size_t i, qk_dtype dtype)
-{
-    if (dtype == QK_F32) return ((const float *)src)[i];
-    uint16_t h = ((const uint16_t *)src)[i];
-    return dtype == QK_BF16 ? qk_bf16_to_f32(h) : qk_f16_to_f32(h);
-}
-
-/* n elements from src[first] on, in dtype, rounded to `round_to` on the way. */
-static void convert(void *dst, qk_dtype dtype, qk_dtype round_to, const void *src,
-                    qk_dtype src_dtype, size_t first, size_t n)
-{
-    size_t size = qk_dtype_size(dtype);
-    if (src_dtype == dtype && round_to == dtype) {
-        memcpy(dst, (const char *)src + first * size, n * size);
-        return;
-    }
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < n; i++) {
-        float v = qk_round_to(element(src, first + i, src_dtype), round_to);
-        if (dtype == QK_F32)
-            ((float *)dst)[i] = v;
-        else
-            ((uint16_t *)dst)[i] = dtype == QK_BF16 ? qk_f32_to_bf16(v) : qk_f32_to_f16(v);
-    }
-}
-
 void cuda_send(cuda_own *own, CUdeviceptr to, qk_dtype dtype, qk_dtype round_to, const void *src,
                qk_dtype src_dtype, size_t first, size_t n)
 {
-    size_t size = qk_dtype_size(dtype), most = CUDA_BOUNCE_BYTES / size;
-    for (size_t at = 0; at < n && !own->failure.status; at += most) {
-        size_t now = n - at < most ? n - at : most;
+    size_t size = qk_dtype_size(dtype), per_bounce = CUDA_BOUNCE_BYTES / size;
+    for (size_t at = 0; at < n && !own->failure.status; at += per_bounce) {
+        size_t now = n - at < per_bounce ? n - at : per_bounce;
         int i = own->bounce = (own->bounce + 1) % CUDA_BOUNCES;
         char *host = own->bounces[i].host;
         if (!CUDA_CALL(own, "copying to the GPU", cuEventSynchronize, own->bounces[i].free)) return;
-        convert(host, dtype, round_to, src, src_dtype, first + at, now);
+        if (src_dtype == dtype && round_to == dtype) {
+            memcpy(host, (const char *)src + (first + at) * size, now * size);
+        } else {
+#pragma omp parallel for schedule(static)
+            for (size_t k = 0; k < now; k++) {
+                float v = qk_element(src, first + at + k, src_dtype);
+                qk_element_set(host, k, dtype, qk_round_to(v, round_to));
+            }
+        }
         CUDA_CALL(own, "copying to the GPU", cuMemcpyHtoDAsync, to + at * size, host, now * size,
                   own->compute);
         CUDA_CALL(own, "copying to the GPU", cuEventRecord, own->bounces[i].free, own->compute);

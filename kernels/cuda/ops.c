@@ -149,12 +149,13 @@ const qk_routes *cuda_route(qk_device *dev, qk_tensor logits, int top_k, bool re
         .experts = (int)E,
         .top_k = top_k,
         .renormalise = renormalise,
-        .chosen = m->room(dev, ROOM_CHOSEN, pairs * sizeof(int), "chosen experts"),
-        .chosen_weights =
-            m->room(dev, ROOM_CHOSEN_WEIGHTS, pairs * sizeof(float), "weights of chosen experts"),
-        .starts = m->room(dev, ROOM_STARTS, (E + 1) * sizeof(int), "first pair of each expert"),
-        .rows = m->room(dev, ROOM_ROWS, pairs * sizeof(int), "rows of experts"),
-        .weights = m->room(dev, ROOM_WEIGHTS, pairs * sizeof(float), "weights of experts"),
+        .chosen = m->scratch(dev, SCRATCH_CHOSEN, pairs * sizeof(int), "chosen experts"),
+        .chosen_weights = m->scratch(dev, SCRATCH_CHOSEN_WEIGHTS, pairs * sizeof(float),
+                                     "weights of chosen experts"),
+        .starts =
+            m->scratch(dev, SCRATCH_STARTS, (E + 1) * sizeof(int), "first pair of each expert"),
+        .rows = m->scratch(dev, SCRATCH_ROWS, pairs * sizeof(int), "rows of experts"),
+        .weights = m->scratch(dev, SCRATCH_WEIGHTS, pairs * sizeof(float), "weights of experts"),
     };
     cuda_launch l = {.file = "experts",
                      .macro = "VEC",

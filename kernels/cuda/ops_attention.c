@@ -49,16 +49,11 @@ size_t cuda_attention_shared(const char *kernel, int head_dim, int capability)
     qk_fatal("there is no attention kernel %s", kernel);
 }
 
-/* The tensor cores want bfloat16 and rows whose heads are aligned to 16 bytes. */
-static bool fits_v3(qk_tensor qkv, qk_tensor o, int d)
-{
-    return qkv.dtype == QK_BF16 && d % 8 == 0 && qkv.stride % 8 == 0 && o.stride % 2 == 0 &&
-           (uintptr_t)qkv.data % 16 == 0 && (uintptr_t)o.data % 4 == 0;
-}
-
 static bool takes(const rung *r, qk_tensor qkv, qk_tensor o, int d)
 {
-    if (r->number == 3) return fits_v3(qkv, o, d);
+    if (r->number == 3) /* tensor cores: bfloat16, and rows whose heads are aligned to 16 bytes */
+        return qkv.dtype == QK_BF16 && d % 8 == 0 && qkv.stride % 8 == 0 && o.stride % 2 == 0 &&
+               (uintptr_t)qkv.data % 16 == 0 && (uintptr_t)o.data % 4 == 0;
     if (r->element == 4) return qkv.dtype == QK_F32 && d <= 128;
     return r->number == 1 || qkv.dtype == QK_BF16;
 }
@@ -83,7 +78,7 @@ static capture_kind begin_capture(qk_device *dev, cuda_capture *c, const qk_row_
     const cuda_machine *m = dev->machine;
     kind.first = m->stage(dev, c->first, c->n_first * sizeof *c->first, "captures by token");
     kind.rows = m->stage(dev, c->rows, c->n_rows * sizeof *c->rows, "captured rows' list");
-    kind.place = m->stage(dev, c->place, c->n_place * sizeof *c->place, "places of captures");
+    kind.base = m->stage(dev, c->base, c->n_bases * sizeof *c->base, "captures by head");
     kind.out = m->stage(dev, NULL, c->n_out * (size_t)d * qk_dtype_size(dtype), "captured rows");
     return kind;
 }

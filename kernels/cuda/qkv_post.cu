@@ -81,8 +81,8 @@ DEVICE long long capture_place(const qkv_post_args *a, const head *x, int e)
     const capture_kind *kind = x->is_q ? &a->q : &a->k;
     if (ld_i32(&kind->rows[e].row) != a->first_row + block_id()) return -1;
     int heads = x->is_q ? a->H : a->K;
-    int place = ld_i32(kind->place + ld_i32(&kind->rows[e].copy) * heads + x->of_kind);
-    return place < 0 ? -1 : (long long)(place + ld_i32(&kind->rows[e].index)) * a->d;
+    int base = ld_i32(kind->base + ld_i32(&kind->rows[e].copy) * heads + x->of_kind);
+    return base < 0 ? -1 : (long long)(base + ld_i32(&kind->rows[e].index)) * a->d;
 }
 
 #if VEC == 4

@@ -20,7 +20,7 @@
 #include "kernels/cuda/libraries.h"
 
 /* What helps when the GPU's memory is short. Batch size is no part of what identifies a run. */
-#define CUDA_NO_ROOM_HINT                                                                          \
+#define CUDA_NO_MEMORY_HINT                                                                        \
     "lower inference.batch_size (what is finished is kept, and the run goes on), or use a GPU "    \
     "with more memory; 'qkengine plan' shows what is needed, nvidia-smi who else uses it: when "   \
     "they are gone, the same command goes on"
@@ -86,7 +86,7 @@ struct cuda_own {
     struct {
         CUdeviceptr device;
         size_t bytes;
-    } rooms[CUDA_ROOMS];
+    } scratches[CUDA_SCRATCHES];
     struct {
         char *host; /* page-locked */
         CUevent free;

@@ -19,7 +19,7 @@ typedef struct delivery {
 struct cuda_own {
     void **staged; /* until the next sync */
     size_t n_staged;
-    void *rooms[CUDA_ROOMS];
+    void *scratches[CUDA_SCRATCHES];
     delivery *deliveries;
     size_t n_deliveries;
 };
@@ -99,9 +99,9 @@ static void *stage(qk_device *dev, const void *src, size_t bytes, const char *wh
     return p;
 }
 
-static void *room(qk_device *dev, int number, size_t bytes, const char *what)
+static void *scratch(qk_device *dev, int number, size_t bytes, const char *what)
 {
-    void **p = &dev->own->rooms[number];
+    void **p = &dev->own->scratches[number];
     if (*p) emu_buffer_remove(*p);
     free(*p);
     *p = new_memory(bytes);
@@ -123,7 +123,7 @@ static void fetch(qk_device *dev, void *dst, const void *src, size_t bytes)
     memcpy(dst, src, bytes);
 }
 
-static const cuda_machine machine = {launch, stage, deliver, room, fetch};
+static const cuda_machine machine = {launch, stage, deliver, scratch, fetch};
 
 static void finish(qk_device *dev)
 {
@@ -175,9 +175,9 @@ static void close_device(qk_device *dev)
 {
     if (!dev) return;
     finish(dev);
-    for (int i = 0; i < CUDA_ROOMS; i++) {
-        if (dev->own->rooms[i]) emu_buffer_remove(dev->own->rooms[i]);
-        free(dev->own->rooms[i]);
+    for (int i = 0; i < CUDA_SCRATCHES; i++) {
+        if (dev->own->scratches[i]) emu_buffer_remove(dev->own->scratches[i]);
+        free(dev->own->scratches[i]);
     }
     free(dev->own->staged);
     free(dev->own->deliveries);

@@ -71,9 +71,9 @@ static void ref_upload(qk_device *dev, qk_tensor t, const void *src, qk_dtype dt
             if (t.dtype == QK_F16)
                 ((uint16_t *)t.data)[r * t.stride + c] =
                     dtype == QK_F16 ? ((const uint16_t *)src)[i]
-                                    : qk_f32_to_f16(element(src, i, dtype));
+                                    : qk_f32_to_f16(qk_element(src, i, dtype));
             else
-                set(t, r, c, (double)element(src, i, dtype));
+                set(t, r, c, (double)qk_element(src, i, dtype));
         }
 }
 
@@ -108,7 +108,7 @@ static void ref_matrix_load(qk_device *dev, qk_matrix *m, size_t first_out, size
 {
     QK_ASSERT(first_out <= m->out && rows <= m->out - first_out);
     for (size_t i = 0; i < rows * m->in; i++)
-        m->w[first_out * m->in + i] = qk_round_to(element(src, i, src_dtype), dev->compute);
+        m->w[first_out * m->in + i] = qk_round_to(qk_element(src, i, src_dtype), dev->compute);
 }
 
 static void ref_matrix_free(qk_device *dev, qk_matrix *m)

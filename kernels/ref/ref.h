@@ -39,13 +39,6 @@ static inline void set(qk_tensor t, size_t row, size_t col, double value)
         ((uint16_t *)t.data)[i] = qk_f32_to_bf16((float)value);
 }
 
-static inline float element(const void *data, size_t i, qk_dtype dtype)
-{
-    if (dtype == QK_F32) return ((const float *)data)[i];
-    uint16_t h = ((const uint16_t *)data)[i];
-    return dtype == QK_BF16 ? qk_bf16_to_f32(h) : qk_f16_to_f32(h);
-}
-
 /* 1 / sqrt(mean(x^2) + eps) of columns first .. first + n - 1. */
 static inline double inverse_rms(qk_tensor x, size_t row, size_t first, size_t n, float eps)
 {

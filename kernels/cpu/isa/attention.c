@@ -60,29 +60,29 @@ static work make_work(const cpu_attention_tile *t)
     return w;
 }
 
-/* n numbers from column col of a row of qkv as float32: where they are, or converted in `room`. */
+/* n numbers from column col of a row of qkv as float32: where they are, or converted in `scratch`. */
 INLINE const float *read_row(const cpu_attention_tile *t, size_t row, size_t col, size_t n,
-                             float *room)
+                             float *scratch)
 {
     size_t at = (t->seq_begin + row) * t->qkv.stride + col;
     if (t->qkv.dtype == QK_F32) return (const float *)t->qkv.data + at;
     const uint16_t *h = (const uint16_t *)t->qkv.data + at;
-    for (size_t i = 0; i < n; i++) room[i] = qk_bf16_to_f32(h[i]);
-    return room;
+    for (size_t i = 0; i < n; i++) scratch[i] = qk_bf16_to_f32(h[i]);
+    return scratch;
 }
 
 /* Row r of the tile is query r / group, head r % group of the key head's own. */
 static void load_queries(work *w)
 {
     const cpu_attention_tile *t = w->t;
-    float room[1024];
+    float scratch[1024];
     memset(w->queries, 0, w->tiles * TILE_ROWS * w->d * sizeof(float));
     for (size_t r = 0; r < w->tiles * TILE_ROWS; r++) {
         w->m[r] = -INFINITY;
         w->l[r] = 0;
         if (r >= w->R) continue;
         size_t head = (size_t)t->kv_head * w->group + r % w->group;
-        const float *row = read_row(t, t->first + r / w->group, head * w->d, w->d, room);
+        const float *row = read_row(t, t->first + r / w->group, head * w->d, w->d, scratch);
         float *to = w->queries + r / TILE_ROWS * TILE_ROWS * w->d + r % TILE_ROWS;
         for (size_t i = 0; i < w->d; i++) to[i * TILE_ROWS] = row[i] * t->p->scale;
     }
@@ -95,14 +95,14 @@ static void load_keys(work *w, size_t first, size_t n)
     const cpu_attention_tile *t = w->t;
     const qk_heads *h = &t->p->heads;
     size_t k_col = ((size_t)h->H + (size_t)t->kv_head) * w->d, v_col = k_col + (size_t)h->K * w->d;
-    float room[1024];
+    float scratch[1024];
     if (n < KEYS) memset(w->keys, 0, KEYS * w->d * sizeof(float));
     if (n < KEYS || w->dp > w->d) memset(w->values, 0, KEYS * w->dp * sizeof(float));
     for (size_t s = 0; s < n; s++) {
-        const float *key = read_row(t, first + s, k_col, w->d, room);
+        const float *key = read_row(t, first + s, k_col, w->d, scratch);
         float *to = w->keys + s / 16 * 16 * w->d + s % 16;
         for (size_t i = 0; i < w->d; i++) to[i * 16] = key[i];
-        const float *value = read_row(t, first + s, v_col, w->d, room);
+        const float *value = read_row(t, first + s, v_col, w->d, scratch);
         memcpy(w->values + s * w->dp, value, w->d * sizeof(float));
     }
 }

@@ -196,7 +196,7 @@ static void cap_scores(const work *w, float *s)
         v16_store(s, v16_mul(cap, v16_tanh(v16_div(v16_mul(v16_load(s), scale), cap))));
 }
 
-/* Minus infinity where a row must not look. */
+/* Minus infinity where a row must not attend. */
 static void mask_scores(float *s, const view *v)
 {
     for (int key = 0; key < KEYS; key++, s += STRIP) {

@@ -2,7 +2,7 @@
  *
  *   x  [K/32][2][16][32]   packed by cpu_amx_pack: the rows as they are, 64 bytes at a time
  *   w  one panel of a packed matrix, [K/2][32][2], K padded with zeros to a multiple of 32
- *   y  [32, 32]            in four tile registers, then through 4 kB of stack to its place
+ *   y  [32, 32]            in four tile registers, then through 4 kB of stack to where it belongs
  *
  * Bytes: 4 kB of x and w for a step of 32 k, from the L1 or L2 cache. FLOPs: 65,536 a step in 64
  * cycles. The order of the sums is in kernels/cpu/isa/amx.h; cutting a sum over k stores and loads

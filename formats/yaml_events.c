@@ -1,7 +1,7 @@
-/* See config/yaml_fail.h. libyaml's own words are kept where they are clear; four slips that people
+/* See yaml_events.h. libyaml's own words are kept where they are clear; four slips that people
  * make all the time (a tab, a missing space behind ':', a crooked indentation, an open bracket) get
  * their own. */
-#include "formats/yaml_fail.h"
+#include "formats/yaml_events.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -14,14 +14,8 @@ static qk_status fail(qk_error *err, const char *name, size_t line, size_t colum
     return qk_fail(err, QK_ERR_CONFIG, hint, "%s:%zu:%zu: %s", name, line, column, what);
 }
 
-/* The characters that YAML 1.1 calls printable. */
-static bool is_printable(uint32_t c)
-{
-    return c == '\t' || c == '\n' || c == '\r' || (c >= 0x20 && c <= 0x7E) || c == 0x85 ||
-           (c >= 0xA0 && c <= 0xFFFD) || c >= 0x10000;
-}
-
-qk_status qk_yaml_check_bytes(const char *text, size_t size, const char *name, qk_error *err)
+/* Refuses what is not UTF-8 and characters that YAML does not allow, naming the line. */
+static qk_status check_bytes(const char *text, size_t size, const char *name, qk_error *err)
 {
     const uint8_t *s = (const uint8_t *)text;
     if (size >= 2 && ((s[0] == 0xFF && s[1] == 0xFE) || (s[0] == 0xFE && s[1] == 0xFF)))
@@ -32,7 +26,9 @@ qk_status qk_yaml_check_bytes(const char *text, size_t size, const char *name, q
         length = qk_utf8_decode(s + i, size - i, &c);
         if (!length)
             return fail(err, name, line, column, "save the file as UTF-8", "not valid UTF-8");
-        if (!is_printable(c))
+        bool is_printable = c == '\t' || c == '\n' || c == '\r' || (c >= 0x20 && c <= 0x7E) ||
+                            c == 0x85 || (c >= 0xA0 && c <= 0xFFFD) || c >= 0x10000;
+        if (!is_printable) /* YAML 1.1's word */
             return fail(err, name, line, column, "remove it; in \"quotes\" it can be written \\xNN",
                         "a control character");
         if (c == '\n') line++, column = 0;
@@ -63,8 +59,9 @@ static bool lacks_space(const char *s, size_t n)
     return i > word && i + 1 < n && s[i] == ':' && s[i + 1] != ' ' && s[i + 1] != '\r';
 }
 
-qk_status qk_yaml_fail(const yaml_parser_t *parser, const char *text, size_t size, const char *name,
-                       qk_error *err)
+/* The error that the parser stopped with, as line, column, message and hint. */
+static qk_status fail_syntax(const yaml_parser_t *parser, const char *text, size_t size,
+                             const char *name, qk_error *err)
 {
     const char *problem = parser->problem ? parser->problem : "out of memory";
     size_t line = parser->problem_mark.line, column = parser->problem_mark.column, n;
@@ -88,4 +85,63 @@ qk_status qk_yaml_fail(const yaml_parser_t *parser, const char *text, size_t siz
     return qk_fail(err, QK_ERR_CONFIG, "see https://yaml.org for the syntax",
                    "%s:%zu:%zu: not YAML: %s%s%s", name, line + 1, column + 1, context,
                    *context ? ": " : "", problem);
+}
+
+qk_status qk_yaml_events(const char *text, size_t size, const char *name, qk_yaml_add add,
+                         void *builder, qk_error *err)
+{
+    if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) text += 3, size -= 3; /* byte order mark */
+    QK_TRY(check_bytes(text, size, name, err));
+    yaml_parser_t parser;
+    if (!yaml_parser_initialize(&parser)) qk_no_memory("a YAML parser");
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
+    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+    qk_status s = QK_OK;
+    for (bool more = true; more && s == QK_OK;) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(&parser, &event)) {
+            s = fail_syntax(&parser, text, size, name, err);
+            break;
+        }
+        more = event.type != YAML_STREAM_END_EVENT;
+        s = add(builder, &event);
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    return s;
+}
+
+/* ---- the tree ---- */
+
+void qk_yaml_append(qk_yaml *parent, qk_yaml *child)
+{
+    child->next = NULL;
+    if (parent->last)
+        parent->last->next = child;
+    else
+        parent->first = child;
+    parent->last = child;
+    parent->count++;
+}
+
+static size_t bucket_of(const char *name)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (; *name; name++) hash = (hash ^ (unsigned char)*name) * 16777619u;
+    return hash % QK_YAML_BUCKETS;
+}
+
+void qk_yaml_bind(qk_yaml_anchors *anchors, qk_arena *arena, const char *name, qk_yaml *node)
+{
+    qk_yaml_anchor **bucket = &anchors->buckets[bucket_of(name)];
+    qk_yaml_anchor *anchor = qk_arena_alloc(arena, 1, sizeof *anchor);
+    *anchor = (qk_yaml_anchor){qk_arena_strndup(arena, name, strlen(name)), node, *bucket};
+    *bucket = anchor;
+}
+
+qk_yaml *qk_yaml_bound(const qk_yaml_anchors *anchors, const char *name, size_t *passed)
+{
+    const qk_yaml_anchor *a = anchors->buckets[bucket_of(name)];
+    for (*passed = 0; a && strcmp(a->name, name) != 0; a = a->next) ++*passed;
+    return a ? a->node : NULL;
 }
