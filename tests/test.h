@@ -31,14 +31,15 @@ __attribute__((unused)) static int test_argc;    /* at most 64 arguments, from n
 __attribute__((unused)) static char **test_argv;
 /* Bit i: argument i is a word of the program's own; is a part of some test's name. */
 __attribute__((unused)) static uint64_t test_own, test_fits;
-/* Sanitizers take ten times as long: what only repeats itself does so less often with them. */
-#ifdef __SANITIZE_ADDRESS__
-enum { TEST_SHARE = 10 };
-#else
-enum { TEST_SHARE = 1 };
-#endif
 /* For calls whose message does not matter here. */
 __attribute__((unused)) static qk_error test_error;
+
+/* What only repeats itself, with other random input or on a longer text, does a tenth of it, and all
+ * of it with TEST_LONG in the environment, as `make test-rest` has it. */
+__attribute__((unused)) static inline int test_share(void)
+{
+    return getenv("TEST_LONG") ? 1 : 10;
+}
 
 /* With TEST_STOP in the environment the first failed check ends the program: who seeds bugs need not
  * know what else they break. */
