@@ -186,14 +186,12 @@ static inline int64_t test_file_size(const char *path)
     return (int64_t)bytes;
 }
 
-/* "<shared>/golden/..." in a fresh string, or NULL when the goldens are not beside this checkout.
- * QK_SHARED names another place for them. */
-static inline char *test_golden(const char *name)
+/* "<folder>/golden/<name>" in a fresh string, or NULL when it is not there. */
+static inline char *test_golden_below(const char *folder, const char *name)
 {
-    const char *shared = getenv("QK_SHARED");
-    size_t room = strlen(name) + (shared ? strlen(shared) : 0) + 64;
-    char *path = malloc(room);
-    snprintf(path, room, "%s/golden/%s", shared ? shared : "../shared", name);
+    size_t size = strlen(folder) + strlen(name) + 16;
+    char *path = malloc(size);
+    snprintf(path, size, "%s/golden/%s", folder, name);
     FILE *probe = fopen(path, "rb");
     if (probe) {
         fclose(probe);
@@ -201,4 +199,19 @@ static inline char *test_golden(const char *name)
     }
     free(path);
     return NULL;
+}
+
+/* Of the whole collection, which QK_SHARED names when it is not beside this checkout; else NULL. */
+static inline char *test_whole_golden(const char *name)
+{
+    const char *shared = getenv("QK_SHARED");
+    return test_golden_below(shared ? shared : "../shared", name);
+}
+
+/* Of the whole collection or, where it is not, of the copies in tests/data/golden.tar.xz, which the
+ * Makefile unpacks into build/. NULL when neither has it. */
+static inline char *test_golden(const char *name)
+{
+    char *path = test_whole_golden(name);
+    return path ? path : test_golden_below("build", name);
 }
