@@ -139,7 +139,7 @@ def all_files():
                 files[str(path.relative_to(GOLDEN))] = fewer_lines(data) if path.name == "golden.jsonl" else data
     manifest = json.loads(files["inputs/manifest.json"])
     files["inputs/manifest.json"] = compact({k: v for k, v in manifest.items() if f"inputs/{k}" in files})
-    for path in ["rope/rope.json", "capture/errors.json", "capture/README.md", "README.md",
+    for path in ["rope/rope.json", "capture/errors.json", "capture/README.md",
                  *(str(p.relative_to(GOLDEN)) for p in sorted(GOLDEN.glob("capture/*/config*.yaml")))]:
         files[path] = (GOLDEN / path).read_bytes()
     for path in sorted(GOLDEN.glob("forward/*/model/config.json")):
