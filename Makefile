@@ -68,7 +68,7 @@ ISA_OBJ := $(foreach i,$(ISAS),$(ISA_SRC:%.c=$(B)/%.$(i).o)) \
 LIB := $(B)/libqkengine.a
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 
-.PHONY: all qkengine test unit demo check format install clean help bench fuzz print-libs
+.PHONY: all qkengine test test-rest test-all unit demo check format install clean help bench fuzz print-libs
 all: qkengine
 
 # Whatever variant it was before, and however new: a file's age says nothing here.
@@ -105,6 +105,10 @@ $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 $(B)/tests/%: $(B)/tests/%.o $(LIB)
 	@echo '  LINK    $@'
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+# Small copies of the goldens, for where ../shared is not.
+build/golden/unpacked: tests/data/golden.tar.xz
+	@rm -rf build/golden && mkdir -p build && tar -xJf $< -C build && touch $@
+$(TESTS): | build/golden/unpacked
 # The oracle for our regexes.
 $(B)/tests/test_tokenizer_regex: LDLIBS += -lpcre2-8
 
@@ -170,19 +174,21 @@ gpu-programs: $(GPU_PROGRAMS) $(patsubst %,build/cuda/tests/test_cuda_%,rows att
 -include $(GPU_PROGRAMS:=.d)
 # ---- end of CUDA kernels without a GPU ----
 
-# All C tests, or those with T in their name, built and run; tests/run.sh (make test) adds the goldens and the Python readers.
+# All C tests, or those with T in their name, built and run.
 UNIT := $(if $(T),$(foreach t,$(TESTS),$(if $(findstring $(T),$(notdir $(t))),$(t))),$(TESTS))
 unit: $(UNIT)
 	@tests/run_unit.sh $(B) $(UNIT)
 
-test:
-	@tests/run.sh
+# tests/suites lists what each of these runs; T: only suites with T in their name.
+test: ; @tests/run.sh test '$(T)'
+test-rest: ; @tests/run.sh rest '$(T)'
+test-all: ; @tests/run.sh all '$(T)'
 
 demo:
 	@tests/tools/deps.sh build && $(MAKE) --no-print-directory qkengine && tests/demo/run.sh
 
-check:
-	@tests/check_layers.sh && tests/check_names.sh && tests/check_style.sh
+check: $(TESTS)
+	@tests/check_layers.sh && tests/check_names.sh && tests/check_style.sh && tests/run_unit.sh $(B) $(TESTS)
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' | grep -v unicode_tables)
@@ -210,12 +216,13 @@ help:
 	  'make SAN=1     with the address and undefined-behaviour sanitizers' \
   'make TSAN=1    with the thread sanitizer: clang, libomp-dev; tests/interop/threads.py' \
 	  'make demo      run it on a tiny checkpoint and a few texts of this repository' \
-	  'make test      every test; installs what it needs' \
+	  'make check     before a commit: include arrows, names of files in text, format, sizes, C tests' \
+	  'make test      these and every suite but the longest; installs what it needs; T=hub: only some' \
+	  'make test-all  every test: make test and make test-rest' \
 	  'make unit T=json  only the C tests, of those the ones with "json" in their name' \
 	  'make cuda-gates  the CUDA kernels, in full, without a GPU: emulator, NVRTC, seeded bugs' \
 	  'make gpu-check  on a machine with a GPU: everything that only a GPU can show; SANITIZER=1' \
   'make gpu-bench  its speed, as tables; make lab: the kernels rung by rung' \
-  'make check     include arrows, names of files in text, formatting, size limits' \
 	  'make bench     speed and memory, against pyarrow and transformers' \
 	  'make fuzz T=60 fuzz every parser for T seconds each' \
 	  'make install PREFIX=/usr/local'

@@ -90,7 +90,7 @@ def try_mutant(number, libs):
     if r.returncode:
         return number, "BROKEN", r.stdout.strip().splitlines()[-1]
     try:
-        r = run([program, *test[1:]], timeout=300, env={**os.environ, "TEST_STOP": "1"})
+        r = run([program, *test[1:]], timeout=3600, env={**os.environ, "TEST_STOP": "1"})
     except subprocess.TimeoutExpired:
         return number, "caught", "runs for ever"
     lines = [l.split("failed: ", 1)[-1] for l in r.stdout.splitlines() if ": failed: " in l]

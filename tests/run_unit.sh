@@ -1,10 +1,10 @@
 #!/bin/sh
 # Runs the C test programs given as arguments, as many at once as there are cores. Prints each one's last line, and everything
-# a failing one said. The last line counts them all. usage: run_unit.sh BUILD_FOLDER PROGRAM...
+# a failing one said. Each may use ten minutes of processor time; the clock only ends what hangs. The last line counts them all. usage: run_unit.sh BUILD_FOLDER PROGRAM...
 shift
 passed=0 failed=0 skipped=0
 printf '%s\n' "$@" | xargs -P "$(nproc 2>/dev/null || echo 2)" -I{} \
-    sh -c 'timeout 600 "$1" >"$1.log" 2>&1; echo $? >"$1.status"' sh {}
+    sh -c 'ulimit -t 600; timeout 7200 "$1" >"$1.log" 2>&1; echo $? >"$1.status"' sh {}
 for program in "$@"; do
     log=$program.log rc=$(cat "$program.status")
     line=$(tail -n 1 "$log")

@@ -31,14 +31,15 @@ __attribute__((unused)) static int test_argc;    /* at most 64 arguments, from n
 __attribute__((unused)) static char **test_argv;
 /* Bit i: argument i is a word of the program's own; is a part of some test's name. */
 __attribute__((unused)) static uint64_t test_own, test_fits;
-/* Sanitizers take ten times as long: what only repeats itself does so less often with them. */
-#ifdef __SANITIZE_ADDRESS__
-enum { TEST_SHARE = 10 };
-#else
-enum { TEST_SHARE = 1 };
-#endif
 /* For calls whose message does not matter here. */
 __attribute__((unused)) static qk_error test_error;
+
+/* What only repeats itself, with other random input or on a longer text, does a tenth of it, and all
+ * of it with TEST_LONG in the environment, as `make test-rest` has it. */
+__attribute__((unused)) static inline int test_share(void)
+{
+    return getenv("TEST_LONG") ? 1 : 10;
+}
 
 /* With TEST_STOP in the environment the first failed check ends the program: who seeds bugs need not
  * know what else they break. */
@@ -185,14 +186,12 @@ static inline int64_t test_file_size(const char *path)
     return (int64_t)bytes;
 }
 
-/* "<shared>/golden/..." in a fresh string, or NULL when the goldens are not beside this checkout.
- * QK_SHARED names another place for them. */
-static inline char *test_golden(const char *name)
+/* "<folder>/golden/<name>" in a fresh string, or NULL when it is not there. */
+static inline char *test_golden_below(const char *folder, const char *name)
 {
-    const char *shared = getenv("QK_SHARED");
-    size_t room = strlen(name) + (shared ? strlen(shared) : 0) + 64;
-    char *path = malloc(room);
-    snprintf(path, room, "%s/golden/%s", shared ? shared : "../shared", name);
+    size_t size = strlen(folder) + strlen(name) + 16;
+    char *path = malloc(size);
+    snprintf(path, size, "%s/golden/%s", folder, name);
     FILE *probe = fopen(path, "rb");
     if (probe) {
         fclose(probe);
@@ -200,4 +199,19 @@ static inline char *test_golden(const char *name)
     }
     free(path);
     return NULL;
+}
+
+/* Of the whole collection, which QK_SHARED names when it is not beside this checkout; else NULL. */
+static inline char *test_whole_golden(const char *name)
+{
+    const char *shared = getenv("QK_SHARED");
+    return test_golden_below(shared ? shared : "../shared", name);
+}
+
+/* Of the whole collection or, where it is not, of the copies in tests/data/golden.tar.xz, which the
+ * Makefile unpacks into build/. NULL when neither has it. */
+static inline char *test_golden(const char *name)
+{
+    char *path = test_whole_golden(name);
+    return path ? path : test_golden_below("build", name);
 }

@@ -2,7 +2,8 @@
 
     POST /set         {setting: value, ...}
     POST /fault       one fault, or a list of them (faults.py)
-    POST /clear       forget faults, log and leaks
+    POST /release     let go what a fault holds
+    POST /clear       release, and forget faults, log and leaks
     POST /reset       forget everything: settings, repositories and stored objects too
     POST /repository  {"kind", "name", "set": {...}, "rename": new name, "plant": [hostile paths]}
     POST /expire      all signed URLs issued so far stop working
@@ -49,7 +50,11 @@ class ControlHandler(BaseHTTPRequestHandler):
     def do_fault(self, body):
         self.state.faults.extend(body if isinstance(body, list) else [body])
 
+    def do_release(self, _):
+        self.state.release()
+
     def do_clear(self, _):
+        self.state.release()
         for part in (self.state.faults, self.state.log, self.state.leaks):
             part.clear()
 

@@ -7,6 +7,7 @@
 and what happens to them, any of:
 
     delay          seconds before anything else
+    hold           nothing happens before the test calls release(), clear() or reset(): what ends first did not wait for it
     status         this reply instead of the real one, with headers and body
     drop           the connection closes before a reply ("reset": with a TCP reset); read: so many bytes of the
                    request's body are read first
@@ -46,6 +47,8 @@ def find(state, origin, method, path):
 
 def replace_reply(handler, fault):
     """Carries out the faults that come instead of the real reply; false when there are none."""
+    if fault.get("hold"):
+        handler.state.gate.wait()
     if fault.get("delay"):
         time.sleep(fault["delay"])
     if "status" in fault:

@@ -47,6 +47,9 @@ class Fixture:
     def fault(self, **fault):
         self.call("/fault", fault)
 
+    def release(self):
+        self.call("/release", {})
+
     def clear(self):
         self.call("/clear", {})
 

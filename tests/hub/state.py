@@ -35,10 +35,15 @@ class State:
         self.uploads = {}        # upload id -> {"oid", "size", "parts": {number: (md5, bytes)}}
         self.signatures = set()  # of the storage URLs that are valid now
         self.faults = []
+        self.gate = threading.Event()   # what a fault holds waits for it
         self.log = []
         self.leaks = []          # requests that carried Authorization to the storage origin
         self.storage = ""        # its address
         self.tokens = {"hf_testtoken_write": ("tester", "write"), "hf_testtoken_read": ("reader", "read")}
+
+    def release(self):
+        gate, self.gate = self.gate, threading.Event()
+        gate.set()
 
     def sign(self):
         signature = uuid.uuid4().hex

@@ -12,7 +12,7 @@ import shutil
 import sys
 
 from push_common import HUB, REPO, environment, local_tree  # first: it sets the environment of the readers
-from common import count_calls, digest, engine, fail_once, fails, main, make_workspace, run, write_jsonl
+from common import HANGS, count_calls, digest, engine, fail_once, fails, main, make_workspace, run, write_jsonl
 
 FULL = "--full" in sys.argv
 SEED = int(sys.argv[sys.argv.index("--seed") + 1]) if "--seed" in sys.argv else 20261130
@@ -162,10 +162,10 @@ def push(folder):
     """Of a folder that was pushed once, to a branch that is empty again; then once more, which finds nothing to do."""
     def pushed(work):
         HUB.reset()
-        done = engine(["push", "out/final", REPO], work, env=environment(), timeout=120)
+        done = engine(["push", "out/final", REPO], work, env=environment(), timeout=HANGS)
         if done.returncode:
             return done
-        again = engine(["push", "out/final", REPO], work, env=environment(), timeout=120)
+        again = engine(["push", "out/final", REPO], work, env=environment(), timeout=HANGS)
         again.stderr = done.stderr + again.stderr
         return again
 

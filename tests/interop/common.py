@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,9 @@ os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"   # before `datasets` is i
 os.environ.setdefault("HF_HUB_OFFLINE", "1")            # only the tests of the Hub have one, on the loopback
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CASE = ROOT / "tests/data/capture/case1_llama_log_uniform"
+# Seconds after which something hangs, however busy the machine is. It is the only use of the clock: what is shown is an order of events, a
+# number of requests or bytes, or processor time.
+HANGS = 300
 
 
 def shared(name):
@@ -34,6 +38,22 @@ def make_workspace(folder, case=CASE):
     shutil.copytree(case / "dataset", folder / "dataset")
     shutil.copy(case / "config.yaml", folder / "config.yaml")
     return folder
+
+
+def wait_until(what, process=None):
+    """Returns what() once it is true; fails when the process ends before."""
+    end = time.monotonic() + HANGS
+    while not (got := what()):
+        assert time.monotonic() < end, "it hangs"
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    return got
+
+
+def processor_seconds():
+    """Of the child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def run(cwd, *settings, config="config.yaml", **more):
@@ -85,10 +105,7 @@ def count_calls(folder, call, args, env=os.environ):
     report = folder / "count"
     done = engine(args, folder, env={**fails(call, 0, 0, env), "FAIL_COUNT": str(report)})
     assert done.returncode == 0, done.stderr
-    end = time.monotonic() + 10
-    while not (report.exists() and report.read_text().endswith("\n")):
-        assert time.monotonic() < end
-        time.sleep(0.002)
+    wait_until(lambda: report.exists() and report.read_text().endswith("\n"))
     n = int(report.read_text())
     report.unlink()
     return n

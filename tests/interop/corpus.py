@@ -22,7 +22,7 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common import CASE, ROOT, digest, main, write_jsonl
+from common import CASE, HANGS, ROOT, digest, main, write_jsonl
 
 INPUTS = pathlib.Path(os.environ.get("QK_SHARED", ROOT.parent / "shared")) / "golden/inputs"
 LIMIT, SECONDS = 256 << 20, 2
@@ -46,7 +46,7 @@ def limited():
 
 def call(program, args, cwd, sanitized, **more):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([str(program), *map(str, args)], cwd=cwd, capture_output=True, timeout=60,
+    done = subprocess.run([str(program), *map(str, args)], cwd=cwd, capture_output=True, timeout=HANGS,
                           preexec_fn=None if sanitized else limited, env={**os.environ, "OMP_NUM_THREADS": "2"}, **more)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     done.seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

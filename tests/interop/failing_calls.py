@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 import common
 import hub_fixture
@@ -63,7 +62,7 @@ def run_args(*more):
 
 
 def must(folder, args, **more):
-    done = common.engine(args, folder, timeout=120, **more)
+    done = common.engine(args, folder, timeout=common.HANGS, **more)
     assert done.returncode == 0, (args, done.returncode, done.stderr)
 
 
@@ -171,7 +170,7 @@ def call_engine(scenario, folder, fault=None):
         env.update(LD_PRELOAD=str(SHIM), FAIL_CALL=call, FAIL_AT=str(at), FAIL_ERRNO=str(getattr(errno, error or "EIO")),
                    FAIL_COUNT=str(report or "/dev/null"), FAIL_ABOVE="1" if call in ("write", "close") else "0")
     try:
-        return subprocess.run([str(ROOT / "qkengine"), *args], cwd=folder, env=env, capture_output=True, text=True, errors="replace", timeout=60)
+        return subprocess.run([str(ROOT / "qkengine"), *args], cwd=folder, env=env, capture_output=True, text=True, errors="replace", timeout=common.HANGS)
     except subprocess.TimeoutExpired as e:
         return subprocess.CompletedProcess(args, "hangs", e.stdout or "", str(e.stderr))
 
@@ -182,10 +181,7 @@ def count_calls(scenario, template, call):
         shutil.copytree(template, folder, symlinks=True)
         done = call_engine(scenario, folder, (call, 0, None, report))
         assert done.returncode == 0, (call, done.stderr)
-        end = time.monotonic() + 10
-        while not (report.exists() and report.read_text().endswith("\n")):
-            assert time.monotonic() < end, "no count"
-            time.sleep(0.002)
+        common.wait_until(lambda: report.exists() and report.read_text().endswith("\n"))
         return int(report.read_text())
 
 

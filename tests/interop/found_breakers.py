@@ -20,7 +20,7 @@ import time
 import pyarrow.parquet as pq
 
 import hub_fixture
-from common import ROOT, count_calls as count, digest, engine, fail_once, fails, main, make_workspace, refused, run, write_jsonl
+from common import HANGS, ROOT, count_calls as count, digest, engine, fail_once, fails, main, make_workspace, refused, run, write_jsonl
 
 SHIM = fail_once()
 BRANCH, PREFIX = "output.layout=branch", "output.layout=prefix"
@@ -126,7 +126,7 @@ def datasets_that_change(folder):
             write_jsonl(work / "new", texts(5, 3005, 60))
             os.replace(work / "new", path)
         process.send_signal(signal.SIGCONT)
-        said = process.communicate(timeout=120)[1]
+        said = process.communicate(timeout=HANGS)[1]
         assert process.returncode == 1 and "a.jsonl" in said, (how, process.returncode, said)
         assert not (work / "out/final").exists(), how
 
@@ -143,7 +143,7 @@ def checkpoint_replaced(folder):
         process = subprocess.Popen([str(ROOT / "qkengine"), *args], cwd=folder, stderr=subprocess.PIPE, text=True)
         time.sleep(1.5)   # it waits for the lock by now
         os.replace(folder / "other/model.safetensors", folder / "model/model.safetensors")
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=HANGS)[1]
     if process.returncode == 0:   # then it has read the new one before it hashed
         sha = hashlib.sha256((folder / "model/model.safetensors").read_bytes()).hexdigest()
         assert sha in (folder / "out/final/manifest.json").read_text(), "the manifest names the old weights"
@@ -353,7 +353,7 @@ def hostile_tokenizers(folder):
         (folder / name / "tokenizer.json").write_text(json.dumps(tokenizer))
         (folder / name / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
         (folder / "text").write_text("a" * 100000)
-        done = engine(["tokenize", name, "text", "--count"], folder, timeout=60)
+        done = engine(["tokenize", name, "text", "--count"], folder, timeout=HANGS)
         outcomes.append(f"{name}: status {done.returncode}")
         assert done.returncode in (0, 1), (name, done.returncode, done.stderr)
         if done.returncode:

@@ -20,9 +20,8 @@ import zlib
 
 from push_common import HUB, capture, download, environment, push, pushed  # first: it sets the environment of the readers
 import pyarrow.parquet as pq
-from common import engine, main, make_workspace, run, seal, seal_manifest, write_jsonl
+from common import HANGS, engine, main, make_workspace, run, seal, seal_manifest, write_jsonl
 
-SECONDS = 30
 CAUGHT = []      # (folder, command, status, what it said)
 SETTINGS = ["dataset.path=rows.jsonl", "capture.layers=[0]", "capture.heads=[0]"]
 KEY = "canary/home/.ssh/authorized_keys"
@@ -274,7 +273,7 @@ def tried(root, name, command):
     for s in SETTINGS if arguments[0] == "run" else ():
         arguments = [*arguments, "--set", s]
     try:
-        done = engine(arguments, root, env=environment(QKENGINE_CACHE="off", HF_HUB_OFFLINE=""), timeout=SECONDS, errors="replace")
+        done = engine(arguments, root, env=environment(QKENGINE_CACHE="off", HF_HUB_OFFLINE=""), timeout=HANGS, errors="replace")
     except subprocess.TimeoutExpired:
         raise AssertionError((name, command, "does not end")) from None
     said = done.stderr

@@ -57,8 +57,13 @@ class Hub:
     def fault(self, match, **what):
         self.state.faults.append(dict(match=match, **what))
 
+    def release(self):
+        """Lets go what a fault holds."""
+        self.state.release()
+
     def clear(self):
-        """Forgets faults, log and settings; repositories stay."""
+        """Releases; forgets faults, log and settings; repositories stay."""
+        self.state.release()
         for part in (self.state.faults, self.state.log, self.state.leaks):
             part.clear()
         self.state.settings.__dict__.update(Settings().__dict__)

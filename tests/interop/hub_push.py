@@ -10,12 +10,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 
-from push_common import (HUB, READ_TOKEN, REPO, ROOT, SAID, SMALL, TEMP, TOKEN, seal_manifest, assert_holds, assert_union,
+from push_common import (HANGS, HUB, READ_TOKEN, REPO, ROOT, SAID, SMALL, TEMP, TOKEN, seal_manifest, assert_holds, assert_union,
                          capture, commits, download, engine, environment, finish, local_tree,
                          make_workspace, no_token_was_printed, push, pushed, refused, requests, rows_of, small,
-                         texts, write_jsonl)  # first: it sets the environment of the readers
+                         texts, wait_until, write_jsonl)  # first: it sets the environment of the readers
 
 import pyarrow.parquet as pq
 from hub.cases import case
@@ -84,16 +83,15 @@ def test_of_those_who_share_a_run_one_pushes(folder):
     def start():
         return subprocess.Popen(arguments, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
 
-    HUB.fault(method="POST", match="/commit/", delay=4, times=1)
+    HUB.fault(method="POST", match="/commit/", hold=True)
     running = [start() for _ in range(3)]
-    end = time.monotonic() + 60
-    while not requests("POST", "/commit/") and time.monotonic() < end:
-        time.sleep(0.02)
+    wait_until(lambda: requests("POST", "/commit/"))
     late = start()
-    said = late.communicate(timeout=60)[1]
+    said = late.communicate(timeout=HANGS)[1]
     assert late.returncode == 0 and "another process has merged" in said, said
     assert any(p.poll() is None for p in running), "the push was over before the late one came"
-    ends = [p.communicate(timeout=60)[1] for p in running]
+    HUB.release()
+    ends = [p.communicate(timeout=HANGS)[1] for p in running]
     SAID.extend([said, *ends])
     assert [p.returncode for p in running] == [0, 0, 0], ends
     assert sum("files sent" in e for e in ends) == 1 and "files sent" not in said, ends
@@ -354,11 +352,12 @@ def test_branch_moves_on(folder):
         pushed(final)
     # A real one: somebody commits between our look and our commit.
     (final / "more.txt").write_text("last")
-    HUB.fault(method="POST", match="/preupload/", delay=1.5)
+    HUB.fault(method="POST", match="/preupload/", hold=True)
     process = subprocess.Popen([ROOT / "qkengine", "push", final, REPO], env=environment(), stderr=subprocess.DEVNULL)
-    time.sleep(0.7)
+    wait_until(lambda: requests("POST", "/preupload/"), process)
     HfApi(token=TOKEN).upload_file(repo_id=REPO, repo_type="dataset", path_or_fileobj=b"t", path_in_repo="theirs.txt")
-    assert process.wait(60) == 0
+    HUB.release()
+    assert process.wait(HANGS) == 0
     assert_holds(final, exactly=False)
     assert "theirs.txt" in HUB.tree(REPO) and 412 in [r["status"] for r in requests("POST", "/commit/")]
 
@@ -407,7 +406,7 @@ def test_two_pushers_at_once_lose_no_rows(folder):
         start = [subprocess.Popen([ROOT / "qkengine", "push", f, REPO], env=environment(), stderr=subprocess.PIPE, text=True)
                  for f in (a, b)]
         for process in start:
-            error = process.communicate(timeout=120)[1]
+            error = process.communicate(timeout=HANGS)[1]
             SAID.append(error)
             assert process.returncode == 0, error
         moved += len([r for r in requests("POST", "/commit/") if r["status"] == 412])

@@ -172,7 +172,7 @@ def test_two_processes(tmp):
         flip(snapshot_file(tmp, "model.safetensors").resolve(), 77)
         both = [subprocess.Popen([common.ROOT / "qkengine", "pull", MODEL, *ALL], env=environment(tmp), cwd=tmp, stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, text=True) for _ in range(4)]
-        said = [p.communicate(timeout=60) for p in both]
+        said = [p.communicate(timeout=common.HANGS) for p in both]
         assert all(p.returncode == 0 for p in both), said
         assert not cache_problems(tmp)
     return "3 rounds of 4 processes"
@@ -204,7 +204,7 @@ def test_signal(tmp):
     p = subprocess.Popen([common.ROOT / "qkengine", "pull", "me/large"], env=dict(env, HF_HUB_OFFLINE="1"), cwd=tmp, stderr=subprocess.PIPE, text=True)
     time.sleep(0.1)
     p.send_signal(2)
-    said = p.communicate(timeout=5)
+    said = p.communicate(timeout=common.HANGS)
     assert p.returncode in (0, 3), said   # 0: it was faster
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import common
-from common import CASE, ROOT
+from common import CASE, HANGS, ROOT, wait_until
 from pull_common import HUB, cache_problems, finish, folder_files, fresh   # first: it finds tests/hub
 from hub.cases import case
 
@@ -348,7 +348,7 @@ def test_trouble_in_the_middle(tmp):
 def test_killed_between_files(tmp):
     host(shards())
     want = reference(tmp)
-    HUB.fault(f"^/repos/{sha(shards()[shard(2)])}", delay=30)
+    HUB.fault(f"^/repos/{sha(shards()[shard(2)])}", hold=True)
     p = subprocess.Popen(command(), cwd=workspace(tmp), env=HUB.env(tmp / "home"), stderr=subprocess.DEVNULL)
     while units(tmp) < 2 * ROWS // 8 - 1 and p.poll() is None:
         time.sleep(0.01)
@@ -364,42 +364,37 @@ def test_signal_during_a_fetch(tmp):
     """While a file is waited for, and while one comes in the background."""
     host(shards())
     want = reference(tmp)
-    HUB.fault(f"^/repos/{sha(shards()[shard(1)])}", delay=30, times=9)
-    seconds = []
+    HUB.fault(f"^/repos/{sha(shards()[shard(1)])}", hold=True, times=9)
     for work, ready in (("waits", lambda: units(tmp, "waits") >= ROWS // 8 - 1), ("first", lambda: len(blobs()) > 0)):
         if work == "first":
             fresh()
-            HUB.fault(f"^/repos/{sha(shards()[shard(0)])}", delay=30, times=9)
+            HUB.fault(f"^/repos/{sha(shards()[shard(0)])}", hold=True, times=9)
         p = subprocess.Popen(command(), cwd=workspace(tmp, work), env=HUB.env(tmp / work), stderr=subprocess.PIPE, text=True)
         while not (ready() and blobs()) and p.poll() is None:
             time.sleep(0.01)
         time.sleep(0.2)
-        began = time.monotonic()
         p.send_signal(signal.SIGTERM)
-        _, said = p.communicate()
-        seconds.append(time.monotonic() - began)
-        assert p.returncode == 3 and "stopped by" in said and "signal" in said and seconds[-1] < 3, (p.returncode, said, seconds)
+        _, said = p.communicate(timeout=HANGS)   # the file is held until after
+        assert p.returncode == 3 and "stopped by" in said and "signal" in said, (p.returncode, said)
         fresh()
         run(tmp, work=work, home=work)
         assert final(tmp, work) == want
-    return f"within {max(seconds):.1f} s"
 
 
 def test_error_during_a_fetch(tmp):
     """A run that ends for another reason does not wait for the file that is on its way: neither its reader nor what comes ahead."""
     files = shards()
     host(files)
-    HUB.fault(f"^/repos/{sha(files[shard(0)])}", delay=1.5)
-    HUB.fault(f"^/repos/{sha(files[shard(1)])}", delay=9, times=9)
+    HUB.fault(f"^/repos/{sha(files[shard(0)])}", hold=True)
+    HUB.fault(f"^/repos/{sha(files[shard(1)])}", delay=2 * HANGS, times=9)
     staging = workspace(tmp) / "out/staging"
     p = subprocess.Popen(command(), cwd=workspace(tmp), env=HUB.env(tmp / "home"), stderr=subprocess.PIPE, text=True)
-    while not ((staging / "lock").exists() and sha(files[shard(0)]) in blobs()):   # it has looked at the folder, and waits for the first file
-        time.sleep(0.01)
+    wait_until(lambda: (staging / "lock").exists() and sha(files[shard(0)]) in blobs(), p)   # it has read the folder, and waits for the first file
     (staging / f"unit-{ROWS // 8 - 1:06d}.claim").mkdir()   # of the last unit of the first file
-    began = time.monotonic()
-    said = p.communicate()[1]
+    HUB.release()
+    said = p.communicate(timeout=HANGS)[1]   # the second file does not come
     assert p.returncode == 1 and ".claim" in said and units(tmp) == ROWS // 8 - 1, said
-    assert time.monotonic() - began < 7 and sha(files[shard(1)]) in blobs()
+    assert sha(files[shard(1)]) in blobs()
 
 
 @case(14)

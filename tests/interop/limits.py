@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 
-from common import ROOT, digest, main, make_workspace, run
+from common import HANGS, ROOT, digest, main, make_workspace, run, wait_until
 
 ENGINE = str(ROOT / "qkengine")
 OUT = ["--set", "output.data_root=out"]
@@ -101,10 +101,7 @@ def a_reader_that_goes(folder):
     assert "standard output: cannot write: the disk is full" in done.stderr, done
     # A run goes on when nobody reads its log, and its rows are there.
     done = shell(folder, "($Q run config.yaml --set output.data_root=out; echo $? > status) 2>&1 | true; sleep 0")
-    for _ in range(200):
-        if (folder / "status").exists() and (folder / "status").read_text():
-            break
-        shell(folder, "sleep 0.05")
+    wait_until(lambda: (folder / "status").exists() and (folder / "status").read_text())
     assert (folder / "status").read_text() == "0\n" and (folder / "out/final/README.md").exists()
 
 
@@ -122,7 +119,7 @@ def planted_links(folder):
                 os.link(victim, planted)
             else:
                 planted.symlink_to(victim if kind == "link" else folder / "made-by-us")
-            done = run(folder, "output.data_root=out", timeout=60)
+            done = run(folder, "output.data_root=out", timeout=HANGS)
             assert victim.read_text() == "precious" and not (folder / "made-by-us").exists(), (name, kind, done)
             assert done.returncode in (0, 1, 3), (name, kind, done)
             assert done.returncode or digest(folder / "out/final") == expected, (name, kind)

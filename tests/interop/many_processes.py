@@ -15,7 +15,7 @@ import sys
 import time
 import zlib
 
-from common import ROOT, digest, main, make_workspace, write_jsonl
+from common import HANGS, ROOT, digest, main, make_workspace, wait_until, write_jsonl
 
 SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 1
 UNITS, UNIT = 9, 16          # without tokenizer.max_length a unit is 16 examples
@@ -46,7 +46,8 @@ def start(work, *more, shard=None, root="out"):
 class Ended:
     def __init__(self, process):
         try:
-            out, self.err = process.communicate(timeout=60)
+            out, self.err = process.communicate(timeout=HANGS)
+            self.err = getattr(process, "heard", "") + self.err
         except subprocess.TimeoutExpired:
             process.kill()
             raise AssertionError(f"it does not end: {process.communicate()}") from None
@@ -78,20 +79,20 @@ def units(work):
     return sorted((work / "out/staging").glob("unit-*.qku"))
 
 
-def wait_for(what, process=None, seconds=30):
-    """Until what() is true; fails when the process ends before."""
-    end = time.monotonic() + seconds
-    while not (got := what()):
-        assert time.monotonic() < end, "waited in vain"
-        assert process is None or process.poll() is None, process.communicate()
-        time.sleep(0.002)
-    return got
+def wait_for_words(process, words):
+    """Until it says so; Ended() has all that it said."""
+    heard = b""
+    while words.encode() not in heard:
+        byte = os.read(process.stderr.fileno(), 1)   # what a buffer holds, communicate() does not see
+        assert byte, (process.wait(), heard)
+        heard += byte
+    process.heard = heard.decode()
 
 
 def stopped_at_work(work, *more, finished=0):
     """A process that stands still with a claim and half a unit, and with at least so many finished ones."""
     process = start(work, *more)
-    wait_for(lambda: len(units(work)) >= finished and list((work / "out/staging").glob("unit-*.tmp")), process)
+    wait_until(lambda: len(units(work)) >= finished and list((work / "out/staging").glob("unit-*.tmp")), process)
     stop(process)
     return process
 
@@ -99,7 +100,7 @@ def stopped_at_work(work, *more, finished=0):
 def stop(process):
     """Returns when it stands still, or has ended."""
     process.send_signal(signal.SIGSTOP)
-    wait_for(lambda: open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()[0] in "TZ")
+    wait_until(lambda: open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()[0] in "TZ")
 
 
 def go_on(process):
@@ -249,7 +250,7 @@ def killed_at_random(folder):
     running = [start(work, *SLOW) for _ in range(3)]
     while kills < 8 and not (work / "out/final").exists():
         before = len(units(work))
-        wait_for(lambda: len(units(work)) != before or (work / "out/final").exists())
+        wait_until(lambda: len(units(work)) != before or (work / "out/final").exists())
         time.sleep(rng.uniform(0.0, 0.2))
         victim = running.pop(rng.randrange(3))
         victim.kill()
@@ -271,7 +272,7 @@ def a_dead_ones_unit_is_taken_over(folder):
     reference = alone(work, *SLOW)
     dead = stopped_at_work(work, *SLOW)
     other = start(work, *SLOW)
-    wait_for(lambda: len(units(work)) >= 4, other)
+    wait_until(lambda: len(units(work)) >= 4, other)
     assert not (work / "out/staging/unit-000000.qku").exists()
     dead.kill()
     dead.wait()
@@ -313,7 +314,7 @@ def two_on_one_unit(folder):
     for claim in (work / "out/staging").glob("*.claim"):
         claim.unlink()
     other = start(work, *SLOW)
-    wait_for(lambda: len(units(work)) == UNITS, other)
+    wait_until(lambda: len(units(work)) == UNITS, other)
     time.sleep(0.8)
     assert other.poll() is None and not (work / "out/final").exists()    # the sleeper may still write
     results = [go_on(sleeper).ok(), Ended(other).ok()]
@@ -325,7 +326,7 @@ def one_is_interrupted(folder):
     work = fresh(folder)
     reference = alone(work, *SLOW)
     first, second = start(work, *SLOW), start(work, *SLOW)
-    wait_for(lambda: units(work), first)
+    wait_until(lambda: units(work), first)
     first.send_signal(signal.SIGINT)
     stopped = Ended(first)
     assert stopped.status == 3 and "run the same command again" in stopped.err, (stopped.status, stopped.err)
@@ -341,7 +342,7 @@ def done_but_for_the_merge(work):
     with open(work / "out/staging/lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         waiting = start(work)
-        wait_for(lambda: len(units(work)) == UNITS, waiting)
+        wait_until(lambda: len(units(work)) == UNITS, waiting)
         yield lock, waiting
 
 
@@ -350,7 +351,7 @@ def interrupted_while_waiting(folder):
     work = fresh(folder)
     reference = alone(work)
     with done_but_for_the_merge(work) as (lock, waiting):
-        time.sleep(1.5)
+        wait_for_words(waiting, "waiting for the others to leave")
         assert waiting.poll() is None
         waiting.send_signal(signal.SIGINT)
         ended = Ended(waiting)
@@ -358,7 +359,7 @@ def interrupted_while_waiting(folder):
         # Whoever merges or pushes is waited for as well.
         fcntl.flock(lock, fcntl.LOCK_EX)
         late = start(work)
-        time.sleep(1.5)
+        wait_for_words(late, "waiting for its end")
         assert late.poll() is None
     assert "waiting for its end" in (done := Ended(late)).err, done.err
     assert done.ok()["merged"] and done.json["units_done"] == 0, done.json
@@ -394,11 +395,12 @@ def started_while_another_merges(folder):
     reference = alone(work)
     for end in (signal.SIGCONT, signal.SIGKILL):
         merger = start(work)
-        wait_for(lambda: (work / "out/staging/merged").exists(), merger)
+        wait_until(lambda: (work / "out/staging/merged").exists(), merger)
         stop(merger)
         stands = merger.poll() is None and (work / "out/staging/merged").exists()
         late = [start(work), start(work)]
-        time.sleep(1.3)
+        for p in late if stands else []:
+            wait_for_words(p, "another process merges or pushes here")
         assert not stands or all(p.poll() is None for p in late), "they did not wait"
         merger.send_signal(end)
         got = Ended(merger)
@@ -418,7 +420,7 @@ def merged_out_of_sight(folder):
     work = fresh(folder)
     reference = alone(work)
     with done_but_for_the_merge(work) as (lock, waiting):
-        time.sleep(0.5)
+        wait_for_words(waiting, "waiting for the others to leave")
         for left in (work / "out/staging").glob("*.*"):
             left.unlink()
         os.pwrite(lock.fileno(), b"01234567%08x" % zlib.crc32(b"01234567"), 0)   # a mark, as a merge leaves it

@@ -10,7 +10,7 @@ import tempfile
 os.environ.update(HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_PROGRESS_BARS="1",
                   HF_DATASETS_DISABLE_PROGRESS_BARS="1")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from common import ROOT, engine, main, make_workspace, seal_manifest, words_asked, write_jsonl  # noqa: E402
+from common import HANGS, ROOT, engine, main, make_workspace, seal_manifest, wait_until, words_asked, write_jsonl  # noqa: E402
 from hub import cases  # noqa: E402
 from hub.fixture import READ_TOKEN, TOKEN, Fixture  # noqa: E402
 
@@ -35,7 +35,7 @@ def environment(**more):
 
 
 def push(folder, *arguments, repo=REPO, cwd=TEMP, **more):
-    done = engine(["push", folder, repo, *arguments], cwd, env=environment(**more), timeout=120)
+    done = engine(["push", folder, repo, *arguments], cwd, env=environment(**more), timeout=HANGS)
     SAID.append(done.stdout + done.stderr)
     return done
 

@@ -20,7 +20,7 @@ import time
 from datasets import ReadInstruction
 
 import hub_fixture
-from common import ROOT, count_calls, digest, engine, fail_once, fails, main, make_workspace, refused, run, write_jsonl
+from common import HANGS, ROOT, count_calls, digest, engine, fail_once, fails, main, make_workspace, processor_seconds, refused, run, write_jsonl
 
 SHIM = fail_once()
 ENGINE = str(ROOT / "qkengine")
@@ -253,7 +253,7 @@ def catches(process, which):
 
 
 def wait_for(process, what):
-    end = time.monotonic() + 60
+    end = time.monotonic() + HANGS
     while process.poll() is None and not what():
         assert time.monotonic() < end
         time.sleep(0.0005)
@@ -280,7 +280,7 @@ ENDS = [signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIG
 
 
 def ended(process, what, done_is_fine=True):
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=HANGS)[1]
     if process.returncode == 0 and done_is_fine:
         return False
     assert process.returncode == 3, (what, process.returncode, said)
@@ -380,7 +380,7 @@ def readers_die_of_the_signal(folder):
     process = subprocess.Popen([ENGINE, "tokenize", "model", "-"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     time.sleep(0.3)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == -signal.SIGTERM
+    assert process.wait(timeout=HANGS) == -signal.SIGTERM
 
 
 def a_reader_that_goes(folder):
@@ -392,10 +392,10 @@ def a_reader_that_goes(folder):
     assert done.stdout.splitlines()[-1] == "141" and not done.stderr, done
     done = subprocess.run(["bash", "-c", "trap '' PIPE; " + command], cwd=folder, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "1" and "standard output: cannot write: Broken pipe" in done.stderr, done
-    began = time.monotonic()
+    before = processor_seconds()
     done = subprocess.run(["bash", "-c", f"{ENGINE} tokenize --lines model many.txt | head -1; echo ${{PIPESTATUS[0]}}"], cwd=folder, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "141", done
-    assert time.monotonic() - began < 20, "it went on to the end"
+    assert processor_seconds() - before < 2, "it went on to the end"
 
 
 # ---- hints, names, slices ----
