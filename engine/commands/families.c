@@ -77,18 +77,17 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"markdown", NULL, "as the table in README.md"},
-    {NULL, NULL, NULL},
+    {"markdown", .help = "as a Markdown table"},
+    {0},
 };
 
 const qk_command qk_command_families = {
     .name = "families",
-    .arguments = "",
     .summary = "list the model families that can run",
     .details =
-        "The errors are the largest relative RMS errors of queries, keys and the last hidden\n"
-        "state over the goldens of a family, against transformers in float32; 'of' says what\n"
-        "bfloat16 costs transformers itself.",
+        "The errors are the largest relative RMS errors of queries, keys and the last hidden state "
+        "over the goldens of a family, against transformers in float32; 'of' says what bfloat16 "
+        "costs transformers itself.",
     .options = options,
     .run = run,
 };

@@ -102,26 +102,24 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"config", "NAME", "only this configuration of a dataset"},
-    {"split", "SPLIT", "rows of this split, or part of one: train[:10]"},
-    {"rows", "N", "how many rows of a dataset to show (3)"},
-    {"text-column", "NAME", "their column of texts (text)"},
-    {"id-column", "NAME", "their column of ids (id, where there is one)"},
-    {"full", NULL, "do not cut their texts to 100 bytes"},
-    {"json", NULL, "for programs"},
-    {NULL, NULL, NULL},
+    {"config", "NAME", .help = "only this configuration of a dataset"},
+    {"split", "SPLIT", .help = "rows of this split, or part of one: train[:10]"},
+    {"rows", "N", "how many rows of a dataset to show", .type = QK_VALUE_INT, .fallback = "3"},
+    {"text-column", "NAME", .help = "their column of texts (text)"},
+    {"id-column", "NAME", .help = "their column of ids (id, where there is one)"},
+    {"full", .help = "do not cut their texts to 100 bytes"},
+    {"json", .help = "for programs"},
+    {0},
 };
 
 const qk_command qk_command_inspect = {
     .name = "inspect",
-    .arguments = "PATH",
-    .summary = "show what a checkpoint, tokenizer, Parquet file or dataset folder holds",
+    .arguments = {{"PATH", QK_VALUE_FILE}},
+    .summary = "show what a checkpoint, tokenizer, Parquet file or dataset holds",
     .details =
-        "Of a dataset: its configurations, splits and files, which rule found them, columns,\n"
-        "and the first rows with the id that each gets. Rows in Parquet files are counted\n"
-        "from their footers; in other files they are not counted.",
+        "Of a dataset: its configurations, splits and files, which rule found them, columns, and "
+        "the first rows with the id that each gets. Rows in Parquet files are counted from their "
+        "footers; in other files they are not counted.",
     .options = options,
-    .least = 1,
-    .most = 1,
     .run = run,
 };

@@ -20,7 +20,7 @@
 #include "engine/dataset/split.h"
 #include "sampler/example_id.h"
 
-enum { SHOWN_BYTES = 100, SHOWN_FILES = 20, MOST_HELD = 1 << 20 };
+enum { SHOWN_BYTES = 100, SHOWN_FILES = 20, MAX_HELD = 1 << 20 };
 
 typedef struct inspection {
     const char *path, *split; /* split: NULL: the first one */
@@ -140,7 +140,7 @@ static void show_row(const inspection *in, const qk_example *e)
     if (e->id_text) qk_json_add_strn(in->json, "id", e->id_text, e->id_length);
     qk_json_add_int(in->json, "example_id", e->id);
     qk_json_end(in->json, '}');
-    if (in->json->buf.size > MOST_HELD) flush(in->json);
+    if (in->json->buf.size > MAX_HELD) flush(in->json);
 }
 
 static qk_status read_rows(const inspection *in, const qk_config *config)
@@ -294,16 +294,16 @@ qk_status qk_inspect_data(const char *path, const qk_args *args, qk_error *err)
 {
     qk_json_out out = {0};
     inspection in = {.path = path,
-                     .split = qk_value(args, "split", NULL),
-                     .text_column = qk_value(args, "text-column", NULL),
-                     .id_column = qk_value(args, "id-column", NULL),
+                     .split = qk_value(args, "split"),
+                     .text_column = qk_value(args, "text-column"),
+                     .id_column = qk_value(args, "id-column"),
+                     .rows = qk_value_int(args, "rows"),
                      .full = qk_has(args, "full"),
                      .json = qk_has(args, "json") ? &out : NULL,
                      .err = err};
-    QK_TRY(qk_value_int(args, "rows", 3, 0, &in.rows, err));
     if (in.json) qk_json_begin(&out, NULL, '{');
     if (in.json) qk_json_begin(&out, "configs", '{');
-    qk_status s = show_all(&in, qk_value(args, "config", NULL));
+    qk_status s = show_all(&in, qk_value(args, "config"));
     if (in.json && s == QK_OK) {
         qk_json_end(&out, '}');
         puts(qk_buf_str(&out.buf));

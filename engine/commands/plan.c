@@ -133,10 +133,10 @@ static qk_status warn_of_tokenizer(const qk_plan *plan, qk_error *err)
     return QK_OK;
 }
 
-static qk_status print(const qk_args *args, qk_plan *plan, int64_t look, qk_error *err)
+static qk_status print(const qk_args *args, qk_plan *plan, qk_error *err)
 {
     qk_estimate estimate;
-    QK_TRY(qk_plan_estimate(plan, look, &estimate, err));
+    QK_TRY(qk_plan_estimate(plan, qk_value_int(args, "look"), &estimate, err));
     QK_TRY(warn_of_tokenizer(plan, err));
     if (estimate.assumed)
         qk_info("no tokenizer or no dataset here: every example counts as %lld tokens "
@@ -151,13 +151,11 @@ static qk_status print(const qk_args *args, qk_plan *plan, int64_t look, qk_erro
 
 static qk_status show(const qk_args *args, const qk_config *config, qk_error *err)
 {
-    int64_t look;
     qk_plan plan = {0};
     qk_inputs inputs = {0};
-    QK_TRY(qk_value_int(args, "look", 256, 1, &look, err));
     qk_interrupt_install();
     qk_status s = make_plan(&plan, &inputs, config, err);
-    if (s == QK_OK) s = print(args, &plan, look, err);
+    if (s == QK_OK) s = print(args, &plan, err);
     if (s == QK_OK) qk_plan_free(&plan);
     qk_inputs_free(&inputs);
     return s;
@@ -175,23 +173,23 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"set", "KEY=VALUE", "change one key of the configuration; may be repeated"},
-    {"look", "N", "tokenize the first N examples for the estimates (256)"},
-    {"json", NULL, "for programs, on standard output"},
-    {NULL, NULL, NULL},
+    {"set", "KEY=VALUE", "change one key of the configuration", .type = QK_VALUE_SETTING,
+     .repeated = true},
+    {"look", "N", "tokenize the first N examples for the estimates", .type = QK_VALUE_INT,
+     .fallback = "256", .least = 1},
+    {"json", .help = "for programs, on standard output"},
+    {0},
 };
 
 const qk_command qk_command_plan = {
     .name = "plan",
-    .arguments = "CONFIG.yaml",
+    .arguments = {{"CONFIG.yaml", QK_VALUE_CONFIG}},
     .summary = "show what a run would do: rows, files, bytes, FLOPs, peak memory",
     .details =
-        "Reads config.json, the tokenizer and the dataset, but no weights. A model of the Hub is\n"
-        "asked for the first two only; of one that qkengine synth --list knows and that cannot be\n"
-        "had, the published config.json is built in. Without tokenizer or dataset every example\n"
+        "Reads config.json, the tokenizer and the dataset, but no weights. A model of the Hub is "
+        "asked for the first two only; of one that qkengine synth --list knows and that cannot be "
+        "had, the published config.json is built in. Without tokenizer or dataset every example "
         "counts as tokenizer.max_length tokens.",
     .options = options,
-    .least = 1,
-    .most = 1,
     .run = run,
 };

@@ -42,7 +42,7 @@ static qk_status pull(const qk_args *args, const qk_hub *hub, qk_error *err)
     size_t n = qk_values(args, "include", &patterns);
     qk_repo_type type = qk_has(args, "dataset") ? QK_REPO_DATASET : QK_REPO_MODEL;
     qk_snapshot s;
-    QK_TRY(qk_snapshot_open(&s, hub, type, qk_arg(args, 0), qk_value(args, "revision", NULL), err));
+    QK_TRY(qk_snapshot_open(&s, hub, type, qk_arg(args, 0), qk_value(args, "revision"), err));
     qk_status status = n || type == QK_REPO_DATASET ? fetch_matching(&s, patterns, n, err)
                                                     : qk_inputs_fetch_model(&s, err);
     if (status == QK_OK && type == QK_REPO_MODEL && !n) warn_of_tokenizer(&s);
@@ -63,22 +63,20 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"dataset", NULL, "a dataset, not a model"},
-    {"include", "GLOB", "only files whose path matches; may be repeated"},
-    {"revision", "R", "branch, tag or commit (main)"},
-    {"quiet", NULL, "only warnings and errors"},
-    {NULL, NULL, NULL},
+    {"dataset", .help = "a dataset, not a model"},
+    {"include", "GLOB", .help = "only files whose path matches", .repeated = true},
+    {"revision", "R", "branch, tag or commit", .fallback = "main"},
+    {"quiet", .help = "only warnings and errors"},
+    {0},
 };
 
 const qk_command qk_command_pull = {
     .name = "pull",
-    .arguments = "OWNER/NAME",
-    .summary = "bring a model or dataset of the Hub into the cache and print its folder",
+    .arguments = {{"OWNER/NAME"}},
+    .summary = "bring a model or dataset of the Hub into the cache, print its folder",
     .details = "Of a model: config.json, tokenizer and safetensors; --include '*' brings all. Of a "
                "dataset: all.\n"
                "Exit status 3: the same command goes on where it stopped.",
     .options = options,
-    .least = 1,
-    .most = 1,
     .run = run,
 };

@@ -44,7 +44,7 @@ static qk_status run(const qk_args *args, qk_error *err)
     qk_push_options options = {
         .folder = qk_arg(args, 0),
         .repo = qk_arg(args, 1),
-        .branch = qk_value(args, "branch", NULL),
+        .branch = qk_value(args, "branch"),
         .is_private = qk_has(args, "private"),
         .delete_stale = qk_has(args, "delete-stale"),
     };
@@ -57,24 +57,24 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"branch", "NAME", "the branch to push to, made when it is absent; main when not given"},
-    {"private", NULL, "make the repository private when it is created"},
-    {"delete-stale", NULL, "the branch becomes the folder: delete its other files, merge nothing"},
-    {"quiet", NULL, "only warnings and errors"},
-    {"json", NULL, "a summary for programs on standard output"},
-    {NULL, NULL, NULL},
+    {"branch", "NAME",
+     .help = "the branch to push to, made when it is absent; main when not given"},
+    {"private", .help = "make the repository private when it is created"},
+    {"delete-stale",
+     .help = "the branch becomes the folder: delete its other files, merge nothing"},
+    {"quiet", .help = "only warnings and errors"},
+    {"json", .help = "a summary for programs on standard output"},
+    {0},
 };
 
 const qk_command qk_command_push = {
     .name = "push",
-    .arguments = "FOLDER OWNER/NAME",
+    .arguments = {{"FOLDER", QK_VALUE_FOLDER}, {"OWNER/NAME"}},
     .summary = "upload the final/ folder of a run to a dataset on the Hub",
     .details =
-        "Rows that the branch has and FOLDER lacks are merged into FOLDER first; files that are\n"
-        "equal are not sent. Symbolic links, .env and token files are never sent. The token comes\n"
+        "Rows that the branch has and FOLDER lacks are merged into FOLDER first; files that are "
+        "equal are not sent. Symbolic links, .env and token files are never sent. The token comes "
         "from HF_TOKEN or the token file. After any interruption the same command goes on.",
     .options = options,
-    .least = 2,
-    .most = 2,
     .run = run,
 };
