@@ -12,22 +12,17 @@
 #include "engine/base/text.h"
 #include "engine/base/version.h"
 #include "engine/commands/help.h"
-#include "engine/config/config.h"
 
 enum { MAX_GIVEN = 64 }; /* different options of a command, and values of each */
 
 const qk_command *const qk_commands[] = {
-    &qk_command_run,
-    &qk_command_plan,
-    &qk_command_inspect,
-    &qk_command_diff,
-    &qk_command_verify,
-    &qk_command_tokenize,
-    &qk_command_families,
-    &qk_command_synth,
-    &qk_command_pull,
-    &qk_command_push,
-    NULL,
+    &qk_command_run,        &qk_command_plan,
+    &qk_command_inspect,    &qk_command_diff,
+    &qk_command_verify,     &qk_command_tokenize,
+    &qk_command_families,   &qk_command_synth,
+    &qk_command_pull,       &qk_command_push,
+    &qk_command_completion, &qk_command_man,
+    &qk_command_help,       NULL,
 };
 
 struct qk_args {
@@ -193,63 +188,43 @@ static qk_status parse(qk_args *a, int argc, char **argv, qk_error *err)
 
 /* ---- which command ---- */
 
-static const qk_command *find_command(const char *name)
+const qk_command *qk_command_find(const char *name)
 {
     for (const qk_command *const *c = qk_commands; *c; c++)
         if (!strcmp((*c)->name, name)) return *c;
     return NULL;
 }
 
-/* kind: "command" or "help topic"; config is one of these, too. */
-static qk_status fail_unknown(const char *kind, const char *name, qk_error *err)
+qk_status qk_command_unknown(const char *kind, const char *name, const char *more, qk_error *err)
 {
     const char *names[MAX_GIVEN];
     size_t n = 0;
     for (; qk_commands[n]; n++) names[n] = qk_commands[n]->name;
-    if (!strcmp(kind, "help topic")) names[n++] = "config";
-    names[n] = NULL;
+    names[n] = more;
+    names[n + 1] = NULL;
     const char *near = qk_nearest(name, names);
     return qk_fail(err, QK_ERR_USAGE, "qkengine --help lists the commands",
                    "unknown %s '%.100s'%s%s%s", kind, name, near ? "; did you mean '" : "",
                    near ? near : "", near ? "'?" : "");
 }
 
-/* help, help COMMAND, help config */
-static qk_status help(int argc, char **argv, qk_error *err)
-{
-    qk_buf text = {0};
-    if (argc > 1)
-        return qk_fail(err, QK_ERR_USAGE, "usage: qkengine help [COMMAND | config]",
-                       "one argument too many: %.100s", argv[1]);
-    const qk_command *c = argc ? find_command(argv[0]) : NULL;
-    if (!argc)
-        qk_help_program(&text);
-    else if (c)
-        qk_help_command(&text, c);
-    else if (!strcmp(argv[0], "config"))
-        qk_config_reference(&text);
-    else
-        return fail_unknown("help topic", argv[0], err);
-    fputs(qk_buf_str(&text), stdout);
-    qk_buf_free(&text);
-    return QK_OK;
-}
-
 static qk_status dispatch(int argc, char **argv, qk_error *err)
 {
-    char *word = argv[0];
-    if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
-        return help(argc - 1, argv + 1, err);
+    const char *word = argc ? argv[0] : "help";
+    if (!strcmp(word, "--help") || !strcmp(word, "-h")) word = "help";
     if (!strcmp(word, "--version")) {
         char build[QK_BUILD_TEXT];
         qk_build(build);
         printf("qkengine %s\n", build);
         return QK_OK;
     }
-    const qk_command *c = find_command(word);
-    if (!c) return fail_unknown("command", word, err);
+    const qk_command *c = qk_command_find(word);
+    if (!c) return qk_command_unknown("command", word, NULL, err);
     for (int i = 1; i < argc; i++)
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return help(1, &word, err);
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            qk_help_print(c);
+            return QK_OK;
+        }
     qk_args *args = qk_zalloc(1, sizeof *args);
     args->command = c;
     qk_status s = parse(args, argc - 1, argv + 1, err);
@@ -261,7 +236,7 @@ static qk_status dispatch(int argc, char **argv, qk_error *err)
 int qk_cli_main(int argc, char **argv)
 {
     qk_error err = {0};
-    qk_status s = argc ? dispatch(argc, argv, &err) : help(0, NULL, &err);
+    qk_status s = dispatch(argc, argv, &err);
     if (s == QK_OK && !qk_process_flush_stdout())
         s = qk_fail_write(&err, "cannot write", "standard output");
     if (s != QK_OK && err.message[0]) qk_print_error(&err);

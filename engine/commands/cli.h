@@ -16,6 +16,7 @@ typedef enum qk_value_type {
     QK_VALUE_NUMBER,  /* from 0 */
     QK_VALUE_WORD,    /* one of `words` */
     QK_VALUE_SETTING, /* "section.key=value"; the configuration checks it */
+    QK_VALUE_COMMAND, /* or "config" */
     QK_VALUE_PRESET,  /* a name of qkengine synth --list; families/presets.h checks it */
     QK_VALUE_CONFIG,  /* paths; whoever opens them checks them */
     QK_VALUE_FILE,
@@ -68,7 +69,13 @@ extern const qk_command *const qk_commands[];
 
 extern const qk_command qk_command_run, qk_command_plan, qk_command_inspect, qk_command_diff,
     qk_command_verify, qk_command_tokenize, qk_command_families, qk_command_synth, qk_command_pull,
-    qk_command_push, qk_command_man, qk_command_completion;
+    qk_command_push, qk_command_completion, qk_command_man, qk_command_help;
+
+/* NULL when there is none. */
+const qk_command *qk_command_find(const char *name);
+/* The error for a name that is no command (kind: what else it was meant to be), with the nearest one
+ * of them and `more`, which may be NULL. */
+qk_status qk_command_unknown(const char *kind, const char *name, const char *more, qk_error *err);
 
 /* Parses and runs argv (the program's own name excluded); returns the exit status. */
 int qk_cli_main(int argc, char **argv);

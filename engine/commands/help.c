@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/version.h"
+#include "engine/config/config.h"
 
 enum { COLUMNS = 80, OPTION_INDENT = 27 };
 
@@ -46,26 +47,9 @@ void qk_help_option(qk_buf *out, const qk_option *o)
     if (o->fallback) qk_buf_addf(out, " (default: %s)", o->fallback);
 }
 
-void qk_help_program(qk_buf *out)
+void qk_help_print(const qk_command *c)
 {
-    qk_buf_add_str(out, "qkengine " QK_VERSION ": ");
-    add_wrapped(out, "run a transformer over a dataset and keep sampled attention queries and keys",
-                out->size, 0);
-    qk_buf_add_str(out, "\nusage: qkengine COMMAND [ARGUMENTS] [--help]\n\n");
-    for (const qk_command *const *c = qk_commands; *c; c++)
-        qk_buf_addf(out, "  %-10s %s\n", (*c)->name, (*c)->summary);
-    qk_buf_add_str(
-        out, "\n  qkengine help COMMAND    its arguments and options\n"
-             "  qkengine help config     every key of a configuration\n"
-             "\nStart with a configuration (configs/sample.yaml explains every key):\n\n"
-             "  qkengine plan config.yaml    what a run would do, before any weights are read\n"
-             "  qkengine run config.yaml     do it; the same command goes on after a crash\n\n"
-             "exit status: 0 done, 1 bad input, 2 wrong usage, 3 stopped and can be resumed\n");
-}
-
-void qk_help_command(qk_buf *out, const qk_command *c)
-{
-    qk_buf text = {0};
+    qk_buf buf = {0}, text = {0}, *out = &buf;
     qk_buf_add_str(out, "usage: qkengine ");
     qk_help_usage(out, c);
     qk_buf_addf(out, "\n\n%s\n", c->summary);
@@ -82,5 +66,51 @@ void qk_help_command(qk_buf *out, const qk_command *c)
         qk_help_option(&text, o);
         add_wrapped(out, qk_buf_str(&text), column + (size_t)gap, OPTION_INDENT);
     }
+    fputs(qk_buf_str(out), stdout);
+    qk_buf_free(out);
     qk_buf_free(&text);
 }
+
+static void add_program(qk_buf *out)
+{
+    qk_buf_add_str(out, "qkengine " QK_VERSION ": ");
+    add_wrapped(out, "run a transformer over a dataset and keep sampled attention queries and keys",
+                out->size, 0);
+    qk_buf_add_str(out, "\nusage: qkengine COMMAND [ARGUMENTS] [--help]\n\n");
+    for (const qk_command *const *c = qk_commands; *c; c++)
+        qk_buf_addf(out, "  %-10s %s\n", (*c)->name, (*c)->summary);
+    qk_buf_add_str(
+        out, "\n  qkengine help COMMAND    its arguments and options\n"
+             "  qkengine help config     every key of a configuration\n"
+             "\nStart with a configuration (configs/sample.yaml explains every key):\n\n"
+             "  qkengine plan config.yaml    what a run would do, before any weights are read\n"
+             "  qkengine run config.yaml     do it; the same command goes on after a crash\n\n"
+             "exit status: 0 done, 1 bad input, 2 wrong usage, 3 stopped and can be resumed\n");
+}
+
+static qk_status run(const qk_args *args, qk_error *err)
+{
+    const char *topic = qk_arg(args, 0);
+    const qk_command *c = topic ? qk_command_find(topic) : NULL;
+    qk_buf out = {0};
+    if (c)
+        qk_help_print(c);
+    else if (!topic)
+        add_program(&out);
+    else if (!strcmp(topic, "config"))
+        qk_config_reference(&out);
+    else
+        return qk_command_unknown("help topic", topic, "config", err);
+    fputs(qk_buf_str(&out), stdout);
+    qk_buf_free(&out);
+    return QK_OK;
+}
+
+const qk_command qk_command_help = {
+    .name = "help",
+    .arguments = {{"COMMAND | config", QK_VALUE_COMMAND, .optional = true}},
+    .summary = "show the arguments and options of a command, or every key",
+    .details = "Without an argument: the commands. With config: every key of a configuration, as "
+               "in configs/README.md.",
+    .run = run,
+};

@@ -1,4 +1,4 @@
-/* Help as text of at most 80 columns, from the tables of cli.h.
+/* qkengine help: text of at most 80 columns, from the tables of cli.h.
  *
  * next: engine/commands/man.c */
 #pragma once
@@ -9,6 +9,5 @@
 void qk_help_usage(qk_buf *out, const qk_command *c);
 /* What an option does, with the words that it takes and its default. */
 void qk_help_option(qk_buf *out, const qk_option *o);
-/* qkengine help, qkengine help COMMAND */
-void qk_help_program(qk_buf *out);
-void qk_help_command(qk_buf *out, const qk_command *c);
+/* Prints the help of one command. */
+void qk_help_print(const qk_command *c);

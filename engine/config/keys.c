@@ -168,7 +168,7 @@ const qk_config_key qk_config_keys[] = {
 };
 const size_t qk_config_n_keys = sizeof qk_config_keys / sizeof *qk_config_keys;
 
-static void add_words(qk_buf *out, const qk_config_word *words)
+void qk_config_add_words(qk_buf *out, const qk_config_word *words)
 {
     for (const qk_config_word *w = words; w->word; w++) {
         bool synonym = false;
@@ -184,7 +184,7 @@ void qk_config_reference(qk_buf *out)
         const qk_config_key *k = &qk_config_keys[i];
         qk_buf_addf(out, "| `%s.%s` | ", k->section, k->name);
         if (k->words)
-            add_words(out, k->words);
+            qk_config_add_words(out, k->words);
         else
             qk_buf_add_str(out, k->type->name);
         if (k->required)
