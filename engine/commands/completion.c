@@ -242,7 +242,8 @@ static void add_fish_value(qk_buf *out, qk_value_type type, const char *const *w
     switch (type) {
     case QK_VALUE_SETTING: qk_buf_add_str(out, " -a '(__qkengine_settings)'"); return;
     case QK_VALUE_CONFIG:
-        qk_buf_add_str(out, " -k -a '(__fish_complete_suffix .yaml)'");
+        qk_buf_add_str(out, " -a '(__fish_complete_path (commandline -ct) | string match -r "
+                            "\".*(?:/|\\.ya?ml)(?:\\t.*)?\\$\")'");
         return;
     case QK_VALUE_FILE: qk_buf_add_str(out, " -F"); return;
     case QK_VALUE_FOLDER: qk_buf_add_str(out, " -a '(__fish_complete_directories)'"); return;

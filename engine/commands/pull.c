@@ -73,7 +73,7 @@ static const qk_option options[] = {
 const qk_command qk_command_pull = {
     .name = "pull",
     .arguments = {{"OWNER/NAME"}},
-    .summary = "bring a model or dataset of the Hub into the cache, print its folder",
+    .summary = "bring a model or dataset of the Hub to the cache, print its folder",
     .details = "Of a model: config.json, tokenizer and safetensors; --include '*' brings all. Of a "
                "dataset: all.\n"
                "Exit status 3: the same command goes on where it stopped.",

@@ -6,7 +6,7 @@
 packages="gcc make pkg-config libyaml-dev libzstd-dev libsnappy-dev zlib1g-dev liblz4-dev libbrotli-dev libutf8proc-dev libcurl4-openssl-dev libssl-dev"
 libraries="yaml-0.1 libzstd snappy zlib liblz4 libbrotlidec libutf8proc libcurl libcrypto"
 if [ "$1" = test ]; then
-    packages="$packages libpcre2-dev openssl python3 python3-venv clang clang-format libomp-dev bible-kjv bible-kjv-text"
+    packages="$packages libpcre2-dev openssl python3 python3-venv clang clang-format libomp-dev bible-kjv bible-kjv-text groff-base man-db mandoc zsh fish"
     libraries="$libraries libpcre2-8"
 fi
 
