@@ -11,7 +11,6 @@
 #include "engine/base/process.h"
 #include "engine/base/text.h"
 #include "engine/base/version.h"
-#include "engine/commands/help.h"
 
 enum { MAX_GIVEN = 64 }; /* different options of a command, and values of each */
 

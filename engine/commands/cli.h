@@ -80,6 +80,15 @@ qk_status qk_command_unknown(const char *kind, const char *name, const char *mor
 /* Parses and runs argv (the program's own name excluded); returns the exit status. */
 int qk_cli_main(int argc, char **argv);
 
+/* ---- help.c: text of at most 80 columns ---- */
+
+/* "run CONFIG.yaml": the command and its arguments. */
+void qk_help_usage(qk_buf *out, const qk_command *c);
+/* What an option does, with the words that it takes and its default. */
+void qk_help_option(qk_buf *out, const qk_option *o);
+/* Prints the help of one command. */
+void qk_help_print(const qk_command *c);
+
 /* ---- for commands; an option must be one of the command's ---- */
 
 const char *qk_arg(const qk_args *args, int i); /* by position, NULL when absent */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/commands/help.h"
+#include "engine/commands/cli.h"
 #include "engine/config/keys.h"
 #include "engine/families/presets.h"
 

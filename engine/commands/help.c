@@ -1,5 +1,7 @@
-/* See help.h. */
-#include "engine/commands/help.h"
+/* qkengine help, and the help of each command. See cli.h.
+ *
+ * next: engine/commands/man.c */
+#include "engine/commands/cli.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "engine/base/version.h"
-#include "engine/commands/help.h"
+#include "engine/commands/cli.h"
 #include "engine/config/keys.h"
 
 enum { COLUMNS = 72 }; /* of the source; what is escaped makes a line longer */
