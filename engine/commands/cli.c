@@ -291,3 +291,9 @@ size_t qk_value_word(const qk_args *args, const char *option)
     const qk_option *o = find_option(args->command, option, strlen(option));
     return find_word(o->words, qk_value(args, option));
 }
+
+void qk_print_json(qk_json_out *o)
+{
+    puts(qk_buf_str(&o->buf));
+    qk_buf_free(&o->buf);
+}

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "engine/base/mem.h"
+#include "formats/json.h"
 
 /* How a value is checked, and what completion offers for it. */
 typedef enum qk_value_type {
@@ -102,3 +103,6 @@ double qk_value_num(const qk_args *args, const char *option);
 size_t qk_value_word(const qk_args *args, const char *option);
 /* All values of a repeated option. */
 size_t qk_values(const qk_args *args, const char *option, const char *const **out);
+
+/* Prints what --json gives, with a newline, and frees it. */
+void qk_print_json(qk_json_out *o);

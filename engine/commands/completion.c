@@ -21,16 +21,12 @@ static void add_quoted(qk_buf *out, const char *text, const char *special)
     }
 }
 
-static void add_words(qk_buf *out, const char *const *words)
-{
-    for (const char *const *w = words; *w; w++) qk_buf_addf(out, "%s%s", w == words ? "" : " ", *w);
-}
-
 /* The words of a type that are known here, with spaces between; nothing for other types. */
 static void add_known(qk_buf *out, qk_value_type type, const char *const *words)
 {
     const qk_preset *p;
-    if (words) add_words(out, words);
+    for (const char *const *w = words; w && *w; w++)
+        qk_buf_addf(out, "%s%s", w == words ? "" : " ", *w);
     for (const qk_command *const *c = qk_commands; *c && type == QK_VALUE_COMMAND; c++)
         qk_buf_addf(out, "%s ", (*c)->name);
     if (type == QK_VALUE_COMMAND) qk_buf_add_str(out, "config");

@@ -35,8 +35,7 @@ static void print_json(const qk_diff *d, double tolerance)
     }
     qk_json_end(&o, '}');
     qk_json_end(&o, '}');
-    puts(qk_buf_str(&o.buf));
-    qk_buf_free(&o.buf);
+    qk_print_json(&o);
 }
 
 static void print_table(const qk_diff *d, double tolerance, const char *a, const char *b)

@@ -27,15 +27,6 @@ static qk_status fetch_matching(qk_snapshot *s, const char *const *patterns, siz
     return status;
 }
 
-/* A model without tokenizer.json can be had, but a run needs one from elsewhere. */
-static void warn_of_tokenizer(const qk_snapshot *s)
-{
-    qk_error why;
-    if (qk_snapshot_has(s, "tokenizer.json")) return;
-    qk_inputs_explain(s, QK_WANT_TOKENIZER, &why);
-    qk_warn("%s; %s", why.message, why.hint);
-}
-
 static qk_status pull(const qk_args *args, const qk_hub *hub, qk_error *err)
 {
     const char *const *patterns;
@@ -45,7 +36,11 @@ static qk_status pull(const qk_args *args, const qk_hub *hub, qk_error *err)
     QK_TRY(qk_snapshot_open(&s, hub, type, qk_arg(args, 0), qk_value(args, "revision"), err));
     qk_status status = n || type == QK_REPO_DATASET ? fetch_matching(&s, patterns, n, err)
                                                     : qk_inputs_fetch_model(&s, err);
-    if (status == QK_OK && type == QK_REPO_MODEL && !n) warn_of_tokenizer(&s);
+    if (status == QK_OK && type == QK_REPO_MODEL && !n && !qk_snapshot_has(&s, "tokenizer.json")) {
+        qk_error why; /* a run needs a tokenizer from elsewhere */
+        qk_inputs_explain(&s, QK_WANT_TOKENIZER, &why);
+        qk_warn("%s; %s", why.message, why.hint);
+    }
     if (status == QK_OK) puts(qk_snapshot_folder(&s));
     qk_snapshot_close(&s);
     return status;

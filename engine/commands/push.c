@@ -21,18 +21,7 @@ static void print_json(const qk_push_report *r)
     qk_json_add_int(&o, "commits", (int64_t)r->commits);
     qk_json_add_int(&o, "bytes_sent", (int64_t)r->bytes_sent);
     qk_json_end(&o, '}');
-    puts(qk_buf_str(&o.buf));
-    qk_buf_free(&o.buf);
-}
-
-static void report(const qk_push_report *r, const qk_push_options *o)
-{
-    if (!r->commits)
-        qk_info("%s holds these %zu files already: nothing to do", o->repo, r->files);
-    else
-        qk_info("%s: %zu of %zu files sent (%s), %zu merged, %zu deleted, %zu commits; head %.12s",
-                o->repo, r->sent, r->files, qk_human_bytes((double)r->bytes_sent), r->merged,
-                r->deleted, r->commits, r->head);
+    qk_print_json(&o);
 }
 
 static qk_status run(const qk_args *args, qk_error *err)
@@ -48,11 +37,16 @@ static qk_status run(const qk_args *args, qk_error *err)
         .is_private = qk_has(args, "private"),
         .delete_stale = qk_has(args, "delete-stale"),
     };
-    qk_push_report result;
+    qk_push_report r;
     QK_TRY(qk_team_start(0, err));
-    QK_TRY(qk_push_folder(&options, &result, err));
-    report(&result, &options);
-    if (qk_has(args, "json")) print_json(&result);
+    QK_TRY(qk_push_folder(&options, &r, err));
+    if (!r.commits)
+        qk_info("%s holds these %zu files already: nothing to do", options.repo, r.files);
+    else
+        qk_info("%s: %zu of %zu files sent (%s), %zu merged, %zu deleted, %zu commits; head %.12s",
+                options.repo, r.sent, r.files, qk_human_bytes((double)r.bytes_sent), r.merged,
+                r.deleted, r.commits, r.head);
+    if (qk_has(args, "json")) print_json(&r);
     return QK_OK;
 }
 

@@ -34,25 +34,7 @@ static void print_json(const qk_run_result *r)
     qk_json_add_num(&o, "seconds_forward", r->seconds_forward);
     qk_json_add_num(&o, "seconds_total", r->seconds_total);
     qk_json_end(&o, '}');
-    puts(qk_buf_str(&o.buf));
-    qk_buf_free(&o.buf);
-}
-
-/* Units are left that are not this process's to do. */
-static void report_part(const qk_run_result *r, qk_shard shard)
-{
-    long long here = r->units - r->units_left, all = r->units;
-    bool several = strchr(r->busy, ' ') != NULL;
-    if (*r->busy)
-        qk_info(
-            "its part is done: unit%s %s %s still being worked on by others; the last to finish "
-            "merges",
-            several ? "s" : "", r->busy, several ? "are" : "is");
-    else
-        qk_info("shard %lld/%lld is done: %lld of %lld units are here; copy the staging folders of "
-                "all shards together and run the same command without --shard (in a folder that "
-                "all share, the last to finish merges)",
-                (long long)shard.index, (long long)shard.of, here, all);
+    qk_print_json(&o);
 }
 
 static void report(const qk_run_result *r, const qk_config *c, qk_shard shard)
@@ -62,12 +44,24 @@ static void report(const qk_run_result *r, const qk_config *c, qk_shard shard)
                 "raise tokenizer.max_length or capture.sampler.base_rate, and see what "
                 "`qkengine inspect` shows of dataset.path",
                 r->final_folder);
-    if (r->outcome == QK_RUN_ALREADY_THERE)
+    if (r->outcome == QK_RUN_ALREADY_THERE) {
         qk_info("%s holds this run already: nothing to do", r->final_folder);
-    if (r->outcome == QK_RUN_ALREADY_THERE) return;
+        return;
+    }
     qk_info("%lld examples, %s tokens here in %s", (long long)r->examples,
             qk_human_count((double)r->tokens), qk_human_seconds(r->seconds_total));
-    if (r->outcome == QK_RUN_PART) report_part(r, shard);
+    /* Units are left that are not this process's to do. */
+    bool several = strchr(r->busy, ' ') != NULL;
+    if (r->outcome == QK_RUN_PART && *r->busy)
+        qk_info("its part is done: unit%s %s %s still being worked on by others; the last to "
+                "finish merges",
+                several ? "s" : "", r->busy, several ? "are" : "is");
+    else if (r->outcome == QK_RUN_PART)
+        qk_info("shard %lld/%lld is done: %lld of %lld units are here; copy the staging folders of "
+                "all shards together and run the same command without --shard (in a folder that "
+                "all share, the last to finish merges)",
+                (long long)shard.index, (long long)shard.of, (long long)(r->units - r->units_left),
+                (long long)r->units);
     if (r->outcome == QK_RUN_MERGED_BY_OTHER)
         qk_info("%s: already complete, another process has merged", r->final_folder);
     if (r->outcome == QK_RUN_MERGED)
