@@ -6,7 +6,7 @@ usage: figures.py [TREE ...]      a column for each TREE (.); needs Python and g
 
   headers of an object   the project's headers in `gcc -MM` of a .c file
   headers of a header    how many of the project's it pulls in, itself left out
-  circle                 modules (x.c with x.h) that include each other, by whatever way
+  circle                 modules (x.c with x.h) that include each other, by whatever way; a head and its parts: every way goes through one
   one caller             a static function whose name is written once besides its definition and its declaration
 """
 import re
@@ -55,16 +55,26 @@ def closure(start, edges):
     return seen
 
 
-def circles(includes):
-    """Sets of modules that reach each other: {"engine/run/plan", ...}"""
+def module_edges(includes):
+    """{module: those that it includes}"""
     def module(path):
         return path.rsplit(".", 1)[0]
     edges = defaultdict(set)
     for path, others in includes.items():
         edges[module(path)] |= {module(o) for o in others} - {module(path)}
+    return edges
+
+
+def circles(edges):
+    """Sets of modules that reach each other: {"engine/run/plan", ...}"""
     reach = {m: closure(m, edges) for m in edges}
     found = {frozenset(n for n in reach[m] if m in reach.get(n, ())) for m in edges if m in reach[m]}
     return sorted(found, key=lambda c: (-len(c), sorted(c)))
+
+
+def has_head(circle, edges):
+    """Whether every way round goes through one module."""
+    return any(not circles({m: (edges[m] & circle) - {head} for m in circle - {head}}) for head in circle)
 
 
 def functions(texts):
@@ -106,8 +116,10 @@ def figures(tree):
     yield "headers of a header: over a dozen", len(beyond)
     for i, (count, path) in enumerate(beyond[:5]):
         yield f"headers of a header: most, {i + 1}", f"{count} {path}"
-    rounds = circles(includes)
+    edges = module_edges(includes)
+    rounds = circles(edges)
     yield "circles", len(rounds)
+    yield "circles: of no head and its parts", sum(not has_head(c, edges) for c in rounds)
     for i, c in enumerate(rounds[:5]):
         one = min(c)
         folder = one.rsplit("/", 1)[0] + "/"
@@ -131,7 +143,7 @@ def figures(tree):
         counted[folder(path)] += text.count("\n")
     for name in sorted(counted):
         yield f"lines: {name}", counted[name]
-    yield "lines: all", sum(counted.values())
+    yield "lines of all folders", sum(counted.values())
     yield "README.md: bytes", (tree / "README.md").stat().st_size
 
 
