@@ -200,11 +200,18 @@ fuzz: ; @tests/fuzz/run.sh $(T)
 
 print-libs: ; @echo $(LDLIBS)
 
-install: qkengine
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(B)/qkengine $(DESTDIR)$(PREFIX)/bin/qkengine
-	if [ -d $(B)/cubins ]; then install -d $(DESTDIR)$(PREFIX)/share/qkengine/cubins && \
-	  install -m 644 $(B)/cubins/*.cubin $(DESTDIR)$(PREFIX)/share/qkengine/cubins; fi
+# What the program says of itself becomes the manual and the completion of three shells.
+SHARE := $(DESTDIR)$(PREFIX)/share
+$(B)/share/qkengine.1: $(B)/qkengine ; @mkdir -p $(@D) && $< man >$@
+$(B)/share/qkengine.%: $(B)/qkengine ; @mkdir -p $(@D) && $< completion $* >$@
+install: qkengine $(addprefix $(B)/share/qkengine.,1 bash zsh fish)
+	install -D -m 755 $(B)/qkengine $(DESTDIR)$(PREFIX)/bin/qkengine
+	install -D -m 644 $(B)/share/qkengine.1 $(SHARE)/man/man1/qkengine.1
+	install -D -m 644 $(B)/share/qkengine.bash $(SHARE)/bash-completion/completions/qkengine
+	install -D -m 644 $(B)/share/qkengine.zsh $(SHARE)/zsh/site-functions/_qkengine
+	install -D -m 644 $(B)/share/qkengine.fish $(SHARE)/fish/vendor_completions.d/qkengine.fish
+	if [ -d $(B)/cubins ]; then install -d $(SHARE)/qkengine/cubins && \
+	  install -m 644 $(B)/cubins/*.cubin $(SHARE)/qkengine/cubins; fi
 
 clean:
 	rm -rf build qkengine
@@ -225,7 +232,7 @@ help:
   'make gpu-bench  its speed, as tables; make lab: the kernels rung by rung' \
 	  'make bench     speed and memory, against pyarrow and transformers' \
 	  'make fuzz T=60 fuzz every parser for T seconds each' \
-	  'make install PREFIX=/usr/local'
+	  'make install PREFIX=/usr/local  the program, its manual, completion for bash, zsh and fish'
 
 -include $(OBJ:.o=.d) $(ISA_OBJ:.o=.d) $(B)/$(MAIN:.c=.d) $(TESTS:=.d)
 .SECONDARY:

@@ -2,6 +2,16 @@
 # Who may include whom. Top folders: engine/base <- {kernels, formats, sampler} <- hub (formats only) <- engine.
 # Inside engine/ the folders are the steps of the pipeline, and each may include what stands above it in this table only.
 # Prints each include that points the wrong way, and includes that are not rooted or in <>.
+# Then, for modules (x.c with x.h): no circles but of a head and its parts, and no header that pulls in more than a dozen others.
+
+# Heads: the .c includes the headers of its parts, which speak of the types in its .h. Every circle goes through one of them.
+heads="engine/config/config engine/dataset/folder engine/forward/forward engine/model/model engine/push/merge
+    engine/tokenizer/load engine/tokenizer/specials formats/parquet_write formats/safetensors formats/yaml hub/http kernels/backend"
+# Headers that pull in more than a dozen of the project's, and how many they may at most: these numbers only fall.
+beyond="engine/output/merge.h=19
+    engine/push/card.h=17 engine/push/join.h=18 engine/push/merge.h=15 engine/tokenizer/classes.h=21
+    engine/tokenizer/config_keys.h=21 engine/tokenizer/internal.h=17 engine/tokenizer/load.h=20 engine/tokenizer/special_args.h=22"
+
 allowed() { # FOLDER: what its files may include, itself left out
     case "$1" in
     base) ;;
@@ -31,7 +41,8 @@ folder_of() {
     esac
 }
 rc=0
-for f in $(git ls-files 'engine/*.[ch]' 'kernels/*.[ch]' 'kernels/*.cu' 'kernels/*.cuh' 'formats/*.[ch]' 'sampler/*.[ch]' 'hub/*.[ch]'); do
+files=$(git ls-files 'engine/*.[ch]' 'kernels/*.[ch]' 'kernels/*.cu' 'kernels/*.cuh' 'formats/*.[ch]' 'sampler/*.[ch]' 'hub/*.[ch]')
+for f in $files; do
     folder_of "$f"
     from=$folder may=" $folder $(allowed "$folder") "
     case "$f" in
@@ -46,5 +57,73 @@ for f in $(git ls-files 'engine/*.[ch]' 'kernels/*.[ch]' 'kernels/*.cu' 'kernels
         case "$may" in *" $folder "*) ;; *) echo "$f: $from must not include $inc"; rc=1 ;; esac
     done
 done
+awk -v heads="$heads" -v beyond="$beyond" '
+    function module(path) { sub("[.][a-z]+$", "", path); return path }
+    # Depth first; trail holds the way from the first module.
+    function visit(m, depth,    i, k, n, others, circle) {
+        state[m] = 1
+        trail[depth] = m
+        n = split(uses[m], others, " ")
+        for (i = 1; i <= n; i++) {
+            if (others[i] in is_head) continue
+            if (!state[others[i]]) visit(others[i], depth + 1)
+            else if (state[others[i]] == 1) {
+                circle = others[i]
+                for (k = depth; trail[k] != others[i]; k--) circle = trail[k] " -> " circle
+                print "a circle of includes: " others[i] " -> " circle
+                failed = 1
+            }
+        }
+        state[m] = 2
+    }
+    # Marks the headers that a file pulls in; returns how many.
+    function pull(path, mark,    i, n, others, count) {
+        n = split(includes[path], others, " ")
+        for (i = 1; i <= n; i++) {
+            if (marked[others[i]] == mark) continue
+            marked[others[i]] = mark
+            count += 1 + pull(others[i], mark)
+        }
+        return count
+    }
+    # Whether `to` is reached from `from`.
+    function reaches(from, to, mark,    i, n, others) {
+        n = split(uses[from], others, " ")
+        for (i = 1; i <= n; i++) {
+            if (others[i] == to) return 1
+            if (marked[others[i]] == mark) continue
+            marked[others[i]] = mark
+            if (reaches(others[i], to, mark)) return 1
+        }
+        return 0
+    }
+    BEGIN {
+        n = split(heads, list, " ")
+        for (i = 1; i <= n; i++) is_head[list[i]]
+        n = split(beyond, list, " ")
+        for (i = 1; i <= n; i++) { split(list[i], pair, "="); most[pair[1]] = pair[2] }
+    }
+    /^ *# *include *"/ {
+        sub("^[^\"]*\"", ""); sub("\".*", "")
+        from = module(FILENAME); to = module($0)
+        if (from != to && !((from, to) in known)) { known[from, to]; uses[from] = uses[from] " " to }
+        includes[FILENAME] = includes[FILENAME] " " $0
+        modules[from]; modules[to]; files[FILENAME]; files[$0]
+    }
+    END {
+        for (m in modules) if (!(m in is_head) && !state[m]) visit(m, 0)
+        for (m in is_head) if (!reaches(m, m, "head " m)) { print m ": no circle goes through it; it is no head (tests/check_layers.sh)"; failed = 1 }
+        for (f in files) {
+            if (f !~ /[.]h$/) continue
+            marked[f] = "of " f
+            count = pull(f, "of " f)
+            cap = f in most ? most[f] : 12
+            if (count > cap) { print f ": pulls in " count " headers, the cap is " cap; failed = 1 }
+            if (count <= 12 && f in most) { print f ": pulls in " count " headers; strike it from the list in tests/check_layers.sh"; failed = 1 }
+            delete most[f]
+        }
+        for (f in most) { print f ": is not there; strike it from the list in tests/check_layers.sh"; failed = 1 }
+        exit failed
+    }' $files || rc=1
 [ $rc = 0 ] && echo "layers: every include points the right way"
 exit $rc

@@ -11,75 +11,135 @@
 #include "engine/base/process.h"
 #include "engine/base/text.h"
 #include "engine/base/version.h"
-#include "engine/config/config.h"
 
-enum { MOST_ARGS = 64 };
+enum { MAX_GIVEN = 64 }; /* different options of a command, and values of each */
+
+const qk_command *const qk_commands[] = {
+    &qk_command_run,        &qk_command_plan,
+    &qk_command_inspect,    &qk_command_diff,
+    &qk_command_verify,     &qk_command_tokenize,
+    &qk_command_families,   &qk_command_synth,
+    &qk_command_pull,       &qk_command_push,
+    &qk_command_completion, &qk_command_man,
+    &qk_command_help,       NULL,
+};
 
 struct qk_args {
     const qk_command *command;
-    const char *positional[MOST_ARGS];
+    const char *positional[QK_MAX_ARGUMENTS];
     int n_positional;
     struct {
         const qk_option *option;
-        const char *values[MOST_ARGS];
+        const char *values[MAX_GIVEN];
         size_t n;
-    } given[MOST_ARGS];
+    } given[MAX_GIVEN];
     size_t n_given;
 };
 
-static void print_help(const qk_command *const *commands)
-{
-    printf("qkengine %s: run a transformer over a dataset and keep sampled attention queries and "
-           "keys\n\nusage: qkengine COMMAND [ARGUMENTS] [--help]\n\n",
-           QK_VERSION);
-    for (; *commands; commands++) printf("  %-10s %s\n", (*commands)->name, (*commands)->summary);
-    printf("\n  qkengine help COMMAND    its arguments and options\n"
-           "  qkengine help config     every key of a configuration\n"
-           "\nStart with a configuration (configs/sample.yaml explains every key):\n\n"
-           "  qkengine plan config.yaml    what a run would do, before any weights are read\n"
-           "  qkengine run config.yaml     do it; the same command goes on after a crash\n\n"
-           "exit status: 0 done, 1 bad input, 2 wrong usage, 3 stopped and can be resumed\n");
-}
+/* ---- parsing ---- */
 
-static void print_command_help(const qk_command *c)
+static qk_status fail_usage(const qk_command *c, qk_error *err, const char *problem,
+                            const char *what)
 {
-    printf("usage: qkengine %s %s\n\n%s\n", c->name, c->arguments, c->summary);
-    if (c->details) printf("\n%s\n", c->details);
-    if (c->options->name) putchar('\n');
-    for (const qk_option *o = c->options; o->name; o++) {
-        char left[64];
-        snprintf(left, sizeof left, "--%s%s%s", o->name, o->value ? " " : "",
-                 o->value ? o->value : "");
-        printf("  %-24s %s\n", left, o->help);
-    }
-}
-
-static qk_status usage(const qk_command *c, qk_error *err, const char *problem, const char *what)
-{
+    qk_buf usage = {0};
     char hint[256];
-    snprintf(hint, sizeof hint, "usage: qkengine %s %s (see qkengine %s --help)", c->name,
-             c->arguments, c->name);
+    qk_help_usage(&usage, c);
+    snprintf(hint, sizeof hint, "usage: qkengine %s (see qkengine %s --help)", qk_buf_str(&usage),
+             c->name);
+    qk_buf_free(&usage);
     return qk_fail(err, QK_ERR_USAGE, hint, "%s%s", problem, what);
 }
 
 static const qk_option *find_option(const qk_command *c, const char *name, size_t length)
 {
-    for (const qk_option *o = c->options; o->name; o++)
+    for (const qk_option *o = c->options; o && o->name; o++)
         if (strlen(o->name) == length && !strncmp(o->name, name, length)) return o;
     return NULL;
 }
 
-static qk_status unknown_option(const qk_command *c, const char *arg, qk_error *err)
+static qk_status fail_unknown_option(const qk_command *c, const char *arg, qk_error *err)
 {
-    const char *names[MOST_ARGS];
+    const char *names[MAX_GIVEN];
     size_t n = 0;
-    for (const qk_option *o = c->options; o->name; o++) names[n++] = o->name;
+    for (const qk_option *o = c->options; o && o->name; o++) names[n++] = o->name;
     names[n] = NULL;
     const char *near = qk_nearest(arg + 2, names);
     char what[256];
     snprintf(what, sizeof what, "%.100s%s%s%s", arg, near ? "; did you mean --" : "",
              near ? near : "", near ? "?" : "");
-    return usage(c, err, "unknown option ", what);
+    return fail_usage(c, err, "unknown option ", what);
+}
+
+/* The whole number that 1e3, 1_000 or 1.0 stands for, as far as an option takes it; else -1. */
+static int64_t whole_number(const char *text)
+{
+    char plain[32], *end;
+    size_t n = 0;
+    for (const char *s = text; *s; s++) {
+        if (*s == '_') continue;
+        if (!strchr("0123456789.eE+", *s) || n + 1 == sizeof plain) return -1;
+        plain[n++] = *s;
+    }
+    plain[n] = 0;
+    double value = strtod(plain, &end);
+    return n && !*end && value >= 0 && value <= 1e15 && value == floor(value) ? (int64_t)value : -1;
+}
+
+static qk_status check_int(const qk_option *o, const char *text, qk_error *err)
+{
+    char *end, hint[64];
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    bool is_whole = *text && !*end, too_large = errno == ERANGE;
+    if (is_whole && !too_large && o->most && v > o->most)
+        return qk_fail(err, QK_ERR_USAGE, NULL, "--%s %s is too large: %lld at most", o->name, text,
+                       (long long)o->most);
+    if (is_whole && !too_large && v >= o->least) return QK_OK;
+    int64_t meant = whole_number(text);
+    snprintf(hint, sizeof hint, "write %lld", (long long)meant);
+    return qk_fail(err, QK_ERR_USAGE, *end && meant >= o->least ? hint : NULL,
+                   too_large ? "--%s %s: beyond 64 bits, a whole number from %lld is needed"
+                             : "--%s %s: a whole number from %lld is needed",
+                   o->name, text, (long long)o->least);
+}
+
+/* At the index of the word, or of the NULL behind the last. */
+static size_t find_word(const char *const *words, const char *text)
+{
+    size_t i = 0;
+    while (words[i] && strcmp(words[i], text) != 0) i++;
+    return i;
+}
+
+/* what: "--dtype" or the name of an argument. */
+static qk_status check_word(const char *const *words, const char *what, const char *text,
+                            qk_error *err)
+{
+    if (words[find_word(words, text)]) return QK_OK;
+    const char *near = qk_nearest(text, words);
+    qk_buf known = {0};
+    for (size_t i = 0; words[i]; i++) qk_buf_addf(&known, "%s%s", i ? ", " : "known: ", words[i]);
+    qk_status s =
+        qk_fail(err, QK_ERR_USAGE, qk_buf_str(&known), "%s '%.100s' is not known%s%s%s", what, text,
+                near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    qk_buf_free(&known);
+    return s;
+}
+
+static qk_status check_value(const qk_option *o, const char *text, qk_error *err)
+{
+    if (o->type == QK_VALUE_INT) return check_int(o, text, err);
+    if (o->type == QK_VALUE_NUMBER) {
+        char *end;
+        double v = strtod(text, &end);
+        if (*text && !*end && v >= 0) return QK_OK;
+        return qk_fail(err, QK_ERR_USAGE, NULL, "--%s %s: a number from 0 is needed", o->name,
+                       text);
+    }
+    if (o->type != QK_VALUE_WORD) return QK_OK;
+    char what[64];
+    snprintf(what, sizeof what, "--%s", o->name);
+    return check_word(o->words, what, text, err);
 }
 
 /* --name, --name=value, --name value. */
@@ -88,130 +148,101 @@ static qk_status take_option(qk_args *a, int argc, char **argv, int *i, qk_error
     const char *name = argv[*i] + 2, *equals = strchr(name, '=');
     const qk_option *o =
         find_option(a->command, name, equals ? (size_t)(equals - name) : strlen(name));
-    if (!o) return unknown_option(a->command, argv[*i], err);
+    if (!o) return fail_unknown_option(a->command, argv[*i], err);
     const char *value = "";
-    if (!o->value && equals) return usage(a->command, err, "no value belongs to --", o->name);
+    if (!o->value && equals) return fail_usage(a->command, err, "no value belongs to --", o->name);
     if (o->value && equals)
         value = equals + 1;
     else if (o->value && *i + 1 < argc)
         value = argv[++*i];
     else if (o->value)
-        return usage(a->command, err, "a value is missing behind --", o->name);
+        return fail_usage(a->command, err, "a value is missing behind --", o->name);
     size_t g = 0;
     while (g < a->n_given && a->given[g].option != o) g++;
     if (g == a->n_given) a->given[a->n_given++].option = o;
-    if (a->given[g].n == MOST_ARGS) return usage(a->command, err, "given too often: --", o->name);
+    if (a->given[g].n == MAX_GIVEN)
+        return fail_usage(a->command, err, "given too often: --", o->name);
     a->given[g].values[a->given[g].n++] = value;
-    return QK_OK;
+    return o->value ? check_value(o, value, err) : QK_OK;
 }
 
 static qk_status parse(qk_args *a, int argc, char **argv, qk_error *err)
 {
+    const qk_argument *arguments = a->command->arguments;
     for (int i = 0; i < argc; i++) {
-        if (!strncmp(argv[i], "--", 2) && argv[i][2])
+        const qk_argument *next = &arguments[a->n_positional];
+        if (!strncmp(argv[i], "--", 2) && argv[i][2]) {
             QK_TRY(take_option(a, argc, argv, &i, err));
-        else if (a->n_positional == a->command->most)
-            return usage(a->command, err, "one argument too many: ", argv[i]);
-        else
-            a->positional[a->n_positional++] = argv[i];
+            continue;
+        }
+        if (!next->name) return fail_usage(a->command, err, "one argument too many: ", argv[i]);
+        if (next->words) QK_TRY(check_word(next->words, next->name, argv[i], err));
+        a->positional[a->n_positional++] = argv[i];
     }
-    if (a->n_positional < a->command->least)
-        return usage(a->command, err, "an argument is missing", "");
+    const qk_argument *next = &arguments[a->n_positional];
+    if (next->name && !next->optional)
+        return fail_usage(a->command, err, "an argument is missing", "");
     return QK_OK;
 }
 
-static const qk_command *find_command(const qk_command *const *commands, const char *name)
+/* ---- which command ---- */
+
+const qk_command *qk_command_find(const char *name)
 {
-    for (; *commands; commands++)
-        if (!strcmp((*commands)->name, name)) return *commands;
+    for (const qk_command *const *c = qk_commands; *c; c++)
+        if (!strcmp((*c)->name, name)) return *c;
     return NULL;
 }
 
-/* kind: "command" or "help topic"; config is one of these, too. */
-static qk_status unknown(const qk_command *const *commands, const char *kind, const char *name,
-                         qk_error *err)
+qk_status qk_command_unknown(const char *kind, const char *name, const char *more, qk_error *err)
 {
-    const char *names[MOST_ARGS];
+    const char *names[MAX_GIVEN];
     size_t n = 0;
-    for (; commands[n]; n++) names[n] = commands[n]->name;
-    if (!strcmp(kind, "help topic")) names[n++] = "config";
-    names[n] = NULL;
+    for (; qk_commands[n]; n++) names[n] = qk_commands[n]->name;
+    names[n] = more;
+    names[n + 1] = NULL;
     const char *near = qk_nearest(name, names);
     return qk_fail(err, QK_ERR_USAGE, "qkengine --help lists the commands",
                    "unknown %s '%.100s'%s%s%s", kind, name, near ? "; did you mean '" : "",
                    near ? near : "", near ? "'?" : "");
 }
 
-/* help, help COMMAND, help config */
-static qk_status help(const qk_command *const *commands, int argc, char **argv, qk_error *err)
+static qk_status dispatch(int argc, char **argv, qk_error *err)
 {
-    if (argc > 1)
-        return qk_fail(err, QK_ERR_USAGE, "usage: qkengine help [COMMAND | config]",
-                       "one argument too many: %.100s", argv[1]);
-    const qk_command *c = argc ? find_command(commands, argv[0]) : NULL;
-    if (!argc) {
-        print_help(commands);
-    } else if (c) {
-        print_command_help(c);
-    } else if (!strcmp(argv[0], "config")) {
-        qk_buf table = {0};
-        qk_config_reference(&table);
-        fputs(qk_buf_str(&table), stdout);
-        qk_buf_free(&table);
-    } else {
-        return unknown(commands, "help topic", argv[0], err);
-    }
-    return QK_OK;
-}
-
-static bool asks_for_help(int argc, char **argv)
-{
-    for (int i = 0; i < argc; i++)
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return true;
-    return false;
-}
-
-static qk_status run_command(const qk_command *c, int argc, char **argv, qk_error *err)
-{
-    qk_args *args = qk_zalloc(1, sizeof *args);
-    args->command = c;
-    qk_status s = parse(args, argc, argv, err);
-    if (s == QK_OK) s = c->run(args, err);
-    free(args);
-    return s;
-}
-
-static qk_status dispatch(const qk_command *const *commands, int argc, char **argv, qk_error *err)
-{
-    const char *word = argv[0];
-    if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
-        return help(commands, argc - 1, argv + 1, err);
+    const char *word = argc ? argv[0] : "help";
+    if (!strcmp(word, "--help") || !strcmp(word, "-h")) word = "help";
     if (!strcmp(word, "--version")) {
         char build[QK_BUILD_TEXT];
         qk_build(build);
         printf("qkengine %s\n", build);
         return QK_OK;
     }
-    const qk_command *c = find_command(commands, word);
-    if (!c) return unknown(commands, "command", word, err);
-    if (!asks_for_help(argc - 1, argv + 1)) return run_command(c, argc - 1, argv + 1, err);
-    print_command_help(c);
-    return QK_OK;
+    const qk_command *c = qk_command_find(word);
+    if (!c) return qk_command_unknown("command", word, NULL, err);
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            qk_help_print(c);
+            return QK_OK;
+        }
+    qk_args *args = qk_zalloc(1, sizeof *args);
+    args->command = c;
+    qk_status s = parse(args, argc - 1, argv + 1, err);
+    if (s == QK_OK) s = c->run(args, err);
+    free(args);
+    return s;
 }
 
-int qk_cli_main(const qk_command *const *commands, int argc, char **argv)
+int qk_cli_main(int argc, char **argv)
 {
-    if (!argc) {
-        print_help(commands);
-        return qk_exit_status(QK_ERR_USAGE);
-    }
     qk_error err = {0};
-    qk_status s = dispatch(commands, argc, argv, &err);
+    qk_status s = dispatch(argc, argv, &err);
     if (s == QK_OK && !qk_process_flush_stdout())
         s = qk_fail_write(&err, "cannot write", "standard output");
     if (s != QK_OK && err.message[0]) qk_print_error(&err);
-    return qk_exit_status(s);
+    return qk_exit_status(s == QK_OK && !argc ? QK_ERR_USAGE : s);
 }
+
+/* ---- what was given ---- */
 
 const char *qk_arg(const qk_args *args, int i)
 {
@@ -236,56 +267,33 @@ bool qk_has(const qk_args *args, const char *option)
     return qk_values(args, option, &values) > 0;
 }
 
-const char *qk_value(const qk_args *args, const char *option, const char *fallback)
+const char *qk_value(const qk_args *args, const char *option)
 {
     const char *const *values;
     size_t n = qk_values(args, option, &values);
-    return n ? values[n - 1] : fallback;
+    return n ? values[n - 1] : find_option(args->command, option, strlen(option))->fallback;
 }
 
-/* The whole number that 1e3, 1_000 or 1.0 stands for, as far as an option takes it; else -1. */
-static int64_t whole_number(const char *text)
+int64_t qk_value_int(const qk_args *args, const char *option)
 {
-    char plain[32], *end;
-    size_t n = 0;
-    for (const char *s = text; *s; s++) {
-        if (*s == '_') continue;
-        if (!strchr("0123456789.eE+", *s) || n + 1 == sizeof plain) return -1;
-        plain[n++] = *s;
-    }
-    plain[n] = 0;
-    double value = strtod(plain, &end);
-    return n && !*end && value >= 0 && value <= 1e15 && value == floor(value) ? (int64_t)value : -1;
+    const char *text = qk_value(args, option);
+    return text ? strtoll(text, NULL, 10) : 0;
 }
 
-qk_status qk_value_int(const qk_args *args, const char *option, int64_t fallback, int64_t least,
-                       int64_t *out, qk_error *err)
+double qk_value_num(const qk_args *args, const char *option)
 {
-    const char *text = qk_value(args, option, NULL);
-    *out = fallback;
-    if (!text) return QK_OK;
-    char *end, hint[64];
-    errno = 0;
-    long long v = strtoll(text, &end, 10);
-    bool too_large = errno == ERANGE;
-    *out = v;
-    if (*text && !*end && v >= least && !too_large) return QK_OK;
-    int64_t meant = whole_number(text);
-    snprintf(hint, sizeof hint, "write %lld", (long long)meant);
-    return qk_fail(err, QK_ERR_USAGE, *end && meant >= least ? hint : NULL,
-                   too_large ? "--%s %s: beyond 64 bits, a whole number from %lld is needed"
-                             : "--%s %s: a whole number from %lld is needed",
-                   option, text, (long long)least);
+    const char *text = qk_value(args, option);
+    return text ? strtod(text, NULL) : 0;
 }
 
-qk_status qk_value_num(const qk_args *args, const char *option, double fallback, double *out,
-                       qk_error *err)
+size_t qk_value_word(const qk_args *args, const char *option)
 {
-    const char *text = qk_value(args, option, NULL);
-    *out = fallback;
-    if (!text) return QK_OK;
-    char *end;
-    *out = strtod(text, &end);
-    if (*text && !*end && *out >= 0) return QK_OK;
-    return qk_fail(err, QK_ERR_USAGE, NULL, "--%s %s: a number from 0 is needed", option, text);
+    const qk_option *o = find_option(args->command, option, strlen(option));
+    return find_word(o->words, qk_value(args, option));
+}
+
+void qk_print_json(qk_json_out *o)
+{
+    puts(qk_buf_str(&o->buf));
+    qk_buf_free(&o->buf);
 }

@@ -35,8 +35,7 @@ static void print_json(const qk_diff *d, double tolerance)
     }
     qk_json_end(&o, '}');
     qk_json_end(&o, '}');
-    puts(qk_buf_str(&o.buf));
-    qk_buf_free(&o.buf);
+    qk_print_json(&o);
 }
 
 static void print_table(const qk_diff *d, double tolerance, const char *a, const char *b)
@@ -62,8 +61,7 @@ static void print_table(const qk_diff *d, double tolerance, const char *a, const
 
 static qk_status run(const qk_args *args, qk_error *err)
 {
-    double tolerance;
-    QK_TRY(qk_value_num(args, "tolerance", 0, &tolerance, err));
+    double tolerance = qk_value_num(args, "tolerance");
     qk_diff d;
     QK_TRY(qk_diff_make(&d, qk_arg(args, 0), qk_arg(args, 1), err));
     if (qk_has(args, "json"))
@@ -77,19 +75,18 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"tolerance", "X", "allowed relative RMS difference of the vectors of a file (0)"},
-    {"json", NULL, "every file, for programs"},
-    {NULL, NULL, NULL},
+    {"tolerance", "X", "allowed relative RMS difference of the vectors of a file",
+     .type = QK_VALUE_NUMBER, .fallback = "0"},
+    {"json", .help = "every file, for programs"},
+    {0},
 };
 
 const qk_command qk_command_diff = {
     .name = "diff",
-    .arguments = "A B",
+    .arguments = {{"A", QK_VALUE_FOLDER}, {"B", QK_VALUE_FOLDER}},
     .summary = "compare two datasets: rows on one side only, distance of vectors",
     .details = "A and B are final/ folders. Rows are paired by file, example_id and position.\n"
                "Exit status 1 when they differ beyond the tolerance.",
     .options = options,
-    .least = 2,
-    .most = 2,
     .run = run,
 };

@@ -37,26 +37,6 @@ static const qk_family *wrapper_of(const qk_family *f)
     return NULL;
 }
 
-static void print_text(const qk_family *f, const summary *s)
-{
-    printf("%-18s %7d ", f->model_type, s->goldens);
-    if (s->goldens)
-        printf("  %8.1e   %8.1e of %.1e", s->float32, s->bfloat16, s->bfloat16_allowed);
-    else
-        printf("  %-30s", wrapper_of(f) ? wrapper_of(f)->model_type : "none");
-    printf("   %s\n", f->about);
-}
-
-static void print_markdown(const qk_family *f, const summary *s)
-{
-    printf("| `%s` | %s | ", f->model_type, f->about);
-    if (s->goldens)
-        printf("%d | %.1e | %.1e of %.1e |\n", s->goldens, s->float32, s->bfloat16,
-               s->bfloat16_allowed);
-    else
-        printf("through `%s` | | |\n", wrapper_of(f) ? wrapper_of(f)->model_type : "?");
-}
-
 static qk_status run(const qk_args *args, qk_error *err)
 {
     (void)err;
@@ -67,28 +47,36 @@ static qk_status run(const qk_args *args, qk_error *err)
         printf("%-18s %7s   %8s   %-20s  %s\n", "model_type", "goldens", "float32", "bfloat16",
                "models");
     for (size_t i = 0; qk_families[i]; i++) {
-        summary s = summarise(qk_families[i]->model_type);
-        if (markdown)
-            print_markdown(qk_families[i], &s);
+        const qk_family *f = qk_families[i], *wrapper = wrapper_of(f);
+        summary s = summarise(f->model_type);
+        if (markdown && s.goldens)
+            printf("| `%s` | %s | %d | %.1e | %.1e of %.1e |\n", f->model_type, f->about, s.goldens,
+                   s.float32, s.bfloat16, s.bfloat16_allowed);
+        else if (markdown)
+            printf("| `%s` | %s | through `%s` | | |\n", f->model_type, f->about,
+                   wrapper ? wrapper->model_type : "?");
+        else if (s.goldens)
+            printf("%-18s %7d   %8.1e   %8.1e of %.1e   %s\n", f->model_type, s.goldens, s.float32,
+                   s.bfloat16, s.bfloat16_allowed, f->about);
         else
-            print_text(qk_families[i], &s);
+            printf("%-18s %7d   %-30s   %s\n", f->model_type, 0,
+                   wrapper ? wrapper->model_type : "none", f->about);
     }
     return QK_OK;
 }
 
 static const qk_option options[] = {
-    {"markdown", NULL, "as the table in README.md"},
-    {NULL, NULL, NULL},
+    {"markdown", .help = "as a Markdown table"},
+    {0},
 };
 
 const qk_command qk_command_families = {
     .name = "families",
-    .arguments = "",
     .summary = "list the model families that can run",
     .details =
-        "The errors are the largest relative RMS errors of queries, keys and the last hidden\n"
-        "state over the goldens of a family, against transformers in float32; 'of' says what\n"
-        "bfloat16 costs transformers itself.",
+        "The errors are the largest relative RMS errors of queries, keys and the last hidden state "
+        "over the goldens of a family, against transformers in float32; 'of' says what bfloat16 "
+        "costs transformers itself.",
     .options = options,
     .run = run,
 };

@@ -17,7 +17,7 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && !strcmp(text + n - m, end);
 }
 
-static qk_status look_for(const char *folder, const char *name, bool *there, qk_error *err)
+static qk_status has(const char *folder, const char *name, bool *there, qk_error *err)
 {
     char *path = qk_path_join(folder, name);
     qk_status s = qk_has_file(path, there, err);
@@ -25,17 +25,11 @@ static qk_status look_for(const char *folder, const char *name, bool *there, qk_
     return s;
 }
 
-void qk_inspect_print(qk_json_out *o)
-{
-    puts(qk_buf_str(&o->buf));
-    qk_buf_free(&o->buf);
-}
-
 /* manifest.json, or a file of a layer and head: no dataset of somebody else has those. */
-static qk_status look_for_output(const char *folder, bool *output, qk_error *err)
+static qk_status has_output(const char *folder, bool *output, qk_error *err)
 {
     qk_names found = {0};
-    QK_TRY(look_for(folder, "manifest.json", output, err));
+    QK_TRY(has(folder, "manifest.json", output, err));
     if (*output) return QK_OK;
     qk_status s = qk_find_data_files(folder, &found, err);
     int layer, head;
@@ -73,55 +67,46 @@ static qk_status inspect_file(const char *path, const qk_args *args, qk_error *e
     return qk_inspect_data(path, args, err);
 }
 
-static qk_status inspect_model_folder(const char *path, bool json, qk_error *err)
-{
-    bool tokenizer;
-    QK_TRY(look_for(path, "tokenizer.json", &tokenizer, err));
-    QK_TRY(qk_inspect_checkpoint(path, json, err));
-    if (json || !tokenizer) return QK_OK;
-    putchar('\n');
-    return qk_inspect_tokenizer(path, json, err);
-}
-
 static qk_status run(const qk_args *args, qk_error *err)
 {
     const char *path = qk_arg(args, 0);
     bool json = qk_has(args, "json");
-    bool as_data = data_option(args) != NULL;
     bool folder, single, index, tokenizer, output;
     QK_TRY(qk_has_folder(path, &folder, err));
     if (!folder) return inspect_file(path, args, err);
-    if (as_data) return qk_inspect_data(path, args, err);
-    QK_TRY(look_for(path, "model.safetensors", &single, err));
-    QK_TRY(look_for(path, "model.safetensors.index.json", &index, err));
-    if (single || index) return inspect_model_folder(path, json, err);
-    QK_TRY(look_for(path, "tokenizer.json", &tokenizer, err));
+    if (data_option(args)) return qk_inspect_data(path, args, err);
+    QK_TRY(has(path, "model.safetensors", &single, err));
+    QK_TRY(has(path, "model.safetensors.index.json", &index, err));
+    QK_TRY(has(path, "tokenizer.json", &tokenizer, err));
+    if (single || index) {
+        QK_TRY(qk_inspect_checkpoint(path, json, err));
+        if (json || !tokenizer) return QK_OK;
+        putchar('\n');
+    }
     if (tokenizer) return qk_inspect_tokenizer(path, json, err);
-    QK_TRY(look_for_output(path, &output, err));
+    QK_TRY(has_output(path, &output, err));
     return output ? qk_inspect_output(path, json, err) : qk_inspect_data(path, args, err);
 }
 
 static const qk_option options[] = {
-    {"config", "NAME", "only this configuration of a dataset"},
-    {"split", "SPLIT", "rows of this split, or part of one: train[:10]"},
-    {"rows", "N", "how many rows of a dataset to show (3)"},
-    {"text-column", "NAME", "their column of texts (text)"},
-    {"id-column", "NAME", "their column of ids (id, where there is one)"},
-    {"full", NULL, "do not cut their texts to 100 bytes"},
-    {"json", NULL, "for programs"},
-    {NULL, NULL, NULL},
+    {"config", "NAME", .help = "only this configuration of a dataset"},
+    {"split", "SPLIT", .help = "rows of this split, or part of one: train[:10]"},
+    {"rows", "N", "how many rows of a dataset to show", .type = QK_VALUE_INT, .fallback = "3"},
+    {"text-column", "NAME", .help = "their column of texts (text)"},
+    {"id-column", "NAME", .help = "their column of ids (id, where there is one)"},
+    {"full", .help = "do not cut their texts to 100 bytes"},
+    {"json", .help = "for programs"},
+    {0},
 };
 
 const qk_command qk_command_inspect = {
     .name = "inspect",
-    .arguments = "PATH",
-    .summary = "show what a checkpoint, tokenizer, Parquet file or dataset folder holds",
+    .arguments = {{"PATH", QK_VALUE_FILE}},
+    .summary = "show what a checkpoint, tokenizer, Parquet file or dataset holds",
     .details =
-        "Of a dataset: its configurations, splits and files, which rule found them, columns,\n"
-        "and the first rows with the id that each gets. Rows in Parquet files are counted\n"
-        "from their footers; in other files they are not counted.",
+        "Of a dataset: its configurations, splits and files, which rule found them, columns, and "
+        "the first rows with the id that each gets. Rows in Parquet files are counted from their "
+        "footers; in other files they are not counted.",
     .options = options,
-    .least = 1,
-    .most = 1,
     .run = run,
 };

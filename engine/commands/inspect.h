@@ -5,7 +5,6 @@
 #pragma once
 
 #include "engine/commands/cli.h"
-#include "formats/json.h"
 
 qk_status qk_inspect_checkpoint(const char *path, bool json, qk_error *err); /* folder or file */
 qk_status qk_inspect_tokenizer(const char *folder, bool json, qk_error *err);
@@ -13,5 +12,3 @@ qk_status qk_inspect_parquet(const char *path, bool json, qk_error *err);
 qk_status qk_inspect_output(const char *folder, bool json, qk_error *err); /* of a run */
 /* A dataset as a run would read it: a folder, or one file. */
 qk_status qk_inspect_data(const char *path, const qk_args *args, qk_error *err);
-
-void qk_inspect_print(qk_json_out *o); /* prints and frees */

@@ -20,7 +20,7 @@
 #include "engine/dataset/split.h"
 #include "sampler/example_id.h"
 
-enum { SHOWN_BYTES = 100, SHOWN_FILES = 20, MOST_HELD = 1 << 20 };
+enum { SHOWN_BYTES = 100, SHOWN_FILES = 20, MAX_HELD = 1 << 20 };
 
 typedef struct inspection {
     const char *path, *split; /* split: NULL: the first one */
@@ -39,13 +39,6 @@ static const char *inside(const inspection *in, const char *file)
     size_t n = strlen(in->path);
     if (strncmp(file, in->path, n) != 0 || !file[n]) return file;
     return file + n + (file[n] == '/');
-}
-
-/* Rows may be more than fits in memory, so what is ready is printed. */
-static void flush(qk_json_out *json)
-{
-    fwrite(json->buf.data, 1, json->buf.size, stdout);
-    qk_buf_clear(&json->buf);
 }
 
 /* ---- files ---- */
@@ -117,45 +110,28 @@ static size_t cut(const inspection *in, const qk_example *e)
     return n;
 }
 
-/* In one line: control characters as spaces. */
-static void print_text(const char *text, size_t n, bool whole)
-{
-    char *line = qk_strf("%.*s", (int)n, text);
-    for (char *c = line; *c; c++)
-        if ((unsigned char)*c < ' ') *c = ' ';
-    printf("%s%s\n", qk_visible(line), whole ? "" : " ...");
-    free(line);
-}
-
 static void show_row(const inspection *in, const qk_example *e)
 {
-    if (!in->json) {
-        printf("  %4" PRId64 "  %-20.60s %11d  ", e->index,
-               e->id_text ? qk_visible(e->id_text) : "-", qk_example_id_stored(e->id));
-        print_text(e->text, cut(in, e), cut(in, e) == e->length);
+    size_t n = cut(in, e);
+    if (!in->json) { /* one line: control characters are spaces */
+        char *line = qk_strf("%.*s", (int)n, e->text);
+        for (char *c = line; *c; c++)
+            if ((unsigned char)*c < ' ') *c = ' ';
+        printf("  %4" PRId64 "  %-20.60s %11d  %s%s\n", e->index,
+               e->id_text ? qk_visible(e->id_text) : "-", qk_example_id_stored(e->id),
+               qk_visible(line), n == e->length ? "" : " ...");
+        free(line);
         return;
     }
     qk_json_begin(in->json, NULL, '{');
-    qk_json_add_strn(in->json, "text", e->text, cut(in, e));
+    qk_json_add_strn(in->json, "text", e->text, n);
     if (e->id_text) qk_json_add_strn(in->json, "id", e->id_text, e->id_length);
     qk_json_add_int(in->json, "example_id", e->id);
     qk_json_end(in->json, '}');
-    if (in->json->buf.size > MOST_HELD) flush(in->json);
-}
-
-static qk_status read_rows(const inspection *in, const qk_config *config)
-{
-    qk_dataset *d;
-    qk_example e;
-    bool more = true;
-    QK_TRY(qk_dataset_open(&d, config, in->err));
-    qk_status s = QK_OK;
-    while (more && s == QK_OK) {
-        s = qk_dataset_next(d, &e, &more, in->err);
-        if (s == QK_OK && more) show_row(in, &e);
-    }
-    qk_dataset_close(d);
-    return s;
+    if (in->json->buf.size < MAX_HELD) return;
+    /* Rows may be more than fits in memory. */
+    fwrite(in->json->buf.data, 1, in->json->buf.size, stdout);
+    qk_buf_clear(&in->json->buf);
 }
 
 static qk_status show_rows(const inspection *in, const char *name, const qk_data_files *files,
@@ -178,7 +154,14 @@ static qk_status show_rows(const inspection *in, const char *name, const qk_data
     else
         printf("\n  %4s  %-20s %11s  %s, from %s\n", "row", "id", "example_id",
                qk_visible(config.dataset.text_column), qk_visible(config.dataset.split));
-    qk_status s = read_rows(in, &config);
+    qk_dataset *d = NULL;
+    qk_status s = qk_dataset_open(&d, &config, in->err);
+    for (bool more = s == QK_OK; more && s == QK_OK;) {
+        qk_example e;
+        s = qk_dataset_next(d, &e, &more, in->err);
+        if (s == QK_OK && more) show_row(in, &e);
+    }
+    qk_dataset_close(d);
     if (in->json) qk_json_end(in->json, ']');
     return s;
 }
@@ -204,23 +187,6 @@ static qk_status find_lacking(const inspection *in, const qk_data_files *files, 
     return QK_OK;
 }
 
-static void note_lacking(inspection *in, const char *split)
-{
-    in->lacking++;
-    if (in->json)
-        qk_json_add_str(in->json, "no_split", split);
-    else
-        printf("\n  no split '%s' in this configuration\n", split);
-}
-
-static void print_head(const inspection *in, const char *name, const qk_data_files *files)
-{
-    bool chosen = in->configs > 1 && in->chosen && !strcmp(name, in->chosen);
-    printf("%s: %s; found by: %s%s\n", name ? qk_visible(name) : "default",
-           qk_format_name(files->format), qk_visible(files->rule),
-           chosen ? "; a run takes this one" : "");
-}
-
 static qk_status show_config(inspection *in, const char *name, const qk_data_files *files)
 {
     const char *format = qk_format_name(files->format);
@@ -231,7 +197,9 @@ static qk_status show_config(inspection *in, const char *name, const qk_data_fil
         qk_json_add_str(in->json, "rule", files->rule);
         qk_json_add_str(in->json, "format", format);
     } else {
-        print_head(in, name, files);
+        bool chosen = in->configs > 1 && in->chosen && !strcmp(name, in->chosen);
+        printf("%s: %s; found by: %s%s\n", name ? qk_visible(name) : "default", format,
+               qk_visible(files->rule), chosen ? "; a run takes this one" : "");
     }
     qk_columns columns = {0};
     qk_status s = show_files(in, files);
@@ -240,8 +208,12 @@ static qk_status show_config(inspection *in, const char *name, const qk_data_fil
     if (s == QK_OK) show_columns(in, &columns);
     /* Without rows, too, columns and a split that were named are looked for. */
     bool rows = in->rows || in->split || in->text_column || in->id_column;
-    if (s == QK_OK && lacking && in->configs > 1)
-        note_lacking(in, lacking);
+    bool lacks = s == QK_OK && lacking && in->configs > 1;
+    in->lacking += lacks;
+    if (lacks && in->json)
+        qk_json_add_str(in->json, "no_split", lacking);
+    else if (lacks)
+        printf("\n  no split '%s' in this configuration\n", lacking);
     else if (s == QK_OK && rows)
         s = show_rows(in, name, files, &columns);
     free(lacking);
@@ -261,12 +233,6 @@ static qk_status find_and_show(inspection *in, const char *name)
     return s == QK_OK || !name ? s : qk_error_prefix(in->err, "configuration '%s'", name);
 }
 
-/* The configuration that a run takes; "default" where the card has none. */
-static const char *chosen_name(const inspection *in)
-{
-    return in->configs ? in->chosen : "default";
-}
-
 static qk_status show_all(inspection *in, const char *only)
 {
     qk_names configs = {0};
@@ -284,8 +250,11 @@ static qk_status show_all(inspection *in, const char *only)
                     in->path, in->split);
     if (s == QK_OK && configs.count > 1 && !in->chosen && !in->json)
         printf("\nnone of them is the default: a run needs dataset.name\n");
-    if (s == QK_OK && in->json) qk_json_end(in->json, '}');
-    if (s == QK_OK && in->json) qk_json_add_str(in->json, "default", chosen_name(in));
+    if (s == QK_OK && in->json) {
+        qk_json_end(in->json, '}');
+        /* What a run takes; "default" where the card names none. */
+        qk_json_add_str(in->json, "default", in->configs ? in->chosen : "default");
+    }
     qk_names_free(&configs);
     return s;
 }
@@ -294,16 +263,16 @@ qk_status qk_inspect_data(const char *path, const qk_args *args, qk_error *err)
 {
     qk_json_out out = {0};
     inspection in = {.path = path,
-                     .split = qk_value(args, "split", NULL),
-                     .text_column = qk_value(args, "text-column", NULL),
-                     .id_column = qk_value(args, "id-column", NULL),
+                     .split = qk_value(args, "split"),
+                     .text_column = qk_value(args, "text-column"),
+                     .id_column = qk_value(args, "id-column"),
+                     .rows = qk_value_int(args, "rows"),
                      .full = qk_has(args, "full"),
                      .json = qk_has(args, "json") ? &out : NULL,
                      .err = err};
-    QK_TRY(qk_value_int(args, "rows", 3, 0, &in.rows, err));
     if (in.json) qk_json_begin(&out, NULL, '{');
     if (in.json) qk_json_begin(&out, "configs", '{');
-    qk_status s = show_all(&in, qk_value(args, "config", NULL));
+    qk_status s = show_all(&in, qk_value(args, "config"));
     if (in.json && s == QK_OK) {
         qk_json_end(&out, '}');
         puts(qk_buf_str(&out.buf));

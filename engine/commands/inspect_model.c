@@ -33,7 +33,7 @@ static void checkpoint_json(const qk_checkpoint *c, const qk_spec *s)
     }
     qk_json_end(&o, '}');
     qk_json_end(&o, '}');
-    qk_inspect_print(&o);
+    qk_print_json(&o);
 }
 
 static void checkpoint_table(const qk_checkpoint *c, const qk_spec *s, qk_arena *arena)
@@ -86,7 +86,7 @@ qk_status qk_inspect_tokenizer(const char *folder, bool json, qk_error *err)
         qk_json_add_str(&o, "tokenizer", qk_tokenizer_describe(tok));
         qk_json_add_int(&o, "vocabulary", (int64_t)qk_tokenizer_vocab_size(tok));
         qk_json_end(&o, '}');
-        qk_inspect_print(&o);
+        qk_print_json(&o);
     } else {
         printf("%s: %s\n", qk_visible(folder), qk_visible(qk_tokenizer_describe(tok)));
     }

@@ -62,7 +62,7 @@ static void parquet_json(const qk_pq_file *f)
     }
     qk_json_end(&o, ']');
     qk_json_end(&o, '}');
-    qk_inspect_print(&o);
+    qk_print_json(&o);
 }
 
 static void parquet_table(const qk_pq_file *f)

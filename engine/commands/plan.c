@@ -12,17 +12,6 @@
 #include "engine/run/inputs.h"
 #include "engine/run/plan.h"
 
-/* Of the layers without a window, after overrides. */
-static void add_rope(qk_json_out *o, const qk_rope *r)
-{
-    qk_json_begin(o, "rope", '{');
-    qk_json_add_str(o, "type", qk_rope_type_name(r->type));
-    qk_json_add_num(o, "theta", r->theta);
-    qk_json_add_num(o, "factor", r->factor);
-    qk_json_add_num(o, "original", r->original);
-    qk_json_end(o, '}');
-}
-
 static void print_json(const qk_plan *p, const qk_estimate *e)
 {
     qk_json_out o = {0};
@@ -34,7 +23,13 @@ static void print_json(const qk_plan *p, const qk_estimate *e)
     qk_json_add_int(&o, "head_dim", p->spec.d);
     qk_json_add_int(&o, "query_heads", p->heads.n_q);
     qk_json_add_int(&o, "key_heads", p->heads.n_k);
-    add_rope(&o, &p->spec.ropes[0]);
+    const qk_rope *rope = &p->spec.ropes[0]; /* of the layers without a window, after overrides */
+    qk_json_begin(&o, "rope", '{');
+    qk_json_add_str(&o, "type", qk_rope_type_name(rope->type));
+    qk_json_add_num(&o, "theta", rope->theta);
+    qk_json_add_num(&o, "factor", rope->factor);
+    qk_json_add_num(&o, "original", rope->original);
+    qk_json_end(&o, '}');
     qk_json_add_str(&o, "split", p->split);
     if (e->examples < 0)
         qk_json_add_null(&o, "examples");
@@ -56,8 +51,7 @@ static void print_json(const qk_plan *p, const qk_estimate *e)
     qk_json_add_int(&o, "activation_bytes", (int64_t)e->activation_bytes);
     qk_json_add_int(&o, "capture_bytes", (int64_t)e->capture_bytes);
     qk_json_end(&o, '}');
-    puts(qk_buf_str(&o.buf));
-    qk_buf_free(&o.buf);
+    qk_print_json(&o);
 }
 
 static void print_dataset(const qk_estimate *e)
@@ -125,23 +119,17 @@ static qk_status make_plan(qk_plan *plan, qk_inputs *inputs, const qk_config *co
     return qk_plan_from_preset(plan, config, preset, err);
 }
 
-/* A run of this plan would stop there. */
-static qk_status warn_of_tokenizer(const qk_plan *plan, qk_error *err)
-{
-    qk_error why;
-    bool has;
-    QK_TRY(qk_plan_has_tokenizer(plan, &has, err));
-    if (has || !plan->inputs) return QK_OK;
-    qk_explain_folder(plan->tokenizer_folder, QK_WANT_TOKENIZER, &why);
-    qk_warn("%s; %s", why.message, why.hint);
-    return QK_OK;
-}
-
-static qk_status print(const qk_args *args, qk_plan *plan, int64_t look, qk_error *err)
+static qk_status show(const qk_args *args, qk_plan *plan, qk_error *err)
 {
     qk_estimate estimate;
-    QK_TRY(qk_estimate_make(plan, look, &estimate, err));
-    QK_TRY(warn_of_tokenizer(plan, err));
+    bool has_tokenizer;
+    QK_TRY(qk_estimate_make(plan, qk_value_int(args, "look"), &estimate, err));
+    QK_TRY(qk_plan_has_tokenizer(plan, &has_tokenizer, err));
+    if (!has_tokenizer && plan->inputs) { /* a run of this plan would stop there */
+        qk_error why;
+        qk_explain_folder(plan->tokenizer_folder, QK_WANT_TOKENIZER, &why);
+        qk_warn("%s; %s", why.message, why.hint);
+    }
     if (estimate.assumed)
         qk_info("no tokenizer or no dataset here: every example counts as %lld tokens "
                 "(tokenizer.max_length)",
@@ -153,49 +141,43 @@ static qk_status print(const qk_args *args, qk_plan *plan, int64_t look, qk_erro
     return QK_OK;
 }
 
-static qk_status show(const qk_args *args, const qk_config *config, qk_error *err)
-{
-    int64_t look;
-    qk_plan plan = {0};
-    qk_inputs inputs = {0};
-    QK_TRY(qk_value_int(args, "look", 256, 1, &look, err));
-    qk_interrupt_install();
-    qk_status s = make_plan(&plan, &inputs, config, err);
-    if (s == QK_OK) s = print(args, &plan, look, err);
-    if (s == QK_OK) qk_plan_free(&plan);
-    qk_inputs_free(&inputs);
-    return s;
-}
-
 static qk_status run(const qk_args *args, qk_error *err)
 {
     const char *const *settings;
     size_t n = qk_values(args, "set", &settings);
     qk_config config;
+    qk_plan plan = {0};
+    qk_inputs inputs = {0};
     QK_TRY(qk_config_load(&config, qk_arg(args, 0), settings, n, err));
-    qk_status s = show(args, &config, err);
+    qk_interrupt_install();
+    qk_status s = make_plan(&plan, &inputs, &config, err);
+    if (s == QK_OK) {
+        s = show(args, &plan, err);
+        qk_plan_free(&plan);
+    }
+    qk_inputs_free(&inputs);
     qk_config_free(&config);
     return s;
 }
 
 static const qk_option options[] = {
-    {"set", "KEY=VALUE", "change one key of the configuration; may be repeated"},
-    {"look", "N", "tokenize the first N examples for the estimates (256)"},
-    {"json", NULL, "for programs, on standard output"},
-    {NULL, NULL, NULL},
+    {"set", "KEY=VALUE", "change one key of the configuration", .type = QK_VALUE_SETTING,
+     .repeated = true},
+    {"look", "N", "tokenize the first N examples for the estimates", .type = QK_VALUE_INT,
+     .fallback = "256", .least = 1},
+    {"json", .help = "for programs, on standard output"},
+    {0},
 };
 
 const qk_command qk_command_plan = {
     .name = "plan",
-    .arguments = "CONFIG.yaml",
+    .arguments = {{"CONFIG.yaml", QK_VALUE_CONFIG}},
     .summary = "show what a run would do: rows, files, bytes, FLOPs, peak memory",
     .details =
-        "Reads config.json, the tokenizer and the dataset, but no weights. A model of the Hub is\n"
-        "asked for the first two only; of one that qkengine synth --list knows and that cannot be\n"
-        "had, the published config.json is built in. Without tokenizer or dataset every example\n"
+        "Reads config.json, the tokenizer and the dataset, but no weights. A model of the Hub is "
+        "asked for the first two only; of one that qkengine synth --list knows and that cannot be "
+        "had, the published config.json is built in. Without tokenizer or dataset every example "
         "counts as tokenizer.max_length tokens.",
     .options = options,
-    .least = 1,
-    .most = 1,
     .run = run,
 };

@@ -28,25 +28,20 @@ static qk_status fetch_matching(qk_snapshot *s, const char *const *patterns, siz
     return status;
 }
 
-/* A model without tokenizer.json can be had, but a run needs one from elsewhere. */
-static void warn_of_tokenizer(const qk_snapshot *s)
-{
-    qk_error why;
-    if (qk_snapshot_has(s, "tokenizer.json")) return;
-    qk_inputs_explain(s, QK_WANT_TOKENIZER, &why);
-    qk_warn("%s; %s", why.message, why.hint);
-}
-
 static qk_status pull(const qk_args *args, const qk_hub *hub, qk_error *err)
 {
     const char *const *patterns;
     size_t n = qk_values(args, "include", &patterns);
     qk_repo_type type = qk_has(args, "dataset") ? QK_REPO_DATASET : QK_REPO_MODEL;
     qk_snapshot s;
-    QK_TRY(qk_snapshot_open(&s, hub, type, qk_arg(args, 0), qk_value(args, "revision", NULL), err));
+    QK_TRY(qk_snapshot_open(&s, hub, type, qk_arg(args, 0), qk_value(args, "revision"), err));
     qk_status status = n || type == QK_REPO_DATASET ? fetch_matching(&s, patterns, n, err)
                                                     : qk_inputs_fetch_model(&s, err);
-    if (status == QK_OK && type == QK_REPO_MODEL && !n) warn_of_tokenizer(&s);
+    if (status == QK_OK && type == QK_REPO_MODEL && !n && !qk_snapshot_has(&s, "tokenizer.json")) {
+        qk_error why; /* a run needs a tokenizer from elsewhere */
+        qk_inputs_explain(&s, QK_WANT_TOKENIZER, &why);
+        qk_warn("%s; %s", why.message, why.hint);
+    }
     if (status == QK_OK) puts(qk_snapshot_folder(&s));
     qk_snapshot_close(&s);
     return status;
@@ -64,22 +59,20 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"dataset", NULL, "a dataset, not a model"},
-    {"include", "GLOB", "only files whose path matches; may be repeated"},
-    {"revision", "R", "branch, tag or commit (main)"},
-    {"quiet", NULL, "only warnings and errors"},
-    {NULL, NULL, NULL},
+    {"dataset", .help = "a dataset, not a model"},
+    {"include", "GLOB", .help = "only files whose path matches", .repeated = true},
+    {"revision", "R", "branch, tag or commit", .fallback = "main"},
+    {"quiet", .help = "only warnings and errors"},
+    {0},
 };
 
 const qk_command qk_command_pull = {
     .name = "pull",
-    .arguments = "OWNER/NAME",
-    .summary = "bring a model or dataset of the Hub into the cache and print its folder",
+    .arguments = {{"OWNER/NAME"}},
+    .summary = "bring a model or dataset of the Hub to the cache, print its folder",
     .details = "Of a model: config.json, tokenizer and safetensors; --include '*' brings all. Of a "
                "dataset: all.\n"
                "Exit status 3: the same command goes on where it stopped.",
     .options = options,
-    .least = 1,
-    .most = 1,
     .run = run,
 };

@@ -21,18 +21,7 @@ static void print_json(const qk_push_report *r)
     qk_json_add_int(&o, "commits", (int64_t)r->commits);
     qk_json_add_int(&o, "bytes_sent", (int64_t)r->bytes_sent);
     qk_json_end(&o, '}');
-    puts(qk_buf_str(&o.buf));
-    qk_buf_free(&o.buf);
-}
-
-static void report(const qk_push_report *r, const qk_push_options *o)
-{
-    if (!r->commits)
-        qk_info("%s holds these %zu files already: nothing to do", o->repo, r->files);
-    else
-        qk_info("%s: %zu of %zu files sent (%s), %zu merged, %zu deleted, %zu commits; head %.12s",
-                o->repo, r->sent, r->files, qk_human_bytes((double)r->bytes_sent), r->merged,
-                r->deleted, r->commits, r->head);
+    qk_print_json(&o);
 }
 
 static qk_status run(const qk_args *args, qk_error *err)
@@ -44,37 +33,42 @@ static qk_status run(const qk_args *args, qk_error *err)
     qk_push_options options = {
         .folder = qk_arg(args, 0),
         .repo = qk_arg(args, 1),
-        .branch = qk_value(args, "branch", NULL),
+        .branch = qk_value(args, "branch"),
         .is_private = qk_has(args, "private"),
         .delete_stale = qk_has(args, "delete-stale"),
     };
-    qk_push_report result;
+    qk_push_report r;
     QK_TRY(qk_team_start(0, err));
-    QK_TRY(qk_push_folder(&options, &result, err));
-    report(&result, &options);
-    if (qk_has(args, "json")) print_json(&result);
+    QK_TRY(qk_push_folder(&options, &r, err));
+    if (!r.commits)
+        qk_info("%s holds these %zu files already: nothing to do", options.repo, r.files);
+    else
+        qk_info("%s: %zu of %zu files sent (%s), %zu merged, %zu deleted, %zu commits; head %.12s",
+                options.repo, r.sent, r.files, qk_human_bytes((double)r.bytes_sent), r.merged,
+                r.deleted, r.commits, r.head);
+    if (qk_has(args, "json")) print_json(&r);
     return QK_OK;
 }
 
 static const qk_option options[] = {
-    {"branch", "NAME", "the branch to push to, made when it is absent; main when not given"},
-    {"private", NULL, "make the repository private when it is created"},
-    {"delete-stale", NULL, "the branch becomes the folder: delete its other files, merge nothing"},
-    {"quiet", NULL, "only warnings and errors"},
-    {"json", NULL, "a summary for programs on standard output"},
-    {NULL, NULL, NULL},
+    {"branch", "NAME",
+     .help = "the branch to push to, made when it is absent; main when not given"},
+    {"private", .help = "make the repository private when it is created"},
+    {"delete-stale",
+     .help = "the branch becomes the folder: delete its other files, merge nothing"},
+    {"quiet", .help = "only warnings and errors"},
+    {"json", .help = "a summary for programs on standard output"},
+    {0},
 };
 
 const qk_command qk_command_push = {
     .name = "push",
-    .arguments = "FOLDER OWNER/NAME",
+    .arguments = {{"FOLDER", QK_VALUE_FOLDER}, {"OWNER/NAME"}},
     .summary = "upload the final/ folder of a run to a dataset on the Hub",
     .details =
-        "Rows that the branch has and FOLDER lacks are merged into FOLDER first; files that are\n"
-        "equal are not sent. Symbolic links, .env and token files are never sent. The token comes\n"
+        "Rows that the branch has and FOLDER lacks are merged into FOLDER first; files that are "
+        "equal are not sent. Symbolic links, .env and token files are never sent. The token comes "
         "from HF_TOKEN or the token file. After any interruption the same command goes on.",
     .options = options,
-    .least = 2,
-    .most = 2,
     .run = run,
 };

@@ -13,7 +13,7 @@
 #include "engine/config/config.h"
 #include "engine/push/push.h"
 
-enum { MOST_DIGITS = 9 };
+enum { MAX_DIGITS = 9 };
 
 static void print_json(const qk_run_result *r)
 {
@@ -35,25 +35,7 @@ static void print_json(const qk_run_result *r)
     qk_json_add_num(&o, "seconds_forward", r->seconds_forward);
     qk_json_add_num(&o, "seconds_total", r->seconds_total);
     qk_json_end(&o, '}');
-    puts(qk_buf_str(&o.buf));
-    qk_buf_free(&o.buf);
-}
-
-/* Units are left that are not this process's to do. */
-static void report_part(const qk_run_result *r, qk_shard shard)
-{
-    long long here = r->units - r->units_left, all = r->units;
-    bool several = strchr(r->busy, ' ') != NULL;
-    if (*r->busy)
-        qk_info(
-            "its part is done: unit%s %s %s still being worked on by others; the last to finish "
-            "merges",
-            several ? "s" : "", r->busy, several ? "are" : "is");
-    else
-        qk_info("shard %lld/%lld is done: %lld of %lld units are here; copy the staging folders of "
-                "all shards together and run the same command without --shard (in a folder that "
-                "all share, the last to finish merges)",
-                (long long)shard.index, (long long)shard.of, here, all);
+    qk_print_json(&o);
 }
 
 static void report(const qk_run_result *r, const qk_config *c, qk_shard shard)
@@ -63,12 +45,24 @@ static void report(const qk_run_result *r, const qk_config *c, qk_shard shard)
                 "raise tokenizer.max_length or capture.sampler.base_rate, and see what "
                 "`qkengine inspect` shows of dataset.path",
                 r->final_folder);
-    if (r->outcome == QK_RUN_ALREADY_THERE)
+    if (r->outcome == QK_RUN_ALREADY_THERE) {
         qk_info("%s holds this run already: nothing to do", r->final_folder);
-    if (r->outcome == QK_RUN_ALREADY_THERE) return;
+        return;
+    }
     qk_info("%lld examples, %s tokens here in %s", (long long)r->examples,
             qk_human_count((double)r->tokens), qk_human_seconds(r->seconds_total));
-    if (r->outcome == QK_RUN_PART) report_part(r, shard);
+    /* Units are left that are not this process's to do. */
+    bool several = strchr(r->busy, ' ') != NULL;
+    if (r->outcome == QK_RUN_PART && *r->busy)
+        qk_info("its part is done: unit%s %s %s still being worked on by others; the last to "
+                "finish merges",
+                several ? "s" : "", r->busy, several ? "are" : "is");
+    else if (r->outcome == QK_RUN_PART)
+        qk_info("shard %lld/%lld is done: %lld of %lld units are here; copy the staging folders of "
+                "all shards together and run the same command without --shard (in a folder that "
+                "all share, the last to finish merges)",
+                (long long)shard.index, (long long)shard.of, (long long)(r->units - r->units_left),
+                (long long)r->units);
     if (r->outcome == QK_RUN_MERGED_BY_OTHER)
         qk_info("%s: already complete, another process has merged", r->final_folder);
     if (r->outcome == QK_RUN_MERGED)
@@ -102,7 +96,7 @@ static qk_status push(const qk_config *c, const qk_staging *staging, const qk_ru
 /* The configuration with --set, and --backend NAME as --set inference.backend=NAME after them. */
 static qk_status load_config(const qk_args *args, qk_config *config, qk_error *err)
 {
-    const char *const *given, *backend = qk_value(args, "backend", NULL);
+    const char *const *given, *backend = qk_value(args, "backend");
     size_t n = qk_values(args, "set", &given);
     const char **settings = qk_alloc(n + 1, sizeof *settings);
     char *last = backend ? qk_strf("inference.backend=%s", backend) : NULL;
@@ -117,11 +111,11 @@ static qk_status load_config(const qk_args *args, qk_config *config, qk_error *e
 /* "1/4": 0 <= I < N. */
 static qk_status read_shard(const qk_args *args, qk_shard *shard, qk_error *err)
 {
-    const char *text = qk_value(args, "shard", "0/1"), *slash = strchr(text, '/');
+    const char *text = qk_value(args, "shard"), *slash = strchr(text, '/');
     size_t n = strlen(text), left = slash ? (size_t)(slash - text) : n, right = n - left - 1;
     bool plain = strspn(text, "0123456789/") == n && slash && !strchr(slash + 1, '/');
     *shard = (qk_shard){0, 1};
-    if (plain && left >= 1 && left <= MOST_DIGITS && right >= 1 && right <= MOST_DIGITS) {
+    if (plain && left >= 1 && left <= MAX_DIGITS && right >= 1 && right <= MAX_DIGITS) {
         *shard = (qk_shard){strtoll(text, NULL, 10), strtoll(slash + 1, NULL, 10)};
         if (shard->index < shard->of) return QK_OK;
     }
@@ -155,28 +149,29 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"set", "KEY=VALUE", "change one key of the configuration; may be repeated"},
-    {"backend", "NAME", "cpu, cuda, ref, or auto: the same as --set inference.backend=NAME"},
+    {"set", "KEY=VALUE", "change one key of the configuration", .type = QK_VALUE_SETTING,
+     .repeated = true},
+    {"backend", "NAME", "the same as --set inference.backend=NAME", .type = QK_VALUE_WORD,
+     .words = QK_WORDS("auto", "cpu", "ref", "cuda")},
     {"shard", "I/N",
      "only the units whose number leaves I when divided by N: for machines without a "
-     "common folder"},
-    {"quiet", NULL, "only warnings and errors"},
-    {"json", NULL, "a summary for programs on standard output"},
-    {NULL, NULL, NULL},
+     "common folder",
+     .fallback = "0/1"},
+    {"quiet", .help = "only warnings and errors"},
+    {"json", .help = "a summary for programs on standard output"},
+    {0},
 };
 
 const qk_command qk_command_run = {
     .name = "run",
-    .arguments = "CONFIG.yaml",
-    .summary = "run the model over the dataset and write the sampled queries and keys",
-    .details = "Results go to output.data_root/final. Work in progress is kept in "
-               "output.data_root/staging:\n"
-               "after a crash, a signal or a full disk the same command goes on where it stopped.\n"
-               "Start it as often as you like, on any machine that sees the folder: all share the "
-               "work.\n"
-               "With output.hf_repo_id the result is pushed at the end.",
+    .arguments = {{"CONFIG.yaml", QK_VALUE_CONFIG}},
+    .summary = "run the model over the dataset, write the sampled queries and keys",
+    .details =
+        "Results go to output.data_root/final. Work in progress is kept in "
+        "output.data_root/staging: after a crash, a signal or a full disk the same command goes on "
+        "where it stopped.\n"
+        "Start it as often as you like, on any machine that sees the folder: all share the work.\n"
+        "With output.hf_repo_id the result is pushed at the end.",
     .options = options,
-    .least = 1,
-    .most = 1,
     .run = run,
 };

@@ -131,14 +131,15 @@ static qk_status tokenize(const qk_args *args, const qk_tokenizer *tok, qk_error
 {
     bool lines = qk_has(args, "lines"), jsonl = qk_has(args, "jsonl");
     output o = {.tok = tok,
-                .options = {.plain = qk_has(args, "plain"), .spans = qk_has(args, "offsets")},
+                .options = {.plain = qk_has(args, "plain"),
+                            .spans = qk_has(args, "offsets"),
+                            .max_length = qk_value_int(args, "max-length")},
                 .count = qk_has(args, "count"),
                 .json = qk_has(args, "json"),
                 .strings = qk_has(args, "strings"),
                 .out = {.compact = true}};
     if (lines && jsonl)
         return qk_fail(err, QK_ERR_USAGE, NULL, "--lines and --jsonl exclude each other");
-    QK_TRY(qk_value_int(args, "max-length", 0, 0, &o.options.max_length, err));
     qk_buf text;
     QK_TRY(read_input(qk_arg(args, 1), &text, err));
     qk_status s = lines || jsonl ? show_lines(&o, &text, jsonl, err)
@@ -159,27 +160,25 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"lines", NULL, "each line is a text, without its newline"},
-    {"jsonl", NULL, "each line is a text as a JSON string, or an object with \"text\""},
-    {"strings", NULL, "also the vocabulary's spelling of each token"},
-    {"offsets", NULL, "also the bytes of the text that each token came from, start:end"},
-    {"count", NULL, "only how many tokens there are"},
-    {"plain", NULL, "without special tokens around the text"},
-    {"max-length", "N", "cut as tokenizer.max_length does"},
-    {"json", NULL, "for programs: one object a text"},
-    {NULL, NULL, NULL},
+    {"lines", .help = "each line is a text, without its newline"},
+    {"jsonl", .help = "each line is a text as a JSON string, or an object with \"text\""},
+    {"strings", .help = "also the vocabulary's spelling of each token"},
+    {"offsets", .help = "also the bytes of the text that each token came from, start:end"},
+    {"count", .help = "only how many tokens there are"},
+    {"plain", .help = "without special tokens around the text"},
+    {"max-length", "N", "cut as tokenizer.max_length does", .type = QK_VALUE_INT},
+    {"json", .help = "for programs: one object a text"},
+    {0},
 };
 
 const qk_command qk_command_tokenize = {
     .name = "tokenize",
-    .arguments = "MODEL [FILE|-]",
+    .arguments = {{"MODEL", QK_VALUE_FOLDER}, {"FILE|-", QK_VALUE_FILE, .optional = true}},
     .summary = "show the token ids of a text",
     .details =
-        "MODEL is a folder with tokenizer.json. The text is the whole file, or standard input;\n"
-        "--lines and --jsonl read many texts. It must be UTF-8: malformed bytes are an error that\n"
+        "MODEL is a folder with tokenizer.json. The text is the whole file, or standard input; "
+        "--lines and --jsonl read many texts. It must be UTF-8: malformed bytes are an error that "
         "names their place. Offsets count bytes (the tokenizers package counts characters).",
     .options = options,
-    .least = 1,
-    .most = 2,
     .run = run,
 };

@@ -168,18 +168,25 @@ const qk_config_key qk_config_keys[] = {
 };
 const size_t qk_config_n_keys = sizeof qk_config_keys / sizeof *qk_config_keys;
 
+void qk_config_add_words(qk_buf *out, const qk_config_word *words)
+{
+    for (const qk_config_word *w = words; w->word; w++) {
+        bool synonym = false;
+        for (const qk_config_word *v = words; v < w; v++) synonym |= v->value == w->value;
+        if (!synonym) qk_buf_addf(out, "%s`%s`", w == words ? "" : ", ", w->word);
+    }
+}
+
 void qk_config_reference(qk_buf *out)
 {
     qk_buf_add_str(out, "| key | type | default | meaning |\n|---|---|---|---|\n");
     for (size_t i = 0; i < qk_config_n_keys; i++) {
         const qk_config_key *k = &qk_config_keys[i];
         qk_buf_addf(out, "| `%s.%s` | ", k->section, k->name);
-        for (const qk_config_word *w = k->words; w && w->word; w++) {
-            bool synonym = false;
-            for (const qk_config_word *v = k->words; v < w; v++) synonym |= v->value == w->value;
-            if (!synonym) qk_buf_addf(out, "%s`%s`", w == k->words ? "" : ", ", w->word);
-        }
-        if (!k->words) qk_buf_add_str(out, k->type->name);
+        if (k->words)
+            qk_config_add_words(out, k->words);
+        else
+            qk_buf_add_str(out, k->type->name);
         if (k->required)
             qk_buf_add_str(out, " | required");
         else

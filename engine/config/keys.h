@@ -1,7 +1,7 @@
 /* The table of configuration keys: name, type, bounds, default and meaning, each said once. The
  * loader reads values by it, error messages quote it, and the reference in configs/README.md is
  * printed from it.
- * Private to engine/config/.
+ * For engine/config/, and for the manual and completion in engine/commands/.
  *
  * next: engine/config/keys.c */
 #pragma once
@@ -49,6 +49,8 @@ struct qk_config_key {
 extern const qk_config_key qk_config_keys[];
 extern const size_t qk_config_n_keys;
 extern const qk_config_word qk_config_backends[], qk_config_isas[];
+/* "`float32`, `float16`": each value by its first word. */
+void qk_config_add_words(qk_buf *out, const qk_config_word *words);
 
 /* One per kind of value. */
 extern const qk_config_type qk_config_string, qk_config_text, qk_config_folder, qk_config_bool,

@@ -78,12 +78,9 @@ static void add_card(key *k, const char *folder, const char *name)
 static qk_status make_key(key *k, const qk_config *config, const qk_names *files, qk_watch *watch,
                           qk_error *err)
 {
-    const char *const settings[] = {QK_VERSION,
-                                    config->dataset.path,
-                                    config->dataset.name,
-                                    config->dataset.split,
-                                    config->dataset.text_column,
-                                    config->dataset.id_column};
+    const char *const settings[] = {QK_OUTPUT_VERSION,           config->dataset.path,
+                                    config->dataset.name,        config->dataset.split,
+                                    config->dataset.text_column, config->dataset.id_column};
     *k = (key){.settled = true};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         qk_buf_addf(&k->text, "%d %s\n", settings[i] != NULL, settings[i] ? settings[i] : "");

@@ -26,7 +26,7 @@ qk_status qk_examples_create(qk_examples_writer **out, const char *path, qk_erro
 {
     qk_examples_writer *w = qk_alloc(1, sizeof *w);
     qk_status s = qk_pq_create(&w->file, path, columns, COLUMNS, GROUP_ROWS,
-                               "qkengine version " QK_VERSION, err);
+                               "qkengine version " QK_OUTPUT_VERSION, err);
     if (s == QK_OK)
         *out = w;
     else

@@ -15,7 +15,7 @@
 enum { GROUP_BYTES = 8 << 20, LEAST_GROUP_ROWS = 1024 };
 #define SHARED_IDS "qkengine.shared_ids"
 #define NONFINITE "qkengine.nonfinite_rows" /* absent: none */
-#define CREATED_BY "qkengine version " QK_VERSION
+#define CREATED_BY "qkengine version " QK_OUTPUT_VERSION
 
 /* ---- writing ---- */
 

@@ -148,7 +148,7 @@ static qk_status write_identity(qk_json_out *o, const qk_plan *plan, qk_dataset 
                                 qk_error *err)
 {
     qk_json_begin(o, NULL, '{');
-    qk_json_add_str(o, "engine", "qkengine " QK_VERSION);
+    qk_json_add_str(o, "engine", "qkengine " QK_OUTPUT_VERSION);
     qk_json_begin(o, "config", '{');
     qk_config_write_json(plan->config, o);
     qk_json_end(o, '}');

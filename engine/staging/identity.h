@@ -1,6 +1,6 @@
 /* What a run is: everything that decides its rows, as one tree of settings.
  *
- * Engine version, configuration, the model's effective config.json, SHA-256 of weights, tokenizer
+ * QK_OUTPUT_VERSION, configuration, the model's effective config.json, SHA-256 of weights, tokenizer
  * and dataset files, and the chosen heads. Of a dataset of the Hub they are all the files of the
  * selection, read or not, by the digests of the commit's listing (git_sha1 where that is all it
  * has): another commit with the same files is the same run. Of one on this disk that is not read to

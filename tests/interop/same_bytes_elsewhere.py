@@ -163,6 +163,17 @@ def manifests_with_a_build(folder):
     check_same(finish(reference, *settings(reference, layout, "dataset.max_samples=40")), got, "rows added to an older manifest's")
 
 
+def begun_by_0_1_0(folder):
+    """A run has the identity that 0.1.0 gave it, so that its staging and its final/ go on, whatever --version says."""
+    work = fresh(folder, "work")
+    finish(work, "output.data_root=out")
+    tree = json.loads(next(work.rglob("manifest.json")).read_text())
+    assert [r["fingerprint"] for r in tree["runs"]] == ["e467ca16823e866cd4dbb82553ab135a185f12d9bd07ae5c9d01a648bd7a8927"], tree["runs"]
+    assert tree["runs"][0]["identity"]["engine"] == "qkengine 0.1.0"
+    file = next(work.glob("out/final/*/l00h00q/data.parquet")).read_bytes()
+    assert b"qkengine version 0.1.0" in file
+
+
 def pushed_with_a_build(folder):
     """A branch with such a manifest is joined, and the folder has the bytes that it has without."""
     final = []
@@ -191,4 +202,4 @@ def pushed_with_a_build(folder):
 
 if __name__ == "__main__":
     sys.exit(main("same bytes elsewhere", [other_builds, other_surroundings, facts_of_the_machine, who_has_written,
-                                           manifests_with_a_build, pushed_with_a_build]))
+                                           manifests_with_a_build, begun_by_0_1_0, pushed_with_a_build]))
