@@ -23,11 +23,14 @@ static inline bool generated_model(const char *name, const char *folder)
     bool there = path && qk_read_file(&config, path, 1 << 20, &test_error) == QK_OK;
     if (there) {
         char *model = qk_path_join(folder, "model");
-        qk_preset preset = {.name = name, .repository = "tests", .config = qk_buf_str(&config)};
-        qk_synth_options options = {.preset = &preset, .dtype = QK_F32, .seed = 7, .threads = 1};
+        qk_synth_options options = {.name = name, .dtype = QK_F32, .seed = 7, .threads = 1};
+        qk_arena arena = {0};
         qk_synth_result result;
-        bool made = qk_synth(&options, model, &result, &test_error) == QK_OK;
+        bool made = qk_json_parse(&arena, (char *)config.data, config.size, path, &options.config,
+                                  &test_error) == QK_OK &&
+                    qk_synth(&options, model, &result, &test_error) == QK_OK;
         CHECK_MSG(made, "%s: %s", name, test_error.message);
+        qk_arena_free(&arena);
         free(model);
     }
     qk_buf_free(&config);

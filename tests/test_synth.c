@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/families/presets.h"
 #include "engine/model/bind.h"
 #include "engine/tools/synth.h"
 #include "formats/safetensors.h"
@@ -125,9 +126,12 @@ static void test_keys_differ(void)
 static qk_status make(const char *like, int layers, const char *name, qk_synth_result *r,
                       qk_error *err)
 {
-    qk_synth_options o = {qk_preset_find(like), layers, QK_BF16, 0, 2};
+    qk_arena arena = {0};
+    qk_synth_options o = {like, qk_preset_config(qk_preset_find(like), &arena), layers, QK_BF16, 0,
+                          2};
     char *path = in_folder(name);
     qk_status s = qk_synth(&o, path, r, err);
+    qk_arena_free(&arena);
     free(path);
     return s;
 }

@@ -9,6 +9,7 @@
 #include "engine/base/text.h"
 #include "engine/base/thread.h"
 #include "engine/commands/cli.h"
+#include "engine/families/presets.h"
 
 static qk_status list(qk_error *err)
 {
@@ -45,10 +46,16 @@ static qk_status run(const qk_args *args, qk_error *err)
         .threads = (int)qk_value_int(args, "threads"),
     };
     qk_synth_result r;
-    QK_TRY(qk_preset_need(like, &options.preset, err));
-    QK_TRY(qk_team_start(options.threads, err));
+    const qk_preset *preset;
+    QK_TRY(qk_preset_need(like, &preset, err));
+    qk_arena arena = {0};
+    options.name = preset->name;
+    options.config = qk_preset_config(preset, &arena);
     qk_interrupt_install(); /* half a file is not left behind */
-    QK_TRY(qk_synth(&options, folder, &r, err));
+    qk_status s = qk_team_start(options.threads, err);
+    if (s == QK_OK) s = qk_synth(&options, folder, &r, err);
+    qk_arena_free(&arena);
+    if (s != QK_OK) return s;
     qk_info("%s: %zu tensors, %s parameters, %s in %s (%s/s)", folder, r.tensors,
             qk_human_count((double)r.parameters), qk_human_bytes((double)r.bytes),
             qk_human_seconds(r.seconds), qk_human_bytes((double)r.bytes / r.seconds));

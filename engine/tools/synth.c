@@ -59,9 +59,9 @@ static void write_config(qk_json_out *o, const char *key, const qk_json *config,
 /* Reads what it made, so that the tensors are those that a reader of the file expects. */
 static qk_status make_config(synth *s, qk_json_out *text)
 {
-    write_config(text, NULL, qk_preset_config(s->o->preset, &s->arena), s->o);
+    write_config(text, NULL, s->o->config, s->o);
     const qk_json *config;
-    const char *name = s->o->preset->name;
+    const char *name = s->o->name;
     QK_TRY(qk_json_parse(&s->arena, (char *)text->buf.data, text->buf.size, name, &config, s->err));
     QK_TRY(qk_spec_from(&s->spec, config, NULL, name, &s->arena, s->err));
     s->prefix = qk_tensor_prefixes(&s->spec)[0];
@@ -192,11 +192,10 @@ static qk_status write_json(synth *s, const char *name, qk_json_out *o)
 static qk_status write_all(synth *s, qk_json_out *config)
 {
     if (s->o->layers) {
-        QK_TRY(qk_spec_from(&s->spec, qk_preset_config(s->o->preset, &s->arena), NULL,
-                            s->o->preset->name, &s->arena, s->err));
+        QK_TRY(qk_spec_from(&s->spec, s->o->config, NULL, s->o->name, &s->arena, s->err));
         if (s->o->layers > s->spec.layers)
             return qk_fail(s->err, QK_ERR_USAGE, NULL, "--layers %d: %s has %d layers",
-                           s->o->layers, s->o->preset->name, s->spec.layers);
+                           s->o->layers, s->o->name, s->spec.layers);
     }
     QK_TRY(make_config(s, config));
     QK_TRY(qk_make_dirs(s->folder, s->err));

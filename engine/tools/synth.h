@@ -18,7 +18,7 @@
 #pragma once
 
 #include "engine/families/family.h"
-#include "engine/families/presets.h"
+#include "formats/json.h"
 
 typedef struct qk_synth_values {
     uint64_t key;
@@ -32,7 +32,8 @@ void qk_synth_fill(void *out, qk_dtype dtype, const qk_synth_values *v, uint64_t
                    int threads);
 
 typedef struct qk_synth_options {
-    const qk_preset *preset;
+    const char *name;      /* of the model, for messages */
+    const qk_json *config; /* config.json of a preset; borrowed */
     int layers; /* 0: all; else as many of the first */
     qk_dtype dtype;
     uint64_t seed;
