@@ -280,76 +280,54 @@ static void add_file(qk_json_out *o, const char *key, const qk_manifest_file *f,
     qk_json_end(o, '}');
 }
 
-/* Everything before "runs". */
-static void write_head(qk_json_out *o, int head_dim, const qk_manifest_file *files, size_t n_files,
-                       const qk_manifest_file *examples_file, int64_t examples, int64_t tokens)
+static const qk_json *first_run(const qk_json *manifest)
 {
-    qk_json_begin(o, NULL, '{');
-    qk_json_add_str(o, "format", FORMAT);
-    qk_json_add_int(o, "head_dim", head_dim);
-    qk_json_add_int(o, "examples", examples);
-    qk_json_add_int(o, "tokens", tokens);
-    qk_json_begin(o, "files", '{');
-    for (size_t i = 0; i < n_files; i++) add_file(o, files[i].name, &files[i], true);
-    qk_json_end(o, '}');
-    add_file(o, "examples_file", examples_file, false);
-    qk_json_begin(o, "runs", '[');
+    const qk_json *runs = qk_json_get(manifest, "runs");
+    return runs ? runs->first : NULL;
 }
 
-/* Everything behind the runs. */
-static void write_end(qk_json_out *o, qk_buf *out)
+/* Whether a manifest holds this run of another one. */
+static bool has_same(const qk_json *manifest, const qk_json *run)
 {
+    const qk_json *print = qk_json_get(run, "fingerprint");
+    return print && print->type == QK_JSON_T_STRING && find_run(manifest, print->text);
+}
+
+void qk_manifest_write(qk_buf *out, const qk_manifest *m)
+{
+    qk_json_out o = {0};
+    qk_json_begin(&o, NULL, '{');
+    qk_json_add_str(&o, "format", FORMAT);
+    qk_json_add_int(&o, "head_dim", m->head_dim);
+    qk_json_add_int(&o, "examples", m->examples);
+    qk_json_add_int(&o, "tokens", m->tokens);
+    qk_json_begin(&o, "files", '{');
+    for (size_t i = 0; i < m->n_files; i++) add_file(&o, m->files[i].name, &m->files[i], true);
+    qk_json_end(&o, '}');
+    add_file(&o, "examples_file", m->examples_file, false);
+    qk_json_begin(&o, "runs", '[');
+    for (const qk_json *r = first_run(m->first); r; r = r->next)
+        if (!m->run || !qk_json_is_string(qk_json_get(r, "fingerprint"), m->run->id->fingerprint))
+            qk_json_add_tree(&o, NULL, r);
+    for (const qk_json *r = first_run(m->second); r; r = r->next)
+        if (!has_same(m->first, r)) qk_json_add_tree(&o, NULL, r);
+    if (m->run) add_this_run(&o, m->run);
+    qk_json_end(&o, ']');
+    /* The seal: of all that is before its digits. */
     char hex[DIGEST + 1];
     memset(hex, '0', DIGEST);
     hex[DIGEST] = 0;
-    qk_json_end(o, ']');
-    qk_json_add_str(o, "sha256", hex);
-    qk_json_end(o, '}');
-    qk_buf_add_byte(&o->buf, '\n');
-    seal_of(&o->buf, hex);
-    memcpy(o->buf.data + o->buf.size - SEAL_END_BYTES - DIGEST, hex, DIGEST);
-    *out = o->buf;
-}
-
-void qk_manifest_write(qk_buf *out, const qk_json *old, const qk_manifest_run *run, int head_dim,
-                       const qk_manifest_file *files, size_t n_files,
-                       const qk_manifest_file *examples_file, int64_t examples, int64_t tokens)
-{
-    qk_json_out o = {0};
-    write_head(&o, head_dim, files, n_files, examples_file, examples, tokens);
-    const qk_json *runs = qk_json_get(old, "runs");
-    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
-        if (!qk_json_is_string(qk_json_get(r, "fingerprint"), run->id->fingerprint))
-            qk_json_add_tree(&o, NULL, r);
-    add_this_run(&o, run);
-    write_end(&o, out);
-}
-
-void qk_manifest_join(qk_buf *out, const qk_json *a, const qk_json *b, int head_dim,
-                      const qk_manifest_file *files, size_t n_files,
-                      const qk_manifest_file *examples_file, int64_t examples, int64_t tokens)
-{
-    qk_json_out o = {0};
-    write_head(&o, head_dim, files, n_files, examples_file, examples, tokens);
-    const qk_json *runs = qk_json_get(a, "runs");
-    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
-        qk_json_add_tree(&o, NULL, r);
-    runs = qk_json_get(b, "runs");
-    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next) {
-        const qk_json *print = qk_json_get(r, "fingerprint");
-        if (!print || print->type != QK_JSON_T_STRING || !find_run(a, print->text))
-            qk_json_add_tree(&o, NULL, r);
-    }
-    write_end(&o, out);
+    qk_json_add_str(&o, "sha256", hex);
+    qk_json_end(&o, '}');
+    qk_buf_add_byte(&o.buf, '\n');
+    seal_of(&o.buf, hex);
+    memcpy(o.buf.data + o.buf.size - SEAL_END_BYTES - DIGEST, hex, DIGEST);
+    *out = o.buf;
 }
 
 bool qk_manifest_covers(const qk_json *whole, const qk_json *part)
 {
-    const qk_json *runs = qk_json_get(part, "runs");
-    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next) {
-        const qk_json *print = qk_json_get(r, "fingerprint");
-        if (!print || print->type != QK_JSON_T_STRING || !find_run(whole, print->text))
-            return false;
-    }
+    for (const qk_json *r = first_run(part); r; r = r->next)
+        if (!has_same(whole, r)) return false;
     return true;
 }

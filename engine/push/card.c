@@ -8,24 +8,14 @@
 #include "engine/output/card_splits.h"
 #include "engine/output/layout.h"
 
-/* The head's folder of "split/l00h00q/data.parquet": its length, 0 for any other path. */
-static size_t head_length(const char *path, const char *split, size_t length)
-{
-    if (strncmp(path, split, length) != 0 || path[length] != '/') return 0;
-    const char *head = path + length + 1, *slash = strchr(head, '/');
-    return slash && !strcmp(slash, "/data.parquet") ? (size_t)(slash - head) : 0;
-}
-
 /* A split of the branch, from the names of its files and its manifest, which is fetched. */
 static qk_status add_split(qk_card *c, const qk_push_merge *m, const char *split, qk_error *err)
 {
     const qk_hub_listing *all = &m->remote->listing;
     qk_names names = {0};
     for (size_t i = 0; i < all->count; i++) {
-        size_t n = head_length(all->files[i].path, split, strlen(split));
-        char *head = qk_strf("%.*s", (int)n, n ? all->files[i].path + strlen(split) + 1 : "");
-        if (n) qk_names_add(&names, head);
-        free(head);
+        char head[32];
+        if (qk_parse_data_path(all->files[i].path, split, head)) qk_names_add(&names, head);
     }
     qk_arena arena = {0};
     const qk_json *manifest = NULL;

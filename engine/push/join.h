@@ -1,5 +1,5 @@
-/* One split of the folder and the same split of the branch become one: engine/push/merge.h says by
- * what rules. Private to engine/push.
+/* One split of the folder and the same split of the branch become one: join(branch, folder), see
+ * engine/output/join.h. Private to engine/push.
  *
  * next: engine/push/card.h */
 #pragma once

@@ -51,28 +51,13 @@ static bool is_equal(const qk_push_merge *m, const qk_hub_file *there)
     return here && qk_push_file_is(here, there);
 }
 
-/* "split/l00h00q/data.parquet", or without the split when it is NULL. */
-static bool is_data(const char *name, const char *split)
-{
-    size_t n = split ? strlen(split) : 0;
-    if (split && (strncmp(name, split, n) != 0 || name[n++] != '/')) return false;
-    const char *slash = strchr(name + n, '/');
-    char head[32];
-    int layer, number;
-    qk_kind kind;
-    if (!slash || strcmp(slash, "/data.parquet") || (size_t)(slash - name) - n >= sizeof head)
-        return false;
-    memcpy(head, name + n, (size_t)(slash - name) - n);
-    head[(size_t)(slash - name) - n] = 0;
-    return qk_parse_file_name(head, &layer, &number, &kind);
-}
-
 /* Data files of the branch that the folder does not have with these bytes. */
 static size_t count_foreign(const qk_push_merge *m, const char *split)
 {
     size_t n = 0;
+    char head[32];
     for (size_t i = 0; i < m->remote->listing.count; i++)
-        n += is_data(m->remote->listing.files[i].path, split) &&
+        n += qk_parse_data_path(m->remote->listing.files[i].path, split, head) &&
              !is_equal(m, &m->remote->listing.files[i]);
     return n;
 }
