@@ -13,6 +13,7 @@ static const qk_command *const commands[] = {
     &qk_command_synth,
     &qk_command_pull,
     &qk_command_push,
+    &qk_command_join,
     NULL,
 };
 

@@ -70,6 +70,7 @@ if [ -x $venv/bin/python ]; then
     beside "same bytes" 300 $py tests/interop/same_bytes.py
     beside "same bytes elsewhere" 600 $py tests/interop/same_bytes_elsewhere.py
     beside "mixing" 300 $py tests/interop/mixing.py
+    beside "join" 300 $py tests/interop/join.py
     beside "many processes" 300 $py tests/interop/many_processes.py
     beside "limits" 300 $py tests/interop/limits.py
     beside "streaming" 300 $py tests/interop/streaming.py

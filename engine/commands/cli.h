@@ -28,7 +28,7 @@ typedef struct qk_command {
 
 extern const qk_command qk_command_run, qk_command_plan, qk_command_inspect, qk_command_diff,
     qk_command_verify, qk_command_tokenize, qk_command_families, qk_command_synth, qk_command_pull,
-    qk_command_push;
+    qk_command_push, qk_command_join;
 
 /* Parses and runs argv (the program's own name excluded); returns the exit status. */
 int qk_cli_main(const qk_command *const *commands, int argc, char **argv);

@@ -8,14 +8,13 @@
 #include "engine/base/file.h"
 #include "engine/base/log.h"
 #include "engine/output/layout.h"
+#include "engine/staging/publish.h"
 
 /* The path in a split of a file that is read, for a name in it; NULL: it is none of those. */
 static char *file_behind(const char *name)
 {
-    int layer, head;
-    qk_kind kind;
     if (!strcmp(name, "manifest.json") || !strcmp(name, "examples.parquet")) return qk_strdup(name);
-    return qk_parse_file_name(name, &layer, &head, &kind) ? qk_strf("%s/data.parquet", name) : NULL;
+    return qk_is_file_name(name) ? qk_strf("%s/data.parquet", name) : NULL;
 }
 
 static qk_status look_at_files(const qk_folder *f, qk_error *err)
@@ -61,4 +60,24 @@ qk_status qk_final_is_split(const char *final, const char *name, bool *is_split,
     }
     free(path);
     return s;
+}
+
+qk_status qk_final_hold(const char *final, qk_staging *run, char **path, qk_error *err)
+{
+    size_t n = strlen(final);
+    bool there = false;
+    *run = (qk_staging){.lock = -1};
+    *path = NULL;
+    while (n > 1 && final[n - 1] == '/') n--;
+    if (n < 5 || strncmp(final + n - 5, "final", 5) != 0 || (n > 5 && final[n - 6] != '/'))
+        return QK_OK;
+    char *staging = qk_strf("%.*sstaging", (int)(n - 5), final);
+    qk_status s = qk_has_folder(staging, &there, err);
+    if (s != QK_OK || !there) {
+        free(staging);
+        return s;
+    }
+    *path = staging;
+    QK_TRY(qk_staging_open_alone(run, staging, err));
+    return qk_publish_recover(run, final, err);
 }

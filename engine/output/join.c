@@ -187,6 +187,7 @@ static qk_status visit_examples(joiner *w)
     if (j->units) return j->units->examples(j->units->self, take_second, w, w->err);
     const char *path = qk_arena_strf(&w->arena, "%s/examples.parquet", j->second.path);
     QK_TRY(qk_examples_read_if_there(path, take_second, w, w->err));
+    if (!j->first.path) return QK_OK;
     return qk_examples_read_if_there(path, look_for_collision, w, w->err);
 }
 

@@ -64,28 +64,18 @@ static size_t count_foreign(const qk_push_merge *m, const char *split)
 
 /* ---- branch layout ---- */
 
-static qk_status compare_settings(const qk_push_merge *m, const qk_json *ours,
-                                  const qk_json *theirs, qk_arena *arena, qk_error *err)
-{
-    const qk_json *a = qk_json_get(theirs, "runs"), *b = qk_json_get(ours, "runs");
-    const char *difference =
-        qk_identity_difference(qk_json_get(a ? a->first : NULL, "identity"),
-                               qk_json_get(b ? b->first : NULL, "identity"), arena);
-    if (!difference)
-        difference = qk_compatibility_of_manifests(theirs, ours, arena); /* arithmetic */
-    if (!difference) return QK_OK;
-    return qk_fail(err, QK_ERR_CONFIG,
-                   "push to another --branch, or replace this one with --delete-stale",
-                   "%s, branch %s, holds a run with other settings; %s", m->remote->repo,
-                   m->remote->branch, difference);
-}
-
 static qk_status check_branch(const qk_push_merge *m, const qk_json *ours, qk_arena *arena,
                               qk_error *err)
 {
     const qk_json *theirs;
     QK_TRY(qk_push_manifest(m, NULL, arena, &theirs, err));
-    if (theirs) return compare_settings(m, ours, theirs, arena, err);
+    const char *difference = theirs ? qk_compatibility_of_settings(theirs, ours, arena) : NULL;
+    if (difference)
+        return qk_fail(err, QK_ERR_CONFIG,
+                       "push to another --branch, or replace this one with --delete-stale",
+                       "%s, branch %s, holds a run with other settings; %s", m->remote->repo,
+                       m->remote->branch, difference);
+    if (theirs) return QK_OK;
     if (!count_foreign(m, NULL)) return QK_OK;
     return qk_fail(err, QK_ERR_CONFIG,
                    "push to another --branch, or replace this one with --delete-stale",
