@@ -10,13 +10,6 @@
 #include "engine/output/layout.h"
 #include "engine/staging/publish.h"
 
-/* The path in a split of a file that is read, for a name in it; NULL: it is none of those. */
-static char *file_behind(const char *name)
-{
-    if (!strcmp(name, "manifest.json") || !strcmp(name, "examples.parquet")) return qk_strdup(name);
-    return qk_is_file_name(name) ? qk_strf("%s/data.parquet", name) : NULL;
-}
-
 static qk_status look_at_files(const qk_folder *f, qk_error *err)
 {
     qk_names names;
@@ -24,9 +17,11 @@ static qk_status look_at_files(const qk_folder *f, qk_error *err)
     qk_status s = QK_OK;
     for (size_t i = 0; i < names.count && s == QK_OK; i++) {
         bool there;
-        char *file = file_behind(names.items[i]);
-        if (file) s = qk_folder_has_file(f, file, &there, err);
-        free(file);
+        const char *name = names.items[i];
+        char *data = qk_is_file_name(name) ? qk_strf("%s/data.parquet", name) : NULL;
+        if (data || !strcmp(name, "manifest.json") || !strcmp(name, "examples.parquet"))
+            s = qk_folder_has_file(f, data ? data : name, &there, err);
+        free(data);
     }
     qk_names_free(&names);
     return s;

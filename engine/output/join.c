@@ -210,12 +210,6 @@ static qk_status write_examples(joiner *w)
 
 /* ---- head files that are written anew ---- */
 
-static bool is_rewritten(const joiner *w, const qk_join_head *h)
-{
-    if (w->j->units) return h->second;
-    return w->collide || (h->first && h->second && !h->equal);
-}
-
 /* Whether rows of two datasets meet in the file. Else one folder has it, or both have it alike. */
 static bool is_joined(const joiner *w, const qk_join_head *h)
 {
@@ -378,7 +372,9 @@ static qk_status write_heads(joiner *w)
     for (size_t i = 0; i < j->n_heads && s == QK_OK; i++) {
         if (!j->units) qk_progress(false, "merging file %zu of %zu", i + 1, j->n_heads);
         w->entries[i].name = j->heads[i].name;
-        s = is_rewritten(w, &j->heads[i]) ? add_to_group(w, i) : keep_file(w, i);
+        const qk_join_head *h = &j->heads[i];
+        bool rewritten = j->units ? h->second : w->collide || is_joined(w, h);
+        s = rewritten ? add_to_group(w, i) : keep_file(w, i);
         if (s == QK_OK) s = qk_interrupt_check(w->err);
     }
     if (s == QK_OK) s = end_group(w);

@@ -1,7 +1,7 @@
 /* join(first, second): two datasets become one, the only way in which rows come into a folder.
  *
  *   a run        first: the split that final/ has, second: the finished units   (merge.h)
- *   a push       first: the split of the branch, second: that of the folder     (engine/push/join.h)
+ *   a push       first: the split of the branch, second: that of the folder     (engine/push/merge.h)
  *   a command    first and second: splits of two folders                        (join_folders.h)
  *
  * A dataset is a manifest, examples and head files. Of each the rows of the first come first, in

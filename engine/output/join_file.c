@@ -81,23 +81,6 @@ qk_status qk_join_file_add(qk_join_file *f, bool first, const qk_id_rows *in, qk
     return qk_head_file_append(f->writer, &some, err);
 }
 
-/* The full ids of n rows, the first of them number `row` of its file, in f->columns: those that the
- * file says itself, and those that follow from the examples. */
-static void find_ids(qk_join_file *f, const qk_id_runs *runs, const qk_id_index *ids, uint64_t row,
-                     qk_id_rows *block)
-{
-    size_t n = block->rows.n;
-    qk_buf_clear(&f->columns);
-    qk_buf_reserve(&f->columns, n * (sizeof(int64_t) + sizeof(bool)));
-    int64_t *out = (int64_t *)(void *)f->columns.data;
-    bool *is_known = (bool *)(out + n);
-    for (size_t i = 0; i < n; i++)
-        is_known[i] = qk_id_runs_find(runs, row + i, &out[i]) ||
-                      qk_id_index_find(ids, block->rows.example_id[i], &out[i]) == 1;
-    block->ids = out;
-    block->is_known = is_known;
-}
-
 qk_status qk_join_file_read(qk_join_file *f, bool first, qk_head_file_reader *from,
                             const char *path, const qk_id_index *ids, qk_error *err)
 {
@@ -108,9 +91,18 @@ qk_status qk_join_file_read(qk_join_file *f, bool first, qk_head_file_reader *fr
         qk_id_rows block;
         s = qk_head_file_next(from, &block.rows, err);
         if (s != QK_OK || !block.rows.n) break;
-        find_ids(f, &runs, ids, row, &block);
+        size_t n = block.rows.n;
+        qk_buf_clear(&f->columns);
+        qk_buf_reserve(&f->columns, n * (sizeof(int64_t) + sizeof(bool)));
+        int64_t *full = (int64_t *)(void *)f->columns.data;
+        bool *is_known = (bool *)(full + n);
+        for (size_t i = 0; i < n; i++) /* the file says it, or it follows from the examples */
+            is_known[i] = qk_id_runs_find(&runs, row + i, &full[i]) ||
+                          qk_id_index_find(ids, block.rows.example_id[i], &full[i]) == 1;
+        block.ids = full;
+        block.is_known = is_known;
         s = qk_join_file_add(f, first, &block, err);
-        row += block.rows.n;
+        row += n;
     }
     qk_id_runs_free(&runs);
     return s;

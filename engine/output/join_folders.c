@@ -33,7 +33,7 @@ typedef struct input {
 
 typedef struct folder_join {
     input a, b;
-    char *out, *work; /* OUT without a slash at its end, OUT.joining */
+    const char *out, *work; /* OUT, OUT.joining */
     qk_staging staging;
     qk_join_report *report;
     qk_arena arena;
@@ -63,17 +63,6 @@ static qk_status add_part(folder_join *w, input *in, const char *split)
     return qk_manifest_check(p.manifest, p.path, w->err);
 }
 
-static qk_status add_split(folder_join *w, input *in, const char *name)
-{
-    qk_path_info info;
-    const char *path = qk_arena_strf(&w->arena, "%s/%s", in->folder, name);
-    QK_TRY(qk_path_look_at_name(path, &info, w->err));
-    if (info.type == QK_PATH_LINK)
-        return qk_fail(w->err, QK_ERR_DATA, "put the folder itself there, or remove the link",
-                       "%s: is a link", path);
-    return info.type == QK_PATH_FOLDER ? add_part(w, in, name) : QK_OK;
-}
-
 static qk_status read_input(folder_join *w, input *in)
 {
     bool there;
@@ -84,9 +73,17 @@ static qk_status read_input(folder_join *w, input *in)
     in->branch = in->count > 0;
     QK_TRY(qk_list_dir(in->folder, &names, w->err));
     qk_status s = QK_OK;
-    for (size_t i = 0; i < names.count && s == QK_OK; i++)
-        if (names.items[i][0] != '.' && !qk_is_file_name(names.items[i]))
-            s = add_split(w, in, names.items[i]);
+    for (size_t i = 0; i < names.count && s == QK_OK; i++) {
+        qk_path_info info;
+        const char *name = names.items[i];
+        const char *path = qk_arena_strf(&w->arena, "%s/%s", in->folder, name);
+        if (*name == '.' || qk_is_file_name(name)) continue;
+        s = qk_path_look_at_name(path, &info, w->err);
+        if (s == QK_OK && info.type == QK_PATH_LINK)
+            s = qk_fail(w->err, QK_ERR_DATA, "put the folder itself there, or remove the link",
+                        "%s: is a link", path);
+        if (s == QK_OK && info.type == QK_PATH_FOLDER) s = add_part(w, in, name);
+    }
     qk_names_free(&names);
     if (s == QK_OK && in->branch && in->count > 1)
         s = qk_fail(w->err, QK_ERR_CONFIG, "join folders of one layout",
@@ -221,17 +218,15 @@ static qk_status check_out(const folder_join *w)
 
 static qk_status write_card(folder_join *w, const char *merged)
 {
-    qk_card card = {0};
     qk_buf text = {0};
-    const qk_json *manifest = NULL;
+    const qk_json *manifest;
+    const char *split = w->a.parts->split, *folder = w->a.branch ? "" : split,
+               *in = *folder ? qk_arena_strf(&w->arena, "%s/%s", merged, folder) : merged;
+    QK_TRY(qk_manifest_read(in, &w->arena, &manifest, w->err));
+    qk_status s = qk_card_make(&text, merged, split, folder, manifest, w->err);
     const char *path = qk_arena_strf(&w->arena, "%s/README.md", merged);
-    qk_status s = w->a.branch ? qk_manifest_read(merged, &w->arena, &manifest, w->err)
-                              : qk_card_add_folders(&card, merged, w->err);
-    if (s == QK_OK && w->a.branch) qk_card_add(&card, w->a.parts->split, "", NULL, manifest);
-    if (s == QK_OK) qk_card_text(&card, &text);
     if (s == QK_OK) s = qk_write_file(path, text.data, text.size, w->err);
     qk_buf_free(&text);
-    qk_card_free(&card);
     return s;
 }
 
@@ -257,18 +252,14 @@ static void remove_work(folder_join *w)
     qk_staging_close(&w->staging);
 }
 
-static bool is_same_folder(const char *a, const char *b)
-{
-    struct stat x, y;
-    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 static qk_status join(folder_join *w)
 {
+    struct stat a, b;
+    bool same = !stat(w->a.folder, &a) && !stat(w->b.folder, &b) && a.st_dev == b.st_dev &&
+                a.st_ino == b.st_ino;
     QK_TRY(check_out(w));
     QK_TRY(qk_final_hold(w->a.folder, &w->a.run, &w->a.run_path, w->err));
-    if (!is_same_folder(w->a.folder, w->b.folder))
-        QK_TRY(qk_final_hold(w->b.folder, &w->b.run, &w->b.run_path, w->err));
+    if (!same) QK_TRY(qk_final_hold(w->b.folder, &w->b.run, &w->b.run_path, w->err));
     QK_TRY(read_input(w, &w->a));
     QK_TRY(read_input(w, &w->b));
     QK_TRY(check_layouts(w));
@@ -278,25 +269,26 @@ static qk_status join(folder_join *w)
     return s;
 }
 
+static const char *without_slash(qk_arena *arena, const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    return qk_arena_strndup(arena, path, n);
+}
+
 qk_status qk_join_folders(const char *a, const char *b, const char *out, qk_join_report *report,
                           qk_error *err)
 {
-    size_t n = strlen(out);
-    while (n > 1 && out[n - 1] == '/') n--;
-    folder_join w = {.a = {.folder = a, .run.lock = -1},
-                     .b = {.folder = b, .run.lock = -1},
-                     .out = qk_strndup(out, n),
-                     .work = qk_strf("%.*s.joining", (int)n, out),
-                     .staging.lock = -1,
-                     .report = report,
-                     .err = err};
+    folder_join w = {.staging.lock = -1, .report = report, .err = err};
+    w.a = (input){.folder = without_slash(&w.arena, a), .run.lock = -1};
+    w.b = (input){.folder = without_slash(&w.arena, b), .run.lock = -1};
+    w.out = without_slash(&w.arena, out);
+    w.work = qk_arena_strf(&w.arena, "%s.joining", w.out);
     *report = (qk_join_report){0};
     qk_interrupt_install();
     qk_status s = join(&w);
     free_input(&w.a);
     free_input(&w.b);
-    free(w.out);
-    free(w.work);
     qk_arena_free(&w.arena);
     return s;
 }

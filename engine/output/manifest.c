@@ -10,7 +10,7 @@
 #include "engine/base/sha256.h"
 #include "engine/base/version.h"
 
-enum { MANIFEST_LIMIT = 1 << 30 };
+enum { MAX_MANIFEST = 1 << 30 };
 #define FORMAT "qkengine manifest 2"
 #define OLD_FORMAT "qkengine manifest 1"
 #define SEAL_BEGIN "\"sha256\": \""
@@ -30,17 +30,6 @@ static bool is_sha256(const qk_json *v)
            strspn(v->text, "0123456789abcdef") == DIGEST;
 }
 
-/* A name becomes part of a path. */
-static const char *file_problem(const qk_json *f)
-{
-    if (qk_path_problem(f->key, f->key_length) || strchr(f->key, '/'))
-        return "a file in it has a name that is none";
-    if (!is_count(qk_json_get(f, "rows")) || !is_count(qk_json_get(f, "bytes")))
-        return "a file in it has no rows and bytes";
-    const qk_json *digest = qk_json_get(f, "sha256");
-    return digest && !is_sha256(digest) ? "a file in it has a sha256 that is none" : NULL;
-}
-
 static const char *problem_of(const qk_json *root)
 {
     const qk_json *files = qk_json_get(root, "files"), *runs = qk_json_get(root, "runs"),
@@ -48,8 +37,13 @@ static const char *problem_of(const qk_json *root)
     if (!files || files->type != QK_JSON_T_OBJECT) return "it has no object 'files'";
     if (!runs || runs->type != QK_JSON_T_ARRAY) return "it has no list 'runs'";
     for (const qk_json *f = files->first; f; f = f->next) {
-        const char *problem = file_problem(f);
-        if (problem) return problem;
+        const qk_json *digest = qk_json_get(f, "sha256");
+        if (qk_path_problem(f->key, f->key_length) ||
+            strchr(f->key, '/')) /* it is part of a path */
+            return "a file in it has a name that is none";
+        if (!is_count(qk_json_get(f, "rows")) || !is_count(qk_json_get(f, "bytes")))
+            return "a file in it has no rows and bytes";
+        if (digest && !is_sha256(digest)) return "a file in it has a sha256 that is none";
     }
     for (const qk_json *r = runs->first; r; r = r->next)
         if (r->type != QK_JSON_T_OBJECT) return "a run in it is no object";
@@ -69,12 +63,12 @@ static void seal_of(const qk_buf *text, char hex[DIGEST + 1])
 
 static bool is_sealed(const qk_buf *text)
 {
-    enum { BEGIN = sizeof SEAL_BEGIN - 1, LEAST = BEGIN + DIGEST + SEAL_END_BYTES };
-    if (text->size < LEAST) return false;
+    enum { BEGIN = sizeof SEAL_BEGIN - 1, MIN_BYTES = BEGIN + DIGEST + SEAL_END_BYTES };
+    if (text->size < MIN_BYTES) return false;
     const uint8_t *end = text->data + text->size;
     char hex[DIGEST + 1];
     seal_of(text, hex);
-    return !memcmp(end - LEAST, SEAL_BEGIN, BEGIN) &&
+    return !memcmp(end - MIN_BYTES, SEAL_BEGIN, BEGIN) &&
            !memcmp(end - SEAL_END_BYTES - DIGEST, hex, DIGEST) &&
            !memcmp(end - SEAL_END_BYTES, SEAL_END, SEAL_END_BYTES);
 }
@@ -102,7 +96,7 @@ qk_status qk_manifest_read_file(const char *path, qk_arena *arena, const qk_json
     qk_buf text;
     const qk_json *root;
     *out = NULL;
-    QK_TRY(qk_read_file(&text, path, MANIFEST_LIMIT, err));
+    QK_TRY(qk_read_file(&text, path, MAX_MANIFEST, err));
     qk_status s = qk_json_parse(arena, (const char *)text.data, text.size, path, &root, err);
     if (s == QK_OK) s = check_text(&text, root, path, err);
     if (s == QK_OK) *out = root;
@@ -201,10 +195,15 @@ qk_status qk_manifest_check(const qk_json *manifest, const char *split_folder, q
 
 /* ---- runs ---- */
 
-static const qk_json *find_run(const qk_json *manifest, const char *fingerprint)
+static const qk_json *first_run(const qk_json *manifest)
 {
     const qk_json *runs = qk_json_get(manifest, "runs");
-    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
+    return runs ? runs->first : NULL;
+}
+
+static const qk_json *find_run(const qk_json *manifest, const char *fingerprint)
+{
+    for (const qk_json *r = first_run(manifest); r; r = r->next)
         if (qk_json_is_string(qk_json_get(r, "fingerprint"), fingerprint)) return r;
     return NULL;
 }
@@ -216,8 +215,7 @@ bool qk_manifest_has_run(const qk_json *manifest, const char *fingerprint)
 
 const char *qk_manifest_arithmetic(const qk_json *manifest)
 {
-    const qk_json *runs = qk_json_get(manifest, "runs");
-    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next) {
+    for (const qk_json *r = first_run(manifest); r; r = r->next) {
         const qk_json *name = qk_json_get(r, "arithmetic");
         if (name && name->type == QK_JSON_T_STRING) return name->text;
     }
@@ -278,12 +276,6 @@ static void add_file(qk_json_out *o, const char *key, const qk_manifest_file *f,
     if (*f->sha256) qk_json_add_str(o, "sha256", f->sha256);
     if (f->nonfinite) qk_json_add_int(o, "nonfinite_rows", (int64_t)f->nonfinite);
     qk_json_end(o, '}');
-}
-
-static const qk_json *first_run(const qk_json *manifest)
-{
-    const qk_json *runs = qk_json_get(manifest, "runs");
-    return runs ? runs->first : NULL;
 }
 
 /* Whether a manifest holds this run of another one. */

@@ -36,17 +36,6 @@ typedef struct units {
 
 /* ---- units as a dataset ---- */
 
-/* A unit holds the examples that its number says. */
-static qk_status check_examples(const units *u, int64_t number, const qk_unit *unit, qk_error *err)
-{
-    int64_t size = u->out->unit_examples, n = (int64_t)unit->n_examples, first = number * size;
-    bool right = number + 1 < u->count ? n == size : n <= size;
-    for (int64_t i = 0; i < n && right; i++) right = unit->examples[i].index == first + i;
-    if (right) return QK_OK;
-    return qk_fail(err, QK_ERR_DAMAGED, "remove this file and run the same command again",
-                   "%s: does not hold the examples of unit %" PRId64, unit->path, number);
-}
-
 /* The next unit, checked, in *unit; closed by close_unit in any case. */
 static qk_status open_unit(const units *u, int64_t number, qk_unit *unit, qk_error *err)
 {
@@ -56,7 +45,13 @@ static qk_status open_unit(const units *u, int64_t number, qk_unit *unit, qk_err
     if (s == QK_OK && unit->d != u->out->head_dim)
         s = qk_fail(err, QK_ERR_DATA, "remove the staging folder", "%s: head_dim %d, expected %d",
                     path, unit->d, u->out->head_dim);
-    if (s == QK_OK) s = check_examples(u, number, unit, err);
+    /* It holds the examples that its number says. */
+    int64_t size = u->out->unit_examples, n = s == QK_OK ? (int64_t)unit->n_examples : 0;
+    bool right = number + 1 < u->count ? n == size : n <= size;
+    for (int64_t i = 0; i < n && right; i++) right = unit->examples[i].index == number * size + i;
+    if (s == QK_OK && !right)
+        s = qk_fail(err, QK_ERR_DAMAGED, "remove this file and run the same command again",
+                    "%s: does not hold the examples of unit %" PRId64, path, number);
     free(path);
     return s;
 }
@@ -186,34 +181,41 @@ static qk_status refuse_more_units(const units *u, qk_error *err)
 
 /* ---- head files ---- */
 
+/* Those that the run writes, by layer, and behind them those that the split has beside them. */
 typedef struct heads {
     qk_join_head *items;
     size_t count, capacity;
+    const qk_names *there; /* of the split */
+    bool *taken;           /* [there->count]: the run writes it, too */
+    qk_arena arena;
 } heads;
 
-/* Adds a file of the run (second) or of final/ (first), which may be the same. */
-static void add_head(heads *list, const char *name, bool first, bool second)
+static void add_heads(heads *list, int32_t layer, const int32_t *numbers, int32_t n, qk_kind kind)
 {
-    for (size_t i = 0; first && i < list->count; i++)
-        if (!strcmp(list->items[i].name, name)) {
-            list->items[i].first = true;
-            return;
-        }
-    QK_GROW(list->items, list->count, list->capacity);
-    list->items[list->count++] = (qk_join_head){.name = name, .first = first, .second = second};
+    for (int32_t h = 0; h < n; h++) {
+        qk_join_head new = {qk_file_name(&list->arena, layer, numbers[h], kind), false, true,
+                            false};
+        for (size_t i = 0; i < list->there->count && !new.first; i++)
+            list->taken[i] |= new.first = !strcmp(list->there->items[i], new.name);
+        QK_GROW(list->items, list->count, list->capacity);
+        list->items[list->count++] = new;
+    }
 }
 
-/* Those that the run writes, by layer, and those that the split has beside them. */
-static void list_heads(heads *list, const qk_output *out, const qk_names *there, qk_arena *arena)
+static void list_heads(heads *list, const qk_head_plan *plan)
 {
-    for (int32_t l = 0; l < out->heads->n_layers; l++) {
-        const qk_layer_heads *in = &out->heads->layers[l];
-        for (int32_t i = 0; i < in->n_q; i++)
-            add_head(list, qk_file_name(arena, in->layer, in->q[i], QK_KIND_Q), false, true);
-        for (int32_t i = 0; i < in->n_k; i++)
-            add_head(list, qk_file_name(arena, in->layer, in->k[i], QK_KIND_K), false, true);
+    list->taken = qk_zalloc(list->there->count, sizeof *list->taken);
+    for (int32_t l = 0; l < plan->n_layers; l++) {
+        const qk_layer_heads *in = &plan->layers[l];
+        add_heads(list, in->layer, in->q, in->n_q, QK_KIND_Q);
+        add_heads(list, in->layer, in->k, in->n_k, QK_KIND_K);
     }
-    for (size_t i = 0; i < there->count; i++) add_head(list, there->items[i], true, false);
+    for (size_t i = 0; i < list->there->count; i++) {
+        if (list->taken[i]) continue;
+        QK_GROW(list->items, list->count, list->capacity);
+        list->items[list->count++] = (qk_join_head){list->there->items[i], true, false, false};
+    }
+    free(list->taken);
 }
 
 /* ---- the join ---- */
@@ -229,14 +231,13 @@ static qk_status merge(units *u, const qk_identity *id, const qk_json *old, qk_m
 {
     const qk_output *out = u->out;
     qk_names there = {0};
-    heads list = {0};
-    qk_arena arena = {0};
+    heads list = {.there = &there};
     QK_TRY(qk_numerics_stamp(&u->stamp, u->staging, id, err));
     QK_TRY(refuse_more_units(u, err));
     if (out->prefix) QK_TRY(qk_final_look(out->final, out->split, err));
     if (old) QK_TRY(qk_manifest_check(old, out->folder, err));
     if (out->prefix) QK_TRY(qk_list_heads(out->folder, &there, err));
-    list_heads(&list, out, &there, &arena);
+    list_heads(&list, out->heads);
     const qk_source source = {
         .self = u,
         .examples = give_examples,
@@ -249,7 +250,7 @@ static qk_status merge(units *u, const qk_identity *id, const qk_json *old, qk_m
         .staging = u->staging,
         .final = out->final,
         .split = out->split,
-        .below = out->prefix ? qk_arena_strf(&arena, "%s/", out->split) : "",
+        .below = out->prefix ? qk_arena_strf(&list.arena, "%s/", out->split) : "",
         .once = out->prefix,
         .first = {out->prefix ? out->folder : NULL, old, out->folder, QK_JOIN_STAY},
         .second = {.name = "this run"},
@@ -262,7 +263,7 @@ static qk_status merge(units *u, const qk_identity *id, const qk_json *old, qk_m
     qk_status s = qk_join_run(&join, &joined, err);
     *result = (qk_merge_result){joined.rows, joined.rows_added, joined.files, u->damaged};
     qk_names_free(&there);
-    qk_arena_free(&arena);
+    qk_arena_free(&list.arena);
     free(list.items);
     return s;
 }

@@ -17,7 +17,7 @@
 
 /* How often the branch may move on under a push: with several pushers one of them always gets
  * further, so this only ends what cannot end. */
-enum { MOST_MOVES = 200 };
+enum { MAX_MOVES = 200 };
 
 typedef struct pusher {
     const qk_push_options *options;
@@ -142,7 +142,7 @@ static qk_status rounds(pusher *p)
             moves = 0;
         }
         /* A branch that moves on shows that the Hub is well: it may do so more often. */
-        if (p->push.moved && ++moves < MOST_MOVES) qk_retry_progress(&moved);
+        if (p->push.moved && ++moves < MAX_MOVES) qk_retry_progress(&moved);
         double seconds;
         qk_error why = *p->err;
         if (!qk_retry_next(p->push.moved ? &moved : &slow, -1, &seconds)) {
