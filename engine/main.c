@@ -3,18 +3,9 @@
 #include "engine/commands/cli.h"
 
 static const qk_command *const commands[] = {
-    &qk_command_run,
-    &qk_command_plan,
-    &qk_command_inspect,
-    &qk_command_diff,
-    &qk_command_verify,
-    &qk_command_tokenize,
-    &qk_command_families,
-    &qk_command_synth,
-    &qk_command_pull,
-    &qk_command_push,
-    &qk_command_join,
-    NULL,
+    &qk_command_run,    &qk_command_plan,     &qk_command_inspect,  &qk_command_diff,
+    &qk_command_verify, &qk_command_tokenize, &qk_command_families, &qk_command_synth,
+    &qk_command_pull,   &qk_command_push,     &qk_command_join,     NULL,
 };
 
 int main(int argc, char **argv)
