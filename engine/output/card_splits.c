@@ -119,28 +119,6 @@ void qk_card_add(qk_card *c, const char *split, const char *folder, const qk_nam
     describe_split(added, manifest, &c->arena);
 }
 
-/* Those that hold their data.parquet. */
-static qk_status keep_files(qk_names *names, const char *folder, qk_error *err)
-{
-    size_t kept = 0;
-    qk_status s = QK_OK;
-    for (size_t i = 0; i < names->count; i++) {
-        bool there = false;
-        int layer, head;
-        qk_kind kind;
-        char *path = qk_strf("%s/%s/data.parquet", folder, names->items[i]);
-        if (s == QK_OK && qk_parse_file_name(names->items[i], &layer, &head, &kind))
-            s = qk_has_file(path, &there, err);
-        free(path);
-        if (there)
-            names->items[kept++] = names->items[i];
-        else
-            free(names->items[i]);
-    }
-    names->count = kept;
-    return s;
-}
-
 static qk_status add_folder(qk_card *c, const char *final, const char *name, qk_error *err)
 {
     bool is_split;
@@ -151,8 +129,7 @@ static qk_status add_folder(qk_card *c, const char *final, const char *name, qk_
     qk_arena arena = {0};
     const qk_json *manifest = NULL;
     char *folder = qk_path_join(final, name);
-    qk_status s = qk_list_dir(folder, &names, err);
-    if (s == QK_OK) s = keep_files(&names, folder, err);
+    qk_status s = qk_list_heads(folder, &names, err);
     if (s == QK_OK && names.count) s = qk_manifest_read(folder, &arena, &manifest, err);
     if (s == QK_OK && names.count && !qk_is_split_name(name))
         qk_warn(

@@ -119,3 +119,10 @@ const char *qk_compatibility_of_manifests(const qk_json *then, const qk_json *no
         }
     return NULL;
 }
+
+const char *qk_compatibility_of_settings(const qk_json *then, const qk_json *now, qk_arena *arena)
+{
+    const char *found = qk_identity_difference(qk_json_get(first_run(then), "identity"),
+                                               qk_json_get(first_run(now), "identity"), arena);
+    return found ? found : qk_compatibility_of_manifests(then, now, arena);
+}

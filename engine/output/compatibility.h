@@ -32,3 +32,6 @@ const char *qk_compatibility_new_run(const qk_json *manifest, const qk_identity 
                                      qk_arena *arena);
 /* The same for the runs of two manifests (either may be NULL), with what computed them. */
 const char *qk_compatibility_of_manifests(const qk_json *then, const qk_json *now, qk_arena *arena);
+/* The first difference of two manifests in branch layout: any key of their first runs, or what
+ * computed them. */
+const char *qk_compatibility_of_settings(const qk_json *then, const qk_json *now, qk_arena *arena);

@@ -12,10 +12,10 @@
 #include "engine/base/text.h"
 #include "formats/json.h"
 
-enum { SEAL_BYTES = 12 + 64 + 5, MOST_CARD = 256 << 20 };
+enum { SEAL_BYTES = 12 + 64 + 5, MAX_CARD = 256 << 20 };
 
 /* What a reader resolves first, and the Hub's page for a dataset refuses above. */
-enum { MOST_CONFIGS = 3000, MOST_PATHS = 10000 };
+enum { MAX_CONFIGS = 3000, MAX_PATHS = 10000 };
 
 /* Sorted: layer, head, kind (queries first), split. */
 typedef struct data_file {
@@ -55,13 +55,6 @@ static const name_form forms[] = {
     {ALL, 'k', "all_k"},           {HEAD, 0, "l%02dh%02d"},
 };
 enum { N_FORMS = sizeof forms / sizeof *forms };
-
-static bool is_like(const data_file *a, const data_file *b, common of)
-{
-    return of == ALL ||
-           (a->layer == b->layer &&
-            (of == LAYER || (a->head == b->head && (of == HEAD || a->kind == b->kind))));
-}
 
 /* "l00h*q" of layer 0, every head, queries. */
 static void add_glob(qk_buf *out, const name_form *form, const data_file *f)
@@ -149,11 +142,17 @@ static void each_config(const card *c, const name_form *form, bool write, size_t
                         size_t *paths)
 {
     for (size_t i = 0, end; i < c->n_files; i = end) {
-        for (end = i; end < c->n_files && is_like(&c->files[i], &c->files[end], form->of);) end++;
+        const data_file *f = &c->files[i];
+        for (end = i; end < c->n_files; end++) { /* files are sorted: those behind one name */
+            const data_file *g = &c->files[end];
+            bool same_head = form->of == LAYER ||
+                             (f->head == g->head && (form->of == HEAD || f->kind == g->kind));
+            if (form->of != ALL && (f->layer != g->layer || !same_head)) break;
+        }
         size_t n = choose_splits(c, form, i, end);
         *configs += n > 0;
         *paths += n;
-        if (n && write) add_config(c, form, &c->files[i]);
+        if (n && write) add_config(c, form, f);
     }
 }
 
@@ -165,20 +164,11 @@ static void choose_names(card *c)
         size_t more_configs = configs, more_paths = paths;
         for (size_t i = 0; i < N_FORMS; i++)
             if (forms[i].of == of) each_config(c, &forms[i], false, &more_configs, &more_paths);
-        c->listed[of] = more_configs <= MOST_CONFIGS && more_paths <= MOST_PATHS;
+        c->listed[of] = more_configs <= MAX_CONFIGS && more_paths <= MAX_PATHS;
         if (!c->listed[of]) continue;
         configs = more_configs;
         paths = more_paths;
     }
-}
-
-static void add_front_matter(const card *c)
-{
-    size_t configs = 0, paths = 0;
-    qk_buf_add_str(c->out, "---\nconfigs:\n");
-    for (size_t i = 0; i < N_FORMS; i++)
-        if (c->listed[forms[i].of]) each_config(c, &forms[i], true, &configs, &paths);
-    qk_buf_add_str(c->out, "tags:\n- attention\n- queries-and-keys\n---\n\n");
 }
 
 static const char *known(const char *text)
@@ -202,15 +192,6 @@ static void add_split_table(const card *c)
     }
 }
 
-static void add_run(const card *c, const char *split, const qk_card_run *r)
-{
-    qk_buf_addf(c->out, "| %s | %s | %s (%s) | %s | ", known(split), known(r->name),
-                known(r->dataset), known(r->dataset_split), known(r->sampling));
-    if (r->max_length) qk_buf_addf(c->out, "%" PRId64, r->max_length);
-    qk_buf_addf(c->out, " | %" PRId64 " | %" PRId64 " | %" PRId64 " |\n", r->files, r->examples,
-                r->tokens);
-}
-
 /* Where the rows of a split come from several runs. A row that two of them have is there once. */
 static void add_runs(const card *c)
 {
@@ -222,8 +203,15 @@ static void add_runs(const card *c)
                    "once:\n\n| split | run | dataset | sampling | max_length | files | examples | "
                    "tokens |\n|---|---|---|---|---|---|---|---|\n");
     for (size_t s = 0; s < c->n_splits; s++)
-        for (size_t i = 0; i < c->splits[s].n_runs; i++)
-            add_run(c, c->splits[s].split, &c->splits[s].runs[i]);
+        for (size_t i = 0; i < c->splits[s].n_runs; i++) {
+            const qk_card_run *r = &c->splits[s].runs[i];
+            qk_buf_addf(c->out, "| %s | %s | %s (%s) | %s | ", known(c->splits[s].split),
+                        known(r->name), known(r->dataset), known(r->dataset_split),
+                        known(r->sampling));
+            if (r->max_length) qk_buf_addf(c->out, "%" PRId64, r->max_length);
+            qk_buf_addf(c->out, " | %" PRId64 " | %" PRId64 " | %" PRId64 " |\n", r->files,
+                        r->examples, r->tokens);
+        }
 }
 
 /* Calls that work here, of the first file and its layer. */
@@ -321,17 +309,12 @@ static void add_columns(qk_buf *out)
              "| token_str | string | the vocabulary's piece at this position, when asked for |\n");
 }
 
-/* Of a file without rows load_dataset says that it corresponds to no data. */
-static const data_file *first_with_rows(const card *c)
-{
-    for (size_t i = 0; i < c->n_files; i++)
-        if (has_rows(&c->files[i])) return &c->files[i];
-    return NULL;
-}
-
 static void add_body(const card *c)
 {
-    const data_file *f = first_with_rows(c);
+    const data_file *f =
+        NULL; /* of one without rows load_dataset says that it corresponds to no data */
+    for (size_t i = 0; i < c->n_files && !f; i++)
+        if (has_rows(&c->files[i])) f = &c->files[i];
     const qk_card_split *p = f ? &c->splits[f->split] : NULL;
     qk_buf_add_str(
         c->out,
@@ -356,31 +339,19 @@ static void make_seal(const void *text, size_t n, char out[SEAL_BYTES + 1])
     snprintf(out, SEAL_BYTES + 1, "<!-- sha256 %s -->\n", hex);
 }
 
-static void add_seal(qk_buf *out)
-{
-    char seal[SEAL_BYTES + 1];
-    qk_buf_add_byte(out, '\n');
-    make_seal(out->data, out->size, seal);
-    qk_buf_add(out, seal, SEAL_BYTES);
-}
-
-static bool is_sealed(const qk_buf *text)
-{
-    char seal[SEAL_BYTES + 1];
-    if (text->size < SEAL_BYTES) return false;
-    make_seal(text->data, text->size - SEAL_BYTES, seal);
-    return !memcmp(text->data + text->size - SEAL_BYTES, seal, SEAL_BYTES);
-}
-
 void qk_card_look(const char *folder)
 {
-    char *path = qk_path_join(folder, "README.md");
+    char *path = qk_path_join(folder, "README.md"), seal[SEAL_BYTES + 1];
     qk_buf text = {0};
     qk_error err;
-    if (qk_read_file(&text, path, MOST_CARD, &err) != QK_OK)
+    if (qk_read_file(&text, path, MAX_CARD, &err) != QK_OK) {
         qk_warn("%s", err.message);
-    else if (!is_sealed(&text))
-        qk_warn("%s: is not as it was written: somebody changed it, or it is damaged", path);
+    } else {
+        size_t n = text.size < SEAL_BYTES ? 0 : text.size - SEAL_BYTES;
+        make_seal(text.data, n, seal);
+        if (text.size < SEAL_BYTES || memcmp(text.data + n, seal, SEAL_BYTES) != 0)
+            qk_warn("%s: is not as it was written: somebody changed it, or it is damaged", path);
+    }
     qk_buf_free(&text);
     free(path);
 }
@@ -440,9 +411,16 @@ void qk_card_write(qk_buf *out, const qk_card_file *files, size_t n_files,
     take_files(&c, files, n_files);
     describe_content(&c);
     choose_names(&c);
-    add_front_matter(&c);
+    size_t configs = 0, paths = 0;
+    qk_buf_add_str(out, "---\nconfigs:\n");
+    for (size_t i = 0; i < N_FORMS; i++)
+        if (c.listed[forms[i].of]) each_config(&c, &forms[i], true, &configs, &paths);
+    qk_buf_add_str(out, "tags:\n- attention\n- queries-and-keys\n---\n\n");
     add_body(&c);
-    add_seal(out);
+    char seal[SEAL_BYTES + 1];
+    qk_buf_add_byte(out, '\n');
+    make_seal(out->data, out->size, seal);
+    qk_buf_add(out, seal, SEAL_BYTES);
     free(c.files);
     free(c.splits);
     free(c.chosen);

@@ -7,7 +7,7 @@
  *
  * Memory: 36 to 72 bytes for each text, and the ids (engine/output/id_index.h).
  *
- * next: engine/output/merge.h */
+ * next: engine/output/join.h */
 #pragma once
 
 #include "engine/output/examples_file.h"

@@ -134,10 +134,7 @@ static qk_status read_row(reader *r, qk_unit_example *e, qk_buf *id_text, qk_err
                    r->file->path);
 }
 
-qk_status qk_examples_read(const char *path,
-                           qk_status (*visit)(void *context, const qk_unit_example *e,
-                                              qk_error *err),
-                           void *context, qk_error *err)
+qk_status qk_examples_read(const char *path, qk_example_visit visit, void *context, qk_error *err)
 {
     reader r = {0};
     qk_buf id_text = {0};
@@ -152,4 +149,12 @@ qk_status qk_examples_read(const char *path,
     qk_pq_close(r.file);
     qk_buf_free(&id_text);
     return s;
+}
+
+qk_status qk_examples_read_if_there(const char *path, qk_example_visit visit, void *context,
+                                    qk_error *err)
+{
+    bool there;
+    QK_TRY(qk_has_file(path, &there, err));
+    return there ? qk_examples_read(path, visit, context, err) : QK_OK;
 }

@@ -19,7 +19,8 @@ qk_status qk_examples_commit(qk_examples_writer *w, qk_error *err); /* frees w i
 void qk_examples_abort(qk_examples_writer *w);                      /* NULL-safe */
 
 /* Calls visit for each row of an existing file. */
-qk_status qk_examples_read(const char *path,
-                           qk_status (*visit)(void *context, const qk_unit_example *e,
-                                              qk_error *err),
-                           void *context, qk_error *err);
+typedef qk_status (*qk_example_visit)(void *context, const qk_unit_example *e, qk_error *err);
+qk_status qk_examples_read(const char *path, qk_example_visit visit, void *context, qk_error *err);
+/* The same where an absent file has no row. */
+qk_status qk_examples_read_if_there(const char *path, qk_example_visit visit, void *context,
+                                    qk_error *err);

@@ -8,15 +8,7 @@
 #include "engine/base/file.h"
 #include "engine/base/log.h"
 #include "engine/output/layout.h"
-
-/* The path in a split of a file that is read, for a name in it; NULL: it is none of those. */
-static char *file_behind(const char *name)
-{
-    int layer, head;
-    qk_kind kind;
-    if (!strcmp(name, "manifest.json") || !strcmp(name, "examples.parquet")) return qk_strdup(name);
-    return qk_parse_file_name(name, &layer, &head, &kind) ? qk_strf("%s/data.parquet", name) : NULL;
-}
+#include "engine/staging/publish.h"
 
 static qk_status look_at_files(const qk_folder *f, qk_error *err)
 {
@@ -25,9 +17,11 @@ static qk_status look_at_files(const qk_folder *f, qk_error *err)
     qk_status s = QK_OK;
     for (size_t i = 0; i < names.count && s == QK_OK; i++) {
         bool there;
-        char *file = file_behind(names.items[i]);
-        if (file) s = qk_folder_has_file(f, file, &there, err);
-        free(file);
+        const char *name = names.items[i];
+        char *data = qk_is_file_name(name) ? qk_strf("%s/data.parquet", name) : NULL;
+        if (data || !strcmp(name, "manifest.json") || !strcmp(name, "examples.parquet"))
+            s = qk_folder_has_file(f, data ? data : name, &there, err);
+        free(data);
     }
     qk_names_free(&names);
     return s;
@@ -61,4 +55,24 @@ qk_status qk_final_is_split(const char *final, const char *name, bool *is_split,
     }
     free(path);
     return s;
+}
+
+qk_status qk_final_hold(const char *final, qk_staging *run, char **path, qk_error *err)
+{
+    size_t n = strlen(final);
+    bool there = false;
+    *run = (qk_staging){.lock = -1};
+    *path = NULL;
+    while (n > 1 && final[n - 1] == '/') n--;
+    if (n < 5 || strncmp(final + n - 5, "final", 5) != 0 || (n > 5 && final[n - 6] != '/'))
+        return QK_OK;
+    char *staging = qk_strf("%.*sstaging", (int)(n - 5), final);
+    qk_status s = qk_has_folder(staging, &there, err);
+    if (s != QK_OK || !there) {
+        free(staging);
+        return s;
+    }
+    *path = staging;
+    QK_TRY(qk_staging_open_alone(run, staging, err));
+    return qk_publish_recover(run, final, err);
 }

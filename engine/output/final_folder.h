@@ -7,7 +7,7 @@
  * next: engine/base/beneath.h */
 #pragma once
 
-#include "engine/base/mem.h"
+#include "engine/staging/staging.h"
 
 /* QK_ERR_DATA, with its name, when one of the files that are read is no regular file or lies behind
  * a link: manifest.json, examples.parquet and the data files of `split`, a folder of final, or NULL
@@ -16,3 +16,8 @@ qk_status qk_final_look(const char *final, const char *split, qk_error *err);
 /* The same for a folder of final/ that is another model's, and whether it is a split at all: it has
  * a folder's name and nothing of it is a link. One with links is passed over, with a warning. */
 qk_status qk_final_is_split(const char *final, const char *name, bool *is_split, qk_error *err);
+/* Holds alone the runs of data_root where `final` is data_root/final: none may write to it while it
+ * is read, and one that died while it moved its files in is finished first. *path: their staging
+ * folder, which the caller frees after closing *run; NULL, and nothing is held, where there is
+ * none. */
+qk_status qk_final_hold(const char *final, qk_staging *run, char **path, qk_error *err);

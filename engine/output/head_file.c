@@ -12,7 +12,7 @@
 #include "formats/parquet_write.h"
 
 /* A row group's vectors take about this much. */
-enum { GROUP_BYTES = 8 << 20, LEAST_GROUP_ROWS = 1024 };
+enum { GROUP_BYTES = 8 << 20, MIN_GROUP_ROWS = 1024 };
 #define SHARED_IDS "qkengine.shared_ids"
 #define NONFINITE "qkengine.nonfinite_rows" /* absent: none */
 #define CREATED_BY "qkengine version " QK_OUTPUT_VERSION
@@ -25,13 +25,13 @@ struct qk_head_file_writer {
     bool token_strings;
     uint64_t nonfinite;  /* rows so far that hold NaN or infinity */
     uint8_t *has_window; /* reused */
-    size_t room;
+    size_t capacity;
 };
 
 static size_t group_rows(int d)
 {
     size_t rows = GROUP_BYTES / (4 * (size_t)d);
-    return rows < LEAST_GROUP_ROWS ? LEAST_GROUP_ROWS : rows;
+    return rows < MIN_GROUP_ROWS ? MIN_GROUP_ROWS : rows;
 }
 
 uint64_t qk_head_file_writer_bytes(const qk_head_file_format *format)
@@ -67,9 +67,9 @@ qk_status qk_head_file_create(qk_head_file_writer **out, const char *path,
 qk_status qk_head_file_append(qk_head_file_writer *w, const qk_file_rows *r, qk_error *err)
 {
     size_t n = r->n;
-    if (n > w->room) {
+    if (n > w->capacity) {
         w->has_window = qk_realloc(w->has_window, n, 1);
-        w->room = n;
+        w->capacity = n;
     }
     for (size_t i = 0; i < n; i++) w->has_window[i] = r->window[i] != 0;
     w->nonfinite += qk_nonfinite_rows(r->vectors, n, (size_t)w->d);

@@ -8,7 +8,7 @@
  *
  * Memory: 18 to 36 bytes for each stored id, 24 to 48 for each further id.
  *
- * next: engine/output/merge.c */
+ * next: engine/output/join_file.h */
 #pragma once
 
 #include "engine/output/pair_set.h"

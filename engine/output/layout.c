@@ -22,6 +22,13 @@ bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind)
     return (letter == 'q' || letter == 'k') && *layer >= 0 && *head >= 0 && !strcmp(name, again);
 }
 
+bool qk_is_file_name(const char *name)
+{
+    int layer, head;
+    qk_kind kind;
+    return qk_parse_file_name(name, &layer, &head, &kind);
+}
+
 const char *qk_split_name(qk_arena *arena, const char *name)
 {
     const uint8_t *s = (const uint8_t *)name;
@@ -50,6 +57,37 @@ bool qk_is_split_name(const char *name)
         ok = name[i] == words[i] || (name[i] == '.' && name[i + 1] && name[i + 1] != '.');
     qk_arena_free(&arena);
     return ok;
+}
+
+bool qk_parse_data_path(const char *path, const char *split, char head[32])
+{
+    size_t n = split ? strlen(split) : 0;
+    if (split && (strncmp(path, split, n) != 0 || path[n++] != '/')) return false;
+    const char *slash = strchr(path + n, '/');
+    size_t length = slash ? (size_t)(slash - path) - n : 32;
+    if (length >= 32 || strcmp(slash, "/data.parquet") != 0) return false;
+    memcpy(head, path + n, length);
+    head[length] = 0;
+    return qk_is_file_name(head);
+}
+
+qk_status qk_list_heads(const char *folder, qk_names *out, qk_error *err)
+{
+    bool there;
+    qk_names all = {0};
+    *out = (qk_names){0};
+    QK_TRY(qk_has_folder(folder, &there, err));
+    qk_status s = there ? qk_list_dir(folder, &all, err) : QK_OK;
+    for (size_t i = 0; i < all.count && s == QK_OK; i++) {
+        if (!qk_is_file_name(all.items[i])) continue;
+        char *path = qk_strf("%s/%s/data.parquet", folder, all.items[i]);
+        s = qk_has_file(path, &there, err);
+        free(path);
+        if (there) qk_names_add(out, all.items[i]);
+    }
+    qk_names_free(&all);
+    if (s != QK_OK) qk_names_free(out);
+    return s;
 }
 
 /* Adds the name when its folder holds data; *more: it may hold folders that do. */

@@ -10,7 +10,7 @@
 #include "engine/base/sha256.h"
 #include "engine/base/version.h"
 
-enum { MANIFEST_LIMIT = 1 << 30 };
+enum { MAX_MANIFEST = 1 << 30 };
 #define FORMAT "qkengine manifest 2"
 #define OLD_FORMAT "qkengine manifest 1"
 #define SEAL_BEGIN "\"sha256\": \""
@@ -30,17 +30,6 @@ static bool is_sha256(const qk_json *v)
            strspn(v->text, "0123456789abcdef") == DIGEST;
 }
 
-/* A name becomes part of a path. */
-static const char *file_problem(const qk_json *f)
-{
-    if (qk_path_problem(f->key, f->key_length) || strchr(f->key, '/'))
-        return "a file in it has a name that is none";
-    if (!is_count(qk_json_get(f, "rows")) || !is_count(qk_json_get(f, "bytes")))
-        return "a file in it has no rows and bytes";
-    const qk_json *digest = qk_json_get(f, "sha256");
-    return digest && !is_sha256(digest) ? "a file in it has a sha256 that is none" : NULL;
-}
-
 static const char *problem_of(const qk_json *root)
 {
     const qk_json *files = qk_json_get(root, "files"), *runs = qk_json_get(root, "runs"),
@@ -48,8 +37,13 @@ static const char *problem_of(const qk_json *root)
     if (!files || files->type != QK_JSON_T_OBJECT) return "it has no object 'files'";
     if (!runs || runs->type != QK_JSON_T_ARRAY) return "it has no list 'runs'";
     for (const qk_json *f = files->first; f; f = f->next) {
-        const char *problem = file_problem(f);
-        if (problem) return problem;
+        const qk_json *digest = qk_json_get(f, "sha256");
+        if (qk_path_problem(f->key, f->key_length) ||
+            strchr(f->key, '/')) /* it is part of a path */
+            return "a file in it has a name that is none";
+        if (!is_count(qk_json_get(f, "rows")) || !is_count(qk_json_get(f, "bytes")))
+            return "a file in it has no rows and bytes";
+        if (digest && !is_sha256(digest)) return "a file in it has a sha256 that is none";
     }
     for (const qk_json *r = runs->first; r; r = r->next)
         if (r->type != QK_JSON_T_OBJECT) return "a run in it is no object";
@@ -69,12 +63,12 @@ static void seal_of(const qk_buf *text, char hex[DIGEST + 1])
 
 static bool is_sealed(const qk_buf *text)
 {
-    enum { BEGIN = sizeof SEAL_BEGIN - 1, LEAST = BEGIN + DIGEST + SEAL_END_BYTES };
-    if (text->size < LEAST) return false;
+    enum { BEGIN = sizeof SEAL_BEGIN - 1, MIN_BYTES = BEGIN + DIGEST + SEAL_END_BYTES };
+    if (text->size < MIN_BYTES) return false;
     const uint8_t *end = text->data + text->size;
     char hex[DIGEST + 1];
     seal_of(text, hex);
-    return !memcmp(end - LEAST, SEAL_BEGIN, BEGIN) &&
+    return !memcmp(end - MIN_BYTES, SEAL_BEGIN, BEGIN) &&
            !memcmp(end - SEAL_END_BYTES - DIGEST, hex, DIGEST) &&
            !memcmp(end - SEAL_END_BYTES, SEAL_END, SEAL_END_BYTES);
 }
@@ -102,7 +96,7 @@ qk_status qk_manifest_read_file(const char *path, qk_arena *arena, const qk_json
     qk_buf text;
     const qk_json *root;
     *out = NULL;
-    QK_TRY(qk_read_file(&text, path, MANIFEST_LIMIT, err));
+    QK_TRY(qk_read_file(&text, path, MAX_MANIFEST, err));
     qk_status s = qk_json_parse(arena, (const char *)text.data, text.size, path, &root, err);
     if (s == QK_OK) s = check_text(&text, root, path, err);
     if (s == QK_OK) *out = root;
@@ -201,10 +195,15 @@ qk_status qk_manifest_check(const qk_json *manifest, const char *split_folder, q
 
 /* ---- runs ---- */
 
-static const qk_json *find_run(const qk_json *manifest, const char *fingerprint)
+static const qk_json *first_run(const qk_json *manifest)
 {
     const qk_json *runs = qk_json_get(manifest, "runs");
-    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
+    return runs ? runs->first : NULL;
+}
+
+static const qk_json *find_run(const qk_json *manifest, const char *fingerprint)
+{
+    for (const qk_json *r = first_run(manifest); r; r = r->next)
         if (qk_json_is_string(qk_json_get(r, "fingerprint"), fingerprint)) return r;
     return NULL;
 }
@@ -216,8 +215,7 @@ bool qk_manifest_has_run(const qk_json *manifest, const char *fingerprint)
 
 const char *qk_manifest_arithmetic(const qk_json *manifest)
 {
-    const qk_json *runs = qk_json_get(manifest, "runs");
-    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next) {
+    for (const qk_json *r = first_run(manifest); r; r = r->next) {
         const qk_json *name = qk_json_get(r, "arithmetic");
         if (name && name->type == QK_JSON_T_STRING) return name->text;
     }
@@ -280,76 +278,48 @@ static void add_file(qk_json_out *o, const char *key, const qk_manifest_file *f,
     qk_json_end(o, '}');
 }
 
-/* Everything before "runs". */
-static void write_head(qk_json_out *o, int head_dim, const qk_manifest_file *files, size_t n_files,
-                       const qk_manifest_file *examples_file, int64_t examples, int64_t tokens)
+/* Whether a manifest holds this run of another one. */
+static bool has_same(const qk_json *manifest, const qk_json *run)
 {
-    qk_json_begin(o, NULL, '{');
-    qk_json_add_str(o, "format", FORMAT);
-    qk_json_add_int(o, "head_dim", head_dim);
-    qk_json_add_int(o, "examples", examples);
-    qk_json_add_int(o, "tokens", tokens);
-    qk_json_begin(o, "files", '{');
-    for (size_t i = 0; i < n_files; i++) add_file(o, files[i].name, &files[i], true);
-    qk_json_end(o, '}');
-    add_file(o, "examples_file", examples_file, false);
-    qk_json_begin(o, "runs", '[');
+    const qk_json *print = qk_json_get(run, "fingerprint");
+    return print && print->type == QK_JSON_T_STRING && find_run(manifest, print->text);
 }
 
-/* Everything behind the runs. */
-static void write_end(qk_json_out *o, qk_buf *out)
+void qk_manifest_write(qk_buf *out, const qk_manifest *m)
 {
+    qk_json_out o = {0};
+    qk_json_begin(&o, NULL, '{');
+    qk_json_add_str(&o, "format", FORMAT);
+    qk_json_add_int(&o, "head_dim", m->head_dim);
+    qk_json_add_int(&o, "examples", m->examples);
+    qk_json_add_int(&o, "tokens", m->tokens);
+    qk_json_begin(&o, "files", '{');
+    for (size_t i = 0; i < m->n_files; i++) add_file(&o, m->files[i].name, &m->files[i], true);
+    qk_json_end(&o, '}');
+    add_file(&o, "examples_file", m->examples_file, false);
+    qk_json_begin(&o, "runs", '[');
+    for (const qk_json *r = first_run(m->first); r; r = r->next)
+        if (!m->run || !qk_json_is_string(qk_json_get(r, "fingerprint"), m->run->id->fingerprint))
+            qk_json_add_tree(&o, NULL, r);
+    for (const qk_json *r = first_run(m->second); r; r = r->next)
+        if (!has_same(m->first, r)) qk_json_add_tree(&o, NULL, r);
+    if (m->run) add_this_run(&o, m->run);
+    qk_json_end(&o, ']');
+    /* The seal: of all that is before its digits. */
     char hex[DIGEST + 1];
     memset(hex, '0', DIGEST);
     hex[DIGEST] = 0;
-    qk_json_end(o, ']');
-    qk_json_add_str(o, "sha256", hex);
-    qk_json_end(o, '}');
-    qk_buf_add_byte(&o->buf, '\n');
-    seal_of(&o->buf, hex);
-    memcpy(o->buf.data + o->buf.size - SEAL_END_BYTES - DIGEST, hex, DIGEST);
-    *out = o->buf;
-}
-
-void qk_manifest_write(qk_buf *out, const qk_json *old, const qk_manifest_run *run, int head_dim,
-                       const qk_manifest_file *files, size_t n_files,
-                       const qk_manifest_file *examples_file, int64_t examples, int64_t tokens)
-{
-    qk_json_out o = {0};
-    write_head(&o, head_dim, files, n_files, examples_file, examples, tokens);
-    const qk_json *runs = qk_json_get(old, "runs");
-    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
-        if (!qk_json_is_string(qk_json_get(r, "fingerprint"), run->id->fingerprint))
-            qk_json_add_tree(&o, NULL, r);
-    add_this_run(&o, run);
-    write_end(&o, out);
-}
-
-void qk_manifest_join(qk_buf *out, const qk_json *a, const qk_json *b, int head_dim,
-                      const qk_manifest_file *files, size_t n_files,
-                      const qk_manifest_file *examples_file, int64_t examples, int64_t tokens)
-{
-    qk_json_out o = {0};
-    write_head(&o, head_dim, files, n_files, examples_file, examples, tokens);
-    const qk_json *runs = qk_json_get(a, "runs");
-    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next)
-        qk_json_add_tree(&o, NULL, r);
-    runs = qk_json_get(b, "runs");
-    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next) {
-        const qk_json *print = qk_json_get(r, "fingerprint");
-        if (!print || print->type != QK_JSON_T_STRING || !find_run(a, print->text))
-            qk_json_add_tree(&o, NULL, r);
-    }
-    write_end(&o, out);
+    qk_json_add_str(&o, "sha256", hex);
+    qk_json_end(&o, '}');
+    qk_buf_add_byte(&o.buf, '\n');
+    seal_of(&o.buf, hex);
+    memcpy(o.buf.data + o.buf.size - SEAL_END_BYTES - DIGEST, hex, DIGEST);
+    *out = o.buf;
 }
 
 bool qk_manifest_covers(const qk_json *whole, const qk_json *part)
 {
-    const qk_json *runs = qk_json_get(part, "runs");
-    for (const qk_json *r = runs ? runs->first : NULL; r; r = r->next) {
-        const qk_json *print = qk_json_get(r, "fingerprint");
-        if (!print || print->type != QK_JSON_T_STRING || !find_run(whole, print->text))
-            return false;
-    }
+    for (const qk_json *r = first_run(part); r; r = r->next)
+        if (!has_same(whole, r)) return false;
     return true;
 }

@@ -56,7 +56,7 @@ typedef struct qk_manifest_file {
 /* What a manifest says of a file; of examples.parquet for NULL. false when it does not list it. */
 bool qk_manifest_find(const qk_json *manifest, const char *name, qk_manifest_file *out);
 
-/* The run that a merge adds. */
+/* A run that adds its rows. */
 typedef struct qk_manifest_run {
     const qk_identity *id;
     const char *arithmetic; /* "" when nothing was computed */
@@ -64,15 +64,17 @@ typedef struct qk_manifest_run {
     size_t n_units;
 } qk_manifest_run;
 
-/* Text of the new manifest: the runs of `old` (may be NULL) without this fingerprint, then this
- * run. files are in name order. The caller frees the buffer. */
-void qk_manifest_write(qk_buf *out, const qk_json *old, const qk_manifest_run *run, int head_dim,
-                       const qk_manifest_file *files, size_t n_files,
-                       const qk_manifest_file *examples_file, int64_t examples, int64_t tokens);
-/* The manifest of two that describe parts of one split: the runs of a (may be NULL), then those of
- * b that a lacks. The caller frees the buffer. */
-void qk_manifest_join(qk_buf *out, const qk_json *a, const qk_json *b, int head_dim,
-                      const qk_manifest_file *files, size_t n_files,
-                      const qk_manifest_file *examples_file, int64_t examples, int64_t tokens);
+/* What a manifest is made of; borrowed. Its runs are those of `first` without that of `run`, then
+ * those of `second` that `first` lacks, then `run`. */
+typedef struct qk_manifest {
+    int head_dim;
+    const qk_manifest_file *files, *examples_file; /* files: in name order */
+    size_t n_files;
+    int64_t examples, tokens;
+    const qk_json *first, *second; /* manifests, or NULL */
+    const qk_manifest_run *run;    /* or NULL */
+} qk_manifest;
+/* Its text; the caller frees the buffer. */
+void qk_manifest_write(qk_buf *out, const qk_manifest *m);
 /* Whether `whole` holds every run of `part`. */
 bool qk_manifest_covers(const qk_json *whole, const qk_json *part);

@@ -1,13 +1,14 @@
-/* Units, in order -> one Parquet file per (layer, head, kind), with everything around them.
+/* The finished units of a run join final/: one Parquet file per (layer, head, kind), with everything
+ * around them.
  *
  * Rows keep the order of the dataset; within an example the sampler's. Layout `prefix`: rows that
  * final/ already has stay in front, and a row is kept once per (full example id, position) and
  * file; another text under an id that final/ has is refused. Layout `branch`: rows as they come.
  *
- * Memory: one row group for each file that is open, and files are written in groups that fit a
- * budget; every unit is read once per group, never the whole dataset.
+ * Files are written in groups (engine/output/join.h); every unit is read once per group, never the
+ * whole dataset.
  *
- * next: engine/staging/publish.h, engine/output/dataset_card.h */
+ * next: engine/output/join.h */
 #pragma once
 
 #include "engine/output/example_texts.h"

@@ -4,16 +4,15 @@
  *   nothing to do   the folder's manifest holds every run of the branch's, and every file of it
  *   refused         runs of two meanings (engine/output/compatibility.h), or two texts under one id
  *                   (engine/output/example_texts.h)
- *   else            each data file: rows of the branch stay in front, then those of the folder that
- *                   it lacks, once per (full example id, position); examples.parquet likewise;
- *                   manifest.json: the runs of both. All of it enters the folder in one commit.
+ *   else            join(branch, folder), engine/output/join.h: rows of the branch stay in front.
+ *                   All of it enters the folder in one commit.
  *   README.md       the folder's own lists what it holds; where the branch has other splits, its
  *                   README.md lists those of both
  * Branch layout (final/lXXhYYq/...): equal settings and arithmetic, or an error that says what
  * differs; they give equal rows, so nothing is merged.
  * A folder without manifest.json is pushed as it is.
  *
- * next: engine/push/join.h */
+ * next: engine/output/join.h */
 #pragma once
 
 #include "engine/staging/staging.h"
@@ -31,11 +30,3 @@ typedef struct qk_push_merge {
 } qk_push_merge;
 
 qk_status qk_push_merge_run(qk_push_merge *m, qk_error *err);
-
-/* The split's file (NULL split: at the root) as the branch has it, in staging/incoming; fetched
- * when it is not there. *path NULL: the branch has none. The caller frees it. */
-qk_status qk_push_incoming(const qk_push_merge *m, const char *split, const char *name, char **path,
-                           qk_error *err);
-/* The manifest of that split as the branch has it, in the arena; NULL: it has none. */
-qk_status qk_push_manifest(const qk_push_merge *m, const char *split, qk_arena *arena,
-                           const qk_json **out, qk_error *err);

@@ -8,6 +8,7 @@
 #include "engine/base/file.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/output/final_folder.h"
 #include "engine/push/check.h"
 #include "engine/push/merge.h"
 #include "engine/push/snapshot.h"
@@ -16,7 +17,7 @@
 
 /* How often the branch may move on under a push: with several pushers one of them always gets
  * further, so this only ends what cannot end. */
-enum { MOST_MOVES = 200 };
+enum { MAX_MOVES = 200 };
 
 typedef struct pusher {
     const qk_push_options *options;
@@ -26,8 +27,9 @@ typedef struct pusher {
     qk_push push;
     qk_push_files files;
     qk_staging staging; /* folder/.qkengine */
-    qk_staging run;     /* of the run that writes the folder, or an empty name */
-    char *card;         /* README.md for the branch when it is not the folder's, or NULL */
+    qk_staging run;     /* of the run that writes the folder, where it is held */
+    char *run_path;
+    char *card; /* README.md for the branch when it is not the folder's, or NULL */
 } pusher;
 
 /* ---- the command that goes on ---- */
@@ -140,7 +142,7 @@ static qk_status rounds(pusher *p)
             moves = 0;
         }
         /* A branch that moves on shows that the Hub is well: it may do so more often. */
-        if (p->push.moved && ++moves < MOST_MOVES) qk_retry_progress(&moved);
+        if (p->push.moved && ++moves < MAX_MOVES) qk_retry_progress(&moved);
         double seconds;
         qk_error why = *p->err;
         if (!qk_retry_next(p->push.moved ? &moved : &slow, -1, &seconds)) {
@@ -170,21 +172,10 @@ static qk_status check_target(const pusher *p)
     return QK_OK;
 }
 
-/* data_root/final belongs to the runs of data_root: none may write while it is pushed, and one that
- * died while it moved its files in is finished first. */
-static qk_status hold_runs(pusher *p)
-{
-    bool there = false;
-    if (!p->options->held) QK_TRY(qk_has_folder(p->run.folder, &there, p->err));
-    if (!there) return QK_OK;
-    QK_TRY(qk_staging_open_alone(&p->run, p->run.folder, p->err));
-    return qk_publish_recover(&p->run, p->options->folder, p->err);
-}
-
 static qk_status push(pusher *p)
 {
     QK_TRY(check_target(p));
-    QK_TRY(hold_runs(p));
+    if (!p->options->held) QK_TRY(qk_final_hold(p->options->folder, &p->run, &p->run_path, p->err));
     QK_TRY(qk_staging_open_alone(&p->staging, p->staging.folder, p->err));
     QK_TRY(qk_publish_recover(&p->staging, p->options->folder, p->err));
     QK_TRY(qk_push_snapshot_read(p->staging.folder, p->options->folder, &p->files, p->err));
@@ -206,24 +197,13 @@ static void fill_report(const pusher *p)
     memcpy(r->head, p->push.remote.head, sizeof r->head);
 }
 
-/* "data_root/staging" of "data_root/final", else "". */
-static char *run_staging(const char *folder)
-{
-    size_t n = strlen(folder);
-    while (n > 1 && folder[n - 1] == '/') n--;
-    bool is_final =
-        n >= 5 && !strncmp(folder + n - 5, "final", 5) && (n == 5 || folder[n - 6] == '/');
-    return is_final ? qk_strf("%.*sstaging", (int)(n - 5), folder) : qk_strdup("");
-}
-
 qk_status qk_push_folder(const qk_push_options *options, qk_push_report *report, qk_error *err)
 {
     *report = (qk_push_report){0};
     pusher p = {.options = options, .report = report, .err = err};
     char *state = qk_path_join(options->folder, ".qkengine");
-    char *run = run_staging(options->folder);
     p.staging = (qk_staging){.folder = state, .lock = -1};
-    p.run = (qk_staging){.folder = run, .lock = -1};
+    p.run.lock = -1;
     qk_interrupt_install();
     qk_status s = qk_hub_open(&p.hub, NULL, err);
     if (s == QK_OK) {
@@ -237,6 +217,6 @@ qk_status qk_push_folder(const qk_push_options *options, qk_push_report *report,
     qk_staging_close(&p.run);
     free(p.card);
     free(state);
-    free(run);
+    free(p.run_path);
     return s == QK_ERR_RESUME ? qk_push_keep(options, err) : s;
 }

@@ -8,7 +8,7 @@
 #include "engine/base/log.h"
 #include "formats/sealed.h"
 
-enum { LIMIT = 256 << 20 };
+enum { MAX_SNAPSHOT = 256 << 20 };
 
 static bool take_digest(const qk_json *v, size_t digits, char *out)
 {
@@ -41,7 +41,7 @@ qk_status qk_push_snapshot_read(const char *state, const char *folder, qk_push_f
     char *path = qk_path_join(state, "snapshot.json");
     qk_arena arena = {0};
     const qk_json *root = NULL;
-    qk_status s = qk_sealed_json(&arena, path, LIMIT, &root, err);
+    qk_status s = qk_sealed_json(&arena, path, MAX_SNAPSHOT, &root, err);
     if (s == QK_ERR_DAMAGED || s == QK_ERR_FORMAT)
         qk_warn("%s: cannot be used, all files are hashed again", path);
     const qk_json *list = qk_json_get(root, "files");

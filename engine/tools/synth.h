@@ -34,7 +34,7 @@ void qk_synth_fill(void *out, qk_dtype dtype, const qk_synth_values *v, uint64_t
 typedef struct qk_synth_options {
     const char *name;      /* of the model, for messages */
     const qk_json *config; /* config.json of a preset; borrowed */
-    int layers; /* 0: all; else as many of the first */
+    int layers;            /* 0: all; else as many of the first */
     qk_dtype dtype;
     uint64_t seed;
     int threads; /* 0: all */
