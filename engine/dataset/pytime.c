@@ -15,9 +15,9 @@ int64_t qk_floor_div(int64_t value, int64_t unit, int64_t *rest)
 
 bool qk_pytime_date(char out[QK_PYTIME_SIZE], int64_t days)
 {
+    if (days < -719162 || days > 2932896) return false; /* years 1 to 9999 */
     time_t seconds = days * 86400;
     struct tm t;
-    if (days < -719162 || days > 2932896) return false;
     gmtime_r(&seconds, &t);
     int y = t.tm_year + 1900, m = t.tm_mon + 1, d = t.tm_mday;
     const int digits[] = {y / 1000, y / 100 % 10, y / 10 % 10, y % 10, 0,
