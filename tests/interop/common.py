@@ -142,6 +142,11 @@ def words_asked():
     return [a for a in sys.argv[1:] if re.fullmatch(r"[A-Za-z_]\w*", a)]
 
 
+def number_asked(default):
+    """The first argument that is a whole number (a seed, a count), wherever it stands among words and paths."""
+    return next((int(a) for a in sys.argv[1:] if a.isdigit()), default)
+
+
 def chosen(tests, words):
     """The tests that words ask for; none where no test has one of the words in its name."""
     names = [t.__name__ for t in tests]

@@ -3,8 +3,9 @@
 says what the system said, and then the next start gives the undisturbed result. No crash, no half-written file under a final
 name, no row lost.
 
-usage: failing_calls.py [--full | --every] [--only SCENARIO] [--call NAME] [SEED]
-       a sample of the calls; --full: each call once, with one of the errors it can have; --every: with all of them
+usage: failing_calls.py [--full | --every] [--call NAME] [SEED] [WORD...]
+       a sample of the calls; --full: each call once, with one of the errors it can have; --every: with all of them;
+       WORD: only scenarios with one of the words in their names
 """
 import concurrent.futures
 import errno
@@ -263,7 +264,7 @@ def main():
     args = sys.argv[1:]
     option = lambda name: args[args.index(name) + 1] if name in args else None
     mode = "every" if "--every" in args else "full" if "--full" in args else "sample"
-    seed = int(args[-1]) if args and args[-1].isdigit() else 1
+    words = [w for w in common.words_asked() if w != option("--call")]
     if not SHIM:
         print("SKIPPED: this system has no seccomp notifications\nfailing calls: 0 passed, 0 failed, 1 skipped")
         return 0
@@ -274,15 +275,17 @@ def main():
         Run("rerun with new rows", "output.layout=prefix", "dataset.path=b.jsonl", before=first_part),
         Run("merge of shards", "output.layout=branch", "dataset.path=a.jsonl", before=shards),
         Pull(hub), Push(hub)]
+    wanted = [s for s in scenarios if not words or any(w in s.name for w in words)]
+    if not wanted:
+        print(f"no scenario has one of {words} in its name; there are: {', '.join(s.name for s in scenarios)}")
+        return 2
     passed = failed = 0
-    for scenario in scenarios:
-        if option("--only") not in (None, scenario.name):
-            continue
+    for scenario in wanted:
         with tempfile.TemporaryDirectory() as top:
             template = pathlib.Path(top) / "template"
             template.mkdir()
             scenario.prepare(template)
-            good, bad = sweep(scenario, template, mode, random.Random(seed), option("--call"), 2)
+            good, bad = sweep(scenario, template, mode, random.Random(common.number_asked(1)), option("--call"), 2)
             passed, failed = passed + good, failed + bad
     print(f"failing calls: {passed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0

@@ -213,6 +213,6 @@ def test_which_build_is_here(folder):
 if __name__ == "__main__":
     tests = [test_push_that_dies_while_rows_come_in, test_runs_that_bring_no_rows, test_the_second_split_is_refused, test_three_people,
              test_manifests_of_others, test_a_split_without_rows, test_models_that_can_be_no_split, test_which_build_is_here]
-    status = main("found output", [t for t in tests if len(sys.argv) < 2 or any(w in t.__name__ for w in sys.argv[1:])])
+    status = main("found output", tests)
     HUB.__exit__()
     sys.exit(status)

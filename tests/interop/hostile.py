@@ -300,6 +300,7 @@ def hostile_folders(folder):
     HUB.reset()
     words, every = [a for a in sys.argv[1:] if a != "--full"], folders()
     chosen = {n: p for n, p in every.items() if not words or any(w in n for w in words)}
+    assert chosen, f"no folder has one of {words} in its name; there are: {', '.join(every)}"
     few = not words and "--full" not in sys.argv
     if few:   # the same ones each time: what fails fails again
         chosen = dict(random.Random(3).sample(sorted(every.items()), 45)) | {n: p for n, p in every.items() if n.startswith("link as")}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Any number of processes share a run: the same bytes as of one, whoever dies, stops, comes late or is in another folder.
 
-usage: many_processes.py [SEED]
+usage: many_processes.py [SEED] [TEST...]
 """
 import contextlib
 import fcntl
@@ -15,9 +15,9 @@ import sys
 import time
 import zlib
 
-from common import HANGS, ROOT, digest, main, make_workspace, wait_until, write_jsonl
+from common import HANGS, ROOT, digest, main, make_workspace, number_asked, wait_until, write_jsonl
 
-SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+SEED = number_asked(1)
 UNITS, UNIT = 9, 16          # without tokenizer.max_length a unit is 16 examples
 SMALL = ["tokenizer.max_length=null", "inference.threads=1", "inference.batch_size=4"]
 SLOW = ["inference.backend=ref"]   # 0.1 to 0.2 s for each unit

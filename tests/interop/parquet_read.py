@@ -15,12 +15,12 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common import ROOT, main
+from common import ROOT, main, number_asked
 
 DUMP = ROOT / "build/cpu/tests/test_parquet_read"
 CODECS = ["none", "snappy", "gzip", "brotli", "zstd", "lz4"]
 EPOCH = datetime.datetime(1970, 1, 1)
-SEED = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 20240501
+SEED = number_asked(20240501)
 
 
 def tiny_table(n=40):

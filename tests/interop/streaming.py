@@ -2,7 +2,7 @@
 """inference.layers_in_memory: the same files whatever stays in memory, signals at any moment, damaged weights, and a
 model larger than the memory that the process may have.
 
-usage: streaming.py [SEED]
+usage: streaming.py [SEED] [TEST...]
 """
 import json
 import os
@@ -16,9 +16,9 @@ import subprocess
 import sys
 import time
 
-from common import HANGS, ROOT, digest, engine, main, make_workspace, run, shared, write_jsonl
+from common import HANGS, ROOT, digest, engine, main, make_workspace, number_asked, run, shared, write_jsonl
 
-SEED = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+SEED = number_asked(1)
 # Experts, windows, norms after attention; beside the llama that the repository carries.
 GOLDENS = ["mixtral", "gemma3_text", "glm4_sandwich"]
 
