@@ -149,7 +149,7 @@ build/cuda/tests/cuda_nvrtc: build/cuda/tests/cuda_nvrtc.o build/cuda/libqkengin
 
 .PHONY: cuda-gates cubins
 cuda-gates: $(filter $(B)/tests/test_cuda_%,$(TESTS))
-	@CUDA_HOME=$(CUDA_HOME) tests/cuda_gates.sh $(B)
+	@CUDA_HOME=$(CUDA_HOME) tests/cuda_gates.sh $(B) '$(T)'
 
 # Machine code for GPUs whose machines have no NVRTC; `make install CUDA=1` takes it along.
 ARCHS ?= sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a
@@ -188,7 +188,8 @@ demo:
 	@tests/tools/deps.sh build && $(MAKE) --no-print-directory qkengine && tests/demo/run.sh
 
 check: $(TESTS)
-	@tests/check_layers.sh && tests/check_names.sh && tests/check_style.sh && tests/run_unit.sh $(B) $(TESTS)
+	@rc=0; for about in layers names style; do tests/check_$$about.sh || rc=1; done; \
+	tests/run_unit.sh $(B) $(TESTS) || exit 1; [ $$rc = 0 ] || { echo 'check: see above the tests'; exit 1; }
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cu' | grep -v unicode_tables)
@@ -227,7 +228,7 @@ help:
 	  'make test      these and every suite but the longest; installs what it needs; T=hub: only some' \
 	  'make test-all  every test: make test and make test-rest' \
 	  'make unit T=json  only the C tests, of those the ones with "json" in their name' \
-	  'make cuda-gates  the CUDA kernels, in full, without a GPU: emulator, NVRTC, seeded bugs' \
+	  'make cuda-gates  the CUDA kernels, in full, without a GPU: emulator, NVRTC, seeded bugs; T=rows: only some' \
 	  'make gpu-check  on a machine with a GPU: everything that only a GPU can show; SANITIZER=1' \
   'make gpu-bench  its speed, as tables; make lab: the kernels rung by rung' \
 	  'make bench     speed and memory, against pyarrow and transformers' \

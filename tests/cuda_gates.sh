@@ -7,9 +7,10 @@
 #   fake GPU   the host runtime on the driver API, NVRTC and cuBLASLt that tests/fake_cuda makes of the
 #              emulator: goldens in every order of queued work, every call failing once, whole runs
 #   mutants    seeded bugs in the kernels and in the host runtime, all of which must be caught
-# usage: [GATE_ARCHS="sm_80 ..."] cuda_gates.sh BUILD_FOLDER. Prints what failed, the counts and the times of each gate.
+# usage: [GATE_ARCHS="sm_80 ..."] cuda_gates.sh BUILD_FOLDER [PART]. Prints what failed, the counts and the times of each gate.
+# PART: only gates with PART in their name, which are the words in front above and those of the lines "== NAME".
 # GATE_ARCHS: the generations to compile for; all of them when it is not set.
-build=$1
+build=$1 part=$2 ran=0
 archs=${GATE_ARCHS:-sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a}
 jobs=$(nproc 2>/dev/null || echo 2)
 failed=0
@@ -17,6 +18,7 @@ all=$build/tests/gates.log
 : >"$all"
 gate() {
     name=$1; shift
+    case "$name" in *"$part"*) ran=$((ran + 1)) ;; *) return ;; esac
     log=$build/tests/gate.log
     TIMEFORMAT="%0R s, %0U + %0S s of CPU"
     { time "$@" >"$log" 2>&1; rc=$?; } 2>"$log.time"
@@ -47,6 +49,7 @@ else
     echo "SKIPPED: fake GPU: no CUDA toolkit (CUDA_HOME), so the host runtime was not tried" | tee -a "$all"
 fi
 gate "mutants" python3 tests/cuda_mutants.py "$build"
+[ $ran != 0 ] || { echo "no gate has '$part' in its name"; exit 2; }
 grep -hE '^(runtime )?mutants:' "$all"
 sed -n 's/.*: \([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$all" |
     awk -v bad=$failed -v skips="$(grep -c '^SKIPPED: ' "$all")" '{ p += $1; f += $2; s += $3 }

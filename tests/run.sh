@@ -5,9 +5,11 @@
 cd "$(dirname "$0")/.." || exit 1
 when=$1 part=$2
 case "$when" in test | rest | all) ;; *) echo "usage: run.sh test|rest|all [PART]"; exit 2 ;; esac
+cores=$(nproc 2>/dev/null || echo 2)
 export OMP_WAIT_POLICY=passive # waiting threads leave the cores to whatever else runs
+export MAKEFLAGS=-j$cores      # what suites compile
 tests/tools/deps.sh test || exit 1
-make -j"$(nproc 2>/dev/null || echo 2)" qkengine || exit 1
+make qkengine || exit 1
 
 shared=${QK_SHARED:-$(cd .. && pwd)/shared}
 [ -d "$shared/golden" ] || echo "SKIPPED: no goldens at $shared/golden; the copies in tests/data are used"
@@ -64,8 +66,8 @@ while IFS='|' read -r tier how limit name command; do
     case "$name" in *"$part"*) ;; *) continue ;; esac
     case "$how" in
     alone) wait; suite "$name" "$limit" "$command" </dev/null ;;
-    beside) # most suites wait for one process at a time
-        while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
+    beside) # most suites wait half of their time, for one process or for a reply
+        while [ "$(jobs -rp | wc -l)" -ge 3 ]; do wait -n; done
         suite "$name" "$limit" "$command" </dev/null & ;;
     esac
 done <tests/suites

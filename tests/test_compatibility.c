@@ -7,6 +7,7 @@
 
 #include <unistd.h>
 
+#include "engine/config/keys.h"
 #include "engine/dataset/dataset.h"
 #include "engine/output/compatibility.h"
 #include "engine/output/example_texts.h"
@@ -130,10 +131,11 @@ static void check_classified(const qk_json *object, const char *path, qk_arena *
     }
 }
 
-/* Every key that an identity has today. */
+/* Every key that an identity has today; some it has only where they are on. */
 static void test_every_key_is_classified(void)
 {
-    static const char *const settings[] = {"capture.head_sampling.count=3", "output.data_root=out"};
+    const char *settings[64] = {"capture.head_sampling.count=3", "output.data_root=out"};
+    int n_settings = 2;
     qk_config config;
     qk_inputs inputs;
     qk_plan plan;
@@ -142,9 +144,14 @@ static void test_every_key_is_classified(void)
     qk_arena arena = {0};
     qk_error err = {0};
     char here[4096];
+    for (const qk_config_key *k = qk_config_keys; k < qk_config_keys + qk_config_n_keys; k++) {
+        if (k->type != &qk_config_bool) continue;
+        QK_ASSERT(n_settings < 64);
+        settings[n_settings++] = qk_arena_strf(&arena, "%s.%s=true", k->section, k->name);
+    }
     CHECK(getcwd(here, sizeof here) != NULL);
     CHECK_INT(chdir("tests/data/capture/case1_llama_log_uniform"), 0);
-    QK_ASSERT(!qk_config_load(&config, "config.yaml", settings, 2, &err));
+    QK_ASSERT(!qk_config_load(&config, "config.yaml", settings, n_settings, &err));
     QK_ASSERT(!qk_inputs_open(&inputs, &config, QK_INPUTS_RUN, &err));
     QK_ASSERT(!qk_plan_make(&plan, &config, &inputs, &err));
     QK_ASSERT(!qk_dataset_open_in(&dataset, &config, NULL, &err));

@@ -1,5 +1,6 @@
 /* Every built-in configuration is read without a warning, and its tensors add up to the number of
  * parameters that was published for the model. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -68,6 +69,21 @@ static void test_parameters(void)
                   p->name, n, p->parameters, p->unit);
     }
     CHECK_MSG(qk_preset_at(60), "only few presets");
+}
+
+/* A file without its line would be a preset that nobody finds. */
+static void test_files_have_lines(void)
+{
+    DIR *folder = opendir("engine/families/presets");
+    QK_ASSERT(folder);
+    for (struct dirent *e; (e = readdir(folder));) {
+        char *dot = strstr(e->d_name, ".json");
+        if (!dot) continue;
+        *dot = 0;
+        const qk_preset *p = qk_preset_find(e->d_name);
+        CHECK_MSG(p && !strcmp(p->name, e->d_name), "%s.json: no line in presets.c", e->d_name);
+    }
+    closedir(folder);
 }
 
 static void test_names(void)
@@ -142,6 +158,7 @@ int main(int argc, char **argv)
 {
     test_begin(argc, argv, "");
     RUN(test_parameters);
+    RUN(test_files_have_lines);
     RUN(test_names);
     RUN(test_particulars);
     qk_arena_free(&arena);

@@ -54,7 +54,8 @@ def replace_reply(handler, fault):
     if "status" in fault:
         handler.send(fault["status"], fault.get("body", "").encode(), fault.get("headers"), fault.get("type"))
     elif fault.get("drop"):
-        handler.rfile.read(fault.get("read", 0))
+        # Never more than there is: it would wait until the client gives the connection up.
+        handler.rfile.read(min(fault.get("read", 0), int(handler.headers.get("Content-Length") or 0)))
         handler.hang_up(reset=fault["drop"] == "reset")
     elif fault.get("html"):
         handler.send(200, b"<!DOCTYPE html><html><body>Please log in to the network</body></html>", {}, "text/html")
