@@ -5,11 +5,11 @@
 cd "$(dirname "$0")/.." || exit 1
 when=$1 part=$2
 case "$when" in test | rest | all) ;; *) echo "usage: run.sh test|rest|all [PART]"; exit 2 ;; esac
-cores=$(nproc 2>/dev/null || echo 2)
+CORES=$(nproc 2>/dev/null || echo 2)
+export CORES
 export OMP_WAIT_POLICY=passive # waiting threads leave the cores to whatever else runs
-export MAKEFLAGS=-j$cores      # what suites compile
 tests/tools/deps.sh test || exit 1
-make qkengine || exit 1
+make -j"$CORES" qkengine || exit 1
 
 shared=${QK_SHARED:-$(cd .. && pwd)/shared}
 [ -d "$shared/golden" ] || echo "SKIPPED: no goldens at $shared/golden; the copies in tests/data are used"
