@@ -9,7 +9,7 @@ CORES=$(nproc 2>/dev/null || echo 2)
 export CORES
 export OMP_WAIT_POLICY=passive # waiting threads leave the cores to whatever else runs
 tests/tools/deps.sh test || exit 1
-make -j"$CORES" qkengine || exit 1
+make -j"$CORES" qkengine build/cpu/tests/test_parquet build/cpu/tests/test_parquet_read || exit 1 # what Python suites run
 
 shared=${QK_SHARED:-$(cd .. && pwd)/shared}
 [ -d "$shared/golden" ] || echo "SKIPPED: no goldens at $shared/golden; the copies in tests/data are used"
@@ -64,6 +64,9 @@ while IFS='|' read -r tier how limit name command; do
     case "$tier" in '#'* | '') continue ;; esac
     [ "$when" = all ] || [ "$when" = "$tier" ] || continue
     case "$name" in *"$part"*) ;; *) continue ;; esac
+    case "$part:$command" in # of the whole list, a suite of its own builds it
+    ?*:*cpu-san/qkengine* | ?*:*fuzz/run.sh*) make -s -j"$CORES" SAN=1 build/cpu-san/qkengine || exit 1 ;;
+    esac
     case "$how" in
     alone) wait; suite "$name" "$limit" "$command" </dev/null ;;
     beside) # most suites wait half of their time, for one process or for a reply
