@@ -61,7 +61,7 @@ def configuration(folder):
     text = said(folder, "help", "config")
     readme = (ROOT / "configs/README.md").read_text(encoding="utf-8")
     between = readme.split("<!-- config reference: begin", 1)[1].split("\n", 1)[1].split("<!-- config reference: end -->")[0]
-    assert text == between
+    assert text == between, "configs/README.md: between its marks belongs what qkengine help config prints"
     return f"{text.count(chr(10)) - 2} keys"
 
 
