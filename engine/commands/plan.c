@@ -174,7 +174,8 @@ const qk_command qk_command_plan = {
     .arguments = {{"CONFIG.yaml", QK_VALUE_CONFIG}},
     .summary = "show what a run would do: rows, files, bytes, FLOPs, peak memory",
     .details =
-        "Reads config.json, the tokenizer and the dataset, but no weights. A model of the Hub is "
+        "CONFIG.yaml may be written as --config CONFIG.yaml, too. Reads config.json, the tokenizer "
+        "and the dataset, but no weights. A model of the Hub is "
         "asked for the first two only; of one that qkengine synth --list knows and that cannot be "
         "had, the published config.json is built in. Without tokenizer or dataset every example "
         "counts as tokenizer.max_length tokens.",

@@ -167,6 +167,7 @@ const qk_command qk_command_run = {
     .arguments = {{"CONFIG.yaml", QK_VALUE_CONFIG}},
     .summary = "run the model over the dataset, write the sampled queries and keys",
     .details =
+        "CONFIG.yaml may be written as --config CONFIG.yaml, too. "
         "Results go to output.data_root/final. Work in progress is kept in "
         "output.data_root/staging: after a crash, a signal or a full disk the same command goes on "
         "where it stopped.\n"
