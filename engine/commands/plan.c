@@ -161,8 +161,8 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"set", "KEY=VALUE", "change one key of the configuration", .type = QK_VALUE_SETTING,
-     .repeated = true},
+    {"set", "KEY=VALUE", "change one key of the configuration; lists as 0,1 or, quoted, '[0,1]'",
+     .type = QK_VALUE_SETTING, .repeated = true},
     {"look", "N", "tokenize the first N examples for the estimates", .type = QK_VALUE_INT,
      .fallback = "256", .least = 1},
     {"json", .help = "for programs, on standard output"},

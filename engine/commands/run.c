@@ -149,8 +149,8 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"set", "KEY=VALUE", "change one key of the configuration", .type = QK_VALUE_SETTING,
-     .repeated = true},
+    {"set", "KEY=VALUE", "change one key of the configuration; lists as 0,1 or, quoted, '[0,1]'",
+     .type = QK_VALUE_SETTING, .repeated = true},
     {"backend", "NAME", "the same as --set inference.backend=NAME", .type = QK_VALUE_WORD,
      .words = QK_WORDS("auto", "cpu", "ref", "cuda")},
     {"shard", "I/N",
