@@ -260,7 +260,8 @@ static void test_make_dirs(void)
     CHECK_INT(qk_make_dirs(twice, &test_error), QK_OK);
     CHECK_INT(qk_make_dirs(twice, &test_error), QK_OK);
     CHECK_INT(qk_make_dirs("/", &test_error), QK_OK);
-    if (access("/proc/self", F_OK) == 0) { /* of a folder that is there, ENOENT is no answer */
+    if (access("/proc/self", F_OK) == 0 &&
+        geteuid() == 0) { /* of a folder that is there, ENOENT is no answer */
         qk_writer w;
         CHECK_INT(qk_make_dirs("/proc/qk/out", &test_error), QK_ERR_IO);
         CHECK_STR(

@@ -240,7 +240,14 @@ static qk_status dispatch(int argc, char **argv, qk_error *err)
         return QK_OK;
     }
     const qk_command *c = qk_command_find(word);
-    if (!c) return qk_command_unknown("command", word, NULL, err);
+    if (!c) {
+        size_t n = strlen(word);
+        bool config = n > 5 && (!strcmp(word + n - 5, ".yaml") || !strcmp(word + n - 4, ".yml"));
+        qk_command_unknown("command", word, NULL, err);
+        if (config)
+            snprintf(err->hint, sizeof err->hint, "write qkengine run %.200s, or plan", word);
+        return err->status;
+    }
     for (int i = 1; i < argc; i++)
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
             qk_help_print(c);

@@ -140,7 +140,10 @@ static qk_status find_section(const qk_config_reader *r, const qk_yaml *root,
         qk_warn("%s: '%s' is empty, which is as if it were not there; null says that it is meant",
                 qk_config_position(r, map), section->name);
     if (!*out || map->type == QK_YAML_MAP) return QK_OK;
-    return qk_fail(r->err, qk_config_blame(map), "write its keys below it, indented",
+    return qk_fail(r->err, qk_config_blame(map),
+                   map->setting
+                       ? qk_arena_strf(r->arena, "set its keys: --set %s.KEY=VALUE", section->name)
+                       : "write its keys below it, indented",
                    "%s: '%s' must be a map", qk_config_position(r, map), section->name);
 }
 
