@@ -126,8 +126,7 @@ static const struct {
     {QK_PROBLEM_ENTRY, QK_ERR_NOTFOUND, "has no such file", "look at the files of the repository",
      NULL},
     {QK_PROBLEM_GATED, QK_ERR_CONFIG, "is gated: its owner grants access to accounts",
-     "ask for access on its page with the account of the token",
-     "ask for access on its page, then set HF_TOKEN"},
+     "with the account of the token", "then set HF_TOKEN"}, /* behind where to ask */
     {QK_PROBLEM_DISABLED, QK_ERR_CONFIG, "is disabled", "its page says why", NULL},
     {QK_PROBLEM_REPO, QK_ERR_NOTFOUND, "does not exist, or is private to others",
      "check the name; the token must belong to an account that may read it",
@@ -148,6 +147,22 @@ static const struct {
      "run the same command again later", NULL},
     {QK_PROBLEM_OTHER, QK_ERR_DATA, "the server refuses", NULL, NULL},
 };
+
+/* The page of the repository that an address is of: ENDPOINT/OWNER/NAME, of a dataset with
+ * "datasets/" before it; NULL where that cannot be told. The caller frees. */
+static char *page_of(const char *url)
+{
+    static const char models[] = "/api/models/", datasets[] = "/api/datasets/";
+    const char *resolve = strstr(url, "/resolve/"), *model = strstr(url, models);
+    const char *api = model ? model : strstr(url, datasets);
+    if (!api) return resolve ? qk_strf("%.*s", (int)(resolve - url), url) : NULL;
+    const char *repo = api + (model ? strlen(models) : strlen("/api/"));
+    size_t n = model ? 0 : strlen("datasets/");
+    n += strcspn(repo + n, "/") + 1; /* the owner */
+    if (n > strlen(repo)) return NULL;
+    n += strcspn(repo + n, "/");
+    return qk_strf("%.*s/%.*s", (int)(api - url), url, (int)n, repo);
+}
 
 qk_status qk_reply_error(const qk_hub *hub, const qk_http_reply *reply, const char *what,
                          qk_error *err)
@@ -173,6 +188,11 @@ qk_status qk_reply_error(const qk_hub *hub, const qk_http_reply *reply, const ch
     if (of_token && hub->token && hint)
         snprintf(err->hint, sizeof err->hint, "the token is from %.200s; %s", hub->token_from,
                  hint);
+    char *page = problem == QK_PROBLEM_GATED ? page_of(shown) : NULL;
+    if (problem == QK_PROBLEM_GATED)
+        snprintf(err->hint, sizeof err->hint, "ask for access on its page%s%.300s%s %s",
+                 page ? " " : "", page ? page : "", hub->token ? "" : ",", hint);
+    free(page);
     qk_redact(err->message, hub->token);
     free(text);
     free(shown);

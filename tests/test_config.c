@@ -258,6 +258,14 @@ static void test_refusals(void)
         {"output:\n", "captures:\n  x: 1\noutput:\n", ".yaml:25:1: unknown section 'captures'",
          "did you mean 'capture'?"},
         {"output:\n", "private: true\noutput:\n", ".yaml:25:1: unknown section 'private'", ""},
+        {"  path: data/corpus\n  split: train\n  text_column: text\n  id_column: id\n"
+         "  max_samples: 4\n",
+         "name: null\npath: data/corpus\n",
+         ".yaml:2:1: unknown section 'name': it is a key of 'dataset' that is not indented",
+         "indent it, and what else belongs to 'dataset', below line 1"},
+        {"output:\n", "sampler: {type: all}\noutput:\n",
+         ".yaml:25:1: unknown section 'sampler': it is a key of 'capture' that is not indented",
+         "indent it, and what else belongs to 'capture', below line 14"},
         {"  text_column", "  text_colum", ".yaml:4:3: unknown key 'dataset.text_colum'",
          "did you mean 'text_column'?"},
         {"  capture_keys", "  sample", ".yaml:16:3: unknown key 'capture.sample'",
@@ -421,6 +429,8 @@ static void test_settings(void)
         {"captur.layers=[0]", "--set captur.layers: unknown section 'captur'"},
         {"inference.bach=1", "--set inference.bach: unknown key 'inference.bach'"},
         {"capture.layers=x", "--set capture.layers: 'capture.layers' must be a list of integers"},
+        {"capture.layers=0, x",
+         "--set capture.layers: 'capture.layers' must be a list of integers"},
         {"capture.layers=[0", "--set capture.layers:1:1: the list or map that begins here"},
         {"capture.layers.x=1", "--set capture.layers.x: 'layers' is no map"},
         {"capture.=1", "--set capture.: the key is empty"},
@@ -439,6 +449,15 @@ static void test_settings(void)
         CHECK_INT(s, absent ? QK_ERR_CONFIG : QK_ERR_USAGE);
         CHECK_INT(err.status, s);
         CHECK_MSG(strstr(err.message, cases[i].say), "%s: %s", cases[i].setting, err.message);
+    }
+    static const struct {
+        const char *setting;
+        size_t count;
+    } lists[] = {{"capture.layers=0,3", 2}, {"capture.layers=3", 1}, {"capture.layers=[1]", 1}};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        CHECK_INT(load_text(&c, base, lists[i].setting, &err), QK_OK);
+        CHECK_INT(c.capture.layers.count, lists[i].count);
+        qk_config_free(&c);
     }
     static const char *const several[] = {
         "capture.head_sampling=null", "capture.head_sampling.count=3",

@@ -260,6 +260,16 @@ static void test_make_dirs(void)
     CHECK_INT(qk_make_dirs(twice, &test_error), QK_OK);
     CHECK_INT(qk_make_dirs(twice, &test_error), QK_OK);
     CHECK_INT(qk_make_dirs("/", &test_error), QK_OK);
+    if (access("/proc/self", F_OK) == 0 &&
+        geteuid() == 0) { /* of a folder that is there, ENOENT is no answer */
+        qk_writer w;
+        CHECK_INT(qk_make_dirs("/proc/qk/out", &test_error), QK_ERR_IO);
+        CHECK_STR(
+            test_error.message,
+            "/proc/qk: cannot make the folder: nothing new can be made in the folder '/proc'");
+        CHECK_INT(qk_writer_open(&w, "/proc/qk", &test_error), QK_ERR_IO);
+        CHECK(strstr(test_error.message, "nothing new can be made in the folder '/proc'"));
+    }
     free(below);
     free(twice);
 }

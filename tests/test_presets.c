@@ -100,6 +100,12 @@ static void test_names(void)
     CHECK(p && !strcmp(p->name, "qwen3-8b"));
     CHECK(qk_preset_find("qwen/qwen3-8b") == p && qk_preset_find("QWEN3-8B") == p);
     CHECK(!qk_preset_find("qwen3-9x"));
+    CHECK_STR(qk_preset_find("SmolLM3")->name, "smollm3-3b");
+    CHECK_STR(qk_preset_find("qwen3-30b")->name, "qwen3-30b-a3b");
+    CHECK(!qk_preset_find("smollm2") && !qk_preset_find("smoll") && !qk_preset_find(""));
+    CHECK(qk_preset_need("smollm2", &q, &err) == QK_ERR_NOTFOUND);
+    CHECK_STR(err.message, "several built-in configurations begin with 'smollm2'");
+    CHECK_STR(err.hint, "write one of: smollm2-135m, smollm2-360m, smollm2-1.7b");
     CHECK(qk_preset_need("qwen3-8x", &q, &err) == QK_ERR_NOTFOUND);
     CHECK_MSG(strstr(err.message, "did you mean 'qwen3-8b'"), "%s", err.message);
     CHECK(qk_preset_need("Qwen/Qwen3-8X", &q, &err) == QK_ERR_NOTFOUND);

@@ -53,7 +53,7 @@ static qk_status step_failed(const char *path, bool make, qk_error *err)
         return qk_fail(
             err, QK_ERR_DATA, "remove it; only the folder that you name yourself may be a link",
             "%s: is a link or no folder, and nothing is read or written through it", path);
-    if (make) return qk_fail_write(err, "cannot make the folder", path);
+    if (make) return qk_fail_create(err, "cannot make the folder", path);
     return qk_fail_errno(err, "cannot open the folder", path);
 }
 
@@ -151,7 +151,7 @@ static qk_status check_opened(int *fd, const char *path, bool written, qk_error 
     struct stat st;
     if (*fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO))
         return not_regular(path, err);
-    if (*fd < 0 && written) return qk_fail_write(err, "cannot write", path);
+    if (*fd < 0 && written) return qk_fail_create(err, "cannot write", path);
     if (*fd < 0) return qk_fail_errno(err, "cannot open", path);
     qk_status s = QK_OK;
     if (fstat(*fd, &st) != 0)

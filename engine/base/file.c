@@ -105,12 +105,31 @@ int qk_flush_folder(int fd)
     return why == EINVAL || why == ENOTSUP ? 0 : why;
 }
 
+/* The folder that the path's last name stands in; the caller frees. */
+static char *parent_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? qk_strf("%.*s", (int)(slash == path ? 1 : slash - path), path) : qk_strdup(".");
+}
+
+qk_status qk_fail_create(qk_error *err, const char *action, const char *path)
+{
+    int why = errno;
+    char *folder = parent_of(path);
+    struct stat st;
+    bool above = why == ENOENT && stat(folder, &st) == 0 && S_ISDIR(st.st_mode);
+    if (above)
+        qk_fail(err, QK_ERR_IO, "choose a folder on a disk",
+                "%s: %s: nothing new can be made in the folder '%s'", path, action, folder);
+    free(folder);
+    errno = why;
+    return above ? err->status : qk_fail_write(err, action, path);
+}
+
 /* fsync of the folder that the path's last name stands in. */
 static qk_status sync_parent(const char *path, qk_error *err)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder =
-        slash ? qk_strf("%.*s", (int)(slash == path ? 1 : slash - path), path) : qk_strdup(".");
+    char *folder = parent_of(path);
     qk_status s = QK_OK;
     int fd = qk_open_at(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY);
     if (fd < 0 && errno == EACCES) /* we may write there, but not read: no way but to flush all */
@@ -133,7 +152,7 @@ static qk_status make_dir(const char *path, qk_error *err)
     QK_TRY(qk_path_stat(path, &info, err));
     if (info.type == QK_PATH_FOLDER) return QK_OK;
     errno = why == EEXIST ? ENOTDIR : why; /* a file is in the way */
-    return qk_fail_write(err, "cannot make the folder", path);
+    return qk_fail_create(err, "cannot make the folder", path);
 }
 
 qk_status qk_make_dirs(const char *path, qk_error *err)
@@ -336,7 +355,7 @@ qk_status qk_writer_open_as(qk_writer *w, const char *path, const char *tmp, qk_
     *w = (qk_writer){.path = qk_strdup(path), .tmp = qk_strdup(tmp)};
     int fd = create_new(tmp);
     if (fd < 0) {
-        qk_status s = qk_fail_write(err, "cannot write", tmp);
+        qk_status s = qk_fail_create(err, "cannot write", tmp);
         writer_free(w);
         return s;
     }

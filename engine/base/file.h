@@ -43,6 +43,10 @@ const char *qk_path_name(const char *path);
 /* Makes a folder and its parents, and flushes the parent of each one made: it is there after a
  * power cut. An existing one is fine. */
 qk_status qk_make_dirs(const char *path, qk_error *err);
+/* qk_fail_write (error.h) for a file or folder that cannot be made: "No such file or directory" is
+ * no answer where the folder above is there; /proc and a folder that was removed say so. Of errno.
+ */
+qk_status qk_fail_create(qk_error *err, const char *action, const char *path);
 /* Bytes that this user may still write on the file system of an existing path. */
 qk_status qk_disk_free(const char *path, uint64_t *bytes, qk_error *err);
 /* fsync of an open folder, so that renames inside it survive a power cut; 0 or an errno. */

@@ -61,7 +61,7 @@ static qk_status fail_unknown_option(const qk_command *c, const char *arg, qk_er
     size_t n = 0;
     for (const qk_option *o = c->options; o && o->name; o++) names[n++] = o->name;
     names[n] = NULL;
-    const char *near = qk_nearest(arg + 2, names);
+    const char *near = qk_nearest(arg + strspn(arg, "-"), names);
     char what[256];
     snprintf(what, sizeof what, "%.100s%s%s%s", arg, near ? "; did you mean --" : "",
              near ? near : "", near ? "?" : "");
@@ -144,6 +144,8 @@ static qk_status check_value(const qk_option *o, const char *text, qk_error *err
 static qk_status take_option(qk_args *a, int argc, char **argv, int *i, qk_error *err)
 {
     const char *name = argv[*i] + 2, *equals = strchr(name, '=');
+    if (!strcmp(name, "config") && a->command->arguments[0].type == QK_VALUE_CONFIG)
+        return fail_usage(a->command, err, "a file is missing behind --config", "");
     const qk_option *o =
         find_option(a->command, name, equals ? (size_t)(equals - name) : strlen(name));
     if (!o) return fail_unknown_option(a->command, argv[*i], err);
@@ -164,18 +166,40 @@ static qk_status take_option(qk_args *a, int argc, char **argv, int *i, qk_error
     return o->value ? check_value(o, value, err) : QK_OK;
 }
 
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* The next word that is no option. "--config FILE" and "--config=FILE", the reference's spelling,
+ * are FILE where the command takes a configuration. NULL: it is an option. */
+static const char *plain_word(const qk_command *c, int argc, char **argv, int *i)
+{
+    static const char option[] = "--config";
+    const size_t n = sizeof option - 1;
+    const char *word = argv[*i];
+    bool is_option = (word[0] == '-' && is_letter(word[1])) || (!strncmp(word, "--", 2) && word[2]);
+    if (c->arguments[0].type == QK_VALUE_CONFIG && !strncmp(word, option, n)) {
+        if (word[n] == '=') return word + n + 1;
+        if (!word[n] && *i + 1 < argc) return argv[++*i];
+    }
+    return is_option ? NULL : word;
+}
+
 static qk_status parse(qk_args *a, int argc, char **argv, qk_error *err)
 {
     const qk_argument *arguments = a->command->arguments;
     for (int i = 0; i < argc; i++) {
         const qk_argument *next = &arguments[a->n_positional];
-        if (!strncmp(argv[i], "--", 2) && argv[i][2]) {
+        const char *word = plain_word(a->command, argc, argv, &i);
+        if (!word && argv[i][1] != '-') return fail_unknown_option(a->command, argv[i], err);
+        if (!word) {
             QK_TRY(take_option(a, argc, argv, &i, err));
             continue;
         }
-        if (!next->name) return fail_usage(a->command, err, "one argument too many: ", argv[i]);
-        if (next->words) QK_TRY(check_word(next->words, next->name, argv[i], err));
-        a->positional[a->n_positional++] = argv[i];
+        if (!next->name) return fail_usage(a->command, err, "one argument too many: ", word);
+        if (next->words) QK_TRY(check_word(next->words, next->name, word, err));
+        a->positional[a->n_positional++] = word;
     }
     const qk_argument *next = &arguments[a->n_positional];
     if (next->name && !next->optional)
@@ -209,14 +233,21 @@ static qk_status dispatch(int argc, char **argv, qk_error *err)
 {
     const char *word = argc ? argv[0] : "help";
     if (!strcmp(word, "--help") || !strcmp(word, "-h")) word = "help";
-    if (!strcmp(word, "--version")) {
+    if (!strcmp(word, "--version") || !strcmp(word, "-V")) {
         char build[QK_BUILD_TEXT];
         qk_build(build);
         printf("qkengine %s\n", build);
         return QK_OK;
     }
     const qk_command *c = qk_command_find(word);
-    if (!c) return qk_command_unknown("command", word, NULL, err);
+    if (!c) {
+        size_t n = strlen(word);
+        bool config = n > 5 && (!strcmp(word + n - 5, ".yaml") || !strcmp(word + n - 4, ".yml"));
+        qk_command_unknown("command", word, NULL, err);
+        if (config)
+            snprintf(err->hint, sizeof err->hint, "write qkengine run %.200s, or plan", word);
+        return err->status;
+    }
     for (int i = 1; i < argc; i++)
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
             qk_help_print(c);

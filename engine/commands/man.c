@@ -62,7 +62,7 @@ static const item statuses[] = {
 
 static const item examples[] = {
     {"qkengine plan my.yaml", "What a run would do, before any weights are read."},
-    {"qkengine run my.yaml --set capture.layers=[0,5]", "The run, of two layers only."},
+    {"qkengine run my.yaml --set capture.layers=0,5", "The run, of two layers only."},
     {"qkengine push data/final someone/vectors", "Its result, to the Hub."},
     {"qkengine inspect texts --split train[:10] --text-column content",
      "What a dataset holds, and the first rows that a run would take."},

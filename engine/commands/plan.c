@@ -161,8 +161,8 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"set", "KEY=VALUE", "change one key of the configuration", .type = QK_VALUE_SETTING,
-     .repeated = true},
+    {"set", "KEY=VALUE", "change one key of the configuration; lists as 0,1 or, quoted, '[0,1]'",
+     .type = QK_VALUE_SETTING, .repeated = true},
     {"look", "N", "tokenize the first N examples for the estimates", .type = QK_VALUE_INT,
      .fallback = "256", .least = 1},
     {"json", .help = "for programs, on standard output"},
@@ -174,7 +174,8 @@ const qk_command qk_command_plan = {
     .arguments = {{"CONFIG.yaml", QK_VALUE_CONFIG}},
     .summary = "show what a run would do: rows, files, bytes, FLOPs, peak memory",
     .details =
-        "Reads config.json, the tokenizer and the dataset, but no weights. A model of the Hub is "
+        "CONFIG.yaml may be written as --config CONFIG.yaml, too. Reads config.json, the tokenizer "
+        "and the dataset, but no weights. A model of the Hub is "
         "asked for the first two only; of one that qkengine synth --list knows and that cannot be "
         "had, the published config.json is built in. Without tokenizer or dataset every example "
         "counts as tokenizer.max_length tokens.",

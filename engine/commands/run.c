@@ -149,8 +149,8 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"set", "KEY=VALUE", "change one key of the configuration", .type = QK_VALUE_SETTING,
-     .repeated = true},
+    {"set", "KEY=VALUE", "change one key of the configuration; lists as 0,1 or, quoted, '[0,1]'",
+     .type = QK_VALUE_SETTING, .repeated = true},
     {"backend", "NAME", "the same as --set inference.backend=NAME", .type = QK_VALUE_WORD,
      .words = QK_WORDS("auto", "cpu", "ref", "cuda")},
     {"shard", "I/N",
@@ -167,6 +167,7 @@ const qk_command qk_command_run = {
     .arguments = {{"CONFIG.yaml", QK_VALUE_CONFIG}},
     .summary = "run the model over the dataset, write the sampled queries and keys",
     .details =
+        "CONFIG.yaml may be written as --config CONFIG.yaml, too. "
         "Results go to output.data_root/final. Work in progress is kept in "
         "output.data_root/staging: after a crash, a signal or a full disk the same command goes on "
         "where it stopped.\n"

@@ -52,6 +52,14 @@ static bool is_section(const char *parent, const char *name)
     return false;
 }
 
+static bool is_key(const char *section, const char *name)
+{
+    for (size_t i = 0; i < qk_config_n_keys; i++)
+        if (!strcmp(qk_config_keys[i].section, section) && !strcmp(qk_config_keys[i].name, name))
+            return true;
+    return is_section(section, name);
+}
+
 /* Where a key itself stands. */
 static const char *key_position(const qk_config_reader *r, const qk_yaml *member)
 {
@@ -63,11 +71,7 @@ static qk_status check_keys(const qk_config_reader *r, const qk_config_section *
                             const qk_yaml *map)
 {
     for (const qk_yaml *m = map->first; m; m = m->next) {
-        bool known = is_section(section->name, m->key);
-        for (size_t i = 0; i < qk_config_n_keys && !known; i++)
-            known = !strcmp(qk_config_keys[i].section, section->name) &&
-                    !strcmp(qk_config_keys[i].name, m->key);
-        if (known) continue;
+        if (is_key(section->name, m->key)) continue;
         const char *hint = did_you_mean(r, m->key, section->name);
         if (!section->open || m->setting)
             return qk_fail(r->err, qk_config_blame(m), hint, "%s: unknown key '%s.%.100s'",
@@ -136,17 +140,38 @@ static qk_status find_section(const qk_config_reader *r, const qk_yaml *root,
         qk_warn("%s: '%s' is empty, which is as if it were not there; null says that it is meant",
                 qk_config_position(r, map), section->name);
     if (!*out || map->type == QK_YAML_MAP) return QK_OK;
-    return qk_fail(r->err, qk_config_blame(map), "write its keys below it, indented",
+    return qk_fail(r->err, qk_config_blame(map),
+                   map->setting
+                       ? qk_arena_strf(r->arena, "set its keys: --set %s.KEY=VALUE", section->name)
+                       : "write its keys below it, indented",
                    "%s: '%s' must be a map", qk_config_position(r, map), section->name);
+}
+
+/* A key of a section at the top level, below the section's name: its indentation was lost. */
+static qk_status refuse_unindented(const qk_config_reader *r, const qk_yaml *root,
+                                   const qk_yaml *stray)
+{
+    const qk_yaml *section = NULL;
+    for (const qk_yaml *m = root->first; m != stray; m = m->next)
+        if (is_section(NULL, m->key) && is_key(m->key, stray->key)) section = m;
+    if (!section || section->setting || stray->setting) return QK_OK;
+    return qk_fail(r->err, QK_ERR_CONFIG,
+                   qk_arena_strf(r->arena,
+                                 "indent it, and what else belongs to '%s', below line %d",
+                                 section->key, section->key_line),
+                   "%s: unknown section '%s': it is a key of '%s' that is not indented",
+                   key_position(r, stray), stray->key, section->key);
 }
 
 static qk_status read_sections(const qk_config_reader *r, const qk_yaml *root,
                                qk_config_draft *draft)
 {
-    for (const qk_yaml *m = root->first; m; m = m->next)
-        if (!is_section(NULL, m->key))
-            return qk_fail(r->err, qk_config_blame(m), did_you_mean(r, m->key, NULL),
-                           "%s: unknown section '%.100s'", key_position(r, m), m->key);
+    for (const qk_yaml *m = root->first; m; m = m->next) {
+        if (is_section(NULL, m->key)) continue;
+        QK_TRY(refuse_unindented(r, root, m));
+        return qk_fail(r->err, qk_config_blame(m), did_you_mean(r, m->key, NULL),
+                       "%s: unknown section '%.100s'", key_position(r, m), m->key);
+    }
     for (const qk_config_section *s = qk_config_sections; s->name; s++)
         if (s->required && !qk_yaml_get(root, s->name))
             return qk_fail(r->err, QK_ERR_CONFIG, "configs/sample.yaml shows what belongs there",

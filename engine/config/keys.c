@@ -61,7 +61,7 @@ const qk_config_section qk_config_sections[] = {
     }
 
 const qk_config_key qk_config_keys[] = {
-    MUST("dataset", "path", string, dataset.path,
+    MUST("dataset", "path", path, dataset.path,
          "a file (.parquet, .jsonl, .csv, .txt ...), a folder of them, or a Hub repository"),
     MAY("dataset", "name", text, dataset.name, NULL,
         "which configuration of the dataset, where it has several"),
@@ -76,7 +76,7 @@ const qk_config_key qk_config_keys[] = {
     MAY("dataset", "streaming", bool, dataset.streaming, "false",
         "accepted; rows are always streamed, and slices work all the same"),
 
-    MUST("model", "name", string, model.name,
+    MUST("model", "name", path, model.name,
          "a folder with config.json and safetensors, or a Hub repository"),
     MAY("model", "revision", text, model.revision, NULL, "branch, tag or commit on the Hub"),
     CHOICE("model", "dtype", dtypes, AT(model.dtype), "float32",
@@ -88,7 +88,7 @@ const qk_config_key qk_config_keys[] = {
             "accepted, no effect: code of a checkpoint is never run"),
     IGNORED("model", "attn_implementation", ignored, "accepted, no effect: there is one"),
 
-    MAY("tokenizer", "name", text, tokenizer.name, NULL,
+    MAY("tokenizer", "name", path, tokenizer.name, NULL,
         "a folder or Hub repository, when it is not the model's own"),
     INT("tokenizer", "max_length", tokenizer.max_length, NULL, 1, INT32_MAX, 0,
         "tokens an example is cut to, special ones included; null is no limit"),

@@ -53,9 +53,10 @@ extern const qk_config_word qk_config_backends[], qk_config_isas[];
 void qk_config_add_words(qk_buf *out, const qk_config_word *words);
 
 /* One per kind of value. */
-extern const qk_config_type qk_config_string, qk_config_text, qk_config_folder, qk_config_bool,
-    qk_config_int, qk_config_seed, qk_config_number, qk_config_ints, qk_config_choice,
-    qk_config_tree, qk_config_ignored, qk_config_remote_code, qk_config_padding_side;
+extern const qk_config_type qk_config_string, qk_config_text, qk_config_path, qk_config_folder,
+    qk_config_bool, qk_config_int, qk_config_seed, qk_config_number, qk_config_ints,
+    qk_config_choice, qk_config_tree, qk_config_ignored, qk_config_remote_code,
+    qk_config_padding_side;
 
 typedef struct qk_config_section {
     const char *name;

@@ -15,7 +15,7 @@ qk_status qk_config_apply_setting(qk_arena *arena, qk_yaml *root, const char *se
                                   qk_error *err)
 {
     static const char usage[] = "write --set section.key=value, for example "
-                                "--set capture.layers=[0,1]";
+                                "--set capture.layers=0,1";
     const char *equals = strchr(setting, '=');
     if (!equals || equals == setting)
         return qk_fail(err, QK_ERR_USAGE, usage, "--set %.200s: no key and value", setting);

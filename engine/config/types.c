@@ -101,10 +101,26 @@ static qk_status read_string(const qk_config_reader *r, const qk_config_key *key
     return *(const char **)field ? QK_OK : qk_config_fail(r, key, v, NULL, "is empty");
 }
 
+/* A path. "~" is what a shell makes of it, and no shell sees a configuration or the value of a
+ * --set: it would be a folder of that name. */
+static qk_status read_path(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                           void *field)
+{
+    QK_TRY(key->required ? read_string(r, key, v, field) : read_text(r, key, v, field));
+    const char *path = *(const char **)field, *home = getenv("HOME");
+    if (!path || *path != '~') return QK_OK;
+    bool own = home && (!path[1] || path[1] == '/');
+    return qk_config_fail(r, key, v,
+                          own ? qk_arena_strf(r->arena, "write %s%s", home, path + 1)
+                              : "write the whole path",
+                          "begins with '~', which only a shell expands");
+}
+
 static qk_status read_folder(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
                              void *field)
 {
     QK_TRY(read_string(r, key, v, field));
+    QK_TRY(read_path(r, key, v, field));
     const char *wrong = qk_config_root_problem(*(const char **)field);
     return wrong ? qk_config_fail(r, key, v, "name a folder of its own for the results",
                                   "must not be %s", wrong)
@@ -272,6 +288,22 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* What --set brought as "0,1", without the brackets that shells take for themselves, as a list;
+ * NULL for anything else. */
+static const qk_yaml *list_without_brackets(const qk_config_reader *r, const qk_yaml *v)
+{
+    static const char digits[] = "0123456789,";
+    qk_yaml *list;
+    qk_error ignored;
+    if (!v->setting || !v->length || strspn(v->text, digits) != v->length) return NULL;
+    const char *text = qk_arena_strf(r->arena, "[%s]", v->text);
+    if (qk_yaml_parse(r->arena, text, strlen(text), v->setting, &list, &ignored) != QK_OK)
+        return NULL;
+    list->setting = v->setting;
+    for (qk_yaml *item = list->first; item; item = item->next) item->setting = v->setting;
+    return list;
+}
+
 /* Numbers from 0, stored ascending and once each. */
 static qk_status read_ints(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
                            void *field)
@@ -279,6 +311,9 @@ static qk_status read_ints(const qk_config_reader *r, const qk_config_key *key, 
     qk_int_list *out = field;
     *out = (qk_int_list){0};
     if (!v) return QK_OK;
+    const qk_yaml *plain =
+        v->type == QK_YAML_STRING || v->type == QK_YAML_INT ? list_without_brackets(r, v) : NULL;
+    if (plain) v = plain;
     if (v->type != QK_YAML_LIST)
         return wrong_type(r, key, v,
                           v->type == QK_YAML_INT && is_taken(key, v->text)
@@ -387,6 +422,7 @@ static qk_status read_padding_side(const qk_config_reader *r, const qk_config_ke
 
 const qk_config_type qk_config_string = {"a string", read_string};
 const qk_config_type qk_config_text = {"a string", read_text};
+const qk_config_type qk_config_path = {"a string", read_path};
 const qk_config_type qk_config_folder = {"a string", read_folder};
 const qk_config_type qk_config_bool = {"true or false", read_bool};
 const qk_config_type qk_config_int = {"an integer", read_int};

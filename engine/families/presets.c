@@ -114,17 +114,40 @@ const qk_preset *qk_preset_at(size_t i)
     return i < N_PRESETS ? &presets[i] : NULL;
 }
 
+/* Whether a short name goes on with a '-' where `begin` ends. */
+static bool begins_with(const qk_preset *p, const char *begin)
+{
+    size_t n = strlen(begin);
+    return n && !strncasecmp(p->name, begin, n) && p->name[n] == '-';
+}
+
 const qk_preset *qk_preset_find(const char *name)
 {
-    for (const qk_preset *p = presets; p < presets + N_PRESETS; p++)
+    const qk_preset *only = NULL;
+    size_t n = 0;
+    for (const qk_preset *p = presets; p < presets + N_PRESETS; p++) {
         if (!strcasecmp(p->name, name) || !strcasecmp(p->repository, name)) return p;
-    return NULL;
+        if (!begins_with(p, name)) continue;
+        only = p;
+        n++;
+    }
+    return n == 1 ? only : NULL;
 }
 
 qk_status qk_preset_need(const char *name, const qk_preset **out, qk_error *err)
 {
     *out = qk_preset_find(name);
     if (*out) return QK_OK;
+    qk_buf several = {0};
+    for (const qk_preset *p = presets; p < presets + N_PRESETS; p++)
+        if (begins_with(p, name))
+            qk_buf_addf(&several, "%s%s", several.size ? ", " : "write one of: ", p->name);
+    if (several.size)
+        qk_fail(err, QK_ERR_NOTFOUND, qk_buf_str(&several),
+                "several built-in configurations begin with '%.100s'", name);
+    size_t n_several = several.size;
+    qk_buf_free(&several);
+    if (n_several) return err->status;
     const char *names[N_PRESETS + 1] = {0};
     bool by_repository = strchr(name, '/');
     for (size_t i = 0; i < N_PRESETS; i++)

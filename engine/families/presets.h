@@ -20,9 +20,10 @@ typedef struct qk_preset {
 
 /* The i-th of all, NULL behind the last. */
 const qk_preset *qk_preset_at(size_t i);
-/* By short name or repository, in any case; NULL when there is none. */
+/* By short name or repository, in any case, or by what one short name alone begins with up to a '-'
+ * ("smollm3"); NULL when there is none. */
 const qk_preset *qk_preset_find(const char *name);
-/* The same, as an error with the nearest name. */
+/* The same, as an error with all that begin so, or with the nearest name. */
 qk_status qk_preset_need(const char *name, const qk_preset **out, qk_error *err);
 /* Its config.json, parsed into the arena. */
 const qk_json *qk_preset_config(const qk_preset *preset, qk_arena *arena);

@@ -9,6 +9,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/output/final_folder.h"
+#include "engine/output/layout.h"
 #include "engine/push/check.h"
 #include "engine/push/merge.h"
 #include "engine/push/snapshot.h"
@@ -155,6 +156,42 @@ static qk_status rounds(pusher *p)
 
 /* ---- the push ---- */
 
+/* Whether there are files of rows in a folder, as a run or the reference writes them; something
+ * else would become a dataset of its name, with its notes as the card. */
+static qk_status has_rows(const char *folder, bool *rows, qk_error *err)
+{
+    qk_names found = {0};
+    bool there;
+    *rows = false;
+    QK_TRY(qk_has_folder(folder, &there, err));
+    if (!there) return QK_OK;
+    qk_status s = qk_find_data_files(folder, &found, err);
+    for (size_t i = 0; i < found.count && !*rows; i++) {
+        const char *slash = strchr(found.items[i], '/');
+        *rows = qk_is_file_name(slash ? slash + 1 : found.items[i]);
+    }
+    qk_names_free(&found);
+    return s == QK_ERR_NOTFOUND ? QK_OK : s;
+}
+
+static qk_status check_folder(const pusher *p)
+{
+    const char *folder = p->options->folder;
+    bool there, below = false;
+    if (p->options->held || p->run_path) return QK_OK; /* a run writes it */
+    QK_TRY(qk_has_folder(p->staging.folder, &there, p->err));
+    if (!there) QK_TRY(has_rows(folder, &there, p->err));
+    if (there) return QK_OK;
+    char *final = qk_path_join(folder, "final");
+    qk_status s = has_rows(final, &below, p->err);
+    if (s == QK_OK)
+        s = qk_fail(p->err, QK_ERR_NOTFOUND, "give the final/ folder of a run",
+                    "%s: holds no dataset%s%s%s", folder, below ? "; did you mean '" : "",
+                    below ? final : "", below ? "'?" : "");
+    free(final);
+    return s;
+}
+
 static qk_status check_target(const pusher *p)
 {
     const qk_push_options *o = p->options;
@@ -176,6 +213,7 @@ static qk_status push(pusher *p)
 {
     QK_TRY(check_target(p));
     if (!p->options->held) QK_TRY(qk_final_hold(p->options->folder, &p->run, &p->run_path, p->err));
+    QK_TRY(check_folder(p));
     QK_TRY(qk_staging_open_alone(&p->staging, p->staging.folder, p->err));
     QK_TRY(qk_publish_recover(&p->staging, p->options->folder, p->err));
     QK_TRY(qk_push_snapshot_read(p->staging.folder, p->options->folder, &p->files, p->err));

@@ -11,6 +11,22 @@
 #include "engine/run/dataset_commit.h"
 #include "engine/run/plan.h"
 
+/* Whether a folder of final/ holds rows of a run in prefix layout. */
+static qk_status has_prefix_layout(const char *final, bool *has, qk_error *err)
+{
+    qk_names names;
+    *has = false;
+    QK_TRY(qk_list_dir(final, &names, err));
+    qk_status s = QK_OK;
+    for (size_t i = 0; i < names.count && s == QK_OK && !*has; i++) {
+        char *path = qk_strf("%s/%s/manifest.json", final, names.items[i]);
+        if (names.items[i][0] != '.') s = qk_has_file(path, has, err);
+        free(path);
+    }
+    qk_names_free(&names);
+    return s;
+}
+
 /* Data files without a manifest are another program's. In branch layout they would be overwritten;
  * in prefix layout rows are added to those of the older reference, whose meaning no file tells. */
 static qk_status check_foreign_files(const qk_plan *plan, qk_error *err)
@@ -22,6 +38,11 @@ static qk_status check_foreign_files(const qk_plan *plan, qk_error *err)
     qk_status found = qk_find_data_files(plan->split_folder, &files, err);
     qk_names_free(&files);
     if (found != QK_OK) return found == QK_ERR_NOTFOUND ? QK_OK : found;
+    if (!plan->prefix) QK_TRY(has_prefix_layout(plan->final, &there, err));
+    if (!plan->prefix && there)
+        return qk_fail(
+            err, QK_ERR_CONFIG, "choose another output.data_root, or output.layout: prefix",
+            "%s: holds a folder per model, this run would put its files at the root", plan->final);
     if (!plan->prefix)
         return qk_fail(err, QK_ERR_CONFIG,
                        "choose another output.data_root, or move the files away",

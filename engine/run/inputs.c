@@ -1,13 +1,17 @@
 /* See inputs.h. */
 #include "engine/run/inputs.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/input.h"
+#include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/base/text.h"
 #include "engine/config/config.h"
 #include "engine/dataset/hub_dataset.h"
+#include "engine/families/presets.h"
 #include "formats/json.h"
 #include "hub/pull.h"
 
@@ -106,6 +110,26 @@ static qk_status fetch_parts(const opener *o, qk_snapshot *s, qk_wanted wanted, 
     return qk_snapshot_fetch_present(s, tokenizer_files, err);
 }
 
+/* OWNER/NAME that the Hub did not give, where a folder OWNER is here: the name was meant to be a
+ * path, so that is said first. */
+static void explain_path(const char *name, qk_error *err)
+{
+    if (qk_interrupted()) return;
+    char *folder = qk_strf("%.*s", (int)strcspn(name, "/"), name);
+    qk_names there = {0};
+    qk_error ignored;
+    if (qk_list_dir(folder, &there, &ignored) == QK_OK) {
+        QK_GROW(there.items, there.count, there.capacity);
+        there.items[there.count] = NULL;
+        const char *near = qk_nearest(strchr(name, '/') + 1, (const char *const *)there.items);
+        if (near) snprintf(err->hint, sizeof err->hint, "did you mean '%s/%s'?", folder, near);
+        qk_error_prefix(err, "there is no '%s' in the folder '%s', and on the Hub",
+                        strchr(name, '/') + 1, folder);
+    }
+    qk_names_free(&there);
+    free(folder);
+}
+
 /* A local folder, or the snapshot of a repository with its config.json, tokenizer and, of a model
  * that is run, weights. */
 static qk_status open_folder(opener *o, const char *key, const char *name, const char *revision,
@@ -122,16 +146,23 @@ static qk_status open_folder(opener *o, const char *key, const char *name, const
         qk_explain_file(name, err);
         return qk_error_prefix(err, "%s", key);
     }
-    if (!qk_looks_like_repo(name))
-        return qk_fail(err, QK_ERR_NOTFOUND,
-                       "give the folder of a model, or owner/name of one on the Hub",
-                       "%s: there is no folder '%s'", key, name);
+    if (!qk_looks_like_repo(name)) {
+        const qk_preset *preset = qk_preset_find(name);
+        qk_fail(err, QK_ERR_NOTFOUND, "give the folder of a model, or owner/name of one on the Hub",
+                "%s: there is no folder '%s'", key, name);
+        if (preset)
+            snprintf(err->hint, sizeof err->hint, "did you mean '%s', of the Hub?",
+                     preset->repository);
+        return err->status;
+    }
     qk_snapshot s;
     if (!o->hub_is_open) QK_TRY(qk_hub_open(&o->hub, NULL, err));
     o->hub_is_open = true;
     o->hub.impatient = o->use == QK_INPUTS_LOOK;
-    if (qk_snapshot_open(&s, &o->hub, QK_REPO_MODEL, name, revision, err) != QK_OK)
+    if (qk_snapshot_open(&s, &o->hub, QK_REPO_MODEL, name, revision, err) != QK_OK) {
+        explain_path(name, err);
         return qk_error_prefix(err, "%s", key);
+    }
     qk_status status = fetch_parts(o, &s, wanted, err);
     if (status == QK_OK) *folder = qk_strdup(qk_snapshot_folder(&s));
     qk_snapshot_close(&s);
@@ -151,6 +182,7 @@ static qk_status open_dataset(opener *o, qk_error *err)
     if (local) return QK_OK; /* an absent file is qk_dataset_open's to report */
     qk_status s = qk_hub_dataset_open(&o->inputs->dataset, o->config, look, err);
     o->inputs->dataset_is_missing = s != QK_OK;
+    if (s != QK_OK) explain_path(path, err);
     return look ? QK_OK : s;
 }
 

@@ -442,7 +442,7 @@ def foreign_files_are_kept(folder):
 def one_layout_in_a_folder(folder):
     """A run of the other layout would leave rows that no card and no push knows of."""
     make_workspace(folder)
-    for first, second, words in (("branch", "prefix", "one run at its root"), ("prefix", "branch", "another program wrote them")):
+    for first, second, words in (("branch", "prefix", "one run at its root"), ("prefix", "branch", "holds a folder per model")):
         assert run(folder, OUT, f"output.layout={first}").returncode == 0
         before = digest(folder / "out/final")
         done = run(folder, OUT, f"output.layout={second}")

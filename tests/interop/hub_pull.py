@@ -325,8 +325,8 @@ def test_accounts(tmp):
         ("me/absent", None, ["does not exist, or is private", "set HF_TOKEN"]),
         ("me/absent", hub_fixture.READ, ["does not exist, or is private", "the token is from HF_TOKEN"]),
         ("me/open", "hf_wrongwrongwrong", ["the token is not valid", "the token is from HF_TOKEN"]),
-        ("me/gated", None, ["gated", "set HF_TOKEN"]),
-        ("me/gated", hub_fixture.READ, ["gated", "ask for access"]),
+        ("me/gated", None, ["gated", f"page {HUB.endpoint}/me/gated, then set HF_TOKEN"]),
+        ("me/gated", hub_fixture.READ, ["gated", f"ask for access on its page {HUB.endpoint}/me/gated with"]),
         ("me/off", hub_fixture.READ, ["is disabled"]),
     ]
     for repo, token, words in cases:

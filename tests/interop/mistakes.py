@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""Mistakes of the first hour: what one types, the exit status, and the first line of what is said. Each line of the table is a whole
+command in one workspace. --table prints it with the line below each message, which says what to do.
+
+usage: mistakes.py [--table]
+"""
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import sys
+import tempfile
+
+from common import engine, main, make_workspace, write_jsonl
+
+WHOLE = "dataset: {path: dataset}\nmodel: {name: model}\noutput: {data_root: new}\n"
+FILES = {
+    "empty.yaml": "",
+    "list.yaml": "- dataset\n- model\n",
+    "flat.yaml": "dataset:\npath: dataset\nmodel:\nname: model\noutput:\ndata_root: new\n",
+    "half.yaml": WHOLE + "capture:\n  layers: [0]\nheads: [0]\n",
+    "nested.yaml": WHOLE + "capture:\n  sampler:\n  type: all\n",
+    "tab.yaml": "dataset:\n\tpath: dataset\n",
+    "typo.yaml": WHOLE.replace("path:", "paht:"),
+    "section.yaml": WHOLE + "samplers:\n  type: all\n",
+    "missing.yaml": "dataset: {path: dataset}\nmodel: {name: model}\n",
+    "twice.yaml": WHOLE + "model: {name: other}\n",
+    "colon.yaml": WHOLE.replace("dataset}", "dataset, split: train: all}"),
+    "bracket.yaml": WHOLE + "capture: {layers: [0, 1}\n",
+    "hollow.yaml": WHOLE + "capture:\n",
+    "config.json": json.dumps({"model_type": "llama"}),
+}
+
+# what is typed, exit status, the first line
+TABLE = [
+    ("config.yaml", 2, "unknown command 'config.yaml'"),
+    ("run config.yml", 1, "config.yml: cannot open: No such file or directory"),
+    ("run --config", 2, "a file is missing behind --config"),
+    ("run config.yaml again.yaml", 2, "one argument too many: again.yaml"),
+    ("run -q config.yaml", 2, "unknown option -q"),
+    ("run config.yaml --verbose", 2, "unknown option --verbose"),
+    ("run config.yaml --set", 2, "a value is missing behind --set"),
+    ("run config.yaml --set capture.layers", 2, "--set capture.layers: no key and value"),
+    ("run config.yaml --set layers=0,1", 2, "--set layers: unknown section 'layers'"),
+    ("run config.yaml --set capture.layer=0", 2, "--set capture.layer: unknown key 'capture.layer'"),
+    ("run config.yaml --set capture.layers=all", 2, "--set capture.layers: 'capture.layers' must be a list of integers, not the text 'all'"),
+    ("run config.yaml --set capture.heads=7", 1, "capture.heads: there is no query head 7; the model has query heads 0 to 3"),
+    ("run config.yaml --set capture.sampler=uniform", 2, "--set capture.sampler: 'capture.sampler' must be a map"),
+    ("run config.yaml --set capture.sampler.type=random", 2, "--set capture.sampler.type: 'capture.sampler.type' must be one of log_uniform, uniform, all, not the text 'random'"),
+    ("run config.yaml --set capture.capture_queries=false --set capture.capture_keys=false", 1, "config.yaml: nothing to capture: both queries and keys are off"),
+    ("run config.yaml --set model.dtype=fp8", 2, "--set model.dtype: 'model.dtype' must be one of float32, float16, bfloat16, not the text 'fp8'"),
+    ("run config.yaml --set inference.batch_size=0", 2, "--set inference.batch_size: 'inference.batch_size' must be positive, not 0"),
+    ("run config.yaml --set inference.batch_size=1e1", 2, "--set inference.batch_size: 'inference.batch_size' must be an integer, not the text '1e1'"),
+    ("run config.yaml --set inference.threads=many", 2, "--set inference.threads: 'inference.threads' must be an integer, not the text 'many'"),
+    ("run config.yaml --backend gpu", 2, "--backend 'gpu' is not known; did you mean 'cpu'?"),
+    ("run config.yaml --shard 4/4", 2, "--shard 4/4: I/N is needed, two whole numbers with 0 <= I < N"),
+    ("run config.yaml --shard 1", 2, "--shard 1: I/N is needed, two whole numbers with 0 <= I < N"),
+    ("run empty.yaml", 1, "empty.yaml: the configuration is empty"),
+    ("run list.yaml", 1, "list.yaml:1:1: the top level must be a map of sections"),
+    ("run flat.yaml", 1, "flat.yaml:2:1: unknown section 'path': it is a key of 'dataset' that is not indented"),
+    ("run half.yaml", 1, "half.yaml:6:1: unknown section 'heads': it is a key of 'capture' that is not indented"),
+    ("run nested.yaml", 1, "nested.yaml:6:3: unknown key 'capture.type'"),
+    ("run tab.yaml", 1, "tab.yaml:2:1: a tab in the indentation"),
+    ("run typo.yaml", 1, "typo.yaml:1:11: unknown key 'dataset.paht'"),
+    ("run section.yaml", 1, "section.yaml:4:1: unknown section 'samplers'"),
+    ("run missing.yaml", 1, "missing.yaml: section 'output' is missing"),
+    ("run twice.yaml", 1, "twice.yaml:4:1: 'model' is given twice"),
+    ("run colon.yaml", 1, "colon.yaml:1:10: the list or map that begins here is not closed"),
+    ("run bracket.yaml", 1, "bracket.yaml:4:19: the list or map that begins here is not closed"),
+    ("run hollow.yaml", 1, "hollow.yaml:4:9: section 'capture' is empty"),
+    ("run model", 1, "model: not a regular file"),
+    ("run config.json", 1, "config.json:1:2: unknown section 'model_type'"),
+    ("run image.png", 1, "image.png:1:1: not valid UTF-8"),
+    ("run config.yaml --set model.name=modle", 1, "model.name: there is no folder 'modle'"),
+    ("run config.yaml --set model.name=models/tny", 1, "model.name: there is no 'tny' in the folder 'models', and on the Hub: models/tny at 'main' is not in the cache (hf/hub): HF_HUB_OFFLINE is set"),
+    ("run config.yaml --set model.name=./modle", 1, "model.name: there is no folder './modle'"),
+    ("run config.yaml --set model.name=~/model", 2, "--set model.name: 'model.name' begins with '~', which only a shell expands"),
+    ("run config.yaml --set model.name=smollm2", 1, "model.name: there is no folder 'smollm2'"),
+    ("run config.yaml --set model.name=qwen3-8b", 1, "model.name: there is no folder 'qwen3-8b'"),
+    ("run config.yaml --set model.name=someone/model", 1, "model.name: someone/model at 'main' is not in the cache (hf/hub): HF_HUB_OFFLINE is set"),
+    ("run config.yaml --set model.name=model/config.json", 1, "model.name: model/config.json: a file, not the folder of a model"),
+    ("run config.yaml --set model.name=empty", 1, "empty: the folder is empty"),
+    ("run config.yaml --set model.name=bare --set output.data_root=new", 1, "bare: there is no tokenizer.json"),
+    ("run config.yaml --set dataset.path=dataste", 1, "dataste: there is no such file or folder"),
+    ("run config.yaml --set dataset.path=data/trian.jsonl", 1, "there is no 'trian.jsonl' in the folder 'data', and on the Hub: dataset.path: data/trian.jsonl at 'main' is not in the cache (hf/hub): HF_HUB_OFFLINE is set"),
+    ("run config.yaml --set dataset.path=/nowhere/texts", 1, "/nowhere/texts: there is no such file or folder"),
+    ("run config.yaml --set dataset.path=someone/texts", 1, "dataset.path: someone/texts at 'main' is not in the cache (hf/hub): HF_HUB_OFFLINE is set"),
+    ("run config.yaml --set dataset.path=empty", 1, "empty: no data files"),
+    ("run config.yaml --set dataset.path=image.png", 1, "image.png: no data files (.parquet, .jsonl, .json, .csv, .tsv or .txt)"),
+    ("run config.yaml --set dataset.path=bodies.jsonl --set dataset.id_column=null --set output.data_root=new", 1, "bodies.jsonl: there is no column 'text'; the columns are body"),
+    ("run config.yaml --set dataset.path=numbers.jsonl --set dataset.id_column=null --set output.data_root=new", 1, "numbers.jsonl: byte 10 (line 1, column 11): 'text' is a number, not a string"),
+    ("run config.yaml --set dataset.split=train[:10", 1, "dataset.split 'train[:10': a slice is [from:to] with whole numbers or percentages"),
+    ("run config.yaml --set output.data_root='~/out'", 2, "--set output.data_root: 'output.data_root' begins with '~', which only a shell expands"),
+    ("run config.yaml --set output.data_root=config.json", 1, "config.json: cannot make the folder: Not a directory"),
+    ("run config.yaml --set output.data_root=dataset", 1, "config.yaml: output.data_root 'dataset' lies inside dataset.path 'dataset': the run would read its own output"),
+    ("run config.yaml --set output.layout=branch", 1, "out/final: holds a folder per model, this run would put its files at the root"),
+    ("plan nowhere.yaml", 1, "nowhere.yaml: cannot open: No such file or directory"),
+    ("plan config.yaml --look 0", 2, "--look 0: a whole number from 1 is needed"),
+    ("inspect nowhere", 1, "nowhere: there is no such file or folder"),
+    ("inspect config.yaml", 1, "config.yaml: no data files (.parquet, .jsonl, .json, .csv, .tsv or .txt)"),
+    ("inspect empty", 1, "empty: no data files"),
+    ("push out someone/rows", 1, "out: holds no dataset; did you mean 'out/final'?"),
+    ("push notes someone/rows", 1, "notes: holds no dataset"),
+    ("push nowhere someone/rows", 1, "nowhere: no such folder"),
+    ("push out/final rows", 1, "rows: no owner in the name"),
+    ("pull smollm2", 1, "smollm2 at 'main' is not in the cache (hf/hub): HF_HUB_OFFLINE is set"),
+    ("pull someone/model", 1, "someone/model at 'main' is not in the cache (hf/hub): HF_HUB_OFFLINE is set"),
+    ("synth --like smollm2 new/model", 1, "several built-in configurations begin with 'smollm2'"),
+    ("synth --like smolm3 new/model", 1, "no built-in configuration is called 'smolm3'"),
+    ("synth new/model", 2, "--like NAME is missing"),
+    ("synth --like smollm3 model", 2, "model: the folder is not empty"),
+    ("diff out out/final", 1, "out: holds no l*h*/data.parquet"),
+    ("diff out/final notes", 1, "notes: holds no l*h*/data.parquet"),
+    ("join out/final out/final out", 1, "out: is there already, and is no empty folder"),
+    ("tokenize modle numbers.jsonl", 1, "modle: cannot list the folder: No such file or directory"),
+    ("tokenize model nowhere.txt", 1, "nowhere.txt: cannot open: No such file or directory"),
+    ("-v", 2, "unknown command '-v'"),
+]
+
+HINTS = {
+    "config.yaml": "write qkengine run config.yaml, or plan",
+    "run flat.yaml": "indent it, and what else belongs to 'dataset', below line 1",
+    "run config.yaml --set capture.sampler=uniform": "set its keys: --set capture.sampler.KEY=VALUE",
+    "run config.yaml --set model.name=models/tny": "did you mean 'models/tiny'?",
+    "run config.yaml --set model.name=qwen3-8b": "did you mean 'Qwen/Qwen3-8B', of the Hub?",
+    "run config.yaml --set model.name=~/model": "write /home/me/model",
+    "run config.yaml --set dataset.path=data/trian.jsonl": "did you mean 'data/train.jsonl'?",
+    "run config.yaml --set output.layout=branch": "choose another output.data_root, or output.layout: prefix",
+    "synth --like smollm2 new/model": "write one of: smollm2-135m, smollm2-360m, smollm2-1.7b",
+}
+
+
+def workspace(folder):
+    make_workspace(folder)
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    for name in ("models/tiny", "notes", "empty"):
+        (folder / name).mkdir(parents=True)
+    (folder / "notes/README.md").write_text("# notes\n")
+    write_jsonl(folder / "numbers.jsonl", [{"text": 1}, {"text": 2}])
+    write_jsonl(folder / "bodies.jsonl", [{"body": "a text"}])
+    (folder / "data").mkdir()
+    write_jsonl(folder / "data/train.jsonl", [{"text": "a text"}])
+    (folder / "image.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
+    (folder / "bare").mkdir()
+    shutil.copy(folder / "model/config.json", folder / "bare")
+    assert engine(["run", "config.yaml", "--quiet"], folder).returncode == 0
+    return folder
+
+
+def said(folder, command):
+    """Status, message and hint of a command line, with a token but no network."""
+    env = {**{k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))},
+           "HF_HUB_OFFLINE": "1", "HF_HOME": "hf", "HF_TOKEN": "hf_abcdefghijkl", "HOME": "/home/me", "QKENGINE_CACHE": "off"}
+    done = engine(shlex.split(command), folder, env=env)
+    lines = [line.removeprefix("qkengine: ") for line in done.stderr.splitlines() if not line.startswith("qkengine: version")]
+    at = next((i for i, line in enumerate(lines) if line.startswith("error: ")), None)
+    if at is None:
+        return done.returncode, (lines or done.stdout.splitlines() or [""])[0], ""
+    return done.returncode, lines[at].removeprefix("error: "), lines[at + 1].strip() if at + 1 < len(lines) else ""
+
+
+def mistakes(folder):
+    """Every line of the table; nothing was made by any of them."""
+    workspace(folder)
+    before = sorted(folder.rglob("*"))
+    wrong = []
+    for command, status, message in TABLE:
+        got = said(folder, command)
+        if got[:2] != (status, message):
+            wrong.append(f"{command}\n  {got}\n  {(status, message)}")
+    assert not wrong, "\n".join(wrong)
+    made = [p for p in sorted(folder.rglob("*")) if p not in before and "new" not in p.parts]
+    assert not made, made
+    assert not list(folder.glob("new/final/*")), list(folder.glob("new/final/*"))
+    return f"{len(TABLE)} mistakes"
+
+
+def hints(folder):
+    """What is said to do, where it is more than a usage."""
+    workspace(folder)
+    for command, hint in HINTS.items():
+        assert said(folder, command)[2] == hint, (command, said(folder, command))
+
+
+def a_model_is_shown(folder):
+    """inspect of a model: its heads, a line for each kind of layer, and whether it can run."""
+    make_workspace(folder)
+    spec = json.loads(engine(["inspect", "model", "--json"], folder).stdout)
+    config = json.loads((folder / "model/config.json").read_text())
+    assert spec["can_run"] and spec["layers"] == config["num_hidden_layers"] == len(spec["layer"]), spec
+    assert (spec["query_heads"], spec["key_heads"]) == (config["num_attention_heads"], config["num_key_value_heads"])
+    text = engine(["inspect", "model"], folder).stdout
+    assert f"{spec['layers']} layers from 0 on: full attention, RoPE " in text and "can run: yes" in text, text
+    config["model_type"] = "lama"
+    (folder / "model/config.json").write_text(json.dumps(config))
+    text = engine(["inspect", "model"], folder).stdout
+    assert "can run: no; model/config.json: model_type 'lama' is not supported" in text and "tensors in 1 files" in text, text
+    assert json.loads(engine(["inspect", "model", "--json"], folder).stdout)["can_run"] is False
+
+
+def as_it_may_be_written(folder):
+    """--config and lists without brackets mean what the other spellings do."""
+    make_workspace(folder)
+    plans = [engine(["plan", *args, "--json"], folder) for args in (
+        ["config.yaml", "--set", "capture.layers=[0,2]"], ["--config", "config.yaml", "--set", "capture.layers=0,2"],
+        ["--set=capture.layers=2,0", "--config=config.yaml"])]
+    assert all(p.returncode == 0 and p.stdout == plans[0].stdout for p in plans), plans
+    assert engine(["-V"], folder).stdout == engine(["--version"], folder).stdout != ""
+
+
+def no_finished_work_is_in_the_way(folder):
+    """A start with other settings is refused only where units of the first are finished, or rows in final/."""
+    make_workspace(folder)
+    write_jsonl(folder / "rows.jsonl", [{"id": i, "text": f"the river {i} turns " * (1 + i % 7)} for i in range(300)])
+    rows = ["--set", "dataset.path=rows.jsonl"]
+    first = engine(["run", "config.yaml", *rows, "--set", "dataset.text_column=txt"], folder)
+    assert first.returncode == 1
+    other = engine(["run", "config.yaml", *rows, "--shard", "0/2", "--set", "model.dtype=bfloat16"], folder)
+    assert other.returncode == 0, other.stderr
+    units = sorted((folder / "out/staging").glob("unit-*.qku"))
+    done = engine(["run", "config.yaml", *rows], folder)
+    assert units and done.returncode == 1 and "holds the unfinished units of another run" in done.stderr, done.stderr
+    for unit in units:
+        unit.unlink()
+    done = engine(["run", "config.yaml", *rows], folder)
+    assert done.returncode == 0, done.stderr
+
+
+def show_table():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = workspace(pathlib.Path(folder))
+        for command, *_ in TABLE:
+            status, message, hint = said(folder, command)
+            print(f"$ qkengine {command}\n{status}  {message}" + (f"\n   {hint}" if hint else "") + "\n")
+
+
+if __name__ == "__main__":
+    if "--table" in sys.argv:
+        show_table()
+        sys.exit(0)
+    sys.exit(main("mistakes", [mistakes, hints, a_model_is_shown, as_it_may_be_written, no_finished_work_is_in_the_way]))
