@@ -17,9 +17,10 @@ static bool quiet_mode;
 static bool line_is_open; /* a progress line stands on the terminal without its newline */
 static double last_progress;
 
-static bool on_terminal(void)
+bool qk_log_on_terminal(void)
 {
-    return isatty(STDERR_FILENO) == 1;
+    const char *term = getenv("TERM");
+    return isatty(STDERR_FILENO) == 1 && !(term && !strcmp(term, "dumb"));
 }
 
 /* What is printed may come from files and servers. A fresh string. */
@@ -34,7 +35,7 @@ static void print_line(const char *colour, const char *label, const char *format
 {
     char *text = visible(format, args);
     const char *no_color = getenv("NO_COLOR");
-    bool paint = *colour && on_terminal() && !(no_color && *no_color);
+    bool paint = *colour && qk_log_on_terminal() && !(no_color && *no_color);
     pthread_mutex_lock(&lock);
     if (line_is_open) fputs("\r\033[K", stderr);
     line_is_open = false;
@@ -48,6 +49,28 @@ void qk_log_quiet(bool quiet)
 {
     quiet_mode = quiet;
 }
+
+bool qk_log_is_quiet(void)
+{
+    return quiet_mode;
+}
+
+void qk_log_redraw(const char *text, bool end)
+{
+    pthread_mutex_lock(&lock);
+    fprintf(stderr, "\r\033[K%s%s", text, end ? "\n" : "");
+    line_is_open = !end;
+    fflush(stderr);
+    pthread_mutex_unlock(&lock);
+}
+
+void qk_log_plain(const char *text)
+{
+    pthread_mutex_lock(&lock);
+    fprintf(stderr, "%s\n", text);
+    pthread_mutex_unlock(&lock);
+}
+
 void qk_info(const char *format, ...)
 {
     if (quiet_mode) return;
@@ -106,9 +129,9 @@ double qk_now(void)
 
 static bool progress_is_due(bool done)
 {
-    double now = qk_now(), wait = on_terminal() ? 0.1 : 5.0;
+    double now = qk_now(), wait = qk_log_on_terminal() ? 0.1 : 5.0;
     pthread_mutex_lock(&lock);
-    if (!last_progress && !on_terminal()) last_progress = now; /* short work needs no line */
+    if (!last_progress && !qk_log_on_terminal()) last_progress = now; /* short work needs no line */
     bool due = done || now - last_progress >= wait;
     if (due) last_progress = now;
     pthread_mutex_unlock(&lock);
@@ -120,7 +143,7 @@ void qk_progress(bool done, const char *format, ...)
     if (quiet_mode || !progress_is_due(done)) return;
     va_list args;
     va_start(args, format);
-    if (on_terminal()) {
+    if (qk_log_on_terminal()) {
         char *text = visible(format, args);
         pthread_mutex_lock(&lock);
         fprintf(stderr, "\r\033[K%s%s", text, done ? "\n" : "");

@@ -21,6 +21,15 @@ void qk_print_error(const qk_error *err);
 /* Seconds on a clock that never goes back. */
 double qk_now(void);
 
+/* For engine/base/progress.h. Whether stderr takes control sequences: a terminal, and not a dumb
+ * one. */
+bool qk_log_on_terminal(void);
+bool qk_log_is_quiet(void);
+/* The line at the bottom of the terminal, in the place of the last one; `end`: it stays. */
+void qk_log_redraw(const char *text, bool end);
+/* A line as it is. */
+void qk_log_plain(const char *text);
+
 /* Redraws the progress line (at most ten times a second) or prints one every `5` seconds.
  * A finished line (done = true) always ends with a newline on a terminal. */
 void qk_progress(bool done, const char *format, ...) __attribute__((format(printf, 2, 3)));
