@@ -15,7 +15,6 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool quiet_mode;
 static bool line_is_open; /* a progress line stands on the terminal without its newline */
-static double last_progress;
 
 bool qk_log_on_terminal(void)
 {
@@ -125,36 +124,6 @@ double qk_now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static bool progress_is_due(bool done)
-{
-    double now = qk_now(), wait = qk_log_on_terminal() ? 0.1 : 5.0;
-    pthread_mutex_lock(&lock);
-    if (!last_progress && !qk_log_on_terminal()) last_progress = now; /* short work needs no line */
-    bool due = done || now - last_progress >= wait;
-    if (due) last_progress = now;
-    pthread_mutex_unlock(&lock);
-    return due;
-}
-
-void qk_progress(bool done, const char *format, ...)
-{
-    if (quiet_mode || !progress_is_due(done)) return;
-    va_list args;
-    va_start(args, format);
-    if (qk_log_on_terminal()) {
-        char *text = visible(format, args);
-        pthread_mutex_lock(&lock);
-        fprintf(stderr, "\r\033[K%s%s", text, done ? "\n" : "");
-        line_is_open = !done;
-        fflush(stderr);
-        pthread_mutex_unlock(&lock);
-        free(text);
-    } else {
-        print_line("", "", format, args);
-    }
-    va_end(args);
 }
 
 static char *rotating(void)
