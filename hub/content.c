@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "engine/base/digest_note.h"
-#include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "hub/oid.h"
 
 enum { PIECE = 1 << 20 };
@@ -23,8 +23,7 @@ static qk_status read_digest(const qk_hub *hub, const qk_input *in, const qk_hub
         s = qk_hub_check(hub, err);
         if (s == QK_OK) s = qk_input_read(in, at, piece, n, err);
         if (s == QK_OK) qk_hash_add(digest, piece, n);
-        qk_progress(false, "checking what the cache has: %s, %s of %s", file->path,
-                    qk_human_bytes((double)at), qk_human_bytes((double)size));
+        qk_progress_of("hashing what the cache has", (double)(at + n), (double)size, NULL);
     }
     qk_hash_end(digest, hex);
     free(piece);

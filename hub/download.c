@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "engine/base/thread.h"
 #include "hub/content.h"
 #include "hub/oid.h"
@@ -69,19 +70,27 @@ static void fail(download *d, const qk_error *err)
 static void show(download *d, const transfer *t, bool done)
 {
     if (d->quiet) return;
+    if (!done && !qk_progress_due()) return;
     double seconds = qk_now() - d->started;
     uint64_t have = d->kept + d->received;
     double rate = seconds > 0 ? (double)d->received / seconds : 0;
-    char left[48] = "", file[160] = "";
-    if (!done && rate > 0 && have < d->total)
-        snprintf(left, sizeof left, ", %s left",
-                 qk_human_seconds((double)(d->total - have) / rate));
+    qk_progress_line line = {0};
+    qk_progress_add_count(&line, 4, (int64_t)d->done, (int64_t)d->count, "file");
+    qk_progress_add(&line, 1, "%s of %s", qk_human_bytes((double)have),
+                    qk_human_bytes((double)d->total));
+    qk_progress_add_share(&line, 2, (double)have, (double)d->total);
+    qk_progress_add(&line, 5, "%s/s", qk_human_bytes(rate));
+    if (!done)
+        qk_progress_add(
+            &line, 3, "ETA %s",
+            rate > 0 && have < d->total ? qk_human_seconds((double)(d->total - have) / rate) : "-");
     if (!done && t && t->source.file->size)
-        snprintf(file, sizeof file, "; %.100s %d%%", t->source.file->path,
-                 (int)(100 * t->at / t->source.file->size));
-    qk_progress(done, "%zu of %zu files, %s of %s, %s/s%s%s", d->done, d->count,
-                qk_human_bytes((double)have), qk_human_bytes((double)d->total),
-                qk_human_bytes(rate), left, file);
+        qk_progress_add(&line, 6, "%.60s %d %%", t->source.file->path,
+                        (int)(100 * t->at / t->source.file->size));
+    if (done)
+        qk_progress_end(&line);
+    else
+        qk_progress_show(&line);
 }
 
 static void close_files(transfer *t)

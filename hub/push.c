@@ -8,6 +8,7 @@
 #include "engine/base/file.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "engine/base/text.h"
 #include "formats/json.h"
 #include "hub/commit_body.h"
@@ -367,6 +368,19 @@ static qk_status send_part(qk_push *p, const qk_push_files *files, change *items
     return s;
 }
 
+static void show_sent(const qk_push *p, size_t files, size_t total)
+{
+    qk_progress_line line = {0};
+    qk_progress_add(&line, 3, "pushing");
+    qk_progress_add_count(&line, 1, (int64_t)files, (int64_t)total, "changed file");
+    qk_progress_add_share(&line, 2, (double)files, (double)total);
+    qk_progress_add(&line, 4, "%s sent", qk_human_bytes((double)p->uploader.bytes_sent));
+    if (files == total)
+        qk_progress_end(&line);
+    else if (qk_progress_due())
+        qk_progress_show(&line);
+}
+
 qk_status qk_push_send(qk_push *p, const qk_push_files *files, bool *done, qk_error *err)
 {
     changes c = {0};
@@ -378,9 +392,7 @@ qk_status qk_push_send(qk_push *p, const qk_push_files *files, bool *done, qk_er
         size_t n = part_size(p, c.items + at, c.count - at);
         s = send_part(p, files, c.items + at, n, done, err);
         at += n;
-        if (s == QK_OK && *done)
-            qk_progress(at == c.count, "pushed %zu of %zu changed files, %s", at, c.count,
-                        qk_human_bytes((double)p->uploader.bytes_sent));
+        if (s == QK_OK && *done) show_sent(p, at, c.count);
     }
     free(c.items);
     return s;

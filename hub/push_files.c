@@ -11,6 +11,7 @@
 #include "engine/base/file.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "hub/names.h"
 #include "hub/oid.h"
 
@@ -202,16 +203,19 @@ static qk_status hash(qk_push_file *f, qk_error *err)
 qk_status qk_push_files_hash(qk_push_files *files, qk_error *err)
 {
     qk_status result = QK_OK;
+    size_t done = 0;
 #pragma omp parallel for schedule(dynamic, 1)
     for (size_t i = 0; i < files->count; i++) {
         if (files->items[i].hashed || qk_interrupted()) continue;
         qk_error own = {0};
         qk_status s = hash(&files->items[i], &own);
-        if (s == QK_OK) continue;
 #pragma omp critical
         {
-            result = s;
-            *err = own;
+            qk_progress_of("hashing", (double)++done, (double)files->count, "file");
+            if (s != QK_OK) {
+                result = s;
+                *err = own;
+            }
         }
     }
     return result == QK_OK ? qk_interrupt_check(err) : result;

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "engine/base/interrupt.h"
-#include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "engine/base/thread.h"
 #include "hub/errors.h"
 #include "hub/lfs.h"
@@ -237,8 +237,7 @@ qk_status qk_upload_files(qk_uploader *u, const qk_push_file *const *files, size
 #pragma omp critical(upload)
         {
             u->bytes_sent += s == QK_OK ? files[i]->size : 0;
-            qk_progress(false, "uploading: file %zu of %zu of this part, %s sent", ++sent, wanted,
-                        qk_human_bytes((double)u->bytes_sent));
+            qk_progress_of("uploading this part", (double)++sent, (double)wanted, "file");
             if (s != QK_OK && result == QK_OK) {
                 result = s;
                 *err = own;

@@ -140,6 +140,49 @@ static void test_killed_holder(void)
     close(ready[0]), close(ready[1]);
 }
 
+static int64_t holders(int64_t index, int64_t of)
+{
+    return qk_claims_holders(&staging, (qk_shard){index, of});
+}
+
+/* Each process once, however many claims it has; of the shard only, and only while it lives. */
+static void test_holders(void)
+{
+    int ready[2];
+    char byte;
+    qk_claim a, b;
+    CHECK_INT(holders(0, 1), 0);
+    CHECK_INT(take(&a, 2), QK_CLAIM_MINE);
+    CHECK_INT(take(&b, 3), QK_CLAIM_MINE);
+    CHECK_INT(holders(0, 1), 1);
+    CHECK_INT(pipe(ready), 0);
+    pid_t child = fork();
+    if (!child) {
+        qk_claim c;
+        close(a.fd), close(b.fd);
+        if (take(&c, 6) == QK_CLAIM_MINE && write(ready[1], "x", 1) == 1) pause();
+        _exit(1);
+    }
+    CHECK_INT(read(ready[0], &byte, 1), 1);
+    CHECK_INT(holders(0, 1), 2);
+    CHECK_INT(holders(0, 2), 2);
+    CHECK_INT(holders(1, 2), 1);
+    CHECK_INT(state_elsewhere(6), QK_CLAIM_BUSY); /* who counts takes nothing */
+    put("unit-000001.claim", "0123456789abcdef"); /* nobody's, and one of an older program */
+    put("unit-000001.claims", "");
+    CHECK_INT(holders(0, 1), 2);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    CHECK_INT(holders(0, 1), 1);
+    qk_claim_drop(&a);
+    qk_claim_drop(&b);
+    CHECK_INT(holders(0, 1), 0);
+    drop_file("unit-000001.claim");
+    drop_file("unit-000001.claims");
+    drop_file("unit-000006.claim");
+    close(ready[0]), close(ready[1]);
+}
+
 /* ---- between two system calls ---- */
 
 static void finish_unit(void)
@@ -491,6 +534,7 @@ int main(int argc, char **argv)
     if (!mkdtemp(folder) || qk_staging_open(&staging, folder, &test_error) != QK_OK) return 1;
     RUN(test_one_holder);
     RUN(test_killed_holder);
+    RUN(test_holders);
     RUN(test_what_happens_before_the_lock);
     RUN(test_second_look);
     RUN(test_no_locks);

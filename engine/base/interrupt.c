@@ -1,33 +1,62 @@
 /* See interrupt.h. */
 #include "engine/base/interrupt.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "engine/base/log.h"
 
 enum { SECONDS_TO_TIDY = 1 };
 #define HINT "run the same command again: what is finished is kept"
 
 static volatile sig_atomic_t received;
+static bool on_terminal; /* when the handlers were installed */
+static _Atomic(const char *) stopping = "stopping";
+/* Written in turn, so that a handler finds one that is whole. */
+static char keeps[2][160];
+static _Atomic(const char *) kept = keeps[0];
+
+/* Only what a signal handler may call. */
+static void say(const char *const *words)
+{
+    char text[512];
+    size_t n = 0;
+    for (; *words; words++)
+        for (const char *c = *words; *c && n < sizeof text; c++) text[n++] = *c;
+    if (write(STDERR_FILENO, text, n) < 0) return; /* whether it is seen or not */
+}
 
 static void on_signal(int signal_number)
 {
+    int saved = errno;
+    bool twice = signal_number == SIGINT || signal_number == SIGTERM;
+    const char *const words[] = {on_terminal ? "\r\033[K" : "", "qkengine: ", stopping,
+                                 twice ? "; once more stops now\n" : "\n", NULL};
+    if (!received && !qk_log_is_quiet()) say(words);
     received = signal_number;
-    if (signal_number == SIGINT || signal_number == SIGTERM) signal(signal_number, SIG_DFL);
+    if (twice) signal(signal_number, SIG_DFL);
     alarm(SECONDS_TO_TIDY);
+    errno = saved;
 }
 
 /* Only what a signal handler may call. */
 static void end_now(int signal_number)
 {
-    static const char text[] = "\nqkengine: error: stopped by a signal\nqkengine:   " HINT "\n";
+    const char *const words[] = {"\nqkengine: error: stopped by a signal\nqkengine:   " HINT, kept,
+                                 "\n", NULL};
     (void)signal_number;
-    if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(3); /* whether it is seen or not */
+    say(words);
     _exit(3);
 }
 
 void qk_interrupt_install(void)
 {
+    on_terminal = qk_log_on_terminal();
     static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1, SIGUSR2};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, before;
     sigemptyset(&action.sa_mask);
@@ -40,6 +69,21 @@ void qk_interrupt_install(void)
     sigaction(SIGALRM, &action, NULL);
 }
 
+void qk_interrupt_say(const char *text)
+{
+    stopping = text ? text : "stopping";
+}
+
+void qk_interrupt_keeps(const char *format, ...)
+{
+    char *next = kept == keeps[0] ? keeps[1] : keeps[0];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(next, sizeof keeps[0], format, args);
+    va_end(args);
+    kept = next;
+}
+
 bool qk_interrupted(void)
 {
     return received != 0;
@@ -48,6 +92,8 @@ bool qk_interrupted(void)
 qk_status qk_interrupt_check(qk_error *err)
 {
     if (!received) return QK_OK;
-    return qk_fail(err, QK_ERR_RESUME, HINT, "stopped by signal %d (%s)", (int)received,
+    char hint[sizeof HINT + sizeof keeps[0]];
+    snprintf(hint, sizeof hint, HINT "%s", kept);
+    return qk_fail(err, QK_ERR_RESUME, hint, "stopped by signal %d (%s)", (int)received,
                    strsignal(received));
 }

@@ -15,11 +15,11 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool quiet_mode;
 static bool line_is_open; /* a progress line stands on the terminal without its newline */
-static double last_progress;
 
-static bool on_terminal(void)
+bool qk_log_on_terminal(void)
 {
-    return isatty(STDERR_FILENO) == 1;
+    const char *term = getenv("TERM");
+    return isatty(STDERR_FILENO) == 1 && !(term && !strcmp(term, "dumb"));
 }
 
 /* What is printed may come from files and servers. A fresh string. */
@@ -34,7 +34,7 @@ static void print_line(const char *colour, const char *label, const char *format
 {
     char *text = visible(format, args);
     const char *no_color = getenv("NO_COLOR");
-    bool paint = *colour && on_terminal() && !(no_color && *no_color);
+    bool paint = *colour && qk_log_on_terminal() && !(no_color && *no_color);
     pthread_mutex_lock(&lock);
     if (line_is_open) fputs("\r\033[K", stderr);
     line_is_open = false;
@@ -48,6 +48,28 @@ void qk_log_quiet(bool quiet)
 {
     quiet_mode = quiet;
 }
+
+bool qk_log_is_quiet(void)
+{
+    return quiet_mode;
+}
+
+void qk_log_redraw(const char *text, bool end)
+{
+    pthread_mutex_lock(&lock);
+    fprintf(stderr, "\r\033[K%s%s", text, end ? "\n" : "");
+    line_is_open = !end;
+    fflush(stderr);
+    pthread_mutex_unlock(&lock);
+}
+
+void qk_log_plain(const char *text)
+{
+    pthread_mutex_lock(&lock);
+    fprintf(stderr, "%s\n", text);
+    pthread_mutex_unlock(&lock);
+}
+
 void qk_info(const char *format, ...)
 {
     if (quiet_mode) return;
@@ -102,36 +124,6 @@ double qk_now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static bool progress_is_due(bool done)
-{
-    double now = qk_now(), wait = on_terminal() ? 0.1 : 5.0;
-    pthread_mutex_lock(&lock);
-    if (!last_progress && !on_terminal()) last_progress = now; /* short work needs no line */
-    bool due = done || now - last_progress >= wait;
-    if (due) last_progress = now;
-    pthread_mutex_unlock(&lock);
-    return due;
-}
-
-void qk_progress(bool done, const char *format, ...)
-{
-    if (quiet_mode || !progress_is_due(done)) return;
-    va_list args;
-    va_start(args, format);
-    if (on_terminal()) {
-        char *text = visible(format, args);
-        pthread_mutex_lock(&lock);
-        fprintf(stderr, "\r\033[K%s%s", text, done ? "\n" : "");
-        line_is_open = !done;
-        fflush(stderr);
-        pthread_mutex_unlock(&lock);
-        free(text);
-    } else {
-        print_line("", "", format, args);
-    }
-    va_end(args);
 }
 
 static char *rotating(void)

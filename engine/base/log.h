@@ -1,7 +1,6 @@
 /* What a person sees on stderr: messages, progress, and the clock behind both.
  *
- * Whatever bytes are in a message, it is one line of visible characters (qk_visible of text.h). On
- * a terminal, progress is one line that is redrawn; elsewhere a plain line every few seconds.
+ * Whatever bytes are in a message, it is one line of visible characters (qk_visible of text.h).
  * Colours only on a terminal and never when NO_COLOR is set (no-color.org). */
 #pragma once
 
@@ -21,9 +20,14 @@ void qk_print_error(const qk_error *err);
 /* Seconds on a clock that never goes back. */
 double qk_now(void);
 
-/* Redraws the progress line (at most ten times a second) or prints one every `5` seconds.
- * A finished line (done = true) always ends with a newline on a terminal. */
-void qk_progress(bool done, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* For engine/base/progress.h. Whether stderr takes control sequences: a terminal, and not a dumb
+ * one. */
+bool qk_log_on_terminal(void);
+bool qk_log_is_quiet(void);
+/* The line at the bottom of the terminal, in the place of the last one; `end`: it stays. */
+void qk_log_redraw(const char *text, bool end);
+/* A line as it is. */
+void qk_log_plain(const char *text);
 
 /* "1.5 GB", "3.2 M", "2h05m": for people. Each returns a string in a small rotating buffer, valid
  * until the eighth later call in the same thread. */

@@ -10,7 +10,7 @@
 #include "engine/base/beneath.h"
 #include "engine/base/digest_note.h"
 #include "engine/base/interrupt.h"
-#include "engine/base/log.h"
+#include "engine/base/progress.h"
 
 enum { PIECE = 1 << 20 };
 
@@ -30,9 +30,8 @@ static qk_status read_digest(const qk_input *in, work *w, char hex[65], qk_error
         s = qk_interrupt_check(err);
         if (s == QK_OK) s = qk_input_read(in, at, piece, n, err);
         if (s == QK_OK) qk_hash_add(h, piece, n);
-        qk_progress(false, "SHA-256 of the inputs: %s of %s",
-                    qk_human_bytes((double)atomic_fetch_add(&w->done, n)),
-                    qk_human_bytes((double)w->total));
+        qk_progress_of("hashing the inputs", (double)(atomic_fetch_add(&w->done, n) + n),
+                       (double)w->total, NULL);
     }
     qk_hash_end(h, hex);
     free(piece);

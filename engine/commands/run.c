@@ -7,6 +7,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "engine/base/thread.h"
 #include "engine/base/version.h"
 #include "engine/commands/cli.h"
@@ -49,13 +50,15 @@ static void report(const qk_run_result *r, const qk_config *c, qk_shard shard)
         qk_info("%s holds this run already: nothing to do", r->final_folder);
         return;
     }
-    qk_info("%lld examples, %s tokens here in %s", (long long)r->examples,
-            qk_human_count((double)r->tokens), qk_human_seconds(r->seconds_total));
+    if (r->units_done)
+        qk_info("%lld text%s, %s token%s here in %s", (long long)r->examples,
+                qk_plural(r->examples), qk_human_count((double)r->tokens), qk_plural(r->tokens),
+                qk_human_seconds(r->seconds_total));
     /* Units are left that are not this process's to do. */
     bool several = strchr(r->busy, ' ') != NULL;
     if (r->outcome == QK_RUN_PART && *r->busy)
-        qk_info("its part is done: unit%s %s %s still being worked on by others; the last to "
-                "finish merges",
+        qk_info("%s: unit%s %s %s still being worked on by others; the last to finish merges",
+                r->units_done ? "its part is done" : "no work is left for this process",
                 several ? "s" : "", r->busy, several ? "are" : "is");
     else if (r->outcome == QK_RUN_PART)
         qk_info("shard %lld/%lld is done: %lld of %lld units are here; copy the staging folders of "

@@ -8,7 +8,7 @@
 
 #include "engine/base/cache.h"
 #include "engine/base/hash.h"
-#include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "engine/base/version.h"
 #include "engine/dataset/split.h"
 
@@ -45,7 +45,7 @@ static qk_status read_rows(qk_rows_digest *out, qk_dataset *d, qk_hash *run, qk_
         if (e.length) qk_hash_add(run, e.text, e.length);
         out->rows++;
         out->files = qk_dataset_files_opened(d);
-        qk_progress(false, "looking at the rows of the run: %lld", (long long)out->rows);
+        qk_progress_of("hashing the texts", (double)out->rows, -1, "text");
     }
 }
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "engine/base/interrupt.h"
-#include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "engine/model/bind.h"
 #include "engine/model/layer_stream.h"
 #include "engine/model/weights.h"
@@ -70,13 +70,14 @@ static qk_status load_weights(loader *l)
 {
     qk_model *m = l->m;
     m->layers = qk_zalloc((size_t)m->n_layers, sizeof *m->layers);
+    qk_progress_of("loading weights", 0, m->n_layers, "layer");
     QK_TRY(qk_weights_table(&l->reader, l->own->binding.embed, &m->embed, l->err));
     for (int i = 0; i < m->n_layers; i++) {
         const qk_bound_layer *bound = &l->own->binding.layers[i];
         bool whole = i < m->n_layers - 1 || !m->stops_at_qk;
         if (m->spec.layer[i].absent) continue;
         QK_TRY(qk_interrupt_check(l->err));
-        qk_progress(false, "loading layer %d of %d", i + 1, m->n_layers);
+        qk_progress_of("loading weights", i, m->n_layers, "layer");
         QK_TRY(load_vectors(l, bound, &m->layers[i], whole));
         if (m->budget.stays[i])
             QK_TRY(

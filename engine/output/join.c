@@ -9,6 +9,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "engine/base/sha256.h"
 #include "engine/output/card_splits.h"
 #include "engine/output/compatibility.h"
@@ -370,7 +371,7 @@ static qk_status write_heads(joiner *w)
     w->max_files = fit < 1 ? 1 : fit > MAX_OPEN_FILES ? MAX_OPEN_FILES : (size_t)fit;
     w->files = qk_zalloc(w->max_files, sizeof *w->files);
     for (size_t i = 0; i < j->n_heads && s == QK_OK; i++) {
-        if (!j->units) qk_progress(false, "merging file %zu of %zu", i + 1, j->n_heads);
+        if (!j->units) qk_progress_of("merging", (double)i, (double)j->n_heads, "file");
         w->entries[i].name = j->heads[i].name;
         const qk_join_head *h = &j->heads[i];
         bool rewritten = j->units ? h->second : w->collide || is_joined(w, h);

@@ -7,6 +7,7 @@
 
 #include "engine/base/beneath.h"
 #include "engine/base/interrupt.h"
+#include "engine/base/progress.h"
 #include "engine/base/sha256.h"
 #include "engine/base/version.h"
 
@@ -175,6 +176,7 @@ qk_status qk_manifest_check(const qk_json *manifest, const char *split_folder, q
         read_entry(f, f->key, &files[count++]);
     if (qk_manifest_find(manifest, NULL, &files[count])) count++;
     qk_status result = QK_OK;
+    size_t done = 0;
 #pragma omp parallel for schedule(dynamic, 1)
     for (size_t i = 0; i < count; i++) {
         qk_error own = {0};
@@ -182,11 +184,13 @@ qk_status qk_manifest_check(const qk_json *manifest, const char *split_folder, q
         char *path = path_of(split_folder, &files[i], i < n);
         qk_status s = check_file(&files[i], path, &own);
         free(path);
-        if (s == QK_OK) continue;
 #pragma omp critical(manifest)
         {
-            result = s;
-            *err = own;
+            qk_progress_of("checking what is there", (double)++done, (double)count, "file");
+            if (s != QK_OK) {
+                result = s;
+                *err = own;
+            }
         }
     }
     free(files);

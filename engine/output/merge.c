@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "engine/base/interrupt.h"
-#include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "engine/output/final_folder.h"
 #include "engine/output/join.h"
 #include "engine/staging/numerics.h"
@@ -151,7 +151,7 @@ static qk_status give_rows(void *self, qk_join_file *files, size_t n, qk_error *
     const qk_head_plan *plan = u->out->heads;
     for (int32_t l = 0; l < plan->n_layers; l++)
         if (plan->layers[l].layer == files->layer && files->layer != u->layer)
-            qk_progress(false, "merging layer %d, %d of %d", files->layer, l + 1, plan->n_layers);
+            qk_progress_of("merging", l, plan->n_layers, "layer");
     u->layer = files->layer;
     for (int64_t k = 0; k < u->count; k++) {
         qk_unit unit;

@@ -177,11 +177,14 @@ static int pack_batch(qk_compute *w, int first, qk_batch *batch)
     return next;
 }
 
-/* The capture's hooks, and a check for signals after every layer. */
+/* The capture's hooks, and progress and a check for signals after every layer. */
 static qk_status layer_done(void *context, int layer, qk_error *err)
 {
-    qk_capture_hooks inner = qk_capture_hooks_of(((qk_compute *)context)->capture);
+    qk_compute *w = context;
+    qk_capture_hooks inner = qk_capture_hooks_of(w->capture);
     QK_TRY(inner.layer_done(inner.context, layer, err));
+    w->done.share = (layer + 1.0) / w->model.n_layers;
+    w->p.progress(w->p.context);
     return qk_interrupt_check(err);
 }
 
@@ -217,18 +220,57 @@ static qk_status describe_examples(const qk_compute *w, qk_unit_writer *file, qk
     return QK_OK;
 }
 
+static double work_of(const qk_compute *w, int from, int to)
+{
+    double work = 0;
+    for (int i = from; i < to; i++)
+        work += qk_forward_flops(&w->model.spec, w->p.plan->heads.last_layer,
+                                 (double)w->unit->examples[i].count);
+    return work;
+}
+
+static void begin_unit(qk_compute *w)
+{
+    qk_computed *d = &w->done;
+    d->unit_texts = w->unit->count;
+    d->work_ahead = work_of(w, 0, w->unit->count);
+    d->work_known += d->work_ahead;
+    d->known_texts += w->unit->count;
+}
+
+static void begin_batch(qk_compute *w, int first, int next, int64_t tokens)
+{
+    qk_computed *d = &w->done;
+    d->batch_texts = next - first;
+    d->batch_tokens = tokens;
+    d->batch_work = work_of(w, first, next);
+    d->work_ahead -= d->batch_work;
+}
+
+static void end_batch(qk_compute *w)
+{
+    qk_computed *d = &w->done;
+    d->tokens += d->batch_tokens;
+    d->examples += d->batch_texts;
+    d->unit_done += d->batch_texts;
+    d->work += d->batch_work;
+    d->batch_texts = d->batch_tokens = 0;
+    d->batch_work = d->share = 0;
+}
+
 static qk_status forward_unit(qk_compute *w, qk_unit_writer *file, qk_error *err)
 {
     qk_capture_hooks hooks = {w, pre_rope, post_rope, layer_done};
+    begin_unit(w);
     for (int next = 0; next < w->unit->count;) {
         qk_batch batch;
         int before = next;
         next = pack_batch(w, next, &batch);
         qk_capture_aim(w->capture, &batch, w->sequences, file);
+        begin_batch(w, before, next, batch.seq_start[batch.n_seq]);
+        if (before == 0) w->p.progress(w->p.context);
         QK_TRY(qk_forward_run(w->forward, &batch, &hooks, err));
-        w->done.tokens += batch.seq_start[batch.n_seq];
-        w->done.examples += next - before;
-        w->p.progress(w->p.context);
+        end_batch(w);
     }
     return QK_OK;
 }
@@ -243,8 +285,11 @@ qk_status qk_compute_unit(qk_compute *w, const qk_prefetch_unit *unit, const qk_
     QK_TRY(qk_unit_create(&file, claim->unit, claim->tmp, &w->stamp, w->p.plan->spec.d, err));
     qk_status s = describe_examples(w, file, err);
     if (s == QK_OK) s = forward_unit(w, file, err);
-    if (s == QK_OK) return qk_unit_commit(file, err);
-    qk_unit_abort(file);
+    if (s == QK_OK)
+        s = qk_unit_commit(file, err);
+    else
+        qk_unit_abort(file);
+    w->done.unit_texts = w->done.unit_done = 0;
     return s;
 }
 

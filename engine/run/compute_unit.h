@@ -25,7 +25,7 @@ typedef struct qk_compute_plan {
     const qk_numerics_existing *existing; /* rows that this run adds to */
     const qk_texts *texts; /* of final/: a unit with another text under one of their ids is refused
                               before it is computed */
-    void (*progress)(void *context); /* after each batch */
+    void (*progress)(void *context); /* before the first batch of a unit, after each layer */
     void *context;
 } qk_compute_plan;
 
@@ -33,6 +33,14 @@ typedef struct qk_computed {
     int64_t examples, tokens; /* so far */
     uint64_t rows;            /* that the capture has taken */
     double began;             /* when the model was ready first; 0: not yet */
+    /* Of the unit in work: its texts, those in finished batches, those of the batch in work and
+     * their tokens, and how much of that batch is done (0 to 1, by layers). */
+    int64_t unit_texts, unit_done, batch_texts, batch_tokens;
+    double share;
+    /* Floating point operations: of finished batches, of the one in work, of what follows in its
+     * unit; and of known_texts, those of all units so far. */
+    double work, batch_work, work_ahead, work_known;
+    int64_t known_texts;
 } qk_computed;
 
 typedef struct qk_compute qk_compute;

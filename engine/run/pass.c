@@ -5,6 +5,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "engine/config/config.h"
 #include "engine/dataset/dataset.h"
 #include "engine/run/compute_unit.h"
@@ -13,31 +14,132 @@
 
 /* ---- progress ---- */
 
-static void print_progress(const qk_pass *p, bool done)
+/* Units 0 .. n-1 of the shard. */
+static int64_t of_shard(const qk_pass *p, int64_t n)
+{
+    return n > p->shard.index ? (n - p->shard.index + p->shard.of - 1) / p->shard.of : 0;
+}
+
+/* What the unit has; all but the last one of a dataset have as many. */
+static int64_t texts_of(const qk_pass *p, int64_t unit)
+{
+    int64_t size = p->plan->unit_examples, left = p->rows - unit * size;
+    return p->rows >= 0 && left < size ? (left > 0 ? left : 0) : size;
+}
+
+/* How much there is in all: rows of the dataset, else the number of units that an earlier pass has
+ * found. */
+static qk_status measure(qk_pass *p, qk_error *err)
+{
+    int64_t size = p->plan->unit_examples, all;
+    p->rows = qk_dataset_rows(p->dataset);
+    if (p->rows < 0) p->rows = p->rows_known;
+    QK_TRY(qk_staging_units(p->staging, &all, err));
+    if (p->rows >= 0) all = (p->rows + size - 1) / size;
+    p->units = all < 0 ? -1 : of_shard(p, all);
+    p->texts = -1;
+    if (p->rows < 0) return QK_OK;
+    p->texts = p->units * size;
+    if (all && (all - 1) % p->shard.of == p->shard.index) p->texts -= size - texts_of(p, all - 1);
+    return QK_OK;
+}
+
+static void note_finished(qk_pass *p, const qk_units *finished)
+{
+    p->ready = p->ready_texts = 0;
+    for (size_t i = 0; i < finished->count; i++) {
+        if (finished->items[i] % p->shard.of != p->shard.index) continue;
+        p->ready++;
+        p->ready_texts += texts_of(p, finished->items[i]);
+    }
+}
+
+/* What others have done meanwhile; takes a small part of the time. */
+static void look(qk_pass *p, bool now)
+{
+    enum { SECONDS = 1, PART = 20 };
+    double began = qk_now();
+    if (!now && began - p->looked < SECONDS + PART * p->looking) return;
+    qk_units finished;
+    qk_error ignored;
+    if (qk_staging_finished(p->staging, &finished, &ignored) == QK_OK) note_finished(p, &finished);
+    qk_units_free(&finished);
+    p->processes = qk_claims_holders(p->staging, p->shard);
+    if (p->processes < 1) p->processes = 1;
+    p->looked = qk_now();
+    p->looking = p->looked - began;
+}
+
+/* Seconds for the rest, where all who are at work now go on as fast as this process; the texts whose
+ * length is not known yet are like those of its units so far. -1: nothing to tell it from. */
+static double time_left(const qk_pass *p, const qk_computed *c, double seconds)
+{
+    double done = c->work + c->share * c->batch_work;
+    int64_t texts = p->texts < 0 ? p->units * p->plan->unit_examples : p->texts;
+    if (p->units < 0 || done <= 0 || seconds <= 0) return -1;
+    int64_t unread = texts - p->ready_texts - c->unit_texts;
+    double left = c->work_ahead + (1 - c->share) * c->batch_work;
+    if (unread > 0) left += (double)unread * c->work_known / (double)c->known_texts;
+    return left / done * seconds / (double)p->processes;
+}
+
+static void print_progress(qk_pass *p, bool end)
 {
     const qk_computed c = qk_compute_done(p->compute);
-    double seconds = qk_now() - c.began, rate = seconds > 0 ? (double)c.tokens / seconds : 0;
-    char time_left[64] = "", here[64] = "";
-    /* Those who share the work go on at the pace of all together. */
-    if (p->rows > 0 && c.examples > 0 && !done)
-        snprintf(time_left, sizeof time_left, ", %s left",
-                 qk_human_seconds((double)p->left * seconds / (double)(c.examples + p->others)));
-    if (p->seen != c.examples)
-        snprintf(here, sizeof here, ", %lld of them here", (long long)c.examples);
-    qk_progress(done, "unit %lld: %lld%s%s examples%s, %s tokens, %.0f tokens/s, %s rows%s",
-                (long long)p->unit, (long long)p->seen, p->rows > 0 ? " of " : "",
-                p->rows > 0 ? qk_human_count((double)p->rows) : "", here,
-                qk_human_count((double)c.tokens), rate, qk_human_count((double)c.rows), time_left);
+    double seconds = c.began > 0 ? qk_now() - c.began : 0, share = c.share;
+    look(p, end || !p->looked);
+    qk_progress_line line = {0};
+    int64_t size = p->plan->unit_examples, texts = p->ready_texts + c.unit_done;
+    double rate = seconds > 0 ? ((double)c.tokens + share * (double)c.batch_tokens) / seconds : 0;
+    qk_progress_add_count(&line, 1, p->ready, p->units, "unit");
+    qk_progress_add_count(&line, 4, texts, p->texts, "text");
+    qk_progress_add_share(&line, 2, (double)texts + share * (double)c.batch_texts,
+                          (double)(p->texts < 0 && p->units > 0 ? p->units * size : p->texts));
+    if (rate > 0) qk_progress_add(&line, 5, rate < 10 ? "%.1f tokens/s" : "%.0f tokens/s", rate);
+    qk_progress_add(&line, 6, "%lld process%s", (long long)p->processes,
+                    p->processes == 1 ? "" : "es");
+    if (p->shard.of > 1)
+        qk_progress_add(&line, 7, "shard %lld/%lld", (long long)p->shard.index,
+                        (long long)p->shard.of);
+    double left = time_left(p, &c, seconds);
+    if (!end) qk_progress_add(&line, 3, "ETA %s", left < 0 ? "-" : qk_human_seconds(left));
+    if (end)
+        qk_progress_end(&line);
+    else
+        qk_progress_show(&line);
+}
+
+/* What a signal would keep and lose now. */
+static void note_kept(const qk_pass *p)
+{
+    char kept[64] = "no unit yet", lost[80] = "";
+    const qk_computed c = qk_compute_done(p->compute);
+    long long texts = (long long)(c.unit_done + c.batch_texts);
+    if (p->ready > 0)
+        snprintf(kept, sizeof kept, "%lld unit%s", (long long)p->ready, qk_plural(p->ready));
+    if (texts)
+        snprintf(lost, sizeof lost, "; %lld text%s of the unit in work %s computed again", texts,
+                 qk_plural(texts), texts == 1 ? "is" : "are");
+    qk_interrupt_keeps(" (%s)%s", kept, lost);
 }
 
 void qk_pass_show(void *pass)
 {
     qk_pass *p = pass;
-    int64_t new = qk_compute_done(p->compute).examples - p->examples;
-    p->examples += new;
-    p->seen += new;
-    p->left -= new;
+    note_kept(p);
+    if (p->shown && !qk_progress_due()) return;
+    p->shown = true; /* in a pipe, too, work that has begun says so: a layer may take long */
     print_progress(p, false);
+}
+
+void qk_pass_tell_there(qk_pass *p, int64_t there, int64_t all)
+{
+    if (there && !p->told && all > 0)
+        qk_info("resumes: %lld of %lld unit%s %s there", (long long)there, (long long)all,
+                qk_plural(all), there == 1 ? "is" : "are");
+    else if (there && !p->told)
+        qk_info("resumes: %lld unit%s there", (long long)there, there == 1 ? " is" : "s are");
+    p->told = true;
 }
 
 /* ---- units ---- */
@@ -63,11 +165,10 @@ static qk_status start(qk_pass *p, qk_error *err)
     QK_TRY(qk_dataset_begin(p->dataset, err));
     qk_units_free(&p->finished);
     QK_TRY(qk_staging_finished(p->staging, &p->finished, err));
-    p->rows = qk_dataset_rows(p->dataset);
-    p->left = 0; /* what this shard still needs, of a dataset whose length is known */
-    int64_t size = p->plan->unit_examples;
-    for (int64_t u = 0; u * size < p->rows && u < p->stop; u++)
-        if (is_open(p, u)) p->left += p->rows - u * size < size ? p->rows - u * size : size;
+    QK_TRY(measure(p, err));
+    note_finished(p, &p->finished);
+    qk_pass_tell_there(p, p->ready, p->units);
+    note_kept(p);
     qk_prefetch_plan plan = {
         .dataset = p->dataset,
         .tokenizer = p->tokenizer,
@@ -86,6 +187,7 @@ static qk_status next_unit(qk_pass *p, bool *more, qk_error *err)
     QK_TRY(qk_interrupt_check(err));
     QK_TRY(qk_prefetch_next(p->prefetch, &unit, err));
     *more = unit->more;
+    if (!unit->more) p->rows_known = p->unit * p->plan->unit_examples + unit->count;
     if (!unit->count) return QK_OK;
     if (unit->wanted) {
         qk_claim *claim = &p->claims[p->unit % QK_PREFETCH_UNITS];
@@ -93,12 +195,11 @@ static qk_status next_unit(qk_pass *p, bool *more, qk_error *err)
         qk_claim_drop(claim);
         if (s != QK_OK) return s;
         p->units_done++;
+        p->ready++;
+        p->ready_texts += unit->count;
+        note_kept(p);
     } else {
-        bool by_others = is_open(p, p->unit);
         p->units_found++;
-        p->seen += unit->count;
-        if (by_others) p->left -= unit->count;
-        if (by_others && qk_compute_done(p->compute).began > 0) p->others += unit->count;
     }
     p->unit++;
     return QK_OK;
@@ -109,9 +210,10 @@ qk_status qk_pass_run(qk_pass *p, int64_t stop, qk_error *err)
     bool more = true;
     for (int i = 0; i < QK_PREFETCH_UNITS; i++) p->claims[i].fd = -1;
     p->stop = stop;
-    p->seen = p->examples;
     p->unit = 0;
+    qk_interrupt_say("stopping after this layer");
     qk_status s = start(p, err);
+    if (s == QK_OK && qk_progress_due()) print_progress(p, false);
     while (s == QK_OK && more && p->unit < stop) s = next_unit(p, &more, err);
     if (s != QK_OK) qk_inputs_stop(p->inputs); /* the prefetch may wait for a file */
     qk_prefetch_free(p->prefetch);             /* first: its thread uses the dataset, and claims */
@@ -119,10 +221,13 @@ qk_status qk_pass_run(qk_pass *p, int64_t stop, qk_error *err)
     for (int i = 0; i < QK_PREFETCH_UNITS; i++) qk_claim_drop(&p->claims[i]); /* taken ahead */
     qk_units_free(&p->finished);
     qk_dataset_rewind(p->dataset);
+    qk_interrupt_say(NULL);
     if (s != QK_OK) return s;
     const qk_computed c = qk_compute_done(p->compute);
     if (c.began > 0) {
+        QK_TRY(measure(p, err)); /* its end is known now */
         print_progress(p, true);
+        note_kept(p);
         p->seconds = qk_now() - c.began;
     }
     return more ? QK_OK : qk_staging_set_units(p->staging, p->unit, err);

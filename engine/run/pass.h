@@ -21,6 +21,7 @@ typedef struct qk_pass {
     qk_dataset *dataset; /* of the run's identity; stands at its beginning between passes */
     const qk_tokenizer *tokenizer;
     qk_compute *compute;
+    int64_t rows_known; /* of the dataset, where the identity or a pass tells; else -1 */
 
     int64_t units_done, units_found; /* of all passes: by this process; passed over */
     double seconds;                  /* since the model was ready, at the end of the last pass */
@@ -31,13 +32,19 @@ typedef struct qk_pass {
     int64_t stop;                       /* units from here on are not taken */
     int64_t unit;                       /* that is being worked on */
     int64_t rows;                       /* of the dataset, or -1 */
-    int64_t examples;                   /* computed, as far as they are in what follows */
-    int64_t seen, others; /* examples passed; by other processes since this one works */
-    int64_t left;         /* examples of units to be done, by whomever */
+    /* Of this shard, as far as known; for progress. */
+    int64_t units, texts;       /* in all, or -1 */
+    int64_t ready, ready_texts; /* finished units, by whomever */
+    int64_t processes;          /* at work */
+    double looked, looking;     /* at the folder: when last, and the seconds that it took */
+    bool shown, told;           /* a first line; what was there already */
 } qk_pass;
 
 /* Computes units below `stop`; where that is all of them, their number is noted in the staging
  * folder. */
 qk_status qk_pass_run(qk_pass *p, int64_t stop, qk_error *err);
-/* The progress bar; for qk_compute's callback. */
+/* The progress line; for qk_compute's callback. */
 void qk_pass_show(void *pass);
+/* Says once what an earlier start has left: "resumes: 12 of 75 units are there". all: -1 where it is
+ * not known. */
+void qk_pass_tell_there(qk_pass *p, int64_t there, int64_t all);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/config/config.h"
 #include "engine/dataset/hub_dataset.h"
@@ -131,6 +132,7 @@ static qk_status work(runner *r)
             result->outcome = QK_RUN_PART;
             return QK_OK;
         } else {
+            qk_pass_tell_there(&r->pass, units, units);
             QK_TRY(finish(r, &done));
         }
     }
@@ -205,6 +207,14 @@ static qk_status begin(runner *r)
 
 /* ---- the run ---- */
 
+/* A start that takes a part of a local dataset has counted its rows. */
+static int64_t rows_known(const qk_identity *identity)
+{
+    const qk_json *rows = qk_json_get(identity->tree, "dataset_rows");
+    const qk_json *n = qk_json_get(rows, "rows");
+    return n && n->is_integer ? n->integer : -1;
+}
+
 static qk_status run(runner *r, const qk_config *config, qk_shard shard)
 {
     qk_entry entry;
@@ -221,6 +231,7 @@ static qk_status run(runner *r, const qk_config *config, qk_shard shard)
         .inputs = &r->inputs,
         .dataset = r->dataset,
         .tokenizer = r->tokenizer,
+        .rows_known = rows_known(&r->identity),
     };
     QK_TRY(qk_sharing_enter(&r->sharing, &entry, r->err));
     r->result->outcome = entry == QK_ENTRY_COMPLETE ? QK_RUN_ALREADY_THERE : QK_RUN_MERGED_BY_OTHER;
@@ -248,6 +259,7 @@ qk_status qk_run(const qk_config *config, qk_shard shard, qk_staging *staging,
     if (config->inference.threads) omp_set_num_threads((int)config->inference.threads);
     qk_status s = run(&r, config, shard);
     result->seconds_total = qk_now() - started;
+    qk_interrupt_keeps("%s", "");
     if (s != QK_OK || result->outcome != QK_RUN_MERGED) qk_staging_close(staging);
     qk_compute_free(r.compute);
     qk_dataset_close(r.dataset);

@@ -3,12 +3,23 @@
 #include "engine/staging/claims.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
-enum { TOKEN = 16 }; /* hexadecimal digits */
+enum { TOKEN = 16 }; /* hexadecimal digits, of the temporary name and of the holder */
+
+/* Two processes with the same one would be counted as one, and nothing else. */
+static void name_holder(char out[TOKEN + 1])
+{
+    char host[256] = "";
+    if (gethostname(host, sizeof host - 1) != 0) host[0] = 0;
+    snprintf(out, TOKEN + 1, "%08lx%08x", crc32(0, (const uint8_t *)host, (unsigned)strlen(host)),
+             (unsigned)getpid());
+}
 
 static void close_claim(qk_claim *c)
 {
@@ -47,7 +58,7 @@ static qk_status is_current(const qk_claim *c, bool *current, qk_error *err)
 /* Removes what the last holder left when it died, and says how this one's file is called. */
 static qk_status sign(qk_claim *c, qk_error *err)
 {
-    char token[TOKEN + 1] = "";
+    char token[TOKEN + 1] = "", text[2 * TOKEN + 1];
     size_t got;
     QK_TRY(qk_read_at_start(c->fd, token, TOKEN, &got, c->path, err));
     if (got == TOKEN && strspn(token, "0123456789abcdef") == TOKEN) {
@@ -58,7 +69,9 @@ static qk_status sign(qk_claim *c, qk_error *err)
     }
     QK_TRY(qk_unique_name(token, err));
     c->tmp = qk_strf("%s.%s.tmp", c->unit, token);
-    return qk_write_at_start(c->fd, token, TOKEN, c->path, err);
+    memcpy(text, token, TOKEN);
+    name_holder(text + TOKEN);
+    return qk_write_at_start(c->fd, text, 2 * TOKEN, c->path, err);
 }
 
 static qk_status take(qk_claim *c, qk_claim_state *state, qk_error *err)
@@ -146,6 +159,43 @@ qk_status qk_claims_left(qk_left *out, const qk_staging *s, qk_shard shard, int6
     }
     qk_units_free(&finished);
     return status;
+}
+
+/* The holder of a claim: false where nobody has it. */
+static bool read_holder(const char *path, char holder[TOKEN])
+{
+    int fd;
+    bool free_now = true;
+    qk_error ignored;
+    if (qk_open_regular(&fd, path, O_RDONLY, &ignored) != QK_OK) return false;
+    qk_status s = qk_staging_flock(fd, QK_HOLD_SHARED, path, &free_now, &ignored);
+    bool held = s == QK_OK && !free_now && pread(fd, holder, TOKEN, TOKEN) == TOKEN;
+    close(fd);
+    return held;
+}
+
+int64_t qk_claims_holders(const qk_staging *s, qk_shard shard)
+{
+    qk_names names;
+    qk_error ignored;
+    size_t n = 0;
+    if (qk_list_dir(s->folder, &names, &ignored) != QK_OK) return 0;
+    char(*holders)[TOKEN] = qk_alloc(names.count + 1, sizeof *holders);
+    for (size_t i = 0; i < names.count; i++) {
+        long long unit;
+        int end = 0;
+        const char *name = names.items[i];
+        if (sscanf(name, "unit-%lld.claim%n", &unit, &end) != 1 || !end || name[end]) continue;
+        if (unit < 0 || unit % shard.of != shard.index) continue;
+        char *path = qk_path_join(s->folder, name);
+        bool new = read_holder(path, holders[n]);
+        free(path);
+        for (size_t k = 0; k < n && new; k++) new = memcmp(holders[k], holders[n], TOKEN) != 0;
+        n += new;
+    }
+    free(holders);
+    qk_names_free(&names);
+    return (int64_t)n;
 }
 
 void qk_left_free(qk_left *left)

@@ -9,7 +9,8 @@
  * removed, in between. Only the holder removes a claim: behind the unit's rename, or giving it
  * back.
  *
- * The file holds the unique part of the holder's temporary name, which the next holder removes.
+ * The file holds the unique part of the holder's temporary name, which the next holder removes, and
+ * who the holder is, for who counts them.
  * Should two ever work on one unit (a file server that lost a lock), each writes a file of its
  * own, and both are the same.
  *
@@ -54,4 +55,7 @@ typedef struct qk_left {
  * believe that they are being worked on. */
 qk_status qk_claims_left(qk_left *out, const qk_staging *s, qk_shard shard, int64_t units,
                          qk_error *err);
+/* How many processes hold claims of the shard, for people: what cannot be read is not counted. A
+ * caller looks for free units afterwards, as after qk_claims_left. */
+int64_t qk_claims_holders(const qk_staging *s, qk_shard shard);
 void qk_left_free(qk_left *left);

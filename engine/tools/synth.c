@@ -6,6 +6,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "engine/tokenizer/bpe.h"
 #include "formats/safetensors.h"
 
@@ -151,8 +152,7 @@ static qk_status write_tensor(void *context, const qk_tensor_spec *t)
         if (s->file.file.error) return QK_ERR_IO;
         QK_TRY(qk_interrupt_check(s->err));
     }
-    qk_progress(false, "%s of %s", qk_human_bytes((double)s->file.added),
-                qk_human_bytes((double)s->total));
+    qk_progress_of("writing", (double)s->file.added, (double)s->total, NULL);
     return QK_OK;
 }
 

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -136,8 +137,10 @@ def slow_processes_share(folder):
     ends = [Ended(p) for p in [start(work, *SLOW) for _ in range(3)]]
     results = [e.ok() for e in ends]
     check_final(work, reference)
-    for e in ends:                        # the examples of others are named, and not as its own
-        assert f"{UNITS * UNIT - 5} examples, {e.json['examples']} of them here" in e.err, e.err
+    for e in ends:                        # the texts of others are named, and not as its own
+        assert re.search(rf" \d/{UNITS} units  \d+/{UNITS * UNIT - 5} texts  \d+ %  .*process", e.err), e.err
+        assert f"qkengine: {e.json['examples']} texts, " in e.err, e.err
+    assert any(f" {UNITS}/{UNITS} units  {UNITS * UNIT - 5}/{UNITS * UNIT - 5} texts  100 %" in e.err for e in ends), [e.err for e in ends]
     assert all(r["units_done"] for r in results) and sum(r["units_done"] for r in results) == UNITS, results
 
 
@@ -292,7 +295,8 @@ def a_stopped_one_keeps_its_claim(folder):
     for o in others:                   # the first of them to end may have left units to the second
         got = o.ok()
         assert not got["merged"] and not got["already_complete"] and got["units_left"] >= left, got
-        assert "its part is done: unit" in o.err and "still being worked on by others; the last to finish merges" in o.err, o.err
+        assert ("its part is done" if got["units_done"] else "no work is left for this process") + ": unit" in o.err, o.err
+        assert "still being worked on by others; the last to finish merges" in o.err, o.err
     assert any(f"its part is done: {what} still being worked on" in o.err for o in others), [o.err for o in others]
     assert not (work / "out/final").exists()
     got = go_on(sleeper).ok()

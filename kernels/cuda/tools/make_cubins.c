@@ -8,6 +8,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "kernels/cuda/compile.h"
 
 static qk_status make_one(const char *folder, const cuda_build *build, const char *arch,
@@ -32,10 +33,10 @@ static qk_status make_all(int n_archs, char **archs, const char *folder, qk_erro
     QK_TRY(qk_make_dirs(folder, err));
     for (int a = 0; a < n_archs; a++) {
         for (size_t i = 0; i < n; i++) {
-            qk_progress(false, "%s: %zu of %zu kernels", archs[a], i, n);
+            qk_progress_of(archs[a], (double)i, (double)n, "kernel");
             QK_TRY(make_one(folder, &builds[i], archs[a], err));
         }
-        qk_progress(true, "%s: %zu kernels", archs[a], n);
+        qk_info("%s: %zu kernels", archs[a], n);
     }
     return QK_OK;
 }
