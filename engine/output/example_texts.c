@@ -59,7 +59,7 @@ qk_text qk_texts_add(qk_texts *t, const qk_unit_example *e, qk_text_origin origi
     struct qk_text_slot *slot = slot_of(t, e->id, digest, &t->probes);
     if (slot->digest) return QK_TEXT_KNOWN;
     qk_text known = look_at_id(t, e->id);
-    *slot = (struct qk_text_slot){e->id, digest, 2 * e->index + origin};
+    *slot = (struct qk_text_slot){e->id, digest, (int64_t)(2 * (uint64_t)e->index + origin)};
     t->count++;
     qk_id_index_add(&t->ids, e->id);
     if (origin == QK_TEXT_THERE) qk_id_index_add(&t->there, e->id);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,9 +29,9 @@ typedef struct joiner {
     qk_head_file_format format;
     qk_texts texts; /* of both, where rows are kept once; else the ids of the second alone */
     qk_id_index second_ids; /* where it is a folder */
-    bool collide;        /* a stored id means one example in one folder and another in the other */
-    int64_t texts_again; /* examples whose id stood for another text */
-    int64_t shared_ids;  /* ids whose low 32 bits another id has as well */
+    bool collide;           /* a stored id means one example in one dataset, another in the other */
+    int64_t texts_again;    /* examples whose id stood for another text */
+    int64_t shared_ids;     /* ids whose low 32 bits another id has as well */
     qk_examples_writer *examples_out;
     int64_t examples, tokens;
     qk_manifest_file *entries; /* [n_heads] what manifest.json says of each */
@@ -78,10 +79,11 @@ static void take_digest(joiner *w, const char *relative, qk_manifest_file *entry
 
 /* ---- two folders ---- */
 
+/* 0: no number of that size. */
 static int head_dim_of(const qk_json *manifest)
 {
     const qk_json *v = qk_json_get(manifest, "head_dim");
-    return v && v->is_integer ? (int)v->integer : 0;
+    return v && v->is_integer && v->integer > 0 && v->integer <= INT_MAX ? (int)v->integer : 0;
 }
 
 static bool wants_plain_vectors(const qk_json *manifest)
@@ -98,6 +100,10 @@ static qk_status check_meaning(joiner *w)
     const char *difference =
         qk_compatibility_of_manifests(j->first.manifest, j->second.manifest, &w->arena);
     int d = head_dim_of(j->second.manifest), first = head_dim_of(j->first.manifest);
+    if (!d || (j->first.manifest && !first))
+        return qk_fail(w->err, QK_ERR_FORMAT, "restore it from a copy of the folder",
+                       "%s/manifest.json: head_dim is no length of a vector",
+                       d ? j->first.path : j->second.path);
     if (difference)
         return qk_fail(w->err, QK_ERR_CONFIG, j->hint,
                        "%s: %s holds rows of another meaning there than in %s; %s", j->first.name,
@@ -159,12 +165,14 @@ static qk_status take_second(void *context, const qk_unit_example *e, qk_error *
         break;
     case QK_TEXT_NEW:
         if (sharing) warn_of_shared(w, e, other);
+        w->collide |= qk_id_index_find(&w->texts.there, qk_example_id_stored(e->id), &other) > 0;
         break;
     }
     return write_example(w, e);
 }
 
-/* After take_second has seen all examples of a folder. */
+/* The same of two folders, after take_second has seen all examples of the second: it may have ids
+ * that share a stored one already. */
 static qk_status look_for_collision(void *context, const qk_unit_example *e, qk_error *err)
 {
     joiner *w = context;
@@ -211,10 +219,11 @@ static qk_status write_examples(joiner *w)
 
 /* ---- head files that are written anew ---- */
 
-/* Whether rows of two datasets meet in the file. Else one folder has it, or both have it alike. */
+/* Whether rows of two datasets meet in the file, or units write it. Else one folder has it, or both
+ * have it alike. */
 static bool is_joined(const joiner *w, const qk_join_head *h)
 {
-    return w->j->units || (h->first && h->second && !h->equal);
+    return h->second && (w->j->units || (h->first && !h->equal));
 }
 
 static qk_status open_reader(joiner *w, qk_head_file_reader **out, const char *path,
@@ -234,6 +243,7 @@ static qk_status open_file(void *context, qk_join_file *f, qk_error *err)
     const qk_join_head *h = &j->heads[f->index];
     bool joined = is_joined(w, h);
     qk_head_file_format format = w->format;
+    format.token_strings &= joined; /* a run adds no column to a file that it adds nothing to */
     qk_head_file_reader *first = NULL, *second = NULL;
     char *a = h->first && (joined || !h->second)
                   ? qk_strf("%s/%s/data.parquet", j->first.path, h->name)
@@ -268,7 +278,8 @@ static qk_status write_group(joiner *w)
     uint64_t rows = 0;
     QK_TRY(qk_join_each(w->files, w->n_files, j->first.manifest ? UINT64_MAX : 0, open_file, w,
                         w->err));
-    if (j->units) QK_TRY(j->units->rows(j->units->self, w->files, w->n_files, w->err));
+    if (j->units && j->heads[w->files->index].second)
+        QK_TRY(j->units->rows(j->units->self, w->files, w->n_files, w->err));
     for (size_t i = 0; i < w->n_files; i++) rows += w->files[i].rows;
     QK_TRY(qk_join_each(w->files, w->n_files, rows * (uint64_t)w->format.d * sizeof(float),
                         commit_file, w, w->err));
@@ -292,13 +303,16 @@ static qk_status end_group(joiner *w)
 static qk_status add_to_group(joiner *w, size_t index)
 {
     const qk_join *j = w->j;
-    qk_join_file f = {.name = j->heads[index].name, .index = index, .d = w->format.d};
+    const qk_join_head *h = &j->heads[index];
+    qk_join_file f = {.name = h->name, .index = index, .d = w->format.d};
     QK_ASSERT(qk_parse_file_name(f.name, &f.layer, &f.head, &f.kind));
-    if (w->n_files == w->max_files || (w->n_files && w->files[0].layer != f.layer))
-        QK_TRY(end_group(w));
+    /* Of one layer, and all or none with rows of the second. */
+    bool other =
+        w->n_files && (w->files->layer != f.layer || j->heads[w->files->index].second != h->second);
+    if (w->n_files == w->max_files || other) QK_TRY(end_group(w));
     f.path = start_file(w, head_path(w, f.name));
     if (!f.path) return w->err->status;
-    f.compare = j->once && is_joined(w, &j->heads[index]);
+    f.compare = j->once && is_joined(w, h);
     f.compare_stored = !j->units;
     f.all_ids = j->once ? &w->texts.ids : NULL;
     w->files[w->n_files++] = f;
@@ -374,7 +388,7 @@ static qk_status write_heads(joiner *w)
         if (!j->units) qk_progress_of("merging", (double)i, (double)j->n_heads, "file");
         w->entries[i].name = j->heads[i].name;
         const qk_join_head *h = &j->heads[i];
-        bool rewritten = j->units ? h->second : w->collide || is_joined(w, h);
+        bool rewritten = w->collide || is_joined(w, h);
         s = rewritten ? add_to_group(w, i) : keep_file(w, i);
         if (s == QK_OK) s = qk_interrupt_check(w->err);
     }

@@ -216,6 +216,44 @@ static qk_status check_out(const folder_join *w)
                    "%s: is there already, and is no empty folder", w->out);
 }
 
+static bool lies_in(const char *path, const char *folder)
+{
+    char *real = realpath(path, NULL), *above = realpath(folder, NULL);
+    size_t n = above ? strlen(above) : 0;
+    bool within = n && real && !strncmp(real, above, n) && (!real[n] || real[n] == '/');
+    free(real);
+    free(above);
+    return within;
+}
+
+/* OUT has a name of its own and lies in neither folder, which would be pushed with it; and neither
+ * lies in OUT.joining, which is emptied. */
+static qk_status check_place(folder_join *w)
+{
+    const char *name = qk_path_name(w->out), *hint = "give the name of a new folder";
+    if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
+        return qk_fail(w->err, QK_ERR_CONFIG, hint, "'%s': is no name of a folder", w->out);
+    /* The folder around OUT, or the next one above that is there. */
+    qk_path_info info = {0};
+    const char *above = w->out;
+    while (info.type == QK_PATH_ABSENT && strcmp(above, ".") != 0 && strcmp(above, "/") != 0) {
+        const char *slash = strrchr(above, '/');
+        size_t n = slash ? (size_t)(slash - above) : 0;
+        above = !slash ? "." : !n ? "/" : qk_arena_strndup(&w->arena, above, n);
+        QK_TRY(qk_path_stat(above, &info, w->err));
+    }
+    for (int i = 0; i < 2; i++) {
+        const char *folder = i ? w->b.folder : w->a.folder;
+        if (lies_in(above, folder))
+            return qk_fail(w->err, QK_ERR_CONFIG, hint, "%s: would lie in %s, which stays as it is",
+                           w->out, folder);
+        if (lies_in(folder, w->work))
+            return qk_fail(w->err, QK_ERR_CONFIG, hint, "%s: would be made in %s, where %s lies",
+                           w->out, w->work, folder);
+    }
+    return QK_OK;
+}
+
 static qk_status write_card(folder_join *w, const char *merged)
 {
     qk_buf text = {0};
@@ -232,9 +270,14 @@ static qk_status write_card(folder_join *w, const char *merged)
 
 static qk_status write_out(folder_join *w)
 {
+    qk_path_info info;
     const char *merged = qk_arena_strf(&w->arena, "%s/merged", w->work);
     QK_TRY(check_out(w)); /* another process may have been here */
     QK_TRY(qk_publish_clean(&w->staging, w->err));
+    QK_TRY(qk_path_lstat(merged, &info, w->err));
+    if (info.type != QK_PATH_ABSENT) /* it would become a part of OUT */
+        return qk_fail(w->err, QK_ERR_DATA, "move them away, or remove them",
+                       "%s: holds files that no join has left there", merged);
     QK_TRY(write_splits(w));
     QK_TRY(write_card(w, merged));
     QK_TRY(qk_interrupt_check(w->err));
@@ -257,9 +300,11 @@ static qk_status join(folder_join *w)
     struct stat a, b;
     bool same = !stat(w->a.folder, &a) && !stat(w->b.folder, &b) && a.st_dev == b.st_dev &&
                 a.st_ino == b.st_ino;
+    QK_TRY(check_place(w));
     QK_TRY(check_out(w));
     QK_TRY(qk_final_hold(w->a.folder, &w->a.run, &w->a.run_path, w->err));
-    if (!same) QK_TRY(qk_final_hold(w->b.folder, &w->b.run, &w->b.run_path, w->err));
+    bool held = same && w->a.run_path; /* under the other name it may be no final/ */
+    if (!held) QK_TRY(qk_final_hold(w->b.folder, &w->b.run, &w->b.run_path, w->err));
     QK_TRY(read_input(w, &w->a));
     QK_TRY(read_input(w, &w->b));
     QK_TRY(check_layouts(w));

@@ -4,7 +4,7 @@
  * Prefix layout: a split that both have is join(A, B) (engine/output/join.h), any other one is
  * copied; where A holds all runs of B's split, so is A's. Branch layout: two folders of equal
  * settings hold equal rows, and A is copied. Refused: two layouts, rows of two meanings, two texts
- * under one id, and files that are damaged or behind links.
+ * under one id, files that are damaged or behind links, and an OUT in A or B.
  *
  * OUT is built as OUT.joining/merged and gets its name in the end, by one rename: it is whole or not
  * there. What a crash leaves in OUT.joining the same command removes when it is run again.

@@ -323,7 +323,20 @@ void qk_manifest_write(qk_buf *out, const qk_manifest *m)
 
 bool qk_manifest_covers(const qk_json *whole, const qk_json *part)
 {
-    for (const qk_json *r = first_run(part); r; r = r->next)
+    const qk_json *files = qk_json_get(part, "files"), *f = files ? files->first : NULL;
+    uint64_t rows = 0, of_runs = 0;
+    for (const qk_json *r = first_run(part); r; r = r->next) {
+        const qk_json *units = qk_json_get(r, "units"), *u = units ? units->first : NULL;
         if (!has_same(whole, r)) return false;
-    return true;
+        for (; u; u = u->next) {
+            const qk_json *n = qk_json_get(u, "rows");
+            of_runs += is_count(n) ? (uint64_t)n->integer : 0;
+        }
+    }
+    for (qk_manifest_file here, there; f; f = f->next) {
+        read_entry(f, f->key, &here);
+        if (!qk_manifest_find(whole, f->key, &there) || there.rows < here.rows) return false;
+        rows += here.rows;
+    }
+    return rows <= of_runs;
 }

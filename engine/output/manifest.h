@@ -76,5 +76,6 @@ typedef struct qk_manifest {
 } qk_manifest;
 /* Its text; the caller frees the buffer. */
 void qk_manifest_write(qk_buf *out, const qk_manifest *m);
-/* Whether `whole` holds every run of `part`. */
+/* Whether `whole` holds every run of `part`, and `part` no rows beside those: a run adds its rows
+ * to files of another program, too, and no run says where those came from. */
 bool qk_manifest_covers(const qk_json *whole, const qk_json *part);

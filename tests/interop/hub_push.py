@@ -471,6 +471,20 @@ def test_files_of_another_program(folder):
     before = commits()
     pushed(ours)
     assert commits() == before
+    # A run adds its rows to such files, too: who has that run, but not those rows, takes none of them away.
+    HUB.reset()
+    work = folder / "work"
+    work.mkdir()
+    make_workspace(work)
+    write_jsonl(work / "rows.jsonl", texts(3, 9))
+    shutil.copytree(theirs, work / "out/final")
+    done = engine(["run", "config.yaml", "--quiet", "--set", "dataset.path=rows.jsonl", "--set", "output.layout=prefix"], work)
+    assert done.returncode == 0, done.stderr
+    pushed(work / "out/final")
+    pushed(capture(folder / "again", 3, 9))
+    for path in download(folder / "both").rglob("l*/data.parquet"):
+        name = path.relative_to(path.parents[2])
+        assert rows_of(path) == {**rows_of(theirs / name), **rows_of(kept / name)}, name
 
 
 def test_other_models_in_the_repository(folder):

@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import pyarrow.parquet as pq
-from common import ROOT, digest, engine, fail_once, fails, main, make_workspace, refused, write_jsonl
+from common import ROOT, digest, engine, fail_once, fails, main, make_workspace, refused, seal_manifest, write_jsonl
 
 WORDS = "the river turns twice before it finds the sea and nobody on the bridge looks down".split()
 
@@ -105,9 +105,9 @@ def other_heads_and_models(folder):
 
 def strings_and_plain_vectors(folder):
     """A column that one of the two has stays; the encoding is that of what came last."""
-    a, b, rerun = both(folder, [(rows(0, 9),)], [(rows(5, 14), "capture.capture_token_strings=true", "output.vector_encoding=plain")])
+    a, b, rerun = both(folder, [(rows(0, 9), "capture.capture_token_strings=false")], [(rows(5, 14), "capture.capture_token_strings=true", "output.vector_encoding=plain")])
     assert joined(a, b, folder / "out") == digest(rerun)
-    a, b, rerun = both(folder / "back", [(rows(0, 9), "capture.capture_token_strings=true")], [(rows(5, 14),)])
+    a, b, rerun = both(folder / "back", [(rows(0, 9), "capture.capture_token_strings=true")], [(rows(5, 14), "capture.capture_token_strings=false")])
     assert joined(a, b, folder / "back/out") == digest(rerun)
 
 
@@ -118,10 +118,39 @@ def ids_that_share_32_bits(folder):
     metadata = pq.read_metadata(next((folder / "out").rglob("data.parquet"))).metadata
     assert b"qkengine.shared_ids" in metadata
     # A file that only one of them has is written anew with the ids that tell its rows apart.
-    a, b, _ = both(folder / "other", [(data[:5], "capture.layers=[0]")], [(data[5:10], "capture.layers=[1]")])
-    joined(a, b, folder / "other/out")
-    for table in (folder / "other/out").rglob("data.parquet"):
+    apart = [(data[:5], "capture.layers=[0]")], [(data[5:10], "capture.layers=[1]", "capture.heads=[0]")]
+    a, b, rerun = both(folder / "other", *apart)
+    assert joined(a, b, folder / "other/out") == digest(rerun)
+    for table in rerun.rglob("data.parquet"):
         assert b"qkengine.shared_ids" in pq.read_metadata(table).metadata, table
+    # So the next run knows whose rows are there, and none of its own is taken for one of them.
+    again = (data[5:10], "capture.layers=[0]")
+    a, b, rerun = both(folder / "again", apart[0] + apart[1], [again])
+    assert joined(a, b, folder / "again/out") == digest(rerun)
+    whole = run(work_in(folder / "whole"), data[:10], "capture.layers=[0]")
+    for table in whole.rglob("data.parquet"):
+        assert pq.read_metadata(table).num_rows == pq.read_metadata(rerun / table.relative_to(whole)).num_rows, table
+    # A column of the run comes into no file that it has nothing for.
+    strings = (data[5:10], "capture.layers=[1]", "capture.capture_token_strings=true")
+    _, _, rerun = both(folder / "strings", [(*apart[0][0], "capture.capture_token_strings=false")], [strings])
+    for table in rerun.rglob("data.parquet"):
+        assert ("token_str" in pq.read_schema(table).names) == ("l01" in table.parent.name), table
+
+
+def rows_of_another_program(folder):
+    """A run that adds its rows to files without a manifest: who has that run lacks those rows nevertheless."""
+    work = work_in(folder / "one")
+    shutil.move(run(work, rows(5, 9)), folder / "a")
+    final = run(work, rows(0, 7))
+    (final / "model/manifest.json").unlink()
+    (final / "model/examples.parquet").unlink()
+    b = run(work, rows(5, 9))
+    joined(folder / "a", b, folder / "ab")
+    joined(b, folder / "a", folder / "ba")
+    for table in b.rglob("data.parquet"):
+        kept = [{tuple(r.values()) for r in pq.read_table(f / table.relative_to(b), columns=["bucket", "example_id", "position"]).to_pylist()}
+                for f in (folder / "ab", folder / "ba", b, folder / "a")]
+        assert kept[0] == kept[1] == kept[2] > kept[3], table
 
 
 def laws(folder):
@@ -169,6 +198,7 @@ def refusals(folder):
     work = work_in(folder / "one")
     shutil.move(run(work, rows(0, 6)), folder / "a")
     a, out = folder / "a", folder / "out"
+    shutil.move(run(work, rows(4, 9)), folder / "six")
     shutil.move(run(work, rows(4, 9), "model.dtype=bfloat16"), folder / "bf16")
     rejected(a, folder / "bf16", out, "model holds rows of another meaning there than in", "config.model.dtype", "folders of their own")
     shutil.move(run(work, [row(3, of=" again")]), folder / "text")
@@ -177,6 +207,31 @@ def refusals(folder):
     rejected(folder / "none", a, out, "none: no such folder")
     (folder / "empty").mkdir()
     rejected(a, folder / "empty", out, "empty: holds no dataset", "final/ folder")
+    before = digest(a)
+    (a / "model/sub").mkdir()
+    (folder / "other").symlink_to("a/model")
+    for inside in (a / "new", a / "model/sub/far/new", folder / "other/new", folder / "other/sub/../new"):
+        refused(engine(["join", a, a, inside], folder), "would lie in", "new folder")
+        refused(engine(["join", folder / "none", a, inside], folder), "would lie in", "new folder")
+        assert not (a / "model/sub/far").exists() and not list(a.rglob("new*"))
+    (a / "model/sub").rmdir()
+    (folder / "other").unlink()
+    for name in ("", ".", "..", "/", "a/..", "new/."):
+        refused(engine(["join", a, a, name], folder), f"'{name}': is no name of a folder")
+    shutil.copytree(a, folder / "new.joining/merged/a")
+    for kept in (folder / "new.joining/merged", folder / "new.joining/merged/a"):
+        refused(join(a, kept, folder / "new"), "would be made in", "new.joining")
+        assert digest(folder / "new.joining/merged/a") == before == digest(a)
+    shutil.rmtree(folder / "new.joining")
+    for head_dim in (0, -1, 2**31, 2**40, 2**40 + 16, "16"):
+        for name in ("left", "right"):
+            shutil.copytree(a if name == "left" else folder / "six", folder / name)
+            path = folder / name / "model/manifest.json"
+            path.write_text(seal_manifest({**json.loads(path.read_text()), "head_dim": head_dim}))
+        rejected(folder / "left", folder / "right", out, "right/model/manifest.json: head_dim is no length of a vector")
+        rejected(folder / "left", folder / "six", out, "left/model/manifest.json: head_dim is no length of a vector")
+        shutil.rmtree(folder / "left")
+        shutil.rmtree(folder / "right")
     shutil.copytree(a, folder / "bare")
     (folder / "bare/model/manifest.json").unlink()
     rejected(a, folder / "bare", out, "bare/model: holds data files and no manifest.json")
@@ -240,6 +295,10 @@ def links(folder):
     assert not list((folder / "there").iterdir())
     (folder / "out.joining").unlink()
     (folder / "out.joining/merged/model").mkdir(parents=True)
+    (folder / "out.joining/merged/model/mine").write_text("mine")   # not into OUT with the rest
+    refused(join(good, good, folder / "out"), "out.joining/merged: holds files that no join has left there")
+    assert digest(folder / "out.joining/merged").keys() == {"model/mine"} and not (folder / "out").exists()
+    (folder / "out.joining/merged/model/mine").unlink()
     (folder / "out.joining/mine").write_text("mine")
     assert join(good, good, folder / "out").returncode == 0
     assert digest(folder / "out") == digest(good) and os.listdir(folder / "out.joining") == ["mine"]
@@ -339,6 +398,6 @@ def two_at_once(folder):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main("join", [two_parts_of_a_dataset, rows_that_both_have, other_heads_and_models, strings_and_plain_vectors,
+    raise SystemExit(main("join", [two_parts_of_a_dataset, rows_that_both_have, rows_of_another_program, other_heads_and_models, strings_and_plain_vectors,
                                    ids_that_share_32_bits, laws, branch_layout, refusals, a_run_at_work, damage, links, kills, signals,
                                    calls_that_fail, two_at_once]))
