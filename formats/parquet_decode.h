@@ -38,10 +38,10 @@ typedef struct qk_pq_decoder {
     qk_pq_delta shared;      /* lengths shared with the value before */
     qk_buf last;             /* DELTA_BYTE_ARRAY: the value before */
     qk_buf text;             /* and the values of the last call */
-    size_t max_values;       /* values a call may ask for at max_values */
+    size_t max_values;       /* that a call may ask for */
 } qk_pq_decoder;
 
-/* Begins a page of at max_values `values` values, whose bytes stay where they are. The decoder keeps its
+/* Begins a page of at most `values` values, whose bytes stay where they are. The decoder keeps its
  * buffers from page to page: zero-initialise it once, qk_pq_decoder_free at the end. */
 qk_status qk_pq_decoder_open(qk_pq_decoder *d, const qk_pq_leaf *leaf, int encoding,
                              const uint8_t *bytes, size_t n, uint64_t values,

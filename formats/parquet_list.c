@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* Floats of a batch at max_rows, unless one row has more. */
+/* Floats of a batch at most, unless one row has more. */
 static const size_t max_floats = (size_t)4 << 20;
 
 static qk_status read_levels(qk_pq_rle *r, uint32_t *out, size_t n, uint32_t max, qk_error *err)

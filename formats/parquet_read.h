@@ -4,7 +4,7 @@
  *   qk_pq_cursor *c; qk_pq_cursor_open(&c, f, (size_t)qk_pq_find(f, "text"), &err)
  *   do qk_pq_next(c, 1000, &batch, &err) ... while (batch.n)
  *
- * One page at a time is read and expanded: a cursor holds a page (1 GB at max_rows), its packed bytes
+ * One page at a time is read and expanded: a cursor holds a page (1 GB at most), its packed bytes
  * and its dictionary (256 MB), the file some 250 bytes for each column chunk of a footer (128 MB).
  * Sizes beyond those limits, and beyond what a codec can make of the packed bytes, are refused
  * before anything is allocated. Pages of columns without a cursor are never touched. All codecs but

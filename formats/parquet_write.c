@@ -14,8 +14,7 @@
 enum { PAGE_BYTES = 1 << 20, DICTIONARY_BYTES = 1 << 20 };
 
 /* zstd's level for pages in general. Bytes of floats hardly repeat: a search for matches costs time
- * there, and short chance matches cost more than plain literals, so the qk_hash_bytes table is small.
- */
+ * there, and short chance matches cost more than plain literals, so the hash table is small. */
 enum { LEVEL = 3, SPLIT_LEVEL = 1, SPLIT_HASH_LOG = 10 };
 
 /* ---- buffering rows ---- */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "engine/base/log.h"
 #include "engine/base/process.h"
@@ -101,19 +102,22 @@ static qk_status check_int(const qk_option *o, const char *text, qk_error *err)
                    o->name, text, (long long)o->least);
 }
 
-/* At the index of the word, or of the NULL behind the last. */
+/* At the index of the word, or of the NULL behind the last. Capitals do not matter, as in a
+ * configuration. */
 static size_t find_word(const char *const *words, const char *text)
 {
     size_t i = 0;
-    while (words[i] && strcmp(words[i], text) != 0) i++;
+    while (words[i] && strcasecmp(words[i], text) != 0) i++;
     return i;
 }
 
-/* what: "--dtype" or the name of an argument. */
-static qk_status check_word(const char *const *words, const char *what, const char *text,
+/* *given becomes the word as the list spells it. what: "--dtype" or the name of an argument. */
+static qk_status check_word(const char *const *words, const char *what, const char **given,
                             qk_error *err)
 {
-    if (words[find_word(words, text)]) return QK_OK;
+    const char *text = *given, *word = words[find_word(words, text)];
+    if (word) *given = word;
+    if (word) return QK_OK;
     const char *near = qk_nearest(text, words);
     qk_buf known = {0};
     for (size_t i = 0; words[i]; i++) qk_buf_addf(&known, "%s%s", i ? ", " : "known: ", words[i]);
@@ -124,8 +128,9 @@ static qk_status check_word(const char *const *words, const char *what, const ch
     return s;
 }
 
-static qk_status check_value(const qk_option *o, const char *text, qk_error *err)
+static qk_status check_value(const qk_option *o, const char **given, qk_error *err)
 {
+    const char *text = *given;
     if (o->type == QK_VALUE_INT) return check_int(o, text, err);
     if (o->type == QK_VALUE_NUMBER) {
         char *end;
@@ -137,7 +142,7 @@ static qk_status check_value(const qk_option *o, const char *text, qk_error *err
     if (o->type != QK_VALUE_WORD) return QK_OK;
     char what[64];
     snprintf(what, sizeof what, "--%s", o->name);
-    return check_word(o->words, what, text, err);
+    return check_word(o->words, what, given, err);
 }
 
 /* --name, --name=value, --name value. */
@@ -162,8 +167,9 @@ static qk_status take_option(qk_args *a, int argc, char **argv, int *i, qk_error
     if (g == a->n_given) a->given[a->n_given++].option = o;
     if (a->given[g].n == MAX_GIVEN)
         return fail_usage(a->command, err, "given too often: --", o->name);
+    if (o->value) QK_TRY(check_value(o, &value, err));
     a->given[g].values[a->given[g].n++] = value;
-    return o->value ? check_value(o, value, err) : QK_OK;
+    return QK_OK;
 }
 
 static bool is_letter(char c)
@@ -198,7 +204,7 @@ static qk_status parse(qk_args *a, int argc, char **argv, qk_error *err)
             continue;
         }
         if (!next->name) return fail_usage(a->command, err, "one argument too many: ", word);
-        if (next->words) QK_TRY(check_word(next->words, next->name, word, err));
+        if (next->words) QK_TRY(check_word(next->words, next->name, &word, err));
         a->positional[a->n_positional++] = word;
     }
     const qk_argument *next = &arguments[a->n_positional];

@@ -259,6 +259,11 @@ static qk_status load_metaspace(qk_loader *l, const qk_json *node, const char *w
     return qk_add_metaspace(l, where, qk_json_get(node, "replacement"), (qk_prepend)prepend, cut);
 }
 
+/* Whitespace is "\w+|[^\w\s]+", but the library runs it on Rust's regex crate, whose \w is another
+ * one (see space.c). */
+#define WORD "[\\w\\x{200C}\\x{200D}&&[^\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}]]"
+#define WHITESPACE WORD "+|[^\\s" WORD "]+"
+
 static qk_status load_pretokenizer(qk_loader *l, const qk_json *node, const char *where, int depth)
 {
     static const struct {
@@ -280,12 +285,8 @@ static qk_status load_pretokenizer(qk_loader *l, const qk_json *node, const char
         if (!strcmp(type, kinds[i].type)) return kinds[i].load(l, node, where);
     if (!strcmp(type, "WhitespaceSplit"))
         return add_own_split(l, where, "\\s", QK_SPLIT_REMOVED, false);
-        /* "\w+|[^\w\s]+", but the library runs it on Rust's regex crate, whose \w is another one (see
-     * space.c). */
-#define WORD "[\\w\\x{200C}\\x{200D}&&[^\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}]]"
     if (!strcmp(type, "Whitespace"))
-        return add_own_split(l, where, WORD "+|[^\\s" WORD "]+", QK_SPLIT_REMOVED, true);
-#undef WORD
+        return add_own_split(l, where, WHITESPACE, QK_SPLIT_REMOVED, true);
     return qk_loader_refuse(l, where, "type \"%.40s\" is not supported", type);
 }
 

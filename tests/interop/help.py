@@ -90,6 +90,8 @@ def wrong_values(folder):
                         (["completion"], ("an argument is missing", "usage: qkengine completion SHELL")),
                         (["man", "run"], ("one argument too many: run",))):
         refused(engine(args, folder), *words, status=2)
+    for args in (["run", "a", "--backend", "CPU"], ["verify", "a", "b", "--dtype=BFloat16"]):   # as in a configuration
+        refused(engine(args, folder), "cannot open", status=1)
 
 
 def eighty_columns(folder):
