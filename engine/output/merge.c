@@ -8,9 +8,13 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/output/example_texts.h"
 #include "engine/output/final_folder.h"
 #include "engine/output/join.h"
+#include "engine/output/join_file.h"
 #include "engine/staging/numerics.h"
+#include "engine/staging/staging.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "sampler/example_id.h"
 
 static const char OTHER_TEXT[] =

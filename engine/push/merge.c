@@ -12,6 +12,8 @@
 #include "engine/output/final_folder.h"
 #include "engine/output/join.h"
 #include "engine/output/layout.h"
+#include "engine/staging/publish.h"
+#include "hub/fetch.h"
 
 typedef struct merger {
     qk_push_merge *m;

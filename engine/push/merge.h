@@ -15,9 +15,14 @@
  * next: engine/output/join.h */
 #pragma once
 
-#include "engine/staging/staging.h"
-#include "formats/json.h"
-#include "hub/fetch.h"
+#include <stddef.h>
+
+#include "engine/base/error.h"
+
+typedef struct qk_push_files qk_push_files;
+typedef struct qk_remote qk_remote;
+typedef struct qk_staging qk_staging;
+typedef struct qk_uploader qk_uploader;
 
 typedef struct qk_push_merge {
     const char *folder;

@@ -13,6 +13,7 @@
 #include "engine/config/config.h"
 #include "engine/forward/forward.h"
 #include "engine/model/model.h"
+#include "engine/output/example_texts.h"
 #include "engine/output/merge.h"
 #include "engine/run/dataset_commit.h"
 #include "engine/run/estimate.h"
@@ -20,6 +21,7 @@
 #include "engine/run/plan.h"
 #include "engine/run/prefetch.h"
 #include "engine/staging/numerics.h"
+#include "engine/tokenizer/tokenizer.h"
 
 struct qk_compute {
     qk_compute_plan p;

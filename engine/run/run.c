@@ -8,6 +8,7 @@
 #include "engine/base/log.h"
 #include "engine/config/config.h"
 #include "engine/dataset/hub_dataset.h"
+#include "engine/output/example_texts.h"
 #include "engine/output/merge.h"
 #include "engine/run/compute_unit.h"
 #include "engine/run/dataset_commit.h"
@@ -19,6 +20,7 @@
 #include "engine/run/sharing.h"
 #include "engine/staging/numerics.h"
 #include "engine/staging/publish.h"
+#include "engine/tokenizer/tokenizer.h"
 
 typedef struct runner {
     qk_run_result *result;

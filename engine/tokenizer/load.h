@@ -15,8 +15,7 @@
 #pragma once
 
 #include "engine/tokenizer/internal.h"
-#include "engine/tokenizer/specials.h"
-#include "formats/json.h"
+#include "engine/tokenizer/token_specs.h"
 
 /* A value inside the text: [begin, end), or nothing (begin == end). */
 typedef struct qk_span {
@@ -91,13 +90,6 @@ qk_status qk_load_added(qk_loader *l);
 /* What goes around the ids: of the class, or of tokenizer.json. */
 qk_status qk_load_post_processor(qk_loader *l, const qk_json *node);
 
-/* Appends a Split on this regex that isolates its matches. */
-qk_status qk_add_regex_split(qk_loader *l, const char *where, const char *regex);
-/* Appends a Metaspace step. */
-qk_status qk_add_metaspace(qk_loader *l, const char *where, const qk_json *replacement,
-                           qk_prepend prepend, bool split);
-/* Appends ByteLevel's space in front of pieces. */
-qk_status qk_add_prefix_space(qk_loader *l, const char *where);
 /* Sets the model's flags, normalizer and pre-tokenizer of the class that rules. */
 qk_status qk_apply_class(qk_loader *l);
 /* The trees live in the arena. */
