@@ -8,7 +8,7 @@
  *                   All of it enters the folder in one commit.
  *   README.md       the folder's own lists what it holds; where the branch has other splits, its
  *                   README.md lists those of both
- * Branch layout (final/lXXhYYq/...): equal settings and arithmetic, or an error that says what
+ * Branch layout (final/lXXhYYq/...): equal settings and numerics, or an error that says what
  * differs; they give equal rows, so nothing is merged.
  * A folder without manifest.json is pushed as it is.
  *

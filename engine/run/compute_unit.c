@@ -212,7 +212,7 @@ static qk_status describe_examples(const qk_compute *w, qk_unit_writer *file, qk
             .truncated = f->truncated,
         };
         qk_sha256(f->ids, f->count * sizeof(int32_t), e.sha256);
-        if (qk_texts_look(w->p.texts, &e) == QK_TEXT_OTHER)
+        if (qk_texts_find(w->p.texts, &e) == QK_TEXT_OTHER)
             return qk_merge_refuse_text(w->p.texts, &e, w->p.plan->split_folder, err);
         qk_unit_add_example(file, &e);
     }

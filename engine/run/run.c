@@ -150,7 +150,7 @@ static qk_status open_inputs(runner *r, const qk_config *config)
     if (qk_tokenizer_vocab_size(r->tokenizer) > (size_t)r->plan.spec.V)
         qk_warn("%s has %zu tokens, the model %d: a text that uses the others is an error",
                 r->plan.tokenizer_folder, qk_tokenizer_vocab_size(r->tokenizer), r->plan.spec.V);
-    QK_TRY(qk_dataset_open_in(&r->dataset, config, qk_inputs_place(&r->inputs), r->err));
+    QK_TRY(qk_dataset_open_in(&r->dataset, config, qk_inputs_remote(&r->inputs), r->err));
     qk_dataset_watch(r->dataset, r->inputs.rows);
     return qk_identity_make(&r->identity, &r->plan, r->dataset, &r->arena, r->err);
 }

@@ -3,7 +3,7 @@
  *   raw text -> added tokens and stretches between them
  *   stretch  -> normalised -> `normalized` added tokens and stretches -> pieces -> BPE, Unigram
  *
- * Where spans are asked for, every text carries its origins and words are not cached.
+ * Where spans are asked for, every text carries its raw spans and words are not cached.
  *
  * next: engine/tokenizer/bpe.c */
 #include <stdlib.h>
@@ -42,7 +42,7 @@ struct qk_token_scratch {
     qk_pre_memory pre;
     qk_bpe_memory bpe;
     qk_unigram_memory unigram;
-    qk_traced raw, traced; /* the text with its origins; a piece's spelled bytes with theirs */
+    qk_traced raw, traced; /* the text with its raw spans; a piece's spelled bytes with theirs */
     qk_span_memory span;
 };
 
@@ -70,7 +70,7 @@ static void push_ids(qk_tokens *out, const int32_t *ids, size_t n)
 }
 
 /* The last n ids came from this part of the text. */
-static void put_span(encoder *e, size_t n, qk_origin span)
+static void put_span(encoder *e, size_t n, qk_raw_span span)
 {
     qk_tokens *out = e->out;
     if (!e->spans) return;
@@ -85,7 +85,7 @@ static void put_span(encoder *e, size_t n, qk_origin span)
 static void push_around(encoder *e, const qk_id_array *list)
 {
     push_ids(e->out, list->items, list->count);
-    put_span(e, list->count, (qk_origin){0});
+    put_span(e, list->count, (qk_raw_span){0});
 }
 
 /* Part [start, end) of a view became an added token. */
@@ -143,14 +143,14 @@ static qk_status encode_traced(encoder *e, qk_view piece)
     QK_TRY(run_model(e, piece.text, piece.length, false));
     size_t count = e->out->count - begin;
     if (!count) return QK_OK;
-    qk_origin *parts = qk_alloc(count, sizeof *parts);
+    qk_raw_span *parts = qk_alloc(count, sizeof *parts);
     for (size_t i = 0; e->tok->unigram && i < count; i++) parts[i] = s->unigram.tokens[i].bytes;
     if (!e->tok->unigram)
         qk_bpe_spans(&e->tok->bpe, &s->span, piece.text, piece.length, e->out->ids + begin, count,
                      parts);
-    put_span(e, count, (qk_origin){0});
+    put_span(e, count, (qk_raw_span){0});
     for (size_t i = 0; i < count; i++) {
-        qk_origin span = qk_view_span(piece, parts[i].start, parts[i].end);
+        qk_raw_span span = qk_view_span(piece, parts[i].start, parts[i].end);
         e->out->spans[begin + i] = (qk_token_span){span.start, span.end};
     }
     free(parts);
@@ -362,7 +362,7 @@ qk_status qk_tokenizer_encode_with(const qk_tokenizer *tok, const char *text, si
         max_ids = (size_t)options.max_length - around;
     if (!tok->cut_left)
         e.max_ids = before + max_ids; /* the end of a text is needed to cut its beginning */
-    if (length && (options.spans || tok->pretokenizer->needs_origins)) {
+    if (length && (options.spans || tok->pretokenizer->needs_raw_spans)) {
         qk_traced_raw(&e.scratch->raw, view.text, length);
         view = qk_traced_view(&e.scratch->raw);
     }

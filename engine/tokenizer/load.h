@@ -72,7 +72,8 @@ qk_status qk_loader_string(qk_loader *l, const qk_json *object, const char *wher
 
 /* The model, whose first event was just returned. */
 qk_status qk_load_model(qk_loader *l, qk_json_reader *r, qk_json_event first);
-/* Its vocabulary and its merges (when the vocabulary and the prefix are known), the same way. */
+/* Its vocabulary (a Unigram model is made by it) and its merges (when the vocabulary and the prefix
+ * are known), the same way. */
 qk_status qk_read_bpe_vocab(qk_json_reader *r, qk_json_event first, qk_vocab *vocab);
 qk_status qk_read_bpe_merges(qk_json_reader *r, qk_json_event first, qk_bpe *bpe);
 qk_status qk_read_unigram_vocab(qk_json_reader *r, qk_json_event first, qk_tokenizer *tok);

@@ -1,4 +1,4 @@
-/* Added tokens: the library's table of them, and what goes into it. See load.h and specials.h.
+/* Added tokens: the library's table of them, and what goes into it. See load.h and token_specs.h.
  *
  * A token that is added again takes the place of the old one under its id. Where it is looked for
  * (raw or normalised text) is another matter: the library keeps the first special form of it, and

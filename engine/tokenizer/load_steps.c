@@ -237,7 +237,7 @@ qk_status qk_add_metaspace(qk_loader *l, const char *where, const qk_json *repla
     memcpy(step.replacement, text->text, text->length);
     /* Steps in front may move what stands first. */
     if (prepend == QK_PREPEND_FIRST && (l->tok->normalizer->count || l->tok->pretokenizer->count))
-        l->tok->pretokenizer->needs_origins = true;
+        l->tok->pretokenizer->needs_raw_spans = true;
     QK_TRY(add_split(l, where, step));
     if (!split) return QK_OK;
     QK_TRY(compile(l, where, text, false, &cut.pattern));

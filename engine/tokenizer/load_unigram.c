@@ -17,6 +17,7 @@ qk_status qk_read_unigram_vocab(qk_json_reader *r, qk_json_event first, qk_token
     if (e != QK_JSON_ARRAY)
         return e == QK_JSON_ERROR ? r->err->status
                                   : qk_json_fail(r, "model.vocab: an array is expected here");
+    tok->unigram = qk_arena_alloc(&tok->arena, 1, sizeof *tok->unigram);
     for (size_t i = 0; (e = qk_json_next(r)) != QK_JSON_ARRAY_END; i++) {
         QK_TRY(expect(r, e, QK_JSON_ARRAY, i));
         QK_TRY(expect(r, qk_json_next(r), QK_JSON_STRING, i));
