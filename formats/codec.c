@@ -9,7 +9,7 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-#include "formats/parquet_origin.h"
+#include "formats/parquet_creator.h"
 
 static const char *const names[] = {"none",   "snappy", "gzip", "LZO",
                                     "brotli", "lz4",    "zstd", "lz4_raw"};

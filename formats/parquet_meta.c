@@ -302,10 +302,10 @@ qk_status qk_pq_footer_read(qk_pq_file *file, const uint8_t *bytes, size_t n, qk
     }
     if (s == QK_ERR_FORMAT && !qk_thrift_walk(bytes, n, NULL))
         snprintf(err->hint, sizeof err->hint, "%s", qk_pq_damaged);
-    qk_pq_origin o = qk_pq_origin_of(file->created_by);
-    file->packs_all = qk_pq_origin_before(&o, "parquet-cpp", 2, 0, 0);
-    file->short_chunks = qk_pq_origin_before(&o, "parquet-mr", 1, 2, 9);
-    file->shared_pages = qk_pq_origin_before(&o, "parquet-mr", 1, 8, 0);
+    qk_pq_creator o = qk_pq_creator_of(file->created_by);
+    file->packs_all = qk_pq_creator_before(&o, "parquet-cpp", 2, 0, 0);
+    file->short_chunks = qk_pq_creator_before(&o, "parquet-mr", 1, 2, 9);
+    file->shared_pages = qk_pq_creator_before(&o, "parquet-mr", 1, 8, 0);
     if (s == QK_OK) s = count_rows(file, err);
     return s == QK_OK ? QK_OK : qk_pq_file_blame(file, err);
 }

@@ -12,7 +12,7 @@
 #pragma once
 
 #include "engine/base/input.h"
-#include "formats/parquet_origin.h"
+#include "formats/parquet_creator.h"
 #include "formats/thrift_read.h"
 
 typedef enum qk_pq_type {
@@ -122,7 +122,7 @@ typedef struct qk_pq_file {
     qk_arena arena;   /* owns what follows */
     int64_t rows;
     const char *created_by; /* or NULL */
-    /* Its writer is known for these, see parquet_origin.h: */
+    /* Its writer is known for these, see parquet_creator.h: */
     bool packs_all;    /* pages are packed, also when they say that they are not */
     bool short_chunks; /* the sizes of column chunks may be too small */
     bool shared_pages; /* strings of DELTA_BYTE_ARRAY go on from page to page */

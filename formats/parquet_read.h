@@ -9,7 +9,7 @@
  * Sizes beyond those limits, and beyond what a codec can make of the packed bytes, are refused
  * before anything is allocated. Pages of columns without a cursor are never touched. All codecs but
  * LZO and all encodings of the format are read; encrypted files, and chunks in other files, are
- * not. What old writers did wrong is read where it is sure what was meant, see parquet_origin.h.
+ * not. What old writers did wrong is read where it is sure what was meant, see parquet_creator.h.
  * Every message says file, row group, column and byte. Several cursors of one file may be used
  * at once, each by one thread.
  *

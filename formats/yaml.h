@@ -1,6 +1,6 @@
 /* YAML text -> a tree whose nodes know their position, with the scalars of PyYAML.
  *
- * libyaml does the syntax (its event API); what a plain scalar means is decided by engine/config/scalar.c
+ * libyaml does the syntax (its event API); what a plain scalar means is decided by formats/yaml_scalar.c
  * with PyYAML's patterns (YAML 1.1): `yes` is a boolean, `1e3` a string, `1.0e+3` a number, `010`
  * eight, `1:30` ninety, `2024-05-06` a date. Quoted and block scalars are strings.
  *

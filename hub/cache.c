@@ -426,14 +426,9 @@ static qk_status list_below(const qk_cache *cache, const char *inside, int depth
     return s;
 }
 
-static int by_bytes(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 qk_status qk_cache_list(const qk_cache *cache, qk_names *out, qk_error *err)
 {
     QK_TRY(list_below(cache, "", 0, out, err));
-    if (out->count) qsort(out->items, out->count, sizeof *out->items, by_bytes);
+    qk_names_sort(out);
     return QK_OK;
 }

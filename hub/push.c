@@ -56,9 +56,9 @@ qk_status qk_push_open(qk_push *p, const qk_hub *hub, const char *repo, const ch
     return qk_remote_prepare(&p->remote, line_of(p), is_private, err);
 }
 
-qk_status qk_push_look(qk_push *p, qk_error *err)
+qk_status qk_push_list(qk_push *p, qk_error *err)
 {
-    if (!p->fresh) QK_TRY(qk_remote_look(&p->remote, line_of(p), err));
+    if (!p->fresh) QK_TRY(qk_remote_update(&p->remote, line_of(p), err));
     p->fresh = false;
     return qk_remote_list(&p->remote, line_of(p), err);
 }

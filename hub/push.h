@@ -33,8 +33,8 @@ typedef struct qk_push {
 qk_status qk_push_open(qk_push *p, const qk_hub *hub, const char *repo, const char *branch,
                        bool is_private, qk_error *err);
 /* Asks once: head and files in p->remote. */
-qk_status qk_push_look(qk_push *p, qk_error *err);
-/* Sends and commits what differs from the last qk_push_look. *done = false: the branch is not as
+qk_status qk_push_list(qk_push *p, qk_error *err);
+/* Sends and commits what differs from the last qk_push_list. *done = false: the branch is not as
  * this push left it, compare again. Progress is what was committed, in p's counters. */
 qk_status qk_push_send(qk_push *p, const qk_push_files *files, bool *done, qk_error *err);
 void qk_push_close(qk_push *p);

@@ -46,7 +46,7 @@ static qk_status ask_head(qk_remote *r, qk_http *http, const char *revision, cha
     return s;
 }
 
-qk_status qk_remote_look(qk_remote *r, qk_http *http, qk_error *err)
+qk_status qk_remote_update(qk_remote *r, qk_http *http, qk_error *err)
 {
     qk_problem problem;
     return ask_head(r, http, r->branch, r->head, &problem, err);

@@ -21,7 +21,7 @@ typedef struct qk_remote {
 /* Finds the branch's head; makes what is absent. */
 qk_status qk_remote_prepare(qk_remote *r, qk_http *http, bool is_private, qk_error *err);
 /* The head as it is now. */
-qk_status qk_remote_look(qk_remote *r, qk_http *http, qk_error *err);
+qk_status qk_remote_update(qk_remote *r, qk_http *http, qk_error *err);
 /* Lists the files of the head. */
 qk_status qk_remote_list(qk_remote *r, qk_http *http, qk_error *err);
 /* The new head in the reply to a commit; QK_ERR_RESUME when it names none. */

@@ -144,7 +144,7 @@ typedef struct qk_backend {
     /* "AVX-512 BF16, 2 threads": for people. Owned by the device. */
     const char *(*describe)(const qk_device *dev);
     /* "cpu", "cpu amx", "cuda sm_90a": devices that say the same compute the same bits. Static. */
-    const char *(*arithmetic)(const qk_device *dev);
+    const char *(*numerics)(const qk_device *dev);
 
     /* Bytes of its memory that are free now; 0: unknown. */
     uint64_t (*free_memory)(qk_device *dev);

@@ -35,10 +35,10 @@ static inline uint32_t qk_mt19937_next(qk_mt19937 *g)
     return g->words[g->used++];
 }
 
-/* torch.rand(.., dtype=float32) times 2^24: 0 .. 2^24 - 1. */
-static inline uint32_t qk_torch_rand24(qk_mt19937 *g)
+/* What torch.rand(.., dtype=float32) makes of a word, times 2^24: 0 .. 2^24 - 1. */
+static inline uint32_t qk_torch_rand24(uint32_t word)
 {
-    return qk_mt19937_next(g) & 0xFFFFFF;
+    return word & 0xFFFFFF;
 }
 
 /* items = items[torch.randperm(count)], of which only the first `keep` entries are made; what the

@@ -92,7 +92,7 @@ static void draw_segment(qk_mt19937 *g, segment part, qk_sampled_rows *rows)
         int32_t *out = rows->positions, count = rows->count;
         for (int32_t i = 0; i < n; i++) { /* without a branch: half of them would be mispredicted */
             out[count] = p + i;
-            count += (words[i] & 0xFFFFFF) < part.limit;
+            count += qk_torch_rand24(words[i]) < part.limit;
         }
         rows->count = count;
         g->used += (uint32_t)n;

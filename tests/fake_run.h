@@ -22,7 +22,7 @@ static inline void check_clean(const char *what)
 /* ---- a small run: load, two batches, the hidden state, close ---- */
 
 enum { LAYERS = 3, H = 4, K = 2, D = 32, HIDDEN = 64 }; /* tests/data/forward/qwen3 */
-enum { BATCHES = 2, ROWS = 5, COPIES = 4, MOST_TOKENS = 17, UNTOUCHED = 0xAB };
+enum { BATCHES = 2, ROWS = 5, COPIES = 4, MAX_TOKENS = 17, UNTOUCHED = 0xAB };
 static const char model_folder[] = "tests/data/forward/qwen3/model";
 
 typedef struct rows {
@@ -35,7 +35,7 @@ typedef struct outcome {
     int batch; /* that runs */
     rows arrives[LAYERS], taken[BATCHES][LAYERS];
     bool delivered[BATCHES][LAYERS];
-    float hidden[MOST_TOKENS][HIDDEN];
+    float hidden[MAX_TOKENS][HIDDEN];
     uint64_t calls_before_close;
     uint64_t bytes_to_host; /* in the first batch */
 } outcome;
@@ -84,8 +84,8 @@ static inline qk_status take(void *context, int layer, qk_error *err)
 static inline qk_status run_batches(outcome *o, const qk_model *m)
 {
     static const int32_t starts[BATCHES][3] = {{0, 7, 12}, {0, 9, 17}};
-    int32_t ids[MOST_TOKENS];
-    for (int i = 0; i < MOST_TOKENS; i++) ids[i] = 3 + 13 * i % 300;
+    int32_t ids[MAX_TOKENS];
+    for (int i = 0; i < MAX_TOKENS; i++) ids[i] = 3 + 13 * i % 300;
     const qk_capture_hooks hooks = {o, pre_rope, post_rope, take};
     qk_forward *f = qk_forward_new(m);
     qk_status s = QK_OK;

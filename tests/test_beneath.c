@@ -132,8 +132,8 @@ static void test_links_to_read(void)
         put("victim/l00h00q/data.parquet", "rows");
         put("out/final/m/l01h00k/data.parquet", "rows");
         CHECK_INT(symlink("nowhere", "out/final/m/notes"), 0);
-        CHECK_INT(qk_final_look("out/final", "m", &test_error), QK_OK);
-        CHECK_INT(qk_final_look("out/final/m", NULL, &test_error), QK_OK);
+        CHECK_INT(qk_final_check("out/final", "m", &test_error), QK_OK);
+        CHECK_INT(qk_final_check("out/final/m", NULL, &test_error), QK_OK);
         CHECK_INT(qk_final_is_split("out/final", "m", &split, &test_error), QK_OK);
         CHECK(split);
         snprintf(path, sizeof path, "rm -rf out/final/%s", planted[i]);
@@ -145,13 +145,13 @@ static void test_links_to_read(void)
             CHECK_INT(unlink(path), 0);
             CHECK_INT(symlink("../../victim", path), 0);
         }
-        CHECK_INT(qk_final_look("out/final", "m", &test_error), QK_ERR_DATA);
+        CHECK_INT(qk_final_check("out/final", "m", &test_error), QK_ERR_DATA);
         CHECK_MSG(strstr(test_error.message, path) != NULL, "%s", test_error.message);
         CHECK_INT(qk_final_is_split("out/final", "m", &split, &test_error), QK_OK);
         CHECK_MSG(!split, "%s", planted[i]);
     }
-    CHECK_INT(qk_final_look("out/none", "m", &test_error), QK_OK);
-    CHECK_INT(qk_final_look("out/final", "none", &test_error), QK_OK);
+    CHECK_INT(qk_final_check("out/none", "m", &test_error), QK_OK);
+    CHECK_INT(qk_final_check("out/final", "none", &test_error), QK_OK);
     put("out/final/README.md", "no split");
     CHECK_INT(qk_final_is_split("out/final", "README.md", &split, &test_error), QK_OK);
     CHECK(!split);

@@ -84,7 +84,7 @@ static void test_watch(void)
         CHECK_INT(qk_watch_name(&w, absent, &err), QK_OK);
         CHECK_INT(qk_watch_file(&w, path, NULL, &err), QK_OK);
         CHECK_INT(qk_watch_check(&w, &err), QK_OK);
-        cases[i].change(path); /* at once: the first look has waited for the clock's next tick */
+        cases[i].change(path); /* at once: the first stat has waited for the clock's next tick */
         CHECK_INT(qk_watch_check(&w, &err), QK_ERR_DATA);
         CHECK_MSG(strstr(err.message, path) &&
                       strstr(err.message, "was changed while it was in use") &&

@@ -379,8 +379,8 @@ static void test_noted_once(void)
         for (int i = 0; i < WORKERS; i++)
             if (!(children[i] = fork())) {
                 char *mine = qk_strf("cpu %d", i), *noted = NULL;
-                bool ok = qk_staging_set_arithmetic(&staging, mine, &test_error) == QK_OK &&
-                          qk_staging_arithmetic(&staging, &noted, &test_error) == QK_OK && noted;
+                bool ok = qk_staging_set_numerics(&staging, mine, &test_error) == QK_OK &&
+                          qk_staging_numerics(&staging, &noted, &test_error) == QK_OK && noted;
                 _exit(ok ? noted[4] : 1);
             }
         int first = 0;
@@ -487,11 +487,11 @@ static void test_mend(void)
     bool bound = false;
     CHECK(qk_staging_is_bound(&staging, &bound, &test_error) == QK_OK && bound);
     char *name = NULL;
-    CHECK_INT(qk_staging_arithmetic(&staging, &name, &test_error), QK_ERR_DAMAGED);
+    CHECK_INT(qk_staging_numerics(&staging, &name, &test_error), QK_ERR_DAMAGED);
     CHECK(!name && strstr(test_error.message, "arithmetic: is damaged"));
     CHECK_INT(qk_staging_mend(&staging, &test_error), QK_OK);
     CHECK_INT(count_files(), 5); /* the lock, the unit, notes, units.json, dataset_commit */
-    CHECK_INT(qk_staging_arithmetic(&staging, &name, &test_error), QK_OK);
+    CHECK_INT(qk_staging_numerics(&staging, &name, &test_error), QK_OK);
     CHECK(!name && qk_staging_is_bound(&staging, &bound, &test_error) == QK_OK && !bound);
     int64_t units = 0;
     CHECK_INT(qk_staging_units(&staging, &units, &test_error), QK_OK);

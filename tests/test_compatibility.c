@@ -86,10 +86,10 @@ static void test_texts_are_linear(void)
 
 /* ---- texts ---- */
 
-static qk_text add(qk_texts *t, int64_t id, int64_t index, uint8_t text, qk_text_origin origin)
+static qk_text add(qk_texts *t, int64_t id, int64_t index, uint8_t text, qk_text_side side)
 {
     qk_unit_example e = {.index = index, .id = id, .sha256 = {text}};
-    qk_text looked = qk_texts_look(t, &e), added = qk_texts_add(t, &e, origin);
+    qk_text looked = qk_texts_find(t, &e), added = qk_texts_add(t, &e, side);
     CHECK_INT(looked, added);
     return added;
 }

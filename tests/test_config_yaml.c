@@ -1,4 +1,4 @@
-/* formats/yaml and engine/config/scalar: scalars as PyYAML makes them, trees with places, and broken text. */
+/* formats/yaml: scalars as PyYAML makes them, trees with lines and columns, and broken text. */
 #include "tests/test.h"
 
 #include "engine/base/file.h"

@@ -12,14 +12,14 @@ static const float F32_STEP = 4e-6f, BF16_STEP = 1 / 128.0f;
 /* One op on one backend; writes its output values. */
 typedef size_t (*op_runner)(const qk_backend *b, qk_device *dev, const void *shape, float *out);
 
-enum { ROOM = 1 << 20 };
+enum { CAPACITY = 1 << 20 };
 
 /* Under all schedules: within `step` of 1 + |want|, and the same bits. */
 static void compare_all(const char *what, op_runner run, const void *shape, qk_dtype compute,
                         float step)
 {
-    float *want = qk_alloc(ROOM, sizeof *want), *got = qk_alloc(ROOM, sizeof *got),
-          *first = qk_alloc(ROOM, sizeof *first);
+    float *want = qk_alloc(CAPACITY, sizeof *want), *got = qk_alloc(CAPACITY, sizeof *got),
+          *first = qk_alloc(CAPACITY, sizeof *first);
     qk_device *dev = open_device(&qk_backend_ref, compute);
     size_t n_want = run(&qk_backend_ref, dev, shape, want);
     qk_backend_ref.close(dev);

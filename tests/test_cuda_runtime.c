@@ -205,7 +205,7 @@ static void test_what_waits_for_what(void)
 
 /* ---- builds of attention_v3: the host picks the one whose constants fit ---- */
 
-enum { T = 40, HEADS = 4, KEY_HEADS = 2, MOST_D = 256 };
+enum { T = 40, HEADS = 4, KEY_HEADS = 2, MAX_D = 256 };
 
 typedef struct attention_case {
     int d, window;
@@ -214,7 +214,7 @@ typedef struct attention_case {
 } attention_case;
 
 typedef struct attention_run {
-    float o[T * HEADS * MOST_D], captured[2 * MOST_D];
+    float o[T * HEADS * MAX_D], captured[2 * MAX_D];
 } attention_run;
 
 /* Sequences of 27 and 13 tokens; the capture wants heads 1 and 3 of token 30. */
@@ -227,8 +227,8 @@ static void attend(attention_run *run, const qk_backend *b, qk_device *dev, cons
     const qk_attention p = {
         {HEADS, KEY_HEADS, c->d, true}, starts, 2, c->window, 0.125f, c->soft_cap,
         c->capture ? &captures : NULL};
-    static float values[T * (HEADS + 2 * KEY_HEADS) * MOST_D];
-    static uint16_t out[T * HEADS * MOST_D];
+    static float values[T * (HEADS + 2 * KEY_HEADS) * MAX_D];
+    static uint16_t out[T * HEADS * MAX_D];
     qk_tensor qkv, o;
     for (size_t i = 0; i < T * width; i++) values[i] = sinf((float)i * 1.7f) * 2;
     CHECK(b->alloc(dev, QK_BF16, T, width, "qkv", &qkv, &test_error) == QK_OK);

@@ -75,10 +75,10 @@ static void make_remote(remote *r, const char *ending, const char *bytes, size_t
 
 static void read_rows(remote *r, const qk_config *c, qk_error *err)
 {
-    qk_dataset_remote place = {r->root, &r->names, r, look_for, need, soon};
+    qk_dataset_remote remote = {r->root, &r->names, r, look_for, need, soon};
     qk_dataset *d;
     bool more = true;
-    qk_status s = qk_dataset_open_in(&d, c, &place, err);
+    qk_status s = qk_dataset_open_in(&d, c, &remote, err);
     CHECK_INT(s, QK_OK);
     CHECK_INT(r->trace.size, 0); /* names are enough to open it */
     CHECK_INT(qk_dataset_rows(d), -1);

@@ -330,19 +330,19 @@ static const struct {
     KNOB(rope_trained_length),
     KNOB(longrope_lists_exchanged),
 };
-enum { N_KNOBS = sizeof knobs / sizeof *knobs, MOST_FAMILIES = 64 };
+enum { N_KNOBS = sizeof knobs / sizeof *knobs, MAX_FAMILIES = 64 };
 
 /* ---- running ---- */
 
 static struct {
     bool turned, caught;
-} seen[MOST_FAMILIES][N_KNOBS];
+} seen[MAX_FAMILIES][N_KNOBS];
 
 static int family_number(const qk_family *f)
 {
     int i = 0;
     while (qk_families[i] != f) i++;
-    QK_ASSERT(i < MOST_FAMILIES);
+    QK_ASSERT(i < MAX_FAMILIES);
     return i;
 }
 

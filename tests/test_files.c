@@ -277,7 +277,7 @@ static void test_make_dirs(void)
 /* ---- limits ---- */
 
 /* Runs a function in a process of its own; its exit status, and what it says on stderr. */
-static int in_child(void (*run)(void), char *said, size_t room)
+static int in_child(void (*run)(void), char *said, size_t capacity)
 {
     int ends[2], status = 0;
     CHECK(pipe(ends) == 0);
@@ -292,7 +292,7 @@ static int in_child(void (*run)(void), char *said, size_t room)
     }
     close(ends[1]);
     size_t n = 0;
-    for (ssize_t got; (got = read(ends[0], said + n, room - 1 - n)) > 0;) n += (size_t)got;
+    for (ssize_t got; (got = read(ends[0], said + n, capacity - 1 - n)) > 0;) n += (size_t)got;
     said[n] = 0;
     close(ends[0]);
     CHECK(waitpid(child, &status, 0) == child);
@@ -331,7 +331,7 @@ static void test_file_size_limit(void)
     CHECK_INT(look("large.tmp", false, &size), QK_PATH_ABSENT);
 }
 
-/* No machine has this much room for stacks. The limit itself stays out of the way of sanitizers. */
+/* No machine has this much memory for stacks. The limit itself stays out of the way of sanitizers. */
 static void start_a_large_team(void)
 {
     limit(RLIMIT_AS, (rlim_t)1 << 47);
@@ -411,7 +411,7 @@ static void print_into_a_full_disk(void)
 {
     int full = open("/dev/full", O_WRONLY);
     dup2(full, 1);
-    puts("no room");
+    puts("no memory");
     errno = 0;
     bool said = qk_process_flush_stdout();
     _exit(said ? 97 : errno == ENOSPC ? 3 : 96);

@@ -11,13 +11,13 @@
 #include "engine/base/mem.h"
 #include "hub/errors.h"
 
-enum { MOST_REPLIES = 16 };
+enum { MAX_REPLIES = 16 };
 
 typedef struct server {
     int socket, port;
-    const char *replies[MOST_REPLIES]; /* NULL: close without a word */
+    const char *replies[MAX_REPLIES]; /* NULL: close without a word */
     int n_replies, n_asked;
-    char *asked[MOST_REPLIES]; /* head and body of each request */
+    char *asked[MAX_REPLIES]; /* head and body of each request */
     pthread_t thread;
 } server;
 

@@ -20,10 +20,10 @@
 
 /* ---- a forward of everything ---- */
 
-enum { TOKENS = 40, BATCHES = 3, MOST_LAYERS = 8 };
+enum { TOKENS = 40, BATCHES = 3, MAX_LAYERS = 8 };
 
 typedef struct rows {
-    float *q[MOST_LAYERS], *k[MOST_LAYERS]; /* of one batch, [heads, T, d] */
+    float *q[MAX_LAYERS], *k[MAX_LAYERS]; /* of one batch, [heads, T, d] */
 } rows;
 
 typedef struct capture {
@@ -31,8 +31,8 @@ typedef struct capture {
     size_t T;
     int32_t tokens[TOKENS], heads[64];
     rows to;
-    qk_row_copy q[MOST_LAYERS], k[MOST_LAYERS];
-    qk_layer_capture all[MOST_LAYERS];
+    qk_row_copy q[MAX_LAYERS], k[MAX_LAYERS];
+    qk_layer_capture all[MAX_LAYERS];
     int fail_at; /* layer_done of this layer fails; -1: none */
 } capture;
 
@@ -65,7 +65,7 @@ static qk_status run_batch(qk_forward *f, const qk_model *m, int number, int fai
     for (int i = 0; i < TOKENS; i++) ids[i] = (7 + 13 * i + number) % m->spec.V, c.tokens[i] = i;
     for (int i = 0; i < 64; i++) c.heads[i] = i;
     size_t d = (size_t)m->spec.d, q = (size_t)m->spec.H * c.T * d, k = (size_t)m->spec.K * c.T * d;
-    QK_ASSERT(m->n_layers <= MOST_LAYERS && m->spec.H <= 64);
+    QK_ASSERT(m->n_layers <= MAX_LAYERS && m->spec.H <= 64);
     float *all = qk_zalloc((size_t)m->n_layers * (q + k), sizeof *all), *at = all;
     for (int l = 0; l < m->n_layers; l++, at += q + k) c.to.q[l] = at, c.to.k[l] = at + q;
     const qk_batch batch = {ids, starts[number], number + 1};
@@ -177,15 +177,15 @@ static void test_same_bits_of_goldens(void)
 
 /* ---- a device that looks at the order: weights change only when nobody needs them ---- */
 
-enum { MOST_MATRICES = 256 };
+enum { MAX_MATRICES = 256 };
 
 /* A matrix is whole when all its rows were loaded, and busy until the layer that multiplied with it
  * has been waited for. */
 static struct {
     const qk_backend *under;
-    qk_matrix *matrix[MOST_MATRICES];
-    size_t out[MOST_MATRICES], loaded[MOST_MATRICES];
-    int64_t busy[MOST_MATRICES]; /* layers that had ended when it was used, plus one; 0: never */
+    qk_matrix *matrix[MAX_MATRICES];
+    size_t out[MAX_MATRICES], loaded[MAX_MATRICES];
+    int64_t busy[MAX_MATRICES]; /* layers that had ended when it was used, plus one; 0: never */
     int64_t ended, finished;
     int living, most_living;
     char fault[200];
@@ -206,7 +206,7 @@ static void dawdle(int microseconds)
 
 static int spy_find(const qk_matrix *m)
 {
-    for (int i = 0; i < MOST_MATRICES; i++)
+    for (int i = 0; i < MAX_MATRICES; i++)
         if (spy.matrix[i] == m) return i;
     qk_fatal("an unknown matrix");
 }

@@ -218,7 +218,7 @@ static void test_card_of_many_heads(void)
         {36, 32, 8, 3, {2703, 1440, 1152, false}}, /* 8,109 paths */
         {36, 32, 8, 4, {1551, 1440, 0, false}},    /* 6,204, and would be 10,812 */
         {36, 32, 8, 7, {1263, 0, 1152, true}},
-        {1200, 1, 1, 1, {2403, 2400, 0, false}}, /* names of layers find no room */
+        {1200, 1, 1, 1, {2403, 2400, 0, false}}, /* names of layers do not fit */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         names_in_card got =

@@ -349,15 +349,15 @@ static void test_damaged_files(void)
     for (int i = 0; i < FLIPS; i++) {
         state = state * 6364136223846793005u + 1442695040888963407u;
         /* half of them in the footer, where the structure is */
-        size_t room = i % 2 ? whole.size : 1200 < whole.size ? 1200 : whole.size;
-        size_t place = whole.size - 1 - (size_t)(state >> 33) % room;
-        uint8_t old = whole.data[place];
-        whole.data[place] ^= (uint8_t)(1 << (state >> 20 & 7));
+        size_t size = i % 2 ? whole.size : 1200 < whole.size ? 1200 : whole.size;
+        size_t at = whole.size - 1 - (size_t)(state >> 33) % size;
+        uint8_t old = whole.data[at];
+        whole.data[at] ^= (uint8_t)(1 << (state >> 20 & 7));
         CHECK_INT(qk_write_file(bad, whole.data, whole.size, &test_error), QK_OK);
         bool failed = *read_sample(bad, NULL, 0) != 0;
-        in_pages += place >= 4 && place < pages;
-        noticed += place >= 4 && place < pages && failed;
-        whole.data[place] = old;
+        in_pages += at >= 4 && at < pages;
+        noticed += at >= 4 && at < pages && failed;
+        whole.data[at] = old;
     }
     /* Pages have checksums; only unread fields of their headers may change unnoticed. */
     CHECK_MSG(in_pages > 300 && noticed > in_pages * 95 / 100, "%zu of %zu were noticed", noticed,

@@ -1,4 +1,4 @@
-/* formats/parquet_origin, and the files of old writers in tests/data/parquet/old, which
+/* formats/parquet_creator, and the files of old writers in tests/data/parquet/old, which
  * tests/interop/parquet_old_writers.py wrote byte by byte (and which it reads with pyarrow). */
 #include "tests/test.h"
 
@@ -16,7 +16,7 @@ static const char *const texts[ROWS] = {"alpha one",   "beta two", "alpha one",
 static void check_origin(const char *created_by, const char *program, int major, int minor,
                          int patch)
 {
-    qk_pq_origin o = qk_pq_origin_of(created_by);
+    qk_pq_creator o = qk_pq_creator_of(created_by);
     const char *shown = created_by ? created_by : "(null)";
     CHECK_MSG(o.length == strlen(program) && !memcmp(o.program, program, o.length),
               "%s: program '%.*s'", shown, (int)o.length, o.program);
@@ -52,8 +52,8 @@ static void test_origin(void)
 
 static bool before(const char *created_by, int major, int minor, int patch)
 {
-    qk_pq_origin o = qk_pq_origin_of(created_by);
-    return qk_pq_origin_before(&o, "parquet-mr", major, minor, patch);
+    qk_pq_creator o = qk_pq_creator_of(created_by);
+    return qk_pq_creator_before(&o, "parquet-mr", major, minor, patch);
 }
 
 static void test_before(void)

@@ -206,7 +206,7 @@ static void check_threshold(const vectors *v, qk_sampled_rows *rows)
     qk_mt19937 g;
     qk_mt19937_seed(&g, (uint32_t)qk_seed_shared_mask(d.example_id, d.layer, d.kind));
     for (int64_t i = 0; i < index; i++) qk_mt19937_next(&g);
-    CHECK_INT(qk_torch_rand24(&g), field_int(v, 5));
+    CHECK_INT(qk_torch_rand24(qk_mt19937_next(&g)), field_int(v, 5));
     qk_sampler s = sampler_of("uniform", field_int(v, 6), field(v, 7));
     qk_sampler_draw(&s, &d, rows);
     CHECK_INT(is_kept(rows, index), field_int(v, 8));
@@ -338,7 +338,7 @@ static void test_long_context_against_the_plain_rule(void)
     qk_mt19937_seed(&g, (uint32_t)qk_seed_shared_mask(-5, 3, QK_KIND_K));
     int32_t next = 0;
     for (int32_t p = 0; p < N; p++) {
-        float value = (float)qk_torch_rand24(&g) / 16777216.0f;
+        float value = (float)qk_torch_rand24(qk_mt19937_next(&g)) / 16777216.0f;
         int32_t bucket = log_bucket_by_rule(p) < 7 ? 7 : log_bucket_by_rule(p);
         if (!(value < fminf(1.0f, 300.7f / exp2f((float)bucket)))) continue;
         if (next == rows.count || rows.positions[next] != p || rows.buckets[next] != bucket) break;

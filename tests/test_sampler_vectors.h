@@ -17,7 +17,7 @@ enum { VECTOR_FIELDS = 16 };
 typedef struct vectors {
     FILE *file;
     char *line;
-    size_t room;
+    size_t capacity;
     char *fields[VECTOR_FIELDS];
     int n_fields;
     long records;
@@ -67,7 +67,7 @@ static inline qk_sampler_kind sampler_kind(const char *name)
 /* The next record; at the end of the file closes it and returns false. */
 static inline bool vectors_next(vectors *v)
 {
-    while (v->file && getline(&v->line, &v->room, v->file) > 0) {
+    while (v->file && getline(&v->line, &v->capacity, v->file) > 0) {
         if (*v->line == '#') continue;
         v->n_fields = 0;
         char *save = NULL, *token = strtok_r(v->line, " \n", &save);

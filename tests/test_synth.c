@@ -211,9 +211,9 @@ static void test_refusals(void)
     remove_folder(path);
     free(file), free(path);
     /* 470 GB: no file appears, whether the disk is smaller or not. */
-    uint64_t room;
-    CHECK_INT(qk_disk_free(folder, &room, &err), QK_OK);
-    if (room > 400e9) SKIP("the disk has room for 470 GB");
+    uint64_t free_bytes;
+    CHECK_INT(qk_disk_free(folder, &free_bytes, &err), QK_OK);
+    if (free_bytes > 400e9) SKIP("the disk has 470 GB");
     CHECK_INT(make("qwen3-235b-a22b", 0, "big", &r, &err), QK_ERR_IO);
     CHECK_MSG(strstr(err.message, "are free"), "%s", err.message);
     path = in_folder("big");

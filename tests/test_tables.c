@@ -144,14 +144,14 @@ static void test_csv_chunks(void)
 
 /* ---- packed ---- */
 
-static size_t gzip(const void *data, size_t n, uint8_t *out, size_t room)
+static size_t gzip(const void *data, size_t n, uint8_t *out, size_t capacity)
 {
     z_stream z = {0};
     deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
     z.next_in = (Bytef *)(uintptr_t)data, z.avail_in = (uInt)n;
-    z.next_out = out, z.avail_out = (uInt)room;
+    z.next_out = out, z.avail_out = (uInt)capacity;
     deflate(&z, Z_FINISH);
-    size_t made = room - z.avail_out;
+    size_t made = capacity - z.avail_out;
     deflateEnd(&z);
     return made;
 }

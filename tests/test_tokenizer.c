@@ -7,6 +7,7 @@
 
 #include "engine/base/file.h"
 #include "engine/tokenizer/internal.h"
+#include "engine/tokenizer/pretokenize.h"
 #include "formats/json.h"
 
 /* ---- files ---- */
@@ -102,14 +103,14 @@ static bool same_pieces(const qk_tokenizer *tok, const qk_json *text, const qk_j
     qk_norm_memory norm = {0};
     qk_pre_memory pre = {0};
     qk_view view = {(const uint8_t *)text->text, text->length, NULL};
-    bool same = qk_normalize(&tok->normalizer, &norm, &view, &test_error) == QK_OK;
-    same = same && qk_pretokenize(&tok->pretokenizer, &pre, view, true, &test_error) == QK_OK;
+    bool same = qk_normalize(tok->normalizer, &norm, &view, &test_error) == QK_OK;
+    same = same && qk_pretokenize(tok->pretokenizer, &pre, view, true, &test_error) == QK_OK;
     const qk_json *w = want->first;
     for (size_t i = 0; same && i < pre.pieces.count; i++, w = w->next) {
         qk_piece p = pre.pieces.items[i];
         qk_traced spelled = {0};
         qk_view piece = qk_view_part(pre.view, p.start, p.end);
-        if (tok->pretokenizer.byte_level) {
+        if (tok->pretokenizer->byte_level) {
             qk_traced_spell(&spelled, piece);
             piece = qk_traced_view(&spelled);
         }

@@ -557,10 +557,10 @@ static void test_form_tables(void)
     if (!path) SKIP("unicode.json is not here");
     qk_buf file;
     CHECK(qk_read_file(&file, path, 1 << 24, &test_error) == QK_OK);
-    size_t room = 1 << 23, size = file.size;
-    char *text = malloc(room);
+    size_t capacity = 1 << 23, size = file.size;
+    char *text = malloc(capacity);
     if (is_packed)
-        size = ZSTD_decompress(text, room, file.data, file.size);
+        size = ZSTD_decompress(text, capacity, file.data, file.size);
     else
         memcpy(text, file.data, size);
     CHECK(!ZSTD_isError(size));

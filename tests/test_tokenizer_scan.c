@@ -190,13 +190,13 @@ static bool merges_alike(const qk_bpe *bpe, qk_bpe_memory *memory, const char *t
 
 static void test_long_pieces_merge_as_short_ones(void)
 {
-    enum { LONGEST = 6000 };
-    char text[LONGEST];
+    enum { MAX_LENGTH = 6000 };
+    char text[MAX_LENGTH];
     qk_bpe_memory memory = {0};
     for (int round = 0; round < 240; round++) {
         qk_bpe bpe;
         random_bpe(&bpe, 2 + below(60), round % 2);
-        size_t n = round % 4 < 2 ? 1 + below(120) : 1000 + below(LONGEST - 1000);
+        size_t n = round % 4 < 2 ? 1 + below(120) : 1000 + below(MAX_LENGTH - 1000);
         uint32_t period = 1 + below(40), letters = 1 + below(3);
         for (size_t i = 0; i < n; i++)
             text[i] = i >= period && round % 3 ? text[i - period] : (char)('a' + below(letters));

@@ -11,7 +11,7 @@ enum { D = 3, ROWS = 5, HEADS = 2 };
 
 static char folder[64];
 static char *path, *tmp;
-static const qk_unit_stamp stamp = {.identity = "0123abcd", .arithmetic = "cpu amx"};
+static const qk_unit_stamp stamp = {.identity = "0123abcd", .numerics = "cpu amx"};
 
 static void write_unit(void)
 {
@@ -117,7 +117,7 @@ static void test_stamps(void)
     CHECK_INT(qk_unit_stamp_check(&have, &other, path, &test_error), QK_ERR_DATA);
     CHECK(strstr(test_error.message, path) && strstr(test_error.message, "another run"));
     other = stamp;
-    strcpy(other.arithmetic, "cpu");
+    strcpy(other.numerics, "cpu");
     CHECK_INT(qk_unit_stamp_check(&have, &other, path, &test_error), QK_ERR_DATA);
     CHECK(strstr(test_error.message, path) && strstr(test_error.message, "'cpu amx'"));
     /* Too short to have one; a version that had none; two strings without an end. */

@@ -217,8 +217,7 @@ static void read_block(qk_unit *u, cursor *c, qk_unit_block *b, uint64_t data_en
 /* Strings that end within their arrays. */
 static bool stamp_is_sound(const qk_unit_stamp *s)
 {
-    return memchr(s->identity, 0, sizeof s->identity) &&
-           memchr(s->arithmetic, 0, sizeof s->arithmetic);
+    return memchr(s->identity, 0, sizeof s->identity) && memchr(s->numerics, 0, sizeof s->numerics);
 }
 
 static bool read_footer(qk_unit *u, cursor c, uint64_t data_end)
@@ -344,12 +343,12 @@ qk_status qk_unit_stamp_check(const qk_unit_stamp *have, const qk_unit_stamp *wa
         return qk_fail(err, QK_ERR_DATA, "move this file to the staging folder that it came from",
                        "%s: this work unit belongs to another run (%.12s..., not %.12s...)", path,
                        have->identity, want->identity);
-    if (strcmp(have->arithmetic, want->arithmetic) != 0)
+    if (strcmp(have->numerics, want->numerics) != 0)
         return qk_fail(err, QK_ERR_DATA,
                        "remove this file, and it is computed again as the others were",
                        "%s: this work unit was computed with '%s', the others with '%s': the last "
                        "bits would mix",
-                       path, have->arithmetic, want->arithmetic);
+                       path, have->numerics, want->numerics);
     return QK_OK;
 }
 

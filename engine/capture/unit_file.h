@@ -49,8 +49,8 @@ typedef struct qk_unit_rows {
 
 /* NUL-terminated, and zeros behind that. On disk as it lies here. */
 typedef struct qk_unit_stamp {
-    char identity[65];   /* qk_identity.fingerprint */
-    char arithmetic[40]; /* of the device (kernels/backend.h) */
+    char identity[65]; /* qk_identity.fingerprint */
+    char numerics[40]; /* of the device (kernels/backend.h) */
 } qk_unit_stamp;
 
 /* Whether a unit of this stamp belongs to a run of that one; the error names the file. */

@@ -119,10 +119,10 @@ static void add_bash(qk_buf *out)
     for (const qk_command *const *c = qk_commands; *c; c++)
         for (int i = 0; (*c)->arguments[i].name; i++) {
             const qk_argument *a = &(*c)->arguments[i];
-            char place[8];
-            snprintf(place, sizeof place, "%d", i);
+            char position[8];
+            snprintf(position, sizeof position, "%d", i);
             qk_buf_add_str(out, "        ");
-            add_bash_case(out, (*c)->name, place, a->type, a->words);
+            add_bash_case(out, (*c)->name, position, a->type, a->words);
         }
     qk_buf_add_str(out, "            esac\n        fi ;;\n    esac\n"
                         "    case $takes in\n"

@@ -107,7 +107,7 @@ static void print_table(qk_plan *p, const qk_estimate *e)
 /* The model itself, or what the program knows of it by heart when it cannot be had. */
 static qk_status make_plan(qk_plan *plan, qk_inputs *inputs, const qk_config *config, qk_error *err)
 {
-    qk_status s = qk_inputs_open(inputs, config, QK_INPUTS_LOOK, err);
+    qk_status s = qk_inputs_open(inputs, config, QK_INPUTS_INSPECT, err);
     if (s == QK_OK) return qk_plan_make(plan, config, inputs, err);
     bool local;
     qk_error why; /* *err says it already */

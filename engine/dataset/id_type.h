@@ -42,7 +42,7 @@ typedef struct qk_id_type {
     char zone[64]; /* STAMP: "" without one */
 } qk_id_type;
 
-/* Room for a name: "timestamp[us, tz=America/New_York]". */
+/* Bytes of a name: "timestamp[us, tz=America/New_York]". */
 enum { QK_ID_TYPE_NAME = 128 };
 
 /* As `datasets` writes it; returned. */

@@ -51,10 +51,10 @@ qk_status qk_stream_open(qk_stream *s, const char *path, qk_error *err)
 static void drop(qk_stream *s)
 {
     const char *line = s->begin;
-    for (const char *feed; (feed = memchr(line, '\n', (size_t)(s->at - line)));) {
+    for (const char *newline; (newline = memchr(line, '\n', (size_t)(s->at - line)));) {
         s->line++;
         s->column = 0;
-        line = feed + 1;
+        line = newline + 1;
     }
     s->column += (size_t)(s->at - line);
     s->offset += (uint64_t)(s->at - s->begin);

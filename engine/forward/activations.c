@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "engine/forward/forward.h"
 #include "engine/model/model.h"
 
 /* Experts see only their share of a chunk, so a sparse model gets a larger one. */
@@ -140,14 +139,14 @@ static void fill_tables(qk_activations *a, size_t at, size_t n, int64_t length)
     }
 }
 
-qk_status qk_activations_rope(qk_activations *a, const qk_batch *batch, qk_error *err)
+qk_status qk_activations_rope(qk_activations *a, const int32_t *seq_start, int n_seq, qk_error *err)
 {
     const qk_spec *s = &a->m->spec;
     bool own_tables = false;
     for (int i = 0; i < s->n_ropes; i++) own_tables |= qk_rope_depends_on_length(&s->ropes[i]);
-    size_t longest = 0, T = (size_t)batch->seq_start[batch->n_seq];
-    for (int i = 0; i < batch->n_seq; i++) {
-        int32_t first = batch->seq_start[i], n = batch->seq_start[i + 1] - first;
+    size_t longest = 0, T = (size_t)seq_start[n_seq];
+    for (int i = 0; i < n_seq; i++) {
+        int32_t first = seq_start[i], n = seq_start[i + 1] - first;
         if ((size_t)n > longest) longest = (size_t)n;
         for (int32_t p = 0; p < n; p++) a->table_row[first + p] = own_tables ? first + p : p;
     }
@@ -159,8 +158,8 @@ qk_status qk_activations_rope(qk_activations *a, const qk_batch *batch, qk_error
         return QK_OK;
     }
     QK_TRY(alloc_tables(a, T, err));
-    for (int i = 0; i < batch->n_seq; i++) {
-        int32_t first = batch->seq_start[i], n = batch->seq_start[i + 1] - first;
+    for (int i = 0; i < n_seq; i++) {
+        int32_t first = seq_start[i], n = seq_start[i + 1] - first;
         if (n) fill_tables(a, (size_t)first, (size_t)n, n);
     }
     return QK_OK;

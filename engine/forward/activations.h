@@ -6,7 +6,6 @@
 
 #include "kernels/backend.h"
 
-typedef struct qk_batch qk_batch;
 typedef struct qk_model qk_model;
 typedef struct qk_spec qk_spec;
 
@@ -37,8 +36,9 @@ typedef struct qk_activations {
 /* Zero-initialised and with `m` set. Makes it hold T tokens; smaller batches use a part of it. */
 qk_status qk_activations_reserve(qk_activations *a, size_t T, qk_error *err);
 /* The tables for a batch: one for all sequences, kept and grown; or, when frequencies depend on the
- * length of a sequence, a piece for each, made for this batch. */
-qk_status qk_activations_rope(qk_activations *a, const qk_batch *batch, qk_error *err);
+ * length of a sequence, a piece for each, made for this batch. seq_start as in qk_batch. */
+qk_status qk_activations_rope(qk_activations *a, const int32_t *seq_start, int n_seq,
+                              qk_error *err);
 void qk_activations_free(qk_activations *a);
 
 /* Activations that feed matrix products have the compute format, but float16 keeps float32. */

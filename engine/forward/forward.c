@@ -234,7 +234,7 @@ qk_status qk_forward_run(qk_forward *f, const qk_batch *batch, const qk_capture_
     f->tokens = T;
     if (!T) return QK_OK;
     QK_TRY(qk_activations_reserve(&f->a, T, err));
-    QK_TRY(qk_activations_rope(&f->a, batch, err));
+    QK_TRY(qk_activations_rope(&f->a, batch->seq_start, batch->n_seq, err));
     qk_tensor x = qk_rows(f->a.x, 0, T);
     float scale = qk_round_to(m->spec.embed_scale, m->compute);
     m->backend->embed(m->device, x, m->embed, batch->ids, scale);

@@ -8,7 +8,7 @@ static const struct rule {
     const char *path;
     qk_key_kind kind;
 } rules[] = {
-    /* A release that computes other bits gives its arithmetic another name. */
+    /* A release that computes other bits gives its numerics another name. */
     {"engine", QK_KEY_SELECTS},
     {"config.dataset.path", QK_KEY_SELECTS},
     {"config.dataset.name", QK_KEY_SELECTS},

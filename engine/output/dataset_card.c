@@ -26,7 +26,7 @@ typedef struct data_file {
     size_t split; /* of card->splits */
 } data_file;
 
-/* What the files behind a name have in common; in the order in which they find room. */
+/* What the files behind a name have in common; in the order in which they are listed. */
 typedef enum common { ALL, LAYER, ONE_FILE, HEAD, N_COMMON } common;
 
 typedef struct card {
@@ -156,7 +156,7 @@ static void each_config(const card *c, const name_form *form, bool write, size_t
     }
 }
 
-/* A sort of names is listed as long as it finds room beside those before it. */
+/* A sort of names is listed as long as it fits beside those before it. */
 static void choose_names(card *c)
 {
     size_t configs = 0, paths = 0;
@@ -339,7 +339,7 @@ static void make_seal(const void *text, size_t n, char out[SEAL_BYTES + 1])
     snprintf(out, SEAL_BYTES + 1, "<!-- sha256 %s -->\n", hex);
 }
 
-void qk_card_look(const char *folder)
+void qk_card_check(const char *folder)
 {
     char *path = qk_path_join(folder, "README.md"), seal[SEAL_BYTES + 1];
     qk_buf text = {0};
@@ -356,7 +356,7 @@ void qk_card_look(const char *folder)
     free(path);
 }
 
-static int by_place(const void *a, const void *b)
+static int by_head(const void *a, const void *b)
 {
     const data_file *x = a, *y = b;
     int order = x->layer - y->layer;
@@ -382,7 +382,7 @@ static void take_files(card *c, const qk_card_file *files, size_t n)
         c->has_q |= c->files[i].kind == QK_KIND_Q;
         c->has_k |= c->files[i].kind == QK_KIND_K;
     }
-    if (c->n_files) qsort(c->files, c->n_files, sizeof *c->files, by_place);
+    if (c->n_files) qsort(c->files, c->n_files, sizeof *c->files, by_head);
 }
 
 static void describe_content(card *c)

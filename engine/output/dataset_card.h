@@ -68,4 +68,4 @@ typedef struct qk_card_split {
 void qk_card_write(qk_buf *out, const qk_card_file *files, size_t n_files,
                    const qk_card_split *splits, size_t n_splits);
 /* Warns when folder/README.md is missing, or is not as qk_card_write wrote it. */
-void qk_card_look(const char *folder);
+void qk_card_check(const char *folder);

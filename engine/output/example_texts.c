@@ -45,24 +45,24 @@ static qk_text look_at_id(const qk_texts *t, int64_t id)
     return qk_id_index_has(&t->ids, id) ? QK_TEXT_AGAIN : QK_TEXT_NEW;
 }
 
-qk_text qk_texts_look(const qk_texts *t, const qk_unit_example *e)
+qk_text qk_texts_find(const qk_texts *t, const qk_unit_example *e)
 {
     uint64_t probes = 0;
     bool known = t->capacity && slot_of(t, e->id, digest_of(e), &probes)->digest;
     return known ? QK_TEXT_KNOWN : look_at_id(t, e->id);
 }
 
-qk_text qk_texts_add(qk_texts *t, const qk_unit_example *e, qk_text_origin origin)
+qk_text qk_texts_add(qk_texts *t, const qk_unit_example *e, qk_text_side side)
 {
     if (3 * (t->count + 1) > 2 * t->capacity) grow(t);
     uint64_t digest = digest_of(e);
     struct qk_text_slot *slot = slot_of(t, e->id, digest, &t->probes);
     if (slot->digest) return QK_TEXT_KNOWN;
     qk_text known = look_at_id(t, e->id);
-    *slot = (struct qk_text_slot){e->id, digest, (int64_t)(2 * (uint64_t)e->index + origin)};
+    *slot = (struct qk_text_slot){e->id, digest, (int64_t)(2 * (uint64_t)e->index + side)};
     t->count++;
     qk_id_index_add(&t->ids, e->id);
-    if (origin == QK_TEXT_THERE) qk_id_index_add(&t->there, e->id);
+    if (side == QK_TEXT_THERE) qk_id_index_add(&t->there, e->id);
     return known;
 }
 
@@ -94,8 +94,8 @@ static const struct qk_text_slot *find_other(const qk_texts *t, const qk_unit_ex
     for (size_t i = 0; i < t->capacity; i++) {
         const struct qk_text_slot *s = &t->slots[i];
         if (!s->digest || s->id != e->id || s->digest == digest) continue;
-        bool sooner = best && (s->place & 1) == (best->place & 1) && s->place < best->place;
-        if (!best || sooner || (s->place & 1) < (best->place & 1)) best = s;
+        bool sooner = best && (s->order & 1) == (best->order & 1) && s->order < best->order;
+        if (!best || sooner || (s->order & 1) < (best->order & 1)) best = s;
     }
     return best;
 }
@@ -108,11 +108,11 @@ static char *describe(const qk_texts *t, const qk_unit_example *e, const char *t
     const struct qk_text_slot *other = find_other(t, e);
     QK_ASSERT(other);
     const char *text = e->id_text ? e->id_text : "";
-    bool was_there = (other->place & 1) == QK_TEXT_THERE;
+    bool was_there = (other->order & 1) == QK_TEXT_THERE;
     return qk_strf("the id %lld%s%.80s%s stands for two texts: example %lld of %s (SHA-256 of its "
                    "tokens %016llx...) and example %lld of %s (%016llx...)",
                    (long long)e->id, *text ? " ('" : "", text, *text ? "')" : "",
-                   (long long)(other->place >> 1), was_there ? there : comes,
+                   (long long)(other->order >> 1), was_there ? there : comes,
                    (unsigned long long)other->digest, (long long)e->index, comes,
                    (unsigned long long)digest_of(e));
 }

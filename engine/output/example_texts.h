@@ -13,18 +13,18 @@
 #include "engine/output/examples_file.h"
 #include "engine/output/id_index.h"
 
-typedef enum qk_text_origin {
+typedef enum qk_text_side {
     QK_TEXT_THERE, /* of the folder, or of the branch */
     QK_TEXT_COMES, /* of the run, or of the folder that is pushed */
-} qk_text_origin;
+} qk_text_side;
 
 /* Zero-initialise to create. */
 typedef struct qk_texts {
-    qk_id_index ids, there; /* of both origins; of QK_TEXT_THERE */
+    qk_id_index ids, there; /* of both sides; of QK_TEXT_THERE */
     struct qk_text_slot {
         int64_t id;
         uint64_t digest; /* the first 8 bytes of the SHA-256, never 0; 0: a free slot */
-        int64_t place;   /* 2 * index + origin */
+        int64_t order;   /* 2 * index + side */
     } * slots;           /* open addressing by id and digest */
     size_t count, capacity;
     uint64_t key;    /* of the hash, see engine/output/pair_set.h */
@@ -39,9 +39,9 @@ typedef enum qk_text {
 } qk_text;
 
 /* What is known of the example's id. */
-qk_text qk_texts_look(const qk_texts *texts, const qk_unit_example *e);
+qk_text qk_texts_find(const qk_texts *texts, const qk_unit_example *e);
 /* The same; notes the example after that. */
-qk_text qk_texts_add(qk_texts *texts, const qk_unit_example *e, qk_text_origin origin);
+qk_text qk_texts_add(qk_texts *texts, const qk_unit_example *e, qk_text_side side);
 void qk_texts_free(qk_texts *texts);
 /* Adds the examples of a file, as QK_TEXT_THERE. */
 qk_status qk_texts_read(qk_texts *texts, const char *path, qk_error *err);

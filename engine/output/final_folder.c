@@ -27,7 +27,7 @@ static qk_status look_at_files(const qk_folder *f, qk_error *err)
     return s;
 }
 
-qk_status qk_final_look(const char *final, const char *split, qk_error *err)
+qk_status qk_final_check(const char *final, const char *split, qk_error *err)
 {
     qk_folder top, in = {.fd = -1};
     qk_status s = qk_folder_open(&top, final, err);
@@ -47,7 +47,7 @@ qk_status qk_final_is_split(const char *final, const char *name, bool *is_split,
     qk_status s = qk_path_lstat(path, &own, err);
     if (s == QK_OK) s = qk_path_stat(path, &led_to, err);
     bool folder = s == QK_OK && led_to.type == QK_PATH_FOLDER && name[0] != '.';
-    if (folder) s = qk_final_look(final, name, err);
+    if (folder) s = qk_final_check(final, name, err);
     *is_split = folder && s == QK_OK;
     if (folder && s == QK_ERR_DATA) {
         qk_warn("%s; README.md leaves %s out", err->message, name);

@@ -1,4 +1,4 @@
-/* A look at final/, or at a folder that is pushed, before anything in it is read.
+/* Checks final/, or a folder that is pushed, before anything in it is read.
  *
  * What lies there is merged into new files and pushed. A link in it, put there by whoever made the
  * folder, would bring in rows, ids and runs of a file elsewhere on this disk, and the push would
@@ -12,7 +12,7 @@
 /* QK_ERR_DATA, with its name, when one of the files that are read is no regular file or lies behind
  * a link: manifest.json, examples.parquet and the data files of `split`, a folder of final, or NULL
  * for final itself. What is not there is fine. */
-qk_status qk_final_look(const char *final, const char *split, qk_error *err);
+qk_status qk_final_check(const char *final, const char *split, qk_error *err);
 /* The same for a folder of final/ that is another model's, and whether it is a split at all: it has
  * a folder's name and nothing of it is a link. One with links is passed over, with a warning. */
 qk_status qk_final_is_split(const char *final, const char *name, bool *is_split, qk_error *err);

@@ -14,7 +14,10 @@
 #include "engine/base/sha256.h"
 #include "engine/output/card_splits.h"
 #include "engine/output/compatibility.h"
+#include "engine/output/example_texts.h"
+#include "engine/output/join_file.h"
 #include "engine/output/layout.h"
+#include "engine/staging/publish.h"
 #include "sampler/example_id.h"
 
 enum { MAX_WARNINGS = 10, MAX_OPEN_FILES = 512 };

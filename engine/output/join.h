@@ -25,10 +25,12 @@
  * next: engine/output/join_file.h */
 #pragma once
 
-#include "engine/output/example_texts.h"
-#include "engine/output/join_file.h"
+#include "engine/output/examples_file.h"
+#include "engine/output/head_file.h"
 #include "engine/output/manifest.h"
-#include "engine/staging/publish.h"
+
+typedef struct qk_join_file qk_join_file; /* engine/output/join_file.h */
+typedef struct qk_staging qk_staging;
 
 /* A second dataset that is no folder. `rows` gives the rows of a group of files of one layer, in
  * order, to qk_join_file_add. */

@@ -48,7 +48,7 @@ static qk_status add_part(folder_join *w, input *in, const char *split)
 {
     part p = {.split = split ? qk_arena_strf(&w->arena, "%s", split) : "train",
               .path = split ? qk_arena_strf(&w->arena, "%s/%s", in->folder, split) : in->folder};
-    QK_TRY(qk_final_look(in->folder, split, w->err));
+    QK_TRY(qk_final_check(in->folder, split, w->err));
     QK_TRY(qk_manifest_read(p.path, &w->arena, &p.manifest, w->err));
     QK_TRY(qk_list_heads(p.path, &p.heads, w->err));
     if (!p.manifest && p.heads.count) {

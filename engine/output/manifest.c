@@ -217,7 +217,7 @@ bool qk_manifest_has_run(const qk_json *manifest, const char *fingerprint)
     return find_run(manifest, fingerprint) != NULL;
 }
 
-const char *qk_manifest_arithmetic(const qk_json *manifest)
+const char *qk_manifest_numerics(const qk_json *manifest)
 {
     for (const qk_json *r = first_run(manifest); r; r = r->next) {
         const qk_json *name = qk_json_get(r, "arithmetic");
@@ -259,7 +259,7 @@ static void add_this_run(qk_json_out *o, const qk_manifest_run *run)
     qk_json_add_str(o, "fingerprint", run->id->fingerprint);
     qk_json_add_tree(o, "identity", run->id->tree);
     if (*run->id->dataset_commit) qk_json_add_str(o, "dataset_commit", run->id->dataset_commit);
-    if (*run->arithmetic) qk_json_add_str(o, "arithmetic", run->arithmetic);
+    if (*run->numerics) qk_json_add_str(o, "arithmetic", run->numerics);
     qk_json_begin(o, "units", '[');
     for (size_t i = 0; i < run->n_units; i++) {
         qk_json_begin(o, NULL, '{');

@@ -5,7 +5,7 @@
  *   head_dim, files {"l00h00q": {"rows": n, "bytes": n, "sha256": "..."}, ...}, examples, tokens
  *   examples_file {"bytes": n, "sha256": "..."}   examples.parquet
  *   runs       one entry per run that added rows: fingerprint, identity, units, the
- *              dataset_commit of a dataset of the Hub, and the arithmetic that computed them
+ *              dataset_commit of a dataset of the Hub, and the numerics that computed them
  *              (engine/staging/numerics.h)
  *   sha256     last: of all that is before these 64 digits
  *
@@ -39,7 +39,7 @@ qk_status qk_manifest_read_file(const char *path, qk_arena *arena, const qk_json
 bool qk_manifest_is_sealed(const qk_json *manifest);
 bool qk_manifest_has_run(const qk_json *manifest, const char *fingerprint);
 /* What computed the rows ("cpu amx"); NULL when no run says so. Lies in the tree. */
-const char *qk_manifest_arithmetic(const qk_json *manifest);
+const char *qk_manifest_numerics(const qk_json *manifest);
 /* Whether the manifest holds this run and every file it lists is there with its size. */
 qk_status qk_manifest_is_complete(const qk_json *manifest, const qk_identity *id,
                                   const char *split_folder, bool *complete, qk_error *err);
@@ -59,7 +59,7 @@ bool qk_manifest_find(const qk_json *manifest, const char *name, qk_manifest_fil
 /* A run that adds its rows. */
 typedef struct qk_manifest_run {
     const qk_identity *id;
-    const char *arithmetic; /* "" when nothing was computed */
+    const char *numerics; /* "" when nothing was computed */
     const qk_unit_totals *units;
     size_t n_units;
 } qk_manifest_run;

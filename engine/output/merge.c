@@ -8,9 +8,13 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/progress.h"
+#include "engine/output/example_texts.h"
 #include "engine/output/final_folder.h"
 #include "engine/output/join.h"
+#include "engine/output/join_file.h"
 #include "engine/staging/numerics.h"
+#include "engine/staging/staging.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "sampler/example_id.h"
 
 static const char OTHER_TEXT[] =
@@ -234,7 +238,7 @@ static qk_status merge(units *u, const qk_identity *id, const qk_json *old, qk_m
     heads list = {.there = &there};
     QK_TRY(qk_numerics_stamp(&u->stamp, u->staging, id, err));
     QK_TRY(refuse_more_units(u, err));
-    if (out->prefix) QK_TRY(qk_final_look(out->final, out->split, err));
+    if (out->prefix) QK_TRY(qk_final_check(out->final, out->split, err));
     if (old) QK_TRY(qk_manifest_check(old, out->folder, err));
     if (out->prefix) QK_TRY(qk_list_heads(out->folder, &there, err));
     list_heads(&list, out->heads);
@@ -242,7 +246,7 @@ static qk_status merge(units *u, const qk_identity *id, const qk_json *old, qk_m
         .self = u,
         .examples = give_examples,
         .rows = give_rows,
-        .run = {id, u->stamp.arithmetic, u->totals, (size_t)u->count},
+        .run = {id, u->stamp.numerics, u->totals, (size_t)u->count},
         .format = {out->head_dim, out->token_strings, out->plain_vectors},
         .ids_from_column = out->ids_from_column,
     };

@@ -11,11 +11,14 @@
  * next: engine/output/join.h */
 #pragma once
 
-#include "engine/output/example_texts.h"
+#include "engine/capture/unit_file.h"
 #include "engine/output/layout.h"
-#include "engine/output/manifest.h"
-#include "engine/staging/staging.h"
-#include "engine/tokenizer/tokenizer.h"
+
+typedef struct qk_identity qk_identity;
+typedef struct qk_json qk_json;
+typedef struct qk_staging qk_staging;
+typedef struct qk_texts qk_texts;
+typedef struct qk_tokenizer qk_tokenizer;
 
 typedef struct qk_merge_result {
     uint64_t rows, rows_added, files;

@@ -63,6 +63,6 @@ qk_status qk_push_check(const qk_push_files *files, const char *folder, qk_error
     for (size_t i = 0; i < files->count; i++)
         if (is_manifest(files->items[i].name))
             QK_TRY(check_manifest(files, folder, &files->items[i], &sealed, err));
-    if (sealed) qk_card_look(folder);
+    if (sealed) qk_card_check(folder);
     return QK_OK;
 }

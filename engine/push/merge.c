@@ -12,6 +12,8 @@
 #include "engine/output/final_folder.h"
 #include "engine/output/join.h"
 #include "engine/output/layout.h"
+#include "engine/staging/publish.h"
+#include "hub/fetch.h"
 
 typedef struct merger {
     qk_push_merge *m;
@@ -88,7 +90,7 @@ static qk_status find_splits(merger *w, qk_names *splits)
         if (s == QK_OK && info.type == QK_PATH_FOLDER && names.items[i][0] != '.')
             s = qk_has_file(name_in(w, path, "manifest.json"), &there, w->err);
         if (there) qk_names_add(splits, names.items[i]);
-        if (there) s = qk_final_look(w->folder, names.items[i], w->err);
+        if (there) s = qk_final_check(w->folder, names.items[i], w->err);
     }
     qk_names_free(&names);
     return s;
@@ -305,7 +307,7 @@ qk_status qk_push_merge_run(qk_push_merge *m, qk_error *err)
     while (n > 1 && m->folder[n - 1] == '/') n--;
     w.folder = qk_arena_strndup(&w.arena, m->folder, n);
     w.incoming = qk_arena_strf(&w.arena, "%s/incoming", m->staging->folder);
-    qk_status s = qk_final_look(m->folder, NULL, err);
+    qk_status s = qk_final_check(m->folder, NULL, err);
     if (s == QK_OK) s = qk_manifest_read(m->folder, &w.arena, &root, err);
     if (s == QK_OK) s = find_splits(&w, &splits);
     if (s == QK_OK) s = merge(&w, &splits, root);

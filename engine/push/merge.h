@@ -8,16 +8,21 @@
  *                   All of it enters the folder in one commit.
  *   README.md       the folder's own lists what it holds; where the branch has other splits, its
  *                   README.md lists those of both
- * Branch layout (final/lXXhYYq/...): equal settings and arithmetic, or an error that says what
+ * Branch layout (final/lXXhYYq/...): equal settings and numerics, or an error that says what
  * differs; they give equal rows, so nothing is merged.
  * A folder without manifest.json is pushed as it is.
  *
  * next: engine/output/join.h */
 #pragma once
 
-#include "engine/staging/staging.h"
-#include "formats/json.h"
-#include "hub/fetch.h"
+#include <stddef.h>
+
+#include "engine/base/error.h"
+
+typedef struct qk_push_files qk_push_files;
+typedef struct qk_remote qk_remote;
+typedef struct qk_staging qk_staging;
+typedef struct qk_uploader qk_uploader;
 
 typedef struct qk_push_merge {
     const char *folder;

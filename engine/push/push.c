@@ -120,7 +120,7 @@ static qk_status merge(pusher *p)
 
 static qk_status one_round(pusher *p, bool *done)
 {
-    QK_TRY(qk_push_look(&p->push, p->err));
+    QK_TRY(qk_push_list(&p->push, p->err));
     QK_TRY(list_folder(p));
     QK_TRY(qk_push_check(&p->files, p->options->folder, p->err));
     QK_TRY(merge(p));

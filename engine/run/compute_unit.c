@@ -13,6 +13,7 @@
 #include "engine/config/config.h"
 #include "engine/forward/forward.h"
 #include "engine/model/model.h"
+#include "engine/output/example_texts.h"
 #include "engine/output/merge.h"
 #include "engine/run/dataset_commit.h"
 #include "engine/run/estimate.h"
@@ -20,6 +21,7 @@
 #include "engine/run/plan.h"
 #include "engine/run/prefetch.h"
 #include "engine/staging/numerics.h"
+#include "engine/tokenizer/tokenizer.h"
 
 struct qk_compute {
     qk_compute_plan p;
@@ -213,7 +215,7 @@ static qk_status describe_examples(const qk_compute *w, qk_unit_writer *file, qk
             .truncated = f->truncated,
         };
         qk_sha256(f->ids, f->count * sizeof(int32_t), e.sha256);
-        if (qk_texts_look(w->p.texts, &e) == QK_TEXT_OTHER)
+        if (qk_texts_find(w->p.texts, &e) == QK_TEXT_OTHER)
             return qk_merge_refuse_text(w->p.texts, &e, w->p.plan->split_folder, err);
         qk_unit_add_example(file, &e);
     }

@@ -46,8 +46,8 @@ typedef struct qk_computed {
 typedef struct qk_compute qk_compute;
 
 qk_compute *qk_compute_new(const qk_compute_plan *plan);
-/* Makes the model ready, binds the staging folder to this run and notes its arithmetic; does
- * nothing when all that is done. Another process may note another arithmetic at the same moment:
+/* Makes the model ready, binds the staging folder to this run and notes its numerics; does
+ * nothing when all that is done. Another process may note other numerics at the same moment:
  * then the model is loaded again to follow it. */
 qk_status qk_compute_load(qk_compute *w, qk_error *err);
 /* Writes the file of a unit that this process has claimed. */

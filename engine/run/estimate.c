@@ -45,8 +45,8 @@ static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int6
     bool more = true;
     *examples = 0;
     qk_status s = qk_tokenizer_load(&tok, plan->tokenizer_folder, err);
-    const qk_dataset_remote *place = plan->inputs ? qk_inputs_place(plan->inputs) : NULL;
-    if (s == QK_OK) s = qk_dataset_open_in(&data, plan->config, place, err);
+    const qk_dataset_remote *remote = plan->inputs ? qk_inputs_remote(plan->inputs) : NULL;
+    if (s == QK_OK) s = qk_dataset_open_in(&data, plan->config, remote, err);
     while (s == QK_OK && more) {
         s = qk_dataset_next(data, &e, &more, err);
         if (s != QK_OK && texts_end_here(plan)) {

@@ -97,10 +97,10 @@ qk_status qk_existing_check(qk_existing *e, qk_error *err)
 {
     const qk_plan *plan = e->plan;
     qk_existing_free(e); /* what an earlier check has read */
-    QK_TRY(qk_final_look(plan->final, plan->prefix ? plan->split : NULL, err));
+    QK_TRY(qk_final_check(plan->final, plan->prefix ? plan->split : NULL, err));
     if (plan->prefix) QK_TRY(refuse_branch_layout(plan, err));
     QK_TRY(qk_manifest_read(plan->split_folder, &e->arena, &e->manifest, err));
-    e->rows = (qk_numerics_existing){plan->prefix ? qk_manifest_arithmetic(e->manifest) : NULL,
+    e->rows = (qk_numerics_existing){plan->prefix ? qk_manifest_numerics(e->manifest) : NULL,
                                      plan->split_folder};
     if (!e->manifest) return check_foreign_files(plan, err);
     return plan->prefix ? check_prefix(e, err) : check_branch(e, err);
@@ -123,7 +123,7 @@ qk_status qk_existing_has_become_complete(const qk_existing *e, bool *complete, 
 
 qk_status qk_existing_verify(const qk_existing *e, qk_error *err)
 {
-    if (qk_manifest_is_sealed(e->manifest)) qk_card_look(e->plan->final);
+    if (qk_manifest_is_sealed(e->manifest)) qk_card_check(e->plan->final);
     return qk_manifest_check(e->manifest, e->plan->split_folder, err);
 }
 

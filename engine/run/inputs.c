@@ -158,7 +158,7 @@ static qk_status open_folder(opener *o, const char *key, const char *name, const
     qk_snapshot s;
     if (!o->hub_is_open) QK_TRY(qk_hub_open(&o->hub, NULL, err));
     o->hub_is_open = true;
-    o->hub.impatient = o->use == QK_INPUTS_LOOK;
+    o->hub.impatient = o->use == QK_INPUTS_INSPECT;
     if (qk_snapshot_open(&s, &o->hub, QK_REPO_MODEL, name, revision, err) != QK_OK) {
         explain_path(name, err);
         return qk_error_prefix(err, "%s", key);
@@ -172,7 +172,7 @@ static qk_status open_folder(opener *o, const char *key, const char *name, const
 static qk_status open_dataset(opener *o, qk_error *err)
 {
     const char *path = o->config->dataset.path;
-    bool look = o->use == QK_INPUTS_LOOK;
+    bool look = o->use == QK_INPUTS_INSPECT;
     qk_path_info info;
     if (qk_path_stat(path, &info, err) != QK_OK) return qk_error_prefix(err, "dataset.path");
     bool local = info.type == QK_PATH_FOLDER || info.type == QK_PATH_FILE;
@@ -247,7 +247,7 @@ void qk_inputs_free(qk_inputs *inputs)
     *inputs = (qk_inputs){0};
 }
 
-const qk_dataset_remote *qk_inputs_place(const qk_inputs *inputs)
+const qk_dataset_remote *qk_inputs_remote(const qk_inputs *inputs)
 {
     return inputs->dataset ? qk_hub_dataset_remote(inputs->dataset) : NULL;
 }

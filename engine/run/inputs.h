@@ -23,13 +23,13 @@ typedef struct qk_watch qk_watch;
 
 typedef enum qk_inputs_use {
     QK_INPUTS_RUN,
-    QK_INPUTS_LOOK, /* config.json and tokenizer only; a dataset of the Hub only from the cache */
+    QK_INPUTS_INSPECT, /* config.json and tokenizer only; a dataset of the Hub only from the cache */
 } qk_inputs_use;
 
 typedef struct qk_inputs {
     char *model, *tokenizer; /* folders */
     qk_hub_dataset *dataset; /* NULL: local */
-    bool dataset_is_missing; /* LOOK: a Hub dataset that is not in the cache */
+    bool dataset_is_missing; /* INSPECT: a Hub dataset that is not in the cache */
     qk_watch *files;         /* config.json, weights, tokenizer; of one thread */
     qk_watch *rows;          /* the dataset's files; of the thread that reads them */
 } qk_inputs;
@@ -39,7 +39,7 @@ qk_status qk_inputs_open(qk_inputs *inputs, const qk_config *config, qk_inputs_u
                          qk_error *err);
 void qk_inputs_free(qk_inputs *inputs);
 /* NULL for a local dataset. */
-const qk_dataset_remote *qk_inputs_place(const qk_inputs *inputs);
+const qk_dataset_remote *qk_inputs_remote(const qk_inputs *inputs);
 /* Ends what is being fetched for the dataset. In any thread. */
 void qk_inputs_stop(const qk_inputs *inputs);
 

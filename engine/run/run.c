@@ -9,6 +9,7 @@
 #include "engine/base/log.h"
 #include "engine/config/config.h"
 #include "engine/dataset/hub_dataset.h"
+#include "engine/output/example_texts.h"
 #include "engine/output/merge.h"
 #include "engine/run/compute_unit.h"
 #include "engine/run/dataset_commit.h"
@@ -20,6 +21,7 @@
 #include "engine/run/sharing.h"
 #include "engine/staging/numerics.h"
 #include "engine/staging/publish.h"
+#include "engine/tokenizer/tokenizer.h"
 
 typedef struct runner {
     qk_run_result *result;
@@ -150,7 +152,7 @@ static qk_status open_inputs(runner *r, const qk_config *config)
     if (qk_tokenizer_vocab_size(r->tokenizer) > (size_t)r->plan.spec.V)
         qk_warn("%s has %zu tokens, the model %d: a text that uses the others is an error",
                 r->plan.tokenizer_folder, qk_tokenizer_vocab_size(r->tokenizer), r->plan.spec.V);
-    QK_TRY(qk_dataset_open_in(&r->dataset, config, qk_inputs_place(&r->inputs), r->err));
+    QK_TRY(qk_dataset_open_in(&r->dataset, config, qk_inputs_remote(&r->inputs), r->err));
     qk_dataset_watch(r->dataset, r->inputs.rows);
     return qk_identity_make(&r->identity, &r->plan, r->dataset, &r->arena, r->err);
 }

@@ -36,13 +36,6 @@ static void free_claim(qk_claim *c)
     *c = (qk_claim){.fd = -1};
 }
 
-/* Opens and locks the file; *held is false when somebody else has it. */
-static qk_status lock(qk_claim *c, bool *held, qk_error *err)
-{
-    QK_TRY(qk_open_regular(&c->fd, c->path, O_RDWR | O_CREAT, err));
-    return qk_staging_flock(c->fd, QK_HOLD_ALONE, c->path, held, err);
-}
-
 /* A lock on a file that its last holder has removed keeps nobody out. */
 static qk_status is_current(const qk_claim *c, bool *current, qk_error *err)
 {
@@ -82,7 +75,8 @@ static qk_status take(qk_claim *c, qk_claim_state *state, qk_error *err)
         *state = QK_CLAIM_DONE;
         QK_TRY(qk_has_file(c->unit, &finished, err));
         if (finished) return QK_OK;
-        QK_TRY(lock(c, &held, err));
+        QK_TRY(qk_open_regular(&c->fd, c->path, O_RDWR | O_CREAT, err));
+        QK_TRY(qk_staging_flock(c->fd, QK_HOLD_ALONE, c->path, &held, err));
         *state = QK_CLAIM_BUSY;
         if (!held) return QK_OK;
         QK_TRY(is_current(c, &current, err));

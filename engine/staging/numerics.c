@@ -15,7 +15,7 @@ static qk_status ask(const qk_backend *backend, const qk_device_options *options
 {
     qk_device *device;
     QK_TRY(backend->open(options, &device, err));
-    strncpy(name, backend->arithmetic(device), 39);
+    strncpy(name, backend->numerics(device), 39);
     name[39] = 0;
     *same = !strcmp(wanted, name);
     backend->close(device);
@@ -62,7 +62,7 @@ qk_status qk_numerics_follow(const qk_staging *staging, const qk_numerics_existi
 {
     char *units, now[40];
     bool same;
-    QK_TRY(qk_staging_arithmetic(staging, &units, err));
+    QK_TRY(qk_staging_numerics(staging, &units, err));
     const char *then = units ? units : existing->name;
     qk_status s = then ? ask(backend, options, then, &same, now, err) : QK_OK;
     if (then && s == QK_OK && !same && !find_isa(backend, options, then))
@@ -75,7 +75,7 @@ qk_status qk_numerics_check_existing(const qk_staging *staging,
                                      const qk_numerics_existing *existing, qk_error *err)
 {
     char *units;
-    QK_TRY(qk_staging_arithmetic(staging, &units, err));
+    QK_TRY(qk_staging_numerics(staging, &units, err));
     bool differ = units && existing->name && strcmp(units, existing->name) != 0;
     qk_status s = differ ? refuse(existing->where, existing->name, units, false, err) : QK_OK;
     free(units);
@@ -86,9 +86,9 @@ qk_status qk_numerics_note(const qk_staging *staging, const qk_backend *backend,
                            const qk_device *device, bool *same, qk_error *err)
 {
     char *noted;
-    QK_TRY(qk_staging_set_arithmetic(staging, backend->arithmetic(device), err));
-    QK_TRY(qk_staging_arithmetic(staging, &noted, err));
-    *same = noted && !strcmp(noted, backend->arithmetic(device));
+    QK_TRY(qk_staging_set_numerics(staging, backend->numerics(device), err));
+    QK_TRY(qk_staging_numerics(staging, &noted, err));
+    *same = noted && !strcmp(noted, backend->numerics(device));
     free(noted);
     return QK_OK;
 }
@@ -97,10 +97,10 @@ qk_status qk_numerics_stamp(qk_unit_stamp *out, const qk_staging *staging, const
                             qk_error *err)
 {
     char *noted;
-    QK_TRY(qk_staging_arithmetic(staging, &noted, err));
+    QK_TRY(qk_staging_numerics(staging, &noted, err));
     *out = (qk_unit_stamp){0};
     memcpy(out->identity, id->fingerprint, sizeof out->identity);
-    if (noted) strncpy(out->arithmetic, noted, sizeof out->arithmetic - 1);
+    if (noted) strncpy(out->numerics, noted, sizeof out->numerics - 1);
     free(noted);
     return QK_OK;
 }
@@ -117,8 +117,8 @@ static qk_status check_unit(const qk_staging *staging, const qk_identity *id, co
     }
     if (s == QK_ERR_NOTFOUND) return QK_OK;
     QK_TRY(s);
-    if (!*want->arithmetic && !strcmp(have.identity, want->identity)) {
-        QK_TRY(qk_staging_set_arithmetic(staging, have.arithmetic, err));
+    if (!*want->numerics && !strcmp(have.identity, want->identity)) {
+        QK_TRY(qk_staging_set_numerics(staging, have.numerics, err));
         QK_TRY(qk_numerics_stamp(want, staging, id, err));
     }
     return qk_unit_stamp_check(&have, want, path, err);

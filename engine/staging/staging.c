@@ -314,12 +314,12 @@ qk_status qk_staging_set_units(const qk_staging *s, int64_t units, qk_error *err
     return status;
 }
 
-qk_status qk_staging_arithmetic(const qk_staging *s, char **name, qk_error *err)
+qk_status qk_staging_numerics(const qk_staging *s, char **name, qk_error *err)
 {
     return read_note(s, "arithmetic", name, err);
 }
 
-qk_status qk_staging_set_arithmetic(const qk_staging *s, const char *name, qk_error *err)
+qk_status qk_staging_set_numerics(const qk_staging *s, const char *name, qk_error *err)
 {
     return make_note(s, "arithmetic", name, err);
 }

@@ -75,11 +75,11 @@ void qk_units_free(qk_units *units);
 /* Number of units once the dataset has been read to its end, else -1. */
 qk_status qk_staging_units(const qk_staging *s, int64_t *units, qk_error *err);
 qk_status qk_staging_set_units(const qk_staging *s, int64_t units, qk_error *err);
-/* The arithmetic (kernels/backend.h) of the units that are there: "cpu amx"; NULL when it is not
+/* The numerics (kernels/backend.h) of the units that are there: "cpu amx"; NULL when they are not
  * known yet. The caller frees. */
-qk_status qk_staging_arithmetic(const qk_staging *s, char **name, qk_error *err);
-/* Notes it, unless another one is noted already. */
-qk_status qk_staging_set_arithmetic(const qk_staging *s, const char *name, qk_error *err);
+qk_status qk_staging_numerics(const qk_staging *s, char **name, qk_error *err);
+/* Notes them, unless others are noted already. */
+qk_status qk_staging_set_numerics(const qk_staging *s, const char *name, qk_error *err);
 /* The commit of a dataset of the Hub (engine/run/dataset_commit.h); NULL when none is noted. The
  * caller frees.
  */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/tokenizer/load.h"
+#include "engine/tokenizer/load_steps.h"
 
 #define QWEN2_REGEX                                                                                \
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|"                           \
@@ -102,17 +103,17 @@ qk_status qk_apply_class(qk_loader *l)
     const qk_class_rule *r = l->rule;
     qk_tokenizer *tok = l->tok;
     bool prefix;
-    if (tok->is_unigram || tok->bpe.prefix_length || tok->bpe.suffix_length)
+    if (tok->unigram || tok->bpe.prefix_length || tok->bpe.suffix_length)
         return qk_loader_refuse(l, "model", "%s with this kind of model is not supported", r->name);
     tok->bpe.byte_fallback = tok->bpe.fuse_unk = r->fallback;
     tok->bpe.ignore_merges = false;
     QK_TRY(set_unknown(l));
     QK_TRY(read_prefix(l, &prefix));
     if (r->nfc)
-        qk_normalizer_add(&tok->normalizer, (qk_norm_step){.kind = QK_NORM_FORM, .form = QK_NFC});
+        qk_normalizer_add(tok->normalizer, (qk_norm_step){.kind = QK_NORM_FORM, .form = QK_NFC});
     if (r->spaces)
         qk_normalizer_add(
-            &tok->normalizer,
+            tok->normalizer,
             (qk_norm_step){
                 .kind = QK_NORM_REPLACE, .from = " ", .from_length = 1, .to = "▁", .to_length = 3});
     if (r->metaspace) { /* one that does not split */
@@ -127,7 +128,7 @@ qk_status qk_apply_class(qk_loader *l)
         return qk_add_metaspace(l, r->name, &space, prepend, false);
     }
     if (!r->regex) return QK_OK;
-    tok->pretokenizer.byte_level = true;
+    tok->pretokenizer->byte_level = true;
     if (prefix && !r->prefix_after) QK_TRY(qk_add_prefix_space(l, r->name));
     QK_TRY(qk_add_regex_split(l, r->name, r->regex));
     return prefix && r->prefix_after ? qk_add_prefix_space(l, r->name) : QK_OK;

@@ -4,7 +4,7 @@
  * next: engine/tokenizer/class_rules.c */
 #pragma once
 
-#include "engine/tokenizer/specials.h"
+#include "engine/tokenizer/token_specs.h"
 
 typedef struct qk_class_name {
     const char *key, *text;

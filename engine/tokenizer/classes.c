@@ -14,6 +14,8 @@
 
 #include <string.h>
 
+#include "engine/tokenizer/load.h"
+
 #define FILE_COUNTS "TokenizersBackend"
 
 /* transformers' TOKENIZER_MAPPING_NAMES. A type that is not in it has no M. */

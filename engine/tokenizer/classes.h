@@ -3,7 +3,9 @@
  * next: engine/tokenizer/classes.c */
 #pragma once
 
-#include "engine/tokenizer/load.h"
+#include "engine/base/error.h"
+
+typedef struct qk_loader qk_loader;
 
 /* The class that rules: its name, static or of the loader's trees. NULL when tokenizer.json counts
  * as it stands. Fails where the reference fails, and where which class it takes is not known. */

@@ -6,6 +6,7 @@
 
 #include "engine/base/log.h"
 #include "engine/tokenizer/class_rules.h"
+#include "engine/tokenizer/load.h"
 
 static const char file[] = "tokenizer_config.json";
 

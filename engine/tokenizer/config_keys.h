@@ -4,7 +4,9 @@
  * next: engine/tokenizer/config_keys.c */
 #pragma once
 
-#include "engine/tokenizer/load.h"
+#include "formats/json.h"
+
+typedef struct qk_loader qk_loader;
 
 /* Refuses keys that are not supported, and values that the reference does not take; warns of keys
  * that nobody reads. */

@@ -3,7 +3,7 @@
  *   raw text -> added tokens and stretches between them
  *   stretch  -> normalised -> `normalized` added tokens and stretches -> pieces -> BPE, Unigram
  *
- * Where spans are asked for, every text carries its origins and words are not cached.
+ * Where spans are asked for, every text carries its raw spans and words are not cached.
  *
  * next: engine/tokenizer/bpe.c */
 #include <stdlib.h>
@@ -11,7 +11,9 @@
 
 #include "engine/base/text.h"
 #include "engine/tokenizer/internal.h"
+#include "engine/tokenizer/pretokenize.h"
 #include "engine/tokenizer/spans.h"
+#include "engine/tokenizer/unigram.h"
 
 /* Words and their ids, in direct-mapped caches: a newcomer replaces. A short word is a cache line,
  * a long one four. */
@@ -40,7 +42,7 @@ struct qk_token_scratch {
     qk_pre_memory pre;
     qk_bpe_memory bpe;
     qk_unigram_memory unigram;
-    qk_traced raw, traced; /* the text with its origins; a piece's spelled bytes with theirs */
+    qk_traced raw, traced; /* the text with its raw spans; a piece's spelled bytes with theirs */
     qk_span_memory span;
 };
 
@@ -68,7 +70,7 @@ static void push_ids(qk_tokens *out, const int32_t *ids, size_t n)
 }
 
 /* The last n ids came from this part of the text. */
-static void put_span(encoder *e, size_t n, qk_origin span)
+static void put_span(encoder *e, size_t n, qk_raw_span span)
 {
     qk_tokens *out = e->out;
     if (!e->spans) return;
@@ -83,7 +85,7 @@ static void put_span(encoder *e, size_t n, qk_origin span)
 static void push_around(encoder *e, const qk_id_array *list)
 {
     push_ids(e->out, list->items, list->count);
-    put_span(e, list->count, (qk_origin){0});
+    put_span(e, list->count, (qk_raw_span){0});
 }
 
 /* Part [start, end) of a view became an added token. */
@@ -97,7 +99,7 @@ static void push_added(encoder *e, int32_t id, qk_view view, size_t start, size_
 static qk_status run_model(encoder *e, const uint8_t *piece, size_t length, bool byte_level)
 {
     struct qk_token_scratch *s = e->scratch;
-    if (!e->tok->is_unigram) {
+    if (!e->tok->unigram) {
         qk_bpe_encode(&e->tok->bpe, &s->bpe, piece, length, byte_level);
         push_ids(e->out, s->bpe.tokens.items, s->bpe.tokens.count);
         return QK_OK;
@@ -108,10 +110,10 @@ static qk_status run_model(encoder *e, const uint8_t *piece, size_t length, bool
         piece = s->spelled.data;
         length = s->spelled.size;
     }
-    if (!qk_unigram_encode(&e->tok->unigram, &e->tok->bpe.vocab, &s->unigram, &s->work, piece,
+    if (!qk_unigram_encode(e->tok->unigram, &e->tok->bpe.vocab, &s->unigram, &s->work, piece,
                            length)) {
         size_t bytes = 0;
-        const char *token = qk_vocab_text(&e->tok->bpe.vocab, e->tok->unigram.longest, &bytes);
+        const char *token = qk_vocab_text(&e->tok->bpe.vocab, e->tok->unigram->longest, &bytes);
         QK_TRY(qk_interrupt_check(e->err));
         return qk_fail(e->err, QK_ERR_DATA,
                        "split the text, or use a tokenizer without such tokens",
@@ -125,7 +127,7 @@ static qk_status run_model(encoder *e, const uint8_t *piece, size_t length, bool
 
 static qk_status run_piece(encoder *e, const uint8_t *piece, size_t length)
 {
-    return run_model(e, piece, length, e->tok->pretokenizer.byte_level);
+    return run_model(e, piece, length, e->tok->pretokenizer->byte_level);
 }
 
 /* A piece with the spans of its tokens. */
@@ -133,7 +135,7 @@ static qk_status encode_traced(encoder *e, qk_view piece)
 {
     struct qk_token_scratch *s = e->scratch;
     size_t begin = e->out->count;
-    if (e->tok->pretokenizer.byte_level) {
+    if (e->tok->pretokenizer->byte_level) {
         qk_traced_begin(&s->traced, piece);
         qk_traced_spell(&s->traced, piece);
         piece = qk_traced_view(&s->traced);
@@ -141,14 +143,14 @@ static qk_status encode_traced(encoder *e, qk_view piece)
     QK_TRY(run_model(e, piece.text, piece.length, false));
     size_t count = e->out->count - begin;
     if (!count) return QK_OK;
-    qk_origin *parts = qk_alloc(count, sizeof *parts);
-    for (size_t i = 0; e->tok->is_unigram && i < count; i++) parts[i] = s->unigram.tokens[i].bytes;
-    if (!e->tok->is_unigram)
+    qk_raw_span *parts = qk_alloc(count, sizeof *parts);
+    for (size_t i = 0; e->tok->unigram && i < count; i++) parts[i] = s->unigram.tokens[i].bytes;
+    if (!e->tok->unigram)
         qk_bpe_spans(&e->tok->bpe, &s->span, piece.text, piece.length, e->out->ids + begin, count,
                      parts);
-    put_span(e, count, (qk_origin){0});
+    put_span(e, count, (qk_raw_span){0});
     for (size_t i = 0; i < count; i++) {
-        qk_origin span = qk_view_span(piece, parts[i].start, parts[i].end);
+        qk_raw_span span = qk_view_span(piece, parts[i].start, parts[i].end);
         e->out->spans[begin + i] = (qk_token_span){span.start, span.end};
     }
     free(parts);
@@ -227,8 +229,9 @@ static bool is_full(encoder *e)
 static qk_status encode_piece(encoder *e, const uint8_t *piece, size_t length, const uint8_t *end)
 {
     while (length && !is_full(e)) {
-        size_t part =
-            e->tok->pretokenizer.byte_level ? length : qk_bpe_next_cut(&e->tok->bpe, piece, length);
+        size_t part = e->tok->pretokenizer->byte_level
+                          ? length
+                          : qk_bpe_next_cut(&e->tok->bpe, piece, length);
         if (part <= SHORT_KEY)
             QK_TRY(encode_short(e, piece, part, end));
         else if (part <= LONG_KEY)
@@ -248,7 +251,7 @@ static qk_status encode_words(encoder *e, qk_view view, bool at_start)
 {
     if (!view.length) return QK_OK;
     qk_pre_memory *m = &e->scratch->pre;
-    QK_TRY(qk_pretokenize(&e->tok->pretokenizer, m, view, at_start, e->err));
+    QK_TRY(qk_pretokenize(e->tok->pretokenizer, m, view, at_start, e->err));
     size_t n = m->pieces.count;
     const uint8_t *end = n ? m->view.text + m->pieces.items[n - 1].end : NULL;
     for (size_t i = 0; i < n && !is_full(e); i++) {
@@ -275,7 +278,7 @@ static qk_status check_walk(const encoder *e, const qk_added_walk *w)
 static qk_status encode_stretch(encoder *e, qk_view view, bool at_start)
 {
     if (!view.length) return QK_OK;
-    QK_TRY(qk_normalize(&e->tok->normalizer, &e->scratch->norm, &view, e->err));
+    QK_TRY(qk_normalize(e->tok->normalizer, &e->scratch->norm, &view, e->err));
     qk_added_walk w = {.work = &e->scratch->work};
     size_t done = 0;
     while (!is_full(e) && qk_added_next(&e->tok->normalized, view.text, view.length, &w)) {
@@ -359,7 +362,7 @@ qk_status qk_tokenizer_encode_with(const qk_tokenizer *tok, const char *text, si
         max_ids = (size_t)options.max_length - around;
     if (!tok->cut_left)
         e.max_ids = before + max_ids; /* the end of a text is needed to cut its beginning */
-    if (length && (options.spans || tok->pretokenizer.needs_origins)) {
+    if (length && (options.spans || tok->pretokenizer->needs_raw_spans)) {
         qk_traced_raw(&e.scratch->raw, view.text, length);
         view = qk_traced_view(&e.scratch->raw);
     }

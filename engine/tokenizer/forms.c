@@ -61,10 +61,10 @@ void qk_form_memory_free(qk_form_memory *m)
 
 /* ---- decomposition ---- */
 
-static void add_code(qk_form_memory *m, uint32_t code, qk_origin origin)
+static void add_code(qk_form_memory *m, uint32_t code, qk_raw_span raw)
 {
     QK_GROW(m->codes, m->count, m->capacity);
-    m->codes[m->count++] = (struct qk_form_code){code, origin};
+    m->codes[m->count++] = (struct qk_form_code){code, raw};
 }
 
 /* Tables are sorted by the code point that each entry begins with. */
@@ -75,22 +75,22 @@ static int by_code(const void *code, const void *entry)
 }
 
 /* Where pairs are composed, Hangul syllables stay whole: they would only be composed again. */
-static void decompose(qk_form form, qk_form_memory *m, uint32_t code, qk_origin origin)
+static void decompose(qk_form form, qk_form_memory *m, uint32_t code, qk_raw_span raw)
 {
     uint32_t s = code - HANGUL_S;
     if (s < S_COUNT && !composes(form)) {
-        add_code(m, HANGUL_L + s / (V_COUNT * T_COUNT), origin);
-        add_code(m, HANGUL_V + s / T_COUNT % V_COUNT, origin);
-        if (s % T_COUNT) add_code(m, HANGUL_T + s % T_COUNT, origin);
+        add_code(m, HANGUL_L + s / (V_COUNT * T_COUNT), raw);
+        add_code(m, HANGUL_V + s / T_COUNT % V_COUNT, raw);
+        if (s % T_COUNT) add_code(m, HANGUL_T + s % T_COUNT, raw);
         return;
     }
     const qk_compat *k =
         is_compat(form) ? bsearch(&code, qk_compats, qk_compat_count, sizeof *k, by_code) : NULL;
     const qk_decomposition *d =
         k ? NULL : bsearch(&code, qk_decompositions, qk_decomposition_count, sizeof *d, by_code);
-    for (int i = 0; k && i < k->count; i++) add_code(m, qk_compat_parts[k->at + i], origin);
-    for (int i = 0; d && i < 4 && d->parts[i]; i++) add_code(m, d->parts[i], origin);
-    if (!k && !d) add_code(m, code, origin);
+    for (int i = 0; k && i < k->count; i++) add_code(m, qk_compat_parts[k->at + i], raw);
+    for (int i = 0; d && i < 4 && d->parts[i]; i++) add_code(m, d->parts[i], raw);
+    if (!k && !d) add_code(m, code, raw);
 }
 
 /* ---- order ---- */
@@ -172,7 +172,7 @@ static void compose(const uint8_t *table, qk_form_memory *m)
         if (joined) {
             struct qk_form_code *to = &m->codes[starter];
             to->code = joined;
-            if (c.origin.end > to->origin.end) to->origin.end = c.origin.end;
+            if (c.raw.end > to->raw.end) to->raw.end = c.raw.end;
             continue;
         }
         if (!ccc) starter = kept;
@@ -216,14 +216,14 @@ void qk_form_apply(qk_form form, const uint8_t *table, qk_form_memory *m, qk_vie
             decompose(form, m, code, qk_view_span(view, i, i + 1));
         }
         /* Where the stretch begins with marks, what comes first keeps the start of the stretch as
-         * its origin, whatever mark that is. */
-        uint32_t start = m->codes[0].origin.start;
+         * its raw span, whatever mark that is. */
+        uint32_t start = m->codes[0].raw.start;
         sort_marks(table, m);
-        m->codes[0].origin.start = start;
+        m->codes[0].raw.start = start;
         if (composes(form)) compose(table, m);
         for (size_t k = 0; k < m->count; k++) {
             uint8_t utf8[4];
-            qk_traced_put(out, utf8, qk_utf8_encode(m->codes[k].code, utf8), m->codes[k].origin);
+            qk_traced_put(out, utf8, qk_utf8_encode(m->codes[k].code, utf8), m->codes[k].raw);
         }
         m->count = 0;
         copied = last_safe = i;

@@ -22,7 +22,7 @@ uint8_t *qk_form_make_table(qk_form form);
 typedef struct qk_form_memory {
     struct qk_form_code {
         uint32_t code;
-        qk_origin origin;
+        qk_raw_span raw;
     } * codes, *spare;
     size_t count, capacity, spare_capacity;
 } qk_form_memory;

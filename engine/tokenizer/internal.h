@@ -5,21 +5,17 @@
 
 #include "engine/tokenizer/added.h"
 #include "engine/tokenizer/bpe.h"
-#include "engine/tokenizer/normalize.h"
-#include "engine/tokenizer/pretokenize.h"
 #include "engine/tokenizer/tokenizer.h"
-#include "engine/tokenizer/unigram.h"
 
 struct qk_tokenizer {
     qk_arena arena;      /* strings of the parts below */
     qk_added added;      /* matched in the raw text */
     qk_added normalized; /* matched in what is left, after normalising */
     qk_vocab added_ids;  /* both kinds by content; they hide tokens of the model */
-    qk_normalizer normalizer;
-    qk_pretokenizer pretokenizer;
-    qk_bpe bpe;         /* of a Unigram model only its vocabulary is used */
-    qk_unigram unigram; /* with the scores of bpe.vocab */
-    bool is_unigram;
+    struct qk_normalizer *normalizer;
+    struct qk_pretokenizer *pretokenizer;
+    qk_bpe bpe;                 /* of a Unigram model only its vocabulary is used */
+    struct qk_unigram *unigram; /* with the scores of bpe.vocab; NULL: the model is BPE */
     bool cut_left;              /* a text that is too long loses its beginning */
     bool split_specials;        /* special tokens that stand in a text are text */
     qk_id_array before, behind; /* ids around those of the text (TemplateProcessing) */

@@ -10,6 +10,8 @@
 #include "engine/tokenizer/class_rules.h"
 #include "engine/tokenizer/classes.h"
 #include "engine/tokenizer/config_keys.h"
+#include "engine/tokenizer/pretokenize.h"
+#include "engine/tokenizer/unigram.h"
 #include "formats/mistaken.h"
 
 enum { MAX_FILE = 1 << 29 };
@@ -144,7 +146,7 @@ static qk_status load_parts(qk_loader *l)
     }
     QK_TRY(qk_load_added(l));
     QK_TRY(qk_load_post_processor(l, trees[POST]));
-    if (!l->tok->is_unigram) qk_bpe_finish(&l->tok->bpe);
+    if (!l->tok->unigram) qk_bpe_finish(&l->tok->bpe);
     return QK_OK;
 }
 
@@ -172,6 +174,8 @@ qk_status qk_tokenizer_load(qk_tokenizer **out, const char *folder, qk_error *er
                    .folder = folder,
                    .path = path,
                    .err = err ? err : &ignored};
+    l.tok->normalizer = qk_arena_alloc(&l.tok->arena, 1, sizeof *l.tok->normalizer);
+    l.tok->pretokenizer = qk_arena_alloc(&l.tok->arena, 1, sizeof *l.tok->pretokenizer);
     qk_status s = qk_side_files_read(&l.side, &l.arena, folder, l.err);
     if (s == QK_OK) s = load_file(&l);
     if (s == QK_OK) {
@@ -180,9 +184,9 @@ qk_status qk_tokenizer_load(qk_tokenizer **out, const char *folder, qk_error *er
         tok->serial = atomic_fetch_add(&serial, 1) + 1;
         tok->size = model->size > added->size ? model->size : added->size;
         tok->description =
-            tok->is_unigram ? qk_strf("Unigram, %zu tokens, %zu added", model->count, added->count)
-                            : qk_strf("BPE, %zu tokens, %zu merges, %zu added", model->count,
-                                      tok->bpe.merge_count, added->count);
+            tok->unigram ? qk_strf("Unigram, %zu tokens, %zu added", model->count, added->count)
+                         : qk_strf("BPE, %zu tokens, %zu merges, %zu added", model->count,
+                                   tok->bpe.merge_count, added->count);
     } else {
         qk_tokenizer_free(l.tok);
     }
@@ -198,10 +202,10 @@ void qk_tokenizer_free(qk_tokenizer *tok)
     qk_added_free(&tok->added);
     qk_added_free(&tok->normalized);
     qk_vocab_free(&tok->added_ids);
-    qk_normalizer_free(&tok->normalizer);
-    qk_pretokenizer_free(&tok->pretokenizer);
+    qk_normalizer_free(tok->normalizer);
+    qk_pretokenizer_free(tok->pretokenizer);
     qk_bpe_free(&tok->bpe);
-    qk_unigram_free(&tok->unigram);
+    if (tok->unigram) qk_unigram_free(tok->unigram);
     free(tok->before.items);
     free(tok->behind.items);
     free(tok->description);

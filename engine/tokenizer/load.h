@@ -15,8 +15,7 @@
 #pragma once
 
 #include "engine/tokenizer/internal.h"
-#include "engine/tokenizer/specials.h"
-#include "formats/json.h"
+#include "engine/tokenizer/token_specs.h"
 
 /* A value inside the text: [begin, end), or nothing (begin == end). */
 typedef struct qk_span {
@@ -73,7 +72,8 @@ qk_status qk_loader_string(qk_loader *l, const qk_json *object, const char *wher
 
 /* The model, whose first event was just returned. */
 qk_status qk_load_model(qk_loader *l, qk_json_reader *r, qk_json_event first);
-/* Its vocabulary and its merges (when the vocabulary and the prefix are known), the same way. */
+/* Its vocabulary (a Unigram model is made by it) and its merges (when the vocabulary and the prefix
+ * are known), the same way. */
 qk_status qk_read_bpe_vocab(qk_json_reader *r, qk_json_event first, qk_vocab *vocab);
 qk_status qk_read_bpe_merges(qk_json_reader *r, qk_json_event first, qk_bpe *bpe);
 qk_status qk_read_unigram_vocab(qk_json_reader *r, qk_json_event first, qk_tokenizer *tok);
@@ -91,13 +91,6 @@ qk_status qk_load_added(qk_loader *l);
 /* What goes around the ids: of the class, or of tokenizer.json. */
 qk_status qk_load_post_processor(qk_loader *l, const qk_json *node);
 
-/* Appends a Split on this regex that isolates its matches. */
-qk_status qk_add_regex_split(qk_loader *l, const char *where, const char *regex);
-/* Appends a Metaspace step. */
-qk_status qk_add_metaspace(qk_loader *l, const char *where, const qk_json *replacement,
-                           qk_prepend prepend, bool split);
-/* Appends ByteLevel's space in front of pieces. */
-qk_status qk_add_prefix_space(qk_loader *l, const char *where);
 /* Sets the model's flags, normalizer and pre-tokenizer of the class that rules. */
 qk_status qk_apply_class(qk_loader *l);
 /* The trees live in the arena. */

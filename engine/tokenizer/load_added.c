@@ -1,4 +1,4 @@
-/* Added tokens: the library's table of them, and what goes into it. See load.h and specials.h.
+/* Added tokens: the library's table of them, and what goes into it. See load.h and token_specs.h.
  *
  * A token that is added again takes the place of the old one under its id. Where it is looked for
  * (raw or normalised text) is another matter: the library keeps the first special form of it, and
@@ -9,6 +9,7 @@
 
 #include "engine/tokenizer/class_rules.h"
 #include "engine/tokenizer/load.h"
+#include "engine/tokenizer/normalize.h"
 
 typedef struct entry {
     qk_token_spec token; /* the last form */
@@ -257,7 +258,7 @@ static qk_status match_entry(table *t, const entry *e)
     if (!e->in_normalized) return QK_OK;
     qk_norm_memory memory = {0};
     qk_view view = {(const uint8_t *)token->text, token->length, NULL};
-    qk_status s = qk_normalize(&l->tok->normalizer, &memory, &view, l->err);
+    qk_status s = qk_normalize(l->tok->normalizer, &memory, &view, l->err);
     if (s == QK_OK && (!view.length || view.length > QK_MAX_ADDED_LENGTH))
         s = qk_loader_refuse(l, "added tokens", "token \"%.60s\": a normalised length of %zu bytes",
                              token->text, view.length);

@@ -93,15 +93,16 @@ static qk_status read_member(qk_loader *l, qk_json_reader *r, qk_json_event firs
 static qk_status read_late(qk_loader *l, const model_parts *m)
 {
     qk_tokenizer *tok = l->tok;
+    bool is_unigram = qk_json_is_string(m->values[TYPE], "Unigram");
     qk_json_reader r;
     qk_status s = QK_OK;
     qk_loader_open(l, &r, m->spans[VOCAB]);
     if (!m->has_vocab)
-        s = tok->is_unigram ? qk_read_unigram_vocab(&r, qk_json_next(&r), tok)
-                            : qk_read_bpe_vocab(&r, qk_json_next(&r), &tok->bpe.vocab);
+        s = is_unigram ? qk_read_unigram_vocab(&r, qk_json_next(&r), tok)
+                       : qk_read_bpe_vocab(&r, qk_json_next(&r), &tok->bpe.vocab);
     qk_json_close(&r);
     QK_TRY(s);
-    if (tok->is_unigram) return QK_OK;
+    if (is_unigram) return QK_OK;
     if (!tok->bpe.vocab.count)
         return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.vocab is empty", l->path);
     qk_loader_open(l, &r, m->spans[MERGES]);
@@ -150,7 +151,6 @@ qk_status qk_load_model(qk_loader *l, qk_json_reader *r, qk_json_event first)
     model_parts m = {0};
     QK_TRY(qk_loader_members(l, r, first, names, m.spans, MEMBERS, read_member, &m));
     if (!qk_json_is_string(m.values[TYPE], "Unigram")) return load_bpe(l, &m);
-    l->tok->is_unigram = true;
     if (!m.spans[VOCAB].end)
         return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.vocab is missing", l->path);
     QK_TRY(read_late(l, &m));

@@ -4,6 +4,7 @@
 
 #include "engine/base/text.h"
 #include "engine/tokenizer/load.h"
+#include "engine/tokenizer/load_steps.h"
 #include "engine/tokenizer/unicode.h"
 
 enum { MAX_NESTING = 8, WHERE = 256 };
@@ -123,7 +124,7 @@ static qk_status load_normalizer(qk_loader *l, const qk_json *node, const char *
         if (strcmp(type, kinds[i].type) != 0) continue;
         qk_norm_step step = kinds[i].step;
         if (kinds[i].load) QK_TRY(kinds[i].load(l, node, where, &step));
-        return qk_normalizer_add(&l->tok->normalizer, step) ? QK_OK : too_many(l, where);
+        return qk_normalizer_add(l->tok->normalizer, step) ? QK_OK : too_many(l, where);
     }
     return qk_loader_refuse(l, where, "type \"%.40s\" is not supported", type);
 }
@@ -138,7 +139,7 @@ qk_status qk_load_normalizer(qk_loader *l, const qk_json *node)
 
 static qk_status add_split(qk_loader *l, const char *where, qk_pre_step step)
 {
-    return qk_pretokenizer_add(&l->tok->pretokenizer, step) ? QK_OK : too_many(l, where);
+    return qk_pretokenizer_add(l->tok->pretokenizer, step) ? QK_OK : too_many(l, where);
 }
 
 static qk_status read_behavior(qk_loader *l, const qk_json *node, const char *where,
@@ -219,7 +220,7 @@ static qk_status load_byte_level(qk_loader *l, const qk_json *node, const char *
     QK_TRY(qk_loader_bool(l, node, where, "use_regex", false, &use_regex));
     if (prefix) QK_TRY(qk_add_prefix_space(l, where));
     if (use_regex) QK_TRY(qk_add_regex_split(l, where, QK_GPT2_REGEX));
-    l->tok->pretokenizer.byte_level = true;
+    l->tok->pretokenizer->byte_level = true;
     return QK_OK;
 }
 
@@ -235,8 +236,8 @@ qk_status qk_add_metaspace(qk_loader *l, const char *where, const qk_json *repla
         return qk_loader_refuse(l, where, "\"replacement\" is not one character");
     memcpy(step.replacement, text->text, text->length);
     /* Steps in front may move what stands first. */
-    if (prepend == QK_PREPEND_FIRST && (l->tok->normalizer.count || l->tok->pretokenizer.count))
-        l->tok->pretokenizer.needs_origins = true;
+    if (prepend == QK_PREPEND_FIRST && (l->tok->normalizer->count || l->tok->pretokenizer->count))
+        l->tok->pretokenizer->needs_raw_spans = true;
     QK_TRY(add_split(l, where, step));
     if (!split) return QK_OK;
     QK_TRY(compile(l, where, text, false, &cut.pattern));
@@ -277,9 +278,9 @@ static qk_status load_pretokenizer(qk_loader *l, const qk_json *node, const char
     const char *type = type_of(node);
     if (!strcmp(type, "Sequence"))
         return load_list(l, node, where, "pretokenizers", depth, load_pretokenizer);
-    if (l->tok->pretokenizer.byte_level) { /* this step sees the spelled bytes */
+    if (l->tok->pretokenizer->byte_level) { /* this step sees the spelled bytes */
         QK_TRY(add_split(l, where, (qk_pre_step){.kind = QK_PRE_SPELL}));
-        l->tok->pretokenizer.byte_level = false;
+        l->tok->pretokenizer->byte_level = false;
     }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (!strcmp(type, kinds[i].type)) return kinds[i].load(l, node, where);

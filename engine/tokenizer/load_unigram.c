@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "engine/tokenizer/load.h"
+#include "engine/tokenizer/unigram.h"
 
 static qk_status expect(qk_json_reader *r, qk_json_event got, qk_json_event wanted, size_t i)
 {
@@ -16,6 +17,7 @@ qk_status qk_read_unigram_vocab(qk_json_reader *r, qk_json_event first, qk_token
     if (e != QK_JSON_ARRAY)
         return e == QK_JSON_ERROR ? r->err->status
                                   : qk_json_fail(r, "model.vocab: an array is expected here");
+    tok->unigram = qk_arena_alloc(&tok->arena, 1, sizeof *tok->unigram);
     for (size_t i = 0; (e = qk_json_next(r)) != QK_JSON_ARRAY_END; i++) {
         QK_TRY(expect(r, e, QK_JSON_ARRAY, i));
         QK_TRY(expect(r, qk_json_next(r), QK_JSON_STRING, i));
@@ -30,7 +32,7 @@ qk_status qk_read_unigram_vocab(qk_json_reader *r, qk_json_event first, qk_token
         double score = qk_unigram_parse_score(r->text, r->length);
         if (!isfinite(score))
             return qk_json_fail(r, "model.vocab[%zu]: the score is not finite", i);
-        qk_unigram_add_score(&tok->unigram, score);
+        qk_unigram_add_score(tok->unigram, score);
         QK_TRY(expect(r, qk_json_next(r), QK_JSON_ARRAY_END, i));
     }
     return QK_OK;
@@ -49,13 +51,13 @@ qk_status qk_load_unigram(qk_loader *l, const qk_json *unknown, const qk_json *f
     if (!unknown->is_integer)
         return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.unk_id: an integer is expected",
                        l->path);
-    if (unknown->integer < 0 || (uint64_t)unknown->integer >= tok->unigram.count)
+    if (unknown->integer < 0 || (uint64_t)unknown->integer >= tok->unigram->count)
         return qk_fail(l->err, QK_ERR_FORMAT, NULL,
                        "%s: model.unk_id: %lld is no id of the vocabulary, which has %zu tokens",
-                       l->path, (long long)unknown->integer, tok->unigram.count);
-    tok->unigram.unk = (int32_t)unknown->integer;
-    tok->unigram.byte_fallback = fallback && fallback->type == QK_JSON_T_BOOL && fallback->boolean;
-    if (qk_vocab_is_spread(&tok->bpe.vocab) && qk_unigram_finish(&tok->unigram, &tok->bpe.vocab))
+                       l->path, (long long)unknown->integer, tok->unigram->count);
+    tok->unigram->unk = (int32_t)unknown->integer;
+    tok->unigram->byte_fallback = fallback && fallback->type == QK_JSON_T_BOOL && fallback->boolean;
+    if (qk_vocab_is_spread(&tok->bpe.vocab) && qk_unigram_finish(tok->unigram, &tok->bpe.vocab))
         return QK_OK;
     return qk_fail(l->err, QK_ERR_FORMAT, NULL, "%s: model.vocab: %s", l->path, QK_CROWDED);
 }

@@ -115,7 +115,7 @@ static const uint8_t *find(const uint8_t *text, const uint8_t *end, const qk_nor
 
 /* What stands for a match came from its last character, as the library has it. Matches are not
  * empty, so there is one. */
-static qk_origin last_origin(qk_view view, size_t end)
+static qk_raw_span last_raw_span(qk_view view, size_t end)
 {
     return qk_view_span(view, end - 1, end);
 }
@@ -135,7 +135,7 @@ static qk_status replace_text(const qk_norm_step *step, qk_norm_memory *m, qk_vi
         size_t at = (size_t)(found - view.text);
         qk_traced_copy(out, view, done, at);
         done = at + step->from_length;
-        qk_traced_put(out, step->to, step->to_length, last_origin(view, done));
+        qk_traced_put(out, step->to, step->to_length, last_raw_span(view, done));
     }
     *changed = done > 0;
     if (*changed) qk_traced_copy(out, view, done, view.length);
@@ -152,7 +152,7 @@ static qk_status replace_matches(const qk_norm_step *step, qk_norm_memory *m, qk
     *changed = false;
     while ((rc = qk_matcher_next(&matcher, &start, &end)) == 1) {
         qk_traced_copy(out, view, done, start);
-        qk_traced_put(out, step->to, step->to_length, last_origin(view, end));
+        qk_traced_put(out, step->to, step->to_length, last_raw_span(view, end));
         QK_TRY(check_length(m, out->text.size, err));
         done = end;
         *changed = true;

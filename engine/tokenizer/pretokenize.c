@@ -172,7 +172,7 @@ static qk_status rewrite(const qk_pretokenizer *pre, const qk_pre_step *step, qk
             qk_traced_spell(out, piece);
         } else {
             /* whether it begins where the raw text does */
-            bool first = piece.origins ? piece.origins->start == 0 : at_start && !p.start;
+            bool first = piece.raw_spans ? piece.raw_spans->start == 0 : at_start && !p.start;
             add_metaspaced(step, out, piece, first);
         }
         if (out->text.size > limit || out->text.size >= UINT32_MAX)

@@ -41,11 +41,11 @@ typedef struct qk_pre_step {
 typedef struct qk_pretokenizer {
     qk_pre_step steps[QK_MAX_STEPS];
     int count;
-    bool byte_level;    /* pieces are spelled with GPT-2's 256 characters */
-    bool needs_origins; /* some step asks where in the raw text a piece begins */
+    bool byte_level;      /* pieces are spelled with GPT-2's 256 characters */
+    bool needs_raw_spans; /* some step asks where in the raw text a piece begins */
 } qk_pretokenizer;
 
-/* Appends a text in GPT-2's spelling of bytes; each character has the origin of its byte. */
+/* Appends a text in GPT-2's spelling of bytes; each character has the raw span of its byte. */
 void qk_traced_spell(qk_traced *out, qk_view text);
 
 /* Appends a step, whose pattern it takes over. false when there are too many. */

@@ -10,7 +10,7 @@
 #include "engine/tokenizer/unicode.h"
 
 struct qk_span_symbol {
-    qk_origin bytes;
+    qk_raw_span bytes;
     size_t length; /* of its string */
 };
 
@@ -27,7 +27,7 @@ static size_t string_length(const qk_bpe *bpe, int32_t id)
     return length;
 }
 
-static void add(qk_span_memory *m, const qk_bpe *bpe, int32_t id, qk_origin bytes)
+static void add(qk_span_memory *m, const qk_bpe *bpe, int32_t id, qk_raw_span bytes)
 {
     QK_GROW(m->symbols, m->count, m->capacity);
     m->symbols[m->count++] = (struct qk_span_symbol){bytes, string_length(bpe, id)};
@@ -37,25 +37,26 @@ static void add(qk_span_memory *m, const qk_bpe *bpe, int32_t id, qk_origin byte
 static void find_symbols(const qk_bpe *bpe, qk_span_memory *m, const uint8_t *piece, size_t length)
 {
     qk_buf marked = {0};
-    qk_origin waiting = {0};
+    qk_raw_span waiting = {0};
     m->count = 0;
     for (size_t i = 0, n; i < length; i += n) {
         uint32_t code;
         n = qk_code_at(piece + i, length - i, &code);
-        qk_origin bytes = {(uint32_t)i, (uint32_t)(i + n)};
+        qk_raw_span bytes = {(uint32_t)i, (uint32_t)(i + n)};
         qk_buf_clear(&marked);
         qk_bpe_mark(bpe, piece + i, n, i == 0, i + n == length, &marked);
         int32_t id = qk_vocab_find(&bpe->vocab, marked.data, marked.size);
         if (id >= 0) {
             if (waiting.end) add(m, bpe, bpe->unk, waiting);
-            waiting = (qk_origin){0};
+            waiting = (qk_raw_span){0};
             add(m, bpe, id, bytes);
         } else if (bpe->byte_fallback && qk_has_bytes(bpe->byte_ids, marked.data, marked.size)) {
             for (size_t k = 0; k < marked.size; k++)
                 add(m, bpe, bpe->byte_ids[marked.data[k]], bytes);
         } else if (bpe->unk >= 0) {
             if (waiting.end && !bpe->fuse_unk) add(m, bpe, bpe->unk, waiting);
-            waiting = waiting.end && bpe->fuse_unk ? (qk_origin){waiting.start, bytes.end} : bytes;
+            waiting =
+                waiting.end && bpe->fuse_unk ? (qk_raw_span){waiting.start, bytes.end} : bytes;
         }
     }
     if (waiting.end) add(m, bpe, bpe->unk, waiting);
@@ -63,10 +64,10 @@ static void find_symbols(const qk_bpe *bpe, qk_span_memory *m, const uint8_t *pi
 }
 
 void qk_bpe_spans(const qk_bpe *bpe, qk_span_memory *m, const uint8_t *piece, size_t length,
-                  const int32_t *ids, size_t count, qk_origin *spans)
+                  const int32_t *ids, size_t count, qk_raw_span *spans)
 {
     if (count == 1 && bpe->ignore_merges && string_length(bpe, ids[0]) == length) {
-        spans[0] = (qk_origin){0, (uint32_t)length};
+        spans[0] = (qk_raw_span){0, (uint32_t)length};
         return;
     }
     find_symbols(bpe, m, piece, length);

@@ -17,4 +17,4 @@ void qk_span_memory_free(qk_span_memory *memory);
  * behind ids[i]; characters that were dropped belong to none, and a run of unknown characters that
  * became one token reaches over byte tokens in between. */
 void qk_bpe_spans(const qk_bpe *bpe, qk_span_memory *memory, const uint8_t *piece, size_t length,
-                  const int32_t *ids, size_t count, qk_origin *spans);
+                  const int32_t *ids, size_t count, qk_raw_span *spans);

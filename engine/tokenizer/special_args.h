@@ -4,8 +4,9 @@
  * next: engine/tokenizer/special_files.c */
 #pragma once
 
-#include "engine/tokenizer/class_rules.h"
-#include "engine/tokenizer/load.h"
+#include "engine/tokenizer/token_specs.h"
+
+typedef struct qk_loader qk_loader;
 
 typedef struct qk_special_arg {
     const char *key;

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/tokenizer/class_rules.h"
+#include "engine/tokenizer/load.h"
 #include "engine/tokenizer/special_args.h"
 
 #define CONFIG "tokenizer_config.json"

@@ -6,9 +6,12 @@
  * next: engine/model/model.h */
 #pragma once
 
-#include "engine/base/file.h"
-#include "engine/base/mem.h"
+#include <stddef.h>
+#include <stdint.h>
 
+#include "engine/base/error.h"
+
+typedef struct qk_names qk_names;
 typedef struct qk_tokenizer qk_tokenizer; /* immutable after loading: threads may share one */
 
 /* Loads FOLDER/tokenizer.json, with what tokenizer_config.json, special_tokens_map.json,

@@ -42,7 +42,7 @@ void qk_unigram_free(qk_unigram *model);
 
 typedef struct qk_unigram_token {
     int32_t id;
-    qk_origin bytes; /* of the piece */
+    qk_raw_span bytes; /* of the piece */
 } qk_unigram_token;
 
 /* Working memory of one thread; holds the result, too. Zero-initialise to create. */

@@ -49,7 +49,7 @@ static const char *cpu_describe(const qk_device *dev)
 }
 
 /* Only the tile registers of AMX add in an order of their own, and only bfloat16 uses them. */
-static const char *cpu_arithmetic(const qk_device *dev)
+static const char *cpu_numerics(const qk_device *dev)
 {
     return dev->compute == QK_BF16 && !strcmp(dev->isa->name, "amx") ? "cpu amx" : "cpu";
 }
@@ -131,7 +131,7 @@ const qk_backend qk_backend_cpu = {
     .open = cpu_open,
     .close = cpu_close,
     .describe = cpu_describe,
-    .arithmetic = cpu_arithmetic,
+    .numerics = cpu_numerics,
     .free_memory = cpu_free_memory,
     .alloc = cpu_alloc,
     .free = cpu_free,

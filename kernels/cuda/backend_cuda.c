@@ -139,7 +139,7 @@ static void describe_gpu(cuda_own *own, const gpu *g)
     CUDA_CALL(own, "opening", cuMemGetInfo, &left, &total);
     snprintf(own->arch, sizeof own->arch, "sm_%d%d%s", g->major, g->minor,
              g->major >= 9 ? "a" : "");
-    snprintf(own->arithmetic, sizeof own->arithmetic, "cuda %s", own->arch);
+    snprintf(own->numerics, sizeof own->numerics, "cuda %s", own->arch);
     snprintf(own->title, sizeof own->title, "%s, %s, %s, driver for CUDA %d.%d", name, own->arch,
              qk_human_bytes((double)total), g->version / 1000, g->version % 1000 / 10);
 }
@@ -202,9 +202,9 @@ static const char *cuda_describe(const qk_device *dev)
     return dev->own->title;
 }
 
-static const char *cuda_arithmetic(const qk_device *dev)
+static const char *cuda_numerics(const qk_device *dev)
 {
-    return dev->own->arithmetic;
+    return dev->own->numerics;
 }
 
 static uint64_t cuda_free_memory(qk_device *dev)
@@ -223,7 +223,7 @@ const qk_backend qk_backend_cuda = {
     .open = cuda_open,
     .close = cuda_close,
     .describe = cuda_describe,
-    .arithmetic = cuda_arithmetic,
+    .numerics = cuda_numerics,
     .free_memory = cuda_free_memory,
     .alloc = cuda_alloc,
     .free = cuda_free,

@@ -76,7 +76,7 @@ DEVICE int first_capture(const qkv_post_args *a, const head *x, int *end)
 }
 
 /* Where entry e of that list goes in the kind's `out`, or -1: it is another token's or head's. */
-DEVICE long long capture_place(const qkv_post_args *a, const head *x, int e)
+DEVICE long long capture_offset(const qkv_post_args *a, const head *x, int e)
 {
     const capture_kind *kind = x->is_q ? &a->q : &a->k;
     if (ld_i32(&kind->rows[e].row) != a->first_row + block_id()) return -1;
@@ -161,7 +161,7 @@ DEVICE void finish_head(const qkv_post_args *a, const share *mine, const head *x
     if (x->number >= a->H + a->K * (a->has_v ? 2 : 1) || !mine->inside) return;
     int end, e = first_capture(a, x, &end);
     for (; e < end; e++) {
-        long long to = capture_place(a, x, e);
+        long long to = capture_offset(a, x, e);
         if (to >= 0) store_pieces(mine, x->is_q ? a->q.out : a->k.out, to, v, a->out_format);
     }
     if (mine->turns && (x->is_q || x->is_k)) turn(mine, a->interleaved, v);
@@ -224,7 +224,7 @@ DEVICE void capture_staged(const qkv_post_args *a, const head *x)
 {
     int end, e = first_capture(a, x, &end);
     for (; e < end; e++) {
-        long long to = capture_place(a, x, e);
+        long long to = capture_offset(a, x, e);
         for (int c = thread_id() % WARP; to >= 0 && c < a->d; c += WARP) {
             float v = ld_shared_f32(staged(a->d, c));
             st_vec(x->is_q ? a->q.out : a->k.out, to + c, &v, a->out_format);

@@ -79,7 +79,7 @@ struct cuda_own {
     CUstream compute, copy;
     CUevent captured; /* rows are in device memory: the copy stream waits for it */
     char arch[16];    /* "sm_90a" */
-    char title[200], arithmetic[32];
+    char title[200], numerics[32];
     qk_error failure; /* the first one; status QK_OK: none */
     cuda_segment segments[2];
     int segment; /* the one of the layer that is being queued */

@@ -192,7 +192,7 @@ static const char *describe(const qk_device *dev)
     return "CUDA kernels on the emulator";
 }
 
-static const char *arithmetic(const qk_device *dev)
+static const char *numerics(const qk_device *dev)
 {
     (void)dev;
     return "emulator";
@@ -303,7 +303,7 @@ const qk_backend qk_backend_emulator = {
     .open = open_device,
     .close = close_device,
     .describe = describe,
-    .arithmetic = arithmetic,
+    .numerics = numerics,
     .free_memory = free_memory,
     .alloc = alloc,
     .free = free_tensor,

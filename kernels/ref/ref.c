@@ -33,7 +33,7 @@ static const char *ref_describe(const qk_device *dev)
     return "reference backend: naive, double precision, 1 thread";
 }
 
-static const char *ref_arithmetic(const qk_device *dev)
+static const char *ref_numerics(const qk_device *dev)
 {
     (void)dev;
     return "ref";
@@ -211,7 +211,7 @@ const qk_backend qk_backend_ref = {
     .open = ref_open,
     .close = ref_close,
     .describe = ref_describe,
-    .arithmetic = ref_arithmetic,
+    .numerics = ref_numerics,
     .free_memory = ref_free_memory,
     .alloc = ref_alloc,
     .free = ref_free,

@@ -77,11 +77,11 @@ CUresult cuDeviceGet(CUdevice *device, int number)
     FAKE_RESULT(no_device(number) ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS);
 }
 
-CUresult cuDeviceGetName(char *name, int room, CUdevice device)
+CUresult cuDeviceGetName(char *name, int capacity, CUdevice device)
 {
     FAKE_BEGIN("%d", device);
     if (no_device(device)) FAKE_RESULT(CUDA_ERROR_INVALID_DEVICE);
-    snprintf(name, (size_t)room, "fake GPU (emulator)");
+    snprintf(name, (size_t)capacity, "fake GPU (emulator)");
     FAKE_RESULT(CUDA_SUCCESS);
 }
 

@@ -82,7 +82,7 @@ void fake_object_end(const void *handle);
 void fake_objects_end(fake_kind first, fake_kind end);
 void fake_objects_reset(void); /* ends all, and numbers begin anew */
 /* How many live, in words; "" for none. */
-void fake_objects_count(fake_kind first, fake_kind end, char *text, size_t room);
+void fake_objects_count(fake_kind first, fake_kind end, char *text, size_t capacity);
 
 /* How each kind's body is freed. */
 void fake_stream_free(void *body);

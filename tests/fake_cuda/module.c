@@ -10,7 +10,7 @@
 #include "kernels/emulator/emulator.h"
 #include "tests/fake_cuda/fake.h"
 
-enum { SHARED_WITHOUT_ASKING = 48 << 10, MOST_Y = 65535, MOST_FUNCTIONS = 8 };
+enum { SHARED_WITHOUT_ASKING = 48 << 10, MAX_Y = 65535, MAX_FUNCTIONS = 8 };
 
 typedef struct function {
     const void *module;
@@ -22,7 +22,7 @@ typedef struct function {
 
 typedef struct module {
     fake_cubin cubin;
-    void *functions[MOST_FUNCTIONS]; /* handles */
+    void *functions[MAX_FUNCTIONS]; /* handles */
     int n_functions;
 } module;
 
@@ -71,7 +71,7 @@ CUresult cuModuleGetFunction(CUfunction *out, CUmodule handle, const char *name)
         fake_fault("%s has no kernel %s", c->file, name);
         FAKE_RESULT(CUDA_ERROR_NOT_FOUND);
     }
-    QK_ASSERT(m->n_functions < MOST_FUNCTIONS);
+    QK_ASSERT(m->n_functions < MAX_FUNCTIONS);
     function *f = qk_zalloc(1, sizeof *f);
     *f = (function){.module = handle,
                     .spec = c->spec,
@@ -187,7 +187,7 @@ static bool fits_build(const function *f, const void *args)
 static CUresult check_launch(const function *f, const unsigned grid[3], const unsigned block[3],
                              unsigned shared, void **params, void **extra)
 {
-    if (!grid[0] || !grid[1] || grid[2] != 1 || grid[0] > 0x7FFFFFFF || grid[1] > MOST_Y)
+    if (!grid[0] || !grid[1] || grid[2] != 1 || grid[0] > 0x7FFFFFFF || grid[1] > MAX_Y)
         fake_fault("%s: grid %u x %u x %u", f->name, grid[0], grid[1], grid[2]);
     else if (block[0] != (unsigned)f->threads || block[1] != 1 || block[2] != 1)
         fake_fault("%s: blocks of %u x %u x %u threads, and the kernel is written for %d", f->name,

@@ -33,14 +33,14 @@ static const struct {
 };
 
 static object *objects;
-static size_t n_objects, room;
+static size_t n_objects, capacity;
 static unsigned made[FAKE_KINDS];
 
 void *fake_object_new(fake_kind kind, void *body)
 {
-    if (n_objects == room) {
-        room = room ? 2 * room : 64;
-        objects = qk_realloc(objects, room, sizeof *objects);
+    if (n_objects == capacity) {
+        capacity = capacity ? 2 * capacity : 64;
+        objects = qk_realloc(objects, capacity, sizeof *objects);
     }
     objects[n_objects] = (object){kind, ++made[kind], true, body};
     return (void *)(HANDLE_TAG + n_objects++);

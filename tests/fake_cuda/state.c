@@ -7,7 +7,7 @@
 
 #include "tests/fake_cuda/fake.h"
 
-enum { MOST_NAMES = 80, MOST_FAILURES = 16 };
+enum { MAX_NAMES = 80, MAX_FAILURES = 16 };
 
 fake_settings fake_options;
 CUresult fake_sticky;
@@ -25,7 +25,7 @@ static uint32_t random_state;
 static struct {
     const char *name;
     uint64_t n;
-} counts[MOST_NAMES];
+} counts[MAX_NAMES];
 static uint64_t all_calls; /* that can fail */
 
 typedef struct failure {
@@ -34,7 +34,7 @@ typedef struct failure {
     int error;
     long long seen;
 } failure;
-static failure failures[MOST_FAILURES];
+static failure failures[MAX_FAILURES];
 static const char *failed_call = "";
 
 /* ---- settings ---- */
@@ -64,7 +64,7 @@ static void set_failures(const char *what)
     for (int i = 0; what && *what; i++) {
         failure *f = &failures[i];
         int read = 0;
-        if (i == MOST_FAILURES ||
+        if (i == MAX_FAILURES ||
             sscanf(what, "%63[^:]:%lld:%d%n", f->name, &f->at, &f->error, &read) != 3)
             qk_fatal("a failure is NAME:N:ERROR, not '%s'", what);
         what += read;
@@ -116,7 +116,7 @@ static void leave(void)
 static uint64_t *count_of(const char *name)
 {
     static uint64_t nothing;
-    for (int i = 0; i < MOST_NAMES; i++) {
+    for (int i = 0; i < MAX_NAMES; i++) {
         if (!counts[i].name) counts[i].name = name;
         if (!strcmp(counts[i].name, name)) return &counts[i].n;
     }
@@ -134,7 +134,7 @@ static int usual_error(const char *name)
 static int failure_of(const char *name, bool is_call)
 {
     int error = 0;
-    for (failure *f = failures; f < failures + MOST_FAILURES; f++) {
+    for (failure *f = failures; f < failures + MAX_FAILURES; f++) {
         if (strcmp(f->name, name) != 0 && !(is_call && !strcmp(f->name, "*"))) continue;
         if (++f->seen == f->at) error = f->error ? f->error : usual_error(name);
     }
@@ -212,13 +212,13 @@ void fake_log(const char *format, ...)
     fflush(log_file);
 }
 
-static void report(const char *kind, const char *format, va_list args, char *copy, size_t room)
+static void report(const char *kind, const char *format, va_list args, char *copy, size_t capacity)
 {
     char text[400];
     vsnprintf(text, sizeof text, format, args);
     fprintf(stderr, "fake GPU, %s: %s: %s\n", kind, call, text);
     fake_log("  %s: %s", kind, text);
-    if (copy && !*copy) snprintf(copy, room, "%s: %s", call, text);
+    if (copy && !*copy) snprintf(copy, capacity, "%s: %s", call, text);
 }
 
 void fake_fault(const char *format, ...)
@@ -361,7 +361,7 @@ uint64_t fake_cuda_calls(const char *name)
     if (!strcmp(name, "*")) return read_number(&all_calls);
     fake_enter();
     uint64_t n = 0;
-    for (int i = 0; i < MOST_NAMES && counts[i].name; i++)
+    for (int i = 0; i < MAX_NAMES && counts[i].name; i++)
         if (!strcmp(counts[i].name, name)) n = counts[i].n;
     leave();
     return n;

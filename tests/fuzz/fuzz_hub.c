@@ -230,7 +230,7 @@ static void push(const char *text, size_t n)
     QK_ASSERT(s == QK_OK && files.count == 4);
     s = qk_push_open(&p, &hub, "me/data", "b", false, &err);
     for (int i = 0; i < 3 && s == QK_OK && !done; i++) {
-        s = qk_push_look(&p, &err);
+        s = qk_push_list(&p, &err);
         if (s == QK_OK) check_listing(&p.remote.listing);
         if (s == QK_OK) s = qk_push_send(&p, &files, &done, &err);
     }

@@ -20,7 +20,7 @@ extern const char primitives_text[];
 __asm__(".section .rodata,\"a\"\nprimitives_text:\n.incbin \"tests/gpu/primitives.cu\"\n.byte 0\n"
         ".previous");
 
-enum { INPUTS = 2048, MOST_RESULTS = 65536 };
+enum { INPUTS = 2048, MAX_RESULTS = 65536 };
 
 static float as_float(u32 bits)
 {
@@ -235,8 +235,8 @@ static const primitive *current;
 static void test_primitive(void)
 {
     const primitive *p = current;
-    static u32 in[INPUTS], got[MOST_RESULTS], want[MOST_RESULTS];
-    QK_ASSERT(p->results <= MOST_RESULTS);
+    static u32 in[INPUTS], got[MAX_RESULTS], want[MAX_RESULTS];
+    QK_ASSERT(p->results <= MAX_RESULTS);
     p->fill(in);
     run_on(&qk_backend_emulator, p, in, want);
     const char *fault = emu_backend_fault();

@@ -16,7 +16,7 @@ WEB = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 KINDS = {None: "model", "datasets/": "dataset", "spaces/": "space"}
 BELOW = "revision|tree|preupload|commit|commits|branch|tag|refs|paths-info|xet-read-token|xet-write-token"
 REPOSITORY = re.compile(rf"/api/(model|dataset|space)s/(.+?)(?:/({BELOW})(?:/([^/]+))?(?:/(.*))?)?")
-MOST_FILES = 256   # of one preupload or LFS batch
+MAX_FILES = 256   # of one preupload or LFS batch
 
 
 def route(handler):
@@ -258,7 +258,7 @@ def create_tag(handler, repository, revision):
 
 def preupload(handler, repository, revision):
     body, settings = handler.json_body(), handler.state.settings
-    if len(body["files"]) > MOST_FILES:
+    if len(body["files"]) > MAX_FILES:
         raise HubError(413, None, "too many files")
     at, gitignore, out = handler.commit_of(repository, revision), body.get("gitIgnore"), []
     if gitignore is None:

@@ -11,14 +11,14 @@ from . import resolve
 from .handler import Handler, HubError
 from .store import copy_body
 
-MOST_OBJECTS = 256
+MAX_OBJECTS = 256
 GIT_LFS = "application/vnd.git-lfs+json; charset=utf-8"
 
 
 def batch(handler, kind, name):
     handler.repository(kind, name, write=True)
     body, settings = handler.json_body(), handler.state.settings
-    if body.get("operation") != "upload" or len(body["objects"]) > MOST_OBJECTS:
+    if body.get("operation") != "upload" or len(body["objects"]) > MAX_OBJECTS:
         raise HubError(400, None, "bad batch")
     objects, multipart = [], False
     for asked in body["objects"]:

@@ -473,7 +473,7 @@ def damaged_unit(folder):
 
 
 def full_disk(folder):
-    """On a tmpfs with room for less than the output: exit status 3, and the same command goes on later."""
+    """On a tmpfs that is smaller than the output: exit status 3, and the same command goes on later."""
     make_workspace(folder)
     small = folder / "small"
     small.mkdir()

@@ -115,7 +115,7 @@ def check_card(final, most_files=1000):
         by_rule[f"lXXhYY{k}"] = [f for f in files if f[-1] == k]
     told = names_that_are_told(text)
     assert set(there) == {n for rule in told for n in by_rule[rule]} and len(there) <= 3000, (len(there), told)
-    if len(told) < len(by_rule):    # what is left out would not find room
+    if len(told) < len(by_rule):    # what is left out would not fit
         assert len(there) + len(by_rule["lXXhYY"]) > 3000, len(there)
     found = blocks(text)
     assert len(found) == 2, text

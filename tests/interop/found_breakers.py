@@ -224,7 +224,7 @@ def a_failing_stat_is_not_absent(folder):
 
 
 def types_that_a_failing_read_hides(folder):
-    """The types of ids come from a look ahead: a disk that fails there once must not change the ids without a word."""
+    """The types of ids come from reading ahead: a disk that fails there once must not change the ids without a word."""
     write_jsonl(folder / "a.jsonl", [{"id": i if i else 0.5, "text": "words"} for i in range(3)])
     (folder / "a.csv").write_text("id,text\n1,words\n2.0,words\nx,words\n")
     stopped = 0

@@ -1,6 +1,6 @@
 """Pulling under faults: each kind of failure at each kind of request, hostile servers, signals, full disks, SIGKILL.
 
-Each fault ends with a look at the whole cache (every blob has the digest that is its name) and a rerun that must give
+Each fault ends with a check of the whole cache (every blob has the digest that is its name) and a rerun that must give
 the identical bytes. --full: 50 SIGKILLs instead of 20, and what takes its time.
 """
 import concurrent.futures

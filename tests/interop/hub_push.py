@@ -418,16 +418,16 @@ def test_two_pushers_at_once_lose_no_rows(folder):
 def full_rows(path):
     """{(full id, position): vector} of a file beside its examples.parquet."""
     ids = pq.read_table(path.parents[1] / "examples.parquet")["id"].to_pylist()
-    book = {}
+    by_stored = {}
     for i in ids:
-        book.setdefault((i + (1 << 31)) % (1 << 32) - (1 << 31), set()).add(i)
+        by_stored.setdefault((i + (1 << 31)) % (1 << 32) - (1 << 31), set()).add(i)
     known = {}
     for first, n, i in json.loads((pq.read_metadata(path).metadata or {}).get(b"qkengine.shared_ids", b"[]")):
         known.update({row: int(i) for row in range(first, first + n)})
     out, table = {}, pq.read_table(path, columns=["example_id", "position", "vector"])
     for row, (e, p, v) in enumerate(zip(*(table[c].to_pylist() for c in ("example_id", "position", "vector")))):
-        assert row in known or len(book[e]) == 1, (row, e)
-        key = known.get(row, next(iter(book[e]))), p
+        assert row in known or len(by_stored[e]) == 1, (row, e)
+        key = known.get(row, next(iter(by_stored[e]))), p
         assert key not in out, key
         out[key] = tuple(v)
     return out

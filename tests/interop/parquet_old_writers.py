@@ -425,7 +425,7 @@ def rows_of_several_files(folder):
 
 
 def sizes_that_lead_into_the_footer(folder):
-    """The room given to the chunk sizes of old parquet-mr ends where the footer begins."""
+    """What is added to the chunk sizes of old parquet-mr ends where the footer begins."""
     for codec in (0, SNAPPY):
         f = file(dictionary_pages(TEXTS), codec=codec, created_by=MR_1_2)
         last = f.columns[1].meta

@@ -51,7 +51,7 @@ def good(done):
 # ---- what the system says ----
 
 def folders_that_cannot_be_made(folder):
-    """07: errno of mkdir, whichever folder it is: room and quota go on later (3), the rest is said by its name (1)."""
+    """07: errno of mkdir, whichever folder it is: a full disk and a quota go on later (3), the rest is said by its name (1)."""
     if not SHIM:
         return "SKIPPED: no seccomp notifications"
     workspace(folder)

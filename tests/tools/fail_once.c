@@ -123,10 +123,10 @@ static void supervise(int listener, long fail_at, int error, int only_above, con
 
 static void send_descriptor(int to, int fd)
 {
-    char byte = 0, room[CMSG_SPACE(sizeof fd)] = {0};
+    char byte = 0, control[CMSG_SPACE(sizeof fd)] = {0};
     struct iovec v = {&byte, 1};
     struct msghdr m = {
-        .msg_iov = &v, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+        .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     struct cmsghdr *c = CMSG_FIRSTHDR(&m);
     *c = (struct cmsghdr){CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS};
     memcpy(CMSG_DATA(c), &fd, sizeof fd);
@@ -135,10 +135,10 @@ static void send_descriptor(int to, int fd)
 
 static int receive_descriptor(int from)
 {
-    char byte, room[CMSG_SPACE(sizeof(int))];
+    char byte, control[CMSG_SPACE(sizeof(int))];
     struct iovec v = {&byte, 1};
     struct msghdr m = {
-        .msg_iov = &v, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+        .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     int fd;
     if (recvmsg(from, &m, 0) != 1 || !CMSG_FIRSTHDR(&m)) _exit(125);
     memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);

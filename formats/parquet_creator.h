@@ -19,17 +19,17 @@
 
 #include "engine/base/error.h"
 
-typedef struct qk_pq_origin {
+typedef struct qk_pq_creator {
     const char *program; /* borrowed; not terminated */
     size_t length;
     int version[3]; /* major, minor, patch */
-} qk_pq_origin;
+} qk_pq_creator;
 
 /* created_by may be NULL: no program. */
-qk_pq_origin qk_pq_origin_of(const char *created_by);
+qk_pq_creator qk_pq_creator_of(const char *created_by);
 /* Whether it is this program in a version before that. */
-bool qk_pq_origin_before(const qk_pq_origin *o, const char *program, int major, int minor,
-                         int patch);
+bool qk_pq_creator_before(const qk_pq_creator *o, const char *program, int major, int minor,
+                          int patch);
 
 /* The hint for what a page or a footer shows only when bytes got lost or changed. */
 extern const char qk_pq_damaged[];

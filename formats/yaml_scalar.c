@@ -7,7 +7,7 @@
  *          [-+]? [0-9][0-9_]* (:N)+ . [0-9_]*  |  [-+]? .inf  |  .nan         N = [0-5]?[0-9]
  *   date   YYYY-MM-DD, or with a time
  *
- * Underscores fall out; a:b:c counts in sixties. See config/yaml.h. */
+ * Underscores fall out; a:b:c counts in sixties. See yaml.h. */
 #include "formats/yaml.h"
 
 #include <ctype.h>

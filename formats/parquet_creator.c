@@ -1,5 +1,5 @@
-/* See parquet_origin.h. */
-#include "formats/parquet_origin.h"
+/* See parquet_creator.h. */
+#include "formats/parquet_creator.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -25,10 +25,10 @@ static bool read_number(const char **at, int *out)
     return *p == '.';
 }
 
-qk_pq_origin qk_pq_origin_of(const char *created_by)
+qk_pq_creator qk_pq_creator_of(const char *created_by)
 {
     static const char mark[] = " version ";
-    qk_pq_origin o = {.program = created_by ? created_by : ""};
+    qk_pq_creator o = {.program = created_by ? created_by : ""};
     const char *version = strstr(o.program, mark), *end = version;
     if (!end) end = o.program + strlen(o.program);
     while (o.program < end && *o.program == ' ') o.program++;
@@ -41,8 +41,8 @@ qk_pq_origin qk_pq_origin_of(const char *created_by)
     return o;
 }
 
-bool qk_pq_origin_before(const qk_pq_origin *o, const char *program, int major, int minor,
-                         int patch)
+bool qk_pq_creator_before(const qk_pq_creator *o, const char *program, int major, int minor,
+                          int patch)
 {
     const int limit[3] = {major, minor, patch};
     if (o->length != strlen(program) || memcmp(o->program, program, o->length) != 0) return false;
