@@ -6,6 +6,7 @@
  * next: engine/model/model.h */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
