@@ -329,8 +329,8 @@ def test_troubles_are_counted_apart(folder):
     """What one kind of trouble has used up is still there for another."""
     before, source = capture(folder / "before", 0, 4, *SMALL), capture(folder / "source", 2, 6, *SMALL)
     blob = hashlib.sha256((before / "model/l00h00q/data.parquet").read_bytes()).hexdigest()
-    (folder / "one").mkdir()   # one large file, so that all refusals are of the same object
-    (folder / "one/big.bin").write_bytes(b"\0" * 3000)
+    (folder / "one/l00h00q").mkdir(parents=True)   # one large file, so that all refusals are of the same object
+    (folder / "one/l00h00q/data.parquet").write_bytes(b"\0" * 3000)
     cases = [
         (source, before, [("^/repos/" + blob, [EXPIRED, EXPIRED, {"corrupt": True}, {"corrupt": True}])], 0),
         (source, before, [("^/repos/" + blob, [{"corrupt": True}] * 3)], 3),
