@@ -250,7 +250,8 @@ def delete_stale_after_an_error(folder):
     hub = hub_fixture.Hub()
     hub.state.create("dataset", "tester/captures")
     here = folder / "folder"
-    here.mkdir()
+    (here / "l00h00q").mkdir(parents=True)
+    (here / "l00h00q/data.parquet").write_bytes(b"PAR1PAR1")   # a push refuses a folder without any
     for i in range(1500):
         (here / f"part-{i:05}.txt").write_text(f"row {i}\n")
     env = hub.env(folder / "home", token=hub_fixture.WRITE)
