@@ -17,9 +17,8 @@ enum { SECONDS_TO_TIDY = 1 };
 static volatile sig_atomic_t received;
 static bool on_terminal; /* when the handlers were installed */
 static _Atomic(const char *) stopping = "stopping";
-/* Written in turn, so that a handler finds one that is whole. */
-static char keeps[2][160];
-static _Atomic(const char *) kept = keeps[0];
+static char keeps[160];
+static atomic_flag keeps_in_use = ATOMIC_FLAG_INIT; /* a lock that a handler may try */
 
 /* Only what a signal handler may call. */
 static void say(const char *const *words)
@@ -44,11 +43,22 @@ static void on_signal(int signal_number)
     errno = saved;
 }
 
-/* Only what a signal handler may call. */
+static bool try_keeps(void)
+{
+    return !atomic_flag_test_and_set_explicit(&keeps_in_use, memory_order_acquire);
+}
+
+static void leave_keeps(void)
+{
+    atomic_flag_clear_explicit(&keeps_in_use, memory_order_release);
+}
+
+/* Only what a signal handler may call. The thread that it stopped may be writing what is kept: then
+ * that is left out. */
 static void end_now(int signal_number)
 {
-    const char *const words[] = {"\nqkengine: error: stopped by a signal\nqkengine:   " HINT, kept,
-                                 "\n", NULL};
+    const char *const words[] = {"\nqkengine: error: stopped by a signal\nqkengine:   " HINT,
+                                 try_keeps() ? keeps : "", "\n", NULL};
     (void)signal_number;
     say(words);
     _exit(3);
@@ -76,12 +86,15 @@ void qk_interrupt_say(const char *text)
 
 void qk_interrupt_keeps(const char *format, ...)
 {
-    char *next = kept == keeps[0] ? keeps[1] : keeps[0];
+    char text[sizeof keeps] = {0};
     va_list args;
     va_start(args, format);
-    vsnprintf(next, sizeof keeps[0], format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    kept = next;
+    while (!try_keeps()) {
+    } /* others hold it for a copy of these bytes */
+    memcpy(keeps, text, sizeof keeps);
+    leave_keeps();
 }
 
 bool qk_interrupted(void)
@@ -92,8 +105,11 @@ bool qk_interrupted(void)
 qk_status qk_interrupt_check(qk_error *err)
 {
     if (!received) return QK_OK;
-    char hint[sizeof HINT + sizeof keeps[0]];
-    snprintf(hint, sizeof hint, HINT "%s", kept);
+    char hint[sizeof HINT + sizeof keeps];
+    while (!try_keeps()) {
+    }
+    snprintf(hint, sizeof hint, HINT "%s", keeps);
+    leave_keeps();
     return qk_fail(err, QK_ERR_RESUME, hint, "stopped by signal %d (%s)", (int)received,
                    strsignal(received));
 }
