@@ -10,6 +10,7 @@
 # usage: [GATE_ARCHS="sm_80 ..."] cuda_gates.sh BUILD_FOLDER [PART]. Prints what failed, the counts and the times of each gate.
 # PART: only gates with PART in their name, which are the words in front above and those of the lines "== NAME".
 # GATE_ARCHS: the generations to compile for; all of them when it is not set.
+unset MAKEFLAGS MFLAGS # of the make that runs this: it shares no jobs, and make would warn of that among what is parsed
 build=$1 part=$2 ran=0
 archs=${GATE_ARCHS:-sm_80 sm_86 sm_89 sm_90a sm_100a sm_120a}
 jobs=$(nproc 2>/dev/null || echo 2)
