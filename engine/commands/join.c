@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "engine/base/thread.h"
 #include "engine/base/version.h"
 #include "engine/commands/cli.h"
@@ -28,8 +29,9 @@ static qk_status run(const qk_args *args, qk_error *err)
     qk_info("version %s", build);
     QK_TRY(qk_team_start(0, err));
     QK_TRY(qk_join_folders(qk_arg(args, 0), qk_arg(args, 1), qk_arg(args, 2), &report, err));
-    qk_info("%s: %" PRIu64 " rows in %" PRIu64 " files of %" PRIu64 " splits", qk_arg(args, 2),
-            report.rows, report.files, report.splits);
+    qk_info("%s: %" PRIu64 " rows in %" PRIu64 " file%s of %" PRIu64 " split%s", qk_arg(args, 2),
+            report.rows, report.files, qk_plural((int64_t)report.files), report.splits,
+            qk_plural((int64_t)report.splits));
     if (qk_has(args, "json")) print_json(&report);
     return QK_OK;
 }
