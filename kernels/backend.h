@@ -80,17 +80,25 @@ static inline size_t qk_heads_width(qk_heads h)
 
 /* Rows that leave the device: for each head h and row r, out[(h * n_rows + r) * d ..] as float32.
  * rows index the tokens of the packed batch; heads index query heads or key heads. All pointers are
- * host memory; `out` is filled when sync() returns, all else is read while the op is called. */
+ * host memory; `out` and `lse` are filled when sync() returns, all else is read while the op is
+ * called.
+ *
+ * lse, of copies of queries that attention takes: the logarithm of the sum of exp(score) over the
+ * keys that the query sees, scores with scale and soft cap: exp(score - lse) is a probability. */
 typedef struct qk_row_copy {
     const int32_t *rows, *heads;
     size_t n_rows, n_heads;
     float *out; /* [n_heads, n_rows, d] */
+    float *lse; /* [n_heads, n_rows], or NULL: not wanted */
 } qk_row_copy;
 
-/* What one layer gives away: lists of copies, from the queries and from the keys. */
+/* What one layer gives away: lists of copies, from the queries, the keys and the values. Values
+ * leave in attention and gather alone (heads.has_v), never before RoPE. */
 typedef struct qk_layer_capture {
     const qk_row_copy *q, *k;
     size_t n_q, n_k;
+    const qk_row_copy *v;
+    size_t n_v;
 } qk_layer_capture;
 
 /* What happens to a projection row between its matrix product and attention, in this order:

@@ -178,3 +178,23 @@ void qk_head_plan_free(qk_head_plan *plan)
     qk_arena_free(&plan->arena);
     *plan = (qk_head_plan){0};
 }
+
+int32_t qk_head_plan_heads(const qk_head_plan *plan, const qk_layer_heads *l, qk_kind kind,
+                           const int32_t **heads)
+{
+    switch (kind) {
+    case QK_KIND_Q_PRE:
+        if (!plan->both_states) return 0; /* fallthrough */
+    case QK_KIND_Q: *heads = l->q; return l->n_q;
+    case QK_KIND_K_PRE:
+        if (!plan->both_states) return 0; /* fallthrough */
+    case QK_KIND_K: *heads = l->k; return l->n_k;
+    case QK_KIND_V: *heads = l->v; return l->n_v;
+    }
+    return 0;
+}
+
+int64_t qk_head_plan_files(const qk_head_plan *plan)
+{
+    return (int64_t)(plan->n_q + plan->n_k) * (plan->both_states ? 2 : 1) + plan->n_v;
+}

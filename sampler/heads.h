@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 #include "engine/base/mem.h"
+#include "sampler/kind.h"
 #include "sampler/python_random.h"
 
 /* More layers, or heads in a layer, than this are refused. */
@@ -31,24 +32,27 @@ typedef struct qk_head_model {
 typedef struct qk_head_choice {
     const int64_t *layers, *heads; /* capture.layers, capture.heads; no entries: all */
     size_t n_layers, n_heads;
-    bool capture_queries, capture_keys, full_attention_only;
-    bool sample; /* capture.head_sampling is given */
+    bool capture_queries, capture_keys, capture_values, full_attention_only;
+    bool both_states; /* queries and keys before RoPE and after it */
+    bool sample;      /* capture.head_sampling is given */
     int64_t sample_count;
     qk_python_seed sample_seed;
 } qk_head_choice;
 
 typedef struct qk_layer_heads {
     int32_t layer;
-    int32_t n_q, n_k;     /* one of them may be 0 */
-    const int32_t *q, *k; /* [n_q], [n_k] ascending; the first is the row limit's head */
+    int32_t n_q, n_k, n_v;    /* not all of them are 0 */
+    const int32_t *q, *k, *v; /* ascending; the first is the row limit's head (v: that of the key
+                                 heads that would be captured with them) */
 } qk_layer_heads;
 
 /* Layers with at least one captured head, ascending. Zero-initialise; qk_head_plan_free frees. */
 typedef struct qk_head_plan {
     qk_layer_heads *layers; /* [n_layers] */
     int32_t n_layers;
-    int32_t last_layer; /* how far the model has to run */
-    int32_t n_q, n_k;   /* heads over all layers, as captured */
+    int32_t last_layer;    /* how far the model has to run */
+    int32_t n_q, n_k, n_v; /* heads over all layers, as captured */
+    bool both_states;
     qk_arena arena;
 } qk_head_plan;
 
@@ -57,3 +61,9 @@ typedef struct qk_head_plan {
 qk_status qk_head_plan_make(qk_head_plan *plan, const qk_head_model *model,
                             const qk_head_choice *choice, qk_error *err);
 void qk_head_plan_free(qk_head_plan *plan);
+
+/* The heads of a layer that have files of this kind, ascending; how many. None: 0. */
+int32_t qk_head_plan_heads(const qk_head_plan *plan, const qk_layer_heads *layer, qk_kind kind,
+                           const int32_t **heads);
+/* Files of the whole plan: a head, kind and layer each. */
+int64_t qk_head_plan_files(const qk_head_plan *plan);

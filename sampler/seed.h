@@ -13,8 +13,9 @@
 
 #include <stdint.h>
 
-/* Query or key. The values are the letters of the file names, and parts of the seeds. */
-typedef enum qk_kind { QK_KIND_Q = 'q', QK_KIND_K = 'k' } qk_kind;
+#include "sampler/kind.h"
+
+/* Kinds here are those that draw: QK_KIND_Q or QK_KIND_K (qk_kind_drawn_as). */
 
 uint64_t qk_seed_mix(uint64_t value);
 uint64_t qk_seed_combine(uint64_t seed, uint64_t value);

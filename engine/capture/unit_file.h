@@ -45,6 +45,7 @@ typedef struct qk_unit_rows {
     size_t rows;
     const int32_t *tokens, *positions, *buckets, *examples;
     const float *vectors;
+    const float *lse; /* [n_heads, rows] of queries (kernels/backend.h), or NULL: not captured */
 } qk_unit_rows;
 
 /* NUL-terminated, and zeros behind that. On disk as it lies here. */

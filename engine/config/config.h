@@ -62,7 +62,12 @@ typedef struct qk_config {
         qk_long_seed head_seed;
         bool full_attention_only, pre_rope, token_strings, per_head_masks;
         bool allow_nonfinite; /* keep rows of NaN and infinity instead of stopping at the first */
-        qk_sampler sampler;   /* with min_bucket_size and max_rows_per_batch */
+        bool values;          /* of the key heads that are captured, or would be */
+        bool both_states;     /* queries and keys before RoPE and after it; pre_rope is false */
+        bool lse;             /* with each query (kernels/backend.h) */
+        bool token_ids, head_columns; /* columns of the files */
+        qk_sampler sampler;           /* of queries, with min_bucket_size and max_rows_per_batch */
+        qk_sampler key_sampler;       /* of keys and values; the same where nothing else is set */
     } capture;
     struct {
         const char *data_root; /* as written; relative to the working folder, never above it, and

@@ -20,6 +20,8 @@ typedef struct qk_file_rows {
     const float *vectors;                          /* [n, d] */
     const int32_t *window;                         /* [n]; 0 is written as null */
     const qk_pq_text *token_str;                   /* [n]; without data: null; or NULL */
+    const int32_t *token_id;                       /* [n], or NULL: not there */
+    const float *lse;                              /* [n], or NULL: not there */
 } qk_file_rows;
 
 typedef struct qk_head_file_writer qk_head_file_writer;

@@ -10,16 +10,16 @@
 
 const char *qk_file_name(qk_arena *arena, int layer, int head, qk_kind kind)
 {
-    return qk_arena_strf(arena, "l%02dh%02d%c", layer, head, (char)kind);
+    return qk_arena_strf(arena, "l%02dh%02d%s", layer, head, qk_kind_name(kind));
 }
 
 bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind)
 {
-    char letter, rest, again[32];
-    if (sscanf(name, "l%4dh%4d%c%c", layer, head, &letter, &rest) != 3) return false;
-    *kind = (qk_kind)letter;
-    snprintf(again, sizeof again, "l%02dh%02d%c", *layer, *head, letter);
-    return (letter == 'q' || letter == 'k') && *layer >= 0 && *head >= 0 && !strcmp(name, again);
+    char end[8], again[32];
+    if (sscanf(name, "l%4dh%4d%7s", layer, head, end) != 3) return false;
+    if (!qk_kind_parse(end, kind) || *layer < 0 || *head < 0) return false;
+    snprintf(again, sizeof again, "l%02dh%02d%s", *layer, *head, end);
+    return !strcmp(name, again);
 }
 
 bool qk_is_file_name(const char *name)

@@ -27,7 +27,7 @@ typedef struct qk_output {
 
 /* "l00h03q", in the arena. */
 const char *qk_file_name(qk_arena *arena, int layer, int head, qk_kind kind);
-/* "l00h03q" -> 0, 3, 'q'; false for any other name, "l0h3q" included. */
+/* "l00h03q_pre" -> 0, 3, QK_KIND_Q_PRE; false for any other name, "l0h3q" included. */
 bool qk_parse_file_name(const char *name, int *layer, int *head, qk_kind *kind);
 bool qk_is_file_name(const char *name); /* the same question alone */
 /* The model's name as a folder: non-word characters (all but Unicode letters, digits and '_')

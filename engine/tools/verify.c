@@ -161,7 +161,7 @@ static const qk_layer_capture *want_rows(verifier *v, int layer, bool pre)
         const target *x = &v->targets[i];
         if (x->layer != layer || x->pre != pre) continue;
         qk_row_copy *copy = &v->copies[2 * pre + x->key];
-        *copy = (qk_row_copy){v->rows, v->head_list, v->n_rows, (size_t)x->heads, x->rows};
+        *copy = (qk_row_copy){v->rows, v->head_list, v->n_rows, (size_t)x->heads, x->rows, NULL};
         if (x->key)
             c->k = copy, c->n_k = 1;
         else
