@@ -57,11 +57,19 @@ typedef struct qk_model {
     struct qk_model_own *own; /* what model.c alone uses */
 } qk_model;
 
+/* How far the last captured layer is computed: to what its captured rows need. */
+typedef enum qk_last_layer {
+    QK_LAST_QK,        /* queries and keys */
+    QK_LAST_QKV,       /* and values, which are captured */
+    QK_LAST_ATTENTION, /* and attention, whose log-sum-exp is captured; its output is dropped */
+} qk_last_layer;
+
 typedef struct qk_model_options {
     const qk_backend *backend;
     qk_device_options device;
     const qk_json *overrides;           /* or NULL */
     int last_layer;                     /* the last one that is captured; -1: the whole model */
+    qk_last_layer last_needs;           /* with last_layer >= 0 */
     int layers_in_memory;               /* at a time; 0: as many as fit */
     uint64_t reserve;                   /* bytes of the device's memory to leave for other things */
     void (*change_spec)(qk_spec *spec); /* NULL, or for tests: what if a knob were wrong? */
