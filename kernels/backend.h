@@ -70,7 +70,7 @@ typedef struct qk_device_options {
 /* How a projection row is laid out: q heads, then k heads, then v heads, d numbers each. */
 typedef struct qk_heads {
     int H, K, d;
-    bool has_v; /* false in the last captured layer, which computes q and k only */
+    bool has_v; /* false in a last captured layer that computes q and k only */
 } qk_heads;
 
 static inline size_t qk_heads_width(qk_heads h)
@@ -84,7 +84,8 @@ static inline size_t qk_heads_width(qk_heads h)
  * called.
  *
  * lse, of copies of queries that attention takes: the logarithm of the sum of exp(score) over the
- * keys that the query sees, scores with scale and soft cap: exp(score - lse) is a probability. */
+ * keys that the query sees, scores with scale and soft cap: exp(score - lse) is a probability. NaN
+ * where a score is NaN. Everywhere else, before RoPE and in gather, it is NULL. */
 typedef struct qk_row_copy {
     const int32_t *rows, *heads;
     size_t n_rows, n_heads;
@@ -125,7 +126,7 @@ typedef struct qk_attention {
     int window;     /* a query sees itself and the window - 1 keys before it; 0: all before it */
     float scale;    /* multiplies q.k */
     float soft_cap; /* c: scores become c * tanh(score / c); 0: none */
-    const qk_layer_capture *capture; /* copies of q and k as attention sees them, or NULL */
+    const qk_layer_capture *capture; /* copies of q, k and v as attention sees them, or NULL */
 } qk_attention;
 
 typedef enum qk_activation { QK_SILU, QK_GELU, QK_GELU_TANH } qk_activation;
@@ -207,7 +208,7 @@ typedef struct qk_backend {
      * h / (H/K). Online softmax (Milakov and Gimelshein, 2018; Dao et al., 2022): never T x T. */
     void (*attention)(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attention *p);
 
-    /* Only the copies of an attention call: for a last layer that stops at q and k. */
+    /* Only the copies of an attention call: for a last layer that stops at its projection. */
     void (*gather)(qk_device *dev, qk_tensor qkv, qk_heads heads, const qk_layer_capture *capture);
 
     /* y = act(g[:, 0:F]) * g[:, F:2F].  g [T, 2F] float32, y [T, F] float32 or bfloat16. */

@@ -72,7 +72,7 @@ static qk_status run_batch(qk_forward *f, const qk_model *m, int number, int fai
     const qk_capture_hooks hooks = {&c, NULL, want, layer_done};
     qk_status s = qk_forward_run(f, &batch, &hooks, err);
     if (s == QK_OK) qk_buf_add(out, all, (size_t)m->n_layers * (q + k) * sizeof *all);
-    if (s == QK_OK && !m->stops_at_qk) {
+    if (s == QK_OK && m->last == QK_LAST_WHOLE) {
         float *hidden = qk_alloc(c.T * (size_t)m->spec.D, sizeof *hidden);
         s = qk_forward_hidden(f, hidden, err);
         qk_buf_add(out, hidden, c.T * (size_t)m->spec.D * sizeof *hidden);

@@ -6,6 +6,9 @@
  *     x += attention(q, k, v) Wo^T
  *     x += (act(g) * u) Wdown^T,  g, u = norm(x) Wgu^T      or the sum over a few experts
  *
+ * The last captured layer ends where its rows are: after q and k, after q, k and v, or, when their
+ * log-sum-exps are captured, after attention, which then has no output.
+ *
  * What a family does otherwise (norms after attention and MLP, a scale for what they add, layers
  * without rotary embedding ...) is a knob of qk_spec or a weight that is there or not. */
 #include "engine/forward/forward.h"
@@ -35,9 +38,14 @@ void qk_forward_free(qk_forward *f)
     free(f);
 }
 
-static qk_heads heads_of(const qk_model *m, bool has_v)
+static qk_last_layer needs_of(const qk_model *m, int l)
 {
-    return (qk_heads){m->spec.H, m->spec.K, m->spec.d, has_v};
+    return qk_layer_needs(l, m->n_layers, m->last);
+}
+
+static qk_heads heads_of(const qk_model *m, int l)
+{
+    return (qk_heads){m->spec.H, m->spec.K, m->spec.d, needs_of(m, l) != QK_LAST_QK};
 }
 
 static size_t at_most(size_t n, size_t most)
@@ -78,7 +86,7 @@ static void project(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_ten
     const qk_spec *s = &m->spec;
     const qk_rope_block *rope = s->layer[l].rope < 0 ? NULL : &f->a.rope[s->layer[l].rope];
     qk_qkv_post post = {
-        .heads = heads_of(m, l < m->n_layers - 1 || !m->stops_at_qk),
+        .heads = heads_of(m, l),
         .q_norm = w->q_norm,
         .k_norm = w->k_norm,
         .norm_whole = s->qk_norm_whole,
@@ -105,13 +113,13 @@ static void project(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_ten
     }
 }
 
-/* x += attention(q, k, v) Wo^T. The output takes the place of q. */
+/* x += attention(q, k, v) Wo^T, or attention alone. The output takes the place of q. */
 static void attend(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tensor qkv,
                    const qk_batch *batch, const qk_layer_capture *capture)
 {
     const qk_model *m = f->m;
     qk_attention attention = {
-        .heads = heads_of(m, true),
+        .heads = heads_of(m, l),
         .seq_start = batch->seq_start,
         .n_seq = batch->n_seq,
         .window = m->spec.layer[l].window,
@@ -121,6 +129,7 @@ static void attend(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tens
     };
     qk_tensor o = qk_cols(qkv, 0, (size_t)m->spec.H * (size_t)m->spec.d);
     m->backend->attention(m->device, o, qkv, &attention);
+    if (needs_of(m, l) != QK_LAST_WHOLE) return;
     size_t step = f->a.branch.data ? f->a.chunk : x.rows;
     for (size_t t = 0; t < x.rows; t += step) {
         size_t n = at_most(x.rows - t, step);
@@ -188,12 +197,13 @@ static void run_layer(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_t
     const qk_layer_capture *pre = hooks->pre_rope ? hooks->pre_rope(c, l) : NULL;
     const qk_layer_capture *post = hooks->post_rope ? hooks->post_rope(c, l) : NULL;
     project(f, l, w, x, qkv, pre);
-    if (m->stops_at_qk && l == m->n_layers - 1) {
-        if (post) m->backend->gather(m->device, qkv, heads_of(m, false), post);
-    } else {
+    if (needs_of(m, l) >= QK_LAST_ATTENTION) {
         attend(f, l, w, x, qkv, batch, post);
-        feed_forward(f, l, w, x);
+    } else if (post) {
+        for (size_t i = 0; i < post->n_q; i++) QK_ASSERT(!post->q[i].lse);
+        m->backend->gather(m->device, qkv, heads_of(m, l), post);
     }
+    if (needs_of(m, l) == QK_LAST_WHOLE) feed_forward(f, l, w, x);
     m->backend->layer_end(m->device);
 }
 

@@ -1,4 +1,4 @@
-/* The forward pass: token ids in, sampled queries and keys out. ONE layer loop for every family and
+/* The forward pass: token ids in, sampled queries, keys and values out. ONE layer loop for every family and
  * every backend; it calls the op table (kernels/backend.h) and knows no names and no #ifdef.
  *
  * Sequences are packed end to end, never padded. Memory: the residual stream [T, D] and the
@@ -10,8 +10,9 @@
 
 #include "kernels/backend.h"
 
+#include "engine/model/layer_budget.h"
+
 typedef struct qk_model qk_model;
-typedef struct qk_spec qk_spec;
 
 typedef struct qk_batch {
     const int32_t *ids;       /* [T] token ids */
@@ -47,5 +48,6 @@ qk_status qk_forward_hidden(qk_forward *f, float *out, qk_error *err);
 uint64_t qk_forward_bytes(const qk_spec *spec, const qk_backend *backend, qk_dtype compute,
                           uint64_t T);
 /* Floating point operations of a forward over sequences of the given length, for the plan:
- * products of weights, and of attention (windows counted). */
-double qk_forward_flops(const qk_spec *spec, int last_layer, double length);
+ * products of weights, and of attention (windows counted). last_layer, needs: as in
+ * qk_model_size_of. */
+double qk_forward_flops(const qk_spec *spec, int last_layer, qk_last_layer needs, double length);

@@ -20,6 +20,7 @@ typedef struct weighing {
     const qk_backend *backend;
     qk_dtype compute;
     int last_layer;
+    qk_last_layer needs;
     uint64_t fixed, *layer;
 } weighing;
 
@@ -30,12 +31,14 @@ static qk_status weigh(void *context, const qk_tensor_spec *t)
     bool stops = w->last_layer >= 0, matrix = t->n_dims > 1;
     bool last = stops && t->layer == w->last_layer;
     if (stops && (t->layer > w->last_layer || t->weight == QK_W_FINAL_NORM)) return QK_OK;
-    /* The last captured layer has nothing but what makes q and k. */
+    /* The last captured layer has nothing but what makes q and k, or q, k and v. */
+    bool no_v = last && w->needs == QK_LAST_QK;
     if (last && t->weight != QK_W_INPUT_NORM && t->weight != QK_W_Q && t->weight != QK_W_K &&
-        t->weight != QK_W_Q_NORM && t->weight != QK_W_K_NORM && t->weight != QK_W_QKV)
+        t->weight != QK_W_Q_NORM && t->weight != QK_W_K_NORM && t->weight != QK_W_QKV &&
+        (t->weight != QK_W_V || no_v))
         return QK_OK;
     uint64_t rows = t->shape[0], size = matrix ? w->backend->weight_size[w->compute] : 4;
-    if (last && t->weight == QK_W_QKV) rows -= (uint64_t)s->K * (uint64_t)s->d; /* no v */
+    if (no_v && t->weight == QK_W_QKV) rows -= (uint64_t)s->K * (uint64_t)s->d;
     if (t->weight == QK_W_EMBED) size = embedding_size(s, w->compute);
     uint64_t bytes = rows * (matrix ? t->shape[1] : 1) * size;
     if (matrix && t->layer >= 0)
@@ -46,10 +49,10 @@ static qk_status weigh(void *context, const qk_tensor_spec *t)
 }
 
 void qk_model_size_of(qk_model_size *size, const qk_spec *s, const qk_backend *backend,
-                      qk_dtype compute, int last_layer, qk_arena *arena)
+                      qk_dtype compute, int last_layer, qk_last_layer needs, qk_arena *arena)
 {
     uint64_t *layer = qk_arena_alloc(arena, (size_t)s->layers, sizeof *layer);
-    weighing w = {s, backend, compute, last_layer, 0, layer};
+    weighing w = {s, backend, compute, last_layer, needs, 0, layer};
     qk_each_tensor(s, weigh, &w);
     *size = (qk_model_size){
         .layers = last_layer < 0 ? s->layers : last_layer + 1, .fixed = w.fixed, .layer = layer};

@@ -16,6 +16,14 @@
 
 enum { QK_LAYER_BUFFERS = 2 };
 
+/* How far a layer is computed. The last captured one: to what its captured rows need. */
+typedef enum qk_last_layer {
+    QK_LAST_QK,        /* queries and keys */
+    QK_LAST_QKV,       /* and values, which are captured */
+    QK_LAST_ATTENTION, /* and attention, whose log-sum-exp is captured; its output is dropped */
+    QK_LAST_WHOLE,     /* and all else, as the layers before it, and every layer of a whole model */
+} qk_last_layer;
+
 /* The weights of a model on a device, from config.json alone. */
 typedef struct qk_model_size {
     int layers;            /* that run: 0 .. layers - 1, some of them perhaps absent */
@@ -31,9 +39,9 @@ typedef struct qk_layer_budget {
     const bool *stays;      /* [layers], in the arena */
 } qk_layer_budget;
 
-/* last_layer: the last one that is captured, which makes q and k only; -1: the whole model. */
+/* last_layer: the last one that is captured, computed as far as it needs; -1: the whole model. */
 void qk_model_size_of(qk_model_size *size, const qk_spec *spec, const qk_backend *backend,
-                      qk_dtype compute, int last_layer, qk_arena *arena);
+                      qk_dtype compute, int last_layer, qk_last_layer needs, qk_arena *arena);
 /* Bytes of all weights. */
 uint64_t qk_model_size_all(const qk_model_size *size);
 

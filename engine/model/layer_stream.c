@@ -33,9 +33,9 @@ struct qk_layer_stream {
 
 /* ---- the loader's thread ---- */
 
-static bool is_whole(const qk_layer_stream *s, int l)
+static qk_last_layer needs_of(const qk_layer_stream *s, int l)
 {
-    return l < s->plan.n_layers - 1 || !s->plan.stops_at_qk;
+    return qk_layer_needs(l, s->plan.n_layers, s->plan.last);
 }
 
 static qk_status fill(const qk_layer_stream *s, qk_weight_reader *r, buffer *p, int l,
@@ -44,11 +44,11 @@ static qk_status fill(const qk_layer_stream *s, qk_weight_reader *r, buffer *p, 
     /* Layers of one kind have the same shapes. */
     const qk_layer_spec *of = s->plan.spec->layer;
     if (p->layer >= 0 &&
-        (of[p->layer].sparse != of[l].sparse || is_whole(s, p->layer) != is_whole(s, l)))
+        (of[p->layer].sparse != of[l].sparse || needs_of(s, p->layer) != needs_of(s, l)))
         qk_weights_layer_free(r->backend, r->device, &p->w);
     p->layer = l;
     QK_TRY(
-        qk_weights_layer(r, &s->plan.bound[l], s->plan.spec->experts, is_whole(s, l), &p->w, err));
+        qk_weights_layer(r, &s->plan.bound[l], s->plan.spec->experts, needs_of(s, l), &p->w, err));
     /* Beside these matrices the vectors, which all layers keep. */
     qk_layer matrices = p->w;
     p->w = s->plan.layers[l];

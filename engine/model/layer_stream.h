@@ -32,7 +32,7 @@ typedef struct qk_layer_stream_plan {
     const qk_layer *layers;      /* [n_layers] their vectors; of those that stay also matrices */
     const bool *stays;           /* [n_layers] */
     int n_layers;
-    bool stops_at_qk;
+    qk_last_layer last; /* how far the last one is computed */
 } qk_layer_stream_plan;
 
 /* Starts the loader, which begins with the first layer that does not stay. *out is NULL on failure.

@@ -45,17 +45,18 @@ static qk_status load_vector(loader *l, const qk_st_tensor *const *parts, size_t
     } while (0)
 
 /* Norms and biases of one layer. */
-static qk_status load_vectors(loader *l, const qk_bound_layer *t, qk_layer *w, bool whole)
+static qk_status load_vectors(loader *l, const qk_bound_layer *t, qk_layer *w, qk_last_layer needs)
 {
     const qk_st_tensor *const *m = t->weight, *const *b = t->bias;
     VECTOR(w->input_norm, m[QK_W_INPUT_NORM]);
     VECTOR(w->q_norm, m[QK_W_Q_NORM]);
     VECTOR(w->k_norm, m[QK_W_K_NORM]);
-    if (!whole) {
+    if (needs == QK_LAST_QK) {
         VECTOR(w->qkv_bias, b[QK_W_Q], b[QK_W_K]);
         return QK_OK;
     }
     VECTOR(w->qkv_bias, b[QK_W_Q], b[QK_W_K], b[QK_W_V]);
+    if (needs != QK_LAST_WHOLE) return QK_OK;
     VECTOR(w->o_bias, b[QK_W_O]);
     VECTOR(w->attention_out_norm, m[QK_W_ATTENTION_OUT_NORM]);
     VECTOR(w->mlp_norm, m[QK_W_MLP_NORM]);
@@ -74,16 +75,16 @@ static qk_status load_weights(loader *l)
     QK_TRY(qk_weights_table(&l->reader, l->own->binding.embed, &m->embed, l->err));
     for (int i = 0; i < m->n_layers; i++) {
         const qk_bound_layer *bound = &l->own->binding.layers[i];
-        bool whole = i < m->n_layers - 1 || !m->stops_at_qk;
+        qk_last_layer needs = qk_layer_needs(i, m->n_layers, m->last);
         if (m->spec.layer[i].absent) continue;
         QK_TRY(qk_interrupt_check(l->err));
         qk_progress_of("loading weights", i, m->n_layers, "layer");
-        QK_TRY(load_vectors(l, bound, &m->layers[i], whole));
+        QK_TRY(load_vectors(l, bound, &m->layers[i], needs));
         if (m->budget.stays[i])
             QK_TRY(
-                qk_weights_layer(&l->reader, bound, m->spec.experts, whole, &m->layers[i], l->err));
+                qk_weights_layer(&l->reader, bound, m->spec.experts, needs, &m->layers[i], l->err));
     }
-    if (!m->stops_at_qk) VECTOR(m->final_norm, l->own->binding.final_norm);
+    if (m->last == QK_LAST_WHOLE) VECTOR(m->final_norm, l->own->binding.final_norm);
     return QK_OK;
 }
 
@@ -98,7 +99,7 @@ static qk_status start_reading(loader *l, const qk_device_options *device)
                                  .layers = m->layers,
                                  .stays = m->budget.stays,
                                  .n_layers = m->n_layers,
-                                 .stops_at_qk = m->stops_at_qk};
+                                 .last = m->last};
     return qk_layer_stream_new(&l->own->layers, &plan, l->err);
 }
 
@@ -113,13 +114,16 @@ static qk_status load(loader *l, const char *folder, const qk_model_options *opt
         qk_names_add(&m->files, own->checkpoint.files.items[i]);
     QK_TRY(qk_bind(&own->binding, &m->spec, &own->checkpoint, &m->arena, folder, l->err));
     QK_ASSERT(options->last_layer < m->spec.layers);
-    m->stops_at_qk = options->last_layer >= 0;
-    m->n_layers = m->stops_at_qk ? options->last_layer + 1 : m->spec.layers;
+    QK_ASSERT(options->last_layer < 0 || options->last_needs != QK_LAST_WHOLE);
+    bool whole = options->last_layer < 0;
+    m->last = whole ? QK_LAST_WHOLE : options->last_needs;
+    m->n_layers = whole ? m->spec.layers : options->last_layer + 1;
     m->backend = options->backend;
     m->compute = options->device.compute;
     QK_TRY(m->backend->open(&options->device, &m->device, l->err));
     qk_model_size size;
-    qk_model_size_of(&size, &m->spec, m->backend, m->compute, options->last_layer, &m->arena);
+    qk_model_size_of(&size, &m->spec, m->backend, m->compute, options->last_layer, m->last,
+                     &m->arena);
     qk_layer_budget_limits limits = {.layers = options->layers_in_memory,
                                      .free = m->backend->free_memory(m->device),
                                      .reserve = options->reserve};

@@ -3,7 +3,8 @@
  *
  * Every tensor is bound once, by the names of the family's table, and checked (present, shape,
  * number format) before any is loaded, and its values (finite) when it is read. Only what the run
- * needs is loaded: layers up to the last captured one, and of that one only what makes q and k.
+ * needs is loaded: layers up to the last captured one, and of that one only what makes q and k, or
+ * also v: what it needs for its captured rows. It has no output.
  *
  * Memory is weights, or the layers in flight: when the weights do not fit, or fewer layers are
  * asked for, some layers stay (engine/model/layer_budget.h says which) and the others are read
@@ -29,7 +30,7 @@ typedef struct qk_mlp {
  * What a layer does not have is NULL, and so are matrices of a layer that does not stay. */
 typedef struct qk_layer {
     const float *input_norm; /* [D] */
-    qk_matrix *qkv;          /* [(H + 2K) d, D]; without v in a last layer that stops at q and k */
+    qk_matrix *qkv;          /* [(H + 2K) d, D]; without v in a layer that stops at q and k */
     const float *qkv_bias;
     const float *q_norm, *k_norm; /* [d], or [H d] and [K d] */
     qk_matrix *o;                 /* [D, H d] */
@@ -49,7 +50,7 @@ typedef struct qk_model {
     qk_tensor embed;         /* [V, D], in the checkpoint's own format */
     qk_layer *layers;        /* for the forward: qk_model_layer */
     int n_layers;            /* loaded: 0 .. n_layers - 1 */
-    bool stops_at_qk;        /* the last loaded layer computes q and k only */
+    qk_last_layer last;      /* how far the last loaded one is computed */
     const float *final_norm; /* [D]; NULL when the model stops early */
     qk_names files;          /* the checkpoint's files, for the manifest */
     qk_layer_budget budget;  /* which layers stay, and bytes on the device */
@@ -57,19 +58,12 @@ typedef struct qk_model {
     struct qk_model_own *own; /* what model.c alone uses */
 } qk_model;
 
-/* How far the last captured layer is computed: to what its captured rows need. */
-typedef enum qk_last_layer {
-    QK_LAST_QK,        /* queries and keys */
-    QK_LAST_QKV,       /* and values, which are captured */
-    QK_LAST_ATTENTION, /* and attention, whose log-sum-exp is captured; its output is dropped */
-} qk_last_layer;
-
 typedef struct qk_model_options {
     const qk_backend *backend;
     qk_device_options device;
     const qk_json *overrides;           /* or NULL */
     int last_layer;                     /* the last one that is captured; -1: the whole model */
-    qk_last_layer last_needs;           /* with last_layer >= 0 */
+    qk_last_layer last_needs;           /* with last_layer >= 0; not QK_LAST_WHOLE */
     int layers_in_memory;               /* at a time; 0: as many as fit */
     uint64_t reserve;                   /* bytes of the device's memory to leave for other things */
     void (*change_spec)(qk_spec *spec); /* NULL, or for tests: what if a knob were wrong? */
@@ -85,5 +79,10 @@ void qk_model_free(qk_model *model);
 qk_status qk_model_layer(const qk_model *m, int l, const qk_layer **out, qk_error *err);
 /* The device has finished layer l and those before it. */
 void qk_model_layer_done(const qk_model *m, int l);
+/* How far layer l is computed, of n_layers of which the last one is computed so far. */
+static inline qk_last_layer qk_layer_needs(int l, int n_layers, qk_last_layer last)
+{
+    return l < n_layers - 1 ? QK_LAST_WHOLE : last;
+}
 /* A forward was given up, and the device has finished all that was queued. */
 void qk_model_layers_drop(const qk_model *m);

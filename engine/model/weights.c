@@ -233,15 +233,16 @@ static qk_status experts_of(qk_weight_reader *r, const qk_bound_layer *from, int
     return QK_OK;
 }
 
-qk_status qk_weights_layer(qk_weight_reader *r, const qk_bound_layer *from, int experts, bool whole,
-                           qk_layer *w, qk_error *err)
+qk_status qk_weights_layer(qk_weight_reader *r, const qk_bound_layer *from, int experts,
+                           qk_last_layer needs, qk_layer *w, qk_error *err)
 {
     const qk_st_tensor *const *m = from->weight;
-    if (!whole) {
+    if (needs == QK_LAST_QK) {
         MATRIX(w->qkv, m[QK_W_Q], m[QK_W_K]);
         return QK_OK;
     }
     MATRIX(w->qkv, m[QK_W_Q], m[QK_W_K], m[QK_W_V]);
+    if (needs != QK_LAST_WHOLE) return QK_OK;
     MATRIX(w->o, m[QK_W_O]);
     if (from->experts) return experts_of(r, from, experts, w, err);
     MATRIX(w->mlp.gate_up, m[QK_W_GATE], m[QK_W_UP]);

@@ -45,8 +45,8 @@ qk_status qk_weights_vector(qk_weight_reader *r, const qk_st_tensor *const *part
 qk_status qk_weights_table(qk_weight_reader *r, const qk_st_tensor *t, qk_tensor *out,
                            qk_error *err);
 
-/* The matrices of a layer; only what makes q and k unless `whole`. Those that w has are overwritten
- * (they are of a layer of the same kind), the others made. On error w has what was made so far. */
-qk_status qk_weights_layer(qk_weight_reader *r, const qk_bound_layer *from, int experts, bool whole,
-                           qk_layer *w, qk_error *err);
+/* The matrices of a layer, as far as it is computed. Those that w has are overwritten (they are of a
+ * layer of the same kind), the others made. On error w has what was made so far. */
+qk_status qk_weights_layer(qk_weight_reader *r, const qk_bound_layer *from, int experts,
+                           qk_last_layer needs, qk_layer *w, qk_error *err);
 void qk_weights_layer_free(const qk_backend *backend, qk_device *device, qk_layer *w);

@@ -226,7 +226,7 @@ static double work_of(const qk_compute *w, int from, int to)
 {
     double work = 0;
     for (int i = from; i < to; i++)
-        work += qk_forward_flops(&w->model.spec, w->p.plan->heads.last_layer,
+        work += qk_forward_flops(&w->model.spec, w->p.plan->heads.last_layer, w->model.last,
                                  (double)w->unit->examples[i].count);
     return work;
 }

@@ -24,7 +24,7 @@ static void count_example(const qk_plan *plan, int32_t tokens, means *m)
     m->tokens += tokens;
     if (tokens > m->longest) m->longest = tokens;
     m->rows += qk_sampler_expected_rows(&plan->config->capture.sampler, tokens);
-    m->flops += qk_forward_flops(&plan->spec, plan->heads.last_layer, tokens);
+    m->flops += qk_forward_flops(&plan->spec, plan->heads.last_layer, QK_LAST_QK, tokens);
 }
 
 /* Of a dataset of the Hub only files in the cache are looked at: whether the next is not there. */
@@ -125,7 +125,7 @@ static void choose_budget(qk_plan *plan, const qk_backend *backend, qk_estimate 
     }
     qk_model_size size;
     qk_model_size_of(&size, &plan->spec, backend, c->model.dtype, plan->heads.last_layer,
-                     &plan->arena);
+                     QK_LAST_QK, &plan->arena);
     out->weight_bytes = qk_model_size_all(&size);
     qk_error why;
     if (qk_layer_budget_choose(&out->budget, &size, &limits, &plan->arena, &why) == QK_OK) return;

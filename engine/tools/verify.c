@@ -9,13 +9,18 @@
 #include "engine/forward/forward.h"
 #include "formats/safetensors.h"
 
+/* What may be in a golden. */
+typedef enum tensor_kind { K, K_PRE, LSE, Q, Q_PRE, V, KINDS } tensor_kind;
+static const char *const kind_names[KINDS] = {".k", ".k_pre", ".lse", ".q", ".q_pre", ".v"};
+
 /* One LL.x tensor: which rows it wants, and where they go. */
 typedef struct target {
     const qk_st_tensor *golden;
     int layer;
-    bool key, pre;
+    tensor_kind kind;
     int heads;
-    float *rows;  /* [heads, rows, d] as captured */
+    size_t width; /* head_dim; of lse 1 */
+    float *rows;  /* [heads, rows, width] as captured */
     float *value; /* in the golden's shape */
 } target;
 
@@ -38,8 +43,9 @@ typedef struct verifier {
     int n_order;
     int32_t *packed, *starts, *rows;
     size_t n_rows;
-    qk_row_copy copies[4];
-    qk_layer_capture captures[2];
+    qk_row_copy copies[KINDS];
+    qk_layer_capture captures[2]; /* after RoPE and before it */
+    float *unwanted;              /* [H, rows, d] queries of which only lse is compared */
     qk_error *err;
 } verifier;
 
@@ -94,16 +100,19 @@ static int64_t position_of(const verifier *v, size_t i)
     return v->positions ? v->positions[i] : (int64_t)i;
 }
 
-static qk_status add_target(verifier *v, const qk_st_tensor *t, int layer, const char *kind)
+static qk_status add_target(verifier *v, const qk_st_tensor *t, int layer, tensor_kind kind)
 {
     const qk_spec *s = &v->model.spec;
     target *x = &v->targets[v->n_targets++];
-    *x = (target){.golden = t, .layer = layer, .key = kind[0] == 'k', .pre = strstr(kind, "_pre")};
-    x->heads = x->key ? s->K : s->H;
-    size_t want[4] = {(size_t)v->S, (size_t)x->heads, v->n, (size_t)s->d};
-    int skip = t->n_dims == 3 && v->S == 1;
-    if (t->n_dims + skip != 4 || memcmp(t->shape, want + skip, sizeof(size_t) * (size_t)t->n_dims))
-        return bad(v, t->name, "has a shape that is not [S, heads, n, head_dim]");
+    *x = (target){.golden = t, .layer = layer, .kind = kind};
+    x->heads = kind == K || kind == K_PRE || kind == V ? s->K : s->H;
+    x->width = kind == LSE ? 1 : (size_t)s->d;
+    size_t want[4] = {(size_t)v->S, (size_t)x->heads, v->n, x->width};
+    int n = kind == LSE ? 3 : 4, skip = v->S == 1 && t->n_dims == n - 1;
+    if (t->n_dims + skip != n || memcmp(t->shape, want + skip, sizeof(size_t) * (size_t)t->n_dims))
+        return bad(v, t->name,
+                   kind == LSE ? "has a shape that is not [S, heads, n]"
+                               : "has a shape that is not [S, heads, n, head_dim]");
     if (strcmp(t->dtype, "F32")) return bad(v, t->name, "is not F32");
     if (layer >= s->layers) return bad(v, t->name, "names a layer that the model does not have");
     size_t count = t->bytes / sizeof(float);
@@ -117,12 +126,11 @@ static qk_status read_targets(verifier *v)
     v->targets = qk_zalloc(v->golden.count, sizeof *v->targets);
     for (size_t i = 0; i < v->golden.count; i++) {
         const qk_st_tensor *t = &v->golden.tensors[i];
-        char *kind;
-        long layer = strtol(t->name, &kind, 10);
-        static const char *const kinds[] = {".q", ".k", ".q_pre", ".k_pre"};
-        for (size_t k = 0; k < 4; k++)
-            if (kind > t->name && !strcmp(kind, kinds[k]))
-                QK_TRY(add_target(v, t, (int)layer, kind + 1));
+        char *end;
+        long layer = strtol(t->name, &end, 10);
+        for (tensor_kind k = 0; k < KINDS; k++)
+            if (end > t->name && !strcmp(end, kind_names[k]))
+                QK_TRY(add_target(v, t, (int)layer, k));
     }
     v->hidden_golden = qk_checkpoint_find(&v->golden, "last_hidden");
     if (!v->hidden_golden)
@@ -155,19 +163,24 @@ static void pack(verifier *v, const int *order, int n)
 
 static const qk_layer_capture *want_rows(verifier *v, int layer, bool pre)
 {
-    qk_layer_capture *c = &v->captures[pre];
-    *c = (qk_layer_capture){0};
-    for (size_t i = 0; i < v->n_targets; i++) {
-        const target *x = &v->targets[i];
-        if (x->layer != layer || x->pre != pre) continue;
-        qk_row_copy *copy = &v->copies[2 * pre + x->key];
-        *copy = (qk_row_copy){v->rows, v->head_list, v->n_rows, (size_t)x->heads, x->rows, NULL};
-        if (x->key)
-            c->k = copy, c->n_k = 1;
-        else
-            c->q = copy, c->n_q = 1;
-    }
-    return c;
+    float *rows[KINDS] = {NULL};
+    for (size_t i = 0; i < v->n_targets; i++)
+        if (v->targets[i].layer == layer) rows[v->targets[i].kind] = v->targets[i].rows;
+    if (rows[LSE] && !rows[Q]) rows[Q] = v->unwanted;
+    tensor_kind q = pre ? Q_PRE : Q, k = pre ? K_PRE : K;
+    const tensor_kind wanted[] = {q, k, V};
+    const qk_spec *s = &v->model.spec;
+    for (int i = 0; i < 3; i++)
+        v->copies[wanted[i]] = (qk_row_copy){v->rows,         v->head_list,
+                                             v->n_rows,       (size_t)(i ? s->K : s->H),
+                                             rows[wanted[i]], pre || i ? NULL : rows[LSE]};
+    v->captures[pre] = (qk_layer_capture){.q = &v->copies[q],
+                                          .n_q = rows[q] != NULL,
+                                          .k = &v->copies[k],
+                                          .n_k = rows[k] != NULL,
+                                          .v = &v->copies[V],
+                                          .n_v = !pre && rows[V]};
+    return &v->captures[pre];
 }
 
 static const qk_layer_capture *want_pre(void *v, int layer)
@@ -182,14 +195,15 @@ static const qk_layer_capture *want_post(void *v, int layer)
 /* Rows as captured, [heads, all rows of the batch, d], to their places in the golden's shape. */
 static void scatter(const verifier *v, const target *x)
 {
-    size_t d = (size_t)v->model.spec.d, row = 0;
+    size_t width = x->width, row = 0;
     for (int i = 0; i < v->n_order; i++)
         for (size_t r = 0; r < v->n; r++) {
             if (position_of(v, r) >= length_of(v, v->order[i])) continue;
             for (int h = 0; h < x->heads; h++)
                 memcpy(x->value +
-                           (((size_t)v->order[i] * (size_t)x->heads + (size_t)h) * v->n + r) * d,
-                       x->rows + ((size_t)h * v->n_rows + row) * d, d * sizeof(float));
+                           (((size_t)v->order[i] * (size_t)x->heads + (size_t)h) * v->n + r) *
+                               width,
+                       x->rows + ((size_t)h * v->n_rows + row) * width, width * sizeof(float));
             row++;
         }
 }
@@ -297,6 +311,8 @@ static qk_status verify(verifier *v)
     v->starts = qk_alloc((size_t)v->S + 1, sizeof(int32_t));
     v->head_list = qk_alloc((size_t)v->model.spec.H, sizeof(int32_t));
     for (int h = 0; h < v->model.spec.H; h++) v->head_list[h] = h;
+    v->unwanted = qk_alloc((size_t)v->S * v->n * (size_t)v->model.spec.H,
+                           (size_t)v->model.spec.d * sizeof(float));
     QK_TRY(run_all(v));
     v->out->items = qk_zalloc(v->n_targets + 1, sizeof *v->out->items);
     for (size_t i = 0; i < v->n_targets; i++)
@@ -325,6 +341,7 @@ qk_status qk_verify(qk_verification *out, const char *folder, const char *golden
     free(v.rows);
     free(v.starts);
     free(v.head_list);
+    free(v.unwanted);
     qk_checkpoint_close(&v.golden);
     if (s != QK_OK) qk_verification_free(out);
     return s;

@@ -3,7 +3,12 @@
  * An item is (sequence, key head, 64 queries). Late queries see more keys, so items are handed out
  * from the last to the first: the short ones fill the gaps at the end.
  *
+ * Captured rows are copied before attention begins, for its output may take their memory. Their
+ * log-sum-exps are what is left of a row when its last key has been seen, m + ln l: the item that
+ * has the query gives it to all that want it, one logarithm for each.
+ *
  * next: kernels/cpu/elementwise.c */
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 
@@ -31,6 +36,80 @@ void cpu_gather(qk_device *dev, qk_tensor qkv, qk_heads heads, const qk_layer_ca
     for (size_t i = 0; i < capture->n_q; i++) copy_rows(dev, qkv, 0, d, &capture->q[i]);
     for (size_t i = 0; i < capture->n_k; i++)
         copy_rows(dev, qkv, (size_t)heads.H * d, d, &capture->k[i]);
+    QK_ASSERT(heads.has_v || !capture->n_v);
+    for (size_t i = 0; i < capture->n_v; i++)
+        copy_rows(dev, qkv, (size_t)(heads.H + heads.K) * d, d, &capture->v[i]);
+}
+
+/* ---- log-sum-exp ---- */
+
+/* ln x of a finite x > 0 within 1e-12, in exactly rounded steps: libm's last bits are not the same
+ * everywhere.
+ *   x = 2^e f, f in sqrt(1/2) .. sqrt(2);  ln f = 2 (t + t^3 / 3 + t^5 / 5 + ..), t = (f-1)/(f+1) */
+static double natural_log(double x)
+{
+    int e;
+    double f = frexp(x, &e);
+    if (f < 0x1.6a09e667f3bcdp-1) f *= 2, e--;
+    double t = (f - 1) / (f + 1), square = t * t, sum = 0;
+    for (int k = 13; k > 0; k -= 2) sum = sum * square + 2.0 / k;
+    return t * sum + e * 0x1.62e42fefa39efp-1; /* ln 2 */
+}
+
+void cpu_give_lse(const cpu_attention_tile *t, const float *m, double unit, const float *l,
+                  const float *nan)
+{
+    const qk_heads *heads = &t->p->heads;
+    size_t group = (size_t)(heads->H / heads->K);
+    for (size_t i = 0; i < t->n_lse; i++) {
+        const cpu_lse_row *wish = &t->lse[i];
+        const qk_row_copy *copy = &t->p->capture->q[wish->copy];
+        size_t first = ((size_t)wish->row - t->seq_begin - t->first) * group;
+        for (size_t h = 0; h < copy->n_heads; h++) {
+            if (copy->heads[h] / (int32_t)group != t->kv_head) continue;
+            size_t r = first + (size_t)copy->heads[h] % group;
+            copy->lse[h * copy->n_rows + (size_t)wish->index] =
+                l[r] > 0 && !isnan(nan[r]) ? (float)(unit * (double)m[r] + natural_log(l[r])) : NAN;
+        }
+    }
+}
+
+static int by_row(const void *a, const void *b)
+{
+    const cpu_lse_row *x = a, *y = b;
+    return (x->row > y->row) - (x->row < y->row);
+}
+
+/* NULL when nobody wants one. */
+static cpu_lse_row *list_lse(const qk_layer_capture *capture, size_t *count)
+{
+    *count = 0;
+    for (size_t i = 0; capture && i < capture->n_q; i++)
+        if (capture->q[i].lse) *count += capture->q[i].n_rows;
+    if (!*count) return NULL;
+    cpu_lse_row *wishes = qk_alloc(*count, sizeof *wishes), *at = wishes;
+    for (size_t i = 0; i < capture->n_q; i++)
+        for (size_t r = 0; capture->q[i].lse && r < capture->q[i].n_rows; r++)
+            *at++ = (cpu_lse_row){capture->q[i].rows[r], (int32_t)i, (int32_t)r};
+    qsort(wishes, *count, sizeof *wishes, by_row);
+    return wishes;
+}
+
+/* Those of rows first .. first + n - 1. */
+static const cpu_lse_row *find_lse(const cpu_lse_row *wishes, size_t count, size_t first, size_t n,
+                                   size_t *found)
+{
+    size_t low = 0, high = count, end;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if ((size_t)wishes[middle].row < first)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (end = low; end < count && (size_t)wishes[end].row < first + n;) end++;
+    *found = end - low;
+    return wishes + low;
 }
 
 /* ---- work items ---- */
@@ -75,6 +154,8 @@ void cpu_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attentio
     cpu_reserve(&dev->scratch, per_thread * (size_t)dev->threads * sizeof(float), "attention");
     float *scratch = dev->scratch.data;
     item *items = list_items(p, &n);
+    size_t n_lse;
+    cpu_lse_row *lse = list_lse(p->capture, &n_lse);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(dev->threads)
     for (size_t i = 0; i < n; i++) {
         cpu_attention_tile t = {
@@ -87,7 +168,9 @@ void cpu_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attentio
             .kv_head = items[i].kv_head,
             .scratch = scratch + per_thread * (size_t)omp_get_thread_num(),
         };
+        if (lse) t.lse = find_lse(lse, n_lse, t.seq_begin + t.first, t.rows, &t.n_lse);
         attend->run(&t);
     }
     free(items);
+    free(lse);
 }

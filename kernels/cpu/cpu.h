@@ -41,14 +41,26 @@ typedef struct cpu_gemm {
 /* Queries of one work item in attention. */
 enum { CPU_QUERIES = 64 };
 
+/* One wish for a log-sum-exp: of the queries of a row, for all heads of a copy, there at `index`. */
+typedef struct cpu_lse_row {
+    int32_t row, copy, index;
+} cpu_lse_row;
+
 /* One query tile of one key head in attention; see kernels/cpu/isa/attention.c. */
 typedef struct cpu_attention_tile {
     qk_tensor o, qkv;
     const qk_attention *p;
+    const cpu_lse_row *lse; /* [n_lse] of the tile's queries, ascending; mostly none */
+    size_t n_lse;
     size_t seq_begin, first, rows; /* of the sequence; of the tile's queries, counted from it */
     int kv_head;
     float *scratch; /* cpu_attend.scratch floats, on a 64-byte boundary */
 } cpu_attention_tile;
+
+/* Gives them the log-sum-exps of the tile: unit m + ln l for each of its rows (query, head), row
+ * query group + head; NaN where l is 0, NaN or `nan` is. All [group rows]. */
+void cpu_give_lse(const cpu_attention_tile *t, const float *m, double unit, const float *l,
+                  const float *nan);
 
 typedef struct cpu_attend {
     void (*run)(const cpu_attention_tile *t);

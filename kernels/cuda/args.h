@@ -15,7 +15,7 @@ enum { KERNEL_F32, KERNEL_BF16, KERNEL_F16 };
 /* ---- captured rows ----
  *
  * A layer's capture is a list of copies; copy c wants some heads of some rows. The host turns all
- * copies of one kind (queries, or keys) into one list of (row, copy, index) ascending by row:
+ * copies of one kind (queries, keys, or values) into one list of (row, copy, index) ascending by row:
  *
  *   entries of tokens 32 w .. 32 w + 31:  rows[first[w]] .. rows[first[w + 1] - 1]
  *   head h of an entry goes to row        base[copy * heads + h] + index   of out, or nowhere (-1)
@@ -63,7 +63,8 @@ typedef struct attention_args {
     float scale, soft_cap; /* 0: none */
     float unit, cap_unit;  /* for v3: what turns a score, capped or not, into an exponent of 2; and
                               q.k into one of its soft cap's */
-    capture_kind q, k;
+    capture_kind q, k, v;
+    float *lse; /* [rows of q.out] log-sum-exps, or NULL: not wanted */
 } attention_args;
 
 typedef struct gather_args {

@@ -71,6 +71,7 @@ DEVICE void attend_row(const attention_args *a, const attention_tile *t, int row
         sum += p;
         EACH (i, PARTS) o[i] += p * v[i];
     }
+    if (a->lse && lane == 0) capture_lse(a, row, t->head, largest, sum);
     long long to = row * a->o_stride + t->head * d + lane;
     for (int i = 0; i * WARP + lane < d; i++) {
         if (FORMAT == KERNEL_F32)

@@ -181,12 +181,15 @@ DEVICE int column(int c)
     return 2 * (x + 16 * (c / 2)) + c % 2;
 }
 
+/* The 16 threads of a row have the same m and l. */
 DEVICE void store_rows(const attention_args *a, const attention_tile *t, float o[4][COLUMNS],
-                       const float *l)
+                       const float *m, const float *l)
 {
     int y = thread_id() / 16;
     EACH (i, 4) {
         int row = t->first + 4 * y + i;
+        if (a->lse && row < t->seq_end && thread_id() % 16 == 0)
+            capture_lse(a, row, t->head, m[i], l[i]);
         long long to = row * a->o_stride + t->head * a->d;
         EACH (c, COLUMNS)
             if (row < t->seq_end && column(c) < a->d) {
@@ -234,5 +237,5 @@ KERNEL(attention_v2, THREADS, attention_args)
         sync_block();
         add_values(o, p, kv_tile);
     }
-    store_rows(&a, &t, o, l);
+    store_rows(&a, &t, o, m, l);
 }

@@ -18,7 +18,8 @@
  *
  * Keys are taken from the diagonal down, so the masked blocks come first (and, with a window, last)
  * and the long middle runs without a mask. exp is 2^x with log2 e folded into the scale; the row
- * sum is kept per thread and added up once at the end.
+ * sum is kept per thread and added up once at the end. m is a score before the scale (or, with a
+ * soft cap c, before the factor c), so a captured log-sum-exp is that times m, plus ln l.
  *
  * A scheduler issues one instruction per clock, for products and for everything else, so what is
  * not a product must be little: one xor takes a lane from fragment to fragment, one pointer walks
@@ -256,6 +257,10 @@ DEVICE void store_rows(const attention_args *a, state *x)
             sum += shuffle_xor(sum, 2);
             int row = tile.first + thread_id() / WARP * 16 * MT + 16 * t + lane / 4 + 8 * h;
             if (row >= tile.seq_end) continue;
+            if (HAS_CAPTURE && a->lse && lane % 4 == 0)
+                capture_lse(a, row, tile.head,
+                            x->m[t][h] * (HAS_SOFT_CAP && a->soft_cap > 0 ? a->soft_cap : a->scale),
+                            sum);
             bf16 *to = (bf16 *)a->o + row * a->o_stride + tile.head * d + 2 * (lane % 4);
             EACH (j, HEAD_DIM / 8)
                 if (8 * j < d)

@@ -3,10 +3,14 @@
  * Ownership, so that each row is written once and no atomics are needed: an attention tile holds
  * queries first .. end - 1 of one head, and tiles partition (token, query head). The tile copies
  *   - the query rows of its own tokens and head;
- *   - the key rows of its own tokens, if its head is the first of those that read that key head.
+ *   - the key and value rows of its own tokens, if its head is the first of those that read that key
+ *     head.
  *
  * A row is 128 to 512 bytes that the block has just read or is about to: the copy costs its stores.
  * Almost every tile finds first[w] == first[w + 1] and leaves after two loads.
+ *
+ * A query's log-sum-exp is in the registers of the tile that owns it when its last key has been
+ * seen: m + ln l. It takes the way of the query's row, 4 bytes instead of 2 d.
  *
  * next: kernels/cuda/attention_v1.cu */
 #pragma once
@@ -56,11 +60,26 @@ DEVICE void capture_tile(const attention_args *a, const attention_tile *t, int e
 {
     int group = a->H / a->K, bytes = a->d * element;
     const u8 *q = (const u8 *)a->qkv, *k = q + (long long)a->H * bytes;
+    const u8 *v = k + (long long)a->K * bytes;
     capture_rows(&a->q, t->first, end, t->head, a->H, q, a->qkv_stride * element, bytes, warp,
                  warps);
-    if (t->head % group == 0)
+    if (t->head % group == 0) {
         capture_rows(&a->k, t->first, end, t->head / group, a->K, k, a->qkv_stride * element, bytes,
                      warp, warps);
+        capture_rows(&a->v, t->first, end, t->head / group, a->K, v, a->qkv_stride * element, bytes,
+                     warp, warps);
+    }
+}
+
+/* m + ln l of a query's row and head, to all who want that query. One thread calls it, if a->lse. */
+DEVICE void capture_lse(const attention_args *a, int row, int head, float m, float l)
+{
+    int last = ld_i32(a->q.first + row / 32 + 1);
+    for (int e = ld_i32(a->q.first + row / 32); e < last; e++) {
+        if (ld_i32(&a->q.rows[e].row) != row) continue;
+        int base = ld_i32(a->q.base + ld_i32(&a->q.rows[e].copy) * a->H + head);
+        if (base >= 0) st_f32(a->lse + base + ld_i32(&a->q.rows[e].index), m + log_exact(l));
+    }
 }
 
 /* The block's tile. */

@@ -38,7 +38,7 @@ typedef struct cuda_machine {
      * which may be overwritten when it returns. */
     void *(*stage)(qk_device *dev, const void *src, size_t bytes, const char *what);
     /* Queues the way of captured rows to the host: row i of `from` [n, d] becomes float32 at
-     * targets[i], before sync returns. Takes over targets (malloc). */
+     * targets[i] (NULL: nowhere), before sync returns. Takes over targets (malloc). */
     void (*deliver)(qk_device *dev, const void *from, qk_dtype dtype, size_t n, size_t d,
                     float **targets);
     /* Scratch memory on the device until this number is asked for again: at least `bytes`, not filled. */
@@ -77,6 +77,8 @@ typedef struct cuda_capture {
     size_t n_bases;
     float **targets; /* [n_out] where each captured row goes on the host */
     size_t n_out;
+    float *
+        *lse_targets; /* [n_out] and its log-sum-exp: NULL where it is not wanted; NULL: none is */
 } cuda_capture;
 
 /* heads: of this kind; a copy names no head twice. */

@@ -1,4 +1,4 @@
-/* Captured rows on their own, for a last layer that stops at q and k.
+/* Captured rows on their own, for a last layer that stops at its projection.
  *
  * Block (x, y) takes entry x of the list (args.h, capture_kind) and head y: one warp, one row.
  *

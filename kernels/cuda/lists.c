@@ -76,9 +76,12 @@ static void add_copy(cuda_capture *c, const qk_row_copy *copy, int number, int h
     for (size_t h = 0; h < copy->n_heads; h++) {
         QK_ASSERT(copy->heads[h] < heads && base[copy->heads[h]] < 0);
         base[copy->heads[h]] = (int)c->n_out;
-        for (size_t r = 0; r < copy->n_rows; r++)
-            if (inside(copy->rows[r], first_row, n_tokens))
-                c->targets[c->n_out++] = copy->out + (h * copy->n_rows + r) * (size_t)d;
+        for (size_t r = 0; r < copy->n_rows; r++) {
+            size_t i = h * copy->n_rows + r;
+            if (!inside(copy->rows[r], first_row, n_tokens)) continue;
+            if (copy->lse) c->lse_targets[c->n_out] = copy->lse + i;
+            c->targets[c->n_out++] = copy->out + i * (size_t)d;
+        }
     }
 }
 
@@ -86,7 +89,9 @@ void cuda_capture_list(cuda_capture *c, const qk_row_copy *copies, size_t n_copi
                        int d, size_t first_row, size_t n_tokens)
 {
     size_t rows = 0, out = 0, words = (first_row + n_tokens) / 32 + 2;
+    bool lse = false;
     for (size_t i = 0; i < n_copies; i++) {
+        lse |= copies[i].lse != NULL;
         rows += copies[i].n_rows;
         out += copies[i].n_rows * copies[i].n_heads;
     }
@@ -94,6 +99,7 @@ void cuda_capture_list(cuda_capture *c, const qk_row_copy *copies, size_t n_copi
     c->rows = qk_alloc(rows + 1, sizeof *c->rows);
     c->base = qk_alloc(c->n_bases + 1, sizeof *c->base);
     c->targets = qk_alloc(out + 1, sizeof *c->targets);
+    if (lse) c->lse_targets = qk_zalloc(out + 1, sizeof *c->lse_targets);
     for (size_t i = 0; i < n_copies; i++)
         add_copy(c, &copies[i], (int)i, heads, d, first_row, n_tokens);
     qsort(c->rows, c->n_rows, sizeof *c->rows, by_row);
@@ -111,5 +117,6 @@ void cuda_capture_free(cuda_capture *c)
     free(c->rows);
     free(c->base);
     free(c->targets);
+    free(c->lse_targets);
     *c = (cuda_capture){0};
 }

@@ -102,6 +102,7 @@ static void hand_over(const cuda_delivery *x)
 {
 #pragma omp parallel for schedule(static)
     for (size_t r = 0; r < x->n; r++) {
+        if (!x->targets[r]) continue;
         if (x->dtype == QK_F32) {
             memcpy(x->targets[r], (const float *)x->rows + r * x->d, x->d * sizeof(float));
             continue;

@@ -83,6 +83,20 @@ static capture_kind begin_capture(qk_device *dev, cuda_capture *c, const qk_row_
     return kind;
 }
 
+/* Memory for the log-sum-exps of the queries on the list; afterwards finish_lse sends them home. */
+static float *begin_lse(qk_device *dev, const cuda_capture *c)
+{
+    if (!c->n_out || !c->lse_targets) return NULL;
+    return dev->machine->stage(dev, NULL, c->n_out * sizeof(float), "captured log-sum-exps");
+}
+
+static void finish_lse(qk_device *dev, cuda_capture *c, const float *lse)
+{
+    if (!c->n_out || !c->lse_targets) return;
+    dev->machine->deliver(dev, lse, QK_F32, c->n_out, 1, c->lse_targets);
+    c->lse_targets = NULL;
+}
+
 static void finish_capture(qk_device *dev, cuda_capture *c, const capture_kind *kind, int d,
                            qk_dtype dtype)
 {
@@ -168,7 +182,7 @@ void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attenti
     const rung *r = choose_rung(dev, qkv, o, h->d);
     size_t n;
     attention_tile *tiles = cuda_tiles(p, r->queries ? r->queries : V3_QUERIES(dim), &n);
-    cuda_capture q, k;
+    cuda_capture q, k, v;
     attention_args a = {
         .qkv = qkv.data,
         .o = o.data,
@@ -185,7 +199,9 @@ void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attenti
         .cap_unit = p->soft_cap > 0 ? 2 * LOG2_E * p->scale / p->soft_cap : 0,
         .q = begin_capture(dev, &q, capture->q, capture->n_q, h->H, h->d, qkv.dtype, 0, qkv.rows),
         .k = begin_capture(dev, &k, capture->k, capture->n_k, h->K, h->d, qkv.dtype, 0, qkv.rows),
+        .v = begin_capture(dev, &v, capture->v, capture->n_v, h->K, h->d, qkv.dtype, 0, qkv.rows),
     };
+    a.lse = begin_lse(dev, &q);
     cuda_launch l = {.file = r->file,
                      .kernel = r->kernel,
                      .macro = r->macro,
@@ -195,10 +211,12 @@ void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attenti
                      .shared_bytes = shared_bytes(r, dim, dev->capability),
                      .args = &a,
                      .args_bytes = sizeof a};
-    if (r->number == 3) l.defines = v3_defines(p, a.q.first || a.k.first, h->d < dim);
+    if (r->number == 3) l.defines = v3_defines(p, a.q.first || a.k.first || a.v.first, h->d < dim);
     cuda_run(dev, &l);
+    finish_lse(dev, &q, a.lse);
     finish_capture(dev, &q, &a.q, h->d, qkv.dtype);
     finish_capture(dev, &k, &a.k, h->d, qkv.dtype);
+    finish_capture(dev, &v, &a.v, h->d, qkv.dtype);
     free(tiles);
 }
 
@@ -230,4 +248,7 @@ void cuda_gather(qk_device *dev, qk_tensor qkv, qk_heads heads, const qk_layer_c
 {
     gather_kind(dev, qkv, 0, heads.H, heads.d, capture->q, capture->n_q);
     gather_kind(dev, qkv, heads.H * heads.d, heads.K, heads.d, capture->k, capture->n_k);
+    QK_ASSERT(heads.has_v || !capture->n_v);
+    gather_kind(dev, qkv, (heads.H + heads.K) * heads.d, heads.K, heads.d, capture->v,
+                capture->n_v);
 }

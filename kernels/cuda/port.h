@@ -120,6 +120,10 @@ DEVICE float exp_exact(float x)
 {
     return expf(x);
 }
+DEVICE float log_exact(float x) /* base e */
+{
+    return logf(x);
+}
 DEVICE float tanh_exact(float x)
 {
     return tanhf(x);

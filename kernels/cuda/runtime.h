@@ -39,7 +39,7 @@ typedef struct cuda_pool {
     size_t wanted; /* bytes that the next block has at least */
 } cuda_pool;
 
-/* Captured rows on their way: row i of `rows` [n, d] goes to targets[i]. */
+/* Captured rows on their way: row i of `rows` [n, d] goes to targets[i], NULL: nowhere. */
 typedef struct cuda_delivery {
     const void *rows; /* page-locked */
     qk_dtype dtype;

@@ -131,7 +131,7 @@ static void finish(qk_device *dev)
     for (size_t i = 0; i < own->n_deliveries; i++) {
         delivery *x = &own->deliveries[i];
         for (size_t r = 0; r < x->n; r++)
-            for (size_t c = 0; c < x->d; c++)
+            for (size_t c = 0; x->targets[r] && c < x->d; c++)
                 x->targets[r][c] = x->dtype == QK_F32
                                        ? ((const float *)x->from)[r * x->d + c]
                                        : qk_bf16_to_f32(((const uint16_t *)x->from)[r * x->d + c]);

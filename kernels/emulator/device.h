@@ -104,6 +104,10 @@ static inline float exp_exact(float x)
 {
     return expf(x);
 }
+static inline float log_exact(float x)
+{
+    return logf(x);
+}
 static inline float tanh_exact(float x)
 {
     return tanhf(x);

@@ -25,6 +25,9 @@ static void copy_captured(qk_tensor qkv, qk_heads heads, const qk_layer_capture 
     for (size_t i = 0; i < capture->n_q; i++) copy_rows(qkv, 0, heads.d, &capture->q[i], first_row);
     for (size_t i = 0; i < capture->n_k; i++)
         copy_rows(qkv, (size_t)(heads.H * heads.d), heads.d, &capture->k[i], first_row);
+    QK_ASSERT(heads.has_v || !capture->n_v);
+    for (size_t i = 0; i < capture->n_v; i++)
+        copy_rows(qkv, (size_t)((heads.H + heads.K) * heads.d), heads.d, &capture->v[i], first_row);
 }
 
 void ref_gather(qk_device *dev, qk_tensor qkv, qk_heads heads, const qk_layer_capture *capture)
@@ -97,9 +100,10 @@ void ref_qkv_post(qk_device *dev, qk_tensor out, qk_tensor in, const qk_qkv_post
 
 /* ---- attention ---- */
 
-/* One query row of one head: softmax over keys first .. last, all of them at once. */
-static void attend_row(qk_tensor o, qk_tensor qkv, const qk_attention *p, size_t t, int head,
-                       size_t first, double *weights)
+/* One query row of one head: softmax over keys first .. last, all of them at once. Returns the
+ * log-sum-exp of the scores: NaN when one of them is NaN or all are minus infinity. */
+static double attend_row(qk_tensor o, qk_tensor qkv, const qk_attention *p, size_t t, int head,
+                         size_t first, double *weights)
 {
     const qk_heads *h = &p->heads;
     size_t d = (size_t)h->d, q_col = (size_t)head * d;
@@ -121,6 +125,17 @@ static void attend_row(qk_tensor o, qk_tensor qkv, const qk_attention *p, size_t
         for (size_t s = first; s <= t; s++) value += weights[s - first] * get(qkv, s, v_col + i);
         set(o, t, q_col + i, value / sum);
     }
+    return largest + log(sum);
+}
+
+/* lse [T, H] */
+static void copy_lse(const qk_attention *p, const float *lse)
+{
+    for (size_t i = 0; p->capture && i < p->capture->n_q; i++) {
+        const qk_row_copy *c = &p->capture->q[i];
+        for (size_t n = 0; c->lse && n < c->n_heads * c->n_rows; n++)
+            c->lse[n] = lse[c->rows[n % c->n_rows] * p->heads.H + c->heads[n / c->n_rows]];
+    }
 }
 
 void ref_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attention *p)
@@ -129,13 +144,17 @@ void ref_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attentio
     QK_ASSERT(p->heads.has_v && qkv.cols == qk_heads_width(p->heads));
     copy_captured(qkv, p->heads, p->capture, 0);
     double *weights = qk_alloc(qkv.rows, sizeof *weights);
+    float *lse = qk_alloc(qkv.rows * (size_t)p->heads.H, sizeof *lse);
     /* Rows from the last to the first: o may stand where q was, and keys are not touched. */
     for (int s = 0; s < p->n_seq; s++)
         for (size_t t = (size_t)p->seq_start[s + 1]; t-- > (size_t)p->seq_start[s];) {
             size_t first = (size_t)p->seq_start[s];
             if (p->window && t - first >= (size_t)p->window) first = t - (size_t)p->window + 1;
             for (int head = 0; head < p->heads.H; head++)
-                attend_row(o, qkv, p, t, head, first, weights);
+                lse[t * (size_t)p->heads.H + (size_t)head] =
+                    (float)attend_row(o, qkv, p, t, head, first, weights);
         }
+    copy_lse(p, lse);
+    free(lse);
     free(weights);
 }

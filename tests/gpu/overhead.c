@@ -100,7 +100,7 @@ static void measure(const char *folder, int tokens, int rows)
     double with = time_forward(f, &batch, &(qk_capture_hooks){&s, NULL, want, take});
     int expected = spec->layers * (TIMES + WARM_UP);
     if (s.done != expected) qk_fatal("%d layers were taken, not %d", s.done, expected);
-    double flops = qk_forward_flops(spec, -1, tokens);
+    double flops = qk_forward_flops(spec, -1, QK_LAST_WHOLE, tokens);
     printf("\n| forward of %d layers, %d tokens, D %d, H %d, K %d, d %d | ms | TFLOP/s |\n"
            "|---|---:|---:|\n| without capture | %.1f | %.0f |\n"
            "| with %d rows of all heads, q and k | %.1f | %.0f |\n\nCapture costs %.1f %%.\n",

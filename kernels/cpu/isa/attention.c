@@ -12,10 +12,11 @@
  *
  * (Milakov and Gimelshein, 2018; Dao et al., 2022.) A block in which a row sees no key leaves that
  * row exactly as it was, so the bits of a row do not depend on the tile it is in, and T x T is
- * never stored. Arithmetic is float32 for both storage formats.
+ * never stored. Arithmetic is float32 for both storage formats. In the end m + ln l is the row's
+ * log-sum-exp, for those that want it.
  *
  * Scratch, in floats, R rows rounded up to tiles, dp = head_dim rounded up to 16:
- *   queries [tiles][d][TILE_ROWS]   scores [R][KEYS]   o [R][dp]   m, l, corr [R]
+ *   queries [tiles][d][TILE_ROWS]   scores [R][KEYS]   o [R][dp]   m, l, corr, nan [R]
  *   keys [KEYS / 16][d][16]   values [KEYS][dp]
  *
  * next: kernels/cpu/attention.c */
@@ -32,13 +33,14 @@ typedef struct work {
     const cpu_attention_tile *t;
     size_t group, d, dp, R, tiles; /* R: rows in use; tiles: of TILE_ROWS, the last one padded */
     float *queries, *scores, *out, *m, *l, *corr, *keys, *values;
+    float *nan; /* NaN once a score was: v16_exp makes that a weight of 0. For the log-sum-exp */
 } work;
 
 size_t QK_NAME(cpu_attention_floats)(qk_heads h)
 {
     size_t d = (size_t)h.d, dp = cpu_round_up(d, 16),
            R = cpu_round_up((size_t)(h.H / h.K) * CPU_QUERIES, TILE_ROWS);
-    return R * d + R * KEYS + R * dp + 3 * R + KEYS * d + KEYS * dp + 64;
+    return R * d + R * KEYS + R * dp + 4 * R + KEYS * d + KEYS * dp + 64;
 }
 
 static work make_work(const cpu_attention_tile *t)
@@ -55,7 +57,8 @@ static work make_work(const cpu_attention_tile *t)
     w.m = w.out + R * w.dp;
     w.l = w.m + R;
     w.corr = w.l + R;
-    w.keys = w.corr + R;
+    w.nan = w.corr + R;
+    w.keys = w.nan + R;
     w.values = w.keys + KEYS * w.d;
     return w;
 }
@@ -79,7 +82,7 @@ static void load_queries(work *w)
     memset(w->queries, 0, w->tiles * TILE_ROWS * w->d * sizeof(float));
     for (size_t r = 0; r < w->tiles * TILE_ROWS; r++) {
         w->m[r] = -INFINITY;
-        w->l[r] = 0;
+        w->l[r] = w->nan[r] = 0;
         if (r >= w->R) continue;
         size_t head = (size_t)t->kv_head * w->group + r % w->group;
         const float *row = read_row(t, t->first + r / w->group, head * w->d, w->d, scratch);
@@ -145,6 +148,13 @@ INLINE void mask_scores(float *s, size_t from, size_t to)
 {
     for (size_t i = 0; i < KEYS; i++)
         if (i < from || i >= to) s[i] = -INFINITY;
+}
+
+INLINE bool has_nan(const float *s)
+{
+    int found = 0;
+    for (int i = 0; i < KEYS; i++) found |= s[i] != s[i];
+    return found;
 }
 
 /* Scores of one row to weights, and its running maximum and sum. */
@@ -223,6 +233,7 @@ static void attend_block(work *w, size_t block)
             if (t->p->soft_cap > 0) cap_scores(s, t->p->soft_cap);
             size_t from = low > begin ? low - begin : 0, to = q + 1 > begin ? q + 1 - begin : 0;
             if (from || to < KEYS) mask_scores(s, from, to);
+            if (t->n_lse && has_nan(s)) w->nan[r] = NAN;
             softmax_row(w, r);
         }
         value_tile(w, tile);
@@ -252,5 +263,6 @@ void QK_NAME(cpu_attention_tile_run)(const cpu_attention_tile *t)
     size_t first_key = window && t->first + 1 > window ? t->first + 1 - window : 0;
     load_queries(&w);
     for (size_t block = first_key / KEYS; block <= last / KEYS; block++) attend_block(&w, block);
+    cpu_give_lse(t, w.m, 1, w.l, w.nan);
     store_rows(&w);
 }

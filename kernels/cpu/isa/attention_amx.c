@@ -17,7 +17,8 @@
  * take three times as long. Bytes: keys and values of a block once for all strips, from L2 or L3.
  *
  * Scratch, R rows rounded up to strips, dp = head_dim rounded up to 32:
- *   queries [strips][dp/2][32][2] bfloat16   out [strips][dp][32] float32   m, l [strips][32]
+ *   queries [strips][dp/2][32][2] bfloat16   out [strips][dp][32] float32
+ *   m, l, nan [strips][32]
  *   keys [2][dp/32][2][16][32]   values [dp/32][2][2][16][32] bfloat16
  *   scores [64][32] float32      high, low [32][32][2] bfloat16
  *
@@ -34,6 +35,7 @@ typedef struct work {
     float factor;                      /* 2^(factor s) is e^(scale s); after a cap e^s */
     uint16_t *queries, *keys, *values;
     float *out, *m, *l, *scores;
+    float *nan; /* as in kernels/cpu/isa/attention.c */
     uint32_t *high, *low;
 } work;
 
@@ -61,7 +63,7 @@ size_t QK_NAME(cpu_tiles_attention_floats)(qk_heads h)
     size_t R = (size_t)(h.H / h.K) * CPU_QUERIES;
     parts p =
         parts_of(cpu_round_up(R, STRIP) / STRIP, cpu_round_up((size_t)h.d, AMX_DEPTH) / AMX_DEPTH);
-    return p.queries + p.out + 2 * p.row + p.keys + p.values + p.scores + 2 * p.weights;
+    return p.queries + p.out + 3 * p.row + p.keys + p.values + p.scores + 2 * p.weights;
 }
 
 static work make_work(const cpu_attention_tile *t)
@@ -78,6 +80,7 @@ static work make_work(const cpu_attention_tile *t)
     w.out = at, at += p.out;
     w.m = at, at += p.row;
     w.l = at, at += p.row;
+    w.nan = at, at += p.row;
     w.keys = (uint16_t *)at, at += p.keys;
     w.values = (uint16_t *)at, at += p.values;
     w.scores = at, at += p.scores;
@@ -116,7 +119,7 @@ static void load_queries(work *w)
         }
     for (size_t r = 0; r < w->strips * STRIP; r++) {
         w->m[r] = -0x1p127f; /* finite: m - m is 0 before the first key too */
-        w->l[r] = 0;
+        w->l[r] = w->nan[r] = 0;
     }
     memset(w->out, 0, w->strips * w->steps * AMX_DEPTH * STRIP * sizeof(float));
 }
@@ -206,6 +209,15 @@ static void mask_scores(float *s, const view *v)
     }
 }
 
+/* Those of 16 rows whose lanes hold a NaN for any key. */
+static void note_nan(float *nan, const float *s)
+{
+    __mmask16 found = 0;
+    for (int key = 0; key < KEYS; key++, s += STRIP)
+        found |= _mm512_cmp_ps_mask(v16_load(s), v16_load(s), _CMP_UNORD_Q);
+    v16_store(nan, _mm512_mask_blend_ps(found, v16_load(nan), v16_set1(NAN)));
+}
+
 /* 2^x for x <= 0 (a little above is fine), within 2e-7 of it; 0 below -200.
  *   x = n + r, |r| <= 1/2;  2^x = 2^n p(r), p fitted with p(0) = 1 to 1e-7. */
 INLINE v16 exp2_below_zero(v16 x)
@@ -274,6 +286,7 @@ static void attend_strip(work *w, size_t strip, size_t begin)
         view v = view_of(w, r, begin);
         if (w->t->p->soft_cap > 0) cap_scores(w, w->scores + lane);
         if (!v.all) mask_scores(w->scores + lane, &v);
+        if (w->t->n_lse) note_nan(w->nan + r, w->scores + lane);
         softmax_lanes(w, r);
     }
     for (size_t step = 0; step < w->steps; step++) {
@@ -322,5 +335,6 @@ void QK_NAME(cpu_tiles_attention)(const cpu_attention_tile *t)
         for (size_t strip = 0; strip < w.strips; strip++) attend_strip(&w, strip, begin);
     }
     amx_end();
+    cpu_give_lse(t, w.m, 0x1.62e42fefa39efp-1, w.l, w.nan); /* ln 2: m is an exponent of 2 */
     store_rows(&w);
 }
