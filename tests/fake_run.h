@@ -55,11 +55,11 @@ static inline const qk_layer_capture *copies_of(outcome *o, int layer, bool pre)
     rows *to = &o->arrives[layer];
     const int32_t *p = positions[o->batch];
     qk_row_copy *c = all[pre];
-    c[0] = pre ? (qk_row_copy){p, heads, ROWS, H, &to->pre_q[0][0][0]}
-               : (qk_row_copy){p, heads + 1, ROWS, 2, &to->q[0][0][0]};
-    c[1] = pre ? (qk_row_copy){p, last_heads, ROWS, 1, &to->pre_k[0][0][0]}
-               : (qk_row_copy){p, heads, ROWS, K, &to->k[0][0][0]};
-    captures[pre] = (qk_layer_capture){&c[0], &c[1], 1, 1};
+    c[0] = pre ? (qk_row_copy){p, heads, ROWS, H, &to->pre_q[0][0][0], NULL}
+               : (qk_row_copy){p, heads + 1, ROWS, 2, &to->q[0][0][0], NULL};
+    c[1] = pre ? (qk_row_copy){p, last_heads, ROWS, 1, &to->pre_k[0][0][0], NULL}
+               : (qk_row_copy){p, heads, ROWS, K, &to->k[0][0][0], NULL};
+    captures[pre] = (qk_layer_capture){&c[0], &c[1], 1, 1, NULL, 0};
     return &captures[pre];
 }
 

@@ -180,10 +180,10 @@ static size_t run_post(const qk_backend *b, qk_device *dev, const void *shape, f
     size_t n_out = 2 * n_captured * d;
     float *rows_q = qk_alloc(n_out + 1, sizeof(float)),
           *rows_k = qk_alloc(n_out + 1, sizeof(float));
-    qk_row_copy q = {captured, heads, n_captured, 2, rows_q};
-    qk_row_copy k = {captured, heads, n_captured, s->heads.K > 1 ? 2u : 1u, rows_k};
+    qk_row_copy q = {captured, heads, n_captured, 2, rows_q, NULL};
+    qk_row_copy k = {captured, heads, n_captured, s->heads.K > 1 ? 2u : 1u, rows_k, NULL};
     if (s->heads.K == 1) k.heads = heads + 1;
-    qk_layer_capture capture = {&q, &k, 1, 1};
+    qk_layer_capture capture = {&q, &k, 1, 1, NULL, 0};
     qk_qkv_post p = {.heads = s->heads,
                      .q_norm = s->norm ? tq.data : NULL,
                      .k_norm = s->norm ? tk.data : NULL,
@@ -294,19 +294,25 @@ static void test_experts(void)
 static size_t run_gather(const qk_backend *b, qk_device *dev, const void *shape, float *out)
 {
     qk_dtype format = *(const qk_dtype *)shape;
-    enum { T = 70, H = 3, K = 2, D = 24, W = (H + K) * D };
+    enum { T = 70, H = 3, K = 2, D = 24, W = (H + 2 * K) * D };
     float *v = noises(T * W, 1);
     qk_tensor wide = tensor(b, dev, "qkv", format, T, W + 8, NULL), qkv = qk_cols(wide, 8, W);
     b->upload(dev, qkv, v, QK_F32);
     /* neither list is in order, and both are wanted twice */
     int32_t rows[] = {64, 0, 31, 32, 69, 33}, heads[] = {2, 0, 1}, one[] = {1};
     float *at = out;
-    qk_row_copy q[] = {{rows, heads, 6, 3, at}, {rows + 2, one, 2, 1, at + 18 * D}};
+    qk_row_copy q[] = {{rows, heads, 6, 3, at, NULL}, {rows + 2, one, 2, 1, at + 18 * D, NULL}};
     at += 20 * D;
-    qk_row_copy k[] = {{rows + 1, heads + 1, 4, 2, at}};
+    qk_row_copy k[] = {{rows + 1, heads + 1, 4, 2, at, NULL}};
     at += 8 * D;
-    b->gather(dev, qkv, (qk_heads){H, K, D, false}, &(qk_layer_capture){q, k, 2, 1});
-    b->gather(dev, qkv, (qk_heads){H, K, D, false}, &(qk_layer_capture){NULL, NULL, 0, 0});
+    qk_row_copy v_rows[] = {{rows, heads + 1, 3, 2, at, NULL},
+                            {rows + 3, one, 3, 1, at + 6 * D, NULL}};
+    at += 9 * D;
+    qk_tensor without_v = qk_cols(qkv, 0, (H + K) * D);
+    b->gather(dev, without_v, (qk_heads){H, K, D, false}, &(qk_layer_capture){q, k, 2, 1, NULL, 0});
+    b->gather(dev, without_v, (qk_heads){H, K, D, false}, &(qk_layer_capture){0});
+    b->gather(dev, qkv, (qk_heads){H, K, D, true},
+              &(qk_layer_capture){NULL, NULL, 0, 0, v_rows, 2});
     CHECK(b->sync(dev, 0, &test_error) == QK_OK);
     b->free(dev, &wide);
     free(v);

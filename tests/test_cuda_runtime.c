@@ -222,8 +222,8 @@ static void attend(attention_run *run, const qk_backend *b, qk_device *dev, cons
 {
     const size_t d = (size_t)c->d, width = (HEADS + 2 * KEY_HEADS) * d;
     static const int32_t starts[] = {0, 27, T}, row[] = {30}, wanted[] = {1, 3};
-    const qk_row_copy copy = {row, wanted, 1, 2, run->captured};
-    const qk_layer_capture captures = {&copy, NULL, 1, 0};
+    const qk_row_copy copy = {row, wanted, 1, 2, run->captured, NULL};
+    const qk_layer_capture captures = {&copy, NULL, 1, 0, NULL, 0};
     const qk_attention p = {
         {HEADS, KEY_HEADS, c->d, true}, starts, 2, c->window, 0.125f, c->soft_cap,
         c->capture ? &captures : NULL};

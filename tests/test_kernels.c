@@ -304,26 +304,164 @@ static float *run_attention(const qk_backend *b, qk_device *dev, const void *sha
     return out;
 }
 
+static const attention_shape attention_shapes[] = {
+    {1, 1, 16, 0, 1, {0, 1}, 0, false},        {4, 2, 16, 0, 2, {0, 7, 71}, 0, false},
+    {9, 3, 64, 0, 1, {0, 200}, 0, true},       {4, 1, 80, 5, 3, {0, 64, 65, 193}, 0, true},
+    {16, 1, 96, 64, 1, {0, 257}, 0, false},    {2, 2, 128, 0, 2, {0, 0, 130}, 20, false},
+    {2, 1, 256, 100, 1, {0, 150}, 0, true},    {3, 3, 24, 1, 1, {0, 70}, 0, false},
+    {6, 2, 40, 70, 2, {0, 31, 330}, 5, false},
+};
+enum { N_ATTENTION_SHAPES = sizeof attention_shapes / sizeof *attention_shapes };
+
 static void test_attention(void)
 {
-    static const attention_shape shapes[] = {
-        {1, 1, 16, 0, 1, {0, 1}, 0, false},        {4, 2, 16, 0, 2, {0, 7, 71}, 0, false},
-        {9, 3, 64, 0, 1, {0, 200}, 0, true},       {4, 1, 80, 5, 3, {0, 64, 65, 193}, 0, true},
-        {16, 1, 96, 64, 1, {0, 257}, 0, false},    {2, 2, 128, 0, 2, {0, 0, 130}, 20, false},
-        {2, 1, 256, 100, 1, {0, 150}, 0, true},    {3, 3, 24, 1, 1, {0, 70}, 0, false},
-        {6, 2, 40, 70, 2, {0, 31, 330}, 5, false},
-    };
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+    for (size_t i = 0; i < N_ATTENTION_SHAPES; i++)
         for (int f = 0; f < 2; f++) {
             /* Results may round to neighbouring bfloat16 numbers, at most 2^-7 of the value apart.
              * Tile registers keep 16 bits of a weight: 2^-17 of values below 4 on top. */
             test_activation = f ? QK_BF16 : QK_F32;
             test_relative = f ? 0x1p-7 : 0;
-            compare_all("attention", run_attention, &shapes[i], f ? QK_BF16 : QK_F32,
+            compare_all("attention", run_attention, &attention_shapes[i], f ? QK_BF16 : QK_F32,
                         f ? 4e-6 + 0x1p-15 : 4e-6);
         }
     test_activation = QK_F32;
     test_relative = 0;
+}
+
+/* Log-sum-exps of some rows: of the last head of all sequences' last rows, and of all heads of rows
+ * that are not in order; behind them values. A copy that wants none stands between. Rows of qkv are
+ * three numbers further apart than they are long. */
+static float *run_captures(const qk_backend *b, qk_device *dev, const void *shape, size_t *n)
+{
+    const attention_shape *s = shape;
+    size_t T = (size_t)s->starts[s->n_seq], d = (size_t)s->d, H = (size_t)s->H, K = (size_t)s->K;
+    qk_heads heads = {s->H, s->K, s->d, true};
+    size_t width = qk_heads_width(heads);
+    float *values = noises(T * (width + 3), 7);
+    qk_tensor wide = tensor(b, dev, test_activation, T, width + 3, values);
+    qk_tensor qkv = qk_cols(wide, 2, width), o = tensor(b, dev, test_activation, T, H * d, NULL);
+    int32_t last[4], some[64], all[64], last_head = s->H - 1;
+    size_t n_some = 0;
+    for (int i = 0; i < s->n_seq; i++) last[i] = s->starts[i + 1] - 1;
+    for (size_t t = T; t-- > 0;)
+        if (t % 7 == 0 && n_some < 64) some[n_some++] = (int32_t)t;
+    for (int h = 0; h < s->H; h++) all[h] = (h + 1) % s->H;
+    /* A sequence of no tokens has no last row: that is its neighbour's, or nobody's. */
+    size_t first = s->starts[1] ? 0 : 1, n_last = (size_t)s->n_seq - first;
+    size_t n_lse = n_last + n_some * H, n_v = n_some * K * d;
+    float *out = qk_alloc(n_lse + n_v, sizeof *out), *rows = qk_alloc(T * H * d, sizeof *rows);
+    memset(out, 0xFF, (n_lse + n_v) * sizeof *out);
+    for (int h = 0; h < s->K; h++) QK_ASSERT(all[h] < s->H);
+    qk_row_copy q[] = {{last + first, &last_head, n_last, 1, rows, out},
+                       {some, all, n_some, 1, rows, NULL},
+                       {some, all, n_some, H, rows, out + n_last}};
+    int32_t key_heads[64];
+    for (int h = 0; h < s->K; h++) key_heads[h] = s->K - 1 - h;
+    qk_row_copy v = {some, key_heads, n_some, K, out + n_lse, NULL};
+    qk_layer_capture capture = {q, NULL, 3, 0, &v, 1};
+    qk_attention p = {heads,       s->starts, s->n_seq, s->window, 1 / sqrtf((float)s->d),
+                      s->soft_cap, &capture};
+    b->attention(dev, s->in_place ? qk_cols(qkv, 0, H * d) : o, qkv, &p);
+    CHECK(b->sync(dev, 0, &test_error) == QK_OK);
+    /* Values leave bit for bit. */
+    size_t wrong = 0;
+    for (size_t i = 0; i < n_v; i++) {
+        size_t row = (size_t)some[i / d % n_some], head = (size_t)key_heads[i / d / n_some];
+        float want = values[row * (width + 3) + 2 + (H + K + head) * d + i % d];
+        wrong += out[n_lse + i] != qk_round_to(want, test_activation);
+    }
+    CHECK_MSG(!wrong, "%zu values are others", wrong);
+    *n = n_lse + n_v;
+    b->free(dev, &wide), b->free(dev, &o);
+    free(values), free(rows);
+    return out;
+}
+
+/* An error of a log-sum-exp is a mean of errors of scores, and the relative one of their sum: a
+ * chain of d products, times 1 / sqrt(d); twice what tanh is off by, times the cap; exp within 2
+ * ulp and a tree of 7 additions a block, 1e-6 in all; and half an ulp of a result below 16. */
+static void test_log_sum_exp(void)
+{
+    for (size_t i = 0; i < N_ATTENTION_SHAPES; i++)
+        for (int f = 0; f < 2; f++) {
+            const attention_shape *s = &attention_shapes[i];
+            double d = s->d;
+            test_activation = f ? QK_BF16 : QK_F32;
+            compare_all("log-sum-exp", run_captures, s, f ? QK_BF16 : QK_F32,
+                        chain_error((size_t)d) / sqrt(d) + 2e-7 * (double)s->soft_cap + 1.5e-6);
+        }
+    test_activation = QK_F32;
+}
+
+/* What one row alone sees is its log-sum-exp: the number itself, to the last bit but one. */
+static void test_log_sum_exp_of_one_key(void)
+{
+    for (size_t i = 0; i < 2 * sizeof isas / sizeof *isas - 2; i++) {
+        const qk_backend *b = i % 2 ? ref : cpu;
+        qk_device *dev = open_device(b, QK_BF16, i % 2 ? NULL : isas[i / 2], 1);
+        if (!dev) continue;
+        for (int e = -10; e < 6; e++) {
+            float v[3] = {ldexpf(1, e), -1, 5}, out, lse; /* q, k, v; one head of one number */
+            static const int32_t starts[] = {0, 1}, zero[] = {0};
+            qk_row_copy q = {zero, zero, 1, 1, &out, &lse};
+            qk_layer_capture capture = {&q, NULL, 1, 0, NULL, 0};
+            qk_attention p = {{1, 1, 1, true}, starts, 1, 0, 0.75f, 0, &capture};
+            qk_tensor qkv = tensor(b, dev, QK_BF16, 1, 3, v);
+            b->attention(dev, qk_cols(qkv, 0, 1), qkv, &p);
+            CHECK(b->sync(dev, 0, &test_error) == QK_OK);
+            CHECK_MSG(fabsf(lse / (-0.75f * v[0]) - 1) <= 1.2e-7f, "%g instead of %g", (double)lse,
+                      (double)(-0.75f * v[0]));
+            b->free(dev, &qkv);
+        }
+        b->close(dev);
+    }
+}
+
+/* A NaN among a row's scores is its log-sum-exp, wherever it is; other rows keep theirs, and o does
+ * not feel whether somebody wants them. */
+static void nan_rows(const qk_backend *b, const char *isa, qk_dtype compute)
+{
+    enum { T = 200, H = 4, K = 2, D = 16, W = (H + 2 * K) * D, BAD_Q = 70, BAD_K = 130 };
+    qk_device *dev = open_device(b, compute, isa, 2);
+    if (!dev) return;
+    static const int32_t starts[] = {0, T}, heads[] = {0, 1, 2, 3};
+    static int32_t rows[T];
+    static float lse[H * T], out[H * T * D];
+    for (int t = 0; t < T; t++) rows[t] = t;
+    float *v = noises(T * W, 5);
+    v[BAD_Q * W + 1 * D + 3] = NAN;     /* head 1 */
+    v[BAD_K * W + (H + 1) * D] = NAN;   /* key head 1, of heads 2 and 3 */
+    v[20 * W + (H + 0) * D] = INFINITY; /* key head 0: scores of both signs, and none is a number */
+    qk_row_copy q = {rows, heads, T, H, out, lse};
+    qk_layer_capture capture = {&q, NULL, 1, 0, NULL, 0};
+    qk_attention p = {{H, K, D, true}, starts, 1, 50, 0.25f, 0, &capture};
+    qk_tensor qkv = tensor(b, dev, compute, T, W, v), o[2];
+    for (int i = 0; i < 2; i++) {
+        o[i] = tensor(b, dev, compute, T, H * D, NULL);
+        p.capture = i ? &capture : NULL;
+        b->attention(dev, o[i], qkv, &p);
+        CHECK(b->sync(dev, 0, &test_error) == QK_OK);
+    }
+    CHECK(!memcmp(o[0].data, o[1].data, T * H * D * qk_dtype_size(compute)));
+    size_t wrong = 0;
+    for (int h = 0; h < H; h++)
+        for (int t = 0; t < T; t++) {
+            bool bad = h < 2 ? t == BAD_Q && h == 1 : t >= BAD_K && t < BAD_K + 50;
+            if (h < 2 && t >= 20 && t < 70) continue; /* infinite scores */
+            wrong += bad != (bool)isnan(lse[h * T + t]);
+        }
+    CHECK_MSG(!wrong, "%s %s: %zu rows", b->name, isa ? isa : "", wrong);
+    b->free(dev, &qkv), b->free(dev, &o[0]), b->free(dev, &o[1]);
+    b->close(dev);
+    free(v);
+}
+
+static void test_log_sum_exp_of_nan(void)
+{
+    for (int f = 0; f < 2; f++) {
+        nan_rows(ref, NULL, f ? QK_BF16 : QK_F32);
+        for (size_t i = 0; isas[i]; i++) nan_rows(cpu, isas[i], f ? QK_BF16 : QK_F32);
+    }
 }
 
 /* Sequences give the same bits alone and packed behind others. */
@@ -333,17 +471,25 @@ static void sequence_alone(const char *isa, qk_dtype compute, const float *v)
     qk_heads heads = {H, K, D, true};
     qk_device *dev = open_device(cpu, compute, isa, 2);
     if (!dev) return;
-    int32_t packed[] = {0, A, A + B}, alone[] = {0, B};
-    qk_attention p = {.heads = heads, .seq_start = packed, .n_seq = 2, .window = 50, .scale = 0.2f};
+    int32_t packed[] = {0, A, A + B}, alone[] = {0, B}, rows[] = {A + 3, A + 77, A + B - 1},
+            rows_alone[] = {3, 77, B - 1}, all_heads[] = {0, 1, 2, 3};
+    float out[3 * H * D], lse[3 * H], lse_alone[3 * H];
+    qk_row_copy q = {rows, all_heads, 3, H, out, lse};
+    qk_layer_capture capture = {&q, NULL, 1, 0, NULL, 0};
+    qk_attention p = {heads, packed, 2, 50, 0.2f, 0, &capture};
     qk_tensor qkv = tensor(cpu, dev, compute, A + B, qk_heads_width(heads), v);
     qk_tensor one = tensor(cpu, dev, compute, A + B, H * D, NULL);
     cpu->attention(dev, one, qkv, &p);
     p.seq_start = alone;
     p.n_seq = 1;
+    q.rows = rows_alone;
+    q.lse = lse_alone;
     qk_tensor two = tensor(cpu, dev, compute, B, H * D, NULL);
     cpu->attention(dev, two, qk_rows(qkv, A, B), &p);
     CHECK_MSG(!memcmp(qk_rows(one, A, B).data, two.data, B * H * D * qk_dtype_size(compute)),
               "%s %s", isa, qk_dtype_name(compute));
+    CHECK_MSG(!memcmp(lse, lse_alone, sizeof lse), "%s %s: log-sum-exp", isa,
+              qk_dtype_name(compute));
     cpu->free(dev, &qkv), cpu->free(dev, &one), cpu->free(dev, &two);
     cpu->close(dev);
 }
@@ -518,8 +664,9 @@ static float *run_post(const qk_backend *b, qk_device *dev, const void *shape, s
     k_heads[0] = s->K - 1;
     for (int t = 0; t < T; t++) table_row[t] = (t * 7) % TABLE;
     float *captured = noises(2 * 4 * d, 18);
-    qk_row_copy q = {rows, q_heads, 4, 1, captured}, k = {rows, k_heads, 4, 1, captured + 4 * d};
-    qk_layer_capture capture = {&q, &k, 1, 1};
+    qk_row_copy q = {rows, q_heads, 4, 1, captured, NULL},
+                k = {rows, k_heads, 4, 1, captured + 4 * d, NULL};
+    qk_layer_capture capture = {&q, &k, 1, 1, NULL, 0};
     qk_qkv_post p = {.heads = heads,
                      .eps = 1e-6f,
                      .table_row = table_row,
@@ -620,8 +767,8 @@ static void test_gather(void)
     float v[4 * 8], out[2 * 2 * 2 + 2];
     for (int i = 0; i < 32; i++) v[i] = (float)i;
     int32_t rows[] = {3, 1}, q_heads[] = {0, 2}, k_heads[] = {0};
-    qk_row_copy q = {rows, q_heads, 2, 2, out}, k = {rows, k_heads, 1, 1, out + 8};
-    qk_layer_capture capture = {&q, &k, 1, 1};
+    qk_row_copy q = {rows, q_heads, 2, 2, out, NULL}, k = {rows, k_heads, 1, 1, out + 8, NULL};
+    qk_layer_capture capture = {&q, &k, 1, 1, NULL, 0};
     static const float want[] = {24, 25, 8, 9, 28, 29, 12, 13, 30, 31};
     const qk_backend *both[] = {cpu, ref};
     for (int b = 0; b < 2; b++) {
@@ -631,6 +778,14 @@ static void test_gather(void)
         both[b]->gather(dev, t, heads, &capture);
         CHECK(both[b]->sync(dev, 0, &test_error) == QK_OK);
         CHECK(!memcmp(out, want, sizeof out));
+        /* The same numbers as two query heads, a key head and a value head. */
+        float key_and_value[4];
+        qk_row_copy key = {rows + 1, k_heads, 1, 1, key_and_value, NULL},
+                    value = {rows, k_heads, 1, 1, key_and_value + 2, NULL};
+        both[b]->gather(dev, t, (qk_heads){2, 1, 2, true},
+                        &(qk_layer_capture){NULL, &key, 0, 1, &value, 1});
+        CHECK(both[b]->sync(dev, 0, &test_error) == QK_OK);
+        CHECK(!memcmp(key_and_value, (float[]){12, 13, 30, 31}, sizeof key_and_value));
         both[b]->free(dev, &t);
         both[b]->close(dev);
     }
@@ -656,6 +811,9 @@ int main(int argc, char **argv)
     RUN(test_rows_do_not_see_each_other);
     RUN(test_packing);
     RUN(test_attention);
+    RUN(test_log_sum_exp);
+    RUN(test_log_sum_exp_of_one_key);
+    RUN(test_log_sum_exp_of_nan);
     RUN(test_attention_is_blind_to_the_batch);
     RUN(test_row_ops);
     RUN(test_bfloat16_rounding);

@@ -22,8 +22,8 @@
 
 enum { TOKENS = 40, BATCHES = 3, MAX_LAYERS = 8 };
 
-typedef struct rows {
-    float *q[MAX_LAYERS], *k[MAX_LAYERS]; /* of one batch, [heads, T, d] */
+typedef struct rows { /* of one batch, [heads, T, d]; lse [H, T] */
+    float *q[MAX_LAYERS], *k[MAX_LAYERS], *v[MAX_LAYERS], *lse[MAX_LAYERS];
 } rows;
 
 typedef struct capture {
@@ -31,7 +31,7 @@ typedef struct capture {
     size_t T;
     int32_t tokens[TOKENS], heads[64];
     rows to;
-    qk_row_copy q[MAX_LAYERS], k[MAX_LAYERS];
+    qk_row_copy q[MAX_LAYERS], k[MAX_LAYERS], v[MAX_LAYERS];
     qk_layer_capture all[MAX_LAYERS];
     int fail_at; /* layer_done of this layer fails; -1: none */
 } capture;
@@ -39,9 +39,13 @@ typedef struct capture {
 static const qk_layer_capture *want(void *context, int l)
 {
     capture *c = context;
-    c->q[l] = (qk_row_copy){c->tokens, c->heads, c->T, (size_t)c->m->spec.H, c->to.q[l]};
-    c->k[l] = (qk_row_copy){c->tokens, c->heads, c->T, (size_t)c->m->spec.K, c->to.k[l]};
-    c->all[l] = (qk_layer_capture){&c->q[l], &c->k[l], 1, 1};
+    qk_last_layer needs = qk_layer_needs(l, c->m->n_layers, c->m->last);
+    size_t H = (size_t)c->m->spec.H, K = (size_t)c->m->spec.K;
+    float *lse = needs >= QK_LAST_ATTENTION ? c->to.lse[l] : NULL;
+    c->q[l] = (qk_row_copy){c->tokens, c->heads, c->T, H, c->to.q[l], lse};
+    c->k[l] = (qk_row_copy){c->tokens, c->heads, c->T, K, c->to.k[l], NULL};
+    c->v[l] = (qk_row_copy){c->tokens, c->heads, c->T, K, c->to.v[l], NULL};
+    c->all[l] = (qk_layer_capture){&c->q[l], &c->k[l], 1, 1, &c->v[l], needs >= QK_LAST_QKV};
     return &c->all[l];
 }
 
@@ -66,12 +70,16 @@ static qk_status run_batch(qk_forward *f, const qk_model *m, int number, int fai
     for (int i = 0; i < 64; i++) c.heads[i] = i;
     size_t d = (size_t)m->spec.d, q = (size_t)m->spec.H * c.T * d, k = (size_t)m->spec.K * c.T * d;
     QK_ASSERT(m->n_layers <= MAX_LAYERS && m->spec.H <= 64);
-    float *all = qk_zalloc((size_t)m->n_layers * (q + k), sizeof *all), *at = all;
-    for (int l = 0; l < m->n_layers; l++, at += q + k) c.to.q[l] = at, c.to.k[l] = at + q;
+    size_t layer = q + 2 * k + (size_t)m->spec.H * c.T;
+    float *all = qk_zalloc((size_t)m->n_layers * layer, sizeof *all), *at = all;
+    for (int l = 0; l < m->n_layers; l++, at += layer) {
+        c.to.q[l] = at, c.to.k[l] = at + q, c.to.v[l] = at + q + k;
+        c.to.lse[l] = at + q + 2 * k;
+    }
     const qk_batch batch = {ids, starts[number], number + 1};
     const qk_capture_hooks hooks = {&c, NULL, want, layer_done};
     qk_status s = qk_forward_run(f, &batch, &hooks, err);
-    if (s == QK_OK) qk_buf_add(out, all, (size_t)m->n_layers * (q + k) * sizeof *all);
+    if (s == QK_OK) qk_buf_add(out, all, (size_t)m->n_layers * layer * sizeof *all);
     if (s == QK_OK && m->last == QK_LAST_WHOLE) {
         float *hidden = qk_alloc(c.T * (size_t)m->spec.D, sizeof *hidden);
         s = qk_forward_hidden(f, hidden, err);
@@ -113,14 +121,14 @@ static void check_same(const char *folder, const qk_model_options *o, int layers
         qk_status s = run_model(folder, &other, -1, &some, &err);
         CHECK_MSG(s == QK_OK, "%s, %d layers: %s", folder, n, err.message);
         CHECK_MSG(all.size && all.size == some.size && !memcmp(all.data, some.data, all.size),
-                  "%s, %s, last layer %d, %d layers in memory: other bits", folder,
-                  qk_dtype_name(o->device.compute), o->last_layer, n);
+                  "%s, %s, last layer %d to its %d, %d layers in memory: other bits", folder,
+                  qk_dtype_name(o->device.compute), o->last_layer, (int)o->last_needs, n);
     }
     qk_buf_free(&all);
     qk_buf_free(&some);
 }
 
-/* Whole, as far as the last layer's q and k, and one layer less. */
+/* Whole, as far as the last layer's q and k, its values and its attention, and a layer less. */
 static int check_model(const char *folder)
 {
     static const qk_dtype formats[] = {QK_F32, QK_BF16};
@@ -136,6 +144,8 @@ static int check_model(const char *folder)
                                   .device = {.compute = formats[i], .threads = 2},
                                   .last_layer = last};
             check_same(folder, &o, last < 0 ? layers : last + 1);
+            for (o.last_needs++; last == layers - 1 && o.last_needs < QK_LAST_WHOLE; o.last_needs++)
+                check_same(folder, &o, layers);
         }
     return layers;
 }

@@ -45,9 +45,9 @@ static void open_sampled(sampled *s, const qk_spec *spec, int tokens, int rows)
     for (int h = 0; h < spec->H; h++) s->heads[h] = h;
     for (int i = 0; i < IN_FLIGHT; i++) {
         size_t n = (size_t)rows, H = (size_t)spec->H, K = (size_t)spec->K, d = (size_t)spec->d;
-        s->q[i] = (qk_row_copy){s->rows, s->heads, n, H, qk_alloc(n * H * d, sizeof(float))};
-        s->k[i] = (qk_row_copy){s->rows, s->heads, n, K, qk_alloc(n * K * d, sizeof(float))};
-        s->layers[i] = (qk_layer_capture){&s->q[i], &s->k[i], 1, 1};
+        s->q[i] = (qk_row_copy){s->rows, s->heads, n, H, qk_alloc(n * H * d, sizeof(float)), NULL};
+        s->k[i] = (qk_row_copy){s->rows, s->heads, n, K, qk_alloc(n * K * d, sizeof(float)), NULL};
+        s->layers[i] = (qk_layer_capture){&s->q[i], &s->k[i], 1, 1, NULL, 0};
     }
 }
 
