@@ -7,6 +7,12 @@
  * Random roundings have a root mean square of about 0.6 of that: 1.2e-3 relative for o
  * alone, 2.5e-3 with p.
  *
+ * A log-sum-exp is not rounded: its error is a mean of errors of scores, and the relative error of
+ * their sum. A score is a sum of d products of unit normals in some order, off by at most
+ * 2^-24 (d + 8) / sqrt(2) times six sigmas, times the scale 1 / sqrt(d); times the factors that
+ * make it an exponent of 2, off by 2^-22 of it; with a soft cap c by 4 2^-23 c. exp is within 2 ulp,
+ * and sums of 64 a block by half an ulp each time: 2e-6 in all.
+ *
  *   test_cuda_attention            a small matrix, for make unit
  *   test_cuda_attention full       the whole one, for make cuda-gates
  *   test_cuda_attention small v3   only one rung; stops at the first case that fails
@@ -21,8 +27,8 @@ typedef struct attention_case {
 } attention_case;
 
 typedef struct outcome {
-    float *o, *captured;
-    size_t n, n_captured;
+    float *o, *captured, *lse;
+    size_t n, n_captured, n_lse;
     float largest_v;
 } outcome;
 
@@ -66,18 +72,26 @@ static outcome run_case(const qk_backend *b, const attention_case *c, qk_dtype d
     size_t n_some = choose_rows(some, c, 5), n_more = choose_rows(more, c, 17);
     int32_t all_heads[64], last_head = c->H - 1, last_key = c->K - 1;
     for (int h = 0; h < c->H; h++) all_heads[h] = h;
-    size_t sizes[4] = {n_some * (size_t)c->H * d, n_more * d, n_more * (size_t)c->K * d,
-                       n_some * d};
-    outcome r = {.n = T * own.cols, .n_captured = sizes[0] + sizes[1] + sizes[2] + sizes[3]};
-    r.captured = qk_alloc(r.n_captured, sizeof(float));
+    size_t sizes[6] = {n_some * (size_t)c->H * d, n_more * d, n_more * (size_t)c->K * d, n_some * d,
+                       n_some * (size_t)c->K * d, n_more * d};
+    outcome r = {.n = T * own.cols, .n_lse = n_some * (size_t)c->H + n_more};
+    for (int i = 0; i < 6; i++) r.n_captured += sizes[i];
+    r.captured = qk_alloc(r.n_captured + 1, sizeof(float));
+    r.lse = qk_alloc(r.n_lse + 1, sizeof(float));
     memset(r.captured, 0xFF, r.n_captured * sizeof(float));
-    float *at = r.captured;
-    qk_row_copy q[2] = {{some, all_heads, n_some, (size_t)c->H, at},
-                        {more, &last_head, n_more, 1, at + sizes[0]}};
+    memset(r.lse, 0xFF, r.n_lse * sizeof(float));
+    float *at = r.captured, *after = r.lse + n_some * (size_t)c->H;
+    /* The third is the second again, without a log-sum-exp. */
+    qk_row_copy q[3] = {{some, all_heads, n_some, (size_t)c->H, at, r.lse},
+                        {more, &last_head, n_more, 1, at + sizes[0], after},
+                        {more, &last_head, n_more, 1, at + sizes[0], NULL}};
     at += sizes[0] + sizes[1];
-    qk_row_copy k[2] = {{more, all_heads, n_more, (size_t)c->K, at},
-                        {some, &last_key, n_some, 1, at + sizes[2]}};
-    qk_layer_capture capture = {q, k, 2, 2};
+    qk_row_copy k[2] = {{more, all_heads, n_more, (size_t)c->K, at, NULL},
+                        {some, &last_key, n_some, 1, at + sizes[2], NULL}};
+    at += sizes[2] + sizes[3];
+    qk_row_copy value_rows[2] = {{some, all_heads, n_some, (size_t)c->K, at, NULL},
+                                 {more, &last_key, n_more, 1, at + sizes[4], NULL}};
+    qk_layer_capture capture = {q, k, 3, 2, value_rows, 2};
     qk_attention p = {heads,       c->starts, c->n_seq, c->window, 1 / sqrtf((float)c->d),
                       c->soft_cap, &capture};
     qk_tensor o = in_place ? qk_cols(qkv, 0, own.cols) : own;
@@ -96,7 +110,7 @@ static outcome run_case(const qk_backend *b, const attention_case *c, qk_dtype d
 
 static void free_outcome(outcome *r)
 {
-    free(r->o), free(r->captured);
+    free(r->o), free(r->captured), free(r->lse);
 }
 
 static const char *name_of(const attention_case *c, int rung, qk_dtype dtype)
@@ -108,8 +122,16 @@ static const char *name_of(const attention_case *c, int rung, qk_dtype dtype)
     return name;
 }
 
+static double allowed_lse(const attention_case *c, const outcome *want)
+{
+    double largest = 0, d = c->d;
+    for (size_t i = 0; i < want->n_lse; i++) largest = fmax(largest, fabs((double)want->lse[i]));
+    return 6 * 0x1p-24 * (d + 8) / sqrt(2 * d) + 0x1p-22 * largest +
+           4 * 0x1p-23 * (double)c->soft_cap + 2e-6;
+}
+
 static void check_outcome(const char *name, const char *schedule, int rung, qk_dtype dtype,
-                          const outcome *got, const outcome *want)
+                          const attention_case *c, const outcome *got, const outcome *want)
 {
     const char *fault = tested_fault();
     CHECK_MSG(!fault[0], "%s (%s): %s", name, schedule, fault);
@@ -122,6 +144,9 @@ static void check_outcome(const char *name, const char *schedule, int rung, qk_d
               d.rms, rms);
     CHECK_MSG(!memcmp(got->captured, want->captured, want->n_captured * sizeof(float)),
               "%s (%s): captured rows differ", name, schedule);
+    d = compare(got->lse, want->lse, want->n_lse);
+    CHECK_MSG(d.most <= allowed_lse(c, want), "%s (%s): log-sum-exp off by %.3g (allowed %.3g)",
+              name, schedule, d.most, allowed_lse(c, want));
 }
 
 static void run_all_schedules(const attention_case *c, int rung, qk_dtype dtype, int schedules)
@@ -134,10 +159,11 @@ static void run_all_schedules(const attention_case *c, int rung, qk_dtype dtype,
         /* One schedule of fewer than nine is the last and the most random. */
         const char *schedule = set_schedule(schedules == 1 ? SCHEDULES - 1 : i);
         outcome got = run_case(tested, c, dtype);
-        check_outcome(name, schedule, rung, dtype, &got, &want);
+        check_outcome(name, schedule, rung, dtype, c, &got, &want);
         if (i)
-            CHECK_MSG(!memcmp(first.o, got.o, got.n * sizeof(float)), "%s: %s gives other bits",
-                      name, schedule);
+            CHECK_MSG(!memcmp(first.o, got.o, got.n * sizeof(float)) &&
+                          !memcmp(first.lse, got.lse, got.n_lse * sizeof(float)),
+                      "%s: %s gives other bits", name, schedule);
         if (i) free_outcome(&got);
         if (!i) first = got;
     }
@@ -259,15 +285,21 @@ static void test_blind_to_the_batch(void)
         if (!wanted(rung)) continue;
         use_rung(rung);
         qk_device *dev = open_device(b, QK_BF16);
-        int32_t packed[] = {0, A, A + B}, alone[] = {0, B};
-        qk_attention p = {
-            .heads = heads, .seq_start = packed, .n_seq = 2, .window = 50, .scale = 0.1f};
+        int32_t packed[] = {0, A, A + B}, alone[] = {0, B}, both_heads[] = {0, 1};
+        int32_t rows[] = {A, A + 77, A + B - 1}, rows_alone[] = {0, 77, B - 1};
+        float out[3 * H * D], lse[3 * H], lse_alone[3 * H];
+        qk_row_copy q = {rows, both_heads, 3, H, out, lse};
+        qk_layer_capture capture = {&q, NULL, 1, 0, NULL, 0};
+        qk_attention p = {heads, packed, 2, 50, 0.1f, 0, &capture};
         qk_tensor qkv = tensor(b, dev, "qkv", QK_BF16, A + B, width, v);
         qk_tensor both = tensor(b, dev, "o", QK_BF16, A + B, H * D, NULL);
         qk_tensor one = tensor(b, dev, "o", QK_BF16, B, H * D, NULL);
         b->attention(dev, both, qkv, &p);
+        CHECK(b->sync(dev, 0, &test_error) == QK_OK);
         p.seq_start = alone;
         p.n_seq = 1;
+        q.rows = rows_alone;
+        q.lse = lse_alone;
         b->attention(dev, one, qk_rows(qkv, A, B), &p);
         CHECK(b->sync(dev, 0, &test_error) == QK_OK);
         CHECK_STR(tested_fault(), "");
@@ -275,11 +307,47 @@ static void test_blind_to_the_batch(void)
         float *to = packed_o;
         append_values(b, dev, qk_rows(both, A, B), &to);
         append_values(b, dev, one, &(float *){alone_o});
-        CHECK_MSG(!memcmp(alone_o, packed_o, sizeof alone_o), "v%d sees its neighbours", rung);
+        CHECK_MSG(!memcmp(alone_o, packed_o, sizeof alone_o) && !memcmp(lse, lse_alone, sizeof lse),
+                  "v%d sees its neighbours", rung);
         b->free(dev, &qkv);
         b->free(dev, &both);
         b->free(dev, &one);
         b->close(dev);
+    }
+    free(v);
+}
+
+/* Nobody hears of a NaN by a number: rows with one among their scores have a log-sum-exp that is
+ * none, and the others have theirs. */
+static void test_nan(void)
+{
+    enum { T = 150, H = 2, D = 64, W = 4 * D, BAD = 70, WINDOW = 20 };
+    static int32_t rows[T], heads[] = {0, 1};
+    static float lse[H * T], out[H * T * D];
+    for (int t = 0; t < T; t++) rows[t] = t;
+    float *v = noises(T * W, 5);
+    v[BAD * W + 2 * D] = NAN; /* a key */
+    v[9 * W + D] = NAN;       /* a query of head 1 */
+    for (int rung = 1; rung <= 3; rung++) {
+        if (!wanted(rung)) continue;
+        use_rung(rung);
+        qk_device *dev = open_device(tested, QK_BF16);
+        const int32_t starts[] = {0, T};
+        qk_row_copy q = {rows, heads, T, H, out, lse};
+        qk_layer_capture capture = {&q, NULL, 1, 0, NULL, 0};
+        qk_attention p = {{H, 1, D, true}, starts, 1, WINDOW, 0.125f, 0, &capture};
+        qk_tensor qkv = tensor(tested, dev, "qkv", QK_BF16, T, W, v);
+        tested->attention(dev, qk_cols(qkv, 0, H * D), qkv, &p);
+        CHECK(tested->sync(dev, 0, &test_error) == QK_OK);
+        CHECK_STR(tested_fault(), "");
+        int wrong = 0;
+        for (int h = 0; h < H; h++)
+            for (int t = 0; t < T; t++)
+                wrong += ((t >= BAD && t < BAD + WINDOW) || (t == 9 && h == 1)) !=
+                         (bool)isnan(lse[h * T + t]);
+        CHECK_MSG(!wrong, "v%d: %d rows", rung, wrong);
+        tested->free(dev, &qkv);
+        tested->close(dev);
     }
     free(v);
 }
@@ -297,6 +365,7 @@ int main(int argc, char **argv)
     RUN(test_in_place);
     RUN(test_one_late_key);
     RUN(test_blind_to_the_batch);
+    RUN(test_nan);
     if (full && wanted(3)) RUN(test_v3_matrix);
     return test_summary("cuda attention");
 }
