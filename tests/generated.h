@@ -39,7 +39,8 @@ static inline bool generated_model(const char *name, const char *folder)
     return there;
 }
 
-/* Writes the ids, and q and k of every layer before and after RoPE: of `v`, or zeros. */
+/* Writes the ids, and of every layer q and k before and after RoPE, v and the log-sum-exp: of `v`,
+ * or zeros. */
 static inline void generated_write(const char *path, const qk_spec *spec, const qk_verification *v)
 {
     enum { S = GENERATED_SEQUENCES, T = GENERATED_TOKENS };
@@ -50,26 +51,26 @@ static inline void generated_write(const char *path, const qk_spec *spec, const 
         ids[i] = (int64_t)(random >> 33) % spec->V;
     }
     qk_arena arena = {0};
-    qk_st_out_tensor *all = qk_zalloc((size_t)spec->layers * 4 + 1, sizeof *all);
+    qk_st_out_tensor *all = qk_zalloc((size_t)spec->layers * 6 + 1, sizeof *all);
     size_t n = 0;
     float *zeros = qk_zalloc((size_t)S * (size_t)spec->H * T * (size_t)spec->d, sizeof *zeros);
     all[n++] = (qk_st_out_tensor){
         .name = "input_ids", .dtype = "I64", .n_dims = 2, .shape = {S, T}, .data = ids};
     for (int l = 0; l < spec->layers; l++)
-        for (int kind = 0; kind < 4; kind++) {
-            static const char *const kinds[] = {"k", "k_pre", "q", "q_pre"};
+        for (int kind = 0; kind < 6; kind++) {
+            static const char *const kinds[] = {"k", "k_pre", "lse", "q", "q_pre", "v"};
             const char *name = qk_arena_strf(&arena, "%02d.%s", l, kinds[kind]);
-            size_t heads = (size_t)(kind < 2 ? spec->K : spec->H);
+            size_t heads = (size_t)(strchr("kv", *kinds[kind]) ? spec->K : spec->H);
+            size_t width = *kinds[kind] == 'l' ? 1 : (size_t)spec->d;
             const void *data = zeros;
             for (size_t i = 0; v && i < v->count; i++)
                 if (!strcmp(v->items[i].name, name)) data = v->items[i].data;
             /* Layers with cross-attention have none. */
-            if (v && !memcmp(data, zeros, S * heads * T * (size_t)spec->d * sizeof *zeros))
-                continue;
+            if (v && !memcmp(data, zeros, S * heads * T * width * sizeof *zeros)) continue;
             all[n++] = (qk_st_out_tensor){.name = name,
                                           .dtype = "F32",
-                                          .n_dims = 4,
-                                          .shape = {S, heads, T, (size_t)spec->d},
+                                          .n_dims = width > 1 ? 4 : 3,
+                                          .shape = {S, heads, T, width > 1 ? width : 0},
                                           .data = data};
         }
     CHECK_MSG(qk_safetensors_write(path, all, n, &test_error) == QK_OK, "%s", test_error.message);
@@ -78,7 +79,7 @@ static inline void generated_write(const char *path, const qk_spec *spec, const 
     qk_arena_free(&arena);
 }
 
-/* The largest error of a golden's tensors when a backend computes them; -1 when it cannot. */
+/* The largest error of a golden's q and k when a backend computes them; -1 when it cannot. */
 static inline double generated_error(const char *model, const char *golden, const char *backend,
                                      qk_dtype compute)
 {
@@ -89,13 +90,14 @@ static inline double generated_error(const char *model, const char *golden, cons
     if (qk_verify(&v, model, golden, &options, &test_error) != QK_OK) return -1;
     double worst = 0;
     for (size_t i = 0; i < v.count; i++)
-        if (!(v.items[i].rms_error <= worst)) worst = v.items[i].rms_error;
+        if (strpbrk(v.items[i].name, "qk") && !(v.items[i].rms_error <= worst))
+            worst = v.items[i].rms_error;
     qk_verification_free(&v);
     return worst;
 }
 
 /* Also "<folder>/golden.safetensors", and a meta.json that allows in bfloat16 half as much again as
- * the CPU's backend is off. */
+ * the CPU's backend is off in q and k. */
 static inline bool generated_golden(const char *name, const char *folder)
 {
     if (!generated_model(name, folder)) return false;
