@@ -214,16 +214,19 @@ typedef struct attention_case {
 } attention_case;
 
 typedef struct attention_run {
-    float o[T * HEADS * MAX_D], captured[2 * MAX_D];
+    float o[T * HEADS * MAX_D], captured[2 * MAX_D], values[MAX_D], lse[2];
 } attention_run;
 
-/* Sequences of 27 and 13 tokens; the capture wants heads 1 and 3 of token 30. */
+/* Sequences of 27 and 13 tokens; the capture wants heads 1 and 3 of token 30 with their
+ * log-sum-exps, again without, and its value head 1. */
 static void attend(attention_run *run, const qk_backend *b, qk_device *dev, const attention_case *c)
 {
     const size_t d = (size_t)c->d, width = (HEADS + 2 * KEY_HEADS) * d;
     static const int32_t starts[] = {0, 27, T}, row[] = {30}, wanted[] = {1, 3};
-    const qk_row_copy copy = {row, wanted, 1, 2, run->captured, NULL};
-    const qk_layer_capture captures = {&copy, NULL, 1, 0, NULL, 0};
+    const qk_row_copy copies[] = {{row, wanted, 1, 2, run->captured, NULL},
+                                  {row, wanted, 1, 2, run->captured, run->lse}},
+                      value = {row, wanted, 1, 1, run->values, NULL};
+    const qk_layer_capture captures = {copies, NULL, 2, 0, &value, 1};
     const qk_attention p = {
         {HEADS, KEY_HEADS, c->d, true}, starts, 2, c->window, 0.125f, c->soft_cap,
         c->capture ? &captures : NULL};
@@ -269,6 +272,10 @@ static void test_builds_of_attention(void)
                   (double)sqrtf(error / size)); /* a bfloat16 has 2^-9 */
         CHECK(!all[i].capture ||
               !memcmp(got.captured, want.captured, 2 * (size_t)all[i].d * sizeof(float)));
+        CHECK(!all[i].capture ||
+              !memcmp(got.values, want.values, (size_t)all[i].d * sizeof(float)));
+        for (int h = 0; h < 2 && all[i].capture; h++) /* test_cuda_attention has the bound */
+            CHECK_CLOSE((double)got.lse[h], (double)want.lse[h], 2e-5);
     }
     qk_backend_cuda.close(cuda);
     qk_backend_ref.close(ref);

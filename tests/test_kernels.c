@@ -7,121 +7,7 @@
  * sqrt(k); each addition is off by at most eps/2 of that, so the result by a random walk of
  * standard deviation eps/2 sqrt(1 + 2 + .. + K) = eps/2 K / sqrt(2); six of those are allowed.
  * Rounding to bfloat16 adds 2^-8 of the value. Outputs are filled with NaN before each op. */
-#include "tests/test.h"
-
-#include "kernels/backend.h"
-
-static const char *const isas[] = {"portable", "avx2", "avx512", "avx512bf16", "amx", NULL};
-static const qk_backend *cpu, *ref;
-static qk_dtype test_activation = QK_F32; /* what feeds products: bfloat16 with QK_BF16 */
-static double test_relative; /* what compare_all allows beside its tolerance: a part of the value */
-
-/* ---- helpers ---- */
-
-static uint64_t state;
-
-static float noise(void) /* about normal, sigma 1 */
-{
-    float sum = 0;
-    for (int i = 0; i < 4; i++) {
-        state = state * 6364136223846793005u + 1442695040888963407u;
-        sum += (float)(state >> 40) / 8388608.0f - 1;
-    }
-    return sum * 0.866f;
-}
-
-static float *noises(size_t n, uint64_t seed)
-{
-    state = seed;
-    float *v = qk_alloc(n, sizeof *v);
-    for (size_t i = 0; i < n; i++) v[i] = noise();
-    return v;
-}
-
-static qk_device *open_device(const qk_backend *b, qk_dtype compute, const char *isa, int threads)
-{
-    qk_device *dev = NULL;
-    qk_device_options o = {.compute = compute, .threads = threads, .isa = isa};
-    return b->open(&o, &dev, &test_error) == QK_OK ? dev : NULL;
-}
-
-/* A tensor on a backend, filled from host values (NULL: with NaN). */
-static qk_tensor tensor(const qk_backend *b, qk_device *dev, qk_dtype dtype, size_t rows,
-                        size_t cols, const float *values)
-{
-    qk_tensor t;
-    QK_ASSERT(b->alloc(dev, dtype, rows, cols, "test", &t, &test_error) == QK_OK);
-    if (values)
-        b->upload(dev, t, values, QK_F32);
-    else
-        memset(t.data, 0xFF, rows * cols * qk_dtype_size(dtype));
-    return t;
-}
-
-/* Values of a tensor as floats; the caller frees. */
-static float *values_of(const qk_backend *b, qk_device *dev, qk_tensor t)
-{
-    size_t n = t.rows * t.cols;
-    float *out = qk_alloc(n, sizeof *out);
-    uint16_t *half = qk_alloc(n, 2);
-    b->download(dev, t.dtype == QK_F32 ? (void *)out : (void *)half, t);
-    for (size_t i = 0; t.dtype != QK_F32 && i < n; i++) out[i] = qk_bf16_to_f32(half[i]);
-    free(half);
-    return out;
-}
-
-/* Largest difference beyond test_relative; infinite when anything is NaN. */
-static double distance(const float *a, const float *b, size_t n)
-{
-    double worst = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = fabs((double)a[i] - (double)b[i]) - test_relative * fabs((double)b[i]);
-        if (!(d <= worst)) worst = d;
-        if (isnan(d)) return INFINITY;
-    }
-    return worst;
-}
-
-/* One op on one backend; returns its output values. */
-typedef float *(*op_runner)(const qk_backend *b, qk_device *dev, const void *shape, size_t *n);
-
-/* Instruction sets whose bits must be equal. */
-static int bits_class(const char *isa, qk_dtype compute)
-{
-    return compute == QK_BF16 && !strcmp(isa, "amx");
-}
-
-/* ref against the CPU in every instruction set, 1 and 3 threads; the CPU results of one class are
- * bit-equal. */
-static void compare_all(const char *what, op_runner run, const void *shape, qk_dtype compute,
-                        double tolerance)
-{
-    size_t n = 0, n_ref = 0;
-    qk_device *dev = open_device(ref, compute, NULL, 1);
-    float *want = run(ref, dev, shape, &n_ref), *firsts[2] = {NULL, NULL};
-    ref->close(dev);
-    for (size_t i = 0; isas[i]; i++)
-        for (int threads = 1; threads <= 3; threads += 2) {
-            dev = open_device(cpu, compute, isas[i], threads);
-            if (!dev) continue;
-            float *got = run(cpu, dev, shape, &n);
-            cpu->close(dev);
-            float **first = &firsts[bits_class(isas[i], compute)];
-            double d = distance(got, want, n);
-            CHECK_MSG(n == n_ref && d <= tolerance, "%s %s %s: off by %.3g, allowed %.3g", what,
-                      isas[i], qk_dtype_name(compute), d, tolerance);
-            if (*first)
-                CHECK_MSG(!memcmp(*first, got, n * sizeof *got),
-                          "%s: %s with %d threads gives other bits", what, isas[i], threads);
-            if (*first)
-                free(got);
-            else
-                *first = got;
-        }
-    CHECK(firsts[0] != NULL);
-    free(firsts[0]), free(firsts[1]);
-    free(want);
-}
+#include "tests/compared.h"
 
 /* ---- matrix product ---- */
 
@@ -151,12 +37,6 @@ static float *run_matmul(const qk_backend *b, qk_device *dev, const void *shape,
     b->free(dev, &tx), b->free(dev, &wide), b->free(dev, &tb);
     free(w), free(x), free(bias), free(y);
     return out;
-}
-
-/* Inputs are rounded alike in both backends: what is left is the chain of K sums, six sigma. */
-static double chain_error(size_t K)
-{
-    return 6 * 0.5 * 1.19e-7 * (double)(K + 8) / sqrt(2);
 }
 
 static void test_matmul(void)
@@ -274,13 +154,6 @@ static void test_packing(void)
 
 /* ---- attention ---- */
 
-typedef struct attention_shape {
-    int H, K, d, window, n_seq;
-    int32_t starts[5];
-    float soft_cap;
-    bool in_place;
-} attention_shape;
-
 static float *run_attention(const qk_backend *b, qk_device *dev, const void *shape, size_t *n)
 {
     const attention_shape *s = shape;
@@ -304,15 +177,6 @@ static float *run_attention(const qk_backend *b, qk_device *dev, const void *sha
     return out;
 }
 
-static const attention_shape attention_shapes[] = {
-    {1, 1, 16, 0, 1, {0, 1}, 0, false},        {4, 2, 16, 0, 2, {0, 7, 71}, 0, false},
-    {9, 3, 64, 0, 1, {0, 200}, 0, true},       {4, 1, 80, 5, 3, {0, 64, 65, 193}, 0, true},
-    {16, 1, 96, 64, 1, {0, 257}, 0, false},    {2, 2, 128, 0, 2, {0, 0, 130}, 20, false},
-    {2, 1, 256, 100, 1, {0, 150}, 0, true},    {3, 3, 24, 1, 1, {0, 70}, 0, false},
-    {6, 2, 40, 70, 2, {0, 31, 330}, 5, false},
-};
-enum { N_ATTENTION_SHAPES = sizeof attention_shapes / sizeof *attention_shapes };
-
 static void test_attention(void)
 {
     for (size_t i = 0; i < N_ATTENTION_SHAPES; i++)
@@ -326,142 +190,6 @@ static void test_attention(void)
         }
     test_activation = QK_F32;
     test_relative = 0;
-}
-
-/* Log-sum-exps of some rows: of the last head of all sequences' last rows, and of all heads of rows
- * that are not in order; behind them values. A copy that wants none stands between. Rows of qkv are
- * three numbers further apart than they are long. */
-static float *run_captures(const qk_backend *b, qk_device *dev, const void *shape, size_t *n)
-{
-    const attention_shape *s = shape;
-    size_t T = (size_t)s->starts[s->n_seq], d = (size_t)s->d, H = (size_t)s->H, K = (size_t)s->K;
-    qk_heads heads = {s->H, s->K, s->d, true};
-    size_t width = qk_heads_width(heads);
-    float *values = noises(T * (width + 3), 7);
-    qk_tensor wide = tensor(b, dev, test_activation, T, width + 3, values);
-    qk_tensor qkv = qk_cols(wide, 2, width), o = tensor(b, dev, test_activation, T, H * d, NULL);
-    int32_t last[4], some[64], all[64], last_head = s->H - 1;
-    size_t n_some = 0;
-    for (int i = 0; i < s->n_seq; i++) last[i] = s->starts[i + 1] - 1;
-    for (size_t t = T; t-- > 0;)
-        if (t % 7 == 0 && n_some < 64) some[n_some++] = (int32_t)t;
-    for (int h = 0; h < s->H; h++) all[h] = (h + 1) % s->H;
-    /* A sequence of no tokens has no last row: that is its neighbour's, or nobody's. */
-    size_t first = s->starts[1] ? 0 : 1, n_last = (size_t)s->n_seq - first;
-    size_t n_lse = n_last + n_some * H, n_v = n_some * K * d;
-    float *out = qk_alloc(n_lse + n_v, sizeof *out), *rows = qk_alloc(T * H * d, sizeof *rows);
-    memset(out, 0xFF, (n_lse + n_v) * sizeof *out);
-    for (int h = 0; h < s->K; h++) QK_ASSERT(all[h] < s->H);
-    qk_row_copy q[] = {{last + first, &last_head, n_last, 1, rows, out},
-                       {some, all, n_some, 1, rows, NULL},
-                       {some, all, n_some, H, rows, out + n_last}};
-    int32_t key_heads[64];
-    for (int h = 0; h < s->K; h++) key_heads[h] = s->K - 1 - h;
-    qk_row_copy v = {some, key_heads, n_some, K, out + n_lse, NULL};
-    qk_layer_capture capture = {q, NULL, 3, 0, &v, 1};
-    qk_attention p = {heads,       s->starts, s->n_seq, s->window, 1 / sqrtf((float)s->d),
-                      s->soft_cap, &capture};
-    b->attention(dev, s->in_place ? qk_cols(qkv, 0, H * d) : o, qkv, &p);
-    CHECK(b->sync(dev, 0, &test_error) == QK_OK);
-    /* Values leave bit for bit. */
-    size_t wrong = 0;
-    for (size_t i = 0; i < n_v; i++) {
-        size_t row = (size_t)some[i / d % n_some], head = (size_t)key_heads[i / d / n_some];
-        float want = values[row * (width + 3) + 2 + (H + K + head) * d + i % d];
-        wrong += out[n_lse + i] != qk_round_to(want, test_activation);
-    }
-    CHECK_MSG(!wrong, "%zu values are others", wrong);
-    *n = n_lse + n_v;
-    b->free(dev, &wide), b->free(dev, &o);
-    free(values), free(rows);
-    return out;
-}
-
-/* An error of a log-sum-exp is a mean of errors of scores, and the relative one of their sum: a
- * chain of d products, times 1 / sqrt(d); twice what tanh is off by, times the cap; exp within 2
- * ulp and a tree of 7 additions a block, 1e-6 in all; and half an ulp of a result below 16. */
-static void test_log_sum_exp(void)
-{
-    for (size_t i = 0; i < N_ATTENTION_SHAPES; i++)
-        for (int f = 0; f < 2; f++) {
-            const attention_shape *s = &attention_shapes[i];
-            double d = s->d;
-            test_activation = f ? QK_BF16 : QK_F32;
-            compare_all("log-sum-exp", run_captures, s, f ? QK_BF16 : QK_F32,
-                        chain_error((size_t)d) / sqrt(d) + 2e-7 * (double)s->soft_cap + 1.5e-6);
-        }
-    test_activation = QK_F32;
-}
-
-/* What one row alone sees is its log-sum-exp: the number itself, to the last bit but one. */
-static void test_log_sum_exp_of_one_key(void)
-{
-    for (size_t i = 0; i < 2 * sizeof isas / sizeof *isas - 2; i++) {
-        const qk_backend *b = i % 2 ? ref : cpu;
-        qk_device *dev = open_device(b, QK_BF16, i % 2 ? NULL : isas[i / 2], 1);
-        if (!dev) continue;
-        for (int e = -10; e < 6; e++) {
-            float v[3] = {ldexpf(1, e), -1, 5}, out, lse; /* q, k, v; one head of one number */
-            static const int32_t starts[] = {0, 1}, zero[] = {0};
-            qk_row_copy q = {zero, zero, 1, 1, &out, &lse};
-            qk_layer_capture capture = {&q, NULL, 1, 0, NULL, 0};
-            qk_attention p = {{1, 1, 1, true}, starts, 1, 0, 0.75f, 0, &capture};
-            qk_tensor qkv = tensor(b, dev, QK_BF16, 1, 3, v);
-            b->attention(dev, qk_cols(qkv, 0, 1), qkv, &p);
-            CHECK(b->sync(dev, 0, &test_error) == QK_OK);
-            CHECK_MSG(fabsf(lse / (-0.75f * v[0]) - 1) <= 1.2e-7f, "%g instead of %g", (double)lse,
-                      (double)(-0.75f * v[0]));
-            b->free(dev, &qkv);
-        }
-        b->close(dev);
-    }
-}
-
-/* A NaN among a row's scores is its log-sum-exp, wherever it is; other rows keep theirs, and o does
- * not feel whether somebody wants them. */
-static void nan_rows(const qk_backend *b, const char *isa, qk_dtype compute)
-{
-    enum { T = 200, H = 4, K = 2, D = 16, W = (H + 2 * K) * D, BAD_Q = 70, BAD_K = 130 };
-    qk_device *dev = open_device(b, compute, isa, 2);
-    if (!dev) return;
-    static const int32_t starts[] = {0, T}, heads[] = {0, 1, 2, 3};
-    static int32_t rows[T];
-    static float lse[H * T], out[H * T * D];
-    for (int t = 0; t < T; t++) rows[t] = t;
-    float *v = noises(T * W, 5);
-    v[BAD_Q * W + 1 * D + 3] = NAN;     /* head 1 */
-    v[BAD_K * W + (H + 1) * D] = NAN;   /* key head 1, of heads 2 and 3 */
-    v[20 * W + (H + 0) * D] = INFINITY; /* key head 0: scores of both signs, and none is a number */
-    qk_row_copy q = {rows, heads, T, H, out, lse};
-    qk_layer_capture capture = {&q, NULL, 1, 0, NULL, 0};
-    qk_attention p = {{H, K, D, true}, starts, 1, 50, 0.25f, 0, &capture};
-    qk_tensor qkv = tensor(b, dev, compute, T, W, v), o[2];
-    for (int i = 0; i < 2; i++) {
-        o[i] = tensor(b, dev, compute, T, H * D, NULL);
-        p.capture = i ? &capture : NULL;
-        b->attention(dev, o[i], qkv, &p);
-        CHECK(b->sync(dev, 0, &test_error) == QK_OK);
-    }
-    CHECK(!memcmp(o[0].data, o[1].data, T * H * D * qk_dtype_size(compute)));
-    size_t wrong = 0;
-    for (int h = 0; h < H; h++)
-        for (int t = 0; t < T; t++) {
-            bool bad = h < 2 ? t == BAD_Q && h == 1 : t >= BAD_K && t < BAD_K + 50;
-            if (h < 2 && t >= 20 && t < 70) continue; /* infinite scores */
-            wrong += bad != (bool)isnan(lse[h * T + t]);
-        }
-    CHECK_MSG(!wrong, "%s %s: %zu rows", b->name, isa ? isa : "", wrong);
-    b->free(dev, &qkv), b->free(dev, &o[0]), b->free(dev, &o[1]);
-    b->close(dev);
-    free(v);
-}
-
-static void test_log_sum_exp_of_nan(void)
-{
-    for (int f = 0; f < 2; f++) {
-        nan_rows(ref, NULL, f ? QK_BF16 : QK_F32);
-        for (size_t i = 0; isas[i]; i++) nan_rows(cpu, isas[i], f ? QK_BF16 : QK_F32);
-    }
 }
 
 /* Sequences give the same bits alone and packed behind others. */
@@ -804,16 +532,12 @@ static void test_unknown_instruction_set(void)
 int main(int argc, char **argv)
 {
     test_begin(argc, argv, "");
-    cpu = qk_backend_find("cpu");
-    ref = qk_backend_find("ref");
+    compared_begin();
     RUN(test_matmul);
     RUN(test_long_sums);
     RUN(test_rows_do_not_see_each_other);
     RUN(test_packing);
     RUN(test_attention);
-    RUN(test_log_sum_exp);
-    RUN(test_log_sum_exp_of_one_key);
-    RUN(test_log_sum_exp_of_nan);
     RUN(test_attention_is_blind_to_the_batch);
     RUN(test_row_ops);
     RUN(test_bfloat16_rounding);

@@ -15,7 +15,8 @@
  * bytes       6 d per pair: K twice and V once for every row, from L2. That is the problem.
  *
  * Every lane holds elements lane, lane + 32, ... of the row, so loads are coalesced and a dot
- * product ends with five shuffles.
+ * product ends with five shuffles. The log-sum-exp of a captured row is max s + ln sum p: the warp
+ * has both.
  *
  * This is also the kernel for float32 and for head sizes that the others do not take (d <= 256).
  *

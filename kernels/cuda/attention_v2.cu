@@ -19,6 +19,9 @@
  * FLOPs       4 d per (query, key), in float32: 67 TFLOP/s at most on an H100, tensor cores idle
  * bytes       4 d / 64 per pair from L2
  *
+ * After the last key m + ln l is the log-sum-exp of the row, in the registers of 16 threads: where
+ * it is captured, the first of them writes it.
+ *
  * HEAD_DIM is the padded head size: numbers d .. HEAD_DIM - 1 of a row are zero here. Built with
  * HEAD_DIM_F32 instead, it reads and writes float32 rows: the best rung for them, up to d = 128.
  *
