@@ -44,10 +44,10 @@ qk_compute *qk_compute_new(const qk_compute_plan *p)
     qk_capture_plan capture = {
         .heads = &plan->heads,
         .sampler = c->capture.sampler,
-        .queries = c->capture.queries,
-        .keys = c->capture.keys,
+        .key_sampler = c->capture.key_sampler,
         .per_head_masks = c->capture.per_head_masks,
         .pre_rope = c->capture.pre_rope,
+        .lse = c->capture.lse,
         .allow_nonfinite = c->capture.allow_nonfinite,
         .d = plan->spec.d,
     };
@@ -64,6 +64,14 @@ qk_compute *qk_compute_new(const qk_compute_plan *p)
 
 /* ---- the model ---- */
 
+/* What the rows of the last captured layer come from. */
+static qk_last_layer last_needs(const qk_plan *plan)
+{
+    const qk_layer_heads *last = &plan->heads.layers[plan->heads.n_layers - 1];
+    if (last->n_q && plan->config->capture.lse) return QK_LAST_ATTENTION;
+    return last->n_v ? QK_LAST_QKV : QK_LAST_QK;
+}
+
 static qk_status open_model(qk_compute *w, const qk_backend *backend, qk_error *err)
 {
     const qk_plan *plan = w->p.plan;
@@ -75,6 +83,7 @@ static qk_status open_model(qk_compute *w, const qk_backend *backend, qk_error *
                    .isa = c->inference.isa},
         .overrides = c->model.overrides,
         .last_layer = plan->heads.last_layer,
+        .last_needs = last_needs(plan),
         .layers_in_memory = (int)c->inference.layers_in_memory,
         .reserve = qk_estimate_reserve(plan, backend),
     };

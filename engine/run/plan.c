@@ -42,6 +42,8 @@ static qk_status choose_heads(qk_plan *plan, qk_error *err)
         .n_heads = c->capture.heads.count,
         .capture_queries = c->capture.queries,
         .capture_keys = c->capture.keys,
+        .capture_values = c->capture.values,
+        .both_states = c->capture.both_states,
         .full_attention_only = c->capture.full_attention_only,
         .sample = c->capture.sample_heads,
         .sample_count = c->capture.head_count,
