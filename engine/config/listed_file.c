@@ -55,12 +55,13 @@ static bool read_id(listing *l, qk_json_reader *r, qk_json_event e, int64_t *id)
     double value = qk_json_number(r->text, r->length, &integer, id);
     if (integer) return true;
     l->out->has_other_ids = true;
-    size_t digits = 0;
+    bool minus = *r->text == '-';
+    size_t digits = minus;
     while (digits < r->length && r->text[digits] >= '0' && r->text[digits] <= '9') digits++;
-    if (digits < r->length) { /* a point or an exponent; a minus before too many digits fails */
+    if (digits < r->length) { /* a point or an exponent */
         qk_error why;
         if (qk_example_id_from_double(id, value, &why) == QK_OK) return true;
-    } else if (digits <= 20) { /* beyond int64 */
+    } else if (!minus && digits <= 20) { /* beyond int64 */
         char text[24];
         snprintf(text, sizeof text, "%.*s", (int)digits, r->text);
         errno = 0;
