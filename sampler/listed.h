@@ -10,15 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Positions are below this; the reference's arithmetic is known up to here. */
-enum { QK_SAMPLER_MAX_TOKENS = 1 << 26 };
+typedef struct qk_listed qk_listed;
 
 typedef struct qk_listed_example {
     int64_t id;            /* the full one (sampler/example_id.h) */
     uint32_t first, count; /* of qk_listed.positions */
 } qk_listed_example;
 
-typedef struct qk_listed {
+struct qk_listed {
     const qk_listed_example *examples; /* [n_examples] by ascending id, each once */
     const int32_t *positions;          /* [n_positions]; of one list ascending, each once */
     size_t n_examples, n_positions;
@@ -26,7 +25,7 @@ typedef struct qk_listed {
     bool has_others;
     bool has_other_ids; /* not all ids were integers: no row numbers */
     char sha256[65];    /* of the file */
-} qk_listed;
+};
 
 /* The positions of an example; *count is 0 where it has no list. */
 const int32_t *qk_listed_of(const qk_listed *listed, int64_t id, int32_t *count);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/base/mem.h"
+#include "sampler/listed.h"
 #include "sampler/mt19937.h"
 
 static const char *const KIND_NAMES[] = {"log_uniform", "uniform", "all"};

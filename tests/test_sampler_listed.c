@@ -2,6 +2,7 @@
  * was. */
 #include "tests/test.h"
 
+#include "sampler/listed.h"
 #include "sampler/mt19937.h"
 #include "sampler/positions.h"
 

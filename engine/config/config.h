@@ -11,8 +11,8 @@
 #include "engine/base/dtype.h"
 #include "engine/base/mem.h"
 #include "formats/json.h"
-#include "sampler/positions.h"
 #include "sampler/python_random.h"
+#include "sampler/sampler.h"
 
 typedef struct qk_int_list {
     int64_t *items; /* ascending, each once, from 0; NULL and count 0: not restricted */

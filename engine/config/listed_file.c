@@ -10,6 +10,7 @@
 #include "engine/base/input.h"
 #include "formats/json.h"
 #include "sampler/example_id.h"
+#include "sampler/sampler.h"
 
 enum {
     MAX_POSITIONS = 1 << 27,

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "sampler/listed.h"
+#include "sampler/positions.h"
+
 static void add_list(qk_json_out *out, const char *key, const qk_int_list *list)
 {
     if (!list->count) {

@@ -10,6 +10,7 @@
 #include "engine/run/inputs.h"
 #include "engine/run/plan.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "sampler/positions.h"
 
 /* ---- texts ---- */
 

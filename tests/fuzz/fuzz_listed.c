@@ -3,6 +3,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "engine/config/listed_file.h"
+#include "sampler/sampler.h"
 
 static void check_list(const qk_listed *l, const int32_t *positions, uint32_t count)
 {
