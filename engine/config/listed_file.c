@@ -110,13 +110,14 @@ static bool read_positions(listing *l, qk_json_reader *r, qk_json_event e, qk_li
         qk_json_fail(r, "a position is no number");
         return false;
     }
-    int32_t *first = l->positions + begin;
+    list->first = (uint32_t)begin;
     size_t n = l->n_positions - begin, kept = 0;
-    if (n) qsort(first, n, sizeof *first, by_position);
+    if (!n) return true;
+    int32_t *first = l->positions + begin;
+    qsort(first, n, sizeof *first, by_position);
     for (size_t i = 0; i < n; i++)
         if (!kept || first[kept - 1] != first[i]) first[kept++] = first[i];
     l->n_positions = begin + kept;
-    list->first = (uint32_t)begin;
     list->count = (uint32_t)kept;
     return true;
 }
