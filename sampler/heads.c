@@ -27,7 +27,7 @@ static const int64_t *mark(bool *flags, int32_t n, const int64_t *listed, size_t
 static qk_status check_heads(const qk_head_model *m, const qk_head_choice *c, qk_error *err)
 {
     bool queries = c->capture_queries || c->sample;
-    bool keys = c->capture_keys && !c->sample;
+    bool keys = (c->capture_keys || c->capture_values) && !c->sample;
     for (size_t i = 0; i < c->n_heads; i++) {
         long long head = (long long)c->heads[i];
         if (queries && (head < 0 || head >= m->n_q_heads))
@@ -37,8 +37,13 @@ static qk_status check_heads(const qk_head_model *m, const qk_head_choice *c, qk
                            head, m->n_q_heads - 1);
         if (keys && (head < 0 || head >= m->n_k_heads))
             return qk_fail(err, QK_ERR_CONFIG,
-                           "heads counts for queries and keys alike: set capture.capture_keys to "
-                           "false, or use capture.head_sampling, where it means query heads",
+                           c->capture_values
+                               ? "heads counts for queries, keys and values alike: set "
+                                 "capture.capture_keys and capture.capture_values to false, or use "
+                                 "capture.head_sampling, where it means query heads"
+                               : "heads counts for queries and keys alike: set "
+                                 "capture.capture_keys to false, or use capture.head_sampling, "
+                                 "where it means query heads",
                            "capture.heads: there is no key head %lld; the model has key heads 0 to "
                            "%d",
                            head, m->n_k_heads - 1);
@@ -48,8 +53,8 @@ static qk_status check_heads(const qk_head_model *m, const qk_head_choice *c, qk
 
 static qk_status check_choice(const qk_head_model *m, const qk_head_choice *c, qk_error *err)
 {
-    if (!c->capture_queries && !c->capture_keys)
-        return qk_fail(err, QK_ERR_CONFIG, "set one of them to true",
+    if (!c->capture_queries && !c->capture_keys && !c->capture_values)
+        return qk_fail(err, QK_ERR_CONFIG, "set one of them, or capture.capture_values, to true",
                        "capture.capture_queries and capture.capture_keys are both false: there is "
                        "nothing to capture");
     if (c->sample && c->sample_count < 1)
@@ -121,20 +126,24 @@ static const int32_t *list_flags(qk_arena *arena, const bool *flags, int32_t n, 
 static void read_off(qk_head_plan *plan, const selection *s, const qk_head_choice *c)
 {
     const qk_head_model *m = s->model;
+    plan->both_states = c->both_states;
     plan->layers = qk_arena_alloc(&plan->arena, (size_t)m->n_layers, sizeof *plan->layers);
     for (int32_t layer = 0; layer < m->n_layers; layer++) {
         qk_layer_heads row = {.layer = layer};
         int32_t n_q = c->capture_queries ? m->n_q_heads : 0;
         int32_t n_k = c->capture_keys ? m->n_k_heads : 0;
+        int32_t n_v = c->capture_values ? m->n_k_heads : 0;
+        const bool *k = s->k + (size_t)layer * (size_t)m->n_k_heads;
         row.q =
             list_flags(&plan->arena, s->q + (size_t)layer * (size_t)m->n_q_heads, n_q, &row.n_q);
-        row.k =
-            list_flags(&plan->arena, s->k + (size_t)layer * (size_t)m->n_k_heads, n_k, &row.n_k);
-        if (row.n_q + row.n_k == 0) continue;
+        row.k = list_flags(&plan->arena, k, n_k, &row.n_k);
+        row.v = list_flags(&plan->arena, k, n_v, &row.n_v);
+        if (row.n_q + row.n_k + row.n_v == 0) continue;
         plan->layers[plan->n_layers++] = row;
         plan->last_layer = layer;
         plan->n_q += row.n_q;
         plan->n_k += row.n_k;
+        plan->n_v += row.n_v;
     }
 }
 
@@ -164,7 +173,7 @@ qk_status qk_head_plan_make(qk_head_plan *plan, const qk_head_model *model,
             /* check_heads saw to it that every entry exists on a captured side. */
             if (s.layers[l] && choice->capture_queries)
                 mark(s.q + l * n_q, model->n_q_heads, choice->heads, choice->n_heads);
-            if (s.layers[l] && choice->capture_keys)
+            if (s.layers[l] && (choice->capture_keys || choice->capture_values))
                 mark(s.k + l * n_k, model->n_k_heads, choice->heads, choice->n_heads);
         }
         read_off(plan, &s, choice);

@@ -1,7 +1,7 @@
 /* Which layers and heads are captured.
  *
  *   without sampling  layers x heads as listed (nothing listed: all); heads counts for queries and
- *                     for keys
+ *                     for keys; values are those of the key heads, also where keys are not captured
  *   with sampling     candidates = (layer, query head), ascending, after the same filters; of them
  *                     random.Random(seed).sample(candidates, count), or all when there are no more
  *                     than count; key heads = those the chosen query heads attend with:
@@ -57,7 +57,8 @@ typedef struct qk_head_plan {
 } qk_head_plan;
 
 /* Refuses what would be ignored or would capture nothing: layers and heads the model does not have,
- * a head beyond the key heads while keys are captured, neither queries nor keys, no layer left. */
+ * a head beyond the key heads while keys or values are captured, none of the three, no layer left.
+ */
 qk_status qk_head_plan_make(qk_head_plan *plan, const qk_head_model *model,
                             const qk_head_choice *choice, qk_error *err);
 void qk_head_plan_free(qk_head_plan *plan);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/base/mem.h"
+#include "sampler/listed.h"
 #include "sampler/mt19937.h"
 
 static const char *const KIND_NAMES[] = {"log_uniform", "uniform", "all"};
@@ -49,6 +50,7 @@ static uint32_t values_below(float limit)
 /* The segment that starts at `first`, not beyond n. */
 static segment segment_at(const qk_sampler *s, int32_t first, int32_t n)
 {
+    if (first < s->first) return (segment){first, s->first < n ? s->first : n, 1u << 24};
     if (s->kind == QK_SAMPLE_ALL) return (segment){first, n, 1u << 24};
     if (s->kind == QK_SAMPLE_UNIFORM) { /* divided in double, compared in float32 */
         double limit = fmin(s->base_rate / (double)s->min_bucket_size, 1.0);
@@ -63,6 +65,7 @@ static segment segment_at(const qk_sampler *s, int32_t first, int32_t n)
 double qk_sampler_expected_rows(const qk_sampler *s, int32_t n_tokens)
 {
     double rows = 0;
+    if (s->listed) return fmin(fmax(qk_listed_mean(s->listed), s->first), n_tokens);
     for (int32_t p = 0; p < n_tokens;) {
         segment part = segment_at(s, p, n_tokens);
         rows += (double)(part.end - part.first) * part.limit * 0x1p-24;
@@ -114,24 +117,45 @@ static void draw_mask(const qk_sampler *s, const qk_draw *d, qk_sampled_rows *ro
     }
 }
 
+/* Those below s->first, and listed ones behind them. */
+static void take_listed(const qk_sampler *s, const qk_draw *d, qk_sampled_rows *rows)
+{
+    int32_t count, first = s->first < d->n_tokens ? s->first : d->n_tokens;
+    const int32_t *listed = qk_listed_of(s->listed, d->example_id, &count);
+    reserve(rows, first + count);
+    for (int32_t p = 0; p < first; p++) rows->positions[rows->count++] = p;
+    for (int32_t i = 0; i < count && listed[i] < d->n_tokens; i++)
+        if (listed[i] >= first) rows->positions[rows->count++] = listed[i];
+}
+
+/* The row limit: positions below s->first stay where they are. */
+static void limit_rows(const qk_sampler *s, const qk_draw *d, qk_sampled_rows *rows)
+{
+    if (s->max_rows <= 0 || rows->count <= s->max_rows) return;
+    size_t first = (size_t)(s->first < d->n_tokens ? s->first : d->n_tokens);
+    size_t limit = (size_t)s->max_rows, count = (size_t)rows->count;
+    QK_ASSERT(first <= limit);
+    qk_mt19937 g;
+    uint64_t seed = qk_seed_row_limit(d->example_id, d->layer, d->first_head, d->kind);
+    qk_mt19937_seed(&g, (uint32_t)seed);
+    qk_torch_shuffle(&g, rows->positions + first, count - first, limit - first);
+    rows->count = (int32_t)limit;
+}
+
 void qk_sampler_draw(const qk_sampler *s, const qk_draw *d, qk_sampled_rows *rows)
 {
     QK_ASSERT(d->n_tokens >= 0 && d->n_tokens <= QK_SAMPLER_MAX_TOKENS);
     rows->count = 0;
-    if (s->kind == QK_SAMPLE_ALL) {
+    if (s->listed) {
+        take_listed(s, d, rows);
+    } else if (s->kind == QK_SAMPLE_ALL) {
         reserve(rows, d->n_tokens);
         for (int32_t p = 0; p < d->n_tokens; p++) rows->positions[p] = p;
         rows->count = d->n_tokens;
     } else {
         draw_mask(s, d, rows);
     }
-    if (s->max_rows > 0 && rows->count > s->max_rows) {
-        qk_mt19937 g;
-        uint64_t seed = qk_seed_row_limit(d->example_id, d->layer, d->first_head, d->kind);
-        qk_mt19937_seed(&g, (uint32_t)seed);
-        qk_torch_shuffle(&g, rows->positions, (size_t)rows->count, (size_t)s->max_rows);
-        rows->count = (int32_t)s->max_rows;
-    }
+    if (!s->listed) limit_rows(s, d, rows);
     for (int32_t i = 0; i < rows->count; i++)
         rows->buckets[i] = qk_sampler_bucket(s, rows->positions[i]);
 }

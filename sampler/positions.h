@@ -9,27 +9,17 @@
  * a mask never depends on what follows it. More than max_rows rows: the first max_rows of a random
  * order remain, and stay in that order.
  *
- * next: sampler/heads.h */
+ * Beyond the reference: positions below `first` are kept whatever their rand, which is drawn all
+ * the same, so that what is kept behind them is what would be without it. A row limit keeps them,
+ * ascending, and behind them as many of the others as it leaves, the first of a random order. Or
+ * positions are listed (sampler/listed.h): exactly those and the ones below `first` are kept,
+ * ascending, whatever the limit; nothing is drawn.
+ *
+ * next: sampler/listed.h, sampler/heads.h */
 #pragma once
 
+#include "sampler/sampler.h"
 #include "sampler/seed.h"
-
-/* Positions are below this; the reference's arithmetic is known up to here. */
-enum { QK_SAMPLER_MAX_TOKENS = 1 << 26 };
-
-typedef enum qk_sampler_kind {
-    QK_SAMPLE_LOG_UNIFORM,
-    QK_SAMPLE_UNIFORM,
-    QK_SAMPLE_ALL
-} qk_sampler_kind;
-
-/* capture.sampler and its neighbours in a configuration. */
-typedef struct qk_sampler {
-    qk_sampler_kind kind;
-    double base_rate;        /* rows wanted per bucket, above 0; not read by QK_SAMPLE_ALL */
-    int64_t min_bucket_size; /* positions, 1 .. 2^31; log_uniform rounds it up to a power of two */
-    int64_t max_rows;        /* per example, layer and kind; 0 or less: no limit */
-} qk_sampler;
 
 /* "log_uniform", "uniform" or "all" */
 const char *qk_sampler_kind_name(qk_sampler_kind kind);
@@ -38,7 +28,7 @@ const char *qk_sampler_kind_name(qk_sampler_kind kind);
 int32_t qk_sampler_bucket(const qk_sampler *sampler, int32_t position);
 
 /* Rows of n tokens on average over examples, without drawing. With a row limit an upper bound of
- * it. For QK_SAMPLE_ALL exact. */
+ * it. For QK_SAMPLE_ALL exact. Of listed positions those of an average list. */
 double qk_sampler_expected_rows(const qk_sampler *sampler, int32_t n_tokens);
 
 /* What is drawn: one example in one (layer, kind), or one head of it. */

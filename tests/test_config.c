@@ -568,7 +568,13 @@ static void test_reference(void)
         "capture.capture_token_strings output.data_root output.readme_path output.hf_repo_id "
         "output.hf_branch output.private output.write_batch_size output.layout "
         "output.vector_encoding capture.per_head_masks inference.backend inference.threads "
-        "inference.isa inference.layers_in_memory dataset.revision capture.allow_nonfinite";
+        "inference.isa inference.layers_in_memory dataset.revision capture.allow_nonfinite "
+        "capture.capture_values capture.rope capture.capture_lse capture.capture_token_ids "
+        "capture.head_columns capture.sampler.first capture.sampler.positions "
+        "capture.sampler.queries.type capture.sampler.queries.base_rate "
+        "capture.sampler.queries.first capture.sampler.queries.positions "
+        "capture.sampler.keys.type capture.sampler.keys.base_rate capture.sampler.keys.first "
+        "capture.sampler.keys.positions";
     qk_buf table = {0};
     qk_config_reference(&table);
     const char *text = qk_buf_str(&table);

@@ -24,7 +24,12 @@ static void add_section(qk_buf *out, const char *section, const char *fixed, con
     if (!strcmp(section, where)) qk_buf_addf(out, "  %s: %s\n", name, value);
     size_t n = strlen(section);
     if (strncmp(section, where, n) != 0 || where[n] != '.') return;
-    qk_buf_addf(out, "  %s:\n    %s: %s\n", where + n + 1, name, value);
+    const char *part = where + n + 1, *dot = strchr(part, '.');
+    if (dot)
+        qk_buf_addf(out, "  %.*s:\n    %s:\n      %s: %s\n", (int)(dot - part), part, dot + 1, name,
+                    value);
+    else
+        qk_buf_addf(out, "  %s:\n    %s: %s\n", part, name, value);
     if (!strcmp(where + n, ".head_sampling") && strcmp(name, "count") != 0)
         qk_buf_add_str(out, "    count: 2\n");
 }
@@ -100,16 +105,22 @@ static char *offered(const qk_config_key *k, const char *value, const char *hint
 
 static long followed;
 
+/* The value was taken, though a file of that name to read is not there. */
+static bool is_taken(qk_status s)
+{
+    return s == QK_OK || s == QK_ERR_NOTFOUND;
+}
+
 static void follow_in_file(const qk_config_key *k, const char *value)
 {
     qk_error err, again;
-    if (load(k->section, k->name, value, &err) == QK_OK) return;
+    if (is_taken(load(k->section, k->name, value, &err))) return;
     CHECK_MSG(err.hint[0] || strstr(err.message, " is ") || strstr(err.message, "must be"),
               "%s.%s: %s: nothing says what is right: %s", k->section, k->name, value, err.message);
     char *better = offered(k, value, err.hint);
     if (!better) return;
     followed++;
-    CHECK_MSG(load(k->section, k->name, better, &again) == QK_OK,
+    CHECK_MSG(is_taken(load(k->section, k->name, better, &again)),
               "%s.%s: %s: %s / %s\n    then: %s", k->section, k->name, value, err.message, err.hint,
               again.message);
     free(better);
@@ -121,7 +132,7 @@ static void follow_in_setting(const qk_config_key *k, const char *value)
     char *setting = qk_strf("%s.%s=%s", k->section, k->name, value);
     qk_status s = load_setting(k->section, setting, &err);
     free(setting);
-    if (s == QK_OK) return;
+    if (is_taken(s)) return;
     const char *whole = strstr(err.hint, "--set '");
     char *better = whole ? NULL : offered(k, value, err.hint);
     if (whole)
@@ -131,7 +142,7 @@ static void follow_in_setting(const qk_config_key *k, const char *value)
     else
         return;
     followed++;
-    CHECK_MSG(load_setting(k->section, setting, &again) == QK_OK,
+    CHECK_MSG(is_taken(load_setting(k->section, setting, &again)),
               "%s.%s: %s: %s / %s\n    then: %s", k->section, k->name, value, err.message, err.hint,
               again.message);
     free(setting);

@@ -6,7 +6,8 @@
 
 static qk_sampler sampler_of(const char *kind, int64_t size, const char *rate)
 {
-    return (qk_sampler){sampler_kind(kind), strtod(rate, NULL), size, 0};
+    return (qk_sampler){
+        .kind = sampler_kind(kind), .base_rate = strtod(rate, NULL), .min_bucket_size = size};
 }
 
 static int32_t floor_log2(int64_t x)
@@ -316,7 +317,9 @@ static void test_extreme_rates(void)
     const double rates[] = {1e-300, 1e-9, 0x1p31, 1e39, 1e308, INFINITY};
     for (int i = 0; i < 6; i++) {
         for (int kind = QK_SAMPLE_LOG_UNIFORM; kind <= QK_SAMPLE_UNIFORM; kind++) {
-            qk_sampler s = {(qk_sampler_kind)kind, rates[i], INT64_C(1) << 31, 0};
+            qk_sampler s = {.kind = (qk_sampler_kind)kind,
+                            .base_rate = rates[i],
+                            .min_bucket_size = INT64_C(1) << 31};
             qk_draw d = {.mask_head = -1, .kind = QK_KIND_K, .n_tokens = 5000};
             qk_sampler_draw(&s, &d, &rows);
             CHECK_INT(rows.count, i < 2 ? 0 : 5000);

@@ -13,7 +13,8 @@ static char folder[64];
 static char *path, *tmp;
 static const qk_unit_stamp stamp = {.identity = "0123abcd", .numerics = "cpu amx"};
 
-static void write_unit(void)
+/* with_lse: a second block, of queries with their log-sum-exp. */
+static void write_unit(bool with_lse)
 {
     qk_unit_writer *w;
     qk_error err = {0};
@@ -27,9 +28,14 @@ static void write_unit(void)
         examples[i] = i / 3;
     }
     for (int i = 0; i < HEADS * ROWS * D; i++) vectors[i] = (float)i / 8;
-    qk_unit_rows r = {7,      QK_KIND_K, heads,   HEADS,    ROWS,
-                      tokens, positions, buckets, examples, vectors};
+    qk_unit_rows r = {7,         QK_KIND_K, heads,    HEADS,   ROWS, tokens,
+                      positions, buckets,   examples, vectors, NULL};
     CHECK_INT(qk_unit_add_rows(w, &r, &err), QK_OK);
+    float lse[HEADS * ROWS];
+    for (int i = 0; i < HEADS * ROWS; i++) lse[i] = -(float)i;
+    r.kind = QK_KIND_Q;
+    r.lse = lse;
+    if (with_lse) CHECK_INT(qk_unit_add_rows(w, &r, &err), QK_OK);
     r.rows = 0; /* nothing was kept in this batch: no block */
     CHECK_INT(qk_unit_add_rows(w, &r, &err), QK_OK);
     qk_unit_example a = {
@@ -43,7 +49,7 @@ static void write_unit(void)
 
 static void test_round_trip(void)
 {
-    write_unit();
+    write_unit(false);
     qk_unit u;
     qk_error err = {0};
     CHECK_INT(qk_unit_open(&u, path, &err), QK_OK);
@@ -69,6 +75,73 @@ static void test_round_trip(void)
     qk_unit_close(&u);
 }
 
+/* Beside a block of lse the bytes of another are what they were. */
+static void test_log_sum_exp(void)
+{
+    qk_unit u;
+    qk_buf buf = {0}, plain;
+    const float *v;
+    write_unit(false);
+    CHECK_INT(qk_read_file(&plain, path, 1 << 20, &test_error), QK_OK);
+    CHECK_INT(qk_unit_open(&u, path, &test_error), QK_OK);
+    CHECK(!u.blocks[0].has_lse);
+    CHECK_INT(qk_unit_read_lse(&u, &u.blocks[0], 0, &buf, &v, &test_error), QK_OK);
+    CHECK(v == NULL);
+    qk_unit_close(&u);
+    write_unit(true);
+    CHECK_INT(qk_unit_open(&u, path, &test_error), QK_OK);
+    CHECK_INT(u.n_blocks, 2);
+    CHECK(!u.blocks[0].has_lse && u.blocks[1].has_lse && u.blocks[1].kind == QK_KIND_Q);
+    CHECK_INT(u.rows, 2 * ROWS * HEADS);
+    for (int32_t h = 0; h < HEADS; h++) {
+        CHECK_INT(qk_unit_read_vectors(&u, &u.blocks[1], h, &buf, &v, &test_error), QK_OK);
+        CHECK_CLOSE(v[1], (double)(h * ROWS * D + 1) / 8, 0);
+        CHECK_INT(qk_unit_read_lse(&u, &u.blocks[1], h, &buf, &v, &test_error), QK_OK);
+        for (int i = 0; i < ROWS; i++) CHECK_CLOSE(v[i], -(h * ROWS + i), 0);
+    }
+    size_t data = 8 + ROWS * (16 + HEADS * D * 4);
+    qk_buf with;
+    CHECK_INT(qk_read_file(&with, path, 1 << 20, &test_error), QK_OK);
+    CHECK(!memcmp(plain.data, with.data, data));
+    qk_buf_free(&plain);
+    qk_buf_free(&with);
+    qk_buf_free(&buf);
+    qk_unit_close(&u);
+}
+
+/* Writes a unit whose index has other 4 bytes at `at`, counted from its first entry, and a checksum
+ * that fits; whether it opens. */
+static bool opens_with(size_t at, uint32_t value)
+{
+    qk_buf whole;
+    qk_unit u;
+    uint64_t footer, bytes;
+    write_unit(false);
+    CHECK_INT(qk_read_file(&whole, path, 1 << 20, &test_error), QK_OK);
+    memcpy(&footer, whole.data + whole.size - 28, 8);
+    memcpy(&bytes, whole.data + whole.size - 20, 8);
+    size_t entry = footer + bytes - (3 * 4 + 2 * 8 + 4 + HEADS * 8);
+    memcpy(whole.data + entry + at, &value, 4);
+    uint32_t crc = (uint32_t)crc32(0, whole.data + footer, (uInt)bytes);
+    memcpy(whole.data + whole.size - 12, &crc, 4);
+    CHECK_INT(qk_write_file(path, whole.data, whole.size, &test_error), QK_OK);
+    qk_buf_free(&whole);
+    bool opens = qk_unit_open(&u, path, &test_error) == QK_OK;
+    if (opens) qk_unit_close(&u);
+    CHECK(opens || test_error.status == QK_ERR_DAMAGED);
+    return opens;
+}
+
+/* What an index must not say, though its checksum fits. */
+static void test_hostile_index(void)
+{
+    CHECK(opens_with(4, QK_KIND_K) && opens_with(4, QK_KIND_V) && opens_with(4, QK_KIND_Q_PRE));
+    CHECK(!opens_with(4, 'x') && !opens_with(4, 0) && !opens_with(4, QK_KIND_Q + 512));
+    CHECK(!opens_with(4, QK_KIND_Q + 256)); /* with lse, whose checksums are not there */
+    CHECK(opens_with(12, ROWS - 1) && !opens_with(12, ROWS + 1) && !opens_with(16, 1));
+    CHECK(!opens_with(20, 16) && !opens_with(24, 1u << 31));
+}
+
 /* Reads everything; true when nothing was noticed. */
 static bool reads_whole(void)
 {
@@ -81,7 +154,8 @@ static bool reads_whole(void)
         const float *v;
         ok = qk_unit_read_rows(&u, &u.blocks[b], &buf, &r, &test_error) == QK_OK;
         for (int32_t h = 0; h < u.blocks[b].n_heads && ok; h++)
-            ok = qk_unit_read_vectors(&u, &u.blocks[b], h, &buf, &v, &test_error) == QK_OK;
+            ok = qk_unit_read_vectors(&u, &u.blocks[b], h, &buf, &v, &test_error) == QK_OK &&
+                 qk_unit_read_lse(&u, &u.blocks[b], h, &buf, &v, &test_error) == QK_OK;
     }
     qk_buf_free(&buf);
     qk_unit_close(&u);
@@ -90,7 +164,7 @@ static bool reads_whole(void)
 
 static void test_every_damaged_byte_is_noticed(void)
 {
-    write_unit();
+    write_unit(true);
     qk_buf whole;
     CHECK_INT(qk_read_file(&whole, path, 1 << 20, &test_error), QK_OK);
     CHECK(reads_whole());
@@ -109,7 +183,7 @@ static void test_every_damaged_byte_is_noticed(void)
 
 static void test_stamps(void)
 {
-    write_unit();
+    write_unit(false);
     qk_unit_stamp have, other = stamp;
     CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_OK);
     CHECK_INT(qk_unit_stamp_check(&have, &stamp, path, &test_error), QK_OK);
@@ -147,7 +221,7 @@ static void test_other_things(void)
 {
     qk_unit_stamp have;
     char *elsewhere = qk_path_join(folder, "elsewhere");
-    write_unit();
+    write_unit(false);
     CHECK_INT(rename(path, elsewhere), 0);
     CHECK_INT(qk_unit_read_stamp(path, &have, &test_error), QK_ERR_NOTFOUND);
     CHECK_INT(symlink(elsewhere, path), 0);
@@ -183,6 +257,8 @@ int main(int argc, char **argv)
     path = qk_path_join(folder, "unit-000000.qku");
     tmp = qk_path_join(folder, "unit-000000.qku.0123456789abcdef.tmp");
     RUN(test_round_trip);
+    RUN(test_log_sum_exp);
+    RUN(test_hostile_index);
     RUN(test_every_damaged_byte_is_noticed);
     RUN(test_stamps);
     RUN(test_other_things);

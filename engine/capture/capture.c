@@ -9,31 +9,51 @@
 #include "engine/forward/forward.h"
 #include "sampler/heads.h"
 
+/* Where a layer gives its rows away. */
+typedef enum stage { BEFORE_ROPE, AFTER_ROPE, STAGES } stage;
+
+/* The kinds in the order in which the lists of qk_layer_capture follow each other. */
+static const struct source {
+    qk_kind kind;
+    stage stage;       /* after RoPE: of queries and keys before it in a run of that state alone */
+    const char *title; /* for messages */
+} sources[QK_KINDS] = {
+    {QK_KIND_Q, AFTER_ROPE, "query"}, {QK_KIND_Q_PRE, BEFORE_ROPE, "query before RoPE"},
+    {QK_KIND_K, AFTER_ROPE, "key"},   {QK_KIND_K_PRE, BEFORE_ROPE, "key before RoPE"},
+    {QK_KIND_V, AFTER_ROPE, "value"},
+};
+
 /* The rows of one (layer, kind), or of one head of it when masks are per head. */
 typedef struct selection {
+    const struct source *source;
     const int32_t *heads;
     int32_t n_heads;
-    qk_kind kind;
     int32_t *tokens, *positions, *buckets, *examples;
     int32_t *rows; /* packed token rows, for the kernel */
     size_t count, capacity;
     float *vectors; /* [n_heads, count, d] */
-    size_t vector_capacity;
+    float *lse;     /* [n_heads, count], behind the vectors, or NULL */
+    size_t float_capacity;
 } selection;
 
-/* What one layer gives away, from the request until its rows have arrived; reused. */
-typedef struct layer_rows {
-    int layer; /* -1: free */
+/* What one layer gives away at one stage, from the request until its rows have arrived; reused. */
+typedef struct stage_rows {
     selection *selections;
-    qk_row_copy *copies; /* one per selection, queries first */
+    qk_row_copy *copies; /* one per selection */
     size_t n, capacity;
     qk_layer_capture request;
+} stage_rows;
+
+typedef struct layer_rows {
+    int layer; /* -1: free */
+    stage_rows stages[STAGES];
 } layer_rows;
 
 enum { IN_FLIGHT = 2 }; /* the layer that runs and the one whose rows are written */
 
 struct qk_capture {
     qk_capture_plan plan;
+    bool takes[STAGES];
     const qk_batch *batch;
     const qk_capture_example *examples; /* [batch->n_seq] */
     qk_unit_writer *unit;
@@ -42,29 +62,44 @@ struct qk_capture {
     uint64_t rows;
 };
 
+/* Values have no state before RoPE. */
+static stage stage_of(const qk_capture *c, const struct source *from)
+{
+    return c->plan.pre_rope && from->kind != QK_KIND_V ? BEFORE_ROPE : from->stage;
+}
+
 qk_capture *qk_capture_new(const qk_capture_plan *plan)
 {
     qk_capture *c = qk_zalloc(1, sizeof *c);
     c->plan = *plan;
+    for (int i = 0; i < QK_KINDS; i++)
+        for (int32_t l = 0; l < plan->heads->n_layers; l++) {
+            const int32_t *heads;
+            if (qk_head_plan_heads(plan->heads, &plan->heads->layers[l], sources[i].kind, &heads))
+                c->takes[stage_of(c, &sources[i])] = true;
+        }
     return c;
+}
+
+static void free_stage(stage_rows *r)
+{
+    for (selection *s = r->selections; s && s < r->selections + r->capacity; s++) {
+        free(s->tokens);
+        free(s->positions);
+        free(s->buckets);
+        free(s->examples);
+        free(s->rows);
+        free(s->vectors);
+    }
+    free(r->selections);
+    free(r->copies);
 }
 
 void qk_capture_free(qk_capture *c)
 {
     if (!c) return;
-    for (int i = 0; i < IN_FLIGHT; i++) {
-        layer_rows *l = &c->layers[i];
-        for (selection *s = l->selections; s && s < l->selections + l->capacity; s++) {
-            free(s->tokens);
-            free(s->positions);
-            free(s->buckets);
-            free(s->examples);
-            free(s->rows);
-            free(s->vectors);
-        }
-        free(l->selections);
-        free(l->copies);
-    }
+    for (int i = 0; i < IN_FLIGHT; i++)
+        for (int k = 0; k < STAGES; k++) free_stage(&c->layers[i].stages[k]);
     qk_sampled_rows_free(&c->drawn);
     free(c);
 }
@@ -90,16 +125,16 @@ static layer_rows *find_layer(qk_capture *c, int layer)
     return NULL;
 }
 
-static selection *next_selection(layer_rows *l)
+static selection *next_selection(stage_rows *r)
 {
-    if (l->n == l->capacity) {
-        size_t capacity = l->capacity ? 2 * l->capacity : 2;
-        l->selections = qk_realloc(l->selections, capacity, sizeof *l->selections);
-        l->copies = qk_realloc(l->copies, capacity, sizeof *l->copies);
-        for (size_t i = l->capacity; i < capacity; i++) l->selections[i] = (selection){0};
-        l->capacity = capacity;
+    if (r->n == r->capacity) {
+        size_t capacity = r->capacity ? 2 * r->capacity : 4;
+        r->selections = qk_realloc(r->selections, capacity, sizeof *r->selections);
+        r->copies = qk_realloc(r->copies, capacity, sizeof *r->copies);
+        for (size_t i = r->capacity; i < capacity; i++) r->selections[i] = (selection){0};
+        r->capacity = capacity;
     }
-    selection *s = &l->selections[l->n++];
+    selection *s = &r->selections[r->n++];
     s->count = 0;
     return s;
 }
@@ -126,110 +161,154 @@ static void append(const qk_capture *c, selection *s, int i)
     }
 }
 
-/* mask_head: -1 for the mask that all heads share. */
-static void select_rows(qk_capture *c, layer_rows *l, qk_kind kind, const int32_t *heads, int32_t n,
-                        int32_t mask_head)
+static void reserve_floats(const qk_capture *c, selection *s)
 {
-    selection *s = next_selection(l);
+    bool lse = c->plan.lse && s->source->kind == QK_KIND_Q;
+    size_t rows = (size_t)s->n_heads * s->count, vectors = rows * (size_t)c->plan.d;
+    size_t floats = vectors + (lse ? rows : 0);
+    if (floats > s->float_capacity) {
+        free(s->vectors);
+        s->vectors = qk_alloc(floats, sizeof(float));
+        s->float_capacity = floats;
+    }
+    s->lse = lse && rows ? s->vectors + vectors : NULL;
+}
+
+/* mask_head: -1 for the mask that all heads share. */
+static void select_rows(qk_capture *c, int layer, stage_rows *r, const struct source *from,
+                        const int32_t *heads, int32_t n, int32_t mask_head)
+{
+    selection *s = next_selection(r);
+    qk_kind drawn_as = qk_kind_drawn_as(from->kind);
+    s->source = from;
     s->heads = heads;
     s->n_heads = n;
-    s->kind = kind;
     for (int i = 0; i < c->batch->n_seq; i++) {
         qk_draw draw = {
             .example_id = c->examples[i].id,
-            .layer = l->layer,
+            .layer = layer,
             .mask_head = mask_head,
             .first_head = heads[0],
-            .kind = kind,
+            .kind = drawn_as,
             .n_tokens = c->batch->seq_start[i + 1] - c->batch->seq_start[i],
         };
-        qk_sampler_draw(&c->plan.sampler, &draw, &c->drawn);
+        qk_sampler_draw(drawn_as == QK_KIND_Q ? &c->plan.sampler : &c->plan.key_sampler, &draw,
+                        &c->drawn);
         append(c, s, i);
     }
-    size_t floats = (size_t)n * s->count * (size_t)c->plan.d;
-    if (floats > s->vector_capacity) {
-        free(s->vectors);
-        s->vectors = qk_alloc(floats, sizeof(float));
-        s->vector_capacity = floats;
-    }
+    reserve_floats(c, s);
 }
 
-static void select_kind(qk_capture *c, layer_rows *l, qk_kind kind, const int32_t *heads, int32_t n)
+static const qk_layer_heads *find_heads(const qk_capture *c, int layer)
 {
-    if (!n) return;
-    if (!c->plan.per_head_masks) {
-        select_rows(c, l, kind, heads, n, -1);
-        return;
-    }
-    for (int32_t h = 0; h < n; h++) select_rows(c, l, kind, &heads[h], 1, heads[h]);
-}
-
-static const qk_layer_capture *request(void *context, int layer)
-{
-    qk_capture *c = context;
     const qk_layer_heads *heads = c->plan.heads->layers, *end = heads + c->plan.heads->n_layers;
     while (heads < end && heads->layer != layer) heads++;
-    if (heads == end) return NULL;
-    layer_rows *l = find_layer(c, -1);
+    return heads < end ? heads : NULL;
+}
+
+static const qk_layer_capture *request(qk_capture *c, int layer, stage at)
+{
+    const qk_layer_heads *of_layer = find_heads(c, layer);
+    if (!of_layer) return NULL;
+    layer_rows *l = find_layer(c, layer);
+    if (!l) l = find_layer(c, -1);
     QK_ASSERT(l);
+    if (l->layer < 0)
+        for (int i = 0; i < STAGES; i++) l->stages[i].n = 0;
     l->layer = layer;
-    l->n = 0;
-    if (c->plan.queries) select_kind(c, l, QK_KIND_Q, heads->q, heads->n_q);
-    size_t n_q = l->n;
-    if (c->plan.keys) select_kind(c, l, QK_KIND_K, heads->k, heads->n_k);
-    for (size_t i = 0; i < l->n; i++) {
-        const selection *s = &l->selections[i];
-        l->copies[i] = (qk_row_copy){.rows = s->rows,
+    stage_rows *r = &l->stages[at];
+    size_t ends[QK_KINDS]; /* where the selections of each source end */
+    for (int i = 0; i < QK_KINDS; i++) {
+        const int32_t *heads;
+        const struct source *from = &sources[i];
+        int32_t n = stage_of(c, from) == at
+                        ? qk_head_plan_heads(c->plan.heads, of_layer, from->kind, &heads)
+                        : 0;
+        if (n && !c->plan.per_head_masks) select_rows(c, layer, r, from, heads, n, -1);
+        for (int32_t h = 0; h < n && c->plan.per_head_masks; h++)
+            select_rows(c, layer, r, from, &heads[h], 1, heads[h]);
+        ends[i] = r->n;
+    }
+    for (size_t i = 0; i < r->n; i++) {
+        const selection *s = &r->selections[i];
+        r->copies[i] = (qk_row_copy){.rows = s->rows,
                                      .heads = s->heads,
                                      .n_rows = s->count,
                                      .n_heads = (size_t)s->n_heads,
-                                     .out = s->vectors};
+                                     .out = s->vectors,
+                                     .lse = s->lse};
     }
-    l->request =
-        (qk_layer_capture){.q = l->copies, .n_q = n_q, .k = l->copies + n_q, .n_k = l->n - n_q};
-    return &l->request;
+    size_t q = ends[1], k = ends[3]; /* behind both states */
+    r->request = (qk_layer_capture){.q = r->copies,
+                                    .n_q = q,
+                                    .k = r->copies + q,
+                                    .n_k = k - q,
+                                    .v = r->copies + k,
+                                    .n_v = r->n - k};
+    return r->n ? &r->request : NULL;
 }
 
-/* Says where the first NaN or infinity of a selection is, if there is one. */
-static qk_status check_finite(const qk_capture *c, int layer, const selection *s, qk_error *err)
+static const qk_layer_capture *before_rope(void *context, int layer)
 {
-    size_t d = (size_t)c->plan.d, n = (size_t)s->n_heads * s->count * d;
-    if (!qk_nonfinite_count(s->vectors, n, QK_F32, QK_F32)) return QK_OK;
-    size_t at = qk_nonfinite_first(s->vectors, n, QK_F32, QK_F32), row = at / d % s->count;
+    return request(context, layer, BEFORE_ROPE);
+}
+
+static const qk_layer_capture *after_rope(void *context, int layer)
+{
+    return request(context, layer, AFTER_ROPE);
+}
+
+/* Says where the first NaN or infinity is, if there is one, of a selection's floats that are `width`
+ * to a row. */
+static qk_status check_finite(const qk_capture *c, int layer, const selection *s,
+                              const float *floats, size_t width, const char *what, qk_error *err)
+{
+    size_t n = (size_t)s->n_heads * s->count * width;
+    if (!qk_nonfinite_count(floats, n, QK_F32, QK_F32)) return QK_OK;
+    size_t at = qk_nonfinite_first(floats, n, QK_F32, QK_F32), row = at / width % s->count;
     const qk_capture_example *e = c->examples;
     while (e->ordinal != s->examples[row]) e++; /* the sequence that the row comes from */
     const char *id = e->id_text;
     return qk_fail(err, QK_ERR_DATA,
                    "numbers overflow in this model: another model.dtype, or a damaged checkpoint; "
                    "capture.allow_nonfinite: true keeps such rows",
-                   "layer %d, head %d, %s: example %lld%s%.80s%s, position %d: the vector holds %s",
-                   layer, s->heads[at / d / s->count], s->kind == QK_KIND_Q ? "query" : "key",
-                   (long long)e->index, id ? " (id '" : "", id ? id : "", id ? "')" : "",
-                   s->positions[row], isnan(s->vectors[at]) ? "NaN" : "infinity");
+                   "layer %d, head %d, %s: example %lld%s%.80s%s, position %d: the %s %s", layer,
+                   s->heads[at / width / s->count], s->source->title, (long long)e->index,
+                   id ? " (id '" : "", id ? id : "", id ? "')" : "", s->positions[row], what,
+                   isnan(floats[at]) ? "NaN" : "infinity");
+}
+
+static qk_status write_selection(qk_capture *c, int layer, const selection *s, qk_error *err)
+{
+    if (!c->plan.allow_nonfinite) {
+        QK_TRY(check_finite(c, layer, s, s->vectors, (size_t)c->plan.d, "vector holds", err));
+        if (s->lse) QK_TRY(check_finite(c, layer, s, s->lse, 1, "log-sum-exp is", err));
+    }
+    qk_unit_rows rows = {
+        .layer = layer,
+        .kind = s->source->kind,
+        .heads = s->heads,
+        .n_heads = s->n_heads,
+        .rows = s->count,
+        .tokens = s->tokens,
+        .positions = s->positions,
+        .buckets = s->buckets,
+        .examples = s->examples,
+        .vectors = s->vectors,
+        .lse = s->lse,
+    };
+    QK_TRY(qk_unit_add_rows(c->unit, &rows, err));
+    c->rows += s->count * (uint64_t)s->n_heads;
+    return QK_OK;
 }
 
 static qk_status layer_done(void *context, int layer, qk_error *err)
 {
     qk_capture *c = context;
     layer_rows *l = find_layer(c, layer);
-    for (size_t i = 0; l && i < l->n; i++) {
-        const selection *s = &l->selections[i];
-        if (!c->plan.allow_nonfinite) QK_TRY(check_finite(c, layer, s, err));
-        qk_unit_rows rows = {
-            .layer = layer,
-            .kind = s->kind,
-            .heads = s->heads,
-            .n_heads = s->n_heads,
-            .rows = s->count,
-            .tokens = s->tokens,
-            .positions = s->positions,
-            .buckets = s->buckets,
-            .examples = s->examples,
-            .vectors = s->vectors,
-        };
-        QK_TRY(qk_unit_add_rows(c->unit, &rows, err));
-        c->rows += s->count * (uint64_t)s->n_heads;
-    }
+    for (int k = 0; l && k < STAGES; k++)
+        for (size_t i = 0; i < l->stages[k].n; i++)
+            QK_TRY(write_selection(c, layer, &l->stages[k].selections[i], err));
     if (l) l->layer = -1;
     return QK_OK;
 }
@@ -238,8 +317,8 @@ qk_capture_hooks qk_capture_hooks_of(qk_capture *c)
 {
     return (qk_capture_hooks){
         .context = c,
-        .pre_rope = c->plan.pre_rope ? request : NULL,
-        .post_rope = c->plan.pre_rope ? NULL : request,
+        .pre_rope = c->takes[BEFORE_ROPE] ? before_rope : NULL,
+        .post_rope = c->takes[AFTER_ROPE] ? after_rope : NULL,
         .layer_done = layer_done,
     };
 }

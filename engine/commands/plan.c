@@ -11,6 +11,7 @@
 #include "engine/families/presets.h"
 #include "engine/run/inputs.h"
 #include "engine/run/plan.h"
+#include "sampler/positions.h"
 
 static void print_json(const qk_plan *p, const qk_estimate *e)
 {

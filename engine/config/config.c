@@ -16,8 +16,11 @@ static const char *did_you_mean(const qk_config_reader *r, const char *word, con
     const qk_config_key *elsewhere = NULL; /* the only key of another section with this very name */
     size_t n = 0;
     for (size_t i = 0; i < qk_config_n_keys; i++) {
-        if (strcmp(qk_config_keys[i].name, word) != 0) continue;
-        elsewhere = &qk_config_keys[i];
+        const qk_config_key *k = &qk_config_keys[i];
+        if (strcmp(k->name, word) != 0) continue;
+        if (elsewhere && !strncmp(k->section, elsewhere->section, strlen(elsewhere->section)))
+            continue; /* in a part of that section, too: the same for some */
+        elsewhere = k;
         n++;
     }
     if (n == 1)
@@ -29,7 +32,8 @@ static const char *did_you_mean(const qk_config_reader *r, const char *word, con
             if (!strcmp(qk_config_keys[i].section, section)) known[n++] = qk_config_keys[i].name;
         size_t prefix = strlen(section);
         for (const qk_config_section *s = qk_config_sections; s->name; s++)
-            if (!strncmp(s->name, section, prefix) && s->name[prefix] == '.')
+            if (!strncmp(s->name, section, prefix) && s->name[prefix] == '.' &&
+                !strchr(s->name + prefix + 1, '.'))
                 known[n++] = s->name + prefix + 1;
     } else {
         for (const qk_config_section *s = qk_config_sections; s->name; s++)
@@ -43,7 +47,7 @@ static const char *did_you_mean(const qk_config_reader *r, const char *word, con
 static bool is_section(const char *parent, const char *name)
 {
     for (const qk_config_section *s = qk_config_sections; s->name; s++) {
-        const char *dot = strchr(s->name, '.');
+        const char *dot = strrchr(s->name, '.');
         if (!parent && !dot && !strcmp(s->name, name)) return true;
         if (parent && dot && !strncmp(s->name, parent, (size_t)(dot - s->name)) &&
             !parent[dot - s->name] && !strcmp(dot + 1, name))
@@ -125,15 +129,14 @@ static qk_status refuse_empty(const qk_config_reader *r, const qk_config_section
 static qk_status find_section(const qk_config_reader *r, const qk_yaml *root,
                               const qk_config_section *section, const qk_yaml **out)
 {
-    const char *dot = strchr(section->name, '.');
-    const qk_yaml *map;
-    if (dot) {
-        const char *parent =
-            qk_arena_strndup(r->arena, section->name, (size_t)(dot - section->name));
-        map = qk_yaml_get(qk_yaml_get(root, parent), dot + 1);
-    } else {
-        map = qk_yaml_get(root, section->name);
+    const char *dot;
+    const qk_yaml *map = root;
+    for (const char *name = section->name; name; name = dot ? dot + 1 : NULL) {
+        dot = strchr(name, '.');
+        size_t n = dot ? (size_t)(dot - name) : strlen(name);
+        map = qk_yaml_get(map, qk_arena_strndup(r->arena, name, n));
     }
+    dot = strchr(section->name, '.');
     *out = map && map->type == QK_YAML_NULL ? NULL : map;
     if (map && !*out && !dot) return refuse_empty(r, section, map);
     if (map && !*out && !map->length && !map->setting)
@@ -192,13 +195,10 @@ static qk_status read_sections(const qk_config_reader *r, const qk_yaml *root,
 }
 
 /* What follows from several keys together. */
-static qk_status settle(const qk_config_reader *r, qk_config_draft *draft)
+static qk_status settle(const qk_config_reader *r, const qk_yaml *root, qk_config_draft *draft)
 {
     qk_config *c = &draft->config;
-    if (!c->capture.queries && !c->capture.keys)
-        return qk_fail(r->err, QK_ERR_CONFIG,
-                       "set capture.capture_queries or capture.capture_keys to true",
-                       "%s: nothing to capture: both queries and keys are off", r->path);
+    QK_TRY(qk_config_settle_capture(r, root, draft));
     if (draft->autocast > QK_F32 && draft->autocast != (int)c->model.dtype) {
         qk_warn("%s: inference.autocast_dtype: computing in %s, not in model.dtype %s", r->path,
                 qk_dtype_name((qk_dtype)draft->autocast), qk_dtype_name(c->model.dtype));
@@ -240,7 +240,7 @@ static qk_status load(qk_config_draft *draft, const char *path, const char *cons
     for (size_t i = 0; i < n_settings; i++)
         QK_TRY(qk_config_apply_setting(arena, root, settings[i], err));
     QK_TRY(read_sections(&r, root, draft));
-    return settle(&r, draft);
+    return settle(&r, root, draft);
 }
 
 qk_status qk_config_load(qk_config *config, const char *path, const char *const *settings,

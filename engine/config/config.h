@@ -11,8 +11,8 @@
 #include "engine/base/dtype.h"
 #include "engine/base/mem.h"
 #include "formats/json.h"
-#include "sampler/positions.h"
 #include "sampler/python_random.h"
+#include "sampler/sampler.h"
 
 typedef struct qk_int_list {
     int64_t *items; /* ascending, each once, from 0; NULL and count 0: not restricted */
@@ -67,7 +67,8 @@ typedef struct qk_config {
         bool lse;             /* with each query (kernels/backend.h) */
         bool token_ids, head_columns; /* columns of the files */
         qk_sampler sampler;           /* of queries, with min_bucket_size and max_rows_per_batch */
-        qk_sampler key_sampler;       /* of keys and values; the same where nothing else is set */
+        qk_sampler key_sampler;       /* of keys and values; the same where nothing else is set.
+                                       * What they list lies in `arena` */
     } capture;
     struct {
         const char *data_root; /* as written; relative to the working folder, never above it, and
@@ -86,7 +87,9 @@ typedef struct qk_config {
  * null means "not set" (capture_queries and capture_keys excepted: there it could mean off). Keys
  * that are read for compatibility but mean nothing here (device_map, readme_path, padding ...) are
  * accepted; those that would change rows if ignored (padding_side: left) are refused, and so are
- * values that YAML reads otherwise than they look (1e-3, 010, 1:30). Warnings go to the log. */
+ * values that YAML reads otherwise than they look (1e-3, 010, 1:30). Warnings go to the log.
+ *
+ * The files of capture.sampler.positions are read here, and no other. */
 qk_status qk_config_load(qk_config *config, const char *path, const char *const *settings,
                          size_t n_settings, qk_error *err);
 void qk_config_free(qk_config *config); /* NULL-safe */

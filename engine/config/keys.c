@@ -16,6 +16,8 @@ static const qk_config_word samplers[] = {
     {"all", QK_SAMPLE_ALL},
     {NULL, 0},
 };
+static const qk_config_word rope_states[] = {
+    {"pre", QK_ROPE_PRE}, {"post", QK_ROPE_POST}, {NULL, 0}};
 static const qk_config_word layouts[] = {
     {"prefix", QK_LAYOUT_PREFIX}, {"branch", QK_LAYOUT_BRANCH}, {NULL, 0}};
 static const qk_config_word encodings[] = {{"byte_stream_split", 0}, {"plain", 1}, {NULL, 0}};
@@ -32,6 +34,8 @@ const qk_config_section qk_config_sections[] = {
     {"capture", false, false},
     {"capture.head_sampling", false, false},
     {"capture.sampler", false, false},
+    {"capture.sampler.queries", false, false},
+    {"capture.sampler.keys", false, false},
     {"output", true, false},
     {NULL, false, false},
 };
@@ -54,6 +58,19 @@ const qk_config_section qk_config_sections[] = {
 #define CHOICE(section, key, words, at, fallback, text)                                            \
     {                                                                                              \
         section, key, &qk_config_choice, at, fallback, 0, 0, -1, words, false, text                \
+    }
+#define NUMBER(section, key, field, fallback, text)                                                \
+    {                                                                                              \
+        section, key, &qk_config_number, DRAFT(field), fallback, 0, 0, 0, NULL, false, text        \
+    }
+#define FIRST(section, field, fallback, text)                                                      \
+    {                                                                                              \
+        section, "first", &qk_config_int, DRAFT(field), fallback, 0, QK_SAMPLER_MAX_TOKENS, -1,    \
+            NULL, false, text                                                                      \
+    }
+#define LISTED(section, field, text)                                                               \
+    {                                                                                              \
+        section, "positions", &qk_config_path, DRAFT(field), NULL, 0, 0, 0, NULL, false, text      \
     }
 #define IGNORED(section, key, kind, text)                                                          \
     {                                                                                              \
@@ -120,6 +137,8 @@ const qk_config_key qk_config_keys[] = {
 
     MAY("capture", "capture_queries", bool, capture.queries, "true", "write queries"),
     MAY("capture", "capture_keys", bool, capture.keys, "true", "write keys"),
+    MAY("capture", "capture_values", bool, capture.values, "false",
+        "write values, of the key heads: files l00h00v. Their positions are those of the keys"),
     MAY("capture", "layers", ints, capture.layers, NULL, "layer numbers from 0; null or [] is all"),
     MAY("capture", "heads", ints, capture.heads, NULL,
         "head numbers from 0, for queries and keys alike; null or [] is all"),
@@ -133,8 +152,19 @@ const qk_config_key qk_config_keys[] = {
         "2^(m+1) - 2, each b above it 2^b - 1 to 2^(b+1) - 2"),
     MAY("capture", "capture_pre_rope", bool, capture.pre_rope, "false",
         "take vectors before the rotary embedding instead of after it"),
+    {"capture", "rope", &qk_config_words, DRAFT(rope), NULL, 0, 0, 0, rope_states, false,
+     "which states of queries and keys: before the rotary embedding, after it, or both in one "
+     "pass, "
+     "with files l00h00q of those after it and l00h00q_pre. null is capture_pre_rope's"},
+    MAY("capture", "capture_lse", bool, capture.lse, "false",
+        "add the column lse to queries after the rotary embedding: the logarithm of the sum of "
+        "exp(score) over the keys that the query sees"),
     MAY("capture", "capture_token_strings", bool, capture.token_strings, "false",
         "add the column token_str"),
+    MAY("capture", "capture_token_ids", bool, capture.token_ids, "false",
+        "add the column token_id"),
+    MAY("capture", "head_columns", bool, capture.head_columns, "false",
+        "add the columns layer, head and kind"),
     MAY("capture", "per_head_masks", bool, capture.per_head_masks, "false",
         "draw positions for each head on its own, as the older reference did, instead of once per "
         "layer and kind"),
@@ -145,10 +175,29 @@ const qk_config_key qk_config_keys[] = {
      0, NULL, true, "query heads to draw over all layers; their key heads follow"},
     MAY("capture.head_sampling", "seed", seed, capture.head_seed, "0",
         "seed of that draw, of any length"),
-    CHOICE("capture.sampler", "type", samplers, AT(capture.sampler.kind), "log_uniform",
+    CHOICE("capture.sampler", "type", samplers, DRAFT(sampler.kind), "log_uniform",
            "which positions: equally many per power of two, equally many everywhere, or every one"),
-    MAY("capture.sampler", "base_rate", number, capture.sampler.base_rate, "1.0",
-        "rows wanted per bucket, above 0; log_uniform's first bucket holds twice that"),
+    NUMBER("capture.sampler", "base_rate", sampler.base_rate, "1.0",
+           "rows wanted per bucket, above 0; log_uniform's first bucket holds twice that"),
+    FIRST("capture.sampler", sampler.first, "0",
+          "positions below this are always kept, also by max_rows_per_batch; the others are drawn "
+          "as without it"),
+    LISTED("capture.sampler", sampler.positions,
+           "a JSON Lines file of positions to keep instead of drawing them: {\"id\": 7, "
+           "\"positions\": [0, 5]}; a line without id is for all other examples. "
+           "max_rows_per_batch does not limit them"),
+    CHOICE("capture.sampler.queries", "type", samplers, DRAFT(query_sampler.kind), NULL,
+           "for queries alone; null is that of capture.sampler, here and below"),
+    NUMBER("capture.sampler.queries", "base_rate", query_sampler.base_rate, NULL,
+           "the same of base_rate"),
+    FIRST("capture.sampler.queries", query_sampler.first, NULL, "the same of first"),
+    LISTED("capture.sampler.queries", query_sampler.positions, "the same of positions"),
+    CHOICE("capture.sampler.keys", "type", samplers, DRAFT(key_sampler.kind), NULL,
+           "for keys and values alone; null is that of capture.sampler, here and below"),
+    NUMBER("capture.sampler.keys", "base_rate", key_sampler.base_rate, NULL,
+           "the same of base_rate"),
+    FIRST("capture.sampler.keys", key_sampler.first, NULL, "the same of first"),
+    LISTED("capture.sampler.keys", key_sampler.positions, "the same of positions"),
 
     MAY("output", "data_root", folder, output.data_root, "data",
         "the folder for results, apart from the dataset; nothing that was not made here is ever "
@@ -183,6 +232,7 @@ void qk_config_reference(qk_buf *out)
     for (size_t i = 0; i < qk_config_n_keys; i++) {
         const qk_config_key *k = &qk_config_keys[i];
         qk_buf_addf(out, "| `%s.%s` | ", k->section, k->name);
+        if (k->type == &qk_config_words) qk_buf_add_str(out, "a list of ");
         if (k->words)
             qk_config_add_words(out, k->words);
         else

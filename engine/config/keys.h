@@ -9,11 +9,22 @@
 #include "engine/config/config.h"
 #include "formats/yaml.h"
 
-/* What the keys fill: the configuration, and what config.c turns into parts of it at the end. */
+/* capture.sampler, or what a part of it for queries or for keys and values changes. */
+typedef struct qk_sampler_draft {
+    int kind;         /* -1: not given */
+    double base_rate; /* 0: not given */
+    int64_t first;    /* -1: not given */
+    const char *positions;
+} qk_sampler_draft;
+
+/* What the keys fill: the configuration, and what becomes parts of it at the end. */
 typedef struct qk_config_draft {
     qk_config config;
     int autocast, layout, encoding, backend, isa; /* values of their words; -1: not given */
+    int rope;                                     /* QK_ROPE_PRE | QK_ROPE_POST; 0: not given */
+    qk_sampler_draft sampler, query_sampler, key_sampler;
 } qk_config_draft;
+enum { QK_ROPE_PRE = 1, QK_ROPE_POST = 2 };
 
 typedef struct qk_config_reader {
     const char *path; /* of the file, for messages */
@@ -41,7 +52,7 @@ struct qk_config_key {
     size_t at;                   /* offset in qk_config_draft */
     const char *fallback;        /* the default as YAML; NULL: none */
     int64_t min, max, absent;    /* of integers; `absent` is stored when there is no value */
-    const qk_config_word *words; /* of a choice, ends with {NULL} */
+    const qk_config_word *words; /* of a choice or of a list of words, ends with {NULL} */
     bool required;
     const char *meaning;
 };
@@ -55,7 +66,7 @@ void qk_config_add_words(qk_buf *out, const qk_config_word *words);
 /* One per kind of value. */
 extern const qk_config_type qk_config_string, qk_config_text, qk_config_path, qk_config_folder,
     qk_config_bool, qk_config_int, qk_config_seed, qk_config_number, qk_config_ints,
-    qk_config_choice, qk_config_tree, qk_config_ignored, qk_config_remote_code,
+    qk_config_choice, qk_config_words, qk_config_tree, qk_config_ignored, qk_config_remote_code,
     qk_config_padding_side;
 
 typedef struct qk_config_section {
@@ -76,6 +87,10 @@ const char *qk_config_meaning(const qk_config_reader *r, const qk_config_key *ke
 const char *qk_config_position(const qk_config_reader *r, const qk_yaml *value);
 /* QK_ERR_USAGE for what a --set brought, else QK_ERR_CONFIG. */
 qk_status qk_config_blame(const qk_yaml *value);
+
+/* capture: rope, values and log-sum-exp, and the two samplers, from what the keys have filled. */
+qk_status qk_config_settle_capture(const qk_config_reader *r, const qk_yaml *root,
+                                   qk_config_draft *draft);
 
 /* Puts the --set "a.b=value" into the tree. */
 qk_status qk_config_apply_setting(qk_arena *arena, qk_yaml *root, const char *setting,

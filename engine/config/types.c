@@ -265,6 +265,8 @@ static qk_status read_seed(const qk_config_reader *r, const qk_config_key *key, 
 static qk_status read_number(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
                              void *field)
 {
+    *(double *)field = 0;
+    if (!v) return QK_OK;
     bool number = v->type == QK_YAML_INT || v->type == QK_YAML_FLOAT;
     if (!number) return wrong_type(r, key, v, number_hint(r, key, v));
     QK_TRY(refuse_odd_base(r, key, v));
@@ -289,13 +291,13 @@ static int by_value(const void *a, const void *b)
 }
 
 /* What --set brought as "0,1", without the brackets that shells take for themselves, as a list;
- * NULL for anything else. */
-static const qk_yaml *list_without_brackets(const qk_config_reader *r, const qk_yaml *v)
+ * NULL for anything else, and where other characters than these are in it. */
+static const qk_yaml *list_without_brackets(const qk_config_reader *r, const qk_yaml *v,
+                                            const char *characters)
 {
-    static const char digits[] = "0123456789,";
     qk_yaml *list;
     qk_error ignored;
-    if (!v->setting || !v->length || strspn(v->text, digits) != v->length) return NULL;
+    if (!v->setting || !v->length || strspn(v->text, characters) != v->length) return NULL;
     const char *text = qk_arena_strf(r->arena, "[%s]", v->text);
     if (qk_yaml_parse(r->arena, text, strlen(text), v->setting, &list, &ignored) != QK_OK)
         return NULL;
@@ -311,8 +313,9 @@ static qk_status read_ints(const qk_config_reader *r, const qk_config_key *key, 
     qk_int_list *out = field;
     *out = (qk_int_list){0};
     if (!v) return QK_OK;
-    const qk_yaml *plain =
-        v->type == QK_YAML_STRING || v->type == QK_YAML_INT ? list_without_brackets(r, v) : NULL;
+    const qk_yaml *plain = v->type == QK_YAML_STRING || v->type == QK_YAML_INT
+                               ? list_without_brackets(r, v, "0123456789,")
+                               : NULL;
     if (plain) v = plain;
     if (v->type != QK_YAML_LIST)
         return wrong_type(r, key, v,
@@ -364,18 +367,43 @@ static qk_status unknown_word(const qk_config_reader *r, const qk_config_key *ke
     return s;
 }
 
+/* The entry of key->words that a value names, in any case of letters. */
+static qk_status find_word(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                           int *value)
+{
+    const qk_config_word *w = key->words;
+    if (v->type != QK_YAML_STRING) return unknown_word(r, key, v);
+    while (w->word && strcasecmp(w->word, v->text) != 0) w++;
+    if (!w->word) return unknown_word(r, key, v);
+    *value = w->value;
+    return QK_OK;
+}
+
 static qk_status read_choice(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
                              void *field)
 {
     int value = (int)key->absent;
-    if (v) {
-        const qk_config_word *w = key->words;
-        if (v->type != QK_YAML_STRING) return unknown_word(r, key, v);
-        while (w->word && strcasecmp(w->word, v->text) != 0) w++;
-        if (!w->word) return unknown_word(r, key, v);
-        value = w->value;
-    }
+    if (v) QK_TRY(find_word(r, key, v, &value));
     memcpy(field, &value, sizeof value);
+    return QK_OK;
+}
+
+/* The values of the words together, which are bits. */
+static qk_status read_words(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v,
+                            void *field)
+{
+    int all = 0, value;
+    if (v && v->type == QK_YAML_STRING) {
+        const qk_yaml *list = list_without_brackets(r, v, "abcdefghijklmnopqrstuvwxyz_,");
+        if (list) v = list;
+    }
+    if (v && (v->type != QK_YAML_LIST || !v->first))
+        return wrong_type(r, key, v, qk_arena_strf(r->arena, "write [%s]", key->words->word));
+    for (const qk_yaml *item = v ? v->first : NULL; item; item = item->next) {
+        QK_TRY(find_word(r, key, item, &value));
+        all |= value;
+    }
+    memcpy(field, &all, sizeof all);
     return QK_OK;
 }
 
@@ -430,6 +458,7 @@ const qk_config_type qk_config_seed = {"an integer", read_seed};
 const qk_config_type qk_config_number = {"a number above 0", read_number};
 const qk_config_type qk_config_ints = {"a list of integers", read_ints};
 const qk_config_type qk_config_choice = {"a word", read_choice};
+const qk_config_type qk_config_words = {"a list of words", read_words};
 const qk_config_type qk_config_tree = {"a map", read_tree};
 const qk_config_type qk_config_ignored = {"anything", read_ignored};
 const qk_config_type qk_config_remote_code = {"true or false", read_remote_code};

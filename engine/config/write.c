@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "sampler/listed.h"
+#include "sampler/positions.h"
+
 static void add_list(qk_json_out *out, const char *key, const qk_int_list *list)
 {
     if (!list->count) {
@@ -50,6 +53,23 @@ static void write_inputs(const qk_config *c, qk_json_out *out)
     qk_json_end(out, '}');
 }
 
+/* The members of a sampler, whose map stays open; what has come later only where it is set. */
+static void begin_sampler(qk_json_out *out, const char *key, const qk_sampler *s)
+{
+    qk_json_begin(out, key, '{');
+    qk_json_add_str(out, "type", qk_sampler_kind_name(s->kind));
+    if (!s->listed) qk_json_add_num(out, "base_rate", s->base_rate);
+    if (s->first) qk_json_add_int(out, "first", s->first);
+    if (s->listed) qk_json_add_str(out, "positions_sha256", s->listed->sha256);
+}
+
+static bool same_sampler(const qk_sampler *a, const qk_sampler *b)
+{
+    bool same = a->kind == b->kind && a->first == b->first && !a->listed == !b->listed;
+    if (!same || !a->listed) return same && a->base_rate == b->base_rate;
+    return !strcmp(a->listed->sha256, b->listed->sha256);
+}
+
 static void write_capture(const qk_config *c, qk_json_out *out)
 {
     qk_json_begin(out, "capture", '{');
@@ -69,17 +89,30 @@ static void write_capture(const qk_config *c, qk_json_out *out)
         qk_json_add_null(out, "head_sampling");
     }
     qk_json_add_bool(out, "full_attention_only", c->capture.full_attention_only);
-    qk_json_begin(out, "sampler", '{');
-    qk_json_add_str(out, "type", qk_sampler_kind_name(c->capture.sampler.kind));
-    qk_json_add_num(out, "base_rate", c->capture.sampler.base_rate);
+    const qk_sampler *sampler = &c->capture.sampler, *keys = &c->capture.key_sampler;
+    begin_sampler(out, "sampler", sampler);
+    if (!same_sampler(sampler, keys)) {
+        begin_sampler(out, "keys", keys);
+        qk_json_end(out, '}');
+    }
     qk_json_end(out, '}');
     qk_json_add_int(out, "min_bucket_size", c->capture.sampler.min_bucket_size);
     add_limit(out, "max_rows_per_batch", c->capture.sampler.max_rows, 1);
     qk_json_add_bool(out, "capture_pre_rope", c->capture.pre_rope);
     qk_json_add_bool(out, "capture_token_strings", c->capture.token_strings);
     qk_json_add_bool(out, "per_head_masks", c->capture.per_head_masks);
-    /* Where it is off, rows are what they were before there was this key. */
+    /* Where these are off, rows are what they were before there were such keys. */
     if (c->capture.allow_nonfinite) qk_json_add_bool(out, "allow_nonfinite", true);
+    if (c->capture.values) qk_json_add_bool(out, "capture_values", true);
+    if (c->capture.both_states) {
+        qk_json_begin(out, "rope", '[');
+        qk_json_add_str(out, NULL, "pre");
+        qk_json_add_str(out, NULL, "post");
+        qk_json_end(out, ']');
+    }
+    if (c->capture.lse) qk_json_add_bool(out, "capture_lse", true);
+    if (c->capture.token_ids) qk_json_add_bool(out, "capture_token_ids", true);
+    if (c->capture.head_columns) qk_json_add_bool(out, "head_columns", true);
     qk_json_end(out, '}');
 }
 

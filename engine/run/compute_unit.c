@@ -44,10 +44,10 @@ qk_compute *qk_compute_new(const qk_compute_plan *p)
     qk_capture_plan capture = {
         .heads = &plan->heads,
         .sampler = c->capture.sampler,
-        .queries = c->capture.queries,
-        .keys = c->capture.keys,
+        .key_sampler = c->capture.key_sampler,
         .per_head_masks = c->capture.per_head_masks,
         .pre_rope = c->capture.pre_rope,
+        .lse = c->capture.lse,
         .allow_nonfinite = c->capture.allow_nonfinite,
         .d = plan->spec.d,
     };
@@ -75,6 +75,7 @@ static qk_status open_model(qk_compute *w, const qk_backend *backend, qk_error *
                    .isa = c->inference.isa},
         .overrides = c->model.overrides,
         .last_layer = plan->heads.last_layer,
+        .last_needs = qk_plan_last_needs(plan),
         .layers_in_memory = (int)c->inference.layers_in_memory,
         .reserve = qk_estimate_reserve(plan, backend),
     };

@@ -10,21 +10,41 @@
 #include "engine/run/inputs.h"
 #include "engine/run/plan.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "sampler/positions.h"
 
 /* ---- texts ---- */
 
 typedef struct means {
-    double tokens, rows, flops, longest;
+    double tokens, rows, layer_rows, flops, longest; /* rows: of all files; of a layer's heads */
     int64_t n;
 } means;
+
+/* The vectors of n tokens in files of n_q query heads, n_k key heads and n_v of values. */
+static double rows_of(const qk_plan *plan, int32_t tokens, int n_q, int n_k, int n_v)
+{
+    const qk_config *c = plan->config;
+    int states = plan->heads.both_states ? 2 : 1;
+    return qk_sampler_expected_rows(&c->capture.sampler, tokens) * n_q * states +
+           qk_sampler_expected_rows(&c->capture.key_sampler, tokens) * (n_k * states + n_v);
+}
+
+/* The same of one layer, all heads of it captured. */
+static double layer_rows(const qk_plan *plan, int32_t tokens)
+{
+    const qk_head_plan *h = &plan->heads;
+    const qk_spec *s = &plan->spec;
+    return rows_of(plan, tokens, h->n_q ? s->H : 0, h->n_k ? s->K : 0, h->n_v ? s->K : 0);
+}
 
 static void count_example(const qk_plan *plan, int32_t tokens, means *m)
 {
     m->n++;
     m->tokens += tokens;
     if (tokens > m->longest) m->longest = tokens;
-    m->rows += qk_sampler_expected_rows(&plan->config->capture.sampler, tokens);
-    m->flops += qk_forward_flops(&plan->spec, plan->heads.last_layer, QK_LAST_QK, tokens);
+    m->rows += rows_of(plan, tokens, plan->heads.n_q, plan->heads.n_k, plan->heads.n_v);
+    m->layer_rows += layer_rows(plan, tokens);
+    m->flops += qk_forward_flops(&plan->spec, plan->heads.last_layer, qk_plan_last_needs(plan),
+                                 tokens);
 }
 
 /* Of a dataset of the Hub only files in the cache are looked at: whether the next is not there. */
@@ -90,11 +110,10 @@ static qk_status assume_examples(const qk_plan *plan, means *m, int64_t *example
  * of threads; on a GPU the kernels of cuBLASLt. */
 enum { OTHER_BYTES = 384 << 20 };
 
-/* Rows of one layer, all heads of it captured. */
-static uint64_t capture_bytes(const qk_plan *plan, double rows)
+/* Vectors, each with its log-sum-exp. */
+static uint64_t capture_bytes(const qk_plan *plan, double vectors)
 {
-    const qk_spec *s = &plan->spec;
-    return (uint64_t)(rows * (s->H + s->K) * 4.0 * s->d);
+    return (uint64_t)(vectors * 4.0 * (plan->spec.d + plan->config->capture.lse));
 }
 
 uint64_t qk_estimate_reserve(const qk_plan *plan, const qk_backend *backend)
@@ -104,7 +123,7 @@ uint64_t qk_estimate_reserve(const qk_plan *plan, const qk_backend *backend)
     if (length <= 0) length = max;
     if (length > max) max = length; /* of one example */
     int64_t n = c->inference.batch_size < max / length ? c->inference.batch_size : max / length;
-    double rows = qk_sampler_expected_rows(&c->capture.sampler, (int32_t)length) * (double)n;
+    double rows = layer_rows(plan, (int32_t)length) * (double)n;
     return qk_forward_bytes(&plan->spec, backend, c->model.dtype, (uint64_t)(n * length)) +
            (uint64_t)backend->depth * capture_bytes(plan, rows) + OTHER_BYTES;
 }
@@ -125,7 +144,7 @@ static void choose_budget(qk_plan *plan, const qk_backend *backend, qk_estimate 
     }
     qk_model_size size;
     qk_model_size_of(&size, &plan->spec, backend, c->model.dtype, plan->heads.last_layer,
-                     QK_LAST_QK, &plan->arena);
+                     qk_plan_last_needs(plan), &plan->arena);
     out->weight_bytes = qk_model_size_all(&size);
     qk_error why;
     if (qk_layer_budget_choose(&out->budget, &size, &limits, &plan->arena, &why) == QK_OK) return;
@@ -155,8 +174,8 @@ qk_status qk_estimate_make(qk_plan *plan, int64_t look, qk_estimate *out, qk_err
     out->looked_at = out->assumed ? 0 : m.n;
     out->mean_tokens = m.tokens / n;
     out->longest_tokens = m.longest;
-    out->files = plan->heads.n_q + plan->heads.n_k;
-    out->rows = m.rows * scale * out->files;
+    out->files = (double)qk_head_plan_files(&plan->heads);
+    out->rows = m.rows * scale;
     out->bytes = out->rows * (4.0 * s->d + 16);
     out->tokens = m.tokens * scale;
     out->flops = m.flops * scale;
@@ -166,7 +185,7 @@ qk_status qk_estimate_make(qk_plan *plan, int64_t look, qk_estimate *out, qk_err
     if (!backend) backend = &qk_backend_cpu;
     out->activation_bytes = qk_forward_bytes(s, backend, compute, batch);
     out->capture_bytes =
-        capture_bytes(plan, m.rows / n * (double)plan->config->inference.batch_size);
+        capture_bytes(plan, m.layer_rows / n * (double)plan->config->inference.batch_size);
     choose_budget(plan, backend, out);
     return QK_OK;
 }

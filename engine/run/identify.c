@@ -139,6 +139,7 @@ static void add_heads(qk_json_out *o, const qk_head_plan *heads)
         qk_json_add_int(o, "layer", l->layer);
         add_head_list(o, "q", l->q, l->n_q);
         add_head_list(o, "k", l->k, l->n_k);
+        if (heads->n_v) add_head_list(o, "v", l->v, l->n_v);
         qk_json_end(o, '}');
     }
     qk_json_end(o, ']');

@@ -42,6 +42,8 @@ static qk_status choose_heads(qk_plan *plan, qk_error *err)
         .n_heads = c->capture.heads.count,
         .capture_queries = c->capture.queries,
         .capture_keys = c->capture.keys,
+        .capture_values = c->capture.values,
+        .both_states = c->capture.both_states,
         .full_attention_only = c->capture.full_attention_only,
         .sample = c->capture.sample_heads,
         .sample_count = c->capture.head_count,
@@ -145,6 +147,13 @@ void qk_plan_free(qk_plan *plan)
     qk_head_plan_free(&plan->heads);
     qk_arena_free(&plan->arena);
     *plan = (qk_plan){0};
+}
+
+qk_last_layer qk_plan_last_needs(const qk_plan *plan)
+{
+    const qk_layer_heads *last = &plan->heads.layers[plan->heads.n_layers - 1];
+    if (last->n_q && plan->config->capture.lse) return QK_LAST_ATTENTION;
+    return last->n_v ? QK_LAST_QKV : QK_LAST_QK;
 }
 
 qk_status qk_plan_has_tokenizer(const qk_plan *plan, bool *has, qk_error *err)

@@ -3,7 +3,7 @@
  * next: engine/run/estimate.h, engine/dataset/dataset.h */
 #pragma once
 
-#include "engine/families/family.h"
+#include "engine/model/layer_budget.h"
 #include "sampler/heads.h"
 
 typedef struct qk_config qk_config;
@@ -41,4 +41,6 @@ void qk_plan_free(qk_plan *plan);
 /* The dataset folder that it writes; everything in it is borrowed. */
 qk_output qk_plan_output(const qk_plan *plan);
 
+/* What the rows of the last captured layer come from. */
+qk_last_layer qk_plan_last_needs(const qk_plan *plan);
 qk_status qk_plan_has_tokenizer(const qk_plan *plan, bool *has, qk_error *err);

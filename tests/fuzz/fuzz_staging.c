@@ -42,8 +42,10 @@ static void read_unit(const uint8_t *data, size_t size)
             qk_unit_rows rows;
             const float *vectors;
             if (qk_unit_read_rows(&u, &u.blocks[b], &buf, &rows, &err) != QK_OK) continue;
-            for (int32_t h = 0; h < rows.n_heads; h++)
+            for (int32_t h = 0; h < rows.n_heads; h++) {
                 (void)qk_unit_read_vectors(&u, &u.blocks[b], h, &buf, &vectors, &err);
+                (void)qk_unit_read_lse(&u, &u.blocks[b], h, &buf, &vectors, &err);
+            }
         }
         qk_unit_close(&u);
     }
