@@ -11,7 +11,7 @@
 #include "engine/base/beneath.h"
 
 static const char MAGIC[8] = {'Q', 'K', 'U', 'N', 'I', 'T', '0', '3'};
-enum { TRAILER = 8 + 8 + 4 + 8 };
+enum { TRAILER = 8 + 8 + 4 + 8, WITH_LSE = 256 };
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "unit files are written as memory lies");
 
@@ -76,7 +76,7 @@ qk_status qk_unit_add_rows(qk_unit_writer *w, const qk_unit_rows *r, qk_error *e
         crc = crc_of(crc, columns[c], r->rows * 4);
     }
     put_u32(&w->blocks, (uint32_t)r->layer);
-    put_u32(&w->blocks, (uint32_t)r->kind);
+    put_u32(&w->blocks, (uint32_t)r->kind + (r->lse ? WITH_LSE : 0));
     put_u32(&w->blocks, (uint32_t)r->n_heads);
     put_u64(&w->blocks, r->rows);
     put_u64(&w->blocks, offset);
@@ -85,6 +85,11 @@ qk_status qk_unit_add_rows(qk_unit_writer *w, const qk_unit_rows *r, qk_error *e
     for (int32_t h = 0; h < r->n_heads; h++)
         put_u32(&w->blocks, crc_of(0, r->vectors + (size_t)h * per_head, per_head * 4));
     qk_writer_add(&w->file, r->vectors, (size_t)r->n_heads * per_head * 4);
+    for (int32_t h = 0; r->lse && h < r->n_heads; h++) {
+        const float *lse = r->lse + (size_t)h * r->rows;
+        put_u32(&w->blocks, crc_of(0, lse, r->rows * 4));
+        qk_writer_add(&w->file, lse, r->rows * 4);
+    }
     qk_buf_add(&w->blocks, r->heads, (size_t)r->n_heads * 4);
     w->n_blocks++;
     if (!w->file.error) return QK_OK;
@@ -192,22 +197,40 @@ static void read_example(qk_unit *u, cursor *c, qk_unit_example *e)
     e->id_length = n;
 }
 
+static bool is_kind(uint32_t kind)
+{
+    for (int i = 0; i < QK_KINDS; i++)
+        if (kind == (uint32_t)qk_kinds[i]) return true;
+    return false;
+}
+
+/* Whether all that the index says of a block lies before the footer. */
+static bool block_fits(const qk_unit *u, const qk_unit_block *b, uint64_t data_end)
+{
+    size_t row, bytes; /* of all heads; integers are four to a row */
+    if (!qk_mul((size_t)u->d + b->has_lse, (size_t)b->n_heads * 4, &row)) return false;
+    return row <= SIZE_MAX - 16 && qk_mul(b->rows, row + 16, &bytes) && b->offset <= data_end &&
+           bytes <= data_end - b->offset;
+}
+
 static void read_block(qk_unit *u, cursor *c, qk_unit_block *b, uint64_t data_end)
 {
     b->layer = (int32_t)get_u32(c);
-    b->kind = (qk_kind)get_u32(c);
+    uint32_t kind = get_u32(c);
+    b->has_lse = kind & WITH_LSE;
+    b->kind = (qk_kind)(kind & ~(uint32_t)WITH_LSE);
     b->n_heads = (int32_t)get_u32(c);
     b->rows = get_u64(c);
     b->offset = get_u64(c);
-    if (b->n_heads < 0 || (size_t)b->n_heads > (size_t)(c->end - c->at) / 8 ||
-        b->offset > data_end || b->rows > data_end / 16) {
+    if (!is_kind((uint32_t)b->kind) || b->n_heads < 0 ||
+        (size_t)b->n_heads > (size_t)(c->end - c->at) / 8 || !block_fits(u, b, data_end)) {
         c->failed = true;
         return;
     }
-    size_t n = (size_t)b->n_heads;
-    uint32_t *crc = qk_arena_alloc(&u->arena, n + 1, 4);
+    size_t n = (size_t)b->n_heads, sums = 1 + n * (b->has_lse ? 2 : 1);
+    uint32_t *crc = qk_arena_alloc(&u->arena, sums, 4);
     int32_t *heads = qk_arena_alloc(&u->arena, n, 4);
-    for (size_t i = 0; i <= n; i++) crc[i] = get_u32(c);
+    for (size_t i = 0; i < sums; i++) crc[i] = get_u32(c);
     for (size_t i = 0; i < n; i++) heads[i] = (int32_t)get_u32(c);
     b->crc = crc;
     b->heads = heads;
@@ -394,10 +417,22 @@ qk_status qk_unit_read_rows(const qk_unit *u, const qk_unit_block *b, qk_buf *bu
 qk_status qk_unit_read_vectors(const qk_unit *u, const qk_unit_block *b, int32_t h, qk_buf *buf,
                                const float **out, qk_error *err)
 {
-    size_t bytes;
-    if (!qk_mul(b->rows, (size_t)u->d * sizeof(float), &bytes)) return damaged(u->path, err);
+    size_t bytes = b->rows * (size_t)u->d * sizeof(float); /* block_fits: no overflow */
     QK_TRY(read_checked(u, buf, bytes, b->offset + 16 * b->rows + (uint64_t)h * bytes,
                         b->crc[1 + h], err));
+    *out = (const float *)buf->data;
+    return QK_OK;
+}
+
+qk_status qk_unit_read_lse(const qk_unit *u, const qk_unit_block *b, int32_t h, qk_buf *buf,
+                           const float **out, qk_error *err)
+{
+    *out = NULL;
+    if (!b->has_lse) return QK_OK;
+    uint64_t vectors = b->rows * (uint64_t)b->n_heads * (uint64_t)u->d * sizeof(float);
+    size_t bytes = b->rows * sizeof(float);
+    QK_TRY(read_checked(u, buf, bytes, b->offset + 16 * b->rows + vectors + (uint64_t)h * bytes,
+                        b->crc[1 + b->n_heads + h], err));
     *out = (const float *)buf->data;
     return QK_OK;
 }

@@ -8,15 +8,19 @@
  *   blocks     one per batch, layer, kind (and head with per-head masks), 8-byte aligned:
  *              token, position, bucket, example  int32 [rows] each, example counts in the unit
  *              vectors                           float32 [heads, rows, d]
+ *              log-sum-exp, where it is there    float32 [heads, rows]
  *   footer     stamp, counts, examples with their ids, block index
  *   trailer    footer offset u64, footer bytes u64, CRC-32 of the footer u32, "QKUNIT03"
+ *
+ * An entry of the index: layer, kind (sampler/kind.h; + 256 with log-sum-exp) and heads u32, rows
+ * and offset u64, the CRC-32 values, the head numbers int32 [heads].
  *
  * The stamp says which run a unit belongs to and what it was computed with, because units travel:
  * those of several machines are copied together.
  *
  * Every byte is checked but the few that align blocks: the two marks, the footer by its CRC-32, and
- * the rest by the CRC-32 that the index has of a block's integers and of each head's vectors, so
- * that a reader takes one head at a time. Which batch a block came from leaves no trace in what
+ * the rest by the CRC-32 that the index has of a block's integers, of each head's vectors and of each
+ * head's log-sum-exp, so that a reader takes one head at a time. Which batch a block came from leaves no trace in what
  * engine/output/merge.c makes of it.
  *
  * next: engine/output/merge.h */
@@ -79,8 +83,9 @@ typedef struct qk_unit_block {
     int32_t layer;
     qk_kind kind;
     const int32_t *heads; /* [n_heads] ascending, borrowed from the unit */
-    const uint32_t *crc;  /* [1 + n_heads]: of the integers, then of each head's vectors */
+    const uint32_t *crc;  /* of the integers, of each head's vectors, of each head's lse */
     int32_t n_heads;
+    bool has_lse;
     uint64_t rows, offset; /* offset: bytes from the start of the file */
 } qk_unit_block;
 
@@ -102,9 +107,12 @@ qk_status qk_unit_open(qk_unit *u, const char *path, qk_error *err);
 void qk_unit_close(qk_unit *u);
 /* The stamp alone; the whole footer must have its checksum. */
 qk_status qk_unit_read_stamp(const char *path, qk_unit_stamp *out, qk_error *err);
-/* Reads the integer columns of a block, or the vectors [rows, d] of its h-th head, and checks their
- * CRC. The result lies in buf, which the caller owns and may reuse. */
+/* Reads the integer columns of a block, or the vectors [rows, d] or log-sum-exps [rows] of its h-th
+ * head, and checks their CRC. The result lies in buf, which the caller owns and may reuse. Of a
+ * block without lse *out is NULL. */
 qk_status qk_unit_read_rows(const qk_unit *u, const qk_unit_block *block, qk_buf *buf,
                             qk_unit_rows *out, qk_error *err);
 qk_status qk_unit_read_vectors(const qk_unit *u, const qk_unit_block *block, int32_t h, qk_buf *buf,
                                const float **out, qk_error *err);
+qk_status qk_unit_read_lse(const qk_unit *u, const qk_unit_block *block, int32_t h, qk_buf *buf,
+                           const float **out, qk_error *err);
