@@ -32,7 +32,7 @@
  * All of it comes from manifests: their member "attention" (what the model is) and their runs. So it
  * does not depend on the order in which folders are joined.
  *
- * next: engine/run/describe_attention.c */
+ * next: engine/output/card_attention.h, engine/run/describe_attention.c */
 #pragma once
 
 #include "engine/output/manifest.h"
@@ -55,9 +55,3 @@ void qk_attention_write(qk_buf *out, const qk_manifest *m, const qk_attention_fi
  * "key_head", "query_heads"}: the key head that a query head attends with, or this one, and all query
  * heads that do; null where the number of heads is not known. */
 void qk_attention_write_head(qk_buf *out, const qk_manifest *m, const qk_attention_file *file);
-
-/* For the card; in the arena. A row of a table each, without the split in front: of the model, NULL
- * where nobody knows it; of each run, NULL for a run that does not say how it drew. */
-#define QK_ATTENTION_MODEL_COLUMNS                                                                 \
-    "| scale | soft cap | query and key heads | RoPE | window | norm of q and k | states |"
-#define QK_ATTENTION_RUN_COLUMNS "| run | queries | keys and values |"
