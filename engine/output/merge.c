@@ -114,7 +114,7 @@ static qk_status add_rows(const units *u, const struct block *b, int32_t h, qk_j
                                       .vectors = vectors,
                                       .window = window,
                                       .token_str = u->out->token_strings ? texts : NULL,
-                                      .token_id = in->tokens,
+                                      .token_id = u->out->token_ids ? in->tokens : NULL,
                                       .lse = lse}};
     return qk_join_file_add(f, false, &rows, err);
 }
