@@ -125,6 +125,7 @@ static size_t column(builder *b, const qk_pq_column *c)
     case QK_PQ_INT64: return field(b, c->name, TYPE_INT, 64, NULL);
     case QK_PQ_BOOL: return field(b, c->name, TYPE_BOOL, 0, NULL);
     case QK_PQ_STRING: return field(b, c->name, TYPE_UTF8, 0, NULL);
+    case QK_PQ_FLOAT: return field(b, c->name, TYPE_FLOAT, 0, NULL);
     case QK_PQ_FLOATS: break;
     }
     element = field(b, "element", TYPE_FLOAT, 0, NULL);

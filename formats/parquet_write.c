@@ -53,6 +53,7 @@ static void add_row(qk_pq_column_rows *c, const qk_pq_values *v, size_t i)
     case QK_PQ_INT32: number = ((const int32_t *)v->data)[i]; break;
     case QK_PQ_INT64: number = ((const int64_t *)v->data)[i]; break;
     case QK_PQ_BOOL: number = ((const uint8_t *)v->data)[i] != 0; break;
+    case QK_PQ_FLOAT: memcpy(&number, (const float *)v->data + i, sizeof(float)); break;
     case QK_PQ_STRING:
         text = ((const qk_pq_text *)v->data)[i];
         valid &= text.data != NULL;
@@ -89,7 +90,7 @@ static void plain_numbers(qk_buf *out, qk_pq_kind kind, const int64_t *values, s
         qk_buf_add(out, values, n * 8);
         return;
     }
-    if (kind == QK_PQ_INT32) {
+    if (kind == QK_PQ_INT32 || kind == QK_PQ_FLOAT) {
         for (size_t i = 0; i < n; i++) qk_buf_add(out, &(int32_t){(int32_t)values[i]}, 4);
         return;
     }
@@ -340,7 +341,7 @@ static void write_flat(qk_pq_writer *w, qk_pq_column_rows *c, qk_pq_chunk_out *k
     k->nulls = (int64_t)c->nulls;
     if (c->spec.kind == QK_PQ_STRING)
         string_statistics(k, c, present);
-    else
+    else if (c->spec.kind != QK_PQ_FLOAT)
         number_statistics(k, c, present);
     free(d.indices);
     free(d.slots);

@@ -21,6 +21,7 @@ typedef enum qk_pq_kind {
     QK_PQ_BOOL,   /* bytes 0 and 1 in memory */
     QK_PQ_STRING, /* qk_pq_text, UTF-8, in memory */
     QK_PQ_FLOATS, /* fixed-size list of float32, never null */
+    QK_PQ_FLOAT,  /* float32, without minimum and maximum */
 } qk_pq_kind;
 
 typedef struct qk_pq_column {
@@ -38,7 +39,7 @@ typedef struct qk_pq_text {
 
 /* n values of one column; borrowed for the call. */
 typedef struct qk_pq_values {
-    const void *data;     /* int32_t, int64_t, uint8_t, qk_pq_text, or float [n, list_size] */
+    const void *data; /* int32_t, int64_t, uint8_t, qk_pq_text, float, or float [n, list_size] */
     const uint8_t *valid; /* [n], 0: null; NULL: no nulls. A string without data is null as well */
 } qk_pq_values;
 

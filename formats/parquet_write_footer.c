@@ -12,8 +12,8 @@ enum { OPTIONAL = 1, REPEATED = 2 };
 
 static int physical_type(qk_pq_kind kind)
 {
-    static const int types[] = {QK_PQ_T_INT32, QK_PQ_T_INT64, QK_PQ_T_BOOLEAN, QK_PQ_T_BYTES,
-                                QK_PQ_T_FLOAT};
+    static const int types[] = {QK_PQ_T_INT32, QK_PQ_T_INT64, QK_PQ_T_BOOLEAN,
+                                QK_PQ_T_BYTES, QK_PQ_T_FLOAT, QK_PQ_T_FLOAT};
     return types[kind];
 }
 

@@ -19,7 +19,7 @@ typedef struct qk_pq_slice {
 /* One column's rows of the open row group. */
 typedef struct qk_pq_column_rows {
     qk_pq_column spec;
-    qk_buf values; /* int64_t for integers and booleans, float, or qk_pq_slice for strings */
+    qk_buf values; /* lists: float; strings: qk_pq_slice; else int64_t, of a float its bits */
     qk_buf text;   /* strings end to end */
     qk_buf valid;  /* one byte per row */
     size_t nulls;

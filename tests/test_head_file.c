@@ -89,7 +89,9 @@ static void check_read(bool tokens)
 {
     qk_head_file_reader *r;
     CHECK_INT(qk_head_file_open(&r, path, D, &test_error), QK_OK);
-    CHECK(qk_head_file_has_token_strings(r) == tokens);
+    qk_head_file_format columns = {0};
+    qk_head_file_add_columns(r, &columns);
+    CHECK(columns.token_strings == tokens && !columns.token_ids && !columns.lse);
     CHECK(qk_head_file_head_dim(r) == D && qk_head_file_count(r) == ROWS);
     size_t n = 0, wrong = 0;
     for (;;) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "engine/output/card_attention.h"
 #include "engine/output/final_folder.h"
 #include "engine/output/layout.h"
 #include "engine/output/manifest.h"
@@ -54,9 +55,12 @@ static void describe_run(qk_card_run *out, const qk_json *run, qk_arena *arena)
         out->examples += count_of(qk_json_get(u, "examples"));
         out->tokens += count_of(qk_json_get(u, "tokens"));
     }
+    const qk_json *states = qk_json_get(qk_json_get(c, "capture"), "rope");
     for (const qk_json *l = first_of(identity, "heads"); l; l = l->next) {
-        const qk_json *q = qk_json_get(l, "q"), *k = qk_json_get(l, "k");
-        out->files += (int64_t)((q ? q->count : 0) + (k ? k->count : 0));
+        const qk_json *q = qk_json_get(l, "q"), *k = qk_json_get(l, "k"), *v = qk_json_get(l, "v");
+        size_t turned = (q ? q->count : 0) + (k ? k->count : 0);
+        out->files += (int64_t)(turned * (states && states->count == 2 ? 2 : 1));
+        out->files += (int64_t)(v ? v->count : 0);
     }
 }
 
@@ -73,6 +77,7 @@ static void describe_split(qk_card_split *split, const qk_json *manifest, qk_are
         last = r;
     }
     split->runs = runs;
+    qk_card_describe_attention(split, runs, manifest, arena);
     const qk_json *c = qk_json_get(qk_json_get(last, "identity"), "config"),
                   *model = qk_json_get(c, "model"),
                   *sampler = qk_json_get(qk_json_get(c, "capture"), "sampler");

@@ -10,6 +10,7 @@
 #include "engine/base/hash.h"
 #include "engine/base/log.h"
 #include "engine/base/text.h"
+#include "engine/output/card_attention.h"
 #include "formats/json.h"
 
 enum { SEAL_BYTES = 12 + 64 + 5, MAX_CARD = 256 << 20 };
@@ -17,7 +18,7 @@ enum { SEAL_BYTES = 12 + 64 + 5, MAX_CARD = 256 << 20 };
 /* What a reader resolves first, and the Hub's page for a dataset refuses above. */
 enum { MAX_CONFIGS = 3000, MAX_PATHS = 10000 };
 
-/* Sorted: layer, head, kind (queries first), split. */
+/* Sorted: layer, head, kind as in qk_kinds, split. */
 typedef struct data_file {
     int layer, head;
     qk_kind kind;
@@ -37,26 +38,52 @@ typedef struct card {
     size_t n_splits;
     bool *chosen;          /* [n_splits]: those of the name at hand */
     bool listed[N_COMMON]; /* all names of this sort are in the front matter, or none */
-    bool has_q, has_k;
+    bool has_kind[QK_KINDS], has_default;
     char content[65]; /* SHA-256 of the list of files and their digests */
 } card;
 
+/* Of a kind in qk_kinds. */
+static int rank_of(qk_kind kind)
+{
+    int rank = 0;
+    while (qk_kinds[rank] != kind) rank++;
+    return rank;
+}
+
+static bool has_kind(const card *c, qk_kind kind)
+{
+    return c->has_kind[rank_of(kind)];
+}
+
 /* Names in the front matter. Those of few files are the first: datasets resolves the first
- * configuration whichever is asked for, and of `all` that is every file. */
+ * configuration whichever is asked for, and of `all` that is every file. Values, and what is before
+ * RoPE where others are after it, are named on their own: `all`, layerNN and lNNhNN are queries and
+ * keys in one state. */
 typedef struct name_form {
     common of;
-    char kind; /* 0: any */
+    qk_kind kind; /* 0: ONE_FILE: of any kind; else queries and keys */
     const char *text;
 } name_form;
 
 static const name_form forms[] = {
-    {ONE_FILE, 0, "l%02dh%02d%c"}, {LAYER, 0, "layer%02d"}, {LAYER, 'q', "layer%02d_q"},
-    {LAYER, 'k', "layer%02d_k"},   {ALL, 0, "all"},         {ALL, 'q', "all_q"},
-    {ALL, 'k', "all_k"},           {HEAD, 0, "l%02dh%02d"},
+    {ONE_FILE, 0, "l%02dh%02d%s"},
+    {LAYER, 0, "layer%02d"},
+    {LAYER, QK_KIND_Q, "layer%02d_q"},
+    {LAYER, QK_KIND_K, "layer%02d_k"},
+    {LAYER, QK_KIND_Q_PRE, "layer%02d_q_pre"},
+    {LAYER, QK_KIND_K_PRE, "layer%02d_k_pre"},
+    {LAYER, QK_KIND_V, "layer%02d_v"},
+    {ALL, 0, "all"},
+    {ALL, QK_KIND_Q, "all_q"},
+    {ALL, QK_KIND_K, "all_k"},
+    {ALL, QK_KIND_Q_PRE, "all_q_pre"},
+    {ALL, QK_KIND_K_PRE, "all_k_pre"},
+    {ALL, QK_KIND_V, "all_v"},
+    {HEAD, 0, "l%02dh%02d"},
 };
 enum { N_FORMS = sizeof forms / sizeof *forms };
 
-/* "l00h*q" of layer 0, every head, queries. */
+/* "l00h*q" of layer 0, every head, queries. A letter at the end matches no name with more behind. */
 static void add_glob(qk_buf *out, const name_form *form, const data_file *f)
 {
     qk_buf_add_str(out, "l");
@@ -69,11 +96,8 @@ static void add_glob(qk_buf *out, const name_form *form, const data_file *f)
         qk_buf_add_str(out, "*");
     else
         qk_buf_addf(out, "%02d", f->head);
-    char kind = form->of == ONE_FILE ? (char)f->kind : form->kind;
-    if (kind)
-        qk_buf_add_byte(out, (uint8_t)kind);
-    else
-        qk_buf_add_str(out, "[qk]");
+    qk_kind kind = form->of == ONE_FILE ? f->kind : form->kind;
+    qk_buf_add_str(out, kind ? qk_kind_name(kind) : "[qk]");
 }
 
 /* "model/l00h*q/data.parquet" as a string of JSON, which is one of YAML. */
@@ -87,13 +111,15 @@ static void add_path(const card *c, const char *folder, const name_form *form, c
     qk_buf_free(&path);
 }
 
-/* The configuration of the chosen splits, f: the first file behind it. */
-static void add_config(const card *c, const name_form *form, const data_file *f)
+/* The configuration of the chosen splits, f: the first file behind it. The first of all files of
+ * some kind is the default: `all`, unless there are neither queries nor keys. */
+static void add_config(card *c, const name_form *form, const data_file *f)
 {
     qk_buf_add_str(c->out, "- config_name: ");
-    qk_buf_addf(c->out, form->text, f->layer, f->head, (char)f->kind);
-    if (form->of == ALL && !form->kind)
+    qk_buf_addf(c->out, form->text, f->layer, f->head, qk_kind_name(f->kind));
+    if (form->of == ALL && !c->has_default)
         qk_buf_addf(c->out, "\n  default: true\n  description: \"sha256 %s\"", c->content);
+    c->has_default |= form->of == ALL;
     qk_buf_add_byte(c->out, '\n');
     qk_buf_add_str(c->out, "  data_files:");
     bool unnamed = c->n_splits == 1 && !*c->splits[0].folder; /* it is train then */
@@ -115,9 +141,14 @@ static bool has_rows(const data_file *f)
     return f->rows || !f->sha256;
 }
 
+static bool is_main(qk_kind kind)
+{
+    return kind == QK_KIND_Q || kind == QK_KIND_K;
+}
+
 static bool fits(const name_form *form, const data_file *f)
 {
-    return !form->kind || (char)f->kind == form->kind;
+    return form->of == ONE_FILE || (form->kind ? f->kind == form->kind : is_main(f->kind));
 }
 
 /* Marks the splits of a configuration, the files from..end - 1; how many. datasets loads no split
@@ -138,8 +169,7 @@ static size_t choose_splits(const card *c, const name_form *form, size_t from, s
 }
 
 /* Counts the configurations of one form, and their paths; writes them where `write` is set. */
-static void each_config(const card *c, const name_form *form, bool write, size_t *configs,
-                        size_t *paths)
+static void each_config(card *c, const name_form *form, bool write, size_t *configs, size_t *paths)
 {
     for (size_t i = 0, end; i < c->n_files; i = end) {
         const data_file *f = &c->files[i];
@@ -217,48 +247,58 @@ static void add_runs(const card *c)
 /* Calls that work here, of the first file and its layer. */
 static void add_calls(const card *c, const data_file *f, const qk_card_split *p)
 {
-    const char *kind = f->kind == QK_KIND_Q ? "queries" : "keys", *split = known(p->split);
+    const char *name = qk_kind_name(f->kind), *kind = qk_kind_title(f->kind),
+               *split = known(p->split);
     qk_buf_add_str(
         c->out, "```python\nfrom datasets import load_dataset\n\n"
                 "path = \"FOLDER\"   # the one of this file; on the Hub \"OWNER/NAME\", and with "
                 "revision=\"BRANCH\" where that is not main\n");
     if (c->listed[ONE_FILE])
-        qk_buf_addf(c->out, "head = load_dataset(path, \"l%02dh%02d%c\", split=\"%s\")", f->layer,
-                    f->head, (char)f->kind, split);
+        qk_buf_addf(c->out, "head = load_dataset(path, \"l%02dh%02d%s\", split=\"%s\")", f->layer,
+                    f->head, name, split);
     else /* the split of files that are named in a call is always train */
         qk_buf_addf(c->out,
-                    "head = load_dataset(path, data_files=\"%s%sl%02dh%02d%c/data.parquet\", "
+                    "head = load_dataset(path, data_files=\"%s%sl%02dh%02d%s/data.parquet\", "
                     "split=\"train\")",
-                    known(p->folder), *p->folder ? "/" : "", f->layer, f->head, (char)f->kind);
+                    known(p->folder), *p->folder ? "/" : "", f->layer, f->head, name);
     qk_buf_addf(c->out, "   # layer %d, head %d, %s\n", f->layer, f->head, kind);
     if (c->listed[LAYER])
         qk_buf_addf(c->out,
-                    "layer = load_dataset(path, \"layer%02d\", split=\"%s\")   # layer %d, all "
+                    "layer = load_dataset(path, \"layer%02d%s%s\", split=\"%s\")   # layer %d, all "
                     "heads\n",
-                    f->layer, split, f->layer);
+                    f->layer, is_main(f->kind) ? "" : "_", is_main(f->kind) ? "" : name, split,
+                    f->layer);
     qk_buf_addf(c->out,
-                "rows = load_dataset(path, \"all_%c\", split=\"%s\", streaming=True)   # %s of all "
+                "rows = load_dataset(path, \"all_%s\", split=\"%s\", streaming=True)   # %s of all "
                 "layers, as they come\n```\n\n",
-                (char)f->kind, split, kind);
+                name, split, kind);
 }
 
-/* ": `layerXX`, `layerXX_q`"; n: names before it. */
-static void add_names(const card *c, const char *plain, const char *q, const char *k, int *n)
+/* ": `layerXX`, `layerXX_q`"; n: names before it. plain: of queries and keys; each: what stands
+ * before the name of a kind. Either may be NULL. */
+static void add_names(const card *c, const char *plain, const char *each, int *n)
 {
-    const char *const names[] = {plain, c->has_q ? q : NULL, c->has_k ? k : NULL};
-    for (size_t i = 0; i < 3; i++)
-        if (names[i]) qk_buf_addf(c->out, "%s `%s`", (*n)++ ? "," : ":", names[i]);
+    static const qk_kind order[QK_KINDS] = {QK_KIND_Q, QK_KIND_K, QK_KIND_Q_PRE, QK_KIND_K_PRE,
+                                            QK_KIND_V};
+    bool main = has_kind(c, QK_KIND_Q) || has_kind(c, QK_KIND_K);
+    if (plain && main) qk_buf_addf(c->out, "%s `%s`", (*n)++ ? "," : ":", plain);
+    for (int i = 0; i < QK_KINDS && each; i++)
+        if (has_kind(c, order[i]))
+            qk_buf_addf(c->out, "%s `%s%s`", (*n)++ ? "," : ":", each, qk_kind_name(order[i]));
 }
 
 static void add_rules(const card *c)
 {
     int n = 0;
     qk_buf_add_str(c->out, "Configurations");
-    add_names(c, "all", "all_q", "all_k", &n);
-    if (c->listed[LAYER]) add_names(c, "layerXX", "layerXX_q", "layerXX_k", &n);
-    if (c->listed[ONE_FILE]) add_names(c, NULL, "lXXhYYq", "lXXhYYk", &n);
-    if (c->listed[HEAD]) add_names(c, "lXXhYY", NULL, NULL, &n);
+    add_names(c, "all", "all_", &n);
+    if (c->listed[LAYER]) add_names(c, "layerXX", "layerXX_", &n);
+    if (c->listed[ONE_FILE]) add_names(c, NULL, "lXXhYY", &n);
+    if (c->listed[HEAD]) add_names(c, "lXXhYY", NULL, &n);
     qk_buf_add_str(c->out, ". XX is a layer, YY a head, q are queries and k keys.");
+    if (has_kind(c, QK_KIND_V)) qk_buf_add_str(c->out, " v are values.");
+    if (has_kind(c, QK_KIND_Q_PRE) || has_kind(c, QK_KIND_K_PRE))
+        qk_buf_add_str(c->out, " q_pre and k_pre are before RoPE, q and k after it.");
     if (!c->listed[ONE_FILE])
         qk_buf_add_str(c->out, " There are too many files to list each: `data_files` names one.");
     qk_buf_add_str(c->out, "\n\n");
@@ -268,7 +308,7 @@ static void add_rules(const card *c)
  * them. */
 static void add_other_readers(const card *c, const data_file *f, const qk_card_split *p)
 {
-    char kind = (char)f->kind;
+    const char *kind = qk_kind_name(f->kind);
     qk_buf_addf(
         c->out,
         "\nOther programs read the files of a local copy; `head` or `file` says which one a row is "
@@ -277,22 +317,22 @@ static void add_other_readers(const card *c, const data_file *f, const qk_card_s
         *p->folder ? "/" : "", known(p->folder));
     qk_buf_addf(c->out,
                 "import pandas\n"
-                "rows = pandas.read_parquet(f\"{folder}/l%02dh%02d%c/data.parquet\")\n"
+                "rows = pandas.read_parquet(f\"{folder}/l%02dh%02d%s/data.parquet\")\n"
                 "rows = pandas.read_parquet(folder, partitioning=[\"head\"], ignore_prefixes=skip, "
-                "filters=[(\"head\", \"==\", \"l%02dh%02d%c\")])\n\n",
+                "filters=[(\"head\", \"==\", \"l%02dh%02d%s\")])\n\n",
                 f->layer, f->head, kind, f->layer, f->head, kind);
     qk_buf_addf(c->out,
                 "import pyarrow.parquet\n"
                 "rows = pyarrow.parquet.read_table(folder, partitioning=[\"head\"], "
                 "ignore_prefixes=skip)\n\n"
                 "import polars\n"
-                "rows = polars.scan_parquet(f\"{folder}/l%02dh*%c/data.parquet\", "
+                "rows = polars.scan_parquet(f\"{folder}/l%02dh*%s/data.parquet\", "
                 "include_file_paths=\"file\").collect()\n\n",
                 f->layer, kind);
     qk_buf_addf(c->out,
                 "import duckdb\n"
                 "rows = duckdb.sql(f\"select *, parse_path(filename)[-2] as head from "
-                "read_parquet('{folder}/l%02dh*%c/data.parquet', filename=true)\")\n```\n",
+                "read_parquet('{folder}/l%02dh*%s/data.parquet', filename=true)\")\n```\n",
                 f->layer, kind);
 }
 
@@ -301,12 +341,18 @@ static void add_columns(qk_buf *out)
     qk_buf_add_str(
         out, "\n| column | type | meaning |\n|---|---|---|\n"
              "| bucket | int32 | the position bucket that the sampler drew the row from |\n"
-             "| example_id | int32 | low 32 bits of the example's id; the full id is in "
-             "examples.parquet |\n"
+             "| example_id | int32 | low 32 bits of the example's id; examples.parquet has a row "
+             "with it, and the full id |\n"
              "| position | int32 | token position in the example, from 0 |\n"
-             "| vector | float32[head_dim] | the query or key |\n"
+             "| vector | float32[head_dim] | the query, key or value |\n"
              "| sliding_window | int32 | window of the layer; null: full attention |\n"
-             "| token_str | string | the vocabulary's piece at this position, when asked for |\n");
+             "| token_str | string | the vocabulary's piece at this position, when asked for |\n"
+             "| token_id | int32 | its number in the vocabulary, when asked for |\n"
+             "| lse | float32 | of a query, when asked for: ln of the sum of exp(score) over the "
+             "keys that it sees |\n"
+             "| layer, head, kind | int32, int32, string | what the file's name says, when asked "
+             "for |\n"
+             "\nA column that one of two joined folders lacks is null in its rows.\n");
 }
 
 static void add_body(const card *c)
@@ -325,6 +371,7 @@ static void add_body(const card *c)
     if (f) add_rules(c);
     add_split_table(c);
     add_runs(c);
+    qk_card_add_attention(c->out, c->splits, c->n_splits);
     if (f) add_other_readers(c, f, p);
     add_columns(c->out);
 }
@@ -361,7 +408,7 @@ static int by_head(const void *a, const void *b)
     const data_file *x = a, *y = b;
     int order = x->layer - y->layer;
     if (!order) order = x->head - y->head;
-    if (!order) order = (int)y->kind - (int)x->kind; /* queries first */
+    if (!order) order = rank_of(x->kind) - rank_of(y->kind);
     return order ? order : (x->split > y->split) - (x->split < y->split);
 }
 
@@ -378,10 +425,7 @@ static void take_files(card *c, const qk_card_file *files, size_t n)
             if (!strcmp(files[i].split, c->splits[s].split))
                 c->files[c->n_files++] = (data_file){files[i].layer, files[i].head,   files[i].kind,
                                                      files[i].rows,  files[i].sha256, s};
-    for (size_t i = 0; i < c->n_files; i++) {
-        c->has_q |= c->files[i].kind == QK_KIND_Q;
-        c->has_k |= c->files[i].kind == QK_KIND_K;
-    }
+    for (size_t i = 0; i < c->n_files; i++) c->has_kind[rank_of(c->files[i].kind)] = true;
     if (c->n_files) qsort(c->files, c->n_files, sizeof *c->files, by_head);
 }
 
@@ -391,8 +435,8 @@ static void describe_content(card *c)
     uint8_t digest[32];
     for (size_t i = 0; i < c->n_files; i++) {
         const data_file *f = &c->files[i];
-        qk_buf_addf(&text, "%s/l%02dh%02d%c %" PRIu64 " %s\n", c->splits[f->split].folder, f->layer,
-                    f->head, (char)f->kind, f->rows, f->sha256 ? f->sha256 : "?");
+        qk_buf_addf(&text, "%s/l%02dh%02d%s %" PRIu64 " %s\n", c->splits[f->split].folder, f->layer,
+                    f->head, qk_kind_name(f->kind), f->rows, f->sha256 ? f->sha256 : "?");
     }
     qk_sha256(text.data, text.size, digest);
     qk_sha256_hex(digest, c->content);

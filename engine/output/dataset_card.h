@@ -4,7 +4,8 @@
  *   configs:
  *   - config_name: l00h00q          one for every file, and lNNhNN for both kinds of a head
  *     data_files: "l00h00q/data.parquet"
- *   - config_name: all              also all_q, all_k, layerNN, layerNN_q, layerNN_k
+ *   - config_name: all              also all_q, all_k, layerNN, layerNN_q, layerNN_k, and all_v,
+ *                                   layerNN_v, all_q_pre ... where there are such files
  *     default: true
  *     description: "sha256 ..."   of the list of all files with their digests
  *     data_files: "l*h*[qk]/data.parquet"
@@ -50,6 +51,7 @@ typedef struct qk_card_run {
     const char *dataset, *dataset_split, *sampling;
     int64_t max_length; /* 0: no limit */
     int64_t files, examples, tokens;
+    const char *chances; /* how positions were drawn (card_attention.h) */
 } qk_card_run;
 
 /* What one split holds, for people; all optional strings may be NULL. Names differ. */
@@ -57,6 +59,7 @@ typedef struct qk_card_split {
     const char *split, *folder; /* "" when the files lie at the root */
     const char *model, *dataset, *dataset_split, *sampling, *dtype;
     int head_dim;
+    const char *attention, *digests; /* of the model (card_attention.h) */
     int64_t examples, tokens;
     const qk_card_run *runs; /* in the order they came; listed where there are several */
     size_t n_runs;

@@ -8,14 +8,17 @@
 #include "engine/base/version.h"
 #include "formats/parquet_read.h"
 #include "formats/parquet_write.h"
+#include "sampler/example_id.h"
 
 enum { GROUP_ROWS = 65536 };
-enum { INDEX, ID, ID_TEXT, TOKENS, TRUNCATED, SHA256, COLUMNS };
+/* COLUMNS: those that are read. */
+enum { INDEX, ID, ID_TEXT, TOKENS, TRUNCATED, SHA256, COLUMNS, EXAMPLE_ID = COLUMNS, WRITTEN };
 
-static const qk_pq_column columns[COLUMNS] = {
-    {"index", QK_PQ_INT64, 0, false},    {"id", QK_PQ_INT64, 0, false},
-    {"id_text", QK_PQ_STRING, 0, false}, {"tokens", QK_PQ_INT32, 0, false},
-    {"truncated", QK_PQ_BOOL, 0, false}, {"sha256", QK_PQ_STRING, 0, false},
+static const qk_pq_column columns[WRITTEN] = {
+    {"index", QK_PQ_INT64, 0, false},      {"id", QK_PQ_INT64, 0, false},
+    {"id_text", QK_PQ_STRING, 0, false},   {"tokens", QK_PQ_INT32, 0, false},
+    {"truncated", QK_PQ_BOOL, 0, false},   {"sha256", QK_PQ_STRING, 0, false},
+    {"example_id", QK_PQ_INT32, 0, false},
 };
 
 struct qk_examples_writer {
@@ -25,7 +28,7 @@ struct qk_examples_writer {
 qk_status qk_examples_create(qk_examples_writer **out, const char *path, qk_error *err)
 {
     qk_examples_writer *w = qk_alloc(1, sizeof *w);
-    qk_status s = qk_pq_create(&w->file, path, columns, COLUMNS, GROUP_ROWS,
+    qk_status s = qk_pq_create(&w->file, path, columns, WRITTEN, GROUP_ROWS,
                                "qkengine version " QK_OUTPUT_VERSION, err);
     if (s == QK_OK)
         *out = w;
@@ -40,9 +43,17 @@ qk_status qk_examples_append(qk_examples_writer *w, const qk_unit_example *e, qk
     qk_sha256_hex(e->sha256, hex);
     const qk_pq_text id_text = {e->id_text, e->id_length}, sha = {hex, 64};
     uint8_t truncated = e->truncated;
-    const qk_pq_values values[COLUMNS] = {{&e->index, NULL},  {&e->id, NULL},     {&id_text, NULL},
-                                          {&e->tokens, NULL}, {&truncated, NULL}, {&sha, NULL}};
+    int32_t example_id = qk_example_id_stored(e->id);
+    const qk_pq_values values[WRITTEN] = {
+        {&e->index, NULL},  {&e->id, NULL}, {&id_text, NULL},    {&e->tokens, NULL},
+        {&truncated, NULL}, {&sha, NULL},   {&example_id, NULL},
+    };
     return qk_pq_append(w->file, 1, values, err);
+}
+
+void qk_examples_set_metadata(qk_examples_writer *w, const char *key, const char *value)
+{
+    qk_pq_set_metadata(w->file, key, value);
 }
 
 qk_status qk_examples_commit(qk_examples_writer *w, qk_error *err)

@@ -6,6 +6,10 @@
  *   tokens     int32
  *   truncated  bool
  *   sha256     string  of the token ids as int32 little-endian, 64 hexadecimal digits
+ *   example_id int32   low 32 bits of id, as head files have it: to join their rows with these
+ *
+ * Files of before have no example_id; it is not read. The metadata has "qkengine.attention"
+ * (engine/output/attention.h).
  *
  * next: engine/output/example_texts.h */
 #pragma once
@@ -15,6 +19,8 @@
 typedef struct qk_examples_writer qk_examples_writer;
 qk_status qk_examples_create(qk_examples_writer **out, const char *path, qk_error *err);
 qk_status qk_examples_append(qk_examples_writer *w, const qk_unit_example *e, qk_error *err);
+/* A string under a key of the file's metadata; both are copied. */
+void qk_examples_set_metadata(qk_examples_writer *w, const char *key, const char *value);
 qk_status qk_examples_commit(qk_examples_writer *w, qk_error *err); /* frees w in any case */
 void qk_examples_abort(qk_examples_writer *w);                      /* NULL-safe */
 

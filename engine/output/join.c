@@ -12,6 +12,7 @@
 #include "engine/base/log.h"
 #include "engine/base/progress.h"
 #include "engine/base/sha256.h"
+#include "engine/output/attention.h"
 #include "engine/output/card_splits.h"
 #include "engine/output/compatibility.h"
 #include "engine/output/example_texts.h"
@@ -37,6 +38,8 @@ typedef struct joiner {
     int64_t shared_ids;     /* ids whose low 32 bits another id has as well */
     qk_examples_writer *examples_out;
     int64_t examples, tokens;
+    int32_t longest;           /* tokens of an example */
+    qk_manifest manifest;      /* what it will say, without the files */
     qk_manifest_file *entries; /* [n_heads] what manifest.json says of each */
     qk_join_file *files;       /* that are open */
     size_t n_files, max_files;
@@ -114,7 +117,8 @@ static qk_status check_meaning(joiner *w)
     if (j->first.manifest && first != d)
         return qk_fail(w->err, QK_ERR_CONFIG, j->hint, "%s: %s has head_dim %d, the folder %d",
                        j->first.name, j->split, first, d);
-    w->format = (qk_head_file_format){d, false, wants_plain_vectors(j->second.manifest)};
+    w->format =
+        (qk_head_file_format){.d = d, .plain_vectors = wants_plain_vectors(j->second.manifest)};
     return QK_OK;
 }
 
@@ -124,6 +128,7 @@ static qk_status write_example(joiner *w, const qk_unit_example *e)
 {
     w->examples++;
     w->tokens += e->tokens;
+    if (e->tokens > w->longest) w->longest = e->tokens;
     return qk_examples_append(w->examples_out, e, w->err);
 }
 
@@ -215,9 +220,15 @@ static qk_status write_examples(joiner *w)
     if (w->shared_ids > MAX_WARNINGS)
         qk_warn("%" PRId64 " more ids share a stored example_id with another one",
                 w->shared_ids - MAX_WARNINGS);
-    if (s == QK_OK) return qk_examples_commit(w->examples_out, w->err);
-    qk_examples_abort(w->examples_out);
-    return s;
+    if (s != QK_OK) {
+        qk_examples_abort(w->examples_out);
+        return s;
+    }
+    qk_buf attention = {0};
+    qk_attention_write(&attention, &w->manifest, NULL, w->longest);
+    qk_examples_set_metadata(w->examples_out, QK_ATTENTION_KEY, qk_buf_str(&attention));
+    qk_buf_free(&attention);
+    return qk_examples_commit(w->examples_out, w->err);
 }
 
 /* ---- head files that are written anew ---- */
@@ -234,7 +245,7 @@ static qk_status open_reader(joiner *w, qk_head_file_reader **out, const char *p
 {
     QK_TRY(qk_head_file_open(out, path, w->format.d, err));
     /* A column that is there stays, even if a run does not ask for it. */
-    format->token_strings |= qk_head_file_has_token_strings(*out);
+    qk_head_file_add_columns(*out, format);
     return QK_OK;
 }
 
@@ -246,7 +257,14 @@ static qk_status open_file(void *context, qk_join_file *f, qk_error *err)
     const qk_join_head *h = &j->heads[f->index];
     bool joined = is_joined(w, h);
     qk_head_file_format format = w->format;
-    format.token_strings &= joined; /* a run adds no column to a file that it adds nothing to */
+    /* A run adds no column to a file that it adds nothing to. */
+    format.token_strings &= joined;
+    format.token_ids &= joined;
+    format.lse &= joined && f->kind == QK_KIND_Q;
+    format.head_columns &= joined;
+    format.layer = f->layer;
+    format.head = f->head;
+    format.kind = f->kind;
     qk_head_file_reader *first = NULL, *second = NULL;
     char *a = h->first && (joined || !h->second)
                   ? qk_strf("%s/%s/data.parquet", j->first.path, h->name)
@@ -255,6 +273,7 @@ static qk_status open_file(void *context, qk_join_file *f, qk_error *err)
         h->second && !j->units ? qk_strf("%s/%s/data.parquet", j->second.path, h->name) : NULL;
     qk_status s = a ? open_reader(w, &first, a, &format, err) : QK_OK;
     if (s == QK_OK && b) s = open_reader(w, &second, b, &format, err);
+    f->head_columns = format.head_columns;
     if (s == QK_OK) s = qk_head_file_create(&f->writer, f->path, &format, err);
     if (s == QK_OK && a) s = qk_join_file_read(f, true, first, a, &w->texts.there, err);
     if (s == QK_OK && b) s = qk_join_file_read(f, false, second, b, &w->second_ids, err);
@@ -265,11 +284,25 @@ static qk_status open_file(void *context, qk_join_file *f, qk_error *err)
     return s;
 }
 
+/* What its vectors are, in its metadata. */
+static void describe_file(const joiner *w, qk_join_file *f)
+{
+    const qk_attention_file file = {f->layer, f->head, f->kind};
+    qk_buf text = {0};
+    qk_attention_write(&text, &w->manifest, &file, (int64_t)f->last_position + 1);
+    qk_head_file_set_metadata(f->writer, QK_ATTENTION_KEY, qk_buf_str(&text));
+    qk_buf_clear(&text);
+    qk_attention_write_head(&text, &w->manifest, &file);
+    qk_head_file_set_metadata(f->writer, QK_HEAD_KEY, qk_buf_str(&text));
+    qk_buf_free(&text);
+}
+
 static qk_status commit_file(void *context, qk_join_file *f, qk_error *err)
 {
     joiner *w = context;
     qk_manifest_file *entry = &w->entries[f->index];
     entry->rows = f->rows;
+    if (f->head_columns) describe_file(w, f);
     return qk_join_file_commit(f, &entry->nonfinite, err);
 }
 
@@ -307,7 +340,7 @@ static qk_status add_to_group(joiner *w, size_t index)
 {
     const qk_join *j = w->j;
     const qk_join_head *h = &j->heads[index];
-    qk_join_file f = {.name = h->name, .index = index, .d = w->format.d};
+    qk_join_file f = {.name = h->name, .index = index, .d = w->format.d, .last_position = -1};
     QK_ASSERT(qk_parse_file_name(f.name, &f.layer, &f.head, &f.kind));
     /* Of one layer, and all or none with rows of the second. */
     bool other =
@@ -423,16 +456,12 @@ static void make_manifest(joiner *w, qk_buf *text)
     }
     w->result->files = j->n_heads;
     if (j->n_heads) qsort(w->entries, j->n_heads, sizeof *w->entries, by_file_name);
-    const qk_manifest manifest = {.head_dim = w->format.d,
-                                  .files = w->entries,
-                                  .n_files = j->n_heads,
-                                  .examples_file = &examples_file,
-                                  .examples = w->examples,
-                                  .tokens = w->tokens,
-                                  .first = j->first.manifest,
-                                  .second = j->second.manifest,
-                                  .run = j->units ? &j->units->run : NULL};
-    qk_manifest_write(text, &manifest);
+    w->manifest.files = w->entries;
+    w->manifest.n_files = j->n_heads;
+    w->manifest.examples_file = &examples_file;
+    w->manifest.examples = w->examples;
+    w->manifest.tokens = w->tokens;
+    qk_manifest_write(text, &w->manifest);
     if (nonfinite && j->units)
         qk_warn("%" PRIu64 " rows hold NaN or infinity (capture.allow_nonfinite); manifest.json "
                 "says in which files",
@@ -461,6 +490,10 @@ static qk_status join(joiner *w)
         w->format = j->units->format;
     else
         QK_TRY(check_meaning(w));
+    w->manifest = (qk_manifest){.head_dim = w->format.d,
+                                .first = j->first.manifest,
+                                .second = j->second.manifest,
+                                .run = j->units ? &j->units->run : NULL};
     QK_TRY(write_examples(w)); /* refuses, so before the data */
     QK_TRY(write_heads(w));
     QK_TRY(qk_publish_hash(&w->done, j->staging, w->err));

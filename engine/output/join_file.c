@@ -32,13 +32,14 @@ static qk_file_rows pick(qk_join_file *f, const qk_file_rows *r, const size_t *w
                          size_t d)
 {
     qk_buf_clear(&f->ints);
-    qk_buf_reserve(&f->ints, 4 * n * sizeof(int32_t));
+    qk_buf_reserve(&f->ints, n * (5 * sizeof(int32_t) + sizeof(float) + 1));
     qk_buf_clear(&f->vectors);
     qk_buf_reserve(&f->vectors, n * d * sizeof(float));
     qk_buf_clear(&f->strings);
     qk_buf_reserve(&f->strings, n * sizeof(qk_pq_text));
     int32_t *ints = (int32_t *)(void *)f->ints.data;
-    float *vectors = (float *)(void *)f->vectors.data;
+    float *vectors = (float *)(void *)f->vectors.data, *lse = (float *)(void *)(ints + 5 * n);
+    uint8_t *has_lse = (uint8_t *)(lse + n);
     qk_pq_text *texts = (qk_pq_text *)(void *)f->strings.data;
     for (size_t k = 0; k < n; k++) {
         size_t i = which[k];
@@ -46,6 +47,9 @@ static qk_file_rows pick(qk_join_file *f, const qk_file_rows *r, const size_t *w
         ints[n + k] = r->example_id[i];
         ints[2 * n + k] = r->position[i];
         ints[3 * n + k] = r->window[i];
+        if (r->token_id) ints[4 * n + k] = r->token_id[i];
+        if (r->lse) lse[k] = r->lse[i];
+        if (r->has_lse) has_lse[k] = r->has_lse[i];
         if (r->token_str) texts[k] = r->token_str[i];
         memcpy(vectors + k * d, r->vectors + i * d, d * sizeof(float));
     }
@@ -55,7 +59,10 @@ static qk_file_rows pick(qk_join_file *f, const qk_file_rows *r, const size_t *w
                           .position = ints + 2 * n,
                           .window = ints + 3 * n,
                           .vectors = vectors,
-                          .token_str = r->token_str ? texts : NULL};
+                          .token_str = r->token_str ? texts : NULL,
+                          .token_id = r->token_id ? ints + 4 * n : NULL,
+                          .lse = r->lse ? lse : NULL,
+                          .has_lse = r->has_lse ? has_lse : NULL};
 }
 
 qk_status qk_join_file_add(qk_join_file *f, bool first, const qk_id_rows *in, qk_error *err)
@@ -71,6 +78,7 @@ qk_status qk_join_file_add(qk_join_file *f, bool first, const qk_id_rows *in, qk
         int64_t any;
         if (id && f->all_ids && qk_id_index_find(f->all_ids, r->example_id[i], &any) > 1)
             qk_id_runs_add(&f->shared, f->rows + kept, *id);
+        if (r->position[i] > f->last_position) f->last_position = r->position[i];
         which[kept++] = i;
     }
     if (!kept) return QK_OK;
@@ -131,6 +139,7 @@ void qk_join_file_free(qk_join_file *f)
     qk_buf_free(&f->strings);
     qk_buf_free(&f->columns);
     qk_buf_free(&f->block);
+    qk_buf_free(&f->lse);
     *f = (qk_join_file){0};
 }
 

@@ -27,13 +27,15 @@ typedef struct qk_join_file {
     bool compare_stored;        /* the second dataset may have rows whose full id nobody knows */
     const qk_id_index *all_ids; /* of both datasets: shared ids are noted; NULL: they are not */
     qk_head_file_writer *writer;
-    uint64_t rows, added; /* added: of them, those of the second dataset */
+    uint64_t rows, added;  /* added: of them, those of the second dataset */
+    int32_t last_position; /* the highest one; -1: it has no rows */
+    bool head_columns;     /* it has them */
     /* (full id, position) of the rows so far; (stored id, position) of those without a full id;
      * (stored id, position) of all rows of the first dataset */
     qk_pair_set seen, seen_stored, first_stored;
     qk_id_runs shared;
     qk_buf kept, ints, vectors, strings; /* scratch of qk_join_file_add */
-    qk_buf columns, block;               /* scratch of who gives rows */
+    qk_buf columns, block, lse;          /* scratch of who gives rows */
 } qk_join_file;
 
 /* Appends rows of the first dataset, or those of the second that are not there. */

@@ -12,6 +12,8 @@
 #include "sampler/heads.h"
 #include "sampler/seed.h"
 
+typedef struct qk_json qk_json;
+
 /* The dataset folder of a run: what its writers have to know. All pointers are borrowed. */
 typedef struct qk_output {
     const char *final; /* exactly what is pushed */
@@ -22,7 +24,9 @@ typedef struct qk_output {
     const int *window; /* [layers of the model]: 0 full attention */
     int head_dim;
     bool token_strings, plain_vectors, ids_from_column;
-    int unit_examples; /* examples of a work unit */
+    bool token_ids, lse, head_columns;
+    const qk_json *attention; /* what the model does with them (engine/output/attention.h) */
+    int unit_examples;        /* examples of a work unit */
 } qk_output;
 
 /* "l00h03q", in the arena. */

@@ -289,6 +289,38 @@ static bool has_same(const qk_json *manifest, const qk_json *run)
     return print && print->type == QK_JSON_T_STRING && find_run(manifest, print->text);
 }
 
+void qk_manifest_each_run(const qk_manifest *m, void (*visit)(void *context, const qk_json *run),
+                          void *context)
+{
+    for (const qk_json *r = first_run(m->first); r; r = r->next)
+        if (!m->run || !qk_json_is_string(qk_json_get(r, "fingerprint"), m->run->id->fingerprint))
+            visit(context, r);
+    for (const qk_json *r = first_run(m->second); r; r = r->next)
+        if (!has_same(m->first, r)) visit(context, r);
+    if (m->run) visit(context, NULL);
+}
+
+const qk_json *qk_manifest_attention(const qk_manifest *m)
+{
+    const qk_json *first = qk_json_get(m->first, "attention"),
+                  *second = qk_json_get(m->second, "attention");
+    return first ? first : second ? second : m->run ? m->run->attention : NULL;
+}
+
+typedef struct run_out {
+    qk_json_out *o;
+    const qk_manifest_run *run;
+} run_out;
+
+static void add_run(void *context, const qk_json *run)
+{
+    const run_out *out = context;
+    if (run)
+        qk_json_add_tree(out->o, NULL, run);
+    else
+        add_this_run(out->o, out->run);
+}
+
 void qk_manifest_write(qk_buf *out, const qk_manifest *m)
 {
     qk_json_out o = {0};
@@ -297,17 +329,14 @@ void qk_manifest_write(qk_buf *out, const qk_manifest *m)
     qk_json_add_int(&o, "head_dim", m->head_dim);
     qk_json_add_int(&o, "examples", m->examples);
     qk_json_add_int(&o, "tokens", m->tokens);
+    const qk_json *attention = qk_manifest_attention(m);
+    if (attention) qk_json_add_tree(&o, "attention", attention);
     qk_json_begin(&o, "files", '{');
     for (size_t i = 0; i < m->n_files; i++) add_file(&o, m->files[i].name, &m->files[i], true);
     qk_json_end(&o, '}');
     add_file(&o, "examples_file", m->examples_file, false);
     qk_json_begin(&o, "runs", '[');
-    for (const qk_json *r = first_run(m->first); r; r = r->next)
-        if (!m->run || !qk_json_is_string(qk_json_get(r, "fingerprint"), m->run->id->fingerprint))
-            qk_json_add_tree(&o, NULL, r);
-    for (const qk_json *r = first_run(m->second); r; r = r->next)
-        if (!has_same(m->first, r)) qk_json_add_tree(&o, NULL, r);
-    if (m->run) add_this_run(&o, m->run);
+    qk_manifest_each_run(m, add_run, &(run_out){&o, m->run});
     qk_json_end(&o, ']');
     /* The seal: of all that is before its digits. */
     char hex[DIGEST + 1];

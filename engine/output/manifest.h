@@ -4,6 +4,8 @@
  *   format     "qkengine manifest 2"
  *   head_dim, files {"l00h00q": {"rows": n, "bytes": n, "sha256": "..."}, ...}, examples, tokens
  *   examples_file {"bytes": n, "sha256": "..."}   examples.parquet
+ *   attention  what the model does with queries, keys and values: the part of "qkengine.attention"
+ *              that no run says (engine/output/attention.h); absent in older files
  *   runs       one entry per run that added rows: fingerprint, identity, units, the
  *              dataset_commit of a dataset of the Hub, and the numerics that computed them
  *              (engine/staging/numerics.h)
@@ -62,6 +64,7 @@ typedef struct qk_manifest_run {
     const char *numerics; /* "" when nothing was computed */
     const qk_unit_totals *units;
     size_t n_units;
+    const qk_json *attention; /* or NULL */
 } qk_manifest_run;
 
 /* What a manifest is made of; borrowed. Its runs are those of `first` without that of `run`, then
@@ -74,6 +77,11 @@ typedef struct qk_manifest {
     const qk_json *first, *second; /* manifests, or NULL */
     const qk_manifest_run *run;    /* or NULL */
 } qk_manifest;
+/* Visits its runs; run: as a manifest lists it, NULL: m->run. */
+void qk_manifest_each_run(const qk_manifest *m, void (*visit)(void *context, const qk_json *run),
+                          void *context);
+/* Its member "attention": that of `first`, or else of `second`, or of `run`; NULL: not known. */
+const qk_json *qk_manifest_attention(const qk_manifest *m);
 /* Its text; the caller frees the buffer. */
 void qk_manifest_write(qk_buf *out, const qk_manifest *m);
 /* Whether `whole` holds every run of `part`, and `part` no rows beside those: a run adds its rows

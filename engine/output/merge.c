@@ -90,9 +90,10 @@ static qk_status add_rows(const units *u, const struct block *b, int32_t h, qk_j
 {
     const qk_unit_rows *in = &b->rows;
     size_t n = in->rows;
-    const float *vectors;
+    const float *vectors, *lse = NULL;
     QK_TRY(qk_interrupt_check(err));
     QK_TRY(qk_unit_read_vectors(u->unit, b->index, h, &f->block, &vectors, err));
+    if (b->index->has_lse) QK_TRY(qk_unit_read_lse(u->unit, b->index, h, &f->lse, &lse, err));
     qk_buf_clear(&f->columns);
     qk_buf_reserve(&f->columns, n * (sizeof(int64_t) + sizeof(qk_pq_text) + 2 * sizeof(int32_t)));
     int64_t *ids = (int64_t *)(void *)f->columns.data;
@@ -112,7 +113,9 @@ static qk_status add_rows(const units *u, const struct block *b, int32_t h, qk_j
                                       .position = in->positions,
                                       .vectors = vectors,
                                       .window = window,
-                                      .token_str = u->out->token_strings ? texts : NULL}};
+                                      .token_str = u->out->token_strings ? texts : NULL,
+                                      .token_id = u->out->token_ids ? in->tokens : NULL,
+                                      .lse = lse}};
     return qk_join_file_add(f, false, &rows, err);
 }
 
@@ -194,10 +197,12 @@ typedef struct heads {
     qk_arena arena;
 } heads;
 
-static void add_heads(heads *list, int32_t layer, const int32_t *numbers, int32_t n, qk_kind kind)
+static void add_heads(heads *list, const qk_head_plan *plan, const qk_layer_heads *in, qk_kind kind)
 {
+    const int32_t *numbers;
+    int32_t n = qk_head_plan_heads(plan, in, kind, &numbers);
     for (int32_t h = 0; h < n; h++) {
-        qk_join_head new = {qk_file_name(&list->arena, layer, numbers[h], kind), false, true,
+        qk_join_head new = {qk_file_name(&list->arena, in->layer, numbers[h], kind), false, true,
                             false};
         for (size_t i = 0; i < list->there->count && !new.first; i++)
             list->taken[i] |= new.first = !strcmp(list->there->items[i], new.name);
@@ -209,11 +214,8 @@ static void add_heads(heads *list, int32_t layer, const int32_t *numbers, int32_
 static void list_heads(heads *list, const qk_head_plan *plan)
 {
     list->taken = qk_zalloc(list->there->count, sizeof *list->taken);
-    for (int32_t l = 0; l < plan->n_layers; l++) {
-        const qk_layer_heads *in = &plan->layers[l];
-        add_heads(list, in->layer, in->q, in->n_q, QK_KIND_Q);
-        add_heads(list, in->layer, in->k, in->n_k, QK_KIND_K);
-    }
+    for (int32_t l = 0; l < plan->n_layers; l++)
+        for (int i = 0; i < QK_KINDS; i++) add_heads(list, plan, &plan->layers[l], qk_kinds[i]);
     for (size_t i = 0; i < list->there->count; i++) {
         if (list->taken[i]) continue;
         QK_GROW(list->items, list->count, list->capacity);
@@ -246,8 +248,13 @@ static qk_status merge(units *u, const qk_identity *id, const qk_json *old, qk_m
         .self = u,
         .examples = give_examples,
         .rows = give_rows,
-        .run = {id, u->stamp.numerics, u->totals, (size_t)u->count},
-        .format = {out->head_dim, out->token_strings, out->plain_vectors},
+        .run = {id, u->stamp.numerics, u->totals, (size_t)u->count, out->attention},
+        .format = {.d = out->head_dim,
+                   .token_strings = out->token_strings,
+                   .plain_vectors = out->plain_vectors,
+                   .token_ids = out->token_ids,
+                   .lse = out->lse,
+                   .head_columns = out->head_columns},
         .ids_from_column = out->ids_from_column,
     };
     const qk_join join = {

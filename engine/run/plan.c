@@ -9,6 +9,7 @@
 #include "engine/config/config.h"
 #include "engine/families/presets.h"
 #include "engine/output/layout.h"
+#include "engine/run/describe_attention.h"
 #include "engine/run/inputs.h"
 
 /* A unit of about this many tokens is lost at most when a machine dies. */
@@ -93,6 +94,7 @@ static qk_status make_parts(qk_plan *plan, qk_error *err)
     const qk_config *c = plan->config;
     QK_TRY(read_model(plan, err));
     QK_TRY(choose_heads(plan, err));
+    plan->attention = qk_describe_attention(&plan->spec, &plan->arena);
     plan->prefix = c->output.layout == QK_LAYOUT_PREFIX;
     plan->split = "train";
     if (plan->prefix) QK_TRY(name_split(plan, err));
@@ -122,6 +124,10 @@ qk_output qk_plan_output(const qk_plan *plan)
         .window = plan->window,
         .head_dim = plan->spec.d,
         .token_strings = c->capture.token_strings,
+        .token_ids = c->capture.token_ids,
+        .lse = c->capture.lse,
+        .head_columns = c->capture.head_columns,
+        .attention = plan->attention,
         .plain_vectors = c->output.plain_vectors,
         .ids_from_column = c->dataset.id_column != NULL,
         .unit_examples = plan->unit_examples,

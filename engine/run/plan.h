@@ -19,7 +19,8 @@ typedef struct qk_plan {
     const qk_inputs *inputs; /* borrowed; NULL with a preset */
     qk_spec spec;
     qk_head_plan heads;
-    const int *window;                           /* [spec.layers]: 0 full attention */
+    const int *window;        /* [spec.layers]: 0 full attention */
+    const qk_json *attention; /* what the model does with its vectors, for readers */
     const char *model_folder, *tokenizer_folder; /* of inputs, or names with a preset */
     const qk_preset *preset; /* what stands for a model that is not there, or NULL */
     const char *split;       /* the model's name with every non-word character as '_', or "train" */

@@ -13,7 +13,7 @@ SCHEMA = pa.schema([("bucket", pa.int32()), ("example_id", pa.int32()), ("positi
                     ("vector", pa.list_(pa.field("element", pa.float32()), 16)), ("sliding_window", pa.int32()),
                     ("token_str", pa.string())])
 EXAMPLES = pa.schema([("index", pa.int64()), ("id", pa.int64()), ("id_text", pa.string()), ("tokens", pa.int32()),
-                      ("truncated", pa.bool_()), ("sha256", pa.string())])
+                      ("truncated", pa.bool_()), ("sha256", pa.string()), ("example_id", pa.int32())])
 
 
 def make(folder, layout, *more):
