@@ -16,16 +16,28 @@ uint64_t qk_forward_bytes(const qk_spec *s, const qk_backend *backend, qk_dtype 
     return T * per_token + chunk * per_row;
 }
 
-double qk_forward_flops(const qk_spec *s, int last_layer, double length)
+qk_forward_work qk_forward_work_of(const qk_spec *s, int last_layer, double length)
 {
-    double D = s->D, q = (double)s->H * s->d, k = (double)s->K * s->d, total = 0;
+    double D = s->D, q = (double)s->H * s->d, k = (double)s->K * s->d;
+    qk_forward_work work = {0};
     int layers = last_layer < 0 ? s->layers : last_layer;
     for (int l = 0; l < layers; l++) {
         const qk_layer_spec *layer = &s->layer[l];
         if (layer->absent) continue;
-        double seen = layer->window && layer->window < length ? layer->window : (length + 1) / 2;
+        bool windowed = layer->window && layer->window < length;
         double mlp = layer->sparse ? 3 * D * s->expert_F * s->top_k + D * s->experts : 3 * D * s->F;
-        total += 2 * length * (D * (q + 2 * k) + q * D + mlp) + 4 * length * seen * q;
+        work.products += 2 * length * (D * (q + 2 * k) + q * D + mlp);
+        if (windowed)
+            work.windowed += 4 * length * layer->window * q;
+        else
+            work.attention += 4 * length * ((length + 1) / 2) * q;
     }
-    return total + (last_layer < 0 ? 0 : 2 * length * D * (q + k));
+    if (last_layer >= 0) work.products += 2 * length * D * (q + k);
+    return work;
+}
+
+double qk_forward_flops(const qk_spec *s, int last_layer, double length)
+{
+    qk_forward_work work = qk_forward_work_of(s, last_layer, length);
+    return work.products + work.attention + work.windowed;
 }
