@@ -10,9 +10,11 @@
 #include "engine/config/config.h"
 #include "engine/families/presets.h"
 #include "engine/run/disk.h"
+#include "engine/run/estimate.h"
 #include "engine/run/inputs.h"
 #include "engine/run/plan.h"
 #include "engine/run/push_rights.h"
+#include "engine/run/results.h"
 
 /* All that is said of a plan. */
 typedef struct findings {

@@ -8,8 +8,10 @@
 #include "engine/base/file.h"
 #include "engine/base/log.h"
 #include "engine/config/config.h"
+#include "engine/run/estimate.h"
 #include "engine/run/inputs.h"
 #include "engine/run/plan.h"
+#include "engine/run/results.h"
 
 /* Bytes of a head file beside its rows: a folder, the footer, the rest of its last block. */
 enum { FILE_BYTES = 6 << 10 };

@@ -11,9 +11,14 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
-#include "engine/run/estimate.h"
-#include "engine/run/results.h"
+#include "engine/base/error.h"
+
+typedef struct qk_estimate qk_estimate;
+typedef struct qk_plan qk_plan;
+typedef struct qk_results qk_results;
+typedef struct qk_tokenizer qk_tokenizer;
 
 typedef struct qk_disk_need {
     double staging, final, peak; /* bytes, about */
