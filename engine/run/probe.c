@@ -12,7 +12,7 @@
 #include "engine/forward/activations.h"
 #include "engine/run/plan.h"
 
-/* Seconds: an op is repeated until it takes SLICE, one that touches each number once a fifth of
+/* Seconds: an op is repeated for SLICE, one that touches each number once for a fifth of
  * that. With a dozen ops, doubling on the way, that makes two. A run of n FLOP is not worth more
  * than what 1e11 n would take. */
 static const double SLICE = 0.08, SHORTEST = 0.0005, SLICE_OF_FLOP = 1e-11;
@@ -180,39 +180,53 @@ static const struct {
 
 /* ---- measuring ---- */
 
+/* Seconds of `repeats` runs of an op. */
+static qk_status time_runs(probe *p, void (*run)(probe *p), int repeats, double *seconds)
+{
+    QK_TRY(qk_interrupt_check(p->err));
+    double began = qk_now();
+    for (int i = 0; i < repeats; i++) run(p);
+    p->backend->layer_end(p->device);
+    QK_TRY(p->backend->sync(p->device, 0, p->err));
+    *seconds = qk_now() - began;
+    return QK_OK;
+}
+
 /* Seconds that an op takes at best, of three: for the choice of a width, where a moment in which
  * others have the processor must not count. */
 static qk_status measure_best(probe *p, void (*run)(probe *p), double *seconds)
 {
     *seconds = HUGE_VAL;
     for (int i = 0; i < 3; i++) {
-        QK_TRY(qk_interrupt_check(p->err));
-        double began = qk_now();
-        run(p);
-        p->backend->layer_end(p->device);
-        QK_TRY(p->backend->sync(p->device, 0, p->err));
-        double took = qk_now() - began;
+        double took;
+        QK_TRY(time_runs(p, run, 1, &took));
         if (took < *seconds) *seconds = took;
     }
     return QK_OK;
 }
 
-/* Seconds that an op takes: repeated twice as often until that fills the slice. */
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Seconds that an op takes: the median of five parts of the slice, so that who works beside it
+ * counts, and a moment in which the processor was away does not. */
 static qk_status measure(probe *p, void (*run)(probe *p), double slice, double *seconds)
 {
-    enum { MAX_REPEATS = 1 << 20 };
-    run(p); /* scratch memory, pages, clocks */
-    QK_TRY(p->backend->sync(p->device, 0, p->err));
-    for (int repeats = 1;; repeats *= 2) {
-        QK_TRY(qk_interrupt_check(p->err));
-        double began = qk_now();
-        for (int i = 0; i < repeats; i++) run(p);
-        p->backend->layer_end(p->device);
-        QK_TRY(p->backend->sync(p->device, 0, p->err));
-        double took = qk_now() - began;
-        *seconds = took / repeats;
-        if (took >= slice || repeats == MAX_REPEATS) return QK_OK;
+    enum { PARTS = 5, MAX_REPEATS = 1 << 20 };
+    double took[PARTS];
+    int repeats = 1;
+    QK_TRY(time_runs(p, run, 1, took)); /* scratch memory, pages, clocks */
+    for (;; repeats *= 2) {
+        QK_TRY(time_runs(p, run, repeats, took));
+        if (*took >= slice / PARTS || repeats == MAX_REPEATS) break;
     }
+    for (int i = 1; i < PARTS; i++) QK_TRY(time_runs(p, run, repeats, &took[i]));
+    qsort(took, PARTS, sizeof *took, ascending);
+    *seconds = took[PARTS / 2] / repeats;
+    return QK_OK;
 }
 
 static qk_status prepare(probe *p, const job *j)
