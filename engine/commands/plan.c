@@ -1,20 +1,77 @@
 /* qkengine plan CONFIG: what a run would do, before any weights are read. */
-#include "engine/run/estimate.h"
-
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/base/progress.h"
 #include "engine/base/text.h"
 #include "engine/commands/cli.h"
 #include "engine/config/config.h"
 #include "engine/families/presets.h"
+#include "engine/run/disk.h"
+#include "engine/run/estimate.h"
 #include "engine/run/inputs.h"
 #include "engine/run/plan.h"
+#include "engine/run/push_rights.h"
+#include "engine/run/results.h"
 #include "sampler/positions.h"
 
-static void print_json(const qk_plan *p, const qk_estimate *e)
+/* All that is said of a plan. */
+typedef struct findings {
+    qk_estimate estimate;
+    qk_results results;
+    qk_disk_need need;
+    bool pushes;
+    qk_push_outlook push;
+    bool probed; /* without --no-probe, the rest: of this machine and this moment */
+    qk_time_estimate time;
+    qk_disk disk;
+} findings;
+
+/* ---- for programs ---- */
+
+static void add_count(qk_json_out *o, const char *key, int64_t n)
 {
+    if (n < 0)
+        qk_json_add_null(o, key);
+    else
+        qk_json_add_int(o, key, n);
+}
+
+static void add_rate(qk_json_out *o, const char *key, bool known, double rate)
+{
+    if (known)
+        qk_json_add_num(o, key, rate);
+    else
+        qk_json_add_null(o, key);
+}
+
+/* What the moment decides: null with --no-probe, and where it is not known. */
+static void add_probed(qk_json_out *o, const findings *f)
+{
+    bool measured = f->probed && f->time.measured;
+    const qk_speed *speed = &f->time.speed;
+    qk_json_add_str(o, "device", measured ? speed->device : NULL);
+    add_rate(o, "seconds_forward", measured, f->time.seconds);
+    add_rate(o, "product_flops_per_second", measured, speed->products_rate);
+    add_rate(o, "attention_flops_per_second", measured && speed->attention_rate > 0,
+             speed->attention_rate);
+    add_count(o, "disk_free_bytes", f->probed && f->disk.folder ? (int64_t)f->disk.free : -1);
+    if (f->probed && f->disk.folder)
+        qk_json_add_bool(o, "data_root_writable", f->disk.writable);
+    else
+        qk_json_add_null(o, "data_root_writable");
+    qk_json_add_str(o, "hf_account", *f->push.account ? f->push.account : NULL);
+    if (f->push.known)
+        qk_json_add_bool(o, "may_push", f->push.may_push);
+    else
+        qk_json_add_null(o, "may_push");
+}
+
+static void print_json(const qk_plan *p, const findings *f)
+{
+    const qk_estimate *e = &f->estimate;
     qk_json_out o = {0};
     qk_json_begin(&o, NULL, '{');
     qk_json_add_str(&o, "model", p->config->model.name);
@@ -32,10 +89,7 @@ static void print_json(const qk_plan *p, const qk_estimate *e)
     qk_json_add_num(&o, "original", rope->original);
     qk_json_end(&o, '}');
     qk_json_add_str(&o, "split", p->split);
-    if (e->examples < 0)
-        qk_json_add_null(&o, "examples");
-    else
-        qk_json_add_int(&o, "examples", e->examples);
+    add_count(&o, "examples", e->examples);
     qk_json_add_int(&o, "examples_looked_at", e->looked_at);
     qk_json_add_bool(&o, "examples_at_full_length", e->assumed);
     qk_json_add_num(&o, "tokens", e->tokens);
@@ -51,9 +105,20 @@ static void print_json(const qk_plan *p, const qk_estimate *e)
     qk_json_add_int(&o, "layers_in_memory", e->budget.in_memory);
     qk_json_add_int(&o, "activation_bytes", (int64_t)e->activation_bytes);
     qk_json_add_int(&o, "capture_bytes", (int64_t)e->capture_bytes);
+    add_count(&o, "units", e->units);
+    qk_json_add_int(&o, "unit_examples", p->unit_examples);
+    add_count(&o, "batches", e->batches);
+    qk_json_add_int(&o, "units_finished", f->results.finished);
+    qk_json_add_bool(&o, "in_final", f->results.in_final);
+    qk_json_add_num(&o, "staging_bytes", f->need.staging);
+    qk_json_add_num(&o, "final_bytes", f->need.final);
+    qk_json_add_num(&o, "peak_bytes", f->need.peak);
+    add_probed(&o, f);
     qk_json_end(&o, '}');
     qk_print_json(&o);
 }
+
+/* ---- for people ---- */
 
 static void print_dataset(const qk_estimate *e)
 {
@@ -77,8 +142,71 @@ static void print_dataset(const qk_estimate *e)
     }
 }
 
-static void print_table(qk_plan *p, const qk_estimate *e)
+/* Work units, and those that are there already. */
+static void print_units(const qk_plan *p, const findings *f)
 {
+    const qk_estimate *e = &f->estimate;
+    const qk_results *r = &f->results;
+    int64_t units = r->units >= 0 && !r->is_other ? r->units : e->units;
+    if (units < 0)
+        printf("units      of %d examples each\n", p->unit_examples);
+    else
+        printf("units      %lld of at most %d examples each\n", (long long)units, p->unit_examples);
+    if (r->in_final)
+        printf("holds      %s: a run of these settings already; nothing is left to do where model "
+               "and dataset are the same\n",
+               qk_visible(p->split_folder));
+    if (r->finished && r->is_other)
+        printf("resumes    not: staging holds %lld unit%s of another run, which are in the way; "
+               "%s\n",
+               (long long)r->finished, qk_plural(r->finished), qk_visible(r->difference));
+    else if (r->finished && units >= 0)
+        printf("resumes    %lld of %lld units are finished\n", (long long)r->finished,
+               (long long)units);
+    else if (r->finished)
+        printf("resumes    %lld unit%s are finished\n", (long long)r->finished,
+               qk_plural(r->finished));
+}
+
+static void print_disk(const findings *f)
+{
+    const qk_disk_need *n = &f->need;
+    printf("disk       about %s%s: %s of units in staging and %s in final, both at the end",
+           qk_human_bytes(n->peak), f->estimate.examples < 0 ? " for each example" : "",
+           qk_human_bytes(n->staging), qk_human_bytes(n->final));
+    if (f->probed && f->disk.folder)
+        printf("; %s are free in %s", qk_human_bytes((double)f->disk.free),
+               qk_visible(f->disk.folder));
+    printf("\n");
+}
+
+static void print_time(const findings *f)
+{
+    const qk_estimate *e = &f->estimate;
+    const qk_time_estimate *t = &f->time;
+    if (!t->measured) {
+        printf("time       -: %s\n", qk_visible(*t->why.message ? t->why.message : "no tokens"));
+        return;
+    }
+    printf("time       %s%s%s: %s (%sFLOP/s of products", t->seconds < 1 ? "" : "about ",
+           t->seconds < 1 ? "less than a second" : qk_human_seconds(t->seconds),
+           e->examples < 0 ? " for each example" : "", t->speed.device,
+           qk_human_count(t->speed.products_rate));
+    if (t->speed.attention_rate > 0)
+        printf(", %sFLOP/s of attention", qk_human_count(t->speed.attention_rate));
+    printf("; measured now)");
+    if (e->budget.read_again && e->batches >= 0)
+        printf(", and reading %s of weights for each of %lld batches",
+               qk_human_bytes((double)e->budget.read_again), (long long)e->batches);
+    else if (e->budget.read_again)
+        printf(", and reading %s of weights for each batch",
+               qk_human_bytes((double)e->budget.read_again));
+    printf("\n");
+}
+
+static void print_table(qk_plan *p, const findings *f)
+{
+    const qk_estimate *e = &f->estimate;
     const qk_config *c = p->config;
     printf("model      %s (%s), %s\n", qk_visible(c->model.name), p->spec.family->model_type,
            qk_dtype_name(c->model.dtype));
@@ -95,7 +223,10 @@ static void print_table(qk_plan *p, const qk_estimate *e)
     printf("writes     %.0f files, about %s rows%s, %s before compression\n", e->files,
            qk_human_count(e->rows), each, qk_human_bytes(e->bytes));
     printf("to         %s, split %s\n", qk_visible(p->split_folder), qk_visible(p->split));
+    print_units(p, f);
+    print_disk(f);
     printf("computes   %sFLOP%s\n", qk_human_count(e->flops), each);
+    if (f->probed) print_time(f);
     printf("memory     %s: weights %s, activations %s, captured rows %s\n",
            qk_human_bytes((double)(e->budget.bytes + e->activation_bytes + e->capture_bytes)),
            qk_human_bytes((double)e->budget.bytes), qk_human_bytes((double)e->activation_bytes),
@@ -103,6 +234,10 @@ static void print_table(qk_plan *p, const qk_estimate *e)
     if (e->budget.read_again)
         printf("weights    %s, %s\n", qk_human_bytes((double)e->weight_bytes),
                qk_layer_budget_text(&e->budget, &p->arena));
+    if (f->pushes)
+        printf("pushes     to %s, branch %s: %s\n", qk_visible(c->output.hf_repo_id),
+               qk_visible(c->output.hf_branch ? c->output.hf_branch : "main"),
+               qk_visible(f->push.text));
 }
 
 /* The model itself, or what the program knows of it by heart when it cannot be had. */
@@ -120,26 +255,49 @@ static qk_status make_plan(qk_plan *plan, qk_inputs *inputs, const qk_config *co
     return qk_plan_from_preset(plan, config, preset, err);
 }
 
+/* What is on this machine, and on the Hub. */
+static qk_status find(findings *f, const qk_plan *plan, qk_error *err)
+{
+    const qk_config *c = plan->config;
+    qk_error why;
+    if (qk_results_read(&f->results, plan, &why) != QK_OK)
+        qk_warn("%s%s%s", why.message, *why.hint ? "; " : "", why.hint);
+    f->need = qk_disk_need_of(plan, &f->estimate, &f->results);
+    f->pushes = c->output.hf_repo_id && *c->output.hf_repo_id;
+    if (f->pushes) QK_TRY(qk_push_outlook_make(&f->push, c, f->probed, err));
+    if (!f->probed) return QK_OK;
+    if (qk_disk_of(c->output.data_root, &f->disk, &why) != QK_OK) {
+        qk_warn("output.data_root: %s", why.message);
+        free(f->disk.folder);
+        f->disk.folder = NULL;
+    } else if (f->estimate.examples >= 0 || !f->disk.writable) {
+        qk_disk_warn(&f->disk, &f->need, c->output.data_root);
+    }
+    return qk_estimate_time(plan, &f->estimate, &f->time, err);
+}
+
 static qk_status show(const qk_args *args, qk_plan *plan, qk_error *err)
 {
-    qk_estimate estimate;
+    findings f = {.probed = !qk_has(args, "no-probe")};
     bool has_tokenizer;
-    QK_TRY(qk_estimate_make(plan, qk_value_int(args, "look"), &estimate, err));
+    QK_TRY(qk_estimate_make(plan, qk_value_int(args, "look"), &f.estimate, err));
     QK_TRY(qk_plan_has_tokenizer(plan, &has_tokenizer, err));
     if (!has_tokenizer && plan->inputs) { /* a run of this plan would stop there */
         qk_error why;
         qk_explain_folder(plan->tokenizer_folder, QK_WANT_TOKENIZER, &why);
         qk_warn("%s; %s", why.message, why.hint);
     }
-    if (estimate.assumed)
+    if (f.estimate.assumed)
         qk_info("no tokenizer or no dataset here: every example counts as %lld tokens "
                 "(tokenizer.max_length)",
                 (long long)plan->config->tokenizer.max_length);
-    if (qk_has(args, "json"))
-        print_json(plan, &estimate);
-    else
-        print_table(plan, &estimate);
-    return QK_OK;
+    qk_status s = find(&f, plan, err);
+    if (s == QK_OK && qk_has(args, "json"))
+        print_json(plan, &f);
+    else if (s == QK_OK)
+        print_table(plan, &f);
+    free(f.disk.folder);
+    return s;
 }
 
 static qk_status run(const qk_args *args, qk_error *err)
@@ -166,6 +324,9 @@ static const qk_option options[] = {
      .type = QK_VALUE_SETTING, .repeated = true},
     {"look", "N", "tokenize the first N examples for the estimates", .type = QK_VALUE_INT,
      .fallback = "256", .least = 1},
+    {"no-probe",
+     .help = "leave out what this machine and this moment decide: the time, the free disk, and the "
+             "Hub's answer"},
     {"json", .help = "for programs, on standard output"},
     {0},
 };
@@ -173,13 +334,16 @@ static const qk_option options[] = {
 const qk_command qk_command_plan = {
     .name = "plan",
     .arguments = {{"CONFIG.yaml", QK_VALUE_CONFIG}},
-    .summary = "show what a run would do: rows, files, bytes, FLOPs, peak memory",
+    .summary = "show what a run would do: rows, files, disk, time, peak memory",
     .details =
         "CONFIG.yaml may be written as --config CONFIG.yaml, too. Reads config.json, the tokenizer "
         "and the dataset, but no weights. A model of the Hub is "
         "asked for the first two only; of one that qkengine synth --list knows and that cannot be "
         "had, the published config.json is built in. Without tokenizer or dataset every example "
-        "counts as tokenizer.max_length tokens.",
+        "counts as tokenizer.max_length tokens.\n"
+        "The time is that of the forward passes: the operations of the model are run on random "
+        "numbers for about two seconds, on the device and with the threads of the configuration. "
+        "With output.hf_repo_id the Hub is asked whose the token is and whether it may write.",
     .options = options,
     .run = run,
 };

@@ -16,20 +16,32 @@ uint64_t qk_forward_bytes(const qk_spec *s, const qk_backend *backend, qk_dtype 
     return T * per_token + chunk * per_row;
 }
 
-double qk_forward_flops(const qk_spec *s, int last_layer, qk_last_layer needs, double length)
+qk_forward_work qk_forward_work_of(const qk_spec *s, int last_layer, qk_last_layer needs,
+                                   double length)
 {
-    double D = s->D, q = (double)s->H * s->d, k = (double)s->K * s->d, total = 0;
+    double D = s->D, q = (double)s->H * s->d, k = (double)s->K * s->d;
+    qk_forward_work work = {0};
     int layers = last_layer < 0 ? s->layers : last_layer + 1;
     for (int l = 0; l < layers; l++) {
         const qk_layer_spec *layer = &s->layer[l];
         qk_last_layer so_far = l == last_layer ? needs : QK_LAST_WHOLE;
         if (layer->absent) continue;
-        double seen = layer->window && layer->window < length ? layer->window : (length + 1) / 2;
+        bool windowed = layer->window && layer->window < length;
         double mlp = layer->sparse ? 3 * D * s->expert_F * s->top_k + D * s->experts : 3 * D * s->F;
-        total += 2 * length * D * (q + k);
-        if (so_far >= QK_LAST_QKV) total += 2 * length * D * k;
-        if (so_far >= QK_LAST_ATTENTION) total += 4 * length * seen * q;
-        if (so_far >= QK_LAST_WHOLE) total += 2 * length * (q * D + mlp);
+        work.products += 2 * length * D * (q + k);
+        if (so_far >= QK_LAST_QKV) work.products += 2 * length * D * k;
+        if (so_far >= QK_LAST_WHOLE) work.products += 2 * length * (q * D + mlp);
+        if (so_far < QK_LAST_ATTENTION) continue;
+        if (windowed)
+            work.windowed += 4 * length * layer->window * q;
+        else
+            work.attention += 4 * length * ((length + 1) / 2) * q;
     }
-    return total;
+    return work;
+}
+
+double qk_forward_flops(const qk_spec *s, int last_layer, qk_last_layer needs, double length)
+{
+    qk_forward_work work = qk_forward_work_of(s, last_layer, needs, length);
+    return work.products + work.attention + work.windowed;
 }

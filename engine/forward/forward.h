@@ -47,7 +47,13 @@ qk_status qk_forward_hidden(qk_forward *f, float *out, qk_error *err);
 /* Bytes of an activation block for T tokens, for the plan. */
 uint64_t qk_forward_bytes(const qk_spec *spec, const qk_backend *backend, qk_dtype compute,
                           uint64_t T);
-/* Floating point operations of a forward over sequences of the given length, for the plan:
- * products of weights, and of attention (windows counted). last_layer, needs: as in
- * qk_model_size_of. */
+/* Floating point operations of a forward over a sequence of the given length, for the plan: of
+ * products of weights, of attention over the whole sequence, and of attention where a window is
+ * shorter than it. last_layer, needs: as in qk_model_size_of. */
+typedef struct qk_forward_work {
+    double products, attention, windowed;
+} qk_forward_work;
+qk_forward_work qk_forward_work_of(const qk_spec *spec, int last_layer, qk_last_layer needs,
+                                   double length);
+/* All of them. */
 double qk_forward_flops(const qk_spec *spec, int last_layer, qk_last_layer needs, double length);

@@ -15,6 +15,7 @@
 #include "engine/push/snapshot.h"
 #include "engine/staging/publish.h"
 #include "hub/push.h"
+#include "hub/rights.h"
 
 /* How often the branch may move on under a push: with several pushers one of them always gets
  * further, so this only ends what cannot end. */
@@ -195,18 +196,11 @@ static qk_status check_folder(const pusher *p)
 static qk_status check_target(const pusher *p)
 {
     const qk_push_options *o = p->options;
-    QK_TRY(qk_check_repo(o->repo, p->err));
-    if (!strchr(o->repo, '/'))
-        return qk_fail(p->err, QK_ERR_CONFIG, "write owner/name", "%s: no owner in the name",
-                       o->repo);
-    if (o->branch) QK_TRY(qk_check_revision(o->branch, p->err));
+    QK_TRY(qk_check_push_names(o->repo, o->branch, p->err));
     bool there;
     QK_TRY(qk_has_folder(o->folder, &there, p->err));
     if (!there) return qk_fail(p->err, QK_ERR_NOTFOUND, NULL, "%s: no such folder", o->folder);
-    if (!p->hub.token)
-        return qk_fail(p->err, QK_ERR_CONFIG, "set HF_TOKEN to a token that may write",
-                       "a push needs a token");
-    return QK_OK;
+    return qk_check_push_token(&p->hub, p->err);
 }
 
 static qk_status push(pusher *p)

@@ -2,6 +2,7 @@
 #include "engine/run/estimate.h"
 
 #include "engine/base/file.h"
+#include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/config/config.h"
 #include "engine/dataset/hub_dataset.h"
@@ -15,7 +16,9 @@
 /* ---- texts ---- */
 
 typedef struct means {
-    double tokens, rows, layer_rows, flops, longest; /* rows: of all files; of a layer's heads */
+    double tokens, squares, longest; /* squares: of the tokens of each */
+    double rows, layer_rows;         /* of all files; of a layer's heads */
+    qk_forward_work work;
     int64_t n;
 } means;
 
@@ -43,8 +46,12 @@ static void count_example(const qk_plan *plan, int32_t tokens, means *m)
     if (tokens > m->longest) m->longest = tokens;
     m->rows += rows_of(plan, tokens, plan->heads.n_q, plan->heads.n_k, plan->heads.n_v);
     m->layer_rows += layer_rows(plan, tokens);
-    m->flops += qk_forward_flops(&plan->spec, plan->heads.last_layer, qk_plan_last_needs(plan),
-                                 tokens);
+    qk_forward_work work =
+        qk_forward_work_of(&plan->spec, plan->heads.last_layer, qk_plan_last_needs(plan), tokens);
+    m->squares += (double)tokens * tokens;
+    m->work.products += work.products;
+    m->work.attention += work.attention;
+    m->work.windowed += work.windowed;
 }
 
 /* Of a dataset of the Hub only files in the cache are looked at: whether the next is not there. */
@@ -53,20 +60,18 @@ static bool texts_end_here(const qk_plan *plan)
     return plan->inputs && plan->inputs->dataset && qk_hub_dataset_lacks(plan->inputs->dataset);
 }
 
-/* Tokenizes the first `look` examples and counts the rest. *examples is -1 when that takes files
- * which are not there. */
-static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int64_t *examples,
-                               qk_error *err)
+/* Tokenizes the first `look` examples and counts the rest, or has the rest counted by the dataset
+ * alone: *examples is -1 where that takes files which are not there, or reading. */
+static qk_status read_examples(const qk_plan *plan, const qk_tokenizer *tok, int64_t look,
+                               bool count, means *m, int64_t *examples, qk_error *err)
 {
-    qk_tokenizer *tok = NULL;
     qk_dataset *data = NULL;
     qk_tokens tokens = {0};
     qk_example e;
     bool more = true;
     *examples = 0;
-    qk_status s = qk_tokenizer_load(&tok, plan->tokenizer_folder, err);
     const qk_dataset_remote *remote = plan->inputs ? qk_inputs_remote(plan->inputs) : NULL;
-    if (s == QK_OK) s = qk_dataset_open_in(&data, plan->config, remote, err);
+    qk_status s = qk_dataset_open_in(&data, plan->config, remote, err);
     while (s == QK_OK && more) {
         s = qk_dataset_next(data, &e, &more, err);
         if (s != QK_OK && texts_end_here(plan)) {
@@ -80,14 +85,13 @@ static qk_status read_examples(const qk_plan *plan, int64_t look, means *m, int6
             s = qk_tokenizer_encode(tok, e.text, e.length, plan->config->tokenizer.max_length,
                                     &tokens, err);
             if (s == QK_OK) count_example(plan, (int32_t)tokens.count, m);
-        } else if (qk_dataset_rows(data) >= 0) {
+        } else if (!count || qk_dataset_rows(data) >= 0) {
             *examples = qk_dataset_rows(data);
             break;
         }
     }
     qk_tokens_free(&tokens);
     qk_dataset_close(data);
-    qk_tokenizer_free(tok);
     return s;
 }
 
@@ -153,6 +157,76 @@ static void choose_budget(qk_plan *plan, const qk_backend *backend, qk_estimate 
     qk_layer_budget_choose(&out->budget, &size, &limits, &plan->arena, &why);
 }
 
+/* ---- units and batches ---- */
+
+/* A unit's examples go through the forward in batches of batch_size, fewer where they are long. */
+static void count_batches(const qk_plan *plan, qk_estimate *e)
+{
+    double most = e->mean_tokens >= 1 ? QK_MAX_BATCH_TOKENS / e->mean_tokens : QK_MAX_BATCH_TOKENS;
+    int64_t unit = plan->unit_examples, batch = plan->config->inference.batch_size;
+    if (batch > unit) batch = unit;
+    if ((double)batch > most) batch = most >= 1 ? (int64_t)most : 1;
+    e->batch_tokens = (double)batch * e->mean_tokens;
+    e->units = e->examples < 0 ? -1 : (e->examples + unit - 1) / unit;
+    e->batches = e->examples < 0 ? -1 : e->units * ((unit + batch - 1) / batch);
+    if (e->examples >= 0 && e->examples < unit) e->batches = (e->examples + batch - 1) / batch;
+}
+
+/* ---- time ---- */
+
+qk_status qk_estimate_time(const qk_plan *plan, const qk_estimate *e, qk_time_estimate *out,
+                           qk_error *err)
+{
+    *out = (qk_time_estimate){0};
+    if (!e->flops) return QK_OK;
+    const qk_probe_work work = {
+        .length = e->typical_tokens,
+        .batch_tokens = e->batch_tokens,
+        .flops = e->examples < 0 ? 0 : e->flops,
+        .attention = e->work.attention > 0,
+        .windowed = e->work.windowed > 0,
+    };
+    out->measured = qk_probe_speed(plan, &work, &out->speed, &out->why) == QK_OK;
+    QK_TRY(qk_interrupt_check(err));
+    const qk_speed *s = &out->speed;
+    if (out->measured)
+        out->seconds = e->tokens * s->token + e->work.attention * s->attention +
+                       e->work.windowed * s->windowed;
+    return QK_OK;
+}
+
+/* ---- all of it ---- */
+
+/* The sums of all examples, by those that were looked at. */
+static void sum_up(const qk_plan *plan, const means *m, qk_estimate *out)
+{
+    double n = m->n ? (double)m->n : 1, scale = out->examples < 0 ? 1 : (double)out->examples / n;
+    out->looked_at = out->assumed ? 0 : m->n;
+    out->mean_tokens = m->tokens / n;
+    out->longest_tokens = m->longest;
+    out->files = (double)qk_head_plan_files(&plan->heads);
+    out->rows = m->rows * scale;
+    out->bytes = out->rows * (4.0 * plan->spec.d + 16);
+    out->tokens = m->tokens * scale;
+    out->work = (qk_forward_work){m->work.products * scale, m->work.attention * scale,
+                                  m->work.windowed * scale};
+    out->flops = out->work.products + out->work.attention + out->work.windowed;
+    out->typical_tokens = m->tokens > 0 ? m->squares / m->tokens : 0;
+    count_batches(plan, out);
+}
+
+qk_status qk_estimate_start(const qk_plan *plan, const qk_tokenizer *tokenizer, int64_t examples,
+                            qk_estimate *out, qk_error *err)
+{
+    enum { TEXTS = 32 };
+    means m = {0};
+    *out = (qk_estimate){0};
+    QK_TRY(read_examples(plan, tokenizer, TEXTS, false, &m, &out->examples, err));
+    if (examples >= 0) out->examples = examples;
+    sum_up(plan, &m, out);
+    return QK_OK;
+}
+
 qk_status qk_estimate_make(qk_plan *plan, int64_t look, qk_estimate *out, qk_error *err)
 {
     means m = {0};
@@ -166,24 +240,22 @@ qk_status qk_estimate_make(qk_plan *plan, int64_t look, qk_estimate *out, qk_err
         texts &= data.type == QK_PATH_FOLDER || data.type == QK_PATH_FILE;
     }
     *out = (qk_estimate){.assumed = !texts};
-    if (!out->assumed) QK_TRY(read_examples(plan, look, &m, &out->examples, err));
+    if (texts) {
+        qk_tokenizer *tok = NULL;
+        qk_status s = qk_tokenizer_load(&tok, plan->tokenizer_folder, err);
+        if (s == QK_OK) s = read_examples(plan, tok, look, true, &m, &out->examples, err);
+        qk_tokenizer_free(tok);
+        QK_TRY(s);
+    }
     out->assumed |= !m.n && texts_end_here(plan);
     if (out->assumed) QK_TRY(assume_examples(plan, &m, &out->examples, err));
-    const qk_spec *s = &plan->spec;
-    double n = m.n ? (double)m.n : 1, scale = out->examples < 0 ? 1 : (double)out->examples / n;
-    out->looked_at = out->assumed ? 0 : m.n;
-    out->mean_tokens = m.tokens / n;
-    out->longest_tokens = m.longest;
-    out->files = (double)qk_head_plan_files(&plan->heads);
-    out->rows = m.rows * scale;
-    out->bytes = out->rows * (4.0 * s->d + 16);
-    out->tokens = m.tokens * scale;
-    out->flops = m.flops * scale;
+    sum_up(plan, &m, out);
     qk_dtype compute = plan->config->model.dtype;
     uint64_t batch = (uint64_t)(m.longest * (double)plan->config->inference.batch_size);
     const qk_backend *backend = qk_backend_find(plan->config->inference.backend);
     if (!backend) backend = &qk_backend_cpu;
-    out->activation_bytes = qk_forward_bytes(s, backend, compute, batch);
+    double n = m.n ? (double)m.n : 1;
+    out->activation_bytes = qk_forward_bytes(&plan->spec, backend, compute, batch);
     out->capture_bytes =
         capture_bytes(plan, m.layer_rows / n * (double)plan->config->inference.batch_size);
     choose_budget(plan, backend, out);

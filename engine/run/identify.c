@@ -145,15 +145,21 @@ static void add_heads(qk_json_out *o, const qk_head_plan *heads)
     qk_json_end(o, ']');
 }
 
+/* What no file has to be read for, in two parts. */
+static void add_settings(qk_json_out *o, const qk_plan *plan)
+{
+    qk_json_begin(o, "config", '{');
+    qk_config_write_json(plan->config, o);
+    qk_json_end(o, '}');
+    qk_json_add_tree(o, "model_config", plan->spec.config);
+}
+
 static qk_status write_identity(qk_json_out *o, const qk_plan *plan, qk_dataset *dataset,
                                 qk_error *err)
 {
     qk_json_begin(o, NULL, '{');
     qk_json_add_str(o, "engine", "qkengine " QK_OUTPUT_VERSION);
-    qk_json_begin(o, "config", '{');
-    qk_config_write_json(plan->config, o);
-    qk_json_end(o, '}');
-    qk_json_add_tree(o, "model_config", plan->spec.config);
+    add_settings(o, plan);
     QK_TRY(add_model_hashes(o, plan, err));
     QK_TRY(add_dataset(o, plan, dataset, err));
     add_heads(o, &plan->heads);
@@ -171,6 +177,19 @@ qk_status qk_identity_make(qk_identity *id, const qk_plan *plan, qk_dataset *dat
     snprintf(id->dataset_commit, sizeof id->dataset_commit, "%s",
              d ? qk_hub_dataset_commit(d) : "");
     if (s == QK_OK) s = qk_identity_parse(id, qk_buf_str(&o.buf), o.buf.size, arena, err);
+    qk_buf_free(&o.buf);
+    return s;
+}
+
+qk_status qk_identity_settings(qk_identity *id, const qk_plan *plan, qk_arena *arena, qk_error *err)
+{
+    qk_json_out o = {0};
+    qk_json_begin(&o, NULL, '{');
+    add_settings(&o, plan);
+    add_heads(&o, &plan->heads);
+    qk_json_end(&o, '}');
+    *id = (qk_identity){0};
+    qk_status s = qk_identity_parse(id, qk_buf_str(&o.buf), o.buf.size, arena, err);
     qk_buf_free(&o.buf);
     return s;
 }

@@ -13,11 +13,13 @@
 #include "engine/output/merge.h"
 #include "engine/run/compute_unit.h"
 #include "engine/run/dataset_commit.h"
+#include "engine/run/disk.h"
 #include "engine/run/existing.h"
 #include "engine/run/identify.h"
 #include "engine/run/inputs.h"
 #include "engine/run/pass.h"
 #include "engine/run/plan.h"
+#include "engine/run/push_rights.h"
 #include "engine/run/sharing.h"
 #include "engine/staging/numerics.h"
 #include "engine/staging/publish.h"
@@ -220,6 +222,7 @@ static int64_t rows_known(const qk_identity *identity)
 static qk_status run(runner *r, const qk_config *config, qk_shard shard)
 {
     qk_entry entry;
+    QK_TRY(qk_check_push_rights(config, shard.of > 1, r->err));
     QK_TRY(open_inputs(r, config));
     snprintf(r->result->final_folder, sizeof r->result->final_folder, "%s", r->plan.final);
     QK_TRY(qk_staging_open(r->staging, r->staging->folder, r->err));
@@ -239,6 +242,7 @@ static qk_status run(runner *r, const qk_config *config, qk_shard shard)
     r->result->outcome = entry == QK_ENTRY_COMPLETE ? QK_RUN_ALREADY_THERE : QK_RUN_MERGED_BY_OTHER;
     if (entry != QK_ENTRY_WORK) return QK_OK;
     qk_existing_warn_of_commits(&r->existing);
+    qk_check_disk(&r->plan, r->tokenizer, r->pass.rows_known);
     QK_TRY(begin(r));
     qk_status s = work(r);
     const qk_computed computed = qk_compute_done(r->compute);

@@ -68,7 +68,7 @@ def who_am_i(handler):
     if not user:
         raise HubError(401, None, "Invalid username or password.")
     handler.send(200, {"type": "user", "id": "1", "name": user[0], "fullname": user[0], "orgs": [],
-                       "auth": {"type": "access_token", "accessToken": {"displayName": "t", "role": user[1]}}})
+                       "auth": {"type": "access_token", "accessToken": {"displayName": "t", "role": user[1]}}, **handler.state.settings.who})
 
 
 def wanted(handler):

@@ -22,6 +22,7 @@ class Settings:
         self.direct = False                     # resolve answers 200 itself, never redirects
         self.commit_limit = NEVER               # operations of one commit; more: 413
         self.commit_bytes = NEVER               # bytes of one commit request; more: 413
+        self.who = {}                           # members of whoami-v2 that are other ones
         self.delay = 0                          # seconds before every reply of the hub origin
 
 
