@@ -9,8 +9,8 @@
  * removed, in between. Only the holder removes a claim: behind the unit's rename, or giving it
  * back.
  *
- * The file holds the unique part of the holder's temporary name, which the next holder removes, and
- * who the holder is, for who counts them.
+ * The file holds the unique part of the holder's temporary name, which the next holder removes, who
+ * the holder is, for who counts them, and a line for people (engine/staging/holder.h).
  * Should two ever work on one unit (a file server that lost a lock), each writes a file of its
  * own, and both are the same.
  *

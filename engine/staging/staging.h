@@ -63,6 +63,8 @@ qk_status qk_staging_difference(const qk_staging *s, const qk_identity *id, qk_a
 
 /* Path of a unit's file; the caller frees. */
 char *qk_staging_unit(const qk_staging *s, int64_t unit);
+/* The number of "unit-NNNNNN<rest>", or -1. */
+int64_t qk_staging_unit_number(const char *name, const char **rest);
 /* Numbers of units, ascending. qk_units_free frees. */
 typedef struct qk_units {
     int64_t *items;

@@ -36,11 +36,11 @@ def fresh(folder, name="work", long=UNITS):
     return folder / name
 
 
-def start(work, *more, shard=None, root="out"):
+def start(work, *more, shard=None, root="out", env=None):
     args = [str(ROOT / "qkengine"), "run", "config.yaml", "--json"]
     for s in ["dataset.path=data.jsonl", f"output.data_root={root}", "output.layout=branch", *SMALL, *more]:
         args += ["--set", s]
-    return subprocess.Popen([*args, *(["--shard", shard] if shard else [])], cwd=work, text=True,
+    return subprocess.Popen([*args, *(["--shard", shard] if shard else [])], cwd=work, text=True, env=env,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -200,6 +200,25 @@ def shards_in_one_folder(folder):
     check_final(work, reference)
     assert sum(r["merged"] for r in results) == 1, results
     assert sorted(r["units_done"] for r in results) == [2, 2, 2, 3], results
+
+
+def shards_of_a_launcher(folder):
+    """--shard auto: rank and world of what started the process; who starts it without one is told."""
+    work = fresh(folder)
+    reference = alone(work)
+    for rank in range(3):
+        variables = ({"SLURM_STEP_ID": "0", "SLURM_PROCID": str(rank), "SLURM_NTASKS": "3"}, {"RANK": str(rank), "WORLD_SIZE": "3"},
+                     {"JOB_COMPLETION_INDEX": str(rank), "JOB_COMPLETIONS": "3"})[rank]
+        done = Ended(start(work, shard="auto", env={**os.environ, **variables}))
+        name = ("Slurm (SLURM_PROCID)", "torchrun (RANK)", "a Kubernetes Indexed Job (JOB_COMPLETION_INDEX)")[rank]
+        assert done.ok()["units_done"] == 3 and done.err.count(f"rank {rank} of 3, from {name}; ") == 1, done.err
+        assert "share a data_root need no rank" in done.err, done.err
+    check_final(work, reference)
+    for variables, words in (({}, "no launcher has set a rank"), ({"RANK": "1"}, "RANK is set, and WORLD_SIZE is not"),
+                             ({"RANK": "1", "WORLD_SIZE": "2", "PMI_RANK": "0", "PMI_SIZE": "2"}, "MPI (PMI_RANK) says rank 0 of 2, torchrun (RANK) rank 1 of 2")):
+        done = Ended(start(work, shard="auto", root="none", env={**os.environ, **variables}))
+        assert done.status == 2 and words in done.err and "--shard I/N" in done.err, (done.status, done.err)
+    assert not (work / "none").exists()
 
 
 def units_of_others_are_passed_over(folder):
@@ -541,7 +560,7 @@ def old_unit(folder):
 
 if __name__ == "__main__":
     sys.exit(main("many processes", [
-        processes_at_once, slow_processes_share, prefix_layout_twice, shards_in_folders_of_their_own, shards_in_one_folder,
+        processes_at_once, slow_processes_share, prefix_layout_twice, shards_in_folders_of_their_own, shards_in_one_folder, shards_of_a_launcher,
         units_of_others_are_passed_over, wrong_shards, killed_at_random, a_dead_ones_unit_is_taken_over, a_stopped_one_keeps_its_claim, two_on_one_unit,
         one_is_interrupted, interrupted_while_waiting, full_disk, started_while_another_merges, merged_out_of_sight, other_settings,
         two_settings_in_the_same_instant, two_arithmetics_in_the_same_instant, foreign_units, old_unit]))
