@@ -184,6 +184,43 @@ static void test_holders(void)
     close(ready[0]), close(ready[1]);
 }
 
+static bool is_free(int64_t unit)
+{
+    bool answer = false;
+    CHECK_INT(qk_claim_is_free(&staging, unit, &answer, &test_error), QK_OK);
+    return answer;
+}
+
+/* Who asks takes nothing and leaves nothing. */
+static void test_is_free(void)
+{
+    qk_claim c;
+    CHECK(is_free(3));
+    CHECK_INT(count_files(), 1);
+    CHECK_INT(take(&c, 3), QK_CLAIM_MINE);
+    CHECK(!is_free(3) && is_free(4));
+    CHECK_INT(state_elsewhere(3), QK_CLAIM_BUSY);
+    qk_claim_drop(&c);
+    CHECK_INT(state_elsewhere(3), QK_CLAIM_MINE); /* a process that died: its claim lies there */
+    CHECK(is_there("unit-000003.claim") && is_free(3));
+    CHECK(is_there("unit-000003.claim"));
+    put("unit-000003.qku", "");
+    CHECK(!is_free(3));
+    drop_file("unit-000003.qku");
+    drop_file("unit-000003.claim");
+    char *path = qk_path_join(folder, "unit-000003.claim");
+    bool answer = true;
+    CHECK_INT(mkfifo(path, 0666), 0);
+    CHECK_INT(qk_claim_is_free(&staging, 3, &answer, &test_error), QK_ERR_DATA);
+    unlink(path);
+    put("unit-000003.claim", "");
+    flock_fails = ENOLCK;
+    CHECK_INT(qk_claim_is_free(&staging, 3, &answer, &test_error), QK_ERR_UNSUPPORTED);
+    flock_fails = 0;
+    unlink(path);
+    free(path);
+}
+
 static size_t read_claim(char *out, size_t capacity)
 {
     char *path = qk_path_join(folder, "unit-000003.claim");
@@ -601,6 +638,7 @@ int main(int argc, char **argv)
     RUN(test_one_holder);
     RUN(test_killed_holder);
     RUN(test_holders);
+    RUN(test_is_free);
     RUN(test_who_holds);
     RUN(test_what_happens_before_the_lock);
     RUN(test_second_look);

@@ -131,9 +131,10 @@ static qk_status read_shard(const qk_args *args, qk_shard *shard, qk_error *err)
         *shard = (qk_shard){strtoll(text, NULL, 10), strtoll(slash + 1, NULL, 10)};
         if (shard->index < shard->of) return QK_OK;
     }
-    return qk_fail(err, QK_ERR_USAGE, "--shard 0/4, --shard 1/4, ... are the shards of four",
-                   "--shard %.100s: I/N is needed, two whole numbers with 0 <= I < N, or auto",
-                   text);
+    return qk_fail(
+        err, QK_ERR_USAGE,
+        "--shard 0/4, --shard 1/4, ... are the shards of four; --shard auto asks the launcher",
+        "--shard %.100s: I/N is needed, two whole numbers with 0 <= I < N", text);
 }
 
 static qk_status run(const qk_args *args, qk_error *err)

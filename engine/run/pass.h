@@ -1,7 +1,9 @@
 /* One pass over the dataset: the units of a range that this process can claim are computed, the
  * others are passed over.
  *
- *   prefetch (claims, reads, tokenizes ahead) -> qk_compute_unit -> the claim is given back
+ *   prefetch (reads, tokenizes ahead) -> claim -> qk_compute_unit -> the claim is given back
+ *
+ * A process has one claim at a time: a unit that it has read ahead is anybody's until its turn.
  *
  * next: engine/run/prefetch.h, engine/run/compute_unit.h */
 #pragma once

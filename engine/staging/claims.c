@@ -95,12 +95,35 @@ static qk_status take(qk_claim *c, qk_claim_state *state, qk_error *err)
     return s;
 }
 
+static char *claim_path(const qk_staging *s, int64_t unit)
+{
+    return qk_strf("%s/unit-%06lld.claim", s->folder, (long long)unit);
+}
+
+qk_status qk_claim_is_free(const qk_staging *s, int64_t unit, bool *is_free, qk_error *err)
+{
+    int fd = -1;
+    bool finished;
+    char *file = qk_staging_unit(s, unit), *claim = claim_path(s, unit);
+    qk_status status = qk_has_file(file, &finished, err);
+    *is_free = status == QK_OK && !finished;
+    if (*is_free) {
+        status = qk_open_regular(&fd, claim, O_RDONLY, err);
+        if (status == QK_OK) status = qk_staging_flock(fd, QK_HOLD_SHARED, claim, is_free, err);
+        if (status == QK_ERR_NOTFOUND) status = QK_OK;
+    }
+    if (fd >= 0) close(fd);
+    free(file);
+    free(claim);
+    return status;
+}
+
 qk_status qk_claim_take(qk_claim *c, const qk_staging *s, int64_t unit, qk_claim_state *state,
                         qk_error *err)
 {
     *c = (qk_claim){
         .fd = -1,
-        .path = qk_strf("%s/unit-%06lld.claim", s->folder, (long long)unit),
+        .path = claim_path(s, unit),
         .unit = qk_staging_unit(s, unit),
     };
     qk_status status = take(c, state, err);

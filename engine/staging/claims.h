@@ -35,6 +35,9 @@ typedef struct qk_claim {
 /* Claims a unit when it can. Only QK_CLAIM_MINE leaves something to drop. */
 qk_status qk_claim_take(qk_claim *c, const qk_staging *s, int64_t unit, qk_claim_state *state,
                         qk_error *err);
+/* Whether it is neither finished nor claimed, at this moment. A caller that finds it free must try to
+ * take it, as after qk_claims_left. */
+qk_status qk_claim_is_free(const qk_staging *s, int64_t unit, bool *is_free, qk_error *err);
 /* Gives it back, finished or not; fine without a claim. */
 void qk_claim_drop(qk_claim *c);
 

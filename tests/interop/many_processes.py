@@ -323,6 +323,33 @@ def a_stopped_one_keeps_its_claim(folder):
     check_final(work, reference)
 
 
+def claims_are_for_the_unit_at_work(folder):
+    """What a process has read ahead stays free for others: it has one claim whenever one looks, and two processes on two units both work."""
+    work = fresh(folder)
+    reference = alone(work, *SLOW)
+    process = stopped_at_work(work, *SLOW)
+    seen = []
+    while process.poll() is None and len(units(work)) < UNITS - 1:
+        claims = sorted(p.name for p in (work / "out/staging").glob("*.claim"))
+        assert len(claims) <= 1, claims
+        seen += claims
+        before = len(units(work))
+        process.send_signal(signal.SIGCONT)
+        wait_until(lambda: len(units(work)) > before and list((work / "out/staging").glob("unit-*.tmp")) or process.poll() is not None)
+        stop(process)
+    got = go_on(process).ok()
+    assert got["units_done"] == UNITS and len(set(seen)) >= UNITS // 2, (got, seen)
+    check_final(work, reference)
+    two = fresh(folder, "two", long=2)
+    reference = alone(two, *SLOW)
+    first = stopped_at_work(two, *SLOW)
+    second = Ended(start(two, *SLOW))
+    assert second.ok()["units_done"] == 1 and "its part is done: unit 0 is still being worked on" in second.err, (second.json, second.err)
+    got = go_on(first).ok()                # what it has read ahead was another's by then
+    assert got["merged"] and got["units_done"] == 1 and got["units_found"] >= 1, got
+    check_final(two, reference)
+
+
 def two_on_one_unit(folder):
     """A claim that a file server lost: both write the unit, and it is the same."""
     work = fresh(folder)
@@ -561,6 +588,7 @@ def old_unit(folder):
 if __name__ == "__main__":
     sys.exit(main("many processes", [
         processes_at_once, slow_processes_share, prefix_layout_twice, shards_in_folders_of_their_own, shards_in_one_folder, shards_of_a_launcher,
-        units_of_others_are_passed_over, wrong_shards, killed_at_random, a_dead_ones_unit_is_taken_over, a_stopped_one_keeps_its_claim, two_on_one_unit,
+        units_of_others_are_passed_over, wrong_shards, killed_at_random, a_dead_ones_unit_is_taken_over, a_stopped_one_keeps_its_claim,
+        claims_are_for_the_unit_at_work, two_on_one_unit,
         one_is_interrupted, interrupted_while_waiting, full_disk, started_while_another_merges, merged_out_of_sight, other_settings,
         two_settings_in_the_same_instant, two_arithmetics_in_the_same_instant, foreign_units, old_unit]))
