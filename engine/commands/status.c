@@ -247,11 +247,10 @@ const qk_command qk_command_status = {
     .details =
         "DATA_ROOT is output.data_root of the run. Nothing in it is written or locked, so this can "
         "be asked at any time and from any machine that sees the folder.\n"
-        "How many units there are is known once a process has read the dataset to its end. Rates "
-        "are "
-        "those of the newest units, by the times of their files. A process of this machine that is "
-        "gone or stopped is marked as stalled; of one elsewhere it is known only since when it has "
-        "its unit.",
+        "How many units there are is known at once for Parquet and with dataset.max_samples, else "
+        "when a process has read the dataset to its end. Rates are those of the newest units, by "
+        "the times of their files. A process of this machine that is gone or stopped is marked as "
+        "stalled; of one elsewhere it is known only since when it has its unit.",
     .options = options,
     .run = run,
 };

@@ -184,6 +184,16 @@ static qk_status start(qk_pass *p, qk_error *err)
     return qk_prefetch_new(&p->prefetch, &plan, err);
 }
 
+/* Where the rows are counted already, whoever asks how far the run is knows it from its first unit on.
+ * The folder is this run's by then. */
+static qk_status note_units(qk_pass *p, qk_error *err)
+{
+    int64_t size = p->plan->unit_examples;
+    if (p->rows < 0 || p->noted) return QK_OK;
+    p->noted = true;
+    return qk_staging_set_units(p->staging, (p->rows + size - 1) / size, err);
+}
+
 static qk_status next_unit(qk_pass *p, bool *more, qk_error *err)
 {
     const qk_prefetch_unit *unit;
@@ -201,6 +211,7 @@ static qk_status next_unit(qk_pass *p, bool *more, qk_error *err)
         qk_status s = qk_compute_unit(p->compute, unit, claim, err);
         qk_claim_drop(claim);
         if (s != QK_OK) return s;
+        QK_TRY(note_units(p, err));
         p->units_done++;
         p->ready++;
         p->ready_texts += unit->count;

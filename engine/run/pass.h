@@ -34,6 +34,7 @@ typedef struct qk_pass {
     int64_t stop;                       /* units from here on are not taken */
     int64_t unit;                       /* that is being worked on */
     int64_t rows;                       /* of the dataset, or -1 */
+    bool noted;                         /* the number of units, in the staging folder */
     /* Of this shard, as far as known; for progress. */
     int64_t units, texts;       /* in all, or -1 */
     int64_t ready, ready_texts; /* finished units, by whomever */

@@ -8,7 +8,8 @@
  *   arithmetic          what they are computed with (engine/staging/numerics.h)
  *   unit-NNNNNN.qku     one finished unit each (engine/capture/unit_file.h)
  *   unit-NNNNNN.claim   who works on one (engine/staging/claims.h)
- *   units.json          how many units there are, once the dataset has been read to its end
+ *   units.json          how many units there are, once that is known: the rows are counted, or the
+ *                       dataset has been read to its end
  *   builds              a line for each program that has written to final/ (engine/base/version.h);
  *                       stays when the run is in final/, and nothing depends on it
  *
@@ -74,7 +75,7 @@ typedef struct qk_units {
 qk_status qk_staging_finished(const qk_staging *s, qk_units *out, qk_error *err);
 bool qk_units_has(const qk_units *units, int64_t unit);
 void qk_units_free(qk_units *units);
-/* Number of units once the dataset has been read to its end, else -1. */
+/* Number of units once it is known, else -1. */
 qk_status qk_staging_units(const qk_staging *s, int64_t *units, qk_error *err);
 qk_status qk_staging_set_units(const qk_staging *s, int64_t units, qk_error *err);
 /* The numerics (kernels/backend.h) of the units that are there: "cpu amx"; NULL when they are not

@@ -111,6 +111,24 @@ def killed(folder):
     assert got["units"] is None and got["units_waiting"] is None and "of a number that is not known yet" in text, (got, text)
 
 
+def how_many_there_are(folder):
+    """Of a dataset whose rows are counted, from the first unit on; of another one when it has been read to its end."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    work = fresh(folder)
+    rows = [json.loads(line) for line in (work / "data.jsonl").read_text(encoding="utf-8").splitlines()]
+    pq.write_table(pa.Table.from_pylist(rows), work / "data.parquet")
+    for more in (["dataset.path=data.parquet"], [f"dataset.max_samples={len(rows)}"]):
+        reference = alone(work, *SLOW, *more)
+        process = stopped_at_work(work, *SLOW, *more, finished=1)
+        got = status(work)
+        assert got["units"] == UNITS and got["units_waiting"] == UNITS - got["units_done"] - 1, got
+        assert f" of {UNITS} units done" in said(work), said(work)
+        assert go_on(process).ok()["merged"]
+        check_final(work, reference)
+        shutil.rmtree(work / "out")
+
+
 def who_it_is(folder):
     """A process of this number that began at another time, another machine of this name, another container: never taken for the holder."""
     work = fresh(folder)
@@ -384,5 +402,5 @@ def hostile_staging(folder):
 
 if __name__ == "__main__":
     sys.exit(main("status", [
-        two_at_work, killed, who_it_is, rates, many_units, finished, unmerged, watched_to_the_end, watching_is_interrupted, reads_only, other_folders,
+        two_at_work, killed, how_many_there_are, who_it_is, rates, many_units, finished, unmerged, watched_to_the_end, watching_is_interrupted, reads_only, other_folders,
         hostile_claims, hostile_staging]))
