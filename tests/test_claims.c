@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "engine/staging/claims.h"
+#include "engine/staging/holder.h"
 #include "formats/sealed.h"
 
 static char folder[64];
@@ -181,6 +182,108 @@ static void test_holders(void)
     drop_file("unit-000001.claims");
     drop_file("unit-000006.claim");
     close(ready[0]), close(ready[1]);
+}
+
+static bool is_free(int64_t unit)
+{
+    bool answer = false;
+    CHECK_INT(qk_claim_is_free(&staging, unit, &answer, &test_error), QK_OK);
+    return answer;
+}
+
+/* Who asks takes nothing and leaves nothing. */
+static void test_is_free(void)
+{
+    qk_claim c;
+    CHECK(is_free(3));
+    CHECK_INT(count_files(), 1);
+    CHECK_INT(take(&c, 3), QK_CLAIM_MINE);
+    CHECK(!is_free(3) && is_free(4));
+    CHECK_INT(state_elsewhere(3), QK_CLAIM_BUSY);
+    qk_claim_drop(&c);
+    CHECK_INT(state_elsewhere(3), QK_CLAIM_MINE); /* a process that died: its claim lies there */
+    CHECK(is_there("unit-000003.claim") && is_free(3));
+    CHECK(is_there("unit-000003.claim"));
+    put("unit-000003.qku", "");
+    CHECK(!is_free(3));
+    drop_file("unit-000003.qku");
+    drop_file("unit-000003.claim");
+    char *path = qk_path_join(folder, "unit-000003.claim");
+    bool answer = true;
+    CHECK_INT(mkfifo(path, 0666), 0);
+    CHECK_INT(qk_claim_is_free(&staging, 3, &answer, &test_error), QK_ERR_DATA);
+    unlink(path);
+    put("unit-000003.claim", "");
+    flock_fails = ENOLCK;
+    CHECK_INT(qk_claim_is_free(&staging, 3, &answer, &test_error), QK_ERR_UNSUPPORTED);
+    flock_fails = 0;
+    unlink(path);
+    free(path);
+}
+
+static size_t read_claim(char *out, size_t capacity)
+{
+    char *path = qk_path_join(folder, "unit-000003.claim");
+    size_t n = 0;
+    int fd = open(path, O_RDONLY);
+    CHECK_INT(qk_read_at_start(fd, out, capacity, &n, path, &test_error), QK_OK);
+    close(fd);
+    free(path);
+    return n;
+}
+
+/* A claim says who has it; whoever takes it over says so, behind whatever stood there. */
+static void test_who_holds(void)
+{
+    char text[6000];
+    int ready[2];
+    char byte;
+    qk_claim c;
+    qk_holder h;
+    setenv("SLURM_JOB_ID", "71", 1);
+    setenv("RANK", "3", 1);
+    setenv("WORLD_SIZE", "8", 1);
+    memset(text, 'x', 5000);
+    text[5000] = 0;
+    put("unit-000003.claim", text);
+    CHECK_INT(pipe(ready), 0);
+    pid_t child = fork();
+    if (!child) {
+        if (take(&c, 3) == QK_CLAIM_MINE && write(ready[1], "x", 1) == 1) pause();
+        _exit(1);
+    }
+    CHECK_INT(read(ready[0], &byte, 1), 1);
+    close(ready[0]), close(ready[1]);
+    size_t n = read_claim(text, sizeof text);
+    CHECK_INT(n, 5000);
+    CHECK(qk_holder_read(&h, text, n) && h.pid == child && h.rank == 3 && h.world == 8);
+    CHECK(!strcmp(h.job, "71") && *h.host && h.since > 1e9);
+    CHECK_INT(qk_holder_look(&h), QK_HOLDER_WORKS);
+    kill(child, SIGSTOP);
+    for (int i = 0; i < 20000 && qk_holder_look(&h) != QK_HOLDER_STOPPED; i++) usleep(1000);
+    CHECK_INT(qk_holder_look(&h), QK_HOLDER_STOPPED);
+    kill(child, SIGKILL);
+    for (int i = 0; i < 20000 && qk_holder_look(&h) != QK_HOLDER_GONE; i++) usleep(1000);
+    CHECK_INT(qk_holder_look(&h), QK_HOLDER_GONE); /* a zombie */
+    waitpid(child, NULL, 0);
+    CHECK_INT(qk_holder_look(&h), QK_HOLDER_GONE);
+    /* Another process that has its number by now; another boot or container. */
+    h.pid = getpid();
+    CHECK_INT(qk_holder_look(&h), QK_HOLDER_GONE);
+    h.machine[0] ^= 1;
+    CHECK_INT(qk_holder_look(&h), QK_HOLDER_ELSEWHERE);
+
+    unsetenv("SLURM_JOB_ID"), unsetenv("RANK"), unsetenv("WORLD_SIZE");
+    CHECK_INT(take(&c, 3), QK_CLAIM_MINE);
+    n = read_claim(text, sizeof text);
+    CHECK(qk_holder_read(&h, text, n) && h.pid == getpid() && !h.world && !*h.job);
+    CHECK_INT(qk_holder_look(&h), QK_HOLDER_WORKS);
+    /* A program of before wrote the digits alone, over another's. */
+    memset(text, 'a', 32);
+    CHECK(!qk_holder_read(&h, text, n));
+    CHECK(!qk_holder_read(&h, text, 32) && !qk_holder_read(&h, text, 5));
+    qk_claim_drop(&c);
+    CHECK_INT(count_files(), 1);
 }
 
 /* ---- between two system calls ---- */
@@ -535,6 +638,8 @@ int main(int argc, char **argv)
     RUN(test_one_holder);
     RUN(test_killed_holder);
     RUN(test_holders);
+    RUN(test_is_free);
+    RUN(test_who_holds);
     RUN(test_what_happens_before_the_lock);
     RUN(test_second_look);
     RUN(test_no_locks);

@@ -235,6 +235,41 @@ static void test_wrong_gpus(void)
     check_open("it knows CUDA 12.4, the kernel compiler is of 13.0");
 }
 
+/* Of several GPUs each process of a machine takes one: the rank among those that its launcher has
+ * started there, around where there are more. */
+static void test_own_gpu(void)
+{
+    static const struct {
+        int devices;
+        const char *local; /* NULL: no launcher */
+        const char *title;
+    } all[] = {{1, NULL, NULL},          {1, "3", NULL},           {4, NULL, "GPU 0 of 0-3"},
+               {4, "0", "GPU 0 of 0-3"}, {4, "2", "GPU 2 of 0-3"}, {4, "6", "GPU 2 of 0-3"}};
+    const qk_device_options options = {.compute = QK_BF16, .threads = 1};
+    setenv("RANK", "9", 1);
+    setenv("WORLD_SIZE", "16", 1);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        qk_device *dev;
+        if (all[i].local)
+            setenv("LOCAL_RANK", all[i].local, 1);
+        else
+            unsetenv("LOCAL_RANK");
+        fake_cuda_reset();
+        fake_cuda_set_devices(all[i].devices);
+        CHECK_INT(qk_backend_cuda.open(&options, &dev, &test_error), QK_OK);
+        const char *said = strstr(qk_backend_cuda.describe(dev), ", GPU "), *title = all[i].title;
+        CHECK_MSG(title ? said && !strcmp(said + 2, title) : !said, "%d GPUs, local rank %s: %s",
+                  all[i].devices, all[i].local ? all[i].local : "none",
+                  qk_backend_cuda.describe(dev));
+        qk_backend_cuda.close(dev);
+        check_clean("one of several GPUs");
+    }
+    unsetenv("RANK");
+    unsetenv("WORLD_SIZE");
+    unsetenv("LOCAL_RANK");
+    fake_cuda_reset();
+}
+
 /* Other generations get other code, and the same rows. */
 static void test_generations(void)
 {
@@ -324,6 +359,7 @@ int main(int argc, char **argv)
     RUN(test_as_many_layers_as_fit);
     RUN(test_load_alone);
     RUN(test_wrong_gpus);
+    RUN(test_own_gpu);
     RUN(test_generations);
     RUN(test_libraries);
     return test_summary("cuda failures");

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/interrupt.h"
+#include "engine/base/launcher.h"
 #include "engine/base/log.h"
 #include "engine/base/progress.h"
 #include "engine/base/thread.h"
@@ -111,19 +112,29 @@ static qk_status load_config(const qk_args *args, qk_config *config, qk_error *e
     return s;
 }
 
-/* "1/4": 0 <= I < N. */
+/* "1/4": 0 <= I < N; "auto": what the launcher says. */
 static qk_status read_shard(const qk_args *args, qk_shard *shard, qk_error *err)
 {
     const char *text = qk_value(args, "shard"), *slash = strchr(text, '/');
     size_t n = strlen(text), left = slash ? (size_t)(slash - text) : n, right = n - left - 1;
     bool plain = strspn(text, "0123456789/") == n && slash && !strchr(slash + 1, '/');
     *shard = (qk_shard){0, 1};
+    if (!strcmp(text, "auto")) {
+        qk_launch launch;
+        QK_TRY(qk_launch_find(&launch, getenv, err));
+        qk_info("rank %lld of %lld, from %s; processes that share a data_root need no rank",
+                (long long)launch.rank, (long long)launch.world, launch.from);
+        *shard = (qk_shard){launch.rank, launch.world};
+        return QK_OK;
+    }
     if (plain && left >= 1 && left <= MAX_DIGITS && right >= 1 && right <= MAX_DIGITS) {
         *shard = (qk_shard){strtoll(text, NULL, 10), strtoll(slash + 1, NULL, 10)};
         if (shard->index < shard->of) return QK_OK;
     }
-    return qk_fail(err, QK_ERR_USAGE, "--shard 0/4, --shard 1/4, ... are the shards of four",
-                   "--shard %.100s: I/N is needed, two whole numbers with 0 <= I < N", text);
+    return qk_fail(
+        err, QK_ERR_USAGE,
+        "--shard 0/4, --shard 1/4, ... are the shards of four; --shard auto asks the launcher",
+        "--shard %.100s: I/N is needed, two whole numbers with 0 <= I < N", text);
 }
 
 static qk_status run(const qk_args *args, qk_error *err)
@@ -157,8 +168,9 @@ static const qk_option options[] = {
     {"backend", "NAME", "the same as --set inference.backend=NAME", .type = QK_VALUE_WORD,
      .words = QK_WORDS("auto", "cpu", "ref", "cuda")},
     {"shard", "I/N",
-     "only the units whose number leaves I when divided by N: for machines without a "
-     "common folder",
+     "only the units whose number leaves I when divided by N, or auto: I and N of Slurm, MPI, "
+     "torchrun and others. For machines without a common folder: those that share data_root need "
+     "no rank",
      .fallback = "0/1"},
     {"quiet", .help = "only warnings and errors"},
     {"json", .help = "a summary for programs on standard output"},

@@ -149,12 +149,15 @@ static bool is_open(const qk_pass *p, int64_t unit)
     return unit % p->shard.of == p->shard.index && !qk_units_has(&p->finished, unit);
 }
 
-static qk_status wants_unit(void *context, int64_t unit, bool *wanted, qk_error *err)
+/* A claim is for a unit that is worked on, and that it is read for at once. One that is read ahead is
+ * still free for others, who may be through before: its turn shows who gets it. */
+static qk_status wants_unit(void *context, int64_t unit, bool ahead, bool *wanted, qk_error *err)
 {
     qk_pass *p = context;
     qk_claim_state state;
     *wanted = false;
     if (unit >= p->stop || !is_open(p, unit)) return QK_OK;
+    if (ahead) return qk_claim_is_free(p->staging, unit, wanted, err);
     QK_TRY(qk_claim_take(&p->claims[unit % QK_PREFETCH_UNITS], p->staging, unit, &state, err));
     *wanted = state == QK_CLAIM_MINE;
     return QK_OK;
@@ -181,6 +184,16 @@ static qk_status start(qk_pass *p, qk_error *err)
     return qk_prefetch_new(&p->prefetch, &plan, err);
 }
 
+/* Where the rows are counted already, whoever asks how far the run is knows it from its first unit on.
+ * The folder is this run's by then. */
+static qk_status note_units(qk_pass *p, qk_error *err)
+{
+    int64_t size = p->plan->unit_examples;
+    if (p->rows < 0 || p->noted) return QK_OK;
+    p->noted = true;
+    return qk_staging_set_units(p->staging, (p->rows + size - 1) / size, err);
+}
+
 static qk_status next_unit(qk_pass *p, bool *more, qk_error *err)
 {
     const qk_prefetch_unit *unit;
@@ -189,11 +202,16 @@ static qk_status next_unit(qk_pass *p, bool *more, qk_error *err)
     *more = unit->more;
     if (!unit->more) p->rows_known = p->unit * p->plan->unit_examples + unit->count;
     if (!unit->count) return QK_OK;
-    if (unit->wanted) {
-        qk_claim *claim = &p->claims[p->unit % QK_PREFETCH_UNITS];
+    qk_claim *claim = &p->claims[p->unit % QK_PREFETCH_UNITS];
+    qk_claim_state state = claim->fd >= 0 ? QK_CLAIM_MINE : QK_CLAIM_BUSY;
+    if (unit->wanted && claim->fd < 0)
+        QK_TRY(qk_claim_take(claim, p->staging, p->unit, &state, err));
+    qk_prefetch_settle(p->prefetch, state == QK_CLAIM_MINE);
+    if (state == QK_CLAIM_MINE) {
         qk_status s = qk_compute_unit(p->compute, unit, claim, err);
         qk_claim_drop(claim);
         if (s != QK_OK) return s;
+        QK_TRY(note_units(p, err));
         p->units_done++;
         p->ready++;
         p->ready_texts += unit->count;
@@ -218,7 +236,7 @@ qk_status qk_pass_run(qk_pass *p, int64_t stop, qk_error *err)
     if (s != QK_OK) qk_inputs_stop(p->inputs); /* the prefetch may wait for a file */
     qk_prefetch_free(p->prefetch);             /* first: its thread uses the dataset, and claims */
     p->prefetch = NULL;
-    for (int i = 0; i < QK_PREFETCH_UNITS; i++) qk_claim_drop(&p->claims[i]); /* taken ahead */
+    for (int i = 0; i < QK_PREFETCH_UNITS; i++) qk_claim_drop(&p->claims[i]); /* not begun */
     qk_units_free(&p->finished);
     qk_dataset_rewind(p->dataset);
     qk_interrupt_say(NULL);

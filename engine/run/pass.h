@@ -1,7 +1,9 @@
 /* One pass over the dataset: the units of a range that this process can claim are computed, the
  * others are passed over.
  *
- *   prefetch (claims, reads, tokenizes ahead) -> qk_compute_unit -> the claim is given back
+ *   prefetch (reads, tokenizes ahead) -> claim -> qk_compute_unit -> the claim is given back
+ *
+ * A process has one claim at a time: a unit that it has read ahead is anybody's until its turn.
  *
  * next: engine/run/prefetch.h, engine/run/compute_unit.h */
 #pragma once
@@ -32,6 +34,7 @@ typedef struct qk_pass {
     int64_t stop;                       /* units from here on are not taken */
     int64_t unit;                       /* that is being worked on */
     int64_t rows;                       /* of the dataset, or -1 */
+    bool noted;                         /* the number of units, in the staging folder */
     /* Of this shard, as far as known; for progress. */
     int64_t units, texts;       /* in all, or -1 */
     int64_t ready, ready_texts; /* finished units, by whomever */

@@ -20,6 +20,8 @@ struct qk_prefetch {
     pthread_cond_t changed;
     int64_t passed;       /* rows that the dataset has yet to pass over */
     int64_t ready, taken; /* units that are filled, that were asked for */
+    int64_t settled;      /* units of which it is known what becomes of them */
+    bool working;         /* the last of them is worked on */
     atomic_bool waiting;  /* somebody waits for a unit */
     atomic_bool stop;
 };
@@ -51,8 +53,12 @@ static void read_unit(qk_prefetch *p, qk_prefetch_unit *u)
 
 static void ask(qk_prefetch *p, qk_prefetch_unit *u, int64_t n)
 {
-    if (u->error.status == QK_OK && u->count && !p->stop)
-        u->error.status = p->plan.wants(p->plan.context, n, &u->wanted, &u->error);
+    if (u->error.status != QK_OK || !u->count) return;
+    pthread_mutex_lock(&p->lock);
+    while (p->settled < n && !p->stop) pthread_cond_wait(&p->changed, &p->lock);
+    bool ahead = p->working;
+    pthread_mutex_unlock(&p->lock);
+    if (!p->stop) u->error.status = p->plan.wants(p->plan.context, n, ahead, &u->wanted, &u->error);
 }
 
 /* Unit n of a dataset whose rows are known is asked for first, and read only when it is wanted.
@@ -177,6 +183,15 @@ qk_status qk_prefetch_next(qk_prefetch *p, const qk_prefetch_unit **unit, qk_err
     *unit = &p->units[n % QK_PREFETCH_UNITS];
     if (s == QK_OK && (*unit)->error.status != QK_OK) *err = (*unit)->error, s = err->status;
     return s;
+}
+
+void qk_prefetch_settle(qk_prefetch *p, bool working)
+{
+    pthread_mutex_lock(&p->lock);
+    p->settled = p->taken;
+    p->working = working;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
 }
 
 void qk_prefetch_free(qk_prefetch *p)

@@ -41,9 +41,9 @@ typedef struct qk_prefetch_plan {
     int threads; /* 0: all */
     /* *wanted is false: unit `number` is somebody else's, so it is passed over: its examples are
      * counted, and nothing else of them is filled in. Asked once for each unit that has examples,
-     * on its thread, at most two units ahead of the last one taken.
-     */
-    qk_status (*wants)(void *context, int64_t number, bool *wanted, qk_error *err);
+     * on its thread, when it is settled what becomes of the unit before. ahead: that one is worked
+     * on now, so this one's turn comes later. */
+    qk_status (*wants)(void *context, int64_t number, bool ahead, bool *wanted, qk_error *err);
     void *context;
 } qk_prefetch_plan;
 
@@ -54,4 +54,7 @@ qk_status qk_prefetch_new(qk_prefetch **out, const qk_prefetch_plan *plan, qk_er
  * and with QK_ERR_RESUME when a signal arrives meanwhile. None comes behind that, or behind a unit
  * that has no `more`. */
 qk_status qk_prefetch_next(qk_prefetch *p, const qk_prefetch_unit **unit, qk_error *err);
+/* Settles what becomes of the unit that was taken last: it is worked on now, or passed over. Until
+ * then the next one is not asked for. */
+void qk_prefetch_settle(qk_prefetch *p, bool working);
 void qk_prefetch_free(qk_prefetch *p); /* stops at the next example; NULL-safe */

@@ -1,6 +1,7 @@
 /* See claims.h. */
 #include "engine/base/file.h"
 #include "engine/staging/claims.h"
+#include "engine/staging/holder.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { TOKEN = 16 }; /* hexadecimal digits, of the temporary name and of the holder */
+enum { TOKEN = QK_HOLDER_TOKEN }; /* hexadecimal digits, of the temporary name and of the holder */
 
 /* Two processes with the same one would be counted as one, and nothing else. */
 static void name_holder(char out[TOKEN + 1])
@@ -51,20 +52,26 @@ static qk_status is_current(const qk_claim *c, bool *current, qk_error *err)
 /* Removes what the last holder left when it died, and says how this one's file is called. */
 static qk_status sign(qk_claim *c, qk_error *err)
 {
-    char token[TOKEN + 1] = "", text[2 * TOKEN + 1];
+    char token[TOKEN + 1] = "", counted[TOKEN + 1];
+    qk_buf text = {0};
+    qk_holder self;
     size_t got;
     QK_TRY(qk_read_at_start(c->fd, token, TOKEN, &got, c->path, err));
     if (got == TOKEN && strspn(token, "0123456789abcdef") == TOKEN) {
         char *left = qk_strf("%s.%s.tmp", c->unit, token);
-        qk_status s = qk_remove_file(left, err);
+        qk_status removed = qk_remove_file(left, err);
         free(left);
-        if (s != QK_OK) return s;
+        if (removed != QK_OK) return removed;
     }
     QK_TRY(qk_unique_name(token, err));
     c->tmp = qk_strf("%s.%s.tmp", c->unit, token);
-    memcpy(text, token, TOKEN);
-    name_holder(text + TOKEN);
-    return qk_write_at_start(c->fd, text, 2 * TOKEN, c->path, err);
+    name_holder(counted);
+    qk_holder_self(&self);
+    qk_buf_addf(&text, "%s%s", token, counted);
+    qk_holder_write(&text, &self, token);
+    qk_status s = qk_write_at_start(c->fd, text.data, text.size, c->path, err);
+    qk_buf_free(&text);
+    return s;
 }
 
 static qk_status take(qk_claim *c, qk_claim_state *state, qk_error *err)
@@ -88,12 +95,35 @@ static qk_status take(qk_claim *c, qk_claim_state *state, qk_error *err)
     return s;
 }
 
+static char *claim_path(const qk_staging *s, int64_t unit)
+{
+    return qk_strf("%s/unit-%06lld.claim", s->folder, (long long)unit);
+}
+
+qk_status qk_claim_is_free(const qk_staging *s, int64_t unit, bool *is_free, qk_error *err)
+{
+    int fd = -1;
+    bool finished;
+    char *file = qk_staging_unit(s, unit), *claim = claim_path(s, unit);
+    qk_status status = qk_has_file(file, &finished, err);
+    *is_free = status == QK_OK && !finished;
+    if (*is_free) {
+        status = qk_open_regular(&fd, claim, O_RDONLY, err);
+        if (status == QK_OK) status = qk_staging_flock(fd, QK_HOLD_SHARED, claim, is_free, err);
+        if (status == QK_ERR_NOTFOUND) status = QK_OK;
+    }
+    if (fd >= 0) close(fd);
+    free(file);
+    free(claim);
+    return status;
+}
+
 qk_status qk_claim_take(qk_claim *c, const qk_staging *s, int64_t unit, qk_claim_state *state,
                         qk_error *err)
 {
     *c = (qk_claim){
         .fd = -1,
-        .path = qk_strf("%s/unit-%06lld.claim", s->folder, (long long)unit),
+        .path = claim_path(s, unit),
         .unit = qk_staging_unit(s, unit),
     };
     qk_status status = take(c, state, err);

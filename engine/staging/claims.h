@@ -9,8 +9,8 @@
  * removed, in between. Only the holder removes a claim: behind the unit's rename, or giving it
  * back.
  *
- * The file holds the unique part of the holder's temporary name, which the next holder removes, and
- * who the holder is, for who counts them.
+ * The file holds the unique part of the holder's temporary name, which the next holder removes, who
+ * the holder is, for who counts them, and a line for people (engine/staging/holder.h).
  * Should two ever work on one unit (a file server that lost a lock), each writes a file of its
  * own, and both are the same.
  *
@@ -35,6 +35,9 @@ typedef struct qk_claim {
 /* Claims a unit when it can. Only QK_CLAIM_MINE leaves something to drop. */
 qk_status qk_claim_take(qk_claim *c, const qk_staging *s, int64_t unit, qk_claim_state *state,
                         qk_error *err);
+/* Whether it is neither finished nor claimed, at this moment. A caller that finds it free must try to
+ * take it, as after qk_claims_left. */
+qk_status qk_claim_is_free(const qk_staging *s, int64_t unit, bool *is_free, qk_error *err);
 /* Gives it back, finished or not; fine without a claim. */
 void qk_claim_drop(qk_claim *c);
 

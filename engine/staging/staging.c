@@ -235,8 +235,7 @@ char *qk_staging_unit(const qk_staging *s, int64_t unit)
     return qk_strf("%s/unit-%06lld.qku", s->folder, (long long)unit);
 }
 
-/* The number of "unit-NNNNNN<rest>", or -1. */
-static int64_t unit_number(const char *name, const char **rest)
+int64_t qk_staging_unit_number(const char *name, const char **rest)
 {
     if (strncmp(name, "unit-", 5) != 0) return -1;
     const char *digits = name + 5;
@@ -259,7 +258,7 @@ qk_status qk_staging_finished(const qk_staging *s, qk_units *out, qk_error *err)
     QK_TRY(qk_list_dir(s->folder, &names, err));
     for (size_t i = 0; i < names.count; i++) {
         const char *rest;
-        int64_t unit = unit_number(names.items[i], &rest);
+        int64_t unit = qk_staging_unit_number(names.items[i], &rest);
         if (unit < 0 || strcmp(rest, ".qku") != 0) continue;
         QK_GROW(out->items, out->count, out->capacity);
         out->items[out->count++] = unit;
@@ -369,7 +368,7 @@ static bool is_temporary(const char *rest)
 static bool is_leftover(const char *name)
 {
     const char *rest;
-    if (unit_number(name, &rest) >= 0)
+    if (qk_staging_unit_number(name, &rest) >= 0)
         return !strcmp(rest, ".claim") || (!strncmp(rest, ".qku", 4) && is_temporary(rest + 4));
     for (size_t i = 0; i < SMALL_FILES; i++) {
         size_t n = strlen(small_files[i]);
@@ -381,7 +380,8 @@ static bool is_leftover(const char *name)
 static bool is_ours(const char *name)
 {
     const char *rest;
-    if (is_leftover(name) || (unit_number(name, &rest) >= 0 && !strcmp(rest, ".qku"))) return true;
+    if (is_leftover(name) || (qk_staging_unit_number(name, &rest) >= 0 && !strcmp(rest, ".qku")))
+        return true;
     for (size_t i = 0; i < SMALL_FILES; i++)
         if (!strcmp(name, small_files[i])) return true;
     return false;

@@ -8,7 +8,8 @@
  *   arithmetic          what they are computed with (engine/staging/numerics.h)
  *   unit-NNNNNN.qku     one finished unit each (engine/capture/unit_file.h)
  *   unit-NNNNNN.claim   who works on one (engine/staging/claims.h)
- *   units.json          how many units there are, once the dataset has been read to its end
+ *   units.json          how many units there are, once that is known: the rows are counted, or the
+ *                       dataset has been read to its end
  *   builds              a line for each program that has written to final/ (engine/base/version.h);
  *                       stays when the run is in final/, and nothing depends on it
  *
@@ -63,6 +64,8 @@ qk_status qk_staging_difference(const qk_staging *s, const qk_identity *id, qk_a
 
 /* Path of a unit's file; the caller frees. */
 char *qk_staging_unit(const qk_staging *s, int64_t unit);
+/* The number of "unit-NNNNNN<rest>", or -1. */
+int64_t qk_staging_unit_number(const char *name, const char **rest);
 /* Numbers of units, ascending. qk_units_free frees. */
 typedef struct qk_units {
     int64_t *items;
@@ -72,7 +75,7 @@ typedef struct qk_units {
 qk_status qk_staging_finished(const qk_staging *s, qk_units *out, qk_error *err);
 bool qk_units_has(const qk_units *units, int64_t unit);
 void qk_units_free(qk_units *units);
-/* Number of units once the dataset has been read to its end, else -1. */
+/* Number of units once it is known, else -1. */
 qk_status qk_staging_units(const qk_staging *s, int64_t *units, qk_error *err);
 qk_status qk_staging_set_units(const qk_staging *s, int64_t units, qk_error *err);
 /* The numerics (kernels/backend.h) of the units that are there: "cpu amx"; NULL when they are not

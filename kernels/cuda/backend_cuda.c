@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/base/launcher.h"
 #include "engine/base/log.h"
 #include "kernels/cuda/runtime.h"
 
@@ -76,27 +77,30 @@ void cuda_use_rung(int number)
     rung = number;
 }
 
-/* The first GPU, before anything is taken of it. */
+/* A GPU before anything is taken of it. */
 typedef struct gpu {
     const cuda_driver *driver;
     CUdevice device;
-    int version; /* of CUDA that the driver knows: 13000 */
+    int number, count; /* of those that CUDA_VISIBLE_DEVICES shows */
+    int version;       /* of CUDA that the driver knows: 13000 */
     int major, minor;
 } gpu;
 
 enum { OLDEST_DRIVER = 12000, OLDEST_GPU = 8 };
 
-/* *call: the last one that was asked. */
+/* *call: the last one that was asked. Processes that a launcher has started on one machine take a GPU
+ * each, in turn; a process that nobody has numbered takes the first. */
 static CUresult ask(gpu *g, const char **call)
 {
 #define ASK(name, ...) (r == CUDA_SUCCESS ? (*call = #name, r = g->driver->name(__VA_ARGS__)) : r)
     CUresult r = CUDA_SUCCESS;
-    int n = 0;
+    int64_t local = qk_launch_local(getenv);
     ASK(cuInit, 0);
-    ASK(cuDeviceGetCount, &n);
-    if (r == CUDA_SUCCESS && n == 0) r = CUDA_ERROR_NO_DEVICE;
+    ASK(cuDeviceGetCount, &g->count);
+    if (r == CUDA_SUCCESS && g->count == 0) r = CUDA_ERROR_NO_DEVICE;
+    if (r == CUDA_SUCCESS && local > 0) g->number = (int)(local % g->count);
     ASK(cuDriverGetVersion, &g->version);
-    ASK(cuDeviceGet, &g->device, 0);
+    ASK(cuDeviceGet, &g->device, g->number);
     ASK(cuDeviceGetAttribute, &g->major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, g->device);
     ASK(cuDeviceGetAttribute, &g->minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, g->device);
 #undef ASK
@@ -130,18 +134,20 @@ static bool cuda_present(qk_error *why)
     return find_gpu(&g, why) == QK_OK;
 }
 
-/* "NVIDIA H100 80GB HBM3, sm_90a, 79.1 GB, driver for CUDA 13.0" */
+/* "NVIDIA H100 80GB HBM3, sm_90a, 79.1 GB, driver for CUDA 13.0"; ", GPU 2 of 0-3" where there are
+ * several. */
 static void describe_gpu(cuda_own *own, const gpu *g)
 {
-    char name[100] = "?";
+    char name[100] = "?", which[40] = "";
     size_t left = 0, total = 0;
     CUDA_CALL(own, "opening", cuDeviceGetName, name, sizeof name, own->device);
     CUDA_CALL(own, "opening", cuMemGetInfo, &left, &total);
     snprintf(own->arch, sizeof own->arch, "sm_%d%d%s", g->major, g->minor,
              g->major >= 9 ? "a" : "");
     snprintf(own->numerics, sizeof own->numerics, "cuda %s", own->arch);
-    snprintf(own->title, sizeof own->title, "%s, %s, %s, driver for CUDA %d.%d", name, own->arch,
-             qk_human_bytes((double)total), g->version / 1000, g->version % 1000 / 10);
+    if (g->count > 1) snprintf(which, sizeof which, ", GPU %d of 0-%d", g->number, g->count - 1);
+    snprintf(own->title, sizeof own->title, "%s, %s, %s, driver for CUDA %d.%d%s", name, own->arch,
+             qk_human_bytes((double)total), g->version / 1000, g->version % 1000 / 10, which);
 }
 
 static qk_status open_gpu(qk_device *dev, qk_error *err)

@@ -1,4 +1,4 @@
-/* The one device, its primary context, and the names of errors.
+/* The devices, the primary context of one of them, and the names of errors.
  *
  * next: tests/fake_cuda/module.c */
 #include <stdio.h>
@@ -7,6 +7,7 @@
 
 static bool initialised;
 static int retained;
+static CUdevice owner;   /* the device whose context it is */
 static uintptr_t serial; /* of the context that lives or lived last: its handle */
 static _Thread_local uintptr_t current;
 
@@ -38,13 +39,14 @@ CUresult fake_context(void)
     return wrong;
 }
 
-/* ---- the device ---- */
+/* ---- the devices ---- */
 
 static bool no_device(CUdevice device)
 {
     if (!initialised) fake_fault("cuInit was not called");
-    if (device != 0) fake_fault("there is no device %d", device);
-    return !initialised || device != 0;
+    bool there = device >= 0 && device < fake_options.devices;
+    if (!there) fake_fault("there is no device %d", device);
+    return !initialised || !there;
 }
 
 CUresult cuInit(unsigned flags)
@@ -73,7 +75,7 @@ CUresult cuDeviceGetCount(int *n)
 CUresult cuDeviceGet(CUdevice *device, int number)
 {
     FAKE_BEGIN("%d", number);
-    *device = 0;
+    *device = number;
     FAKE_RESULT(no_device(number) ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS);
 }
 
@@ -140,7 +142,10 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
 {
     FAKE_BEGIN("%d", device);
     if (no_device(device)) FAKE_RESULT(CUDA_ERROR_INVALID_DEVICE);
+    if (retained && device != owner)
+        fake_fault("a second device's context, of which there are none");
     if (!retained++) serial++;
+    owner = device;
     *context = handle_of(serial);
     FAKE_RESULT(CUDA_SUCCESS);
 }
@@ -149,7 +154,7 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice device)
 {
     FAKE_BEGIN("%d", device);
     if (no_device(device)) FAKE_RESULT(CUDA_ERROR_INVALID_DEVICE);
-    if (!retained) {
+    if (!retained || device != owner) {
         fake_fault("more often than cuDevicePrimaryCtxRetain");
         FAKE_RESULT(CUDA_ERROR_INVALID_CONTEXT);
     }

@@ -4,7 +4,7 @@
  *
  *   FAKE_CUDA_ORDER=eager|lazy|latest  FAKE_CUDA_SEED=7     when queued work runs
  *   FAKE_CUDA_MEMORY=2147483648  FAKE_CUDA_CAPABILITY=9.0  FAKE_CUDA_DRIVER=13000
- *   FAKE_CUDA_DEVICES=0 | 1
+ *   FAKE_CUDA_DEVICES=1
  *   FAKE_CUDA_FAIL=cuMemAlloc_v2:3:2   the third call of that function returns error 2
  *   FAKE_CUDA_LOG=file                 a line per call and per piece of work
  *
@@ -25,7 +25,7 @@ void fake_cuda_set_order(fake_order order, unsigned seed);
 void fake_cuda_set_memory(size_t bytes);
 void fake_cuda_set_capability(int major, int minor);
 void fake_cuda_set_driver(int version); /* 13000: CUDA 13.0 */
-void fake_cuda_set_devices(int n);      /* 0 or 1 */
+void fake_cuda_set_devices(int n);
 /* "NAME:N:ERROR,...": the N-th call of NAME from now on returns ERROR (0: one that fits the
  * library). A NAME of * is every call that can fail; "kernel" and "product" are pieces of work,
  * which fail when they run. NULL: nothing fails. */

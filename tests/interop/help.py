@@ -188,7 +188,7 @@ def in_the_completions(folder):
 
 # What is typed, words that must be offered, and words that must not be; a workspace has my.yaml, texts.txt, data/.
 TYPED = (
-    ("qkengine ", "run plan inspect diff verify tokenize families synth pull push completion man help", "my.yaml"),
+    ("qkengine ", "run status plan inspect diff verify tokenize families synth pull push completion man help", "my.yaml"),
     ("qkengine pu", "pull push", "tokenize diff"),
     ("qkengine run --", "--set --backend --shard --quiet --json --help", "--look"),
     ("qkengine plan --lo", "--look", "--set"),

@@ -36,11 +36,11 @@ def fresh(folder, name="work", long=UNITS):
     return folder / name
 
 
-def start(work, *more, shard=None, root="out"):
+def start(work, *more, shard=None, root="out", env=None):
     args = [str(ROOT / "qkengine"), "run", "config.yaml", "--json"]
     for s in ["dataset.path=data.jsonl", f"output.data_root={root}", "output.layout=branch", *SMALL, *more]:
         args += ["--set", s]
-    return subprocess.Popen([*args, *(["--shard", shard] if shard else [])], cwd=work, text=True,
+    return subprocess.Popen([*args, *(["--shard", shard] if shard else [])], cwd=work, text=True, env=env,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -202,6 +202,25 @@ def shards_in_one_folder(folder):
     assert sorted(r["units_done"] for r in results) == [2, 2, 2, 3], results
 
 
+def shards_of_a_launcher(folder):
+    """--shard auto: rank and world of what started the process; who starts it without one is told."""
+    work = fresh(folder)
+    reference = alone(work)
+    for rank in range(3):
+        variables = ({"SLURM_STEP_ID": "0", "SLURM_PROCID": str(rank), "SLURM_NTASKS": "3"}, {"RANK": str(rank), "WORLD_SIZE": "3"},
+                     {"JOB_COMPLETION_INDEX": str(rank), "JOB_COMPLETIONS": "3"})[rank]
+        done = Ended(start(work, shard="auto", env={**os.environ, **variables}))
+        name = ("Slurm (SLURM_PROCID)", "torchrun (RANK)", "a Kubernetes Indexed Job (JOB_COMPLETION_INDEX)")[rank]
+        assert done.ok()["units_done"] == 3 and done.err.count(f"rank {rank} of 3, from {name}; ") == 1, done.err
+        assert "share a data_root need no rank" in done.err, done.err
+    check_final(work, reference)
+    for variables, words in (({}, "no launcher has set a rank"), ({"RANK": "1"}, "RANK is set, and WORLD_SIZE is not"),
+                             ({"RANK": "1", "WORLD_SIZE": "2", "PMI_RANK": "0", "PMI_SIZE": "2"}, "MPI (PMI_RANK) says rank 0 of 2, torchrun (RANK) rank 1 of 2")):
+        done = Ended(start(work, shard="auto", root="none", env={**os.environ, **variables}))
+        assert done.status == 2 and words in done.err and "--shard I/N" in done.err, (done.status, done.err)
+    assert not (work / "none").exists()
+
+
 def units_of_others_are_passed_over(folder):
     """Parquet: small row groups, several files, ids that change type; a row that cannot be read harms its own shard only."""
     import pyarrow as pa
@@ -302,6 +321,33 @@ def a_stopped_one_keeps_its_claim(folder):
     got = go_on(sleeper).ok()
     assert got["merged"] and got["units_done"] == left, got
     check_final(work, reference)
+
+
+def claims_are_for_the_unit_at_work(folder):
+    """What a process has read ahead stays free for others: it has one claim whenever one looks, and two processes on two units both work."""
+    work = fresh(folder)
+    reference = alone(work, *SLOW)
+    process = stopped_at_work(work, *SLOW)
+    seen = []
+    while process.poll() is None and len(units(work)) < UNITS - 1:
+        claims = sorted(p.name for p in (work / "out/staging").glob("*.claim"))
+        assert len(claims) <= 1, claims
+        seen += claims
+        before = len(units(work))
+        process.send_signal(signal.SIGCONT)
+        wait_until(lambda: len(units(work)) > before and list((work / "out/staging").glob("unit-*.tmp")) or process.poll() is not None)
+        stop(process)
+    got = go_on(process).ok()
+    assert got["units_done"] == UNITS and len(set(seen)) >= UNITS // 2, (got, seen)
+    check_final(work, reference)
+    two = fresh(folder, "two", long=2)
+    reference = alone(two, *SLOW)
+    first = stopped_at_work(two, *SLOW)
+    second = Ended(start(two, *SLOW))
+    assert second.ok()["units_done"] == 1 and "its part is done: unit 0 is still being worked on" in second.err, (second.json, second.err)
+    got = go_on(first).ok()                # what it has read ahead was another's by then
+    assert got["merged"] and got["units_done"] == 1 and got["units_found"] >= 1, got
+    check_final(two, reference)
 
 
 def two_on_one_unit(folder):
@@ -541,7 +587,8 @@ def old_unit(folder):
 
 if __name__ == "__main__":
     sys.exit(main("many processes", [
-        processes_at_once, slow_processes_share, prefix_layout_twice, shards_in_folders_of_their_own, shards_in_one_folder,
-        units_of_others_are_passed_over, wrong_shards, killed_at_random, a_dead_ones_unit_is_taken_over, a_stopped_one_keeps_its_claim, two_on_one_unit,
+        processes_at_once, slow_processes_share, prefix_layout_twice, shards_in_folders_of_their_own, shards_in_one_folder, shards_of_a_launcher,
+        units_of_others_are_passed_over, wrong_shards, killed_at_random, a_dead_ones_unit_is_taken_over, a_stopped_one_keeps_its_claim,
+        claims_are_for_the_unit_at_work, two_on_one_unit,
         one_is_interrupted, interrupted_while_waiting, full_disk, started_while_another_merges, merged_out_of_sight, other_settings,
         two_settings_in_the_same_instant, two_arithmetics_in_the_same_instant, foreign_units, old_unit]))

@@ -15,6 +15,7 @@ from common import ROOT, main
 BINARY = ROOT / "build/cpu-tsan/qkengine"
 FULL = "--full" in sys.argv
 SUITES = {
+    "many_processes.py": ["shards_in_one_folder", "claims_are_for_the_unit_at_work"],
     "hub_pull.py": ["test_run_from_hub", "test_sharded_model", "test_both_at_once", "test_without_links", "test_pages"],
     "hub_rot.py": ["test_each_kind_of_file", "test_run", "test_blob_of_another_commit"],
     "hub_pull_faults.py": ["test_contents_that_are_wrong", "test_troubles_are_counted_apart"],
