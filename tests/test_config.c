@@ -568,7 +568,8 @@ static void test_reference(void)
         "capture.capture_token_strings output.data_root output.readme_path output.hf_repo_id "
         "output.hf_branch output.private output.write_batch_size output.layout "
         "output.vector_encoding capture.per_head_masks inference.backend inference.threads "
-        "inference.isa inference.layers_in_memory dataset.revision capture.allow_nonfinite";
+        "inference.isa inference.layers_in_memory dataset.revision capture.allow_nonfinite "
+        "output.split";
     qk_buf table = {0};
     qk_config_reference(&table);
     const char *text = qk_buf_str(&table);

@@ -95,7 +95,7 @@ static const qk_option options[] = {
     {"text-column", "NAME", .help = "their column of texts (text)"},
     {"id-column", "NAME", .help = "their column of ids (id, where there is one)"},
     {"full", .help = "do not cut their texts to 100 bytes"},
-    {"json", .help = "for programs"},
+    QK_OPTION_JSON("for programs"),
     {0},
 };
 

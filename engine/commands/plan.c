@@ -165,7 +165,7 @@ static const qk_option options[] = {
      .type = QK_VALUE_SETTING, .repeated = true},
     {"look", "N", "tokenize the first N examples for the estimates", .type = QK_VALUE_INT,
      .fallback = "256", .least = 1},
-    {"json", .help = "for programs, on standard output"},
+    QK_OPTION_JSON("for programs, on standard output"),
     {0},
 };
 

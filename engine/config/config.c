@@ -216,6 +216,10 @@ static qk_status settle(const qk_config_reader *r, qk_config_draft *draft)
     c->output.layout = draft->layout >= 0    ? (qk_layout)draft->layout
                        : c->output.hf_branch ? QK_LAYOUT_BRANCH
                                              : QK_LAYOUT_PREFIX;
+    if (c->output.split && c->output.layout == QK_LAYOUT_BRANCH)
+        return qk_fail(r->err, QK_ERR_CONFIG, "remove output.split, or set output.layout: prefix",
+                       "%s: output.split '%s': in branch layout the split is always train", r->path,
+                       c->output.split);
     return QK_OK;
 }
 

@@ -205,10 +205,26 @@ static const qk_json *first_run(const qk_json *manifest)
     return runs ? runs->first : NULL;
 }
 
+/* The run whole: a part of it is another thing. */
 static const qk_json *find_run(const qk_json *manifest, const char *fingerprint)
 {
     for (const qk_json *r = first_run(manifest); r; r = r->next)
-        if (qk_json_is_string(qk_json_get(r, "fingerprint"), fingerprint)) return r;
+        if (qk_json_is_string(qk_json_get(r, "fingerprint"), fingerprint) &&
+            !qk_json_get(r, "partial"))
+            return r;
+    return NULL;
+}
+
+const char *qk_manifest_partial(const qk_json *manifest, qk_arena *arena)
+{
+    for (const qk_json *r = first_run(manifest); r; r = r->next) {
+        const qk_json *partial = qk_json_get(r, "partial"), *of = qk_json_get(partial, "of"),
+                      *units = qk_json_get(partial, "units");
+        long long n = units ? (long long)units->count : 0;
+        if (partial && is_count(of))
+            return qk_arena_strf(arena, "%lld of %lld units", n, (long long)of->integer);
+        if (partial) return qk_arena_strf(arena, "%lld unit%s", n, qk_plural(n));
+    }
     return NULL;
 }
 
@@ -269,6 +285,17 @@ static void add_this_run(qk_json_out *o, const qk_manifest_run *run)
         qk_json_end(o, '}');
     }
     qk_json_end(o, ']');
+    if (run->partial) {
+        qk_json_begin(o, "partial", '{');
+        if (run->of < 0)
+            qk_json_add_null(o, "of");
+        else
+            qk_json_add_int(o, "of", run->of);
+        qk_json_begin(o, "units", '[');
+        for (size_t i = 0; i < run->n_units; i++) qk_json_add_int(o, NULL, run->partial[i]);
+        qk_json_end(o, ']');
+        qk_json_end(o, '}');
+    }
     qk_json_end(o, '}');
 }
 
@@ -289,6 +316,15 @@ static bool has_same(const qk_json *manifest, const qk_json *run)
     return print && print->type == QK_JSON_T_STRING && find_run(manifest, print->text);
 }
 
+/* Whether an entry of the first or second manifest is written: once, and no part of what is whole. */
+static bool is_kept(const qk_manifest *m, const qk_json *run, bool second)
+{
+    const qk_json *print = qk_json_get(run, "fingerprint");
+    if (m->run && qk_json_is_string(print, m->run->id->fingerprint)) return false;
+    if (second && has_same(m->first, run)) return false;
+    return !qk_json_get(run, "partial") || (!has_same(m->first, run) && !has_same(m->second, run));
+}
+
 void qk_manifest_write(qk_buf *out, const qk_manifest *m)
 {
     qk_json_out o = {0};
@@ -303,10 +339,9 @@ void qk_manifest_write(qk_buf *out, const qk_manifest *m)
     add_file(&o, "examples_file", m->examples_file, false);
     qk_json_begin(&o, "runs", '[');
     for (const qk_json *r = first_run(m->first); r; r = r->next)
-        if (!m->run || !qk_json_is_string(qk_json_get(r, "fingerprint"), m->run->id->fingerprint))
-            qk_json_add_tree(&o, NULL, r);
+        if (is_kept(m, r, false)) qk_json_add_tree(&o, NULL, r);
     for (const qk_json *r = first_run(m->second); r; r = r->next)
-        if (!has_same(m->first, r)) qk_json_add_tree(&o, NULL, r);
+        if (is_kept(m, r, true)) qk_json_add_tree(&o, NULL, r);
     if (m->run) add_this_run(&o, m->run);
     qk_json_end(&o, ']');
     /* The seal: of all that is before its digits. */
