@@ -10,7 +10,7 @@
 #include "engine/base/version.h"
 #include "engine/commands/calls.h"
 #include "engine/commands/cli.h"
-#include "engine/config/config.h"
+#include "engine/config/beside.h"
 #include "engine/run/run.h"
 
 static void print_json(const qk_run_result *r)
@@ -24,7 +24,7 @@ static void print_json(const qk_run_result *r)
                      r->outcome == QK_RUN_ALREADY_THERE || r->outcome == QK_RUN_MERGED_BY_OTHER);
     qk_json_add_int(&o, "files", (int64_t)r->files);
     qk_json_add_int(&o, "rows", (int64_t)r->rows_final);
-    qk_json_add_int(&o, "units_merged", r->units_merged);
+    if (r->outcome == QK_RUN_MERGED_PART) qk_json_add_int(&o, "units_merged", r->units_merged);
     if (r->units < 0)
         qk_json_add_null(&o, "units");
     else
@@ -60,12 +60,14 @@ static void report(const qk_run_result *r)
     if (r->outcome != QK_RUN_MERGED_PART) return;
     long long merged = (long long)r->units_merged;
     if (r->units < 0)
-        qk_info("partial: %lld unit%s; of how many is not known before the dataset was read to its "
-                "end. manifest.json says which",
-                merged, qk_plural(merged));
+        qk_info(
+            "partial: %lld unit%s; of how many is not known before the dataset was read to its end",
+            merged, qk_plural(merged));
     else
-        qk_info("partial: %lld of %lld units; manifest.json says which", merged,
-                (long long)r->units);
+        qk_info("partial: %lld of %lld units", merged, (long long)r->units);
+    if (*r->missing)
+        qk_info("missing: unit%s %s; manifest.json lists those that are there",
+                strpbrk(r->missing, " ,") ? "s" : "", r->missing);
 }
 
 static qk_status run(const qk_args *args, qk_error *err)
@@ -87,6 +89,7 @@ static qk_status run(const qk_args *args, qk_error *err)
     qk_status s = qk_team_start((int)config.inference.threads, err);
     if (s == QK_OK) s = qk_run(&config, &options, &staging, &result, err);
     qk_staging_close(&staging);
+    if (s != QK_OK) qk_config_explain_paths(&config, err);
     if (s == QK_OK && result.outcome == QK_RUN_UNFINISHED) s = refuse(&result, err);
     if (s == QK_OK) {
         report(&result);

@@ -7,6 +7,7 @@
 #include "engine/base/log.h"
 #include "engine/base/text.h"
 #include "engine/commands/cli.h"
+#include "engine/config/beside.h"
 #include "engine/config/config.h"
 #include "engine/families/presets.h"
 #include "engine/run/inputs.h"
@@ -155,6 +156,7 @@ static qk_status run(const qk_args *args, qk_error *err)
         s = show(args, &plan, err);
         qk_plan_free(&plan);
     }
+    if (s != QK_OK) qk_config_explain_paths(&config, err);
     qk_inputs_free(&inputs);
     qk_config_free(&config);
     return s;

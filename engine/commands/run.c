@@ -12,7 +12,7 @@
 #include "engine/base/version.h"
 #include "engine/commands/calls.h"
 #include "engine/commands/cli.h"
-#include "engine/config/config.h"
+#include "engine/config/beside.h"
 #include "engine/push/push.h"
 
 enum { MAX_DIGITS = 9 };
@@ -141,6 +141,7 @@ static qk_status run(const qk_args *args, qk_error *err)
     QK_TRY(read_shard(args, &options.shard, err));
     QK_TRY(load_config(args, &config, err));
     qk_run_result result;
+    qk_config_check_root(&config);
     char *folder = qk_strf("%s/staging", config.output.data_root);
     qk_staging staging = {.folder = folder, .lock = -1};
     qk_status s = qk_team_start((int)config.inference.threads, err);
@@ -150,6 +151,7 @@ static qk_status run(const qk_args *args, qk_error *err)
     if (s == QK_OK && result.outcome != QK_RUN_UNFINISHED)
         qk_show_calls(result.final_folder, result.split, NULL, NULL);
     if (s == QK_OK) s = push(&config, &staging, &result, err);
+    if (s != QK_OK) qk_config_explain_paths(&config, err);
     qk_staging_close(&staging); /* kept through the push */
     free(folder);
     qk_config_free(&config);

@@ -228,6 +228,7 @@ static qk_status load(qk_config_draft *draft, const char *path, const char *cons
 {
     qk_arena *arena = &draft->config.arena;
     const qk_config_reader r = {path, arena, err};
+    draft->config.file = qk_arena_strf(arena, "%s", path);
     qk_buf file;
     qk_yaml *root;
     QK_TRY(qk_read_file(&file, path, QK_YAML_MAX_BYTES, err));

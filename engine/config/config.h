@@ -73,6 +73,7 @@ typedef struct qk_config {
         const char *split;  /* of prefix layout; NULL: of the model's name */
         bool plain_vectors; /* vector_encoding: plain instead of byte_stream_split */
     } output;
+    const char *file; /* where it was read; relative paths are not relative to it */
     qk_arena arena;
 } qk_config;
 

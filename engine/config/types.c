@@ -344,23 +344,36 @@ static qk_status read_ints(const qk_config_reader *r, const qk_config_key *key, 
 
 /* ---- words ---- */
 
+/* fp8 for fp32: other digits after the same letters are another thing, and no slip. */
+static bool differs_in_number(const char *a, const char *b)
+{
+    static const char digits[] = "0123456789";
+    size_t n = strcspn(a, digits);
+    return n == strcspn(b, digits) && !strncasecmp(a, b, n) && a[n] && b[n];
+}
+
 static qk_status unknown_word(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v)
 {
     enum { MAX_WORDS = 16 };
-    qk_buf list = {0};
+    qk_buf list = {0}, all = {0};
     const char *known[MAX_WORDS + 1] = {NULL}, *nearest = NULL, *hint = NULL;
     for (const qk_config_word *w = key->words; w->word; w++) {
         bool synonym = false;
         for (const qk_config_word *u = key->words; u < w; u++) synonym |= u->value == w->value;
         QK_ASSERT(w - key->words < MAX_WORDS);
         known[w - key->words] = w->word;
+        qk_buf_addf(&all, "%s%s", w == key->words ? "write " : w[1].word ? ", " : " or ", w->word);
         if (!synonym) qk_buf_addf(&list, "%s%s", w == key->words ? "" : ", ", w->word);
     }
     if (v->type == QK_YAML_STRING) nearest = qk_nearest(v->text, known);
-    if (nearest) hint = qk_arena_strf(r->arena, "did you mean '%s'?", nearest);
+    if (nearest && differs_in_number(v->text, nearest))
+        hint = qk_buf_str(&all);
+    else if (nearest)
+        hint = qk_arena_strf(r->arena, "did you mean '%s'?", nearest);
     qk_status s = qk_config_fail(r, key, v, hint, "must be one of %s, not %s", qk_buf_str(&list),
                                  describe(r, v));
     qk_buf_free(&list);
+    qk_buf_free(&all);
     return s;
 }
 

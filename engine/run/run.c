@@ -232,6 +232,20 @@ static qk_status count_units(runner *r, int64_t *all)
     return QK_OK;
 }
 
+/* The units that a part lacks; where it is not known how many there are, those before its last. */
+static void name_missing(qk_run_result *result, const qk_units *part)
+{
+    int64_t end = result->units < 0 ? part->items[part->count - 1] : result->units;
+    qk_units missing = {0};
+    for (int64_t i = 0; i < end; i++) {
+        if (qk_units_has(part, i)) continue;
+        QK_GROW(missing.items, missing.count, missing.capacity);
+        missing.items[missing.count++] = i;
+    }
+    list_units(&missing, result->missing, sizeof result->missing);
+    qk_units_free(&missing);
+}
+
 static qk_status merge_part(runner *r, qk_units *finished)
 {
     qk_run_result *result = r->result;
@@ -246,6 +260,7 @@ static qk_status merge_part(runner *r, qk_units *finished)
     free(folder);
     if (s != QK_OK) return s;
     result->units_merged = (int64_t)finished->count;
+    name_missing(result, finished);
     result->rows_final = result->rows_added = merged.rows;
     result->files = merged.files;
     result->outcome = QK_RUN_MERGED_PART;

@@ -43,6 +43,7 @@ typedef struct qk_run_result {
     int64_t units_done;              /* by this process */
     int64_t units_found, units_left; /* passed over, or there for a merge; missing at the end */
     int64_t units_merged;            /* of a part */
+    char missing[128];               /* "0 and 3": units that a part lacks, as far as is known */
     char busy[128];                  /* "12 and 14": those of units_left that others work on */
     uint64_t rows_final, rows_added, files;
     double seconds_forward, seconds_total;

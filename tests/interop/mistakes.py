@@ -9,6 +9,7 @@ import os
 import pathlib
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -238,6 +239,7 @@ def show_table():
 
 if __name__ == "__main__":
     if "--table" in sys.argv:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)   # as any program in a pipe that its reader leaves
         show_table()
         sys.exit(0)
     sys.exit(main("mistakes", [mistakes, hints, a_model_is_shown, as_it_may_be_written, no_finished_work_is_in_the_way]))
