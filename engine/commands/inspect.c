@@ -74,8 +74,7 @@ static qk_status explain_absent(const char *path, qk_error *err)
 {
     qk_path_info info;
     qk_error ignored;
-    if (qk_path_stat(path, &info, &ignored) != QK_OK || info.type != QK_PATH_ABSENT ||
-        qk_looks_like_repo(path))
+    if (qk_path_stat(path, &info, &ignored) != QK_OK || info.type != QK_PATH_ABSENT)
         return err->status;
     const char *name = qk_path_name(path), *near = NULL;
     qk_names there = {0};
@@ -87,7 +86,7 @@ static qk_status explain_absent(const char *path, qk_error *err)
     }
     if (near)
         snprintf(err->hint, sizeof err->hint, "did you mean '%.200s%.200s'?", above, near);
-    else
+    else if (!qk_looks_like_repo(path))
         snprintf(err->hint, sizeof err->hint, "%s",
                  "give a folder or a file that is here: a model, a tokenizer.json, a Parquet file, "
                  "final/ of a run or a dataset; or OWNER/NAME of a dataset on the Hub");

@@ -344,12 +344,13 @@ static qk_status read_ints(const qk_config_reader *r, const qk_config_key *key, 
 
 /* ---- words ---- */
 
-/* fp8 for fp32: other digits after the same letters are another thing, and no slip. */
-static bool differs_in_number(const char *a, const char *b)
+/* fp8 and fp32: another number after the same letters is another thing, and no slip. */
+static bool differs_in_number(const char *word, const char *known)
 {
     static const char digits[] = "0123456789";
-    size_t n = strcspn(a, digits);
-    return n == strcspn(b, digits) && !strncasecmp(a, b, n) && a[n] && b[n];
+    size_t at = strcspn(word, digits), n = strspn(word + at, digits);
+    return n && at == strcspn(known, digits) && !strncasecmp(word, known, at) &&
+           strncmp(word + at, known + at, n) != 0;
 }
 
 static qk_status unknown_word(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v)
@@ -362,7 +363,7 @@ static qk_status unknown_word(const qk_config_reader *r, const qk_config_key *ke
         for (const qk_config_word *u = key->words; u < w; u++) synonym |= u->value == w->value;
         QK_ASSERT(w - key->words < MAX_WORDS);
         known[w - key->words] = w->word;
-        qk_buf_addf(&all, "%s%s", w == key->words ? "write " : w[1].word ? ", " : " or ", w->word);
+        qk_buf_addf(&all, "%s%s", w == key->words ? "known: " : ", ", w->word);
         if (!synonym) qk_buf_addf(&list, "%s%s", w == key->words ? "" : ", ", w->word);
     }
     if (v->type == QK_YAML_STRING) nearest = qk_nearest(v->text, known);
