@@ -83,7 +83,7 @@ static const char *folder_name(qk_arena *arena, const char *path)
 
 static bool can_be_split(const char *name)
 {
-    return qk_is_split_name(name) && !qk_is_file_name(name) && strlen(name) <= NAME_MAX;
+    return qk_is_split_name(name) && strlen(name) <= NAME_MAX;
 }
 
 static void use_split(qk_plan *plan, const char *name)
@@ -122,8 +122,7 @@ static qk_status name_split(qk_plan *plan, qk_error *err)
                        "%s: '%s' cannot be the name of a split: it stands for all of them", key,
                        given ? given : model);
     return qk_fail(err, QK_ERR_CONFIG,
-                   "a split is called by letters, digits and _, with single points between, and "
-                   "not as a head file is (l00h00q)",
+                   "a split is called by letters, digits and _, with single points between",
                    "%s: '%s' cannot be the name of a split", key, given ? given : model);
 }
 

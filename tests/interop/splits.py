@@ -64,7 +64,7 @@ def output_split(folder):
     """It names the folder; names that no reader takes, and those in branch layout, are told before the work."""
     make_workspace(folder)
     for name, words in (("a-b", ["output.split: 'a-b' cannot be the name of a split", "letters, digits and _"]), ("all", ["output.split: 'all'", "stands for all"]),
-                        ("../x", ["'../x' cannot be"]), ("a..b", ["'a..b' cannot be"]), ("l00h00q", ["'l00h00q' cannot be"]), ("x" * 256, ["256 bytes", "255"])):
+                        ("../x", ["'../x' cannot be"]), ("a..b", ["'a..b' cannot be"]), ("x" * 256, ["256 bytes", "255"])):
         refused(run(folder, PREFIX, f"output.split={name}", *ONE_HEAD), *words)
     refused(run(folder, "output.layout=branch", "output.split=mine"), "output.split 'mine'", "branch layout", "train")
     refused(run(folder, "output.hf_branch=b", "output.split=mine"), "branch layout")
