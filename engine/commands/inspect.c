@@ -69,6 +69,15 @@ static qk_status inspect_file(const char *path, const qk_args *args, qk_error *e
     return qk_inspect_data(path, args, err);
 }
 
+/* Whether half of a name or more, at its two ends, is that of the other. */
+static bool resembles(const char *name, const char *other)
+{
+    size_t n = strlen(name), m = strlen(other), most = n < m ? n : m, same = 0, end = 0;
+    while (same < most && name[same] == other[same]) same++;
+    while (same + end < most && name[n - 1 - end] == other[m - 1 - end]) end++;
+    return 2 * (same + end) >= n;
+}
+
 /* Of a path that is not there: the nearest name in its folder, or what would do. */
 static qk_status explain_absent(const char *path, qk_error *err)
 {
@@ -84,7 +93,7 @@ static qk_status explain_absent(const char *path, qk_error *err)
         there.items[there.count] = NULL;
         near = qk_nearest(name, (const char *const *)there.items);
     }
-    if (near)
+    if (near && resembles(name, near))
         snprintf(err->hint, sizeof err->hint, "did you mean '%.200s%.200s'?", above, near);
     else if (!qk_looks_like_repo(path))
         snprintf(err->hint, sizeof err->hint, "%s",

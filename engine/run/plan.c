@@ -104,7 +104,7 @@ static qk_status name_split(qk_plan *plan, qk_error *err)
     if (!given && info.type == QK_PATH_FOLDER) {
         const char *own = qk_split_name(&plan->arena, folder_name(&plan->arena, model));
         if (can_be_split(own)) name = own; /* "./all" is no folder all */
-        if (name != whole && strcmp(name, whole) != 0) plan->old_split = whole;
+        if (strcmp(name, whole) != 0 && can_be_split(whole)) plan->old_split = whole;
     }
     plan->own_split = name;
     use_split(plan, name);
