@@ -43,6 +43,7 @@ static const item variables[] = {
 
 static const item files[] = {
     {"output.data_root/final", "The dataset that a run has made: what is pushed."},
+    {"output.data_root/partial", "What merge --partial has made of a run that is not complete."},
     {"output.data_root/staging", "Work in progress: units of a run that is not complete."},
     {"~/.cache/huggingface/hub", "Models and datasets of the Hub."},
     {"~/.cache/qkengine/digests", "Digests of files that were read before."},

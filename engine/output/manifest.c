@@ -215,17 +215,36 @@ static const qk_json *find_run(const qk_json *manifest, const char *fingerprint)
     return NULL;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
 const char *qk_manifest_partial(const qk_json *manifest, qk_arena *arena)
 {
+    const qk_json *print = NULL; /* of the run */
+    int64_t *numbers = NULL, of = -1;
+    size_t n = 0, capacity = 0, there = 0;
+    /* Two parts of it may have come together. */
     for (const qk_json *r = first_run(manifest); r; r = r->next) {
-        const qk_json *partial = qk_json_get(r, "partial"), *of = qk_json_get(partial, "of"),
-                      *units = qk_json_get(partial, "units");
-        long long n = units ? (long long)units->count : 0;
-        if (partial && is_count(of))
-            return qk_arena_strf(arena, "%lld of %lld units", n, (long long)of->integer);
-        if (partial) return qk_arena_strf(arena, "%lld unit%s", n, qk_plural(n));
+        const qk_json *partial = qk_json_get(r, "partial"), *all = qk_json_get(partial, "of"),
+                      *units = qk_json_get(partial, "units"), *own = qk_json_get(r, "fingerprint");
+        if (!partial || !own || own->type != QK_JSON_T_STRING) continue;
+        if (!print) print = own;
+        if (!qk_json_is_string(own, print->text)) continue;
+        if (is_count(all) && all->integer > of) of = all->integer;
+        for (const qk_json *u = units ? units->first : NULL; u; u = u->next) {
+            QK_GROW(numbers, n, capacity);
+            numbers[n++] = u->integer;
+        }
     }
-    return NULL;
+    if (n) qsort(numbers, n, sizeof *numbers, by_number);
+    for (size_t i = 0; i < n; i++) there += !i || numbers[i] != numbers[i - 1];
+    free(numbers);
+    if (!print) return NULL;
+    if (of < 0) return qk_arena_strf(arena, "%zu unit%s", there, qk_plural((int64_t)there));
+    return qk_arena_strf(arena, "%zu of %lld units", there, (long long)of);
 }
 
 bool qk_manifest_has_run(const qk_json *manifest, const char *fingerprint)

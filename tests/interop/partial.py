@@ -227,6 +227,22 @@ def what_is_in_the_way(folder):
     assert "partial" not in (work / "both/model/manifest.json").read_text()
 
 
+def two_parts(folder):
+    """Of two machines, joined; the card counts the units of both, each once."""
+    work, _ = started(folder, *PREFIX)
+    merged(work, *PREFIX)
+    (work / "out/partial").rename(work / "first")
+    shutil.rmtree(work / "out")
+    for shard in ("0/3", "1/9"):
+        Ended(start(work, *PREFIX, shard=shard)).ok()
+    merged(work, *PREFIX)
+    assert engine(["join", "first", "out/partial", "both"], work).returncode == 0
+    assert f"**partial: 6 of {UNITS} units**" in (work / "both/README.md").read_text()
+    assert len(json.loads((work / "both/model/manifest.json").read_text())["runs"]) == 2
+    joined = engine(["join", "both", "alone0/final", "all"], work)
+    assert joined.returncode == 0 and "partial" not in (work / "all/README.md").read_text() + (work / "all/model/manifest.json").read_text()
+
+
 def pushed(folder):
     """Refused without --partial, in either layout; the whole run that comes later takes its place."""
     for name, more in LAYOUTS:
@@ -251,6 +267,6 @@ def pushed(folder):
 
 
 if __name__ == "__main__":
-    status = main("partial", [rows_of_the_whole, without_partial, while_others_compute, crashes, what_is_in_the_way, pushed])
+    status = main("partial", [rows_of_the_whole, without_partial, while_others_compute, crashes, what_is_in_the_way, two_parts, pushed])
     HUB.__exit__()
     sys.exit(status)
