@@ -50,7 +50,7 @@ def run(engine, case, config, work):
             (work / entry.name).symlink_to(entry)
     old = case.name == "old_layout" and config == "config.yaml"
     layout = ["--set", "output.layout=" + ("prefix" if old else "branch")]
-    masks = ["--set", "capture.per_head_masks=true"] if old else []
+    masks = ["--set", "capture.per_head_masks=true", "--set", "output.split=tiny_llama_base_1"] if old else []
     command = [engine, "run", config, "--quiet", "--set", "output.data_root=out", *layout, *masks, *BACKEND]
     done = subprocess.run(command, cwd=work, capture_output=True, text=True)
     if done.returncode:
