@@ -574,7 +574,7 @@ static void test_reference(void)
         "capture.sampler.queries.type capture.sampler.queries.base_rate "
         "capture.sampler.queries.first capture.sampler.queries.positions "
         "capture.sampler.keys.type capture.sampler.keys.base_rate capture.sampler.keys.first "
-        "capture.sampler.keys.positions";
+        "capture.sampler.keys.positions output.split";
     qk_buf table = {0};
     qk_config_reference(&table);
     const char *text = qk_buf_str(&table);

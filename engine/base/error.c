@@ -91,6 +91,24 @@ int qk_exit_status(qk_status status)
     }
 }
 
+const char *qk_status_name(qk_status status)
+{
+    static const char *const names[] = {
+        [QK_OK] = "ok",
+        [QK_ERR_USAGE] = "usage",
+        [QK_ERR_CONFIG] = "config",
+        [QK_ERR_NOTFOUND] = "not_found",
+        [QK_ERR_FORMAT] = "format",
+        [QK_ERR_UNSUPPORTED] = "unsupported",
+        [QK_ERR_DATA] = "data",
+        [QK_ERR_DAMAGED] = "damaged",
+        [QK_ERR_DIFFERS] = "differs",
+        [QK_ERR_IO] = "io",
+        [QK_ERR_RESUME] = "resume",
+    };
+    return names[status];
+}
+
 void qk_fatal_at(const char *file, int line, const char *format, ...)
 {
     va_list args;

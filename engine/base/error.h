@@ -49,6 +49,8 @@ qk_status qk_fail_write(qk_error *err, const char *action, const char *path);
 
 /* 0 success, 1 bad input, 2 usage, 3 can be resumed. */
 int qk_exit_status(qk_status status);
+/* "usage", "config", "not_found" ...: for programs. */
+const char *qk_status_name(qk_status status);
 
 /* Prints a message with its line of the source and aborts. For our own mistakes only. */
 _Noreturn void qk_fatal_at(const char *file, int line, const char *format, ...)

@@ -16,10 +16,23 @@
 enum { MAX_GIVEN = 64 }; /* different options of a command, and values of each */
 
 const qk_command *const qk_commands[] = {
-    &qk_command_run,        &qk_command_status, &qk_command_plan,     &qk_command_inspect,
-    &qk_command_diff,       &qk_command_verify, &qk_command_tokenize, &qk_command_families,
-    &qk_command_synth,      &qk_command_pull,   &qk_command_push,     &qk_command_join,
-    &qk_command_completion, &qk_command_man,    &qk_command_help,     NULL,
+    &qk_command_run,
+    &qk_command_status,
+    &qk_command_plan,
+    &qk_command_inspect,
+    &qk_command_diff,
+    &qk_command_verify,
+    &qk_command_tokenize,
+    &qk_command_families,
+    &qk_command_synth,
+    &qk_command_pull,
+    &qk_command_push,
+    &qk_command_merge,
+    &qk_command_join,
+    &qk_command_completion,
+    &qk_command_man,
+    &qk_command_help,
+    NULL,
 };
 
 struct qk_args {
@@ -34,6 +47,93 @@ struct qk_args {
     size_t n_given;
 };
 
+bool qk_option_takes_word(const qk_option *o)
+{
+    return o->value && !o->attached;
+}
+
+static const qk_option *find_option(const qk_command *c, const char *name, size_t length)
+{
+    for (const qk_option *o = c->options; o && o->name; o++)
+        if (strlen(o->name) == length && !strncmp(o->name, name, length)) return o;
+    return NULL;
+}
+
+/* ---- --json ---- */
+
+/* What standard output gets when the command has ended. */
+static struct json_output {
+    bool asked, on_one_line;
+    qk_buf result; /* an object, or nothing */
+} json_output;
+
+void qk_print_json(qk_json_out *o)
+{
+    qk_buf_free(&json_output.result);
+    json_output.result = o->buf;
+}
+
+void qk_print_json_lines(void)
+{
+    json_output.on_one_line = true;
+}
+
+/* Before anything is parsed: of wrong usage programs hear, too. */
+static void find_json(const qk_command *c, int argc, char **argv)
+{
+    static const char option[] = "--json";
+    const size_t n = sizeof option - 1;
+    for (int i = 1; i < argc && find_option(c, option + 2, n - 2); i++) {
+        if (strncmp(argv[i], option, n) != 0 || (argv[i][n] && argv[i][n] != '=')) continue;
+        json_output.asked = true;
+        json_output.on_one_line |= argv[i][n] == '=';
+    }
+}
+
+/* {"error": {"message", "hint", "status", "exit_status"}} */
+static void add_error(qk_buf *out, const qk_error *err)
+{
+    qk_json_out o = {0};
+    qk_json_begin(&o, NULL, '{');
+    qk_json_begin(&o, "error", '{');
+    qk_json_add_str(&o, "message", err->message);
+    qk_json_add_str(&o, "hint", *err->hint ? err->hint : NULL);
+    qk_json_add_str(&o, "status", qk_status_name(err->status));
+    qk_json_add_int(&o, "exit_status", qk_exit_status(err->status));
+    qk_json_end(&o, '}');
+    qk_json_end(&o, '}');
+    const char *text = qk_buf_str(&o.buf);
+    if (out->size) { /* it becomes the last member of the object that is there */
+        do out->size--;
+        while (strchr("\n ", out->data[out->size - 1]));
+        qk_buf_add_byte(out, ',');
+        text++;
+    }
+    qk_buf_add_str(out, text);
+    qk_buf_free(&o.buf);
+}
+
+/* Line ends and indentation are only between values: a string has its own as \n. */
+static void print_on_one_line(const char *text)
+{
+    for (; *text; text++) {
+        putchar(*text == '\n' ? ' ' : *text);
+        if (*text == '\n') text += strspn(text + 1, " ");
+    }
+    putchar('\n');
+}
+
+static void end_json(const qk_error *err)
+{
+    qk_buf *out = &json_output.result;
+    if (json_output.asked && err) add_error(out, err);
+    if (out->size && json_output.on_one_line)
+        print_on_one_line(qk_buf_str(out));
+    else if (out->size)
+        puts(qk_buf_str(out));
+    qk_buf_free(out);
+}
+
 /* ---- parsing ---- */
 
 static qk_status fail_usage(const qk_command *c, qk_error *err, const char *problem,
@@ -46,13 +146,6 @@ static qk_status fail_usage(const qk_command *c, qk_error *err, const char *prob
              c->name);
     qk_buf_free(&usage);
     return qk_fail(err, QK_ERR_USAGE, hint, "%s%s", problem, what);
-}
-
-static const qk_option *find_option(const qk_command *c, const char *name, size_t length)
-{
-    for (const qk_option *o = c->options; o && o->name; o++)
-        if (strlen(o->name) == length && !strncmp(o->name, name, length)) return o;
-    return NULL;
 }
 
 static qk_status fail_unknown_option(const qk_command *c, const char *arg, qk_error *err)
@@ -157,16 +250,16 @@ static qk_status take_option(qk_args *a, int argc, char **argv, int *i, qk_error
     if (!o->value && equals) return fail_usage(a->command, err, "no value belongs to --", o->name);
     if (o->value && equals)
         value = equals + 1;
-    else if (o->value && *i + 1 < argc)
+    else if (qk_option_takes_word(o) && *i + 1 < argc)
         value = argv[++*i];
-    else if (o->value)
+    else if (qk_option_takes_word(o))
         return fail_usage(a->command, err, "a value is missing behind --", o->name);
     size_t g = 0;
     while (g < a->n_given && a->given[g].option != o) g++;
     if (g == a->n_given) a->given[a->n_given++].option = o;
     if (a->given[g].n == MAX_GIVEN)
         return fail_usage(a->command, err, "given too often: --", o->name);
-    if (o->value) QK_TRY(check_value(o, &value, err));
+    if (equals || qk_option_takes_word(o)) QK_TRY(check_value(o, &value, err));
     a->given[g].values[a->given[g].n++] = value;
     return QK_OK;
 }
@@ -258,6 +351,7 @@ static qk_status dispatch(int argc, char **argv, qk_error *err)
             qk_help_print(c);
             return QK_OK;
         }
+    find_json(c, argc, argv);
     qk_args *args = qk_zalloc(1, sizeof *args);
     args->command = c;
     qk_status s = parse(args, argc - 1, argv + 1, err);
@@ -270,6 +364,8 @@ int qk_cli_main(int argc, char **argv)
 {
     qk_error err = {0};
     qk_status s = dispatch(argc, argv, &err);
+    bool failed = s != QK_OK && err.message[0];
+    end_json(failed ? &err : NULL);
     if (s == QK_OK && !qk_process_flush_stdout())
         s = qk_fail_write(&err, "cannot write", "standard output");
     if (s != QK_OK && err.message[0]) qk_print_error(&err);
@@ -324,10 +420,4 @@ size_t qk_value_word(const qk_args *args, const char *option)
 {
     const qk_option *o = find_option(args->command, option, strlen(option));
     return find_word(o->words, qk_value(args, option));
-}
-
-void qk_print_json(qk_json_out *o)
-{
-    puts(qk_buf_str(&o->buf));
-    qk_buf_free(&o->buf);
 }

@@ -40,7 +40,17 @@ typedef struct qk_option {
     int64_t least, most;  /* most: 0 is no limit */
     const char *const *words;
     bool repeated;
+    bool attached; /* the value may be left out; else it stands behind '=' */
 } qk_option;
+
+/* What every command with --json has of it; text: what is printed. */
+#define QK_OPTION_JSON(text)                                                                       \
+    {                                                                                              \
+        "json", "line", text "; =line: on one line", .type = QK_VALUE_WORD,                        \
+                                                     .words = QK_WORDS("line"), .attached = true   \
+    }
+/* Whether the word behind the option is its value. */
+bool qk_option_takes_word(const qk_option *o);
 
 /* Arguments by position. */
 typedef struct qk_argument {
@@ -70,8 +80,8 @@ extern const qk_command *const qk_commands[];
 
 extern const qk_command qk_command_run, qk_command_plan, qk_command_inspect, qk_command_diff,
     qk_command_verify, qk_command_tokenize, qk_command_families, qk_command_synth, qk_command_pull,
-    qk_command_push, qk_command_join, qk_command_status, qk_command_completion, qk_command_man,
-    qk_command_help;
+    qk_command_push, qk_command_join, qk_command_merge, qk_command_status, qk_command_completion,
+    qk_command_man, qk_command_help;
 
 /* NULL when there is none. */
 const qk_command *qk_command_find(const char *name);
@@ -86,6 +96,8 @@ int qk_cli_main(int argc, char **argv);
 
 /* "run CONFIG.yaml": the command and its arguments. */
 void qk_help_usage(qk_buf *out, const qk_command *c);
+/* What is written behind its name: " KEY=VALUE", "[=line]" or nothing. */
+void qk_help_value(qk_buf *out, const qk_option *o);
 /* What an option does, with the words that it takes and its default. */
 void qk_help_option(qk_buf *out, const qk_option *o);
 /* Prints the help of one command. */
@@ -105,5 +117,8 @@ size_t qk_value_word(const qk_args *args, const char *option);
 /* All values of a repeated option. */
 size_t qk_values(const qk_args *args, const char *option, const char *const **out);
 
-/* Prints what --json gives, with a newline, and frees it. */
+/* Takes an object that --json gives. It is printed when the command has ended, with "error" in it
+ * where that failed. */
 void qk_print_json(qk_json_out *o);
+/* For a command that prints an object a line by itself: an error is one, too. */
+void qk_print_json_lines(void);

@@ -80,7 +80,7 @@ static void add_bash(qk_buf *out)
         for (const qk_option *o = (*c)->options; o && o->name; o++) {
             char name[64];
             snprintf(name, sizeof name, "--%s", o->name);
-            if (o->value) add_bash_case(out, (*c)->name, name, o->type, o->words);
+            if (qk_option_takes_word(o)) add_bash_case(out, (*c)->name, name, o->type, o->words);
         }
     for (size_t i = 0; i < qk_config_n_keys; i++) {
         const qk_config_key *k = &qk_config_keys[i];
@@ -107,7 +107,7 @@ static void add_bash(qk_buf *out)
                         "                ");
     for (const qk_command *const *c = qk_commands; *c; c++)
         for (const qk_option *o = (*c)->options; o && o->name; o++)
-            if (o->value) qk_buf_addf(out, "%s:--%s | ", (*c)->name, o->name);
+            if (qk_option_takes_word(o)) qk_buf_addf(out, "%s:--%s | ", (*c)->name, o->name);
     qk_buf_add_str(out, "*:=)\n"
                         "                    ((i++))\n"
                         "                    [[ ${COMP_WORDS[i]} == = ]] && ((i++)) ;;\n"
@@ -207,11 +207,11 @@ static void add_zsh(qk_buf *out)
             qk_buf_clear(&help);
             qk_help_option(&help, o);
             qk_buf_addf(out, " \\\n      '%s--%s%s[", o->repeated ? "*" : "", o->name,
-                        o->value ? "=" : "");
+                        qk_option_takes_word(o) ? "=" : "");
             add_quoted(out, qk_buf_str(&help), zsh_special);
             qk_buf_add_byte(out, ']');
-            if (o->value) qk_buf_addf(out, ":%s:", o->value);
-            if (o->value) add_zsh_value(out, o->type, o->words);
+            if (qk_option_takes_word(o)) qk_buf_addf(out, ":%s:", o->value);
+            if (qk_option_takes_word(o)) add_zsh_value(out, o->type, o->words);
             qk_buf_add_byte(out, '\'');
         }
         for (const qk_argument *a = (*c)->arguments; a->name; a++) {
@@ -289,8 +289,9 @@ static void add_fish(qk_buf *out)
             qk_buf_addf(out, "%s -l %s -d '", own, o->name);
             add_quoted(out, qk_buf_str(&help), fish_special);
             qk_buf_add_byte(out, '\'');
-            if (o->value) qk_buf_add_str(out, o->type == QK_VALUE_FILE ? " -r" : " -x");
-            if (o->value) add_fish_value(out, o->type, o->words);
+            if (qk_option_takes_word(o))
+                qk_buf_add_str(out, o->type == QK_VALUE_FILE ? " -r" : " -x");
+            if (qk_option_takes_word(o)) add_fish_value(out, o->type, o->words);
             qk_buf_add_byte(out, '\n');
         }
         for (const qk_argument *a = (*c)->arguments; a->name; a++) {

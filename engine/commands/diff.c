@@ -77,7 +77,7 @@ static qk_status run(const qk_args *args, qk_error *err)
 static const qk_option options[] = {
     {"tolerance", "X", "allowed relative RMS difference of the vectors of a file",
      .type = QK_VALUE_NUMBER, .fallback = "0"},
-    {"json", .help = "every file, for programs"},
+    QK_OPTION_JSON("every file, for programs"),
     {0},
 };
 

@@ -40,10 +40,15 @@ void qk_help_usage(qk_buf *out, const qk_command *c)
         qk_buf_addf(out, a->optional ? " [%s]" : " %s", a->name);
 }
 
+void qk_help_value(qk_buf *out, const qk_option *o)
+{
+    if (o->value) qk_buf_addf(out, o->attached ? "[=%s]" : " %s", o->value);
+}
+
 void qk_help_option(qk_buf *out, const qk_option *o)
 {
     qk_buf_add_str(out, o->help);
-    for (const char *const *w = o->words; w && *w; w++)
+    for (const char *const *w = o->attached ? NULL : o->words; w && *w; w++)
         qk_buf_addf(out, "%s%s", w == o->words ? ": " : w[1] ? ", " : " or ", *w);
     if (o->repeated) qk_buf_add_str(out, "; may be repeated");
     if (o->fallback) qk_buf_addf(out, " (default: %s)", o->fallback);
@@ -60,7 +65,8 @@ void qk_help_print(const qk_command *c)
     if (c->options) qk_buf_add_byte(out, '\n');
     for (const qk_option *o = c->options; o && o->name; o++) {
         size_t start = out->size;
-        qk_buf_addf(out, "  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+        qk_buf_addf(out, "  --%s", o->name);
+        qk_help_value(out, o);
         size_t column = out->size - start;
         int gap = column + 1 < OPTION_INDENT ? OPTION_INDENT - (int)column : 1;
         qk_buf_addf(out, "%*s", gap, "");

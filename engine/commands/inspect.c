@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "engine/base/file.h"
+#include "engine/base/text.h"
 #include "engine/output/layout.h"
 #include "engine/output/manifest.h"
 #include "engine/tools/diff.h"
+#include "hub/names.h"
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -67,13 +69,48 @@ static qk_status inspect_file(const char *path, const qk_args *args, qk_error *e
     return qk_inspect_data(path, args, err);
 }
 
+/* Whether half of a name or more, at its two ends, is that of the other. */
+static bool resembles(const char *name, const char *other)
+{
+    size_t n = strlen(name), m = strlen(other), most = n < m ? n : m, same = 0, end = 0;
+    while (same < most && name[same] == other[same]) same++;
+    while (same + end < most && name[n - 1 - end] == other[m - 1 - end]) end++;
+    return 2 * (same + end) >= n;
+}
+
+/* Of a path that is not there: the nearest name in its folder, or what would do. */
+static qk_status explain_absent(const char *path, qk_error *err)
+{
+    qk_path_info info;
+    qk_error ignored;
+    if (qk_path_stat(path, &info, &ignored) != QK_OK || info.type != QK_PATH_ABSENT)
+        return err->status;
+    const char *name = qk_path_name(path), *near = NULL;
+    qk_names there = {0};
+    char *above = qk_strf("%.*s", (int)(name - path), path);
+    if (qk_list_dir(*above ? above : ".", &there, &ignored) == QK_OK) {
+        QK_GROW(there.items, there.count, there.capacity);
+        there.items[there.count] = NULL;
+        near = qk_nearest(name, (const char *const *)there.items);
+    }
+    if (near && resembles(name, near))
+        snprintf(err->hint, sizeof err->hint, "did you mean '%.200s%.200s'?", above, near);
+    else if (!qk_looks_like_repo(path))
+        snprintf(err->hint, sizeof err->hint, "%s",
+                 "give a folder or a file that is here: a model, a tokenizer.json, a Parquet file, "
+                 "final/ of a run or a dataset; or OWNER/NAME of a dataset on the Hub");
+    qk_names_free(&there);
+    free(above);
+    return err->status;
+}
+
 static qk_status run(const qk_args *args, qk_error *err)
 {
     const char *path = qk_arg(args, 0);
     bool json = qk_has(args, "json");
     bool folder, single, index, tokenizer, output;
     QK_TRY(qk_has_folder(path, &folder, err));
-    if (!folder) return inspect_file(path, args, err);
+    if (!folder) return inspect_file(path, args, err) ? explain_absent(path, err) : QK_OK;
     if (data_option(args)) return qk_inspect_data(path, args, err);
     QK_TRY(has(path, "model.safetensors", &single, err));
     QK_TRY(has(path, "model.safetensors.index.json", &index, err));
@@ -95,7 +132,7 @@ static const qk_option options[] = {
     {"text-column", "NAME", .help = "their column of texts (text)"},
     {"id-column", "NAME", .help = "their column of ids (id, where there is one)"},
     {"full", .help = "do not cut their texts to 100 bytes"},
-    {"json", .help = "for programs"},
+    QK_OPTION_JSON("for programs"),
     {0},
 };
 

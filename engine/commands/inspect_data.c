@@ -275,8 +275,9 @@ qk_status qk_inspect_data(const char *path, const qk_args *args, qk_error *err)
     qk_status s = show_all(&in, qk_value(args, "config"));
     if (in.json && s == QK_OK) {
         qk_json_end(&out, '}');
-        puts(qk_buf_str(&out.buf));
+        qk_print_json(&out);
+    } else {
+        qk_buf_free(&out.buf);
     }
-    qk_buf_free(&out.buf);
     return s;
 }

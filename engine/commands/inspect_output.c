@@ -154,8 +154,10 @@ qk_status qk_inspect_output(const char *folder, bool json, qk_error *err)
         qk_json_end(&o, '}');
         if (manifest) qk_json_add_tree(&o, "manifest", manifest);
         qk_json_end(&o, '}');
-        if (s == QK_OK) puts(qk_buf_str(&o.buf));
-        qk_buf_free(&o.buf);
+        if (s == QK_OK)
+            qk_print_json(&o);
+        else
+            qk_buf_free(&o.buf);
     } else if (s == QK_OK) {
         if (manifest) print_manifest(manifest);
         s = list_files(folder, &names, NULL, err);

@@ -38,7 +38,7 @@ static qk_status run(const qk_args *args, qk_error *err)
 
 static const qk_option options[] = {
     {"quiet", .help = "only warnings and errors"},
-    {"json", .help = "a summary for programs on standard output"},
+    QK_OPTION_JSON("a summary for programs on standard output"),
     {0},
 };
 

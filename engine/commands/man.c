@@ -43,6 +43,7 @@ static const item variables[] = {
 
 static const item files[] = {
     {"output.data_root/final", "The dataset that a run has made: what is pushed."},
+    {"output.data_root/partial", "What merge --partial has made of a run that is not complete."},
     {"output.data_root/staging", "Work in progress: units of a run that is not complete."},
     {"~/.cache/huggingface/hub", "Models and datasets of the Hub."},
     {"~/.cache/qkengine/digests", "Digests of files that were read before."},
@@ -140,7 +141,8 @@ static void add_command(qk_buf *out, const qk_command *c)
     add(out, qk_buf_str(&text), true);
     for (const qk_option *o = c->options; o && o->name; o++) {
         qk_buf_clear(&tag), qk_buf_clear(&text);
-        qk_buf_addf(&tag, "`--%s`%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+        qk_buf_addf(&tag, "`--%s`", o->name);
+        qk_help_value(&tag, o);
         qk_help_option(&text, o);
         add_item(out, qk_buf_str(&tag), qk_buf_str(&text));
     }

@@ -7,6 +7,7 @@
 #include "engine/base/progress.h"
 #include "engine/base/text.h"
 #include "engine/commands/cli.h"
+#include "engine/config/beside.h"
 #include "engine/config/config.h"
 #include "engine/families/presets.h"
 #include "engine/run/disk.h"
@@ -314,6 +315,7 @@ static qk_status run(const qk_args *args, qk_error *err)
         s = show(args, &plan, err);
         qk_plan_free(&plan);
     }
+    if (s != QK_OK) qk_config_explain_paths(&config, err);
     qk_inputs_free(&inputs);
     qk_config_free(&config);
     return s;
@@ -327,7 +329,7 @@ static const qk_option options[] = {
     {"no-probe",
      .help = "leave out what this machine and this moment decide: the time, the free disk, and the "
              "Hub's answer"},
-    {"json", .help = "for programs, on standard output"},
+    QK_OPTION_JSON("for programs, on standard output"),
     {0},
 };
 

@@ -35,6 +35,7 @@ static qk_status run(const qk_args *args, qk_error *err)
         .repo = qk_arg(args, 1),
         .branch = qk_value(args, "branch"),
         .is_private = qk_has(args, "private"),
+        .partial = qk_has(args, "partial"),
         .delete_stale = qk_has(args, "delete-stale"),
     };
     qk_push_report r;
@@ -54,10 +55,11 @@ static const qk_option options[] = {
     {"branch", "NAME",
      .help = "the branch to push to, made when it is absent; main when not given"},
     {"private", .help = "make the repository private when it is created"},
+    {"partial", .help = "also what merge --partial has made of a run that is not finished"},
     {"delete-stale",
      .help = "the branch becomes the folder: delete its other files, merge nothing"},
     {"quiet", .help = "only warnings and errors"},
-    {"json", .help = "a summary for programs on standard output"},
+    QK_OPTION_JSON("a summary for programs on standard output"),
     {0},
 };
 

@@ -11,8 +11,9 @@
 #include "engine/base/progress.h"
 #include "engine/base/thread.h"
 #include "engine/base/version.h"
+#include "engine/commands/calls.h"
 #include "engine/commands/cli.h"
-#include "engine/config/config.h"
+#include "engine/config/beside.h"
 #include "engine/push/push.h"
 
 enum { MAX_DIGITS = 9 };
@@ -22,6 +23,7 @@ static void print_json(const qk_run_result *r)
     qk_json_out o = {0};
     qk_json_begin(&o, NULL, '{');
     qk_json_add_str(&o, "final", r->final_folder);
+    qk_json_add_str(&o, "split", r->split);
     qk_json_add_bool(&o, "already_complete",
                      r->outcome == QK_RUN_ALREADY_THERE || r->outcome == QK_RUN_MERGED_BY_OTHER);
     qk_json_add_bool(&o, "merged", r->outcome == QK_RUN_MERGED);
@@ -57,11 +59,11 @@ static void report(const qk_run_result *r, const qk_config *c, qk_shard shard)
                 qk_human_seconds(r->seconds_total));
     /* Units are left that are not this process's to do. */
     bool several = strchr(r->busy, ' ') != NULL;
-    if (r->outcome == QK_RUN_PART && *r->busy)
+    if (r->outcome == QK_RUN_UNFINISHED && *r->busy)
         qk_info("%s: unit%s %s %s still being worked on by others; the last to finish merges",
                 r->units_done ? "its part is done" : "no work is left for this process",
                 several ? "s" : "", r->busy, several ? "are" : "is");
-    else if (r->outcome == QK_RUN_PART)
+    else if (r->outcome == QK_RUN_UNFINISHED)
         qk_info("shard %lld/%lld is done: %lld of %lld units are here; copy the staging folders of "
                 "all shards together and run the same command without --shard (in a folder that "
                 "all share, the last to finish merges)",
@@ -94,6 +96,7 @@ static qk_status push(const qk_config *c, const qk_staging *staging, const qk_ru
     if (s != QK_OK) return s == QK_ERR_RESUME ? s : qk_push_keep(&options, err);
     qk_info("%s: %zu of %zu files sent, %zu merged, head %.12s", options.repo, pushed.sent,
             pushed.files, pushed.merged, pushed.head);
+    qk_show_calls(options.folder, result->split, options.repo, options.branch);
     return QK_OK;
 }
 
@@ -145,17 +148,21 @@ static qk_status run(const qk_args *args, qk_error *err)
     qk_build(build);
     qk_info("version %s", build);
     qk_config config;
-    qk_shard shard;
-    QK_TRY(read_shard(args, &shard, err));
+    qk_run_options options = {.goal = QK_RUN_WHOLE};
+    QK_TRY(read_shard(args, &options.shard, err));
     QK_TRY(load_config(args, &config, err));
     qk_run_result result;
+    qk_config_check_root(&config);
     char *folder = qk_strf("%s/staging", config.output.data_root);
     qk_staging staging = {.folder = folder, .lock = -1};
     qk_status s = qk_team_start((int)config.inference.threads, err);
-    if (s == QK_OK) s = qk_run(&config, shard, &staging, &result, err);
-    if (s == QK_OK) report(&result, &config, shard);
+    if (s == QK_OK) s = qk_run(&config, &options, &staging, &result, err);
+    if (s == QK_OK) report(&result, &config, options.shard);
     if (s == QK_OK && qk_has(args, "json")) print_json(&result);
+    if (s == QK_OK && result.outcome != QK_RUN_UNFINISHED)
+        qk_show_calls(result.final_folder, result.split, NULL, NULL);
     if (s == QK_OK) s = push(&config, &staging, &result, err);
+    if (s != QK_OK) qk_config_explain_paths(&config, err);
     qk_staging_close(&staging); /* kept through the push */
     free(folder);
     qk_config_free(&config);
@@ -173,7 +180,7 @@ static const qk_option options[] = {
      "no rank",
      .fallback = "0/1"},
     {"quiet", .help = "only warnings and errors"},
-    {"json", .help = "a summary for programs on standard output"},
+    QK_OPTION_JSON("a summary for programs on standard output"),
     {0},
 };
 

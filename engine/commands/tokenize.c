@@ -138,6 +138,7 @@ static qk_status tokenize(const qk_args *args, const qk_tokenizer *tok, qk_error
                 .json = qk_has(args, "json"),
                 .strings = qk_has(args, "strings"),
                 .out = {.compact = true}};
+    if (o.json) qk_print_json_lines();
     if (lines && jsonl)
         return qk_fail(err, QK_ERR_USAGE, NULL, "--lines and --jsonl exclude each other");
     qk_buf text;
@@ -167,7 +168,7 @@ static const qk_option options[] = {
     {"count", .help = "only how many tokens there are"},
     {"plain", .help = "without special tokens around the text"},
     {"max-length", "N", "cut as tokenizer.max_length does", .type = QK_VALUE_INT},
-    {"json", .help = "for programs: one object a text"},
+    QK_OPTION_JSON("for programs: one object a text"),
     {0},
 };
 

@@ -155,7 +155,7 @@ static const qk_option options[] = {
     {"tolerance", "X", "allowed relative RMS error instead of the standard one",
      .type = QK_VALUE_NUMBER},
     {"dump", "FILE", "write the computed tensors under the golden's names", .type = QK_VALUE_FILE},
-    {"json", .help = "machine-readable result on standard output"},
+    QK_OPTION_JSON("machine-readable result on standard output"),
     {0},
 };
 

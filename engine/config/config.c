@@ -216,6 +216,10 @@ static qk_status settle(const qk_config_reader *r, const qk_yaml *root, qk_confi
     c->output.layout = draft->layout >= 0    ? (qk_layout)draft->layout
                        : c->output.hf_branch ? QK_LAYOUT_BRANCH
                                              : QK_LAYOUT_PREFIX;
+    if (c->output.split && c->output.layout == QK_LAYOUT_BRANCH)
+        return qk_fail(r->err, QK_ERR_CONFIG, "remove output.split, or set output.layout: prefix",
+                       "%s: output.split '%s': in branch layout the split is always train", r->path,
+                       c->output.split);
     return QK_OK;
 }
 
@@ -224,6 +228,7 @@ static qk_status load(qk_config_draft *draft, const char *path, const char *cons
 {
     qk_arena *arena = &draft->config.arena;
     const qk_config_reader r = {path, arena, err};
+    draft->config.file = qk_arena_strf(arena, "%s", path);
     qk_buf file;
     qk_yaml *root;
     QK_TRY(qk_read_file(&file, path, QK_YAML_MAX_BYTES, err));

@@ -76,8 +76,10 @@ typedef struct qk_config {
         const char *hf_repo_id, *hf_branch;
         bool is_private;
         qk_layout layout;
+        const char *split;  /* of prefix layout; NULL: of the model's name */
         bool plain_vectors; /* vector_encoding: plain instead of byte_stream_split */
     } output;
+    const char *file; /* where it was read; relative paths are not relative to it */
     qk_arena arena;
 } qk_config;
 

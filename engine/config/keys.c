@@ -210,6 +210,9 @@ const qk_config_key qk_config_keys[] = {
     CHOICE("output", "layout", layouts, DRAFT(layout), NULL,
            "one folder per model, or the heads at the root for one model per branch; null is "
            "branch when hf_branch is set, else prefix"),
+    MAY("output", "split", text, output.split, NULL,
+        "prefix layout: the name of the split; null is the model's name, of a local folder that is "
+        "not written as owner/name the last part of its path"),
     CHOICE("output", "vector_encoding", encodings, DRAFT(encoding), "byte_stream_split",
            "Parquet encoding of vectors; byte_stream_split compresses better"),
     IGNORED("output", "readme_path", ignored, "accepted, no effect: README.md is at the root"),

@@ -347,23 +347,37 @@ static qk_status read_ints(const qk_config_reader *r, const qk_config_key *key, 
 
 /* ---- words ---- */
 
+/* fp8 and fp32: another number after the same letters is another thing, and no slip. */
+static bool differs_in_number(const char *word, const char *known)
+{
+    static const char digits[] = "0123456789";
+    size_t at = strcspn(word, digits), n = strspn(word + at, digits);
+    return n && at == strcspn(known, digits) && !strncasecmp(word, known, at) &&
+           strncmp(word + at, known + at, n) != 0;
+}
+
 static qk_status unknown_word(const qk_config_reader *r, const qk_config_key *key, const qk_yaml *v)
 {
     enum { MAX_WORDS = 16 };
-    qk_buf list = {0};
+    qk_buf list = {0}, all = {0};
     const char *known[MAX_WORDS + 1] = {NULL}, *nearest = NULL, *hint = NULL;
     for (const qk_config_word *w = key->words; w->word; w++) {
         bool synonym = false;
         for (const qk_config_word *u = key->words; u < w; u++) synonym |= u->value == w->value;
         QK_ASSERT(w - key->words < MAX_WORDS);
         known[w - key->words] = w->word;
+        qk_buf_addf(&all, "%s%s", w == key->words ? "known: " : ", ", w->word);
         if (!synonym) qk_buf_addf(&list, "%s%s", w == key->words ? "" : ", ", w->word);
     }
     if (v->type == QK_YAML_STRING) nearest = qk_nearest(v->text, known);
-    if (nearest) hint = qk_arena_strf(r->arena, "did you mean '%s'?", nearest);
+    if (nearest && differs_in_number(v->text, nearest))
+        hint = qk_buf_str(&all);
+    else if (nearest)
+        hint = qk_arena_strf(r->arena, "did you mean '%s'?", nearest);
     qk_status s = qk_config_fail(r, key, v, hint, "must be one of %s, not %s", qk_buf_str(&list),
                                  describe(r, v));
     qk_buf_free(&list);
+    qk_buf_free(&all);
     return s;
 }
 

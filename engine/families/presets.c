@@ -3,6 +3,7 @@
  * next: engine/families/presets/qwen3-8b.json */
 #include "engine/families/presets.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -134,6 +135,23 @@ const qk_preset *qk_preset_find(const char *name)
     return n == 1 ? only : NULL;
 }
 
+/* "smolm3" is near to what "smollm3-3b" begins with, and too far from the whole. */
+static void suggest_family(const char *name, qk_error *err)
+{
+    const char *begins[N_PRESETS + 1] = {0};
+    qk_arena arena = {0};
+    for (size_t i = 0; i < N_PRESETS; i++)
+        begins[i] = qk_arena_strndup(&arena, presets[i].name, strcspn(presets[i].name, "-"));
+    const char *near = qk_nearest(name, begins);
+    for (size_t i = 0; near && i < N_PRESETS; i++)
+        if (!strcmp(begins[i], near)) {
+            snprintf(err->hint, sizeof err->hint,
+                     "did you mean '%s'? qkengine synth --list prints them all", presets[i].name);
+            break;
+        }
+    qk_arena_free(&arena);
+}
+
 qk_status qk_preset_need(const char *name, const qk_preset **out, qk_error *err)
 {
     *out = qk_preset_find(name);
@@ -153,9 +171,11 @@ qk_status qk_preset_need(const char *name, const qk_preset **out, qk_error *err)
     for (size_t i = 0; i < N_PRESETS; i++)
         names[i] = by_repository ? presets[i].repository : presets[i].name;
     const char *near = qk_nearest(name, names);
-    return qk_fail(err, QK_ERR_NOTFOUND, "qkengine synth --list prints them",
-                   "no built-in configuration is called '%.100s'%s%s%s", name,
-                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    qk_fail(err, QK_ERR_NOTFOUND, "qkengine synth --list prints them",
+            "no built-in configuration is called '%.100s'%s%s%s", name,
+            near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    if (!near && !by_repository) suggest_family(name, err);
+    return err->status;
 }
 
 const qk_json *qk_preset_config(const qk_preset *preset, qk_arena *arena)

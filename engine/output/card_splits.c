@@ -71,6 +71,7 @@ static void describe_split(qk_card_split *split, const qk_json *manifest, qk_are
     split->head_dim = (int)count_of(qk_json_get(manifest, "head_dim"));
     split->examples = count_of(qk_json_get(manifest, "examples"));
     split->tokens = count_of(qk_json_get(manifest, "tokens"));
+    split->partial = qk_manifest_partial(manifest, arena);
     qk_card_run *runs = qk_arena_alloc(arena, list ? list->count : 0, sizeof *runs);
     for (const qk_json *r = first_of(manifest, "runs"); r; r = r->next) {
         describe_run(&runs[split->n_runs++], r, arena);
@@ -137,7 +138,7 @@ static qk_status add_folder(qk_card *c, const char *final, const char *name, qk_
     qk_status s = qk_list_heads(folder, &names, err);
     if (s == QK_OK && names.count) s = qk_manifest_read(folder, &arena, &manifest, err);
     if (s == QK_OK && names.count && !qk_is_split_name(name))
-        qk_warn(
+        qk_warn_once(
             "%s: is no name of a split, README.md leaves it out; rename the folder, with letters, "
             "digits and _ only, and not to all",
             folder);

@@ -244,6 +244,21 @@ static void add_runs(const card *c)
         }
 }
 
+/* load_dataset of one file; path: an expression of Python, more: further arguments. */
+static void add_head_call(const card *c, const data_file *f, const char *path, const char *more)
+{
+    const qk_card_split *p = &c->splits[f->split];
+    const char *name = qk_kind_name(f->kind);
+    qk_buf_addf(c->out, "load_dataset(%s, ", path);
+    if (c->listed[ONE_FILE])
+        qk_buf_addf(c->out, "\"l%02dh%02d%s\", split=\"%s\"%s)", f->layer, f->head, name,
+                    known(p->split), more);
+    else /* the split of files that are named in a call is always train */
+        qk_buf_addf(c->out, "data_files=\"%s%sl%02dh%02d%s/data.parquet\", split=\"train\"%s)",
+                    known(p->folder), *p->folder ? "/" : "", f->layer, f->head, name, more);
+    qk_buf_addf(c->out, "   # layer %d, head %d, %s\n", f->layer, f->head, qk_kind_title(f->kind));
+}
+
 /* Calls that work here, of the first file and its layer. */
 static void add_calls(const card *c, const data_file *f, const qk_card_split *p)
 {
@@ -253,15 +268,8 @@ static void add_calls(const card *c, const data_file *f, const qk_card_split *p)
         c->out, "```python\nfrom datasets import load_dataset\n\n"
                 "path = \"FOLDER\"   # the one of this file; on the Hub \"OWNER/NAME\", and with "
                 "revision=\"BRANCH\" where that is not main\n");
-    if (c->listed[ONE_FILE])
-        qk_buf_addf(c->out, "head = load_dataset(path, \"l%02dh%02d%s\", split=\"%s\")", f->layer,
-                    f->head, name, split);
-    else /* the split of files that are named in a call is always train */
-        qk_buf_addf(c->out,
-                    "head = load_dataset(path, data_files=\"%s%sl%02dh%02d%s/data.parquet\", "
-                    "split=\"train\")",
-                    known(p->folder), *p->folder ? "/" : "", f->layer, f->head, name);
-    qk_buf_addf(c->out, "   # layer %d, head %d, %s\n", f->layer, f->head, kind);
+    qk_buf_add_str(c->out, "head = ");
+    add_head_call(c, f, "path", "");
     if (c->listed[LAYER])
         qk_buf_addf(c->out,
                     "layer = load_dataset(path, \"layer%02d%s%s\", split=\"%s\")   # layer %d, all "
@@ -367,6 +375,12 @@ static void add_body(const card *c)
         "# Sampled attention queries and keys\n\n"
         "Query and key vectors of a transformer's attention heads, sampled while the model read "
         "a dataset.\nWritten by qkengine. One Parquet file for each layer, head and kind.\n\n");
+    for (size_t s = 0; s < c->n_splits; s++)
+        if (c->splits[s].partial)
+            qk_buf_addf(c->out,
+                        "**partial: %s** of the run of split %s are here: it was not finished when "
+                        "this was written.\n\n",
+                        c->splits[s].partial, known(c->splits[s].split));
     if (f) add_calls(c, f, p);
     if (f) add_rules(c);
     add_split_table(c);
@@ -443,18 +457,53 @@ static void describe_content(card *c)
     qk_buf_free(&text);
 }
 
+static void open_card(card *c, const qk_card_file *files, size_t n_files,
+                      const qk_card_split *splits, size_t n_splits)
+{
+    c->n_splits = n_splits;
+    c->files = qk_alloc(n_files, sizeof *c->files);
+    c->splits = qk_alloc(n_splits, sizeof *c->splits);
+    c->chosen = qk_zalloc(n_splits, sizeof *c->chosen);
+    if (n_splits) memcpy(c->splits, splits, n_splits * sizeof *c->splits);
+    if (n_splits) qsort(c->splits, n_splits, sizeof *c->splits, by_name);
+    take_files(c, files, n_files);
+    choose_names(c);
+}
+
+static void close_card(card *c)
+{
+    free(c->files);
+    free(c->splits);
+    free(c->chosen);
+}
+
+void qk_card_write_call(qk_buf *out, const qk_card_file *files, size_t n_files,
+                        const qk_card_split *splits, size_t n_splits, const char *split,
+                        const char *path, const char *revision)
+{
+    card c = {.out = out};
+    qk_buf where = {0}, more = {0};
+    open_card(&c, files, n_files, splits, n_splits);
+    qk_json_quote(&where, path, strlen(path));
+    if (revision) qk_buf_add_str(&more, ", revision=");
+    if (revision) qk_json_quote(&more, revision, strlen(revision));
+    for (size_t i = 0; i < c.n_files; i++) {
+        if (!has_rows(&c.files[i]) || strcmp(c.splits[c.files[i].split].split, split) != 0)
+            continue;
+        add_head_call(&c, &c.files[i], qk_buf_str(&where), qk_buf_str(&more));
+        break;
+    }
+    qk_buf_free(&where);
+    qk_buf_free(&more);
+    close_card(&c);
+}
+
 void qk_card_write(qk_buf *out, const qk_card_file *files, size_t n_files,
                    const qk_card_split *splits, size_t n_splits)
 {
-    card c = {.out = out, .n_splits = n_splits};
-    c.files = qk_alloc(n_files, sizeof *c.files);
-    c.splits = qk_alloc(n_splits, sizeof *c.splits);
-    c.chosen = qk_zalloc(n_splits, sizeof *c.chosen);
-    if (n_splits) memcpy(c.splits, splits, n_splits * sizeof *c.splits);
-    if (n_splits) qsort(c.splits, n_splits, sizeof *c.splits, by_name);
-    take_files(&c, files, n_files);
+    card c = {.out = out};
+    open_card(&c, files, n_files, splits, n_splits);
     describe_content(&c);
-    choose_names(&c);
     size_t configs = 0, paths = 0;
     qk_buf_add_str(out, "---\nconfigs:\n");
     for (size_t i = 0; i < N_FORMS; i++)
@@ -465,7 +514,5 @@ void qk_card_write(qk_buf *out, const qk_card_file *files, size_t n_files,
     qk_buf_add_byte(out, '\n');
     make_seal(out->data, out->size, seal);
     qk_buf_add(out, seal, SEAL_BYTES);
-    free(c.files);
-    free(c.splits);
-    free(c.chosen);
+    close_card(&c);
 }

@@ -61,6 +61,7 @@ typedef struct qk_card_split {
     int head_dim;
     const char *attention, *digests; /* of the model (card_attention.h) */
     int64_t examples, tokens;
+    const char *partial;     /* "12 of 75 units": its run was not finished; NULL: it was */
     const qk_card_run *runs; /* in the order they came; listed where there are several */
     size_t n_runs;
 } qk_card_split;
@@ -70,5 +71,11 @@ typedef struct qk_card_split {
  * all that is before it. */
 void qk_card_write(qk_buf *out, const qk_card_file *files, size_t n_files,
                    const qk_card_split *splits, size_t n_splits);
+/* Appends the call that loads the first file of a split as rows, by its name or its path as such a
+ * README would: `load_dataset("path", "l00h00q", split="model")` and a comment; nothing where the
+ * split has no rows. revision: of the Hub, or NULL. */
+void qk_card_write_call(qk_buf *out, const qk_card_file *files, size_t n_files,
+                        const qk_card_split *splits, size_t n_splits, const char *split,
+                        const char *path, const char *revision);
 /* Warns when folder/README.md is missing, or is not as qk_card_write wrote it. */
 void qk_card_check(const char *folder);

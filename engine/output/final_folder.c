@@ -50,7 +50,7 @@ qk_status qk_final_is_split(const char *final, const char *name, bool *is_split,
     if (folder) s = qk_final_check(final, name, err);
     *is_split = folder && s == QK_OK;
     if (folder && s == QK_ERR_DATA) {
-        qk_warn("%s; README.md leaves %s out", err->message, name);
+        qk_warn_once("%s; README.md leaves %s out", err->message, name);
         s = QK_OK;
     }
     free(path);

@@ -284,17 +284,6 @@ static qk_status write_out(folder_join *w)
     return qk_move_file(merged, w->out, w->err);
 }
 
-/* What is ours in OUT.joining; anything else stays. */
-static void remove_work(folder_join *w)
-{
-    qk_error ignored;
-    char *lock = qk_path_join(w->work, "lock");
-    if (qk_publish_clean(&w->staging, &ignored) == QK_OK) qk_remove_file(lock, &ignored);
-    rmdir(w->work);
-    free(lock);
-    qk_staging_close(&w->staging);
-}
-
 static qk_status join(folder_join *w)
 {
     struct stat a, b;
@@ -310,7 +299,7 @@ static qk_status join(folder_join *w)
     QK_TRY(check_layouts(w));
     QK_TRY(qk_staging_open_alone(&w->staging, w->work, w->err));
     qk_status s = write_out(w);
-    remove_work(w);
+    qk_publish_end(&w->staging); /* anything else in OUT.joining stays */
     return s;
 }
 

@@ -205,11 +205,46 @@ static const qk_json *first_run(const qk_json *manifest)
     return runs ? runs->first : NULL;
 }
 
+/* The run whole: a part of it is another thing. */
 static const qk_json *find_run(const qk_json *manifest, const char *fingerprint)
 {
     for (const qk_json *r = first_run(manifest); r; r = r->next)
-        if (qk_json_is_string(qk_json_get(r, "fingerprint"), fingerprint)) return r;
+        if (qk_json_is_string(qk_json_get(r, "fingerprint"), fingerprint) &&
+            !qk_json_get(r, "partial"))
+            return r;
     return NULL;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+const char *qk_manifest_partial(const qk_json *manifest, qk_arena *arena)
+{
+    const qk_json *print = NULL; /* of the run */
+    int64_t *numbers = NULL, of = -1;
+    size_t n = 0, capacity = 0, there = 0;
+    /* Two parts of it may have come together. */
+    for (const qk_json *r = first_run(manifest); r; r = r->next) {
+        const qk_json *partial = qk_json_get(r, "partial"), *all = qk_json_get(partial, "of"),
+                      *units = qk_json_get(partial, "units"), *own = qk_json_get(r, "fingerprint");
+        if (!partial || !own || own->type != QK_JSON_T_STRING) continue;
+        if (!print) print = own;
+        if (!qk_json_is_string(own, print->text)) continue;
+        if (is_count(all) && all->integer > of) of = all->integer;
+        for (const qk_json *u = units ? units->first : NULL; u; u = u->next) {
+            QK_GROW(numbers, n, capacity);
+            numbers[n++] = u->integer;
+        }
+    }
+    if (n) qsort(numbers, n, sizeof *numbers, by_number);
+    for (size_t i = 0; i < n; i++) there += !i || numbers[i] != numbers[i - 1];
+    free(numbers);
+    if (!print) return NULL;
+    if (of < 0) return qk_arena_strf(arena, "%zu unit%s", there, qk_plural((int64_t)there));
+    return qk_arena_strf(arena, "%zu of %lld units", there, (long long)of);
 }
 
 bool qk_manifest_has_run(const qk_json *manifest, const char *fingerprint)
@@ -269,6 +304,17 @@ static void add_this_run(qk_json_out *o, const qk_manifest_run *run)
         qk_json_end(o, '}');
     }
     qk_json_end(o, ']');
+    if (run->partial) {
+        qk_json_begin(o, "partial", '{');
+        if (run->of < 0)
+            qk_json_add_null(o, "of");
+        else
+            qk_json_add_int(o, "of", run->of);
+        qk_json_begin(o, "units", '[');
+        for (size_t i = 0; i < run->n_units; i++) qk_json_add_int(o, NULL, run->partial[i]);
+        qk_json_end(o, ']');
+        qk_json_end(o, '}');
+    }
     qk_json_end(o, '}');
 }
 
@@ -289,14 +335,22 @@ static bool has_same(const qk_json *manifest, const qk_json *run)
     return print && print->type == QK_JSON_T_STRING && find_run(manifest, print->text);
 }
 
+/* Whether an entry of the first or second manifest is written: once, and no part of what is whole. */
+static bool is_kept(const qk_manifest *m, const qk_json *run, bool second)
+{
+    const qk_json *print = qk_json_get(run, "fingerprint");
+    if (m->run && qk_json_is_string(print, m->run->id->fingerprint)) return false;
+    if (second && has_same(m->first, run)) return false;
+    return !qk_json_get(run, "partial") || (!has_same(m->first, run) && !has_same(m->second, run));
+}
+
 void qk_manifest_each_run(const qk_manifest *m, void (*visit)(void *context, const qk_json *run),
                           void *context)
 {
     for (const qk_json *r = first_run(m->first); r; r = r->next)
-        if (!m->run || !qk_json_is_string(qk_json_get(r, "fingerprint"), m->run->id->fingerprint))
-            visit(context, r);
+        if (is_kept(m, r, false)) visit(context, r);
     for (const qk_json *r = first_run(m->second); r; r = r->next)
-        if (!has_same(m->first, r)) visit(context, r);
+        if (is_kept(m, r, true)) visit(context, r);
     if (m->run) visit(context, NULL);
 }
 

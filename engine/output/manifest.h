@@ -9,6 +9,9 @@
  *   runs       one entry per run that added rows: fingerprint, identity, units, the
  *              dataset_commit of a dataset of the Hub, and the numerics that computed them
  *              (engine/staging/numerics.h)
+ *              A run of which only some units are there (qkengine merge --partial) has in its entry
+ *              "partial": {"of": units of the run or null, "units": [numbers of those that are there]}.
+ *              It is not that run: who asks whether a manifest has the run gets no.
  *   sha256     last: of all that is before these 64 digits
  *
  * Format 1, of older files, had none of the digests; it is read, and believed. Files of either
@@ -40,6 +43,9 @@ qk_status qk_manifest_read_file(const char *path, qk_arena *arena, const qk_json
 /* Whether it is of the format that has digests. */
 bool qk_manifest_is_sealed(const qk_json *manifest);
 bool qk_manifest_has_run(const qk_json *manifest, const char *fingerprint);
+/* "12 of 75 units", or "12 units" where it is not known of how many: of the first run that is there in
+ * part; NULL when all are whole. In the arena. */
+const char *qk_manifest_partial(const qk_json *manifest, qk_arena *arena);
 /* What computed the rows ("cpu amx"); NULL when no run says so. Lies in the tree. */
 const char *qk_manifest_numerics(const qk_json *manifest);
 /* Whether the manifest holds this run and every file it lists is there with its size. */
@@ -65,10 +71,12 @@ typedef struct qk_manifest_run {
     const qk_unit_totals *units;
     size_t n_units;
     const qk_json *attention; /* or NULL */
+    const int64_t *partial;   /* [n_units] numbers of the units; NULL: they are the whole run */
+    int64_t of;               /* units of the run, for `partial`; -1: not known */
 } qk_manifest_run;
 
 /* What a manifest is made of; borrowed. Its runs are those of `first` without that of `run`, then
- * those of `second` that `first` lacks, then `run`. */
+ * those of `second` that `first` lacks, then `run`; a part of a run that is there whole is left out. */
 typedef struct qk_manifest {
     int head_dim;
     const qk_manifest_file *files, *examples_file; /* files: in name order */

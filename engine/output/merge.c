@@ -21,10 +21,10 @@ static const char OTHER_TEXT[] =
     "choose another output.data_root, or a dataset.id_column whose ids stand for one text each";
 
 typedef struct units {
+    const qk_merge_job *job;
     const qk_output *out;
-    const qk_staging *staging;
-    const qk_tokenizer *tokenizer;
-    int64_t count;
+    int64_t count;          /* that are there */
+    int64_t last;           /* number of the only one that may be shorter than the others */
     qk_unit_stamp stamp;    /* of every unit */
     qk_unit_totals *totals; /* [count] */
     int64_t damaged;        /* unit, or -1 */
@@ -40,10 +40,16 @@ typedef struct units {
 
 /* ---- units as a dataset ---- */
 
-/* The next unit, checked, in *unit; closed by close_unit in any case. */
-static qk_status open_unit(const units *u, int64_t number, qk_unit *unit, qk_error *err)
+static int64_t number_of(const units *u, int64_t k)
 {
-    char *path = qk_staging_unit(u->staging, number);
+    return u->job->part ? u->job->part->items[k] : k;
+}
+
+/* The k-th unit, checked, in *unit; closed by close_unit in any case. */
+static qk_status open_unit(const units *u, int64_t k, qk_unit *unit, qk_error *err)
+{
+    const int64_t number = number_of(u, k);
+    char *path = qk_staging_unit(u->job->staging, number);
     qk_status s = qk_unit_open(unit, path, err);
     if (s == QK_OK) s = qk_unit_stamp_check(&unit->stamp, &u->stamp, path, err);
     if (s == QK_OK && unit->d != u->out->head_dim)
@@ -51,7 +57,7 @@ static qk_status open_unit(const units *u, int64_t number, qk_unit *unit, qk_err
                     path, unit->d, u->out->head_dim);
     /* It holds the examples that its number says. */
     int64_t size = u->out->unit_examples, n = s == QK_OK ? (int64_t)unit->n_examples : 0;
-    bool right = number + 1 < u->count ? n == size : n <= size;
+    bool right = number < u->last ? n == size : n <= size;
     for (int64_t i = 0; i < n && right; i++) right = unit->examples[i].index == number * size + i;
     if (s == QK_OK && !right)
         s = qk_fail(err, QK_ERR_DAMAGED, "remove this file and run the same command again",
@@ -60,9 +66,9 @@ static qk_status open_unit(const units *u, int64_t number, qk_unit *unit, qk_err
     return s;
 }
 
-static qk_status close_unit(units *u, int64_t number, qk_unit *unit, qk_status s, qk_error *err)
+static qk_status close_unit(units *u, int64_t k, qk_unit *unit, qk_status s, qk_error *err)
 {
-    if (s == QK_ERR_DAMAGED) u->damaged = number;
+    if (s == QK_ERR_DAMAGED) u->damaged = number_of(u, k);
     qk_unit_close(unit);
     return s == QK_OK ? qk_interrupt_check(err) : s;
 }
@@ -104,7 +110,8 @@ static qk_status add_rows(const units *u, const struct block *b, int32_t h, qk_j
         stored[i] = qk_example_id_stored(ids[i]);
         window[i] = u->out->window[f->layer];
         if (u->out->token_strings)
-            texts[i].data = qk_tokenizer_piece_text(u->tokenizer, in->tokens[i], &texts[i].size);
+            texts[i].data =
+                qk_tokenizer_piece_text(u->job->tokenizer, in->tokens[i], &texts[i].size);
     }
     const qk_id_rows rows = {.ids = ids,
                              .rows = {.n = n,
@@ -175,15 +182,16 @@ static qk_status give_rows(void *self, qk_join_file *files, size_t n, qk_error *
 static qk_status refuse_more_units(const units *u, qk_error *err)
 {
     qk_units finished;
-    QK_TRY(qk_staging_finished(u->staging, &finished, err));
+    if (u->job->units < 0) return QK_OK; /* of a part: how many there are is not known */
+    QK_TRY(qk_staging_finished(u->job->staging, &finished, err));
     int64_t last = finished.count ? finished.items[finished.count - 1] : -1;
     qk_units_free(&finished);
-    if (last < u->count) return QK_OK;
+    if (last < u->job->units) return QK_OK;
     return qk_fail(err, QK_ERR_DATA,
                    "move it to the staging folder that it came from, or remove units.json where "
                    "that is wrong",
                    "%s: holds unit %" PRId64 ", but the dataset has only %" PRId64,
-                   u->staging->folder, last, u->count);
+                   u->job->staging->folder, last, u->job->units);
 }
 
 /* ---- head files ---- */
@@ -232,23 +240,31 @@ qk_status qk_merge_refuse_text(const qk_texts *texts, const qk_unit_example *e, 
     return qk_texts_refuse(texts, e, folder, "this run", OTHER_TEXT, err);
 }
 
-static qk_status merge(units *u, const qk_identity *id, const qk_json *old, qk_merge_result *result,
-                       qk_error *err)
+static qk_status merge(units *u, qk_merge_result *result, qk_error *err)
 {
+    const qk_merge_job *job = u->job;
     const qk_output *out = u->out;
+    const bool adds = out->prefix && !job->part; /* to the rows that are there */
+    const qk_json *old = adds ? job->old : NULL;
     qk_names there = {0};
     heads list = {.there = &there};
-    QK_TRY(qk_numerics_stamp(&u->stamp, u->staging, id, err));
+    QK_TRY(qk_numerics_stamp(&u->stamp, job->staging, job->id, err));
     QK_TRY(refuse_more_units(u, err));
     if (out->prefix) QK_TRY(qk_final_check(out->final, out->split, err));
     if (old) QK_TRY(qk_manifest_check(old, out->folder, err));
-    if (out->prefix) QK_TRY(qk_list_heads(out->folder, &there, err));
+    if (adds) QK_TRY(qk_list_heads(out->folder, &there, err));
     list_heads(&list, out->heads);
     const qk_source source = {
         .self = u,
         .examples = give_examples,
         .rows = give_rows,
-        .run = {id, u->stamp.numerics, u->totals, (size_t)u->count, out->attention},
+        .run = {.id = job->id,
+                .numerics = u->stamp.numerics,
+                .units = u->totals,
+                .n_units = (size_t)u->count,
+                .attention = out->attention,
+                .partial = job->part ? job->part->items : NULL,
+                .of = job->units},
         .format = {.d = out->head_dim,
                    .token_strings = out->token_strings,
                    .plain_vectors = out->plain_vectors,
@@ -258,12 +274,12 @@ static qk_status merge(units *u, const qk_identity *id, const qk_json *old, qk_m
         .ids_from_column = out->ids_from_column,
     };
     const qk_join join = {
-        .staging = u->staging,
+        .staging = job->work,
         .final = out->final,
         .split = out->split,
         .below = out->prefix ? qk_arena_strf(&list.arena, "%s/", out->split) : "",
         .once = out->prefix,
-        .first = {out->prefix ? out->folder : NULL, old, out->folder, QK_JOIN_STAY},
+        .first = {adds ? out->folder : NULL, old, out->folder, QK_JOIN_STAY},
         .second = {.name = "this run"},
         .units = &source,
         .heads = list.items,
@@ -279,19 +295,18 @@ static qk_status merge(units *u, const qk_identity *id, const qk_json *old, qk_m
     return s;
 }
 
-qk_status qk_merge(const qk_output *out, const qk_staging *staging, const qk_identity *id,
-                   const qk_json *old, int64_t count, const qk_tokenizer *tokenizer,
-                   qk_merge_result *result, qk_error *err)
+qk_status qk_merge(const qk_merge_job *job, qk_merge_result *result, qk_error *err)
 {
-    units u = {.out = out,
-               .staging = staging,
-               .tokenizer = tokenizer,
+    const int64_t count = job->part ? (int64_t)job->part->count : job->units;
+    units u = {.job = job,
+               .out = job->out,
                .count = count,
+               .last = job->units < 0 ? job->part->items[count - 1] : job->units - 1,
                .totals = qk_zalloc((size_t)count, sizeof *u.totals),
                .damaged = -1,
                .layer = -1};
     *result = (qk_merge_result){.damaged = -1};
-    qk_status s = merge(&u, id, out->prefix ? old : NULL, result, err);
+    qk_status s = merge(&u, result, err);
     for (size_t i = 0; i < u.blocks_capacity; i++) qk_buf_free(&u.blocks[i].columns);
     free(u.blocks);
     free(u.totals);

@@ -10,6 +10,7 @@
 #include "engine/base/log.h"
 #include "engine/output/final_folder.h"
 #include "engine/output/layout.h"
+#include "engine/output/manifest.h"
 #include "engine/push/check.h"
 #include "engine/push/merge.h"
 #include "engine/push/snapshot.h"
@@ -63,6 +64,7 @@ static void add_command(qk_buf *out, const qk_push_options *o)
         qk_buf_add_str(out, " --branch");
         add_argument(out, o->branch);
     }
+    if (o->partial) qk_buf_add_str(out, " --partial");
     if (o->is_private) qk_buf_add_str(out, " --private");
     if (o->delete_stale) qk_buf_add_str(out, " --delete-stale");
 }
@@ -193,6 +195,44 @@ static qk_status check_folder(const pusher *p)
     return s;
 }
 
+/* The dataset of a run that is not finished is not taken for a whole one. split: NULL for the folder
+ * itself. */
+static qk_status check_whole(const pusher *p, const char *split)
+{
+    char *folder = split ? qk_path_join(p->options->folder, split) : qk_strdup(p->options->folder);
+    qk_arena arena = {0};
+    const qk_json *manifest = NULL;
+    qk_status s = qk_final_check(p->options->folder, split, p->err);
+    if (s == QK_OK) s = qk_manifest_read(folder, &arena, &manifest, p->err);
+    const char *partial = qk_manifest_partial(manifest, &arena);
+    if (partial && p->options->partial)
+        qk_info("%s: partial, %s", folder, partial);
+    else if (partial)
+        s = qk_fail(
+            p->err, QK_ERR_CONFIG,
+            "finish the run, and push what it writes; --partial pushes the part, whose card "
+            "says that it is one",
+            "%s: partial, %s of its run", folder, partial);
+    qk_arena_free(&arena);
+    free(folder);
+    return s;
+}
+
+static qk_status check_all_whole(const pusher *p)
+{
+    qk_names names;
+    QK_TRY(check_whole(p, NULL));
+    QK_TRY(qk_list_dir(p->options->folder, &names, p->err));
+    qk_status s = QK_OK;
+    for (size_t i = 0; i < names.count && s == QK_OK; i++) {
+        bool is_split;
+        s = qk_final_is_split(p->options->folder, names.items[i], &is_split, p->err);
+        if (s == QK_OK && is_split) s = check_whole(p, names.items[i]);
+    }
+    qk_names_free(&names);
+    return s;
+}
+
 static qk_status check_target(const pusher *p)
 {
     const qk_push_options *o = p->options;
@@ -210,6 +250,7 @@ static qk_status push(pusher *p)
     QK_TRY(check_folder(p));
     QK_TRY(qk_staging_open_alone(&p->staging, p->staging.folder, p->err));
     QK_TRY(qk_publish_recover(&p->staging, p->options->folder, p->err));
+    QK_TRY(check_all_whole(p));
     QK_TRY(qk_push_snapshot_read(p->staging.folder, p->options->folder, &p->files, p->err));
     QK_TRY(qk_push_open(&p->push, &p->hub, p->options->repo, p->options->branch,
                         p->options->is_private, p->err));

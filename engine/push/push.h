@@ -16,6 +16,7 @@ typedef struct qk_push_options {
     const char *folder, *repo;
     const char *branch; /* NULL: main */
     bool is_private;    /* when the repository is made */
+    bool partial;       /* what is a part of a run may go, too */
     bool delete_stale;  /* the branch becomes the folder: nothing is merged, the rest is deleted */
     const struct qk_staging *held; /* the staging folder beside it, which the caller holds alone; or
                                     * NULL: it is held here where there is one */

@@ -27,6 +27,9 @@ typedef struct qk_estimate {
     uint64_t activation_bytes, capture_bytes; /* with budget.bytes: peak memory */
 } qk_estimate;
 
+/* What the rows of the last captured layer come from. */
+qk_last_layer qk_plan_last_needs(const qk_plan *plan);
+
 /* Bytes that weights have to leave free: activations and captured rows of the largest batch that
  * the configuration allows, and 384 MB for everything else. Examples whose length nothing limits
  * count as a full batch. */

@@ -73,8 +73,8 @@ static qk_status check_prefix(qk_existing *e, qk_error *err)
     const char *difference = qk_compatibility_new_run(e->manifest, e->identity, &e->arena);
     if (!difference) return QK_OK;
     return qk_fail(err, QK_ERR_CONFIG,
-                   "choose another output.data_root: one folder holds vectors of one model, "
-                   "computed in one way",
+                   "choose another output.data_root, or a name for this one with output.split: one "
+                   "folder holds vectors of one model, computed in one way",
                    "%s: holds rows of another meaning; %s", e->plan->split_folder, difference);
 }
 
@@ -95,8 +95,9 @@ static qk_status check_branch(qk_existing *e, qk_error *err)
 
 qk_status qk_existing_check(qk_existing *e, qk_error *err)
 {
-    const qk_plan *plan = e->plan;
+    qk_plan *plan = e->plan;
     qk_existing_free(e); /* what an earlier check has read */
+    QK_TRY(qk_plan_find_split(plan, err));
     QK_TRY(qk_final_check(plan->final, plan->prefix ? plan->split : NULL, err));
     if (plan->prefix) QK_TRY(refuse_branch_layout(plan, err));
     QK_TRY(qk_manifest_read(plan->split_folder, &e->arena, &e->manifest, err));

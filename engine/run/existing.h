@@ -14,7 +14,7 @@
 typedef struct qk_plan qk_plan;
 
 typedef struct qk_existing {
-    const qk_plan *plan; /* borrowed, set by the caller */
+    qk_plan *plan; /* borrowed, set by the caller; its split is chosen by what is there */
     const qk_identity *identity;
     const qk_json *manifest;   /* as qk_existing_check has read it; NULL: there is none */
     qk_numerics_existing rows; /* what computed the rows that this run adds to */

@@ -6,11 +6,15 @@
 #include <string.h>
 
 #include "engine/base/file.h"
+#include "engine/base/log.h"
 #include "engine/config/config.h"
 #include "engine/families/presets.h"
+#include "engine/output/final_folder.h"
 #include "engine/output/layout.h"
+#include "engine/output/manifest.h"
 #include "engine/run/describe_attention.h"
 #include "engine/run/inputs.h"
+#include "hub/names.h"
 
 /* A unit of about this many tokens is lost at most when a machine dies. */
 enum { UNIT_TOKENS = 131072, MAX_UNIT_EXAMPLES = 64, UNIT_EXAMPLES_UNLIMITED = 16 };
@@ -68,24 +72,99 @@ static qk_status read_model(qk_plan *plan, qk_error *err)
     return qk_spec_read(&plan->spec, plan->model_folder, c->model.overrides, &plan->arena, err);
 }
 
+/* "models/tiny/" -> "tiny"; "." and ".." are called as what they lead to. */
+static const char *folder_name(qk_arena *arena, const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    const char *name = qk_path_name(qk_arena_strndup(arena, path, n));
+    if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) return name;
+    char *real = realpath(path, NULL);
+    name = real ? qk_arena_strf(arena, "%s", qk_path_name(real)) : path;
+    free(real);
+    return name;
+}
+
+static bool can_be_split(const char *name)
+{
+    return qk_is_split_name(name) && strlen(name) <= NAME_MAX;
+}
+
+static void use_split(qk_plan *plan, const char *name)
+{
+    plan->split = name;
+    plan->split_folder =
+        plan->prefix ? qk_arena_strf(&plan->arena, "%s/%s", plan->final, name) : plan->final;
+}
+
 /* Prefix layout: the folder of the model. One that nobody could make or load is told before the
  * work, not behind it. */
 static qk_status name_split(qk_plan *plan, qk_error *err)
 {
-    const char *model = plan->config->model.name;
-    plan->split = qk_split_name(&plan->arena, model);
-    size_t n = strlen(plan->split);
-    if (n > NAME_MAX)
-        return qk_fail(
-            err, QK_ERR_CONFIG,
-            "name it by a shorter path, such as a link to it, or use output.layout: "
-            "branch",
-            "model.name: its %zu bytes become the name of a folder, which has at most %d", n,
-            NAME_MAX);
-    if (!qk_is_split_name(plan->split))
-        return qk_fail(err, QK_ERR_CONFIG, "write it as ./all, or use output.layout: branch",
-                       "model.name: '%s' cannot be the name of a split: it stands for all of them",
-                       model);
+    const char *model = plan->config->model.name, *given = plan->config->output.split;
+    const char *whole = qk_split_name(&plan->arena, model), *name = given ? given : whole;
+    qk_path_info info;
+    QK_TRY(qk_path_stat(model, &info, err));
+    /* "Qwen/Qwen3-8B" is one split, from a folder of that name and from the Hub. */
+    if (!given && info.type == QK_PATH_FOLDER && !qk_looks_like_repo(model)) {
+        const char *own = qk_split_name(&plan->arena, folder_name(&plan->arena, model));
+        if (can_be_split(own)) name = own; /* "./all" is no folder all */
+        if (strcmp(name, whole) != 0 && can_be_split(whole)) plan->old_split = whole;
+    }
+    plan->own_split = name;
+    use_split(plan, name);
+    if (can_be_split(name)) return QK_OK;
+    const char *key = given ? "output.split" : "model.name";
+    if (strlen(name) > NAME_MAX)
+        return qk_fail(err, QK_ERR_CONFIG,
+                       given ? "give a shorter one" : "set output.split to a shorter name",
+                       "%s: its %zu bytes become the name of a folder, which has at most %d", key,
+                       strlen(name), NAME_MAX);
+    if (!strcmp(name, "all"))
+        return qk_fail(err, QK_ERR_CONFIG,
+                       given ? "give another one"
+                             : "set output.split, write it as ./all, or use output.layout: branch",
+                       "%s: '%s' cannot be the name of a split: it stands for all of them", key,
+                       given ? given : model);
+    return qk_fail(err, QK_ERR_CONFIG,
+                   "a split is called by letters, digits and _, with single points between",
+                   "%s: '%s' cannot be the name of a split", key, given ? given : model);
+}
+
+/* Whether final/<split> holds rows of the model of that very name. */
+static qk_status holds_model(const qk_plan *plan, const char *split, bool *holds, qk_error *err)
+{
+    char *folder = qk_path_join(plan->final, split);
+    qk_arena arena = {0};
+    const qk_json *manifest = NULL;
+    bool is_split;
+    *holds = false;
+    qk_status s = qk_final_is_split(plan->final, split, &is_split, err);
+    if (s == QK_OK && is_split) s = qk_manifest_read(folder, &arena, &manifest, err);
+    const qk_json *runs = qk_json_get(manifest, "runs");
+    for (const qk_json *r = runs ? runs->first : NULL; r && !*holds; r = r->next) {
+        const qk_json *config = qk_json_get(qk_json_get(r, "identity"), "config");
+        *holds = qk_json_is_string(qk_json_get(qk_json_get(config, "model"), "name"),
+                                   plan->config->model.name);
+    }
+    qk_arena_free(&arena);
+    free(folder);
+    return s;
+}
+
+qk_status qk_plan_find_split(qk_plan *plan, qk_error *err)
+{
+    bool then, now;
+    if (!plan->old_split) return QK_OK;
+    QK_TRY(holds_model(plan, plan->old_split, &then, err));
+    QK_TRY(holds_model(plan, plan->own_split, &now, err));
+    const char *name = then && !now ? plan->old_split : plan->own_split;
+    if (name == plan->split) return QK_OK;
+    use_split(plan, name);
+    if (name == plan->old_split)
+        qk_info("%s holds rows of this model, by the name that an earlier version gave it: they "
+                "stay there, and new ones join them (output.split: %s begins a folder of its own)",
+                plan->split_folder, plan->own_split);
     return QK_OK;
 }
 
@@ -96,13 +175,11 @@ static qk_status make_parts(qk_plan *plan, qk_error *err)
     QK_TRY(choose_heads(plan, err));
     plan->attention = qk_describe_attention(&plan->spec, &plan->arena);
     plan->prefix = c->output.layout == QK_LAYOUT_PREFIX;
-    plan->split = "train";
-    if (plan->prefix) QK_TRY(name_split(plan, err));
     plan->unit_examples = unit_examples(c->tokenizer.max_length);
     plan->final = qk_arena_strf(&plan->arena, "%s/final", c->output.data_root);
-    plan->split_folder =
-        plan->prefix ? qk_arena_strf(&plan->arena, "%s/%s", plan->final, plan->split) : plan->final;
-    return QK_OK;
+    use_split(plan, "train");
+    if (plan->prefix) QK_TRY(name_split(plan, err));
+    return qk_plan_find_split(plan, err);
 }
 
 static qk_status make(qk_plan *plan, qk_error *err)
@@ -153,13 +230,6 @@ void qk_plan_free(qk_plan *plan)
     qk_head_plan_free(&plan->heads);
     qk_arena_free(&plan->arena);
     *plan = (qk_plan){0};
-}
-
-qk_last_layer qk_plan_last_needs(const qk_plan *plan)
-{
-    const qk_layer_heads *last = &plan->heads.layers[plan->heads.n_layers - 1];
-    if (last->n_q && plan->config->capture.lse) return QK_LAST_ATTENTION;
-    return last->n_v ? QK_LAST_QKV : QK_LAST_QK;
 }
 
 qk_status qk_plan_has_tokenizer(const qk_plan *plan, bool *has, qk_error *err)

@@ -3,7 +3,7 @@
  * next: engine/run/estimate.h, engine/dataset/dataset.h */
 #pragma once
 
-#include "engine/model/layer_budget.h"
+#include "engine/families/family.h"
 #include "sampler/heads.h"
 
 typedef struct qk_config qk_config;
@@ -22,11 +22,15 @@ typedef struct qk_plan {
     const int *window;        /* [spec.layers]: 0 full attention */
     const qk_json *attention; /* what the model does with its vectors, for readers */
     const char *model_folder, *tokenizer_folder; /* of inputs, or names with a preset */
-    const qk_preset *preset; /* what stands for a model that is not there, or NULL */
-    const char *split;       /* the model's name with every non-word character as '_', or "train" */
-    int unit_examples;       /* examples of a work unit: depends on the configuration alone */
-    bool prefix;             /* output.layout */
-    const char *final;       /* data_root/final: exactly what is pushed */
+    const qk_preset *preset;  /* what stands for a model that is not there, or NULL */
+    const char *split;        /* of final/: own_split, old_split or "train" */
+    const char *own_split;    /* prefix layout: output.split, or the model's name (of a local folder
+                              * that is not written as owner/name its last part) with every non-word
+                              * character as '_' */
+    const char *old_split;    /* the same of the whole path, as 0.2.0 had it; NULL: no other */
+    int unit_examples;        /* examples of a work unit: depends on the configuration alone */
+    bool prefix;              /* output.layout */
+    const char *final;        /* data_root/final: exactly what is pushed */
     const char *split_folder; /* final/<split> in prefix layout, final in branch layout */
     qk_arena arena;
 } qk_plan;
@@ -38,10 +42,11 @@ qk_status qk_plan_make(qk_plan *plan, const qk_config *config, const qk_inputs *
 qk_status qk_plan_from_preset(qk_plan *plan, const qk_config *config, const qk_preset *preset,
                               qk_error *err);
 void qk_plan_free(qk_plan *plan);
+/* Goes on with old_split where final/ holds rows of this model by that name and none by the own
+ * one. For a run, which asks again when what another one had begun to move into final/ is there. */
+qk_status qk_plan_find_split(qk_plan *plan, qk_error *err);
 
 /* The dataset folder that it writes; everything in it is borrowed. */
 qk_output qk_plan_output(const qk_plan *plan);
 
-/* What the rows of the last captured layer come from. */
-qk_last_layer qk_plan_last_needs(const qk_plan *plan);
 qk_status qk_plan_has_tokenizer(const qk_plan *plan, bool *has, qk_error *err);

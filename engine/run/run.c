@@ -17,6 +17,7 @@
 #include "engine/run/existing.h"
 #include "engine/run/identify.h"
 #include "engine/run/inputs.h"
+#include "engine/run/partial.h"
 #include "engine/run/pass.h"
 #include "engine/run/plan.h"
 #include "engine/run/push_rights.h"
@@ -65,9 +66,14 @@ static qk_status merge(runner *r, bool *done)
     QK_TRY(qk_numerics_check_existing(r->staging, &r->existing.rows, r->err));
     qk_texts_free(&r->texts); /* the merge has its own */
     const qk_output output = qk_plan_output(&r->plan);
-    if (qk_merge(&output, r->staging, &r->identity, r->existing.manifest, r->result->units,
-                 r->tokenizer, &merged, r->err) != QK_OK)
-        return drop_damaged(r, merged.damaged);
+    const qk_merge_job job = {.out = &output,
+                              .staging = r->staging,
+                              .work = r->staging,
+                              .id = &r->identity,
+                              .old = r->existing.manifest,
+                              .units = r->result->units,
+                              .tokenizer = r->tokenizer};
+    if (qk_merge(&job, &merged, r->err) != QK_OK) return drop_damaged(r, merged.damaged);
     *done = true;
     r->result->rows_final = merged.rows;
     r->result->rows_added = merged.rows_added;
@@ -133,7 +139,7 @@ static qk_status work(runner *r)
         if (stop) {
             QK_TRY(qk_pass_run(&r->pass, stop, r->err));
         } else if (result->units_left) {
-            result->outcome = QK_RUN_PART;
+            result->outcome = QK_RUN_UNFINISHED;
             return QK_OK;
         } else {
             qk_pass_tell_there(&r->pass, units, units);
@@ -209,6 +215,110 @@ static qk_status begin(runner *r)
     return s;
 }
 
+/* ---- merging without computing ---- */
+
+/* Units of the run: noted once the dataset was read to its end, or by the rows that it says it has;
+ * else -1. */
+static qk_status count_units(runner *r, int64_t *all)
+{
+    const int64_t size = r->plan.unit_examples;
+    QK_TRY(qk_staging_units(r->staging, all, r->err));
+    if (*all >= 0) return QK_OK;
+    int64_t rows = r->pass.rows_known;
+    if (rows < 0 && !r->inputs.dataset) {
+        QK_TRY(qk_dataset_begin(r->dataset, r->err));
+        rows = qk_dataset_rows(r->dataset);
+        qk_dataset_rewind(r->dataset);
+    }
+    if (rows >= 0) *all = (rows + size - 1) / size;
+    return QK_OK;
+}
+
+/* The units that a part lacks; where it is not known how many there are, those before its last. */
+static void name_missing(qk_run_result *result, const qk_units *part)
+{
+    int64_t end = result->units < 0 ? part->items[part->count - 1] : result->units;
+    qk_units missing = {0};
+    for (int64_t i = 0; i < end; i++) {
+        if (qk_units_has(part, i)) continue;
+        QK_GROW(missing.items, missing.count, missing.capacity);
+        missing.items[missing.count++] = i;
+    }
+    list_units(&missing, result->missing, sizeof result->missing);
+    qk_units_free(&missing);
+}
+
+static qk_status merge_part(runner *r, qk_units *finished)
+{
+    qk_run_result *result = r->result;
+    const qk_merge_job job = {.staging = r->staging,
+                              .id = &r->identity,
+                              .units = result->units,
+                              .tokenizer = r->tokenizer};
+    qk_merge_result merged;
+    char *folder;
+    qk_status s = qk_partial_make(&r->plan, &job, finished, &merged, &folder, r->err);
+    snprintf(result->final_folder, sizeof result->final_folder, "%s", folder);
+    free(folder);
+    if (s != QK_OK) return s;
+    result->units_merged = (int64_t)finished->count;
+    name_missing(result, finished);
+    result->rows_final = result->rows_added = merged.rows;
+    result->files = merged.files;
+    result->outcome = QK_RUN_MERGED_PART;
+    return QK_OK;
+}
+
+/* What is there becomes a dataset, as far as the goal allows. */
+static qk_status merge_finished(runner *r, qk_run_goal goal, bool *done)
+{
+    qk_run_result *result = r->result;
+    qk_units finished;
+    QK_TRY(count_units(r, &result->units));
+    QK_TRY(qk_staging_finished(r->staging, &finished, r->err));
+    int64_t all = result->units, there = 0;
+    for (size_t i = 0; i < finished.count; i++) there += all < 0 || finished.items[i] < all;
+    result->units_found = there;
+    result->units_left = all < 0 ? -1 : all - there;
+    qk_status s = QK_OK;
+    *done = true;
+    if (!there)
+        s = qk_fail(r->err, QK_ERR_NOTFOUND, "qkengine run computes them",
+                    "%s: no unit of this run is finished", r->staging->folder);
+    else if (all >= 0 && there >= all)
+        *done = false;
+    else if (goal == QK_RUN_PART)
+        s = merge_part(r, &finished);
+    else
+        result->outcome = QK_RUN_UNFINISHED;
+    qk_units_free(&finished);
+    if (s != QK_OK || *done) return s;
+    QK_TRY(qk_staging_set_units(r->staging, all, r->err)); /* of units that were copied together */
+    return finish(r, done);
+}
+
+/* Whoever only merges makes no folder, and loads no weights. */
+static qk_status check_there(runner *r)
+{
+    bool there;
+    QK_TRY(qk_has_folder(r->staging->folder, &there, r->err));
+    if (there) return QK_OK;
+    return qk_fail(r->err, QK_ERR_NOTFOUND, "qkengine run computes them",
+                   "%s: there is no such folder, and so no unit of this run", r->staging->folder);
+}
+
+static qk_status merge_only(runner *r, qk_run_goal goal)
+{
+    qk_units finished;
+    QK_TRY(qk_staging_finished(r->staging, &finished, r->err));
+    size_t there = finished.count;
+    qk_units_free(&finished);
+    if (there) QK_TRY(begin(r)); /* that they are this run's */
+    qk_status s = QK_OK;
+    for (bool done = false; s == QK_OK && !done;) s = merge_finished(r, goal, &done);
+    return s;
+}
+
 /* ---- the run ---- */
 
 /* A start that takes a part of a local dataset has counted its rows. */
@@ -219,11 +329,13 @@ static int64_t rows_known(const qk_identity *identity)
     return n && n->is_integer ? n->integer : -1;
 }
 
-static qk_status run(runner *r, const qk_config *config, qk_shard shard)
+static qk_status run(runner *r, const qk_config *config, const qk_run_options *options)
 {
     qk_entry entry;
-    QK_TRY(qk_check_push_rights(config, shard.of > 1, r->err));
+    bool computes = options->goal == QK_RUN_WHOLE;
+    if (computes) QK_TRY(qk_check_push_rights(config, options->shard.of > 1, r->err));
     QK_TRY(open_inputs(r, config));
+    if (!computes) QK_TRY(check_there(r));
     snprintf(r->result->final_folder, sizeof r->result->final_folder, "%s", r->plan.final);
     QK_TRY(qk_staging_open(r->staging, r->staging->folder, r->err));
     r->existing = (qk_existing){.plan = &r->plan, .identity = &r->identity};
@@ -231,7 +343,7 @@ static qk_status run(runner *r, const qk_config *config, qk_shard shard)
         (qk_sharing){.staging = r->staging, .existing = &r->existing, .identity = &r->identity};
     r->pass = (qk_pass){
         .plan = &r->plan,
-        .shard = shard,
+        .shard = options->shard,
         .staging = r->staging,
         .inputs = &r->inputs,
         .dataset = r->dataset,
@@ -240,7 +352,9 @@ static qk_status run(runner *r, const qk_config *config, qk_shard shard)
     };
     QK_TRY(qk_sharing_enter(&r->sharing, &entry, r->err));
     r->result->outcome = entry == QK_ENTRY_COMPLETE ? QK_RUN_ALREADY_THERE : QK_RUN_MERGED_BY_OTHER;
+    snprintf(r->result->split, sizeof r->result->split, "%s", r->plan.split);
     if (entry != QK_ENTRY_WORK) return QK_OK;
+    if (!computes) return merge_only(r, options->goal);
     qk_existing_warn_of_commits(&r->existing);
     qk_check_disk(&r->plan, r->tokenizer, r->pass.rows_known);
     QK_TRY(begin(r));
@@ -254,7 +368,7 @@ static qk_status run(runner *r, const qk_config *config, qk_shard shard)
     return s;
 }
 
-qk_status qk_run(const qk_config *config, qk_shard shard, qk_staging *staging,
+qk_status qk_run(const qk_config *config, const qk_run_options *options, qk_staging *staging,
                  qk_run_result *result, qk_error *err)
 {
     double started = qk_now();
@@ -263,7 +377,7 @@ qk_status qk_run(const qk_config *config, qk_shard shard, qk_staging *staging,
     /* Whatever this thread does with several: hashing, angles, merging, and the push after it.
      * Other threads are told. */
     if (config->inference.threads) omp_set_num_threads((int)config->inference.threads);
-    qk_status s = run(&r, config, shard);
+    qk_status s = run(&r, config, options);
     result->seconds_total = qk_now() - started;
     qk_interrupt_keeps("%s", "");
     if (s != QK_OK || result->outcome != QK_RUN_MERGED) qk_staging_close(staging);

@@ -267,6 +267,16 @@ qk_status qk_publish_clean(const qk_staging *s, qk_error *err)
     return status == QK_ERR_NOTFOUND ? QK_OK : status;
 }
 
+void qk_publish_end(qk_staging *s)
+{
+    bool pending;
+    qk_error ignored;
+    if (qk_publish_is_pending(s, &pending, &ignored) == QK_OK && !pending &&
+        qk_publish_clean(s, &ignored) == QK_OK)
+        qk_staging_remove(s);
+    qk_staging_close(s);
+}
+
 /* manifest.json comes last: with it in place, all that it lists is. */
 static qk_status move_all(const qk_publish *c, const folders *p, qk_error *err)
 {

@@ -48,5 +48,8 @@ void qk_publish_free(qk_publish *c);
 qk_status qk_publish_recover(const qk_staging *s, const char *final_folder, qk_error *err);
 /* Whether such renames are to be completed. */
 qk_status qk_publish_is_pending(const qk_staging *s, bool *pending, qk_error *err);
+/* Closes a folder that was made for one change and is not staging/, and removes what is ours in it; with
+ * a change that is not complete it stays. */
+void qk_publish_end(qk_staging *s);
 /* Removes what a merge that failed has left under staging/merged. Held alone, nothing pending. */
 qk_status qk_publish_clean(const qk_staging *s, qk_error *err);

@@ -178,10 +178,12 @@ static qk_status refuse(qk_staging *s, const char *difference, qk_error *err)
     if (!alone)
         return qk_fail(err, QK_ERR_CONFIG, "wait for it, or choose another output.data_root",
                        "%s: a run with other settings is working here; %s", s->folder, difference);
-    return qk_fail(err, QK_ERR_CONFIG,
-                   "finish that run with its own settings, choose another output.data_root, or "
-                   "remove the staging folder to give it up",
-                   "%s: holds the unfinished units of another run; %s", s->folder, difference);
+    return qk_fail(
+        err, QK_ERR_CONFIG,
+        "finish that run with its own settings (qkengine merge --partial makes a dataset "
+        "of what it has), choose another output.data_root, or remove the staging folder "
+        "to give it up",
+        "%s: holds the unfinished units of another run; %s", s->folder, difference);
 }
 
 qk_status qk_staging_difference(const qk_staging *s, const qk_identity *id, qk_arena *arena,
@@ -430,4 +432,14 @@ qk_status qk_staging_mend(const qk_staging *s, qk_error *err)
         QK_TRY(remove_named(s, small_files[i], err));
     }
     return QK_OK;
+}
+
+void qk_staging_remove(const qk_staging *s)
+{
+    static const char *const names[] = {BUILDS, "lock"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        qk_error ignored;
+        remove_named(s, names[i], &ignored);
+    }
+    rmdir(s->folder);
 }

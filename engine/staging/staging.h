@@ -47,6 +47,8 @@ void qk_staging_release(qk_staging *s);
 qk_status qk_staging_last_merge(const qk_staging *s, char out[17], qk_error *err);
 qk_status qk_staging_note_merge(const qk_staging *s, qk_error *err);
 void qk_staging_close(qk_staging *s);
+/* Removes the folder with its lock and builds, where nothing else is in it. Held alone. */
+void qk_staging_remove(const qk_staging *s);
 /* flock without waiting; *held is false when others hold it. The file is open for writing: on NFS
  * only such a one can be locked alone (qk_open_regular). A file system without locks is an
  * error that says so. */

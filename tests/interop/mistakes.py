@@ -7,8 +7,11 @@ usage: mistakes.py [--table]
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 
@@ -118,7 +121,31 @@ TABLE = [
     ("-v", 2, "unknown command '-v'"),
 ]
 
+# commands with --json: what fails, exit status, the word for it
+FAILING = {
+    "run": [("nowhere.yaml", 1, "not_found"), ("config.yaml --shard 4/4", 2, "usage"), ("typo.yaml", 1, "config")],
+    "plan": [("nowhere.yaml", 1, "not_found"), ("config.yaml --look 0", 2, "usage")],
+    "inspect": [("nowhere", 1, "not_found"), ("", 2, "usage")],
+    "diff": [("out/final nowhere", 1, "not_found"), ("out/final", 2, "usage")],
+    "verify": [("model nowhere", 1, "not_found"), ("model", 2, "usage")],
+    "tokenize": [("modle", 1, "not_found"), ("model --lines --jsonl", 2, "usage")],
+    "push": [("nowhere someone/rows", 1, "not_found"), ("out/final rows", 1, "config")],
+    "join": [("out/final nowhere both", 1, "not_found"), ("out/final", 2, "usage")],
+    "merge": [("nowhere.yaml", 1, "not_found"), ("config.yaml again.yaml", 2, "usage"), ("config.yaml --set output.data_root=new", 1, "not_found")],
+}
+
 HINTS = {
+    "run config.yaml --set model.dtype=fp8": "known: float32, float16, bfloat16, fp32, fp16, half, bf16",
+    "synth --like smolm3 new/model": "did you mean 'smollm3-3b'? qkengine synth --list prints them all",
+    "inspect nowhere": "give a folder or a file that is here: a model, a tokenizer.json, a Parquet file, final/ of a run or a dataset; "
+                       "or OWNER/NAME of a dataset on the Hub",
+    "inspect data/trian.jsonl": "did you mean 'data/train.jsonl'?",
+    "inspect config.yml": "did you mean 'config.yaml'?",
+    "run sub/paths.yaml": "sub/texts.jsonl is there: paths are relative to the folder that you are in",
+    "plan sub/paths.yaml": "sub/texts.jsonl is there: paths are relative to the folder that you are in",
+    "run sub/paths.yaml --set dataset.path=dataset --set model.name=own": "sub/own is there: paths are relative to the folder that you are in",
+    "run sub/paths.yaml --set dataset.path=dataset --set tokenizer.name=own": "sub/own is there: paths are relative to the folder that you are in",
+    "merge sub/paths.yaml --set dataset.path=dataset": "sub/results is there: paths are relative to the folder that you are in",
     "config.yaml": "write qkengine run config.yaml, or plan",
     "run flat.yaml": "indent it, and what else belongs to 'dataset', below line 1",
     "run config.yaml --set capture.sampler=uniform": "set its keys: --set capture.sampler.KEY=VALUE",
@@ -145,6 +172,10 @@ def workspace(folder):
     (folder / "image.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
     (folder / "bare").mkdir()
     shutil.copy(folder / "model/config.json", folder / "bare")
+    (folder / "sub/results/final").mkdir(parents=True)
+    (folder / "sub/own").mkdir()
+    write_jsonl(folder / "sub/texts.jsonl", [{"text": "a text"}])
+    (folder / "sub/paths.yaml").write_text("dataset: {path: texts.jsonl}\nmodel: {name: model}\noutput: {data_root: results}\n")
     assert engine(["run", "config.yaml", "--quiet"], folder).returncode == 0
     return folder
 
@@ -182,6 +213,51 @@ def hints(folder):
     workspace(folder)
     for command, hint in HINTS.items():
         assert said(folder, command)[2] == hint, (command, said(folder, command))
+
+
+def results_beside_the_configuration(folder):
+    """A run that begins another data_root than the one beside its configuration says so."""
+    workspace(folder)
+    said = engine(["run", "sub/paths.yaml", "--quiet", "--set", "dataset.path=numbers.jsonl"], folder).stderr
+    assert "output.data_root: 'results' is begun in the folder that you are in; there are results in sub/results, too" in said, said
+    assert "begun in" not in engine(["run", "config.yaml"], folder).stderr
+
+
+def failures_as_json(folder):
+    """Every command that takes --json gives an object on failure, too, indented or on one line, wherever the option stands."""
+    workspace(folder)
+    names = re.findall(r"^  ([a-z]+) +\S", engine(["help"], folder).stdout.split("qkengine help COMMAND")[0], re.M)
+    takes = {n for n in names if re.search(r"^  --json\[=line\]", engine(["help", n], folder).stdout, re.M)}
+    assert takes == set(FAILING), takes ^ set(FAILING)
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "HF_TOKEN": "hf_abcdefghijkl"}
+    for name, cases in FAILING.items():
+        for words, status, word in [*cases, ("--bogus", 2, "usage")]:
+            for option in ("--json", "--json=line"):
+                for order in ([name, option, *words.split()], [name, *words.split(), option]):
+                    done = engine(order, folder, env=env)
+                    error = json.loads(done.stdout)["error"]
+                    assert done.returncode == status == error["exit_status"] and error["status"] == word, (order, done)
+                    assert f"error: {error['message']}" in done.stderr and (not error["hint"] or error["hint"] in done.stderr), (order, done)
+                    assert set(error) == {"message", "hint", "status", "exit_status"}
+                    assert option == "--json" or done.stdout.count("\n") == 1, (order, done.stdout)
+                    assert done.stdout.count("\n") > 1 or option != "--json" or name == "tokenize", (order, done.stdout)
+            assert engine([name, *words.split()], folder, env=env).stdout == "", (name, words)
+    # what went well is the same object on one line
+    for command in ("plan config.yaml", "inspect model", "inspect out/final", "inspect dataset", "diff out/final out/final"):
+        tree, line = (engine([*command.split(), option], folder) for option in ("--json", "--json=line"))
+        assert tree.returncode == line.returncode == 0 and json.loads(tree.stdout) == json.loads(line.stdout) and line.stdout.count("\n") == 1, command
+    assert "known: line" in engine(["plan", "config.yaml", "--json=lines"], folder).stderr
+    # the run is done, its push is not: one object says both
+    done = engine(["run", "config.yaml", "--json", "--set", "output.hf_repo_id=someone/rows"], folder, env=env)
+    both = json.loads(done.stdout)
+    assert done.returncode == both["error"]["exit_status"] == 3 and both["final"] == "out/final" and both["already_complete"], done
+    return f"{len(takes)} commands"
+
+
+def the_table_ends_with_its_reader(folder):
+    """--table in a pipe that is closed early."""
+    done = subprocess.run(f"'{sys.executable}' '{__file__}' --table | head -1", shell=True, capture_output=True, text=True)
+    assert done.stdout.startswith("$ qkengine ") and not done.stderr, done
 
 
 def a_model_is_shown(folder):
@@ -238,6 +314,7 @@ def show_table():
 
 if __name__ == "__main__":
     if "--table" in sys.argv:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)   # as any program in a pipe that its reader leaves
         show_table()
         sys.exit(0)
-    sys.exit(main("mistakes", [mistakes, hints, a_model_is_shown, as_it_may_be_written, no_finished_work_is_in_the_way]))
+    sys.exit(main("mistakes", [mistakes, hints, results_beside_the_configuration, failures_as_json, the_table_ends_with_its_reader, a_model_is_shown, as_it_may_be_written, no_finished_work_is_in_the_way]))
