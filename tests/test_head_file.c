@@ -179,6 +179,26 @@ static void test_refused(void)
     CHECK_INT(qk_pq_commit(w, NULL, &test_error), QK_OK);
     CHECK_INT(qk_head_file_open(&r, path, D, &test_error), QK_ERR_FORMAT);
     CHECK(strstr(test_error.message, "no column 'example_id' of the right type"));
+    static const qk_pq_column odd[] = {{"lse", QK_PQ_INT32, 0, false},
+                                       {"lse", QK_PQ_FLOATS, D, false},
+                                       {"token_id", QK_PQ_FLOAT, 0, false}};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        const qk_pq_column some[] = {{"bucket", QK_PQ_INT32, 0, false},
+                                     {"example_id", QK_PQ_INT32, 0, false},
+                                     {"position", QK_PQ_INT32, 0, false},
+                                     {"vector", QK_PQ_FLOATS, D, false},
+                                     odd[i]};
+        CHECK_INT(qk_pq_create(&w, path, some, 5, 10, "test", &test_error), QK_OK);
+        CHECK_INT(qk_pq_commit(w, NULL, &test_error), QK_OK);
+        qk_status s = qk_head_file_open(&r, path, D, &test_error);
+        if (i == 1) { /* a list is no column of that name */
+            CHECK_INT(s, QK_OK);
+            qk_head_file_close(r);
+            continue;
+        }
+        CHECK_INT(s, QK_ERR_FORMAT);
+        CHECK(strstr(test_error.message, odd[i].name));
+    }
 }
 
 int main(int argc, char **argv)
