@@ -64,7 +64,7 @@ static void append(qk_head_file_writer *w, size_t from, size_t n, bool tokens, s
 static uint64_t write_file(bool tokens, size_t step, size_t nan, const char *shared_ids)
 {
     qk_head_file_writer *w;
-    const qk_head_file_format format = {D, tokens, false};
+    const qk_head_file_format format = {.d = D, .token_strings = tokens};
     CHECK_INT(qk_head_file_create(&w, path, &format, &test_error), QK_OK);
     for (size_t i = 0; i < ROWS; i += step)
         append(w, i, i + step < ROWS ? step : ROWS - i, tokens, nan);
@@ -158,7 +158,10 @@ static void test_no_rows(void)
     qk_head_file_writer *w;
     qk_head_file_reader *r;
     qk_file_rows rows;
-    CHECK_INT(qk_head_file_create(&w, path, &(qk_head_file_format){D, true, true}, &test_error),
+    CHECK_INT(qk_head_file_create(
+                  &w, path,
+                  &(qk_head_file_format){.d = D, .token_strings = true, .plain_vectors = true},
+                  &test_error),
               QK_OK);
     CHECK_INT(qk_head_file_commit(w, NULL, NULL, &test_error), QK_OK);
     CHECK_INT(qk_head_file_open(&r, path, D, &test_error), QK_OK);
