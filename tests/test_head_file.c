@@ -64,7 +64,7 @@ static void append(qk_head_file_writer *w, size_t from, size_t n, bool tokens, s
 static uint64_t write_file(bool tokens, size_t step, size_t nan, const char *shared_ids)
 {
     qk_head_file_writer *w;
-    const qk_head_file_format format = {D, tokens, false};
+    const qk_head_file_format format = {.d = D, .token_strings = tokens};
     CHECK_INT(qk_head_file_create(&w, path, &format, &test_error), QK_OK);
     for (size_t i = 0; i < ROWS; i += step)
         append(w, i, i + step < ROWS ? step : ROWS - i, tokens, nan);
@@ -158,7 +158,10 @@ static void test_no_rows(void)
     qk_head_file_writer *w;
     qk_head_file_reader *r;
     qk_file_rows rows;
-    CHECK_INT(qk_head_file_create(&w, path, &(qk_head_file_format){D, true, true}, &test_error),
+    CHECK_INT(qk_head_file_create(
+                  &w, path,
+                  &(qk_head_file_format){.d = D, .token_strings = true, .plain_vectors = true},
+                  &test_error),
               QK_OK);
     CHECK_INT(qk_head_file_commit(w, NULL, NULL, &test_error), QK_OK);
     CHECK_INT(qk_head_file_open(&r, path, D, &test_error), QK_OK);
@@ -179,6 +182,26 @@ static void test_refused(void)
     CHECK_INT(qk_pq_commit(w, NULL, &test_error), QK_OK);
     CHECK_INT(qk_head_file_open(&r, path, D, &test_error), QK_ERR_FORMAT);
     CHECK(strstr(test_error.message, "no column 'example_id' of the right type"));
+    static const qk_pq_column odd[] = {{"lse", QK_PQ_INT32, 0, false},
+                                       {"lse", QK_PQ_FLOATS, D, false},
+                                       {"token_id", QK_PQ_FLOAT, 0, false}};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        const qk_pq_column some[] = {{"bucket", QK_PQ_INT32, 0, false},
+                                     {"example_id", QK_PQ_INT32, 0, false},
+                                     {"position", QK_PQ_INT32, 0, false},
+                                     {"vector", QK_PQ_FLOATS, D, false},
+                                     odd[i]};
+        CHECK_INT(qk_pq_create(&w, path, some, 5, 10, "test", &test_error), QK_OK);
+        CHECK_INT(qk_pq_commit(w, NULL, &test_error), QK_OK);
+        qk_status s = qk_head_file_open(&r, path, D, &test_error);
+        if (i == 1) { /* a list is no column of that name */
+            CHECK_INT(s, QK_OK);
+            qk_head_file_close(r);
+            continue;
+        }
+        CHECK_INT(s, QK_ERR_FORMAT);
+        CHECK(strstr(test_error.message, odd[i].name));
+    }
 }
 
 int main(int argc, char **argv)

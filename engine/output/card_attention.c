@@ -1,4 +1,4 @@
-/* See card_attention.h. From top to bottom: cells of the model, of a run, the tables. */
+/* See card_attention.h. From top to bottom: cells of the model, of a run, all of them. */
 #include "engine/output/card_attention.h"
 
 #include <string.h>
@@ -130,67 +130,42 @@ static const char *end(qk_buf *text, qk_arena *arena)
     return kept;
 }
 
-void qk_card_describe_attention(qk_card_split *split, qk_card_run *runs, const qk_json *manifest,
-                                qk_arena *arena)
+const qk_card_attention *qk_card_attention_of(const qk_json *manifest, int head_dim,
+                                              qk_arena *arena)
 {
-    const qk_manifest all = {.first = manifest, .head_dim = split->head_dim};
+    const qk_manifest all = {.first = manifest, .head_dim = head_dim};
     const qk_json *attention;
+    qk_card_attention *out = qk_arena_alloc(arena, 1, sizeof *out);
     qk_arena own = {0};
     qk_buf text = {0}, cells = {0};
     qk_error err;
+    *out = (qk_card_attention){0};
     qk_attention_write(&text, &all, NULL, 0);
     QK_ASSERT(qk_json_parse(&own, (const char *)text.data, text.size, "attention", &attention,
                             &err) == QK_OK);
     if (qk_json_get(attention, "scale")) {
         add_model(&cells, attention);
-        split->attention = end(&cells, arena);
+        out->model = end(&cells, arena);
     }
     if (qk_json_get(attention, "model_files")) {
         add_digests(&cells, attention, "model_files");
         qk_buf_add_str(&cells, " | ");
         add_digests(&cells, attention, "tokenizer_files");
-        split->digests = end(&cells, arena);
+        out->digests = end(&cells, arena);
     }
-    size_t i = 0;
-    for (const qk_json *r = first_of(attention, "runs"); r && i < split->n_runs; r = r->next, i++) {
+    out->chances =
+        qk_arena_alloc(arena, qk_json_get(attention, "runs")->count, sizeof *out->chances);
+    for (const qk_json *r = first_of(attention, "runs"); r; r = r->next) {
         const qk_json *queries = qk_json_get(r, "queries"), *keys = qk_json_get(r, "keys");
+        out->chances[out->n_runs++] = NULL;
         if (!qk_json_get(queries, "type") && !qk_json_get(keys, "type")) continue;
         add_chance(&cells, queries);
         qk_buf_add_str(&cells, " | ");
         add_chance(&cells, keys);
-        runs[i].chances = end(&cells, arena);
+        out->chances[out->n_runs - 1] = end(&cells, arena);
     }
     qk_buf_free(&text);
     qk_buf_free(&cells);
     qk_arena_free(&own);
-}
-
-/* ---- the tables ---- */
-
-void qk_card_add_attention(qk_buf *out, const qk_card_split *splits, size_t n)
-{
-    bool models = false, chances = false;
-    for (size_t s = 0; s < n; s++) {
-        models |= splits[s].attention || splits[s].digests;
-        for (size_t i = 0; i < splits[s].n_runs; i++) chances |= splits[s].runs[i].chances != NULL;
-    }
-    if (models)
-        qk_buf_add_str(out,
-                       "\nWhat attention does with them; the metadata `qkengine.attention` of "
-                       "examples.parquet has all of it, by layer:\n\n| split | scale | soft "
-                       "cap | query and key heads | RoPE | window | vectors | weights, SHA-256 "
-                       "| tokenizer |\n|---|---|---|---|---|---|---|---|---|\n");
-    for (size_t s = 0; s < n && models; s++)
-        qk_buf_addf(out, "| %s | %s | %s |\n", qk_visible(splits[s].split),
-                    splits[s].attention ? splits[s].attention : "? | ? | ? | ? | ? | ?",
-                    splits[s].digests ? splits[s].digests : "? | ?");
-    if (!chances) return;
-    qk_buf_add_str(out, "\nThe chance that a position is kept, by its bucket:\n\n| split | run | "
-                        "queries | keys and values |\n|---|---|---|---|\n");
-    for (size_t s = 0; s < n; s++)
-        for (size_t i = 0; i < splits[s].n_runs; i++)
-            if (splits[s].runs[i].chances)
-                qk_buf_addf(out, "| %s | %s | %s |\n", qk_visible(splits[s].split),
-                            qk_visible(splits[s].runs[i].name ? splits[s].runs[i].name : "?"),
-                            splits[s].runs[i].chances);
+    return out;
 }

@@ -1,16 +1,21 @@
-/* The part of README.md that says what attention does with the vectors of each split, and how its
- * positions were drawn: what "qkengine.attention" says (engine/output/attention.h), for people.
+/* What README.md says of attention and of how positions were drawn: what "qkengine.attention" says
+ * (engine/output/attention.h), for people.
  *
  * next: engine/output/attention.h */
 #pragma once
 
-#include "engine/output/dataset_card.h"
+#include "engine/base/mem.h"
 
 typedef struct qk_json qk_json;
 
-/* Fills attention and digests of the split and chances of its runs [split->n_runs], which the manifest
- * lists in this order: cells of the tables, in the arena; NULL where the manifest does not say it. */
-void qk_card_describe_attention(qk_card_split *split, qk_card_run *runs, const qk_json *manifest,
-                                qk_arena *arena);
-/* Appends the tables; nothing where no split says anything. */
-void qk_card_add_attention(qk_buf *out, const qk_card_split *splits, size_t n);
+/* Cells of the card's tables, "|" between them; NULL where the manifest does not say it. */
+typedef struct qk_card_attention {
+    const char *model;    /* scale, soft cap, heads, RoPE, window, vectors */
+    const char *digests;  /* of weights and tokenizer */
+    const char **chances; /* [n_runs] queries, keys and values; in the manifest's order */
+    size_t n_runs;
+} qk_card_attention;
+
+/* All of it lives in the arena. */
+const qk_card_attention *qk_card_attention_of(const qk_json *manifest, int head_dim,
+                                              qk_arena *arena);

@@ -78,7 +78,7 @@ static void describe_split(qk_card_split *split, const qk_json *manifest, qk_are
         last = r;
     }
     split->runs = runs;
-    qk_card_describe_attention(split, runs, manifest, arena);
+    split->attention = qk_card_attention_of(manifest, split->head_dim, arena);
     const qk_json *c = qk_json_get(qk_json_get(last, "identity"), "config"),
                   *model = qk_json_get(c, "model"),
                   *sampler = qk_json_get(qk_json_get(c, "capture"), "sampler");

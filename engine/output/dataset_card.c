@@ -259,6 +259,44 @@ static void add_head_call(const card *c, const data_file *f, const char *path, c
     qk_buf_addf(c->out, "   # layer %d, head %d, %s\n", f->layer, f->head, qk_kind_title(f->kind));
 }
 
+static void add_attention(const card *c)
+{
+    bool known_of = false;
+    for (size_t s = 0; s < c->n_splits; s++) {
+        const qk_card_attention *a = c->splits[s].attention;
+        known_of |= a && (a->model || a->digests);
+    }
+    if (!known_of) return;
+    qk_buf_add_str(c->out, "\nWhat attention does with them; the metadata `qkengine.attention` of "
+                           "examples.parquet has all of it, by layer:\n\n| split | scale | soft "
+                           "cap | query and key heads | RoPE | window | vectors | weights, SHA-256 "
+                           "| tokenizer |\n|---|---|---|---|---|---|---|---|---|\n");
+    for (size_t s = 0; s < c->n_splits; s++) {
+        const qk_card_attention *a = c->splits[s].attention;
+        qk_buf_addf(c->out, "| %s | %s | %s |\n", known(c->splits[s].split),
+                    a && a->model ? a->model : "? | ? | ? | ? | ? | ?",
+                    a && a->digests ? a->digests : "? | ?");
+    }
+}
+
+static void add_chances(const card *c)
+{
+    bool begun = false;
+    for (size_t s = 0; s < c->n_splits; s++) {
+        const qk_card_split *p = &c->splits[s];
+        for (size_t i = 0; p->attention && i < p->n_runs && i < p->attention->n_runs; i++) {
+            if (!p->attention->chances[i]) continue;
+            if (!begun)
+                qk_buf_add_str(c->out,
+                               "\nThe chance that a position is kept, by its bucket:\n\n| split | "
+                               "run | queries | keys and values |\n|---|---|---|---|\n");
+            begun = true;
+            qk_buf_addf(c->out, "| %s | %s | %s |\n", known(p->split), known(p->runs[i].name),
+                        p->attention->chances[i]);
+        }
+    }
+}
+
 /* Calls that work here, of the first file and its layer. */
 static void add_calls(const card *c, const data_file *f, const qk_card_split *p)
 {
@@ -385,7 +423,8 @@ static void add_body(const card *c)
     if (f) add_rules(c);
     add_split_table(c);
     add_runs(c);
-    qk_card_add_attention(c->out, c->splits, c->n_splits);
+    add_attention(c);
+    add_chances(c);
     if (f) add_other_readers(c, f, p);
     add_columns(c->out);
 }

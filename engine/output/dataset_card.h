@@ -36,6 +36,8 @@
 #include "engine/base/mem.h"
 #include "sampler/seed.h"
 
+typedef struct qk_card_attention qk_card_attention;
+
 /* One data file, in any order. */
 typedef struct qk_card_file {
     const char *split;
@@ -51,7 +53,6 @@ typedef struct qk_card_run {
     const char *dataset, *dataset_split, *sampling;
     int64_t max_length; /* 0: no limit */
     int64_t files, examples, tokens;
-    const char *chances; /* how positions were drawn (card_attention.h) */
 } qk_card_run;
 
 /* What one split holds, for people; all optional strings may be NULL. Names differ. */
@@ -59,7 +60,7 @@ typedef struct qk_card_split {
     const char *split, *folder; /* "" when the files lie at the root */
     const char *model, *dataset, *dataset_split, *sampling, *dtype;
     int head_dim;
-    const char *attention, *digests; /* of the model (card_attention.h) */
+    const qk_card_attention *attention; /* or NULL */
     int64_t examples, tokens;
     const char *partial;     /* "12 of 75 units": its run was not finished; NULL: it was */
     const qk_card_run *runs; /* in the order they came; listed where there are several */

@@ -2,6 +2,7 @@
 """Rows that explain themselves: values, both states of RoPE and all optional columns as readers see them; names of the card for each kind;
 the join of rows with examples.parquet, by pandas and DuckDB; what the metadata says against the rows.
 """
+import hashlib
 import json
 import subprocess
 import sys
@@ -132,5 +133,50 @@ def what_the_metadata_says(folder):
             assert abs(len(table) - want) <= 5 * want ** 0.5 + 1, (path, len(table), want)
 
 
+# Of head files that version 0.2.0 wrote, before there were other kinds and columns: their bytes, which libzstd 1.5.4 packs so, and what is
+# in them. A change of either is a change for everybody who runs again what he has.
+ZSTD = "libzstd 1.5.4"
+OLD = {
+    "branch": ("3ac79c34cd4d7723ad0f292a92c32a736906162f775435fd9d2fee1526c66368",
+               "3fc09a60fcb6f79fe8e2351cbe59924ee47e2581c757f7057dfe0a45576966ce"),
+    "prefix": ("268e7959e14660aa5559fea77c997b9d3ab441f4f9ac3a94c7f6b33e0d3efead",
+               "9d01d41bb0adf0c4b1cc20ebfec1a70b7c8e8464eb9e6fe11979d890852ea7b0"),
+}
+
+
+def what_is_inside(path):
+    """Everything of a file but how its pages are packed."""
+    file = pq.ParquetFile(path)
+    m, table = file.metadata, file.read()
+    groups = [(m.row_group(g).num_rows, [(c.path_in_schema, c.physical_type, sorted(c.encodings), c.num_values, c.has_dictionary_page)
+                                         for c in (m.row_group(g).column(i) for i in range(m.num_columns))]) for g in range(m.num_row_groups)]
+    columns = [(name, table[name].to_pylist()) for name in table.column_names]
+    return repr((m.created_by, sorted(m.metadata.items()), groups, columns)).encode()
+
+
+def old_files(folder, program=ROOT / "qkengine"):
+    """{layout: digest of the bytes, digest of what is inside} of head files that say nothing new."""
+    found = {}
+    for layout, settings in (("branch", ["capture.capture_token_strings=true"]),
+                             ("prefix", ["capture.per_head_masks=true", "output.vector_encoding=plain", "capture.layers=[1,2]"])):
+        work = make_workspace(folder / layout)
+        args = [x for s in ["output.data_root=out", f"output.layout={layout}", *settings] for x in ("--set", s)]
+        done = subprocess.run([program, "run", "config.yaml", "--quiet", *args], cwd=work, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        paths = sorted((work / "out/final").rglob("data.parquet"))
+        found[layout] = tuple(hashlib.sha256(b"".join(p.parent.name.encode() + of(p) for p in paths)).hexdigest()
+                              for of in (lambda p: p.read_bytes(), what_is_inside))
+    return found
+
+
+def old_head_files_stay(folder):
+    found = old_files(folder)
+    assert {k: v[1] for k, v in found.items()} == {k: v[1] for k, v in OLD.items()}, found
+    version = subprocess.run([ROOT / "qkengine", "--version"], capture_output=True, text=True, check=True).stdout
+    if ZSTD not in version:
+        return f"what is inside; the bytes are those of {ZSTD}"
+    assert found == OLD, found
+
+
 if __name__ == "__main__":
-    sys.exit(main("explained", [every_column, names_of_kinds, values_alone, rows_with_their_examples, what_the_metadata_says]))
+    sys.exit(main("explained", [old_head_files_stay, every_column, names_of_kinds, values_alone, rows_with_their_examples, what_the_metadata_says]))
