@@ -268,6 +268,47 @@ static void test_keys_alone_of_sampled_heads(void)
     qk_head_plan_free(&plan);
 }
 
+/* Values are of the key heads, whether those are captured or not. */
+static void test_values(void)
+{
+    const int64_t heads[] = {1};
+    qk_head_model model = {.n_layers = 2, .n_q_heads = 4, .n_k_heads = 2};
+    qk_head_choice listed = {.heads = heads, .n_heads = 1, .capture_values = true};
+    qk_head_choice sampled = {.capture_queries = true,
+                              .capture_values = true,
+                              .both_states = true,
+                              .sample = true,
+                              .sample_count = 3,
+                              .sample_seed = {.words = {3}, .count = 1}};
+    qk_head_plan plan, keys;
+    qk_error err;
+    const int32_t *list;
+    CHECK_INT(qk_head_plan_make(&plan, &model, &listed, &err), QK_OK);
+    CHECK(plan.n_q == 0 && plan.n_k == 0 && plan.n_v == 2 && plan.last_layer == 1);
+    CHECK(plan.layers[0].n_v == 1 && plan.layers[0].v[0] == 1);
+    CHECK_INT(qk_head_plan_files(&plan), 2);
+    CHECK_INT(qk_head_plan_heads(&plan, &plan.layers[0], QK_KIND_K, &list), 0);
+    CHECK(qk_head_plan_heads(&plan, &plan.layers[0], QK_KIND_V, &list) == 1 && *list == 1);
+    qk_head_plan_free(&plan);
+    CHECK_INT(qk_head_plan_make(&plan, &model, &sampled, &err), QK_OK);
+    sampled.capture_keys = true;
+    CHECK_INT(qk_head_plan_make(&keys, &model, &sampled, &err), QK_OK);
+    CHECK(plan.n_q == 3 && plan.n_k == 0 && plan.n_v == keys.n_k && keys.n_v == keys.n_k);
+    CHECK_INT(qk_head_plan_files(&plan), 6 + plan.n_v);
+    CHECK_INT(qk_head_plan_files(&keys), 6 + 3 * keys.n_k);
+    for (int32_t l = 0; l < plan.n_layers; l++) {
+        const qk_layer_heads *v = &plan.layers[l], *k = &keys.layers[l];
+        CHECK(v->n_v == k->n_k && !memcmp(v->v, k->k, (size_t)k->n_k * sizeof *k->k));
+        CHECK_INT(qk_head_plan_heads(&plan, v, QK_KIND_Q_PRE, &list), v->n_q);
+        CHECK_INT(qk_head_plan_heads(&plan, v, QK_KIND_K_PRE, &list), 0);
+    }
+    qk_head_plan_free(&plan);
+    qk_head_plan_free(&keys);
+    listed.heads = (const int64_t[]){2};
+    CHECK_INT(qk_head_plan_make(&plan, &model, &listed, &err), QK_ERR_CONFIG);
+    CHECK(strstr(err.message, "there is no key head 2") && strstr(err.hint, "capture_values"));
+}
+
 typedef struct refusal {
     int64_t layer, head; /* listed when not -100 */
     bool queries, keys, full_only, sample;
@@ -370,6 +411,7 @@ int main(int argc, char **argv)
     RUN(test_whole_runs);
     RUN(test_listed_heads);
     RUN(test_keys_alone_of_sampled_heads);
+    RUN(test_values);
     RUN(test_refusals);
     RUN(test_layers_without_self_attention);
     RUN(test_impossible_models);

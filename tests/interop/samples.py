@@ -198,7 +198,9 @@ def samplers_for_each_side(folder):
     few, every = take(folder, "few", *SMALL, "capture.sampler.base_rate=0.5"), take(folder, "every", *SMALL, "capture.sampler.type=all")
     got = take(folder, "got", *SMALL, "capture.sampler.queries.base_rate=0.5", "capture.sampler.keys.type=all",
                "capture.capture_values=true")
-    again = take(folder, "again", *SMALL, "capture.sampler.base_rate=0.5", "capture.sampler.keys.type=all", "capture.capture_values=true")
+    again = take(folder, "again", *SMALL, "capture.sampler.base_rate=0.5", "capture.sampler.keys.type=all",
+                 "capture.sampler.keys.base_rate=8.0", "capture.capture_values=true")
+    assert again.keys() == got.keys()
     for name in few:
         same(got[name], (few if name.endswith("q") else every)[name], name)
     assert digest(folder / "got/final") == digest(folder / "again/final"), "the same samplers, said in another way"
