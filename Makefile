@@ -17,7 +17,7 @@ OPT ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wpointer-arith \
         -Werror=implicit-function-declaration
 # -ffp-contract=off: a*b+c is never fused unless the source says fmaf. Never fast-math.
-CFLAGS = $(OPT) -std=c11 -D_GNU_SOURCE -I. $(WARN) -fno-math-errno -ffp-contract=off -fopenmp \
+CFLAGS = $(OPT) -std=c11 -D_GNU_SOURCE -I. $(WARN) -fno-math-errno -ffp-contract=off -fopenmp-simd \
          -MMD -MP $(DEFINES)
 LDLIBS := -lyaml -lzstd -lsnappy -lz -llz4 -lbrotlidec -lcurl -lcrypto -lm \
           -ldl -lpthread

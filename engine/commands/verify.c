@@ -3,11 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <omp.h>
-
 #include "engine/base/file.h"
 #include "engine/base/log.h"
-#include "engine/base/thread.h"
+#include "engine/base/team.h"
 #include "engine/commands/cli.h"
 #include "engine/tools/verify.h"
 #include "formats/safetensors.h"
@@ -134,7 +132,7 @@ static qk_status run(const qk_args *args, qk_error *err)
         return qk_fail(err, QK_ERR_USAGE, NULL, "--backend %s: unknown; this build has %s", backend,
                        qk_backend_names());
     /* What is done besides the device's work. */
-    if (options.device.threads) omp_set_num_threads(options.device.threads);
+    if (options.device.threads) qk_threads_set(options.device.threads, "--threads");
     qk_verification v;
     QK_TRY(qk_team_start(0, err));
     QK_TRY(qk_verify(&v, qk_arg(args, 0), qk_arg(args, 1), &options, err));
