@@ -7,7 +7,7 @@ T=${1:-60}
 clang=$(command -v clang || true)
 passed=0 failed=0
 make -s SAN=1 build/cpu-san/libqkengine.a || exit 1
-flags="-std=c11 -D_GNU_SOURCE -I. -O1 -g -Werror=implicit-function-declaration -fopenmp -fsanitize=address,undefined -fno-sanitize-recover=all"
+flags="-std=c11 -D_GNU_SOURCE -I. -O1 -g -Werror=implicit-function-declaration -fsanitize=address,undefined -fno-sanitize-recover=all"
 libs="build/cpu-san/libqkengine.a $(make -s print-libs)"
 mkdir -p build/fuzz/obj
 # The parsers themselves are compiled by clang, once, so that coverage guides the search.
