@@ -436,25 +436,20 @@ static void test_scratch_is_shared(void)
 }
 
 enum { PREFIXES = 40 };
-typedef struct encoding {
-    const qk_tokenizer *tok;
-    const char *text;
-    const qk_tokens *alone;
-    atomic_int wrong;
-} encoding;
+static const char prefixed[] = "The lighthouse keeper counted 17 ships; e\xCC\x81t\xC3\xA9";
+static qk_tokens alone[PREFIXES];
+static atomic_int wrong;
 
-static void encode_prefixes(void *context, size_t begin, size_t end, int member)
+static void encode_prefixes(void *tok, size_t begin, size_t end, int member)
 {
-    encoding *e = context;
     qk_error err;
     (void)member;
     for (size_t i = begin; i < end; i++) {
         qk_tokens t = {0};
         for (size_t n = PREFIXES; n-- > 0;) {
-            const qk_tokens *as = &e->alone[n];
-            e->wrong += qk_tokenizer_encode(e->tok, e->text, n, 0, &t, &err) != QK_OK;
-            e->wrong += t.count != as->count ||
-                        (n && memcmp(t.ids, as->ids, t.count * sizeof *t.ids) != 0);
+            wrong += qk_tokenizer_encode(tok, prefixed, n, 0, &t, &err) != QK_OK;
+            wrong += t.count != alone[n].count ||
+                     (n && memcmp(t.ids, alone[n].ids, t.count * sizeof *t.ids) != 0);
         }
         qk_tokens_free(&t);
     }
@@ -463,17 +458,14 @@ static void encode_prefixes(void *context, size_t begin, size_t end, int member)
 /* Four threads and one tokenizer give what one thread gives, prefix by prefix. */
 static void test_threads(void)
 {
-    static const char text[] = "The lighthouse keeper counted 17 ships; e\xCC\x81t\xC3\xA9";
     qk_tokenizer *tok;
     CHECK(qk_tokenizer_load(&tok, "tests/data/capture/case6_truncation_and_ids/model",
                             &test_error) == QK_OK);
-    qk_tokens alone[PREFIXES] = {0};
     for (size_t n = 0; n < PREFIXES; n++)
-        CHECK(qk_tokenizer_encode(tok, text, n, 0, &alone[n], &test_error) == QK_OK);
+        CHECK(qk_tokenizer_encode(tok, prefixed, n, 0, &alone[n], &test_error) == QK_OK);
     CHECK(alone[PREFIXES - 1].count > 10);
-    encoding e = {tok, text, alone, 0};
-    qk_loop_each(4, 16, encode_prefixes, &e);
-    CHECK_INT(e.wrong, 0);
+    qk_loop_each(4, 16, encode_prefixes, tok);
+    CHECK_INT(wrong, 0);
     for (size_t n = 0; n < PREFIXES; n++) qk_tokens_free(&alone[n]);
     qk_tokenizer_free(tok);
 }

@@ -51,7 +51,7 @@ for source in tests/fuzz/fuzz_*.c; do
     else failed=$((failed + 1)); echo "FAIL $name replay: $said"; fi
     [ "$T" = 0 ] && continue
     [ -n "$clang" ] || { echo "SKIPPED $name: clang is not installed, so only the corpus was replayed"; continue; }
-    clang $clang_flags -fsanitize=fuzzer $link -o "build/fuzz/$name" "$source" tests/fuzz/one_backend.c build/fuzz/obj/*.o $(make -s print-libs) "$(gcc -print-file-name=libgomp.so)" ||
+    clang $clang_flags -fsanitize=fuzzer $link -o "build/fuzz/$name" "$source" tests/fuzz/one_backend.c build/fuzz/obj/*.o $(make -s print-libs) ||
         { failed=$((failed + 1)); continue; }
     mkdir -p "build/fuzz/new-$name"
     if said=$(search "$name"); then passed=$((passed + 1)); echo "ok   $name: $said"

@@ -380,7 +380,7 @@ def watched_program(folder):
     (folder / "shim.c").write_text(SHIM)
     wrap = [f"-Wl,--wrap={name}" for name in ("qk_loop", "qk_loop_each", "qk_loop_try")]
     libraries = subprocess.run(["make", "-s", "print-libs"], cwd=ROOT, capture_output=True, text=True).stdout.split()
-    command = [os.environ.get("CC", "cc"), f"-I{ROOT}", "-o", "watched", "shim.c", build / "engine/main.o", build / "libqkengine.a", *wrap, *libraries]
+    command = [os.environ.get("CC", "cc"), f"-I{ROOT}", "-o", "watched", "shim.c", build / "engine" / "main.o", build / "libqkengine.a", *wrap, *libraries]
     built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     return None if built.returncode else folder / "watched"
 
