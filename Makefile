@@ -6,7 +6,7 @@
 MAKEFLAGS += -r
 CC ?= cc
 ifeq ($(origin CC),default)
-# ThreadSanitizer needs an OpenMP that it can see into: clang's, with libarcher.
+# gcc's ThreadSanitizer wants a run-time library of its own, clang's comes with it.
 CC := $(if $(filter 1,$(TSAN)),clang,gcc)
 endif
 PREFIX ?= /usr/local
@@ -17,7 +17,7 @@ OPT ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wpointer-arith \
         -Werror=implicit-function-declaration
 # -ffp-contract=off: a*b+c is never fused unless the source says fmaf. Never fast-math.
-CFLAGS = $(OPT) -std=c11 -D_GNU_SOURCE -I. $(WARN) -fno-math-errno -ffp-contract=off -fopenmp \
+CFLAGS = $(OPT) -std=c11 -D_GNU_SOURCE -I. $(WARN) -fno-math-errno -ffp-contract=off -fopenmp-simd \
          -MMD -MP $(DEFINES)
 LDLIBS := -lyaml -lzstd -lsnappy -lz -llz4 -lbrotlidec -lcurl -lcrypto -lm \
           -ldl -lpthread
@@ -222,7 +222,7 @@ help:
 	  'make CUDA=1    the same with the CUDA backend; needs the headers of the CUDA toolkit' \
 	  'make cubins    compiles the kernels ahead, for machines without NVRTC; ARCHS=sm_90a' \
 	  'make SAN=1     with the address and undefined-behaviour sanitizers' \
-  'make TSAN=1    with the thread sanitizer: clang, libomp-dev; tests/interop/threads.py' \
+  'make TSAN=1    with the thread sanitizer: clang; tests/interop/threads.py' \
 	  'make demo      run it on a tiny checkpoint and a few texts of this repository' \
 	  'make check     before a commit: include arrows, names of files in text, format, sizes, C tests' \
 	  'make test      these and every suite but the longest; installs what it needs; T=hub: only some' \

@@ -1,12 +1,11 @@
 /* See fetch.h. */
 #include "hub/fetch.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/file.h"
-#include "engine/base/thread.h"
+#include "engine/base/team.h"
 #include "hub/errors.h"
 #include "hub/oid.h"
 
@@ -91,23 +90,24 @@ static qk_status fetch(qk_http *http, const qk_remote *r, const qk_hub_file *fil
     return s;
 }
 
+typedef struct fetching_all {
+    qk_uploader *lines;
+    const qk_remote *remote;
+    const qk_hub_file *const *files;
+    const char *folder;
+} fetching_all;
+
+static qk_status fetch_item(void *context, size_t i, int member, qk_error *err)
+{
+    const fetching_all *f = context;
+    return fetch(qk_uploader_line(f->lines, member), f->remote, f->files[i], f->folder, err);
+}
+
 qk_status qk_fetch_files(qk_uploader *lines, const qk_remote *remote,
                          const qk_hub_file *const *files, size_t n, const char *folder,
                          qk_error *err)
 {
+    fetching_all f = {lines, remote, files, folder};
     QK_TRY(qk_team_start(QK_UPLOAD_THREADS, err));
-    qk_status result = QK_OK;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(QK_UPLOAD_THREADS)
-    for (size_t i = 0; i < n; i++) {
-        qk_error own = {0};
-        qk_http *http = qk_uploader_line(lines, omp_get_thread_num());
-        qk_status s = fetch(http, remote, files[i], folder, &own);
-        if (s == QK_OK) continue;
-#pragma omp critical(fetch)
-        {
-            result = s;
-            *err = own;
-        }
-    }
-    return result;
+    return qk_loop_try(QK_UPLOAD_THREADS, n, fetch_item, &f, err);
 }

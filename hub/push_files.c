@@ -2,6 +2,7 @@
 #include "hub/push_files.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,6 +13,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/base/progress.h"
+#include "engine/base/team.h"
 #include "hub/names.h"
 #include "hub/oid.h"
 
@@ -200,25 +202,27 @@ static qk_status hash(qk_push_file *f, qk_error *err)
     return s;
 }
 
+typedef struct hashing {
+    qk_push_files *files;
+    atomic_size_t done;
+} hashing;
+
+static qk_status hash_item(void *context, size_t i, int member, qk_error *err)
+{
+    hashing *h = context;
+    (void)member;
+    if (h->files->items[i].hashed || qk_interrupted()) return QK_OK;
+    qk_status s = hash(&h->files->items[i], err);
+    qk_progress_of("hashing", (double)(atomic_fetch_add(&h->done, 1) + 1), (double)h->files->count,
+                   "file");
+    return s;
+}
+
 qk_status qk_push_files_hash(qk_push_files *files, qk_error *err)
 {
-    qk_status result = QK_OK;
-    size_t done = 0;
-#pragma omp parallel for schedule(dynamic, 1)
-    for (size_t i = 0; i < files->count; i++) {
-        if (files->items[i].hashed || qk_interrupted()) continue;
-        qk_error own = {0};
-        qk_status s = hash(&files->items[i], &own);
-#pragma omp critical
-        {
-            qk_progress_of("hashing", (double)++done, (double)files->count, "file");
-            if (s != QK_OK) {
-                result = s;
-                *err = own;
-            }
-        }
-    }
-    return result == QK_OK ? qk_interrupt_check(err) : result;
+    hashing h = {.files = files};
+    QK_TRY(qk_loop_try(0, files->count, hash_item, &h, err));
+    return qk_interrupt_check(err);
 }
 
 void qk_push_files_free(qk_push_files *files)

@@ -1,14 +1,14 @@
 /* See upload.h. */
 #include "hub/upload.h"
 
-#include <omp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "engine/base/interrupt.h"
 #include "engine/base/progress.h"
-#include "engine/base/thread.h"
+#include "engine/base/team.h"
 #include "hub/errors.h"
 #include "hub/lfs.h"
 #include "hub/oid.h"
@@ -216,39 +216,42 @@ static qk_status send_until_stored(qk_uploader *u, int thread, const qk_push_fil
     return status;
 }
 
+typedef struct upload {
+    qk_uploader *u;
+    const qk_push_file *const *files;
+    const qk_lfs_action *actions;
+    size_t wanted;
+    atomic_size_t sent;
+    atomic_uint_fast64_t bytes_sent;
+    atomic_bool stop; /* after the first failure */
+} upload;
+
+static qk_status upload_item(void *context, size_t i, int member, qk_error *err)
+{
+    upload *all = context;
+    if (all->stop || !all->actions[i].upload) return QK_OK;
+    qk_status s = send_until_stored(all->u, member, all->files[i], &all->actions[i], err);
+    if (s == QK_OK)
+        all->bytes_sent += all->files[i]->size;
+    else
+        all->stop = true;
+    qk_progress_of("uploading this part", (double)(atomic_fetch_add(&all->sent, 1) + 1),
+                   (double)all->wanted, "file");
+    return s;
+}
+
 qk_status qk_upload_files(qk_uploader *u, const qk_push_file *const *files, size_t n, qk_error *err)
 {
     QK_ASSERT(n <= QK_LFS_MAX_OBJECTS);
     QK_TRY(qk_team_start(QK_UPLOAD_THREADS, err));
     qk_arena arena = {0};
     qk_lfs_action *actions = qk_zalloc(n, sizeof *actions);
-    qk_status result = ask(u, qk_uploader_line(u, 0), files, n, actions, &arena, err);
-    bool stop = result != QK_OK;
-    size_t wanted = 0, sent = 0;
-    for (size_t i = 0; i < n; i++) wanted += actions[i].upload != NULL;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(QK_UPLOAD_THREADS)
-    for (size_t i = 0; i < n; i++) {
-        bool skip;
-#pragma omp atomic read
-        skip = stop;
-        if (skip || !actions[i].upload) continue;
-        qk_error own = {0};
-        qk_status s = send_until_stored(u, omp_get_thread_num(), files[i], &actions[i], &own);
-#pragma omp critical(upload)
-        {
-            u->bytes_sent += s == QK_OK ? files[i]->size : 0;
-            qk_progress_of("uploading this part", (double)++sent, (double)wanted, "file");
-            if (s != QK_OK && result == QK_OK) {
-                result = s;
-                *err = own;
-            }
-        }
-        if (s != QK_OK) {
-#pragma omp atomic write
-            stop = true;
-        }
-    }
+    qk_status s = ask(u, qk_uploader_line(u, 0), files, n, actions, &arena, err);
+    upload all = {.u = u, .files = files, .actions = actions};
+    for (size_t i = 0; i < n; i++) all.wanted += actions[i].upload != NULL;
+    if (s == QK_OK) s = qk_loop_try(QK_UPLOAD_THREADS, n, upload_item, &all, err);
+    u->bytes_sent += all.bytes_sent;
     free(actions);
     qk_arena_free(&arena);
-    return result;
+    return s;
 }

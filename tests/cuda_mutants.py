@@ -164,7 +164,7 @@ def try_mutant(number, libs):
     objects += sorted(glob.glob(f"{BUILD}/kernels/emulator/*.o"))
     objects += [f"{BUILD}/kernels/cuda/{n}.o" for n in ("lists", "ops", "ops_attention")]
     program = tree / test[0]
-    link = ["gcc", "-fopenmp", "-o", program, f"{BUILD}/tests/{test[0]}.o", *objects, f"{BUILD}/libqkengine.a", *libs]
+    link = ["gcc", "-o", program, f"{BUILD}/tests/{test[0]}.o", *objects, f"{BUILD}/libqkengine.a", *libs]
     r = run(link)
     if r.returncode:
         return number, "BROKEN", r.stdout.strip().splitlines()[-1]

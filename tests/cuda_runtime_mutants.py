@@ -14,7 +14,7 @@ BUILD, FAKE = pathlib.Path("build/cuda"), pathlib.Path("build/fake_cuda")
 ONLY = sys.argv[1] if len(sys.argv) > 1 else ""
 TREE = BUILD / "mutants"
 CUDA = os.environ.get("CUDA_HOME", "/usr/local/cuda")
-FLAGS = ["-O1", "-std=c11", "-D_GNU_SOURCE", "-DQK_CUDA", "-w", "-fopenmp", "-ffp-contract=off", "-isystem", CUDA + "/include", "-I."]
+FLAGS = ["-O1", "-std=c11", "-D_GNU_SOURCE", "-DQK_CUDA", "-w", "-ffp-contract=off", "-isystem", CUDA + "/include", "-I."]
 RUN, FAIL = ["test_cuda_runtime", "quick"], ["test_cuda_failures"]
 
 # file, what is wrong, test, text, its replacement (the first occurrence)
@@ -83,10 +83,10 @@ def try_mutant(number, libs):
     if r.returncode:
         return number, "BROKEN", "does not compile: " + r.stdout.strip().splitlines()[0]
     program, main = tree / "tests" / test[0], [tree / "mutant.o", f"{BUILD}/libqkengine.a"]
-    link = ["gcc", "-fopenmp", f"{BUILD}/tests/{test[0]}.o", *main, f"{FAKE}/libfakecuda.so", f"-Wl,-rpath,{FAKE.resolve()}", *libs]
+    link = ["gcc", f"{BUILD}/tests/{test[0]}.o", *main, f"{FAKE}/libfakecuda.so", f"-Wl,-rpath,{FAKE.resolve()}", *libs]
     r = run([*link, "-o", program])
     if r.returncode == 0 and test is FAIL:
-        r = run(["gcc", "-fopenmp", f"{BUILD}/engine/main.o", *main, *libs, "-o", tree / "qkengine"])
+        r = run(["gcc", f"{BUILD}/engine/main.o", *main, *libs, "-o", tree / "qkengine"])
     if r.returncode:
         return number, "BROKEN", r.stdout.strip().splitlines()[-1]
     try:

@@ -11,7 +11,7 @@
 #include "engine/base/available.h"
 #include "engine/base/beneath.h"
 #include "engine/base/process.h"
-#include "engine/base/thread.h"
+#include "engine/base/team.h"
 #include "tests/test.h"
 
 static char *folder;

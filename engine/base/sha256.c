@@ -2,7 +2,6 @@
 #include "engine/base/sha256.h"
 
 #include <errno.h>
-#include <omp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,13 +10,16 @@
 #include "engine/base/digest_note.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/progress.h"
+#include "engine/base/team.h"
 
 enum { PIECE = 1 << 20 };
 
-/* What all threads have done. */
 typedef struct work {
-    atomic_uint_fast64_t done;
-    uint64_t total; /* bytes */
+    const qk_names *paths;
+    const qk_file_state *states; /* as the watch saw the files first */
+    char (*hex)[65];
+    atomic_uint_fast64_t done; /* by all threads */
+    uint64_t total;            /* bytes */
 } work;
 
 static qk_status read_digest(const qk_input *in, work *w, char hex[65], qk_error *err)
@@ -38,42 +40,24 @@ static qk_status read_digest(const qk_input *in, work *w, char hex[65], qk_error
     return s;
 }
 
-/* state: as the watch saw the file first. */
-static qk_status file_digest(const char *path, const qk_file_state *state, work *w, char hex[65],
-                             qk_error *err)
+static qk_status file_digest(void *context, size_t item, int member, qk_error *err)
 {
+    work *w = context;
+    const char *path = w->paths->items[item];
+    const qk_file_state *state = &w->states[item];
     qk_input in;
     bool settled = qk_file_state_is_settled(state);
-    if (settled && qk_digest_note_find(state, QK_DIGEST_SHA256, hex)) {
+    (void)member;
+    if (settled && qk_digest_note_find(state, QK_DIGEST_SHA256, w->hex[item])) {
         w->done += state->size;
         return QK_OK;
     }
     QK_TRY(qk_input_open(&in, path, err));
-    qk_status s = read_digest(&in, w, hex, err);
+    qk_status s = read_digest(&in, w, w->hex[item], err);
     qk_input_close(&in);
     if (s == QK_OK) s = qk_file_state_check(state, path, err);
-    if (s == QK_OK && settled) qk_digest_note_leave(state, hex);
+    if (s == QK_OK && settled) qk_digest_note_leave(state, w->hex[item]);
     return s;
-}
-
-static qk_status digest_all(const qk_names *paths, const qk_file_state *states, int threads,
-                            char (*hex)[65], qk_error *err)
-{
-    qk_status result = QK_OK;
-    work w = {0};
-    for (size_t i = 0; i < paths->count; i++) w.total += states[i].size;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (size_t i = 0; i < paths->count; i++) {
-        qk_error own = {0};
-        qk_status s = file_digest(paths->items[i], &states[i], &w, hex[i], &own);
-        if (s == QK_OK) continue;
-#pragma omp critical
-        {
-            result = s;
-            *err = own;
-        }
-    }
-    return result;
 }
 
 qk_status qk_sha256_files(const qk_names *paths, int threads, qk_watch *watch, char (*hex)[65],
@@ -83,8 +67,9 @@ qk_status qk_sha256_files(const qk_names *paths, int threads, qk_watch *watch, c
     qk_status s = QK_OK;
     for (size_t i = 0; i < paths->count && s == QK_OK; i++)
         s = qk_watch_file(watch, paths->items[i], &states[i], err);
-    if (!threads) threads = omp_get_max_threads();
-    if (s == QK_OK) s = digest_all(paths, states, threads, hex, err);
+    work w = {.paths = paths, .states = states, .hex = hex};
+    for (size_t i = 0; i < paths->count && s == QK_OK; i++) w.total += states[i].size;
+    if (s == QK_OK) s = qk_loop_try(threads, paths->count, file_digest, &w, err);
     free(states);
     return s;
 }

@@ -1,6 +1,6 @@
 /* What threads that serve others have in common: how they start, and how one waits for them.
  *
- * next: engine/run/prefetch.h, engine/model/layer_stream.h, hub/ahead.h */
+ * next: engine/run/prefetch.h, engine/base/team.h, engine/model/layer_stream.h */
 #pragma once
 
 #include <pthread.h>
@@ -11,11 +11,9 @@
  * names the limit that is in the way. */
 qk_status qk_thread_start(pthread_t *thread, void *(*run)(void *context), void *context,
                           qk_error *err);
-
-/* Whether the calling thread can have an OpenMP team of n threads (0: as many as OpenMP takes), and
- * if so starts it: libgomp itself ends the program where a thread does not start. To be called in
- * each thread that opens parallel regions, before its first one. */
-qk_status qk_team_start(int n, qk_error *err);
+/* stack: its bytes; 0: as many as ulimit -s says. */
+qk_status qk_thread_start_sized(pthread_t *thread, size_t stack, void *(*run)(void *context),
+                                void *context, qk_error *err);
 
 /* A condition whose clock is the monotonic one: setting the clock does not stretch its waits. */
 void qk_condition_init(pthread_cond_t *changed);

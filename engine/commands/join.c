@@ -5,7 +5,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/progress.h"
-#include "engine/base/thread.h"
+#include "engine/base/team.h"
 #include "engine/base/version.h"
 #include "engine/commands/cli.h"
 

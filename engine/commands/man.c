@@ -31,7 +31,12 @@ static const item variables[] = {
     {"QKENGINE_CACHE",
      "Where digests of files are noted (default: $XDG_CACHE_HOME/qkengine, ~/.cache/qkengine). "
      "off: nowhere, and every start reads everything."},
-    {"OMP_STACKSIZE", "The stack of a thread that computes, as OpenMP reads it."},
+    {"OMP_NUM_THREADS, SLURM_CPUS_PER_TASK",
+     "How many threads compute where inference.threads (--threads) does not say it. Without the "
+     "first as many as there are CPUs that the process may use (affinity, quota of its control "
+     "group), and not more than the second says."},
+    {"OMP_STACKSIZE", "The stack of a thread that computes: 4096 (kB), 4M. No other variable of "
+                      "OpenMP has an effect."},
     {"CUDA_HOME, CUDA_VISIBLE_DEVICES",
      "Where the CUDA toolkit lies; which GPU is used, the first of those named."},
     {"SSL_CERT_FILE, SSL_CERT_DIR", "The certificate authorities of a private network."},

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "engine/base/log.h"
-#include "engine/base/thread.h"
+#include "engine/base/team.h"
 #include "engine/base/version.h"
 #include "engine/commands/cli.h"
 #include "formats/json.h"

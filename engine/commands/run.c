@@ -9,7 +9,7 @@
 #include "engine/base/launcher.h"
 #include "engine/base/log.h"
 #include "engine/base/progress.h"
-#include "engine/base/thread.h"
+#include "engine/base/team.h"
 #include "engine/base/version.h"
 #include "engine/commands/calls.h"
 #include "engine/commands/cli.h"

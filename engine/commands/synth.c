@@ -7,7 +7,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/base/text.h"
-#include "engine/base/thread.h"
+#include "engine/base/team.h"
 #include "engine/commands/cli.h"
 #include "engine/families/presets.h"
 

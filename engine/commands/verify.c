@@ -3,11 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <omp.h>
-
 #include "engine/base/file.h"
 #include "engine/base/log.h"
-#include "engine/base/thread.h"
+#include "engine/base/team.h"
 #include "engine/commands/cli.h"
 #include "engine/tools/verify.h"
 #include "formats/safetensors.h"
@@ -134,7 +132,7 @@ static qk_status run(const qk_args *args, qk_error *err)
         return qk_fail(err, QK_ERR_USAGE, NULL, "--backend %s: unknown; this build has %s", backend,
                        qk_backend_names());
     /* What is done besides the device's work. */
-    if (options.device.threads) omp_set_num_threads(options.device.threads);
+    if (options.device.threads) qk_threads_set(options.device.threads, "--threads");
     qk_verification v;
     QK_TRY(qk_team_start(0, err));
     QK_TRY(qk_verify(&v, qk_arg(args, 0), qk_arg(args, 1), &options, err));
@@ -148,8 +146,8 @@ static const qk_option options[] = {
      .fallback = "cpu", .words = QK_WORDS("auto", "cpu", "ref", "cuda")},
     {"dtype", "NAME", "number format of weights and arithmetic", .type = QK_VALUE_WORD,
      .fallback = "float32", .words = QK_WORDS("float32", "bfloat16", "float16")},
-    {"threads", "N", "CPU threads; 0 is all of them", .type = QK_VALUE_INT, .fallback = "0",
-     .most = 4096},
+    {"threads", "N", "CPU threads; 0 is as many as CPUs may be used", .type = QK_VALUE_INT,
+     .fallback = "0", .most = 4096},
     {"isa", "NAME", "instruction set of the cpu backend, without it the best",
      .type = QK_VALUE_WORD, .words = QK_WORDS("portable", "avx2", "avx512", "avx512bf16", "amx")},
     {"tolerance", "X", "allowed relative RMS error instead of the standard one",

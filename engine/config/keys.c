@@ -127,7 +127,7 @@ const qk_config_key qk_config_keys[] = {
         "each batch. null is all of them where they fit, else as many as fit. Never changes the "
         "result"),
     INT("inference", "threads", inference.threads, NULL, 0, 4096, 0,
-        "CPU threads; 0 or null is all of them"),
+        "CPU threads; 0 or null is as many as CPUs may be used (engine/README.md, Threads)"),
     CHOICE("inference", "isa", qk_config_isas, DRAFT(isa), NULL,
            "instruction set of the cpu backend; null is the best this processor has. amx gives "
            "other last bits in bfloat16 than the others, which agree"),

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/base/team.h"
 #include "sampler/float_repr.h"
 
 typedef struct reader {
@@ -269,16 +270,28 @@ void qk_rope_frequencies(const qk_rope *r, int64_t length, float *f)
     if (r->type == QK_ROPE_YARN) yarn(r, f, half);
 }
 
+typedef struct angles {
+    const float *f;
+    int64_t first;
+    size_t half;
+    float scale, *c, *s;
+} angles;
+
+static void fill_rows(void *context, size_t begin, size_t end, int member)
+{
+    const angles *a = context;
+    (void)member;
+    for (size_t p = begin; p < end; p++)
+        for (size_t i = 0; i < a->half; i++) {
+            /* float32 on purpose: at position 131071 the rounded angle is what models saw. */
+            float angle = (float)(a->first + (int64_t)p) * a->f[i];
+            a->c[p * a->half + i] = (float)cos((double)angle) * a->scale;
+            a->s[p * a->half + i] = (float)sin((double)angle) * a->scale;
+        }
+}
+
 void qk_rope_table(const qk_rope *r, const float *f, int64_t first, size_t rows, float *c, float *s)
 {
-    size_t half = (size_t)r->rotary / 2;
-    float scale = (float)r->attention_factor;
-#pragma omp parallel for schedule(static)
-    for (size_t p = 0; p < rows; p++)
-        for (size_t i = 0; i < half; i++) {
-            /* float32 on purpose: at position 131071 the rounded angle is what models saw. */
-            float angle = (float)(first + (int64_t)p) * f[i];
-            c[p * half + i] = (float)cos((double)angle) * scale;
-            s[p * half + i] = (float)sin((double)angle) * scale;
-        }
+    angles a = {f, first, (size_t)r->rotary / 2, (float)r->attention_factor, c, s};
+    qk_loop(0, rows, fill_rows, &a);
 }

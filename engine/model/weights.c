@@ -1,13 +1,14 @@
 /* See weights.h. */
 #include "engine/model/weights.h"
 
-#include <omp.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/interrupt.h"
 #include "engine/base/nonfinite.h"
-#include "engine/base/thread.h"
+#include "engine/base/team.h"
 #include "engine/model/bind.h"
 
 enum { PIECE = 16 << 20, BLOCK = 1 << 20 }; /* of a file; of a piece: what one thread reads */
@@ -27,20 +28,47 @@ typedef struct bad_values {
     size_t count[2], first[2]; /* first: counted in elements from the tensor's begin */
 } bad_values;
 
-/* n values from element `at` on. Blocks come in any order. */
-static void note_bad(bad_values *bad, const void *data, size_t at, size_t n, qk_dtype dtype,
-                     qk_dtype to)
+/* A piece of a tensor, which is read and looked at in blocks, in any order. */
+typedef struct reading {
+    const qk_input *in;
+    uint64_t offset; /* of its first byte in the file */
+    size_t at;       /* of its first byte in the tensor */
+    size_t bytes;
+    char *to;
+    qk_dtype dtype, to_dtype;
+    atomic_int why; /* errno, or less than 0: the file ends */
+    pthread_mutex_t lock;
+    bad_values *bad;
+} reading;
+
+/* n values from byte `at` of the piece on. */
+static void note_bad(reading *p, size_t at, size_t n)
 {
-    if (!qk_nonfinite_count(data, n, dtype, to)) return;
+    const void *data = p->to + at;
+    size_t element = (p->at + at) / qk_dtype_size(p->dtype);
+    if (!qk_nonfinite_count(data, n, p->dtype, p->to_dtype)) return;
     for (int i = 0; i < 2; i++) {
-        qk_dtype as = i ? to : dtype;
-        size_t count = qk_nonfinite_count(data, n, dtype, as);
-        size_t first = count ? at + qk_nonfinite_first(data, n, dtype, as) : SIZE_MAX;
-#pragma omp critical(bad_values)
-        {
-            bad->count[i] += count;
-            if (first < bad->first[i]) bad->first[i] = first;
-        }
+        qk_dtype as = i ? p->to_dtype : p->dtype;
+        size_t count = qk_nonfinite_count(data, n, p->dtype, as);
+        size_t first = count ? element + qk_nonfinite_first(data, n, p->dtype, as) : SIZE_MAX;
+        pthread_mutex_lock(&p->lock);
+        p->bad->count[i] += count;
+        if (first < p->bad->first[i]) p->bad->first[i] = first;
+        pthread_mutex_unlock(&p->lock);
+    }
+}
+
+static void read_blocks(void *context, size_t begin, size_t end, int member)
+{
+    reading *p = context;
+    (void)member;
+    for (size_t b = begin * BLOCK; b < end * BLOCK && b < p->bytes; b += BLOCK) {
+        size_t n = p->bytes - b < BLOCK ? p->bytes - b : BLOCK;
+        int why = qk_input_try(p->in, p->offset + b, p->to + b, n);
+        if (why)
+            p->why = why;
+        else
+            note_bad(p, b, n / qk_dtype_size(p->dtype));
     }
 }
 
@@ -72,22 +100,18 @@ static qk_status refuse_bad(const bad_values *bad, const qk_st_tensor *t, qk_dty
 static qk_status read_piece(qk_weight_reader *r, const qk_st_tensor *t, size_t at, size_t bytes,
                             qk_dtype dtype, qk_dtype to_dtype, bad_values *bad, qk_error *err)
 {
-    const qk_input *in = qk_checkpoint_input(r->checkpoint, t);
-    size_t size = qk_dtype_size(dtype);
-    int why = 0, threads = r->threads ? r->threads : omp_get_max_threads();
-    QK_TRY(qk_team_start(threads, err));
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (size_t b = 0; b < bytes; b += BLOCK) {
-        size_t n = bytes - b < BLOCK ? bytes - b : BLOCK;
-        char *to = (char *)r->piece + b;
-        int result = qk_input_try(in, t->offset + at + b, to, n);
-        if (!result) {
-            note_bad(bad, to, (at + b) / size, n / size, dtype, to_dtype);
-            continue;
-        }
-#pragma omp atomic write
-        why = result;
-    }
+    reading p = {.in = qk_checkpoint_input(r->checkpoint, t),
+                 .offset = t->offset + at,
+                 .at = at,
+                 .bytes = bytes,
+                 .to = (char *)r->piece,
+                 .dtype = dtype,
+                 .to_dtype = to_dtype,
+                 .lock = PTHREAD_MUTEX_INITIALIZER,
+                 .bad = bad};
+    QK_TRY(qk_team_start(r->threads, err));
+    qk_loop(r->threads, (bytes + BLOCK - 1) / BLOCK, read_blocks, &p);
+    int why = p.why;
     if (why < 0)
         return qk_fail(err, QK_ERR_DATA, "the file was cut off: download it again",
                        "%s: ends within tensor '%s'", t->file, t->name);

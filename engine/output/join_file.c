@@ -1,9 +1,10 @@
 /* See join_file.h. */
 #include "engine/output/join_file.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "engine/base/team.h"
 
 /* Vectors that are worth waking other threads for: 10 ms of work. */
 static const uint64_t PARALLEL_BYTES = 4u << 20;
@@ -143,23 +144,22 @@ void qk_join_file_free(qk_join_file *f)
     *f = (qk_join_file){0};
 }
 
+typedef struct joining {
+    qk_join_file *files;
+    qk_join_step step;
+    void *context;
+} joining;
+
+static qk_status join_one(void *context, size_t i, int member, qk_error *err)
+{
+    const joining *j = context;
+    (void)member;
+    return j->step(j->context, &j->files[i], err);
+}
+
 qk_status qk_join_each(qk_join_file *files, size_t n, uint64_t bytes, qk_join_step step,
                        void *context, qk_error *err)
 {
-    int threads = bytes < PARALLEL_BYTES ? 1 : omp_get_max_threads();
-    size_t first_failed = n;
-    qk_status result = QK_OK;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (size_t i = 0; i < n; i++) {
-        qk_error own = {0};
-        qk_status s = step(context, &files[i], &own);
-        if (s == QK_OK) continue;
-#pragma omp critical(join)
-        if (i < first_failed) {
-            first_failed = i;
-            result = s;
-            *err = own;
-        }
-    }
-    return result;
+    joining j = {files, step, context};
+    return qk_loop_try(bytes < PARALLEL_BYTES ? 1 : 0, n, join_one, &j, err);
 }

@@ -1,6 +1,7 @@
 /* See manifest.h. */
 #include "engine/output/manifest.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/progress.h"
 #include "engine/base/sha256.h"
+#include "engine/base/team.h"
 #include "engine/base/version.h"
 
 enum { MAX_MANIFEST = 1 << 30 };
@@ -167,6 +169,26 @@ static qk_status check_file(const qk_manifest_file *f, const char *path, qk_erro
     return s;
 }
 
+typedef struct checking {
+    const qk_manifest_file *files;
+    size_t n, count; /* all, and all with the one that is not in the list */
+    const char *folder;
+    atomic_size_t done;
+} checking;
+
+static qk_status check_item(void *context, size_t i, int member, qk_error *err)
+{
+    checking *c = context;
+    (void)member;
+    if (qk_interrupted()) return QK_OK;
+    char *path = path_of(c->folder, &c->files[i], i < c->n);
+    qk_status s = check_file(&c->files[i], path, err);
+    free(path);
+    qk_progress_of("checking what is there", (double)(atomic_fetch_add(&c->done, 1) + 1),
+                   (double)c->count, "file");
+    return s;
+}
+
 qk_status qk_manifest_check(const qk_json *manifest, const char *split_folder, qk_error *err)
 {
     const qk_json *list = qk_json_get(manifest, "files");
@@ -175,26 +197,10 @@ qk_status qk_manifest_check(const qk_json *manifest, const char *split_folder, q
     for (const qk_json *f = list ? list->first : NULL; f; f = f->next)
         read_entry(f, f->key, &files[count++]);
     if (qk_manifest_find(manifest, NULL, &files[count])) count++;
-    qk_status result = QK_OK;
-    size_t done = 0;
-#pragma omp parallel for schedule(dynamic, 1)
-    for (size_t i = 0; i < count; i++) {
-        qk_error own = {0};
-        if (qk_interrupted()) continue;
-        char *path = path_of(split_folder, &files[i], i < n);
-        qk_status s = check_file(&files[i], path, &own);
-        free(path);
-#pragma omp critical(manifest)
-        {
-            qk_progress_of("checking what is there", (double)++done, (double)count, "file");
-            if (s != QK_OK) {
-                result = s;
-                *err = own;
-            }
-        }
-    }
+    checking c = {.files = files, .n = n, .count = count, .folder = split_folder};
+    qk_status s = qk_loop_try(0, count, check_item, &c, err);
     free(files);
-    return result == QK_OK ? qk_interrupt_check(err) : result;
+    return s == QK_OK ? qk_interrupt_check(err) : s;
 }
 
 /* ---- runs ---- */

@@ -1,12 +1,12 @@
 /* See prefetch.h. */
 #include "engine/run/prefetch.h"
 
-#include <omp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/interrupt.h"
+#include "engine/base/team.h"
 #include "engine/base/thread.h"
 #include "engine/dataset/dataset.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -97,15 +97,25 @@ static void tokenize(const qk_prefetch *p, qk_prefetch_example *w, qk_tokens *t)
     w->truncated = t->truncated;
 }
 
+typedef struct tokenizing {
+    const qk_prefetch *p;
+    qk_prefetch_example *examples;
+} tokenizing;
+
+static void tokenize_examples(void *context, size_t begin, size_t end, int member)
+{
+    const tokenizing *t = context;
+    for (size_t i = begin; i < end; i++) tokenize(t->p, &t->examples[i], &t->p->tokens[member]);
+}
+
 static void tokenize_unit(qk_prefetch *p, qk_prefetch_unit *u)
 {
     int i = 0;
     for (; i < u->count && !p->waiting && !p->stop; i++)
         tokenize(p, &u->examples[i], &p->tokens[0]);
     if (p->stop || i == u->count) return;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(p->plan.threads)
-    for (int k = i; k < u->count; k++)
-        tokenize(p, &u->examples[k], &p->tokens[omp_get_thread_num()]);
+    tokenizing t = {p, u->examples + i};
+    qk_loop_each(p->plan.threads, (size_t)(u->count - i), tokenize_examples, &t);
 }
 
 static void *fill_units(void *context)
@@ -155,7 +165,7 @@ qk_status qk_prefetch_new(qk_prefetch **out, const qk_prefetch_plan *plan, qk_er
 {
     qk_prefetch *p = qk_zalloc(1, sizeof *p);
     p->plan = *plan;
-    if (!p->plan.threads) p->plan.threads = omp_get_max_threads();
+    if (!p->plan.threads) p->plan.threads = qk_threads(NULL);
     p->tokens = qk_zalloc((size_t)p->plan.threads, sizeof *p->tokens);
     for (int i = 0; i < QK_PREFETCH_UNITS; i++)
         p->units[i].examples = qk_zalloc((size_t)plan->unit_examples, sizeof *p->units[i].examples);

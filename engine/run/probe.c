@@ -7,7 +7,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
-#include "engine/base/thread.h"
+#include "engine/base/team.h"
 #include "engine/config/config.h"
 #include "engine/forward/activations.h"
 #include "engine/run/plan.h"
@@ -421,54 +421,6 @@ static qk_status measure_all(probe *p, const qk_probe_work *work, qk_speed *out)
     return QK_OK;
 }
 
-/* ---- as in a run ---- */
-
-/* The thread that reads ahead has an OpenMP team of its own (engine/run/prefetch.h), and libgomp
- * waits otherwise once there are more threads than processors: it sleeps instead of spinning, which
- * on a busy machine is several times faster. So there is such a thread here too. */
-typedef struct neighbour {
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int threads;
-    bool ready, over;
-} neighbour;
-
-static void *be_neighbour(void *context)
-{
-    neighbour *n = context;
-    qk_error ignored;
-    qk_team_start(n->threads, &ignored);
-    pthread_mutex_lock(&n->lock);
-    n->ready = true;
-    pthread_cond_broadcast(&n->changed);
-    while (!n->over) pthread_cond_wait(&n->changed, &n->lock);
-    pthread_mutex_unlock(&n->lock);
-    return NULL;
-}
-
-/* measure_all beside it. */
-static qk_status measure_with_neighbour(probe *p, const qk_probe_work *work, qk_speed *out)
-{
-    neighbour n = {.lock = PTHREAD_MUTEX_INITIALIZER,
-                   .threads = (int)p->plan->config->inference.threads};
-    qk_condition_init(&n.changed);
-    qk_status s = qk_thread_start(&n.thread, be_neighbour, &n, p->err);
-    if (s == QK_OK) {
-        pthread_mutex_lock(&n.lock);
-        while (!n.ready) pthread_cond_wait(&n.changed, &n.lock);
-        pthread_mutex_unlock(&n.lock);
-        s = measure_all(p, work, out);
-        pthread_mutex_lock(&n.lock);
-        n.over = true;
-        pthread_cond_broadcast(&n.changed);
-        pthread_mutex_unlock(&n.lock);
-        pthread_join(n.thread, NULL);
-    }
-    pthread_cond_destroy(&n.changed);
-    return s;
-}
-
 qk_status qk_probe_speed(const qk_plan *plan, const qk_probe_work *work, qk_speed *out,
                          qk_error *err)
 {
@@ -495,7 +447,7 @@ qk_status qk_probe_speed(const qk_plan *plan, const qk_probe_work *work, qk_spee
     p.random = qk_alloc(RANDOM_NUMBERS, sizeof *p.random);
     fill_random(p.random, RANDOM_NUMBERS);
     snprintf(out->device, sizeof out->device, "%s", p.backend->describe(p.device));
-    qk_status s = measure_with_neighbour(&p, work, out);
+    qk_status s = measure_all(&p, work, out);
     free(p.random);
     p.backend->close(p.device);
     return s;

@@ -1,12 +1,12 @@
 /* See run.h. */
 #include "engine/run/run.h"
 
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/base/team.h"
 #include "engine/config/config.h"
 #include "engine/dataset/hub_dataset.h"
 #include "engine/output/example_texts.h"
@@ -374,9 +374,8 @@ qk_status qk_run(const qk_config *config, const qk_run_options *options, qk_stag
     double started = qk_now();
     *result = (qk_run_result){0};
     runner r = {.result = result, .err = err, .staging = staging};
-    /* Whatever this thread does with several: hashing, angles, merging, and the push after it.
-     * Other threads are told. */
-    if (config->inference.threads) omp_set_num_threads((int)config->inference.threads);
+    if (config->inference.threads)
+        qk_threads_set((int)config->inference.threads, "inference.threads");
     qk_status s = run(&r, config, options);
     result->seconds_total = qk_now() - started;
     qk_interrupt_keeps("%s", "");

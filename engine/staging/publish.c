@@ -9,6 +9,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/sha256.h"
+#include "engine/base/team.h"
 #include "formats/sealed.h"
 
 enum { MAX_JOURNAL = 256 << 20, MAX_IDENTITY = 64 << 20 };
@@ -99,25 +100,28 @@ static qk_status hash_file(const qk_folder *in, qk_publish_file *f, qk_error *er
     return s;
 }
 
-/* Calls `use` for each file, several at once. */
-static qk_status for_each(qk_publish *c, const folders *p,
-                          qk_status (*use)(qk_publish_file *, const folders *, qk_error *),
-                          qk_error *err)
+typedef qk_status use_file(qk_publish_file *, const folders *, qk_error *);
+typedef struct using
 {
-    qk_status result = QK_OK;
-#pragma omp parallel for schedule(dynamic, 1)
-    for (size_t i = 0; i < c->count; i++) {
-        qk_error own = {0};
-        if (qk_interrupted()) continue;
-        qk_status s = use(&c->files[i], p, &own);
-        if (s == QK_OK) continue;
-#pragma omp critical(commit)
-        {
-            result = s;
-            *err = own;
-        }
-    }
-    return result == QK_OK ? qk_interrupt_check(err) : result;
+    qk_publish_file *files;
+    const folders *folders;
+    use_file *use;
+}
+using;
+
+static qk_status use_item(void *context, size_t i, int member, qk_error *err)
+{
+    const using *u = context;
+    (void)member;
+    return qk_interrupted() ? QK_OK : u->use(&u->files[i], u->folders, err);
+}
+
+/* Calls `use` for each file, several at once. */
+static qk_status for_each(qk_publish *c, const folders *p, use_file *use, qk_error *err)
+{
+    using u = {c->files, p, use};
+    QK_TRY(qk_loop_try(0, c->count, use_item, &u, err));
+    return qk_interrupt_check(err);
 }
 
 static qk_status hash_new(qk_publish_file *f, const folders *p, qk_error *err)

@@ -2,7 +2,8 @@
 #include "engine/tools/synth.h"
 
 #include <math.h>
-#include <omp.h>
+
+#include "engine/base/team.h"
 
 static const uint64_t golden = 0x9E3779B97F4A7C15u;
 
@@ -45,21 +46,31 @@ static inline uint16_t to_bf16(float f)
     return (uint16_t)((u + 0x7FFF + ((u >> 16) & 1)) >> 16);
 }
 
+typedef struct filling {
+    void *out;
+    qk_dtype dtype;
+    qk_synth_values values;
+    uint64_t first;
+} filling;
+
+static void fill(void *context, size_t begin, size_t end, int member)
+{
+    const filling *f = context;
+    const qk_synth_values v = f->values;
+    float *f32 = f->out;
+    uint16_t *h = f->out;
+    (void)member;
+    if (f->dtype == QK_F32)
+        for (size_t i = begin; i < end; i++) f32[i] = value(&v, f->first + i);
+    else if (f->dtype == QK_BF16)
+        for (size_t i = begin; i < end; i++) h[i] = to_bf16(value(&v, f->first + i));
+    else
+        for (size_t i = begin; i < end; i++) h[i] = qk_f32_to_f16(value(&v, f->first + i));
+}
+
 void qk_synth_fill(void *out, qk_dtype dtype, const qk_synth_values *v, uint64_t first, size_t n,
                    int threads)
 {
-    const qk_synth_values own = *v;
-    if (threads <= 0) threads = omp_get_max_threads();
-    float *f32 = out;
-    uint16_t *h = out;
-    if (dtype == QK_F32) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-        for (size_t i = 0; i < n; i++) f32[i] = value(&own, first + i);
-    } else if (dtype == QK_BF16) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-        for (size_t i = 0; i < n; i++) h[i] = to_bf16(value(&own, first + i));
-    } else {
-#pragma omp parallel for num_threads(threads) schedule(static)
-        for (size_t i = 0; i < n; i++) h[i] = qk_f32_to_f16(value(&own, first + i));
-    }
+    filling f = {out, dtype, *v, first};
+    qk_loop(threads, n, fill, &f);
 }

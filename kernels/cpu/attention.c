@@ -9,36 +9,50 @@
  *
  * next: kernels/cpu/elementwise.c */
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 
+#include "engine/base/team.h"
 #include "kernels/cpu/cpu.h"
 
 /* ---- captured rows ---- */
 
-/* first_col: column of head 0 of this kind. */
-static void copy_rows(const qk_device *dev, qk_tensor t, size_t first_col, size_t d,
-                      const qk_row_copy *c)
+typedef struct copying {
+    qk_tensor t;
+    size_t first_col, d; /* first_col: column of head 0 of this kind */
+    const qk_row_copy *c;
+} copying;
+
+/* Item h n_rows + r: row r of head h. */
+static void copy_rows(void *context, size_t begin, size_t end, int member)
 {
-#pragma omp parallel for schedule(static) num_threads(dev->threads) collapse(2)
-    for (size_t h = 0; h < c->n_heads; h++)
-        for (size_t r = 0; r < c->n_rows; r++) {
-            QK_ASSERT((size_t)c->rows[r] < t.rows);
-            size_t at = (size_t)c->rows[r] * t.stride + first_col + (size_t)c->heads[h] * d;
-            float *out = c->out + (h * c->n_rows + r) * d;
-            for (size_t i = 0; i < d; i++) out[i] = qk_element(t.data, at + i, t.dtype);
-        }
+    const copying *x = context;
+    const qk_row_copy *c = x->c;
+    (void)member;
+    for (size_t n = begin; n < end; n++) {
+        size_t h = n / c->n_rows, row = (size_t)c->rows[n % c->n_rows];
+        QK_ASSERT(row < x->t.rows);
+        size_t at = row * x->t.stride + x->first_col + (size_t)c->heads[h] * x->d;
+        float *out = c->out + n * x->d;
+        for (size_t i = 0; i < x->d; i++) out[i] = qk_element(x->t.data, at + i, x->t.dtype);
+    }
 }
 
 void cpu_gather(qk_device *dev, qk_tensor qkv, qk_heads heads, const qk_layer_capture *capture)
 {
     size_t d = (size_t)heads.d;
-    for (size_t i = 0; i < capture->n_q; i++) copy_rows(dev, qkv, 0, d, &capture->q[i]);
-    for (size_t i = 0; i < capture->n_k; i++)
-        copy_rows(dev, qkv, (size_t)heads.H * d, d, &capture->k[i]);
     QK_ASSERT(heads.has_v || !capture->n_v);
-    for (size_t i = 0; i < capture->n_v; i++)
-        copy_rows(dev, qkv, (size_t)(heads.H + heads.K) * d, d, &capture->v[i]);
+    const struct kind {
+        const qk_row_copy *copies;
+        size_t n, first_col;
+    } kinds[] = {{capture->q, capture->n_q, 0},
+                 {capture->k, capture->n_k, (size_t)heads.H * d},
+                 {capture->v, capture->n_v, (size_t)(heads.H + heads.K) * d}};
+    for (const struct kind *k = kinds; k < kinds + 3; k++)
+        for (size_t i = 0; i < k->n; i++) {
+            const qk_row_copy *c = &k->copies[i];
+            copying x = {qkv, k->first_col, d, c};
+            qk_loop(dev->threads, c->n_heads * c->n_rows, copy_rows, &x);
+        }
 }
 
 /* ---- log-sum-exp ---- */
@@ -144,6 +158,36 @@ static item *list_items(const qk_attention *p, size_t *count)
     return items;
 }
 
+typedef struct attending {
+    qk_tensor o, qkv;
+    const qk_attention *p;
+    const item *items;
+    const cpu_attend *attend;
+    float *scratch;
+    size_t per_thread;      /* floats of it */
+    const cpu_lse_row *lse; /* by row, or NULL */
+    size_t n_lse;
+} attending;
+
+static void attend_items(void *context, size_t begin, size_t end, int member)
+{
+    const attending *a = context;
+    for (size_t i = begin; i < end; i++) {
+        cpu_attention_tile t = {
+            .o = a->o,
+            .qkv = a->qkv,
+            .p = a->p,
+            .seq_begin = (size_t)a->items[i].seq_begin,
+            .first = (size_t)a->items[i].first,
+            .rows = (size_t)a->items[i].rows,
+            .kv_head = a->items[i].kv_head,
+            .scratch = a->scratch + a->per_thread * (size_t)member,
+        };
+        if (a->lse) t.lse = find_lse(a->lse, a->n_lse, t.seq_begin + t.first, t.rows, &t.n_lse);
+        a->attend->run(&t);
+    }
+}
+
 void cpu_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attention *p)
 {
     QK_ASSERT(p->heads.has_v && qkv.cols == qk_heads_width(p->heads) && p->heads.d <= 1024);
@@ -152,25 +196,11 @@ void cpu_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attentio
     const cpu_attend *attend = &dev->isa->attention[qkv.dtype];
     size_t per_thread = cpu_round_up(attend->scratch(p->heads), 16), n;
     cpu_reserve(&dev->scratch, per_thread * (size_t)dev->threads * sizeof(float), "attention");
-    float *scratch = dev->scratch.data;
     item *items = list_items(p, &n);
-    size_t n_lse;
-    cpu_lse_row *lse = list_lse(p->capture, &n_lse);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(dev->threads)
-    for (size_t i = 0; i < n; i++) {
-        cpu_attention_tile t = {
-            .o = o,
-            .qkv = qkv,
-            .p = p,
-            .seq_begin = (size_t)items[i].seq_begin,
-            .first = (size_t)items[i].first,
-            .rows = (size_t)items[i].rows,
-            .kv_head = items[i].kv_head,
-            .scratch = scratch + per_thread * (size_t)omp_get_thread_num(),
-        };
-        if (lse) t.lse = find_lse(lse, n_lse, t.seq_begin + t.first, t.rows, &t.n_lse);
-        attend->run(&t);
-    }
+    attending a = {o, qkv, p, items, attend, dev->scratch.data, per_thread, .n_lse = 0};
+    cpu_lse_row *lse = list_lse(p->capture, &a.n_lse);
+    a.lse = lse;
+    qk_loop_each(dev->threads, n, attend_items, &a);
     free(items);
     free(lse);
 }

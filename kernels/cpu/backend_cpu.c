@@ -2,13 +2,12 @@
  * elementwise.c; their inner loops in isa/.
  *
  * next: kernels/cpu/isa/simd.h */
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/available.h"
-#include "engine/base/thread.h"
+#include "engine/base/team.h"
 #include "kernels/cpu/cpu.h"
 
 static qk_status cpu_open(const qk_device_options *options, qk_device **out, qk_error *err)
@@ -21,14 +20,16 @@ static qk_status cpu_open(const qk_device_options *options, qk_device **out, qk_
                        "isa '%s': this processor cannot run it, or nobody knows it; here: %s",
                        options->isa, names);
     }
-    int threads = options->threads ? options->threads : omp_get_max_threads();
+    const char *why;
+    int usual = qk_threads(&why), threads = options->threads ? options->threads : usual;
     QK_TRY(qk_team_start(threads, err)); /* of whoever opens it: it computes in the same thread */
     qk_device *dev = qk_zalloc(1, sizeof *dev);
     dev->isa = isa;
     dev->compute = options->compute;
     dev->threads = threads;
-    snprintf(dev->title, sizeof dev->title, "CPU, %s, %d thread%s", isa->title, dev->threads,
-             dev->threads == 1 ? "" : "s");
+    bool told = threads == usual && why;
+    snprintf(dev->title, sizeof dev->title, "CPU, %s, %d thread%s%s%s%s", isa->title, threads,
+             threads == 1 ? "" : "s", told ? " (" : "", told ? why : "", told ? ")" : "");
     *out = dev;
     return QK_OK;
 }
@@ -86,19 +87,33 @@ static void cpu_free(qk_device *dev, qk_tensor *t)
     *t = (qk_tensor){0};
 }
 
-static void cpu_upload(qk_device *dev, qk_tensor t, const void *src, qk_dtype dtype)
+typedef struct transfer {
+    qk_tensor t;
+    const void *src;
+    qk_dtype dtype; /* of src */
+} transfer;
+
+static void upload_rows(void *context, size_t begin, size_t end, int member)
 {
-#pragma omp parallel for schedule(static) num_threads(dev->threads)
-    for (size_t r = 0; r < t.rows; r++) {
+    const transfer *x = context;
+    const qk_tensor t = x->t;
+    (void)member;
+    for (size_t r = begin; r < end; r++) {
         size_t at = r * t.stride, from = r * t.cols;
-        if (dtype == t.dtype) {
-            size_t size = qk_dtype_size(dtype);
-            memcpy((char *)t.data + at * size, (const char *)src + from * size, t.cols * size);
+        if (x->dtype == t.dtype) {
+            size_t size = qk_dtype_size(t.dtype);
+            memcpy((char *)t.data + at * size, (const char *)x->src + from * size, t.cols * size);
             continue;
         }
         for (size_t c = 0; c < t.cols; c++)
-            qk_element_set(t.data, at + c, t.dtype, qk_element(src, from + c, dtype));
+            qk_element_set(t.data, at + c, t.dtype, qk_element(x->src, from + c, x->dtype));
     }
+}
+
+static void cpu_upload(qk_device *dev, qk_tensor t, const void *src, qk_dtype dtype)
+{
+    transfer x = {t, src, dtype};
+    qk_loop(dev->threads, t.rows, upload_rows, &x);
 }
 
 static void cpu_download(qk_device *dev, void *dst, qk_tensor t)

@@ -6,53 +6,105 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/team.h"
 #include "kernels/cpu/cpu.h"
+
+/* What an op is called with; each uses what it has. */
+typedef struct rows_of {
+    const qk_device *dev;
+    qk_tensor y, x;
+    const int32_t *ids;
+    const float *w;
+    float eps, scale;
+    bool plus_one;
+    qk_activation act;
+} rows_of;
+
+static void embed_rows(void *context, size_t begin, size_t end, int member)
+{
+    const rows_of *o = context;
+    const qk_tensor table = o->x;
+    (void)member;
+    for (size_t t = begin; t < end; t++) {
+        QK_ASSERT(o->ids[t] >= 0 && (size_t)o->ids[t] < table.rows);
+        float *out = (float *)o->y.data + t * o->y.stride;
+        for (size_t c = 0; c < o->y.cols; c++) {
+            float v = qk_element(table.data, (size_t)o->ids[t] * table.stride + c, table.dtype);
+            /* A table wider than the compute format is rounded, as a model converted to it is. */
+            out[c] = o->scale * qk_round_to(v, o->dev->compute);
+        }
+    }
+}
 
 void cpu_embed(qk_device *dev, qk_tensor x, qk_tensor table, const int32_t *ids, float scale)
 {
-#pragma omp parallel for schedule(static) num_threads(dev->threads)
-    for (size_t t = 0; t < x.rows; t++) {
-        QK_ASSERT(ids[t] >= 0 && (size_t)ids[t] < table.rows);
-        float *out = (float *)x.data + t * x.stride;
-        for (size_t c = 0; c < x.cols; c++) {
-            float v = qk_element(table.data, (size_t)ids[t] * table.stride + c, table.dtype);
-            /* A table wider than the compute format is rounded, as a model converted to it is. */
-            out[c] = scale * qk_round_to(v, dev->compute);
-        }
-    }
+    rows_of o = {.dev = dev, .y = x, .x = table, .ids = ids, .scale = scale};
+    qk_loop(dev->threads, x.rows, embed_rows, &o);
+}
+
+static void rmsnorm_rows(void *context, size_t begin, size_t end, int member)
+{
+    const rows_of *o = context;
+    (void)member;
+    for (size_t t = begin; t < end; t++)
+        o->dev->isa->rmsnorm(o->y, o->x, t, o->w, o->eps, o->plus_one);
 }
 
 void cpu_rmsnorm(qk_device *dev, qk_tensor y, qk_tensor x, const float *w, float eps, bool plus_one)
 {
     QK_ASSERT(x.dtype == QK_F32 && y.dtype != QK_F16 && x.cols == y.cols);
-#pragma omp parallel for schedule(static) num_threads(dev->threads)
-    for (size_t t = 0; t < x.rows; t++) dev->isa->rmsnorm(y, x, t, w, eps, plus_one);
+    rows_of o = {.dev = dev, .y = y, .x = x, .w = w, .eps = eps, .plus_one = plus_one};
+    qk_loop(dev->threads, x.rows, rmsnorm_rows, &o);
+}
+
+static void glu_rows(void *context, size_t begin, size_t end, int member)
+{
+    const rows_of *o = context;
+    (void)member;
+    for (size_t t = begin; t < end; t++) o->dev->isa->glu(o->y, o->x, t, o->act);
 }
 
 void cpu_glu(qk_device *dev, qk_tensor y, qk_tensor g, qk_activation act)
 {
     QK_ASSERT(g.cols == 2 * y.cols && g.dtype == QK_F32 && y.dtype != QK_F16);
-#pragma omp parallel for schedule(static) num_threads(dev->threads)
-    for (size_t t = 0; t < y.rows; t++) dev->isa->glu(y, g, t, act);
+    rows_of o = {.dev = dev, .y = y, .x = g, .act = act};
+    qk_loop(dev->threads, y.rows, glu_rows, &o);
+}
+
+static void convert_rows(void *context, size_t begin, size_t end, int member)
+{
+    const rows_of *o = context;
+    (void)member;
+    for (size_t t = begin; t < end; t++)
+        o->dev->isa->store(o->y, t, (const float *)o->x.data + t * o->x.stride);
 }
 
 void cpu_convert(qk_device *dev, qk_tensor y, qk_tensor x)
 {
     QK_ASSERT(x.dtype == QK_F32 && y.dtype != QK_F16 && x.cols == y.cols);
-#pragma omp parallel for schedule(static) num_threads(dev->threads)
-    for (size_t t = 0; t < x.rows; t++) dev->isa->store(y, t, (const float *)x.data + t * x.stride);
+    rows_of o = {.dev = dev, .y = y, .x = x};
+    qk_loop(dev->threads, x.rows, convert_rows, &o);
+}
+
+static void add_to_rows(void *context, size_t begin, size_t end, int member)
+{
+    const rows_of *o = context;
+    const qk_tensor x = o->x, y = o->y;
+    (void)member;
+    for (size_t t = begin; t < end; t++) {
+        float *to = (float *)x.data + t * x.stride, *from = (float *)y.data + t * y.stride;
+        if (o->w) o->dev->isa->norm_part(from, y.cols, o->w, o->eps, o->plus_one);
+        for (size_t c = 0; c < x.cols; c++) to[c] += o->scale * from[c];
+    }
 }
 
 void cpu_add(qk_device *dev, qk_tensor x, qk_tensor y, const float *w, float eps, bool plus_one,
              float scale)
 {
     QK_ASSERT(x.dtype == QK_F32 && y.dtype == QK_F32 && x.cols == y.cols);
-#pragma omp parallel for schedule(static) num_threads(dev->threads)
-    for (size_t t = 0; t < x.rows; t++) {
-        float *to = (float *)x.data + t * x.stride, *from = (float *)y.data + t * y.stride;
-        if (w) dev->isa->norm_part(from, y.cols, w, eps, plus_one);
-        for (size_t c = 0; c < x.cols; c++) to[c] += scale * from[c];
-    }
+    rows_of o = {
+        .dev = dev, .y = y, .x = x, .w = w, .eps = eps, .scale = scale, .plus_one = plus_one};
+    qk_loop(dev->threads, x.rows, add_to_rows, &o);
 }
 
 /* ---- between projection and attention ---- */
@@ -109,33 +161,52 @@ static void copy_all(qk_tensor rows, size_t first_row, const qk_qkv_post *p, qk_
         copy_chunk(rows, first_row, (size_t)p->heads.H * d, d, &p->capture->k[i], dtype);
 }
 
+typedef struct post {
+    const qk_device *dev;
+    qk_tensor out, in;
+    const qk_qkv_post *p;
+    size_t first_row;
+} post;
+
+static void norm_rows(void *context, size_t begin, size_t end, int member)
+{
+    const post *o = context;
+    const qk_qkv_post *p = o->p;
+    size_t k = (size_t)p->heads.H * (size_t)p->heads.d;
+    (void)member;
+    for (size_t t = begin; t < end; t++) {
+        float *row = (float *)o->in.data + t * o->in.stride;
+        norm_kind(o->dev, row, p->heads.H, p->q_norm, p);
+        norm_kind(o->dev, row + k, p->heads.K, p->k_norm, p);
+    }
+}
+
+static void rotate_rows(void *context, size_t begin, size_t end, int member)
+{
+    const post *o = context;
+    const qk_qkv_post *p = o->p;
+    size_t d = (size_t)p->heads.d;
+    int rotated = p->heads.H + p->heads.K;
+    (void)member;
+    for (size_t t = begin; t < end; t++) {
+        float *row = (float *)o->in.data + t * o->in.stride;
+        size_t position = (size_t)p->table_row[o->first_row + t];
+        size_t table = position * (size_t)(p->rotary / 2);
+        for (int i = 0; i < rotated && p->cos; i++)
+            rotate(o->dev, row + (size_t)i * d, p->cos + table, p->sin + table, p);
+        for (size_t c = 0; c < (size_t)p->heads.H * d && p->q_scale; c++)
+            row[c] *= p->q_scale[position];
+        if (o->out.data != o->in.data) o->dev->isa->store(o->out, t, row);
+    }
+}
+
 void cpu_qkv_post(qk_device *dev, qk_tensor out, qk_tensor in, const qk_qkv_post *p,
                   size_t first_row)
 {
-    size_t width = qk_heads_width(p->heads), d = (size_t)p->heads.d;
-    int rotated = p->heads.H + p->heads.K;
+    size_t width = qk_heads_width(p->heads);
     QK_ASSERT(in.cols == width && out.cols == width && in.dtype == QK_F32 && out.dtype != QK_F16);
-    float *rows = in.data;
-#pragma omp parallel num_threads(dev->threads)
-    {
-#pragma omp for schedule(static)
-        for (size_t t = 0; t < in.rows; t++) {
-            float *row = rows + t * in.stride;
-            norm_kind(dev, row, p->heads.H, p->q_norm, p);
-            norm_kind(dev, row + (size_t)p->heads.H * d, p->heads.K, p->k_norm, p);
-        }
-#pragma omp single
-        if (p->capture) copy_all(in, first_row, p, out.dtype);
-#pragma omp for schedule(static)
-        for (size_t t = 0; t < in.rows; t++) {
-            float *row = rows + t * in.stride;
-            size_t position = (size_t)p->table_row[first_row + t];
-            size_t table = position * (size_t)(p->rotary / 2);
-            for (int i = 0; i < rotated && p->cos; i++)
-                rotate(dev, row + (size_t)i * d, p->cos + table, p->sin + table, p);
-            for (size_t c = 0; c < (size_t)p->heads.H * d && p->q_scale; c++)
-                row[c] *= p->q_scale[position];
-            if (out.data != in.data) dev->isa->store(out, t, row);
-        }
-    }
+    post o = {dev, out, in, p, first_row};
+    if (p->q_norm || p->k_norm) qk_loop(dev->threads, in.rows, norm_rows, &o);
+    if (p->capture) copy_all(in, first_row, p, out.dtype);
+    qk_loop(dev->threads, in.rows, rotate_rows, &o);
 }

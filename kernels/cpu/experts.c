@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/team.h"
 #include "kernels/cpu/cpu.h"
 
 struct cpu_router {
@@ -82,45 +83,81 @@ static void sort_by_expert(struct cpu_router *r, size_t experts, size_t T, size_
     free(next);
 }
 
+typedef struct routing {
+    const qk_device *dev;
+    const struct cpu_router *r;
+    qk_tensor logits;
+    int top_k;
+    bool renormalise;
+} routing;
+
+static void route_rows(void *context, size_t begin, size_t end, int member)
+{
+    const routing *o = context;
+    const qk_tensor logits = o->logits;
+    size_t E = logits.cols, k = (size_t)o->top_k;
+    float *p = qk_alloc(E, sizeof *p);
+    (void)member;
+    for (size_t t = begin; t < end; t++) {
+        memcpy(p, (const float *)logits.data + t * logits.stride, E * sizeof *p);
+        o->dev->isa->softmax(p, E);
+        choose(p, E, o->top_k, o->renormalise, o->r->chosen + t * k, o->r->chosen_weights + t * k);
+    }
+    free(p);
+}
+
 const qk_routes *cpu_route(qk_device *dev, qk_tensor logits, int top_k, bool renormalise)
 {
     size_t E = logits.cols, T = logits.rows, k = (size_t)top_k;
     QK_ASSERT(logits.dtype == QK_F32 && top_k >= 1 && k <= E);
     struct cpu_router *r = reserve(dev, E, T * k);
-#pragma omp parallel num_threads(dev->threads)
-    {
-        float *p = qk_alloc(E, sizeof *p);
-#pragma omp for schedule(static)
-        for (size_t t = 0; t < T; t++) {
-            memcpy(p, (const float *)logits.data + t * logits.stride, E * sizeof *p);
-            dev->isa->softmax(p, E);
-            choose(p, E, top_k, renormalise, r->chosen + t * k, r->chosen_weights + t * k);
-        }
-        free(p);
-    }
+    routing o = {dev, r, logits, top_k, renormalise};
+    qk_loop(dev->threads, T, route_rows, &o);
     sort_by_expert(r, E, T, k);
     r->routes = (qk_routes){r->starts, r->rows, r->weights};
     return &r->routes;
 }
 
+/* ---- rows to experts and back ---- */
+
+typedef struct moving {
+    qk_tensor y, x;
+    const int32_t *rows; /* of x, for each row of y */
+    const float *weights;
+} moving;
+
+static void take_rows(void *context, size_t begin, size_t end, int member)
+{
+    const moving *o = context;
+    size_t size = qk_dtype_size(o->x.dtype);
+    (void)member;
+    for (size_t i = begin; i < end; i++)
+        memcpy((char *)o->y.data + i * o->y.stride * size,
+               (const char *)o->x.data + (size_t)o->rows[i] * o->x.stride * size, o->x.cols * size);
+}
+
 void cpu_take_rows(qk_device *dev, qk_tensor y, qk_tensor x, const int32_t *rows)
 {
     QK_ASSERT(x.dtype == y.dtype && x.cols == y.cols);
-    size_t size = qk_dtype_size(x.dtype);
-#pragma omp parallel for schedule(static) num_threads(dev->threads)
-    for (size_t i = 0; i < y.rows; i++)
-        memcpy((char *)y.data + i * y.stride * size,
-               (const char *)x.data + (size_t)rows[i] * x.stride * size, x.cols * size);
+    moving o = {y, x, rows, NULL};
+    qk_loop(dev->threads, y.rows, take_rows, &o);
+}
+
+static void add_rows(void *context, size_t begin, size_t end, int member)
+{
+    const moving *o = context;
+    (void)member;
+    for (size_t i = begin; i < end; i++) {
+        float *to = (float *)o->x.data + (size_t)o->rows[i] * o->x.stride;
+        const float *from = (const float *)o->y.data + i * o->y.stride;
+        for (size_t c = 0; c < o->x.cols; c++) to[c] += o->weights[i] * from[c];
+    }
 }
 
 void cpu_add_rows(qk_device *dev, qk_tensor x, qk_tensor y, const int32_t *rows,
                   const float *weights)
 {
     QK_ASSERT(x.dtype == QK_F32 && y.dtype == QK_F32 && x.cols == y.cols);
-#pragma omp parallel for schedule(static) num_threads(dev->threads)
-    for (size_t i = 0; i < y.rows; i++) {
-        float *to = (float *)x.data + (size_t)rows[i] * x.stride;
-        const float *from = (const float *)y.data + i * y.stride;
-        for (size_t c = 0; c < x.cols; c++) to[c] += weights[i] * from[c];
-    }
+    moving o = {y, x, rows, weights};
+    qk_loop(dev->threads, y.rows, add_rows, &o);
 }

@@ -16,9 +16,9 @@
  * FLOPs: 2 T out in. What a job computes does not depend on how the grid is cut.
  *
  * next: kernels/cpu/attention.c */
-#include <omp.h>
 #include <stdlib.h>
 
+#include "engine/base/team.h"
 #include "kernels/cpu/cpu.h"
 
 static size_t tile_bytes(const qk_device *dev, size_t K)
@@ -38,7 +38,7 @@ static size_t at_most(size_t n, size_t limit)
 /* A product and how it is cut. */
 typedef struct product {
     const qk_device *dev;
-    qk_tensor y; /* of the slab */
+    qk_tensor y, x; /* of the slab */
     const qk_matrix *w;
     const float *bias;
     bool accumulate;
@@ -64,6 +64,11 @@ static void cut(product *p)
     size_t share = groups * p->panels / (JOBS_PER_THREAD * threads);
     p->panels_a_job = at_most(share ? share : 1, BLOCK_PANELS);
     p->depth = at_most(p->w->in, g->block_depth);
+}
+
+static size_t groups_of_panels(const product *p)
+{
+    return (p->panels + p->panels_a_job - 1) / p->panels_a_job;
 }
 
 /* Part k .. k + depth - 1 of the sums of one tile and one panel. */
@@ -110,23 +115,29 @@ static size_t sums_of_a_thread(const qk_device *dev)
     return BLOCK_TILES * BLOCK_PANELS * g->tile_rows * g->panel_cols;
 }
 
-/* The part of one thread: packing, then its jobs. x: the slab. */
-static void run_thread(const product *p, qk_tensor x)
+static void pack_tiles(void *context, size_t begin, size_t end, int member)
 {
+    const product *p = context;
     const cpu_gemm *g = cpu_gemm_of(p->dev);
-    size_t rows = g->tile_rows, groups = (p->tiles + p->tiles_a_job - 1) / p->tiles_a_job;
+    size_t rows = g->tile_rows, bytes = tile_bytes(p->dev, p->w->in);
+    (void)member;
+    for (size_t tile = begin; tile < end; tile++)
+        g->pack_rows((char *)p->dev->packed.data + tile * bytes, p->x, tile * rows,
+                     at_most(p->x.rows - tile * rows, rows), p->dev->compute);
+}
+
+/* Jobs, those of one group of tiles after the other. */
+static void run_jobs(void *context, size_t begin, size_t end, int member)
+{
+    const product *p = context;
+    const cpu_gemm *g = cpu_gemm_of(p->dev);
+    size_t groups = groups_of_panels(p);
     float *sums = NULL;
     if (p->depth < p->w->in)
-        sums = (float *)p->dev->sums.data + (size_t)omp_get_thread_num() * sums_of_a_thread(p->dev);
-#pragma omp for schedule(static)
-    for (size_t tile = 0; tile < p->tiles; tile++)
-        g->pack_rows((char *)p->dev->packed.data + tile * tile_bytes(p->dev, p->w->in), x,
-                     tile * rows, at_most(x.rows - tile * rows, rows), p->dev->compute);
+        sums = (float *)p->dev->sums.data + (size_t)member * sums_of_a_thread(p->dev);
     if (g->begin) g->begin();
-#pragma omp for schedule(static) collapse(2)
-    for (size_t tile = 0; tile < groups; tile++)
-        for (size_t panel = 0; panel < p->panels; panel += p->panels_a_job)
-            run_job(p, tile * p->tiles_a_job, panel, sums);
+    for (size_t job = begin; job < end; job++)
+        run_job(p, job / groups * p->tiles_a_job, job % groups * p->panels_a_job, sums);
     if (g->end) g->end();
 }
 
@@ -137,14 +148,19 @@ void cpu_matmul(qk_device *dev, qk_tensor y, qk_tensor x, const qk_matrix *w, co
     QK_ASSERT(x.dtype == (dev->compute == QK_BF16 ? QK_BF16 : QK_F32));
     for (size_t begin = 0; begin < x.rows; begin += SLAB) {
         size_t n = at_most(x.rows - begin, SLAB);
-        product p = {
-            .dev = dev, .y = qk_rows(y, begin, n), .w = w, .bias = bias, .accumulate = accumulate};
+        product p = {.dev = dev,
+                     .y = qk_rows(y, begin, n),
+                     .x = qk_rows(x, begin, n),
+                     .w = w,
+                     .bias = bias,
+                     .accumulate = accumulate};
         cut(&p);
         cpu_reserve(&dev->packed, p.tiles * tile_bytes(dev, w->in), "packed activations");
         if (p.depth < w->in)
             cpu_reserve(&dev->sums, (size_t)dev->threads * sums_of_a_thread(dev) * sizeof(float),
                         "sums of products");
-#pragma omp parallel num_threads(dev->threads)
-        run_thread(&p, qk_rows(x, begin, n));
+        qk_loop(dev->threads, p.tiles, pack_tiles, &p);
+        size_t groups = (p.tiles + p.tiles_a_job - 1) / p.tiles_a_job;
+        qk_loop(dev->threads, groups * groups_of_panels(&p), run_jobs, &p);
     }
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/team.h"
 #include "kernels/cpu/cpu.h"
 
 qk_status cpu_matrix_new(qk_device *dev, size_t out, size_t in, const char *what, qk_matrix **m,
@@ -118,7 +119,7 @@ typedef struct packing {
     const qk_matrix *m;
     qk_dtype compute, src_dtype;
     const void *src; /* [rows, in] */
-    size_t first_out;
+    size_t first_out, rows;
 } packing;
 
 /* Columns k .. k + n - 1 of rows r .. r + rows - 1 of src, which go to one panel. */
@@ -141,22 +142,30 @@ static void pack_block(const packing *p, size_t r, size_t rows, size_t k, size_t
         transpose_32(to, cols, block, rows, units);
 }
 
+/* Panels, counted from that of the first row. */
+static void pack_panels(void *context, size_t begin, size_t end, int member)
+{
+    const packing *p = context;
+    size_t cols = p->m->panel_cols, first_panel = p->first_out / cols, in = p->m->in;
+    (void)member;
+    for (size_t panel = first_panel + begin; panel < first_panel + end; panel++) {
+        size_t o_begin = panel * cols > p->first_out ? panel * cols : p->first_out,
+               o_end = (panel + 1) * cols;
+        if (o_end > p->first_out + p->rows) o_end = p->first_out + p->rows;
+        for (size_t k = 0; k < in; k += DEPTH)
+            for (size_t o = o_begin; o < o_end; o += ROWS)
+                pack_block(p, o - p->first_out, o_end - o < ROWS ? o_end - o : ROWS, k,
+                           in - k < DEPTH ? in - k : DEPTH);
+    }
+}
+
 void cpu_matrix_load(qk_device *dev, qk_matrix *m, size_t first_out, size_t rows, const void *src,
                      qk_dtype src_dtype)
 {
     QK_ASSERT(first_out <= m->out && rows <= m->out - first_out);
-    packing p = {m, dev->compute, src_dtype, src, first_out};
+    packing p = {m, dev->compute, src_dtype, src, first_out, rows};
     size_t cols = m->panel_cols, last = (first_out + rows + cols - 1) / cols;
-#pragma omp parallel for schedule(static) num_threads(dev->threads)
-    for (size_t panel = first_out / cols; panel < last; panel++) {
-        size_t begin = panel * cols > first_out ? panel * cols : first_out,
-               end = (panel + 1) * cols;
-        if (end > first_out + rows) end = first_out + rows;
-        for (size_t k = 0; k < m->in; k += DEPTH)
-            for (size_t o = begin; o < end; o += ROWS)
-                pack_block(&p, o - first_out, end - o < ROWS ? end - o : ROWS, k,
-                           m->in - k < DEPTH ? m->in - k : DEPTH);
-    }
+    qk_loop(dev->threads, last - first_out / cols, pack_panels, &p);
 }
 
 void cpu_matrix_free(qk_device *dev, qk_matrix *m)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/team.h"
 #include "kernels/cuda/runtime.h"
 
 /* ---- launches ---- */
@@ -98,10 +99,11 @@ void cuda_segments_open(cuda_own *own)
     CUDA_CALL(own, "opening", cuEventCreate, &own->captured, CU_EVENT_DISABLE_TIMING);
 }
 
-static void hand_over(const cuda_delivery *x)
+static void hand_over(void *context, size_t begin, size_t end, int member)
 {
-#pragma omp parallel for schedule(static)
-    for (size_t r = 0; r < x->n; r++) {
+    const cuda_delivery *x = context;
+    (void)member;
+    for (size_t r = begin; r < end; r++) {
         if (!x->targets[r]) continue;
         if (x->dtype == QK_F32) {
             memcpy(x->targets[r], (const float *)x->rows + r * x->d, x->d * sizeof(float));
@@ -116,7 +118,8 @@ static void hand_over(const cuda_delivery *x)
 static void settle(cuda_own *own, cuda_segment *s, bool deliver_rows)
 {
     for (size_t i = 0; i < s->n_deliveries; i++) {
-        if (deliver_rows && !own->failure.status) hand_over(&s->deliveries[i]);
+        if (deliver_rows && !own->failure.status)
+            qk_loop(0, s->deliveries[i].n, hand_over, &s->deliveries[i]);
         free(s->deliveries[i].targets);
     }
     s->n_deliveries = 0;

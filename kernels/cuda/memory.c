@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "engine/base/team.h"
 #include "kernels/cuda/runtime.h"
 
 /* ---- pools ---- */
@@ -119,6 +120,23 @@ void cuda_memory_close(cuda_own *own)
     }
 }
 
+typedef struct conversion {
+    void *to;
+    const void *from;
+    qk_dtype dtype, round_to, src_dtype;
+    size_t first;
+} conversion;
+
+static void convert(void *context, size_t begin, size_t end, int member)
+{
+    const conversion *c = context;
+    (void)member;
+    for (size_t k = begin; k < end; k++) {
+        float v = qk_element(c->from, c->first + k, c->src_dtype);
+        qk_element_set(c->to, k, c->dtype, qk_round_to(v, c->round_to));
+    }
+}
+
 void cuda_send(cuda_own *own, CUdeviceptr to, qk_dtype dtype, qk_dtype round_to, const void *src,
                qk_dtype src_dtype, size_t first, size_t n)
 {
@@ -131,11 +149,8 @@ void cuda_send(cuda_own *own, CUdeviceptr to, qk_dtype dtype, qk_dtype round_to,
         if (src_dtype == dtype && round_to == dtype) {
             memcpy(host, (const char *)src + (first + at) * size, now * size);
         } else {
-#pragma omp parallel for schedule(static)
-            for (size_t k = 0; k < now; k++) {
-                float v = qk_element(src, first + at + k, src_dtype);
-                qk_element_set(host, k, dtype, qk_round_to(v, round_to));
-            }
+            conversion c = {host, src, dtype, round_to, src_dtype, first + at};
+            qk_loop(0, now, convert, &c);
         }
         CUDA_CALL(own, "copying to the GPU", cuMemcpyHtoDAsync, to + at * size, host, now * size,
                   own->compute);

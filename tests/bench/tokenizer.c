@@ -9,13 +9,13 @@
  * memory from one document to the next. The processor's clock does not count what other programs on
  * the machine do. */
 #include <inttypes.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "engine/base/team.h"
 #include "engine/tokenizer/tokenizer.h"
 
 typedef struct document {
@@ -70,12 +70,24 @@ typedef struct seconds {
     double elapsed, processor;
 } seconds;
 
+typedef struct round_of {
+    const qk_tokenizer *tok;
+    document *docs;
+    qk_tokens *tokens; /* of each thread */
+} round_of;
+
+static void encode_documents(void *context, size_t begin, size_t end, int member)
+{
+    const round_of *r = context;
+    for (size_t i = begin; i < end; i++) encode(r->tok, &r->docs[i], &r->tokens[member]);
+}
+
 static seconds run_round(const qk_tokenizer *tok, document *docs, size_t n, int threads,
                          qk_tokens *tokens)
 {
     seconds begin = {qk_now(), processor_now()};
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (size_t i = 0; i < n; i++) encode(tok, &docs[i], &tokens[omp_get_thread_num()]);
+    round_of r = {tok, docs, tokens};
+    qk_loop_each(threads, n, encode_documents, &r);
     return (seconds){qk_now() - begin.elapsed, processor_now() - begin.processor};
 }
 

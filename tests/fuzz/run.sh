@@ -7,7 +7,7 @@ T=${1:-60}
 clang=$(command -v clang || true)
 passed=0 failed=0
 make -s SAN=1 build/cpu-san/libqkengine.a || exit 1
-flags="-std=c11 -D_GNU_SOURCE -I. -O1 -g -Werror=implicit-function-declaration -fopenmp -fsanitize=address,undefined -fno-sanitize-recover=all"
+flags="-std=c11 -D_GNU_SOURCE -I. -O1 -g -Werror=implicit-function-declaration -fsanitize=address,undefined -fno-sanitize-recover=all"
 libs="build/cpu-san/libqkengine.a $(make -s print-libs)"
 mkdir -p build/fuzz/obj
 # The parsers themselves are compiled by clang, once, so that coverage guides the search.
@@ -51,7 +51,7 @@ for source in tests/fuzz/fuzz_*.c; do
     else failed=$((failed + 1)); echo "FAIL $name replay: $said"; fi
     [ "$T" = 0 ] && continue
     [ -n "$clang" ] || { echo "SKIPPED $name: clang is not installed, so only the corpus was replayed"; continue; }
-    clang $clang_flags -fsanitize=fuzzer $link -o "build/fuzz/$name" "$source" tests/fuzz/one_backend.c build/fuzz/obj/*.o $(make -s print-libs) "$(gcc -print-file-name=libgomp.so)" ||
+    clang $clang_flags -fsanitize=fuzzer $link -o "build/fuzz/$name" "$source" tests/fuzz/one_backend.c build/fuzz/obj/*.o $(make -s print-libs) ||
         { failed=$((failed + 1)); continue; }
     mkdir -p "build/fuzz/new-$name"
     if said=$(search "$name"); then passed=$((passed + 1)); echo "ok   $name: $said"

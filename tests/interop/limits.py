@@ -75,6 +75,28 @@ def threads_that_do_not_start(folder):
         assert "libgomp" not in done.stderr, done.stderr
 
 
+def threads_follow_what_is_allowed(folder):
+    """The log names how many and why; head files have the same bytes with any number."""
+    make_workspace(folder)
+    cpus = sorted(os.sched_getaffinity(0))
+    one = {"preexec_fn": lambda: os.sched_setaffinity(0, cpus[:1])}
+    cases = [({"OMP_NUM_THREADS": "2"}, {}, [], "2 threads (OMP_NUM_THREADS)"),
+             ({"OMP_NUM_THREADS": "2", "SLURM_CPUS_PER_TASK": "1"}, {}, [], "2 threads (OMP_NUM_THREADS)"),
+             ({"OMP_NUM_THREADS": "2"}, one, ["--set", "inference.threads=3"], "3 threads (inference.threads)"),
+             ({}, {}, ["--set", "inference.threads=7"], "7 threads (inference.threads)"),
+             ({}, {}, ["--set", "inference.threads=1"], "1 thread (inference.threads)")]
+    if len(cpus) > 1:
+        cases += [({"SLURM_CPUS_PER_TASK": "1"}, {}, [], "1 thread (SLURM_CPUS_PER_TASK)"), ({}, one, [], "1 thread (CPU affinity)")]
+    plain = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")}
+    files = []
+    for variables, more, settings, expected in cases:
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        done = subprocess.run([ENGINE, "run", "config.yaml", *OUT, *settings], cwd=folder, env={**plain, **variables}, capture_output=True, text=True, **more)
+        assert done.returncode == 0 and f", {expected}\n" in done.stderr, (expected, done.stderr)
+        files.append({p: d for p, d in digest(folder / "out/final").items() if p.endswith("data.parquet")})
+    assert files[0] and all(f == files[0] for f in files)
+
+
 def file_sizes(folder):
     expected = undisturbed(folder)
     stops = 0
@@ -144,5 +166,5 @@ def names_with_control_characters(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main("limits", [standard_files_may_be_closed, memory_that_is_not_there, threads_that_do_not_start, file_sizes,
+    sys.exit(main("limits", [standard_files_may_be_closed, memory_that_is_not_there, threads_that_do_not_start, threads_follow_what_is_allowed, file_sizes,
                              a_reader_that_goes, planted_links, names_with_control_characters]))

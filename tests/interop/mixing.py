@@ -339,69 +339,74 @@ def data_root_in_the_dataset(folder):
 # ---- threads ----
 
 SHIM = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-extern int omp_get_max_threads(void);
-static int regions, wide;
-static void look(unsigned n)
+#include "engine/base/team.h"
+static atomic_int loops, wide;
+static void look(int threads)
 {
-    __atomic_add_fetch(&regions, 1, __ATOMIC_RELAXED);
-    if ((n ? (int)n : omp_get_max_threads()) > atoi(getenv("LIMIT"))) __atomic_add_fetch(&wide, 1, __ATOMIC_RELAXED);
+    loops++;
+    if ((threads ? threads : qk_threads(NULL)) > atoi(getenv("LIMIT"))) wide++;
 }
-typedef void work(void *);
-void GOMP_parallel(work *f, void *data, unsigned n, unsigned flags)
-{
-    static void (*real)(work *, void *, unsigned, unsigned);
-    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "GOMP_parallel");
-    look(n);
-    real(f, data, n, flags);
-}
-#define LOOP(name) \
-    void name(work *f, void *data, unsigned n, long a, long b, long step, long chunk, unsigned flags) \
+#define LOOP(type, name, body_type) \
+    type __real_##name(int threads, size_t n, body_type *body, void *context LAST); \
+    type __wrap_##name(int threads, size_t n, body_type *body, void *context LAST) \
     { \
-        static void (*real)(work *, void *, unsigned, long, long, long, long, unsigned); \
-        if (!real) *(void **)&real = dlsym(RTLD_NEXT, #name); \
-        look(n); \
-        real(f, data, n, a, b, step, chunk, flags); \
+        look(threads); \
+        return __real_##name(threads, n, body, context PASSED); \
     }
-LOOP(GOMP_parallel_loop_dynamic)
-LOOP(GOMP_parallel_loop_nonmonotonic_dynamic)
+#define LAST
+#define PASSED
+LOOP(void, qk_loop, qk_loop_body)
+LOOP(void, qk_loop_each, qk_loop_body)
+#undef LAST
+#undef PASSED
+#define LAST , qk_error *err
+#define PASSED , err
+LOOP(qk_status, qk_loop_try, qk_loop_step)
 __attribute__((destructor)) static void report(void)
 {
     FILE *out = fopen(getenv("REPORT"), "w");
-    fprintf(out, "%d %d", regions, wide);
+    fprintf(out, "%d %d", loops, wide);
     fclose(out);
 }
 """
 
 
+def watched_program(folder):
+    """The program, linked once more so that it reports its parallel loops; None where there is no compiler."""
+    build = (ROOT / "qkengine").resolve().parent
+    (folder / "shim.c").write_text(SHIM)
+    wrap = [f"-Wl,--wrap={name}" for name in ("qk_loop", "qk_loop_each", "qk_loop_try")]
+    libraries = subprocess.run(["make", "-s", "print-libs"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    command = [os.environ.get("CC", "cc"), f"-I{ROOT}", "-o", "watched", "shim.c", build / "engine" / "main.o", build / "libqkengine.a", *wrap, *libraries]
+    built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    return None if built.returncode else folder / "watched"
+
+
 def threads_are_followed(folder):
-    """Every parallel region of a run and its merge is of inference.threads threads; they are few."""
+    """Every parallel loop of a run and its merge is of inference.threads threads; they are few."""
     work = workspace(folder, n=70)
-    (work / "shim.c").write_text(SHIM)
-    built = subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o", "shim.so", "shim.c", "-fopenmp", "-ldl"], cwd=work, capture_output=True, text=True)
-    if built.returncode:
+    program = watched_program(work)
+    if not program:
         return "SKIPPED: no compiler for a shim"
     args = sum((["--set", s] for s in [*SMALL, "capture.layers=null", "capture.heads=null", "inference.threads=1"]), [])
-    env = {**os.environ, "LD_PRELOAD": str(work / "shim.so"), "REPORT": str(work / "report"), "LIMIT": "1", "OMP_NUM_THREADS": "3"}
+    env = {**os.environ, "REPORT": str(work / "report"), "LIMIT": "1", "OMP_NUM_THREADS": "3"}
 
-    def regions(*more):
-        ended = engine(["run", "config.yaml", "--quiet", *args, *more], work, env=env)
+    def loops(*more):
+        ended = subprocess.run([program, "run", "config.yaml", "--quiet", *args, *more], cwd=work, env=env, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
         return map(int, (work / "report").read_text().split())
     for shard in range(2):
-        all_, wide = regions("--shard", f"{shard}/2", "--set", f"output.data_root=shard{shard}")
-        if not all_:
-            return "SKIPPED: another OpenMP than GCC's"
-        assert wide <= 1, f"{wide} of {all_} regions of a run were wider than inference.threads"   # the team's start
+        all_, wide = loops("--shard", f"{shard}/2", "--set", f"output.data_root=shard{shard}")
+        assert all_ and wide == 0, f"{wide} of {all_} loops of a run were wider than inference.threads"
         shutil.copytree(work / f"shard{shard}/staging", work / "out/staging", dirs_exist_ok=True)
-    all_, wide = regions()
+    all_, wide = loops()
     layers, units = 4, 2
-    assert wide <= 1, f"{wide} of {all_} regions of a merge were wider than inference.threads"
-    assert all_ < layers * (units + 2) + 20, f"{all_} regions for {units} units and {layers} layers"
-    return f"{all_} regions in a merge of {units} units"
+    assert all_ and wide == 0, f"{wide} of {all_} loops of a merge were wider than inference.threads"
+    assert all_ < layers * (units + 2) + 20, f"{all_} loops for {units} units and {layers} layers"
+    return f"{all_} loops in a merge of {units} units"
 
 
 if __name__ == "__main__":

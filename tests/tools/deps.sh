@@ -6,7 +6,7 @@
 packages="gcc make pkg-config libyaml-dev libzstd-dev libsnappy-dev zlib1g-dev liblz4-dev libbrotli-dev libcurl4-openssl-dev libssl-dev"
 libraries="yaml-0.1 libzstd snappy zlib liblz4 libbrotlidec libcurl libcrypto"
 if [ "$1" = test ]; then
-    packages="$packages libpcre2-dev openssl python3 python3-venv clang clang-format libomp-dev xz-utils bible-kjv bible-kjv-text groff-base man-db mandoc zsh fish"
+    packages="$packages libpcre2-dev openssl python3 python3-venv clang clang-format xz-utils bible-kjv bible-kjv-text groff-base man-db mandoc zsh fish"
     libraries="$libraries libpcre2-8"
 fi
 

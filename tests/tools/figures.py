@@ -19,7 +19,7 @@ from os import cpu_count
 from pathlib import Path
 
 TOPS = ("engine", "formats", "hub", "kernels", "sampler")
-FLAGS = ["-I.", "-D_GNU_SOURCE", "-DQK_X86", "-fopenmp", "-DQK_ISA=portable", "-DQK_ISA_portable"]
+FLAGS = ["-I.", "-D_GNU_SOURCE", "-DQK_X86", "-fopenmp-simd", "-DQK_ISA=portable", "-DQK_ISA_portable"]
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
 # A definition begins in the first column, and its body's last brace stands there, too.
 DEFINITION = re.compile(r"^(?P<head>[A-Za-z_][^;{}#=]*?\b(?P<name>[a-z_]\w*)\([^;{}]*\))\s*\n\{\n(?P<body>.*?)^\}", re.M | re.S)
