@@ -214,11 +214,17 @@ static void print_table(qk_plan *p, const findings *f)
     if (p->preset)
         printf("from       the built-in config.json of %s: the model itself cannot be had\n",
                p->preset->repository);
-    printf("runs       layers 0 to %d of %d; the last one only as far as q and k\n",
-           p->heads.last_layer, p->spec.layers);
-    printf("captures   %d query and %d key heads in %d layers, %s, %s RoPE\n", p->heads.n_q,
+    static const char *const ends[] = {
+        [QK_LAST_QK] = "q and k", [QK_LAST_QKV] = "q, k and v", [QK_LAST_ATTENTION] = "attention"};
+    printf("runs       layers 0 to %d of %d; the last one only as far as %s\n", p->heads.last_layer,
+           p->spec.layers, ends[qk_plan_last_needs(p)]);
+    printf("captures   %d query and %d key heads in %d layers, %s, %s RoPE", p->heads.n_q,
            p->heads.n_k, p->heads.n_layers, qk_sampler_kind_name(c->capture.sampler.kind),
-           c->capture.pre_rope ? "before" : "after");
+           p->heads.both_states  ? "before and after"
+           : c->capture.pre_rope ? "before"
+                                 : "after");
+    if (p->heads.n_v) printf("; values of %d key heads", p->heads.n_v);
+    printf("%s\n", c->capture.lse ? "; log-sum-exps" : "");
     print_dataset(e);
     const char *each = e->examples < 0 ? " for each example" : "";
     printf("writes     %.0f files, about %s rows%s, %s before compression\n", e->files,
