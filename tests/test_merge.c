@@ -167,7 +167,9 @@ static void merge_part(const char *root, const part *p)
                            .unit_examples = EXAMPLES};
     qk_merge_result result;
     CHECK_INT(qk_manifest_read(split, &arena, &old, &test_error), QK_OK);
-    CHECK_INT(qk_merge(&out, &staging, &id, old, 1, NULL, &result, &test_error), QK_OK);
+    const qk_merge_job job = {
+        .out = &out, .staging = &staging, .work = &staging, .id = &id, .old = old, .units = 1};
+    CHECK_INT(qk_merge(&job, &result, &test_error), QK_OK);
     CHECK_INT(result.files, 8);
     char *unit = qk_staging_unit(&staging, 0);
     unlink(unit);
