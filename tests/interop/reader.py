@@ -4,7 +4,7 @@ import json
 import math
 import sys
 
-from common import ROOT, main
+from common import ROOT, main, make_workspace, run
 
 import numpy as np
 import pyarrow as pa
@@ -143,6 +143,27 @@ def refusals(folder):
     refused(lambda: pre.pair(0, 0, 99), "example 99")
 
 
+def of_a_real_run(folder):
+    """The metadata is that of the program, and the rows are read as pyarrow has them."""
+    work = make_workspace(folder)
+    done = run(work, "output.data_root=out", "capture.sampler.type=all", "output.layout=branch")
+    assert done.returncode == 0, done.stderr
+    data = qkread.open(work / "out/final")
+    config, pairs = json.loads((work / "model/config.json").read_text()), 0
+    assert (data.info["query_heads"], data.info["key_heads"]) == (config["num_attention_heads"], config["num_key_value_heads"])
+    for layer, head, kind in data.heads():
+        rows = data.head(layer, head, kind)
+        table = pq.read_table(work / f"out/final/l{layer:02d}h{head:02d}{kind}/data.parquet")
+        assert rows.vector.tolist() == table["vector"].to_pylist() and (data.probability(rows) == 1).all()
+        assert rows.example.astype(np.int32).tolist() == table["example_id"].to_pylist()
+        if kind == "q":
+            q, k = data.pair(layer, head, rows.example[0])
+            logits = data.logits(q, k)
+            assert logits.shape == (len(q), len(q)) and (np.isfinite(logits) == np.tri(len(q), dtype=bool)).all()
+            pairs += np.isfinite(logits).sum()
+    return f"{len(data.heads())} heads, {pairs} logits"
+
+
 def size(folder):
     lines = sum(len(p.read_text().splitlines()) for p in (ROOT / "configs/reader").rglob("*.py"))
     assert lines <= 150, lines
@@ -150,4 +171,4 @@ def size(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main("reader", [heads_and_ids, logits_are_those_of_a_loop, chances, rope_and_texts, several_folders, refusals, size]))
+    sys.exit(main("reader", [heads_and_ids, logits_are_those_of_a_loop, chances, rope_and_texts, several_folders, refusals, of_a_real_run, size]))
