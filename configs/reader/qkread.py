@@ -44,7 +44,7 @@ class Dataset:
 
     def __init__(self, folders):
         tables = [pq.read_table(f / "examples.parquet") for f in folders]
-        infos = [json.loads((t.schema.metadata or {}).get(b"qkengine.attention", b"{}")) for t in tables]
+        infos = [json.loads((pq.read_metadata(f / "examples.parquet").metadata or {}).get(b"qkengine.attention", b"{}")) for f in folders]
         for folder, info in zip(folders, infos):
             if info.get("format") != "qkengine attention 1":
                 raise Error(f"{folder}/examples.parquet: no metadata 'qkengine attention 1'; a newer qkengine writes it")
@@ -86,7 +86,7 @@ class Dataset:
         full = full[np.argsort(full.astype(np.int32), kind="stable")]
         first, end = (np.searchsorted(full.astype(np.int32), low, side) for side in ("left", "right"))
         example, count = np.append(full, 0)[first], end - first
-        for begin, n, text in json.loads((table.schema.metadata or {}).get(b"qkengine.shared_ids", b"[]")):
+        for begin, n, text in json.loads((pq.read_metadata(path).metadata or {}).get(b"qkengine.shared_ids", b"[]")):
             example[begin:begin + n], count[begin:begin + n] = int(text), 1
         if (count != 1).any():
             raise Error(f"{path}: example_id {low[count != 1][0]} stands for {count[count != 1][0]} examples of examples.parquet")
