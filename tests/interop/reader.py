@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """configs/reader/qkread.py on folders that are made here with pyarrow: every number is known from plain loops over the rows."""
+import contextlib
+import io
 import json
 import math
 import sys
@@ -164,6 +166,38 @@ def of_a_real_run(folder):
     return f"{len(data.heads())} heads, {pairs} logits"
 
 
+def the_tour(folder):
+    """The notebook's cells, one after the other: with the log-sum-exp, and without it."""
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    cells = json.loads((ROOT / "configs/reader/tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert not any(cell.get("outputs") for cell in cells)
+    program = [compile("".join(cell["source"]), "tour.ipynb", "exec") for cell in cells if cell["cell_type"] == "code"]
+    work = make_workspace(folder)
+    for name, more in (("exact", ["capture.capture_lse=true", "capture.sampler.first=1"]), ("plain", ["capture.sampler.type=all"])):
+        done = run(work, f"output.data_root={name}", "output.layout=prefix", *more)
+        assert done.returncode == 0, done.stderr
+        with contextlib.chdir(work / name), contextlib.redirect_stdout(io.StringIO()) as printed:
+            (work / name / "data").symlink_to(".")     # "data/final" is what the first cell opens
+            names = {}
+            for cell in program:
+                exec(cell, names)
+        data, share = names["data"], names["share"]
+        assert str(len(data.examples)) in printed.getvalue() and len(plt.get_fignums()) == 4
+        for axis in (axis for number in plt.get_fignums() for axis in plt.figure(number).axes):
+            assert axis.lines or axis.images or axis.get_label() == "<colorbar>", axis.get_title()
+        plt.close("all")
+        # the share of position 0 of a head, by a loop; every key is there in "plain", so that both are probabilities
+        q, k = data.pair(1, 2)
+        logits, some = data.logits(q, k), []
+        for i in np.flatnonzero(q.position > 0):
+            [zero] = np.flatnonzero((k.position == 0) & (k.example == q.example[i]))
+            total = np.exp(np.float64(q.lse[i])) if name == "exact" else np.exp(logits[i]).sum()
+            some.append(np.exp(logits[i, zero]) / total)
+        assert abs(share[1, 2] - np.mean(some)) < 1e-6 and np.isfinite(share).all(), (share[1, 2], np.mean(some))
+
+
 def size(folder):
     lines = sum(len(p.read_text().splitlines()) for p in (ROOT / "configs/reader").rglob("*.py"))
     assert lines <= 150, lines
@@ -171,4 +205,4 @@ def size(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main("reader", [heads_and_ids, logits_are_those_of_a_loop, chances, rope_and_texts, several_folders, refusals, of_a_real_run, size]))
+    sys.exit(main("reader", [heads_and_ids, logits_are_those_of_a_loop, chances, rope_and_texts, several_folders, refusals, of_a_real_run, the_tour, size]))
