@@ -183,19 +183,19 @@ def the_tour(folder):
             names = {}
             for cell in program:
                 exec(cell, names)
-        data, share = names["data"], names["share"]
-        assert str(len(data.examples)) in printed.getvalue() and len(plt.get_fignums()) == 4
-        for axis in (axis for number in plt.get_fignums() for axis in plt.figure(number).axes):
-            assert axis.lines or axis.images or axis.get_label() == "<colorbar>", axis.get_title()
-        plt.close("all")
-        # the share of position 0 of a head, by a loop; every key is there in "plain", so that both are probabilities
-        q, k = data.pair(1, 2)
-        logits, some = data.logits(q, k), []
-        for i in np.flatnonzero(q.position > 0):
-            [zero] = np.flatnonzero((k.position == 0) & (k.example == q.example[i]))
-            total = np.exp(np.float64(q.lse[i])) if name == "exact" else np.exp(logits[i]).sum()
-            some.append(np.exp(logits[i, zero]) / total)
-        assert abs(share[1, 2] - np.mean(some)) < 1e-6 and np.isfinite(share).all(), (share[1, 2], np.mean(some))
+            data, share = names["data"], names["share"]
+            assert str(len(data.examples)) in printed.getvalue() and len(plt.get_fignums()) == 4
+            for axis in (axis for number in plt.get_fignums() for axis in plt.figure(number).axes):
+                assert axis.lines or axis.images or axis.get_label() == "<colorbar>", axis.get_title()
+            plt.close("all")
+            # the share of position 0 of a head, by a loop; every key is there in "plain", so that both are probabilities
+            q, k = data.pair(1, 2)
+            logits, some = data.logits(q, k), []
+            for i in np.flatnonzero(q.position > 0):
+                [zero] = np.flatnonzero((k.position == 0) & (k.example == q.example[i]))
+                total = np.exp(np.float64(q.lse[i])) if name == "exact" else np.exp(logits[i]).sum()
+                some.append(np.exp(logits[i, zero]) / total)
+            assert abs(share[1, 2] - np.mean(some)) < 1e-6 and np.isfinite(share).all(), (share[1, 2], np.mean(some))
 
 
 def size(folder):
