@@ -83,20 +83,6 @@ static capture_kind begin_capture(qk_device *dev, cuda_capture *c, const qk_row_
     return kind;
 }
 
-/* Memory for the log-sum-exps of the queries on the list; afterwards finish_lse sends them home. */
-static float *begin_lse(qk_device *dev, const cuda_capture *c)
-{
-    if (!c->n_out || !c->lse_targets) return NULL;
-    return dev->machine->stage(dev, NULL, c->n_out * sizeof(float), "captured log-sum-exps");
-}
-
-static void finish_lse(qk_device *dev, cuda_capture *c, const float *lse)
-{
-    if (!c->n_out || !c->lse_targets) return;
-    dev->machine->deliver(dev, lse, QK_F32, c->n_out, 1, c->lse_targets);
-    c->lse_targets = NULL;
-}
-
 static void finish_capture(qk_device *dev, cuda_capture *c, const capture_kind *kind, int d,
                            qk_dtype dtype)
 {
@@ -182,11 +168,12 @@ void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attenti
     const rung *r = choose_rung(dev, qkv, o, h->d);
     size_t n;
     attention_tile *tiles = cuda_tiles(p, r->queries ? r->queries : V3_QUERIES(dim), &n);
+    const cuda_machine *m = dev->machine;
     cuda_capture q, k, v;
     attention_args a = {
         .qkv = qkv.data,
         .o = o.data,
-        .tiles = dev->machine->stage(dev, tiles, n * sizeof *tiles, "attention tiles"),
+        .tiles = m->stage(dev, tiles, n * sizeof *tiles, "attention tiles"),
         .qkv_stride = (long long)qkv.stride,
         .o_stride = (long long)o.stride,
         .H = h->H,
@@ -201,7 +188,8 @@ void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attenti
         .k = begin_capture(dev, &k, capture->k, capture->n_k, h->K, h->d, qkv.dtype, 0, qkv.rows),
         .v = begin_capture(dev, &v, capture->v, capture->n_v, h->K, h->d, qkv.dtype, 0, qkv.rows),
     };
-    a.lse = begin_lse(dev, &q);
+    if (q.n_out && q.lse_targets)
+        a.lse = m->stage(dev, NULL, q.n_out * sizeof *a.lse, "captured log-sum-exps");
     cuda_launch l = {.file = r->file,
                      .kernel = r->kernel,
                      .macro = r->macro,
@@ -213,7 +201,10 @@ void cuda_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attenti
                      .args_bytes = sizeof a};
     if (r->number == 3) l.defines = v3_defines(p, a.q.first || a.k.first || a.v.first, h->d < dim);
     cuda_run(dev, &l);
-    finish_lse(dev, &q, a.lse);
+    if (a.lse) {
+        m->deliver(dev, a.lse, QK_F32, q.n_out, 1, q.lse_targets);
+        q.lse_targets = NULL;
+    }
     finish_capture(dev, &q, &a.q, h->d, qkv.dtype);
     finish_capture(dev, &k, &a.k, h->d, qkv.dtype);
     finish_capture(dev, &v, &a.v, h->d, qkv.dtype);
