@@ -2,7 +2,12 @@
 """Attention logits rebuilt from a dataset by configs/reader alone, beside those of transformers in float32 (eager): all heads, 8 texts.
 
 Runs ./qkengine on the model (build/smollm2) with every position captured; scale, soft cap, windows and the map of heads are those of the dataset's
-metadata. Needs torch, transformers, numpy, pyarrow. usage: logits_against_transformers.py [MODEL]; exit status 1 beyond 2e-4.
+metadata. Needs torch, transformers, numpy, pyarrow. Exit status 1 beyond 2e-4.
+
+usage: logits_against_transformers.py [MODEL] [KEY=VALUE ...]      settings of the run, such as inference.backend=ref
+
+Both sides round, so this is no exact number. The cpu backend adds a product of matrices in one chain (kernels/README.md), and is about twice as far from
+float64 as transformers in float32 is; the ref backend a third as far. Measured: kernels/SPEED.md.
 """
 import json
 import pathlib
@@ -48,14 +53,16 @@ def scores_of(model, ids):
 
 
 def main():
-    source = pathlib.Path(sys.argv[1] if sys.argv[1:] else ROOT / "build/smollm2").resolve()
+    settings = [part for given in sys.argv[1:] if "=" in given for part in ("--set", given)]
+    models = [given for given in sys.argv[1:] if "=" not in given]
+    source = pathlib.Path(models[0] if models else ROOT / "build/smollm2").resolve()
     lines = [json.loads(line) for line in (ROOT / "tests/demo/texts.jsonl").read_text().splitlines()]
     rows = [{"id": f"text-{i}", "text": " ".join(row["text"] for row in lines[6 * i:6 * i + 6])} for i in range(TEXTS)]
     with tempfile.TemporaryDirectory() as top:
         folder = pathlib.Path(top)
         (folder / "texts.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
         (folder / "config.yaml").write_text(CONFIG.format(model=source))
-        subprocess.run([ROOT / "qkengine", "run", "config.yaml", "--quiet"], cwd=folder, check=True)
+        subprocess.run([ROOT / "qkengine", "run", "config.yaml", "--quiet", *settings], cwd=folder, check=True)
         data = qkread.open(folder / "out/final")
         texts = data.texts({"id": [r["id"] for r in rows], "text": [r["text"] for r in rows]}, id="id")
         assert len(texts) == TEXTS
