@@ -10,7 +10,8 @@
 
 static bool differs(const qk_file_diff *f, double tolerance)
 {
-    return f->only_a || f->only_b || f->buckets || !(f->rms <= tolerance);
+    return f->only_a || f->only_b || f->buckets || f->token_ids || !(f->rms <= tolerance) ||
+           !(f->lse_rms <= tolerance);
 }
 
 static void print_json(const qk_diff *d, double tolerance)
@@ -29,8 +30,11 @@ static void print_json(const qk_diff *d, double tolerance)
         qk_json_add_int(&o, "rows_only_in_a", (int64_t)f->only_a);
         qk_json_add_int(&o, "rows_only_in_b", (int64_t)f->only_b);
         qk_json_add_int(&o, "buckets_that_differ", (int64_t)f->buckets);
+        qk_json_add_int(&o, "token_ids_that_differ", (int64_t)f->token_ids);
         qk_json_add_num(&o, "rms", f->rms);
         qk_json_add_num(&o, "largest", f->largest);
+        qk_json_add_num(&o, "lse_rms", f->lse_rms);
+        qk_json_add_num(&o, "lse_largest", f->lse_largest);
         qk_json_end(&o, '}');
     }
     qk_json_end(&o, '}');
@@ -46,17 +50,17 @@ static void print_table(const qk_diff *d, double tolerance, const char *a, const
         const qk_file_diff *f = &d->files[i];
         if (!differs(f, tolerance)) continue;
         if (!different++)
-            printf("%-24s %10s %10s %10s %10s %10s\n", "file", "in both", "only in A", "only in B",
-                   "RMS", "largest");
-        printf("%-24s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10.2e %10.2e\n",
-               qk_visible(f->name), f->both, f->only_a, f->only_b, f->rms, f->largest);
+            printf("%-24s %10s %10s %10s %10s %10s %10s\n", "file", "in both", "only in A",
+                   "only in B", "RMS", "largest", "lse RMS");
+        printf("%-24s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10.2e %10.2e %10.2e\n",
+               qk_visible(f->name), f->both, f->only_a, f->only_b, f->rms, f->largest, f->lse_rms);
     }
     printf("A %s\nB %s\n%zu files, %zu of them different: %" PRIu64 " rows in both, %" PRIu64
-           " only in A, %" PRIu64 " only in B, %" PRIu64
-           " with other buckets; vectors at most %.2e RMS "
-           "apart (allowed %.2e)\n",
+           " only in A, %" PRIu64 " only in B, %" PRIu64 " with other buckets, %" PRIu64
+           " with other token ids; vectors at most %.2e RMS "
+           "apart, log-sum-exps %.2e (allowed %.2e)\n",
            qk_visible(a), qk_visible(b), d->count, different, t->both, t->only_a, t->only_b,
-           t->buckets, t->rms, tolerance);
+           t->buckets, t->token_ids, t->rms, t->lse_rms, tolerance);
 }
 
 static qk_status run(const qk_args *args, qk_error *err)
@@ -75,7 +79,8 @@ static qk_status run(const qk_args *args, qk_error *err)
 }
 
 static const qk_option options[] = {
-    {"tolerance", "X", "allowed relative RMS difference of the vectors of a file",
+    {"tolerance", "X",
+     "allowed relative RMS difference of the vectors of a file, and of its column lse",
      .type = QK_VALUE_NUMBER, .fallback = "0"},
     QK_OPTION_JSON("every file, for programs"),
     {0},
@@ -86,6 +91,7 @@ const qk_command qk_command_diff = {
     .arguments = {{"A", QK_VALUE_FOLDER}, {"B", QK_VALUE_FOLDER}},
     .summary = "compare two datasets: rows on one side only, distance of vectors",
     .details = "A and B are final/ folders. Rows are paired by file, example_id and position.\n"
+               "Compared are bucket and vector, and token_id and lse where both have them.\n"
                "Exit status 1 when they differ beyond the tolerance.",
     .options = options,
     .run = run,

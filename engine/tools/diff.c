@@ -16,9 +16,10 @@ typedef struct key {
 } key;
 
 typedef struct rows {
-    key *keys; /* sorted */
-    int32_t *buckets;
-    float *vectors;
+    key *keys;                    /* sorted */
+    int32_t *buckets, *token_ids; /* an id below 0: not known */
+    float *vectors, *lse;
+    uint8_t *has_lse;
     size_t n, capacity;
     int d;
 } rows;
@@ -38,10 +39,18 @@ static void append(rows *r, const qk_file_rows *block)
         r->capacity = 2 * n;
         r->keys = qk_realloc(r->keys, r->capacity, sizeof *r->keys);
         r->buckets = qk_realloc(r->buckets, r->capacity, sizeof *r->buckets);
+        r->token_ids = qk_realloc(r->token_ids, r->capacity, sizeof *r->token_ids);
+        r->lse = qk_realloc(r->lse, r->capacity, sizeof *r->lse);
+        r->has_lse = qk_realloc(r->has_lse, r->capacity, sizeof *r->has_lse);
         r->vectors = qk_realloc(r->vectors, r->capacity * d, sizeof *r->vectors);
     }
-    for (size_t i = 0; i < block->n; i++)
-        r->keys[r->n + i] = (key){block->example_id[i], block->position[i], (uint32_t)(r->n + i)};
+    for (size_t i = 0; i < block->n; i++) {
+        size_t at = r->n + i;
+        r->keys[at] = (key){block->example_id[i], block->position[i], (uint32_t)at};
+        r->token_ids[at] = block->token_id ? block->token_id[i] : -1;
+        r->has_lse[at] = block->has_lse && block->has_lse[i];
+        r->lse[at] = r->has_lse[at] ? block->lse[i] : 0;
+    }
     memcpy(r->buckets + r->n, block->bucket, block->n * sizeof *r->buckets);
     memcpy(r->vectors + r->n * d, block->vectors, block->n * d * sizeof *r->vectors);
     r->n = n;
@@ -51,7 +60,10 @@ static void free_rows(rows *r)
 {
     free(r->keys);
     free(r->buckets);
+    free(r->token_ids);
     free(r->vectors);
+    free(r->lse);
+    free(r->has_lse);
     *r = (rows){0};
 }
 
@@ -76,9 +88,36 @@ static qk_status load(rows *r, const char *folder, const char *name, qk_error *e
 
 /* ---- comparing ---- */
 
+/* Sums of squares, and the largest difference. */
+typedef struct distance {
+    double error, size, largest;
+} distance;
+
+/* NaN counts as larger than all, and stays. */
+static void keep_largest(double *largest, double x)
+{
+    if (!isnan(*largest) && !(x <= *largest)) *largest = x;
+}
+
+/* n numbers of both sides. What has the same bits is the same, also where it is NaN or infinity. */
+static void add_distance(distance *sum, const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!memcmp(a + i, b + i, sizeof *a)) {
+            if (isfinite(a[i])) sum->size += (double)a[i] * (double)a[i];
+            continue;
+        }
+        double e = fabs((double)a[i] - (double)b[i]);
+        keep_largest(&sum->largest, e);
+        sum->error += e * e;
+        sum->size += (double)a[i] * (double)a[i];
+    }
+}
+
 static void compare(qk_file_diff *f, const rows *a, const rows *b)
 {
-    double error = 0, size = 0; /* sums of squares */
+    distance vectors = {0}, lse = {0};
+    uint64_t n_lse = 0;
     size_t i = 0, k = 0, d = (size_t)a->d;
     while (i < a->n && k < b->n) {
         const key *x = &a->keys[i], *y = &b->keys[k];
@@ -90,20 +129,21 @@ static void compare(qk_file_diff *f, const rows *a, const rows *b)
         } else if (order > 0) {
             f->only_b++, k++;
         } else {
+            int32_t token_a = a->token_ids[x->row], token_b = b->token_ids[y->row];
             f->buckets += a->buckets[x->row] != b->buckets[y->row];
-            const float *v = a->vectors + x->row * d, *w = b->vectors + y->row * d;
-            for (size_t n = 0; n < d; n++) {
-                double e = fabs((double)v[n] - (double)w[n]);
-                if (!(e <= f->largest)) f->largest = e; /* keeps a NaN */
-                error += e * e;
-                size += (double)v[n] * (double)v[n];
-            }
+            f->token_ids += token_a >= 0 && token_b >= 0 && token_a != token_b;
+            add_distance(&vectors, a->vectors + x->row * d, b->vectors + y->row * d, d);
+            if (a->has_lse[x->row] && b->has_lse[y->row])
+                add_distance(&lse, a->lse + x->row, b->lse + y->row, 1), n_lse++;
             f->both++, i++, k++;
         }
     }
     f->only_a += a->n - i;
     f->only_b += b->n - k;
-    f->rms = error > 0 || isnan(error) ? sqrt(error / size) : 0;
+    f->largest = vectors.largest;
+    f->rms = vectors.error == 0 ? 0 : sqrt(vectors.error / vectors.size);
+    f->lse_largest = lse.largest;
+    f->lse_rms = lse.error == 0 ? 0 : sqrt(lse.error / (double)n_lse);
 }
 
 static qk_status diff_file(qk_file_diff *f, const char *a, const char *b, qk_error *err)
@@ -139,8 +179,11 @@ static qk_status diff_all(qk_diff *d, const qk_names *in_a, const qk_names *in_b
         d->total.only_a += f->only_a;
         d->total.only_b += f->only_b;
         d->total.buckets += f->buckets;
-        if (!(f->rms <= d->total.rms)) d->total.rms = f->rms;
-        if (!(f->largest <= d->total.largest)) d->total.largest = f->largest;
+        d->total.token_ids += f->token_ids;
+        keep_largest(&d->total.rms, f->rms);
+        keep_largest(&d->total.largest, f->largest);
+        keep_largest(&d->total.lse_rms, f->lse_rms);
+        keep_largest(&d->total.lse_largest, f->lse_largest);
         i += order <= 0;
         k += order >= 0;
     }

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """What readers see: datasets.load_dataset, pyarrow's schema and statistics, DuckDB."""
+import json
+import shutil
 import sys
 
 from common import ROOT, engine, main, make_workspace, run, write_jsonl  # first: it silences progress bars
@@ -182,6 +184,20 @@ def inspect_and_diff(folder):
     assert engine(["diff", final, final], folder).returncode == 0
     done = engine(["diff", final, other], folder)
     assert done.returncode == 1 and "only in" in done.stdout, (done.stdout, done.stderr)
+    changed = folder / "changed"
+    shutil.copytree(final, changed)
+    table = pq.read_table(final / "l00h00q/data.parquet")
+    columns = {"lse": pa.array([0.0] * len(table), pa.float32()), "token_id": pa.array([1] * len(table), pa.int32())}
+    for top, of_last in ((final, 0), (changed, 2)):
+        for name, column in columns.items():
+            values = column.to_pylist()
+            table = table.drop_columns([name]) if name in table.column_names else table
+            table = table.append_column(name, pa.array([*values[:-1], values[-1] + of_last], column.type))
+        pq.write_table(table, top / "l00h00q/data.parquet")
+    done = engine(["diff", final, changed, "--json"], folder)
+    said = json.loads(done.stdout)["files"]["l00h00q"]
+    assert done.returncode == 1 and said["token_ids_that_differ"] == 1 and said["rms"] == 0, said
+    assert said["lse_largest"] == 2 and abs(said["lse_rms"] - 2 / len(table) ** 0.5) < 1e-12, said
 
 
 if __name__ == "__main__":
