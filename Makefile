@@ -199,6 +199,24 @@ bench: qkengine $(B)/tests/bench/parquet_text $(B)/tests/bench/parquet_vectors
 
 fuzz: ; @tests/fuzz/run.sh $(T)
 
+# ---- fuzz programs, for tests/fuzz/run.sh ----
+# build/fuzz/fuzz_NAME-replay runs a corpus; build/fuzz/fuzz_NAME searches, on parsers that clang has compiled so that
+# coverage guides the search.
+FUZZ_FLAGS := -std=c11 -D_GNU_SOURCE -I. -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_OBJ := $(patsubst %.c,build/fuzz/obj/%.o,$(filter-out kernels/backend.c kernels/cpu/% kernels/cuda/%,$(SRC)))
+# What a target needs beyond the usual.
+FUZZ_LINK = $$(sed -n '1s/^.*link: *//p' $<)
+build/fuzz/%-replay: tests/fuzz/%.c tests/fuzz/replay.c build/cpu-san/libqkengine.a tests/fuzz/fuzz.h
+	@mkdir -p $(@D)
+	@gcc $(FUZZ_FLAGS) -Werror=implicit-function-declaration -o $@ $(filter-out %.h,$^) $(FUZZ_LINK) $(LDLIBS)
+build/fuzz/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@clang $(FUZZ_FLAGS) -MMD -MP -w -fsanitize=fuzzer-no-link -c -o $@ $<
+build/fuzz/%: tests/fuzz/%.c tests/fuzz/one_backend.c $(FUZZ_OBJ) tests/fuzz/fuzz.h
+	@clang $(FUZZ_FLAGS) -w -fsanitize=fuzzer -o $@ $(filter-out %.h,$^) $(FUZZ_LINK) $(LDLIBS)
+build/fuzz/obj/engine/families/presets.o: $(wildcard engine/families/presets/*.json)
+-include $(FUZZ_OBJ:.o=.d)
+
 print-libs: ; @echo $(LDLIBS)
 
 # What the program says of itself becomes the manual and the completion of three shells.

@@ -135,6 +135,7 @@ typedef struct team {
     atomic_bool spins;
     worker **workers; /* [size - 1] */
     int size;         /* the owner included */
+    int tried;        /* the largest size that was asked for: a loop asks once */
 } team;
 
 static _Thread_local team *own;
@@ -281,6 +282,7 @@ qk_status qk_team_start(int threads, qk_error *err)
     t->workers = qk_realloc(t->workers, (size_t)threads, sizeof *t->workers);
     const char *why;
     t->spins = threads <= qk_available_cpus("", &why);
+    if (threads > t->tried) t->tried = threads;
     qk_status s = QK_OK;
     while (t->size < threads && s == QK_OK) s = add_worker(t, err);
     return s;
@@ -294,7 +296,7 @@ static void run_loop(int threads, size_t n, bool by_one, qk_loop_body *body, voi
     enum { PIECES = 8 }; /* of a share */
     qk_error ignored;
     if (threads <= 0) threads = qk_threads(NULL);
-    if (!in_a_loop && n > 1) qk_team_start(threads, &ignored);
+    if (!in_a_loop && n > 1 && (!own || own->tried < threads)) qk_team_start(threads, &ignored);
     team *t = own;
     if (in_a_loop || n <= 1 || threads <= 1 || !t || t->size == 1) {
         if (n) body(context, 0, n, 0);

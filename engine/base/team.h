@@ -23,12 +23,14 @@
 #include "engine/base/error.h"
 
 /* Items begin .. end - 1. member: 0 .. threads - 1, for scratch memory; no two calls at the same
- * time have the same one. A loop within a body is run by the one that calls it, as member 0. */
+ * time have the same one, in the loops of one owner. A loop within a body is run by the one that
+ * calls it, as member 0; only where nobody shares the outer loop, since it has one item or one
+ * thread, it is run like any other. */
 typedef void qk_loop_body(void *context, size_t begin, size_t end, int member);
 
 /* Runs `body` for all of 0 .. n - 1, on up to `threads` threads (0: qk_threads()); the calling one
  * is among them. Returns when all are done; what they have written is seen then. A thread that
- * does not start is done without. */
+ * does not start is done without, and asked for again only by qk_team_start or a larger loop. */
 void qk_loop(int threads, size_t n, qk_loop_body *body, void *context);
 /* The same for few items that take long, or of which some take longer: one at a time and in order,
  * to whoever is free. */
