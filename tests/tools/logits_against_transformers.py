@@ -23,6 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "configs/reader"))
 import qkread
 
+transformers.utils.logging.disable_progress_bar()
 ALLOWED, TEXTS = 2e-4, 8
 CONFIG = """
 dataset: {{path: texts.jsonl, split: train, text_column: text, id_column: id}}
