@@ -123,7 +123,8 @@ def judge(entry, done, name, before, folder, sanitized):
     errors = [line for line in done.stderr.splitlines() if line.startswith("qkengine: error: ")]
     assert len(errors) == 1 and len(errors[0]) > 40, done.stderr
     assert name in errors[0], f"does not name {name}: {errors[0]}"
-    assert not done.stdout.strip(), f"printed before it failed: {done.stdout[:200]}"
+    said = json.loads(done.stdout or "{}")   # of --json: the error alone
+    assert set(said) <= {"error"} and ("error" not in said or f"error: {said['error']['message']}" in errors[0]), f"printed before it failed: {said}"
     if (folder / "out").exists():
         left = [p for p in (folder / "out").rglob("*") if p.is_file() and p.name != "lock"]
         assert not left, f"wrote {left}"
