@@ -8,7 +8,7 @@
  *
  *   token_str                     string
  *   token_id                      int32
- *   lse                           float32, of queries (kernels/backend.h)
+ *   lse                           float32, of queries (kernels/backend.h); null in other files
  *   layer, head, kind             int32, int32, string: what the name of the file says
  *
  * null where nobody knows: rows of a folder that lacks the column were joined with these.

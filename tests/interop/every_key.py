@@ -4,6 +4,7 @@ second run adds; and that diff and verification see a changed bit of each column
 
 usage: every_key.py [SEED] [TEST...]
 """
+import fnmatch
 import json
 import random
 import shutil
@@ -14,8 +15,13 @@ import time
 from common import digest, engine, main, number_asked, run, write_jsonl
 from many_processes import UNITS, Ended, alone, check_final, fresh, start, units
 
+import duckdb
+import pandas
+import polars
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
+from datasets import load_dataset
 
 SEED = number_asked(1)
 EVERY = ["capture.capture_values=true", "capture.rope=[pre,post]", "capture.capture_lse=true", "capture.capture_token_ids=true",
@@ -24,7 +30,7 @@ EVERY = ["capture.capture_values=true", "capture.rope=[pre,post]", "capture.capt
          "capture.sampler.keys.positions=list.jsonl", "capture.sampler.keys.first=1"]
 LAYOUTS = {"branch": [*EVERY, "output.layout=branch"],
            "prefix": [*EVERY, "output.layout=prefix", "capture.per_head_masks=true", "output.split=mine", "output.vector_encoding=plain"]}
-COLUMNS = {"bucket", "example_id", "position", "vector", "sliding_window", "token_str", "token_id", "layer", "head", "kind"}
+COLUMNS = {"bucket", "example_id", "position", "vector", "sliding_window", "token_str", "token_id", "lse", "layer", "head", "kind"}
 
 
 def workspace(folder, name):
@@ -49,7 +55,7 @@ def ways_of_computing(folder):
         kinds = {n[6:] for n in files(work / "alone0/final")}
         assert kinds == {"q", "k", "v", "q_pre", "k_pre"}, kinds
         for n, path in files(work / "alone0/final").items():
-            assert set(pq.read_schema(path).names) == COLUMNS | ({"lse"} if n.endswith("q") else set()), (n, pq.read_schema(path).names)
+            assert set(pq.read_schema(path).names) == COLUMNS, (n, pq.read_schema(path).names)
         for way in (["inference.batch_size=1"], ["inference.batch_size=3", "inference.threads=2"], ["inference.batch_size=64", "inference.layers_in_memory=2"],
                     ["inference.isa=portable", "inference.threads=2"], ["output.vector_encoding=" + ("plain" if name == "prefix" else "byte_stream_split")]):
             got = Ended(start(work, *settings, *way, root=f"out{count}")).ok()
@@ -158,6 +164,38 @@ def keys_come_later(folder):
     return f"{len(both)} files"
 
 
+def many_files_as_one_table(folder):
+    """Queries and keys are one table to every reader: all of them, of a layer, of a head; also where a file or all of them have no rows."""
+    work = workspace(folder, "w")
+    write_jsonl(work / "empty.jsonl", [{"id": f"doc-{i}", "text": ""} for i in range(3)])
+    write_jsonl(work / "one.jsonl", [{"id": "doc-2", "positions": [0]}])
+    every = [s for s in EVERY if "first" not in s]
+    for name, more in (("rows", []), ("few", ["capture.sampler.keys.positions=one.jsonl"]), ("none", ["dataset.path=empty.jsonl", "tokenizer.max_length=1"])):
+        Ended(start(work, *every, "capture.layers=[0,2]", "output.layout=prefix", *more, root=name)).ok()
+        top = work / name / "final/model"
+        rows = {n: pq.read_metadata(p).num_rows for n, p in files(top).items()}
+        schemas = {n: pq.read_schema(p).remove_metadata() for n, p in files(top).items()}
+        assert len(rows) == 28 and len(set(map(str, schemas.values()))) == 1, schemas
+        of = lambda pattern: sum(r for n, r in rows.items() if fnmatch.fnmatchcase(n, pattern))
+        for config, want in ((None, of("*[qk]")), ("all", of("*[qk]")), ("all_q_pre", of("*q_pre")), ("layer02", of("l02*[qk]")), ("l00h01", of("l00h01[qk]")),
+                             ("all_v", of("*v"))):
+            if not want:
+                continue   # `datasets` has no split of no rows: "corresponds to no data"
+            got = load_dataset(str(top.parent), *([config] if config else []), split="model", cache_dir=str(folder / "cache"))
+            assert len(got) == want, (name, config, len(got), want)
+            if config == "all":
+                known = [(k, x is not None) for k, x in zip(got["kind"], got["lse"])]
+                assert set(known) <= {("q", True), ("k", False)} and len(got.features) == len(COLUMNS), set(known)
+        skip = [".", "README", "manifest", "examples"]
+        frame = pandas.read_parquet(top, partitioning=["folder"], ignore_prefixes=skip)
+        assert len(frame) == sum(rows.values()) and frame["lse"].notna().sum() == of("*q"), name
+        glob = f"{top}/l*/data.parquet"
+        assert polars.scan_parquet(glob).select("lse").collect()["lse"].count() == of("*q")
+        [(n, lse, joined)] = duckdb.sql(f"select count(*), count(lse), count(tokens) from read_parquet('{glob}') "
+                                        f"left join '{top}/examples.parquet' using (example_id)").fetchall()
+        assert (n, lse, joined) == (sum(rows.values()), of("*q"), n), (name, n, lse, joined)
+
+
 def changed_bits(folder):
     """A value of each column, changed in a copy: verification refuses the file; diff, which does not ask digests, names the column."""
     work = workspace(folder, "w")
@@ -195,4 +233,4 @@ def changed_bits(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main("every key", [ways_of_computing, of_its_own_each_backend, shards_and_parts, killed, second_run_adds, keys_come_later, changed_bits]))
+    sys.exit(main("every key", [ways_of_computing, of_its_own_each_backend, shards_and_parts, killed, second_run_adds, keys_come_later, many_files_as_one_table, changed_bits]))
