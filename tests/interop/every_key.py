@@ -222,8 +222,9 @@ def changed_bits(folder):
         shutil.copytree(work / "out/final", other)
         pq.write_table(table.set_column(table.column_names.index(name), table.schema.field(name), changed), other / "l01h01q/data.parquet")
         done = engine(["diff", work / "out/final", other], folder)
-        if done.returncode != 1: print(name, done.returncode, done.stdout, done.stderr)
-        else: print(name, done.stdout[-300:], done.stderr)
+        says = {"bucket": "1 with other buckets", "example_id": "1 only in A", "position": "1 only in A", "token_id": "1 with other token ids",
+                "vector": "1 of them different", "lse": "1 of them different"}.get(name, "1 with other labels")
+        assert done.returncode == 1 and says in done.stdout, (name, done.returncode, done.stdout, done.stderr)
         seen.append(name)
     for at in range(0, len(whole), max(1, len(whole) // 40)):   # a run that finds final/ reads all of it
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:])
