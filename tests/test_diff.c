@@ -17,6 +17,8 @@ typedef struct table {
     float vectors[ROWS * D], lse[ROWS];
     uint8_t has_lse[ROWS];
     bool token_ids, lses; /* columns that are there */
+    int layer;            /* of the column, which is there unless it is 0 */
+    const char *piece;    /* the last row's token_str; or NULL: no column */
 } table;
 
 static table make_table(void)
@@ -36,13 +38,22 @@ static void write_rows(const char *side, const char *name, const table *t, int f
     char *head = qk_strf("%s/%s/%s", folder, side, name), *path = qk_strf("%s/data.parquet", head);
     CHECK_INT(qk_make_dirs(head, &test_error), QK_OK);
     qk_head_file_writer *w;
-    const qk_head_file_format format = {.d = D, .token_ids = t->token_ids, .lse = t->lses};
+    const qk_head_file_format format = {.d = D,
+                                        .token_ids = t->token_ids,
+                                        .lse = t->lses,
+                                        .token_strings = t->piece,
+                                        .head_columns = t->layer,
+                                        .layer = t->layer,
+                                        .kind = QK_KIND_Q};
+    qk_pq_text pieces[ROWS] = {{NULL, 0}};
+    if (t->piece) pieces[first + n - 1] = (qk_pq_text){t->piece, strlen(t->piece)};
     const qk_file_rows rows = {.n = (size_t)n,
                                .bucket = t->bucket + first,
                                .example_id = t->id + first,
                                .position = t->position + first,
                                .vectors = t->vectors + first * D,
                                .window = t->window + first,
+                               .token_str = t->piece ? pieces + first : NULL,
                                .token_id = t->token + first,
                                .lse = t->lse + first,
                                .has_lse = t->has_lse + first};
@@ -73,7 +84,7 @@ static qk_file_diff diff_of(const table *a, const table *b)
 static bool is_same(const qk_file_diff *f)
 {
     return f->rms == 0 && f->largest == 0 && f->lse_rms == 0 && f->lse_largest == 0 &&
-           !f->token_ids;
+           !f->token_ids && !f->labels;
 }
 
 static void test_columns(void)
@@ -96,6 +107,27 @@ static void test_columns(void)
     f = diff_of(&a, &b);
     CHECK(f.largest == 1 && f.lse_rms == 0 && !f.token_ids);
     CHECK_CLOSE(f.rms, sqrt(1.0 / (ROWS * D)), 1e-12);
+}
+
+static void test_labels(void)
+{
+    table a = make_table(), b = make_table();
+    a.window[7] = b.window[7] = 16, a.layer = b.layer = 3, a.piece = b.piece = "sea";
+    qk_file_diff f = diff_of(&a, &b);
+    CHECK(is_same(&f));
+    b.window[8] = 16, b.window[7] = 0;
+    f = diff_of(&a, &b);
+    CHECK_INT(f.labels, 2);
+    b = a, b.piece = "see";
+    f = diff_of(&a, &b);
+    CHECK_INT(f.labels, 1);
+    b = a, b.layer = 4;
+    f = diff_of(&a, &b);
+    CHECK_INT(f.labels, ROWS);
+    CHECK(f.rms == 0 && !f.token_ids);
+    b = a, b.layer = 0, b.piece = NULL; /* nobody knows */
+    f = diff_of(&a, &b);
+    CHECK(is_same(&f));
 }
 
 /* Rows that capture.allow_nonfinite keeps are equal where their bits are, and differ from numbers. */
@@ -139,6 +171,7 @@ int main(int argc, char **argv)
     test_begin(argc, argv, "");
     if (!mkdtemp(folder)) return 1;
     RUN(test_columns);
+    RUN(test_labels);
     RUN(test_not_finite);
     RUN(test_one_side);
     CHECK_INT(qk_remove_tree(folder, &test_error), QK_OK);

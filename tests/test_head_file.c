@@ -153,6 +153,32 @@ static void test_metadata(void)
     qk_head_file_close(r);
 }
 
+/* Of rows whose vector, log-sum-exp or both are not finite each counts once; one that is null does not. */
+static void test_nonfinite(void)
+{
+    enum { N = 6 };
+    const int32_t zeros[N] = {0};
+    float vectors[N * D] = {0}, lse[N] = {0, NAN, 0, -INFINITY, NAN, 1};
+    const uint8_t has[N] = {1, 1, 1, 1, 0, 1};
+    vectors[2 * D + 1] = INFINITY, vectors[3 * D] = NAN;
+    for (int known = 0; known < 3; known++) {
+        qk_head_file_writer *w;
+        const qk_head_file_format format = {.d = D, .lse = known > 0};
+        const qk_file_rows rows = {.n = N,
+                                   .bucket = zeros,
+                                   .example_id = zeros,
+                                   .position = zeros,
+                                   .vectors = vectors,
+                                   .window = zeros,
+                                   .lse = known ? lse : NULL,
+                                   .has_lse = known == 1 ? has : NULL};
+        CHECK_INT(qk_head_file_create(&w, path, &format, &test_error), QK_OK);
+        CHECK_INT(qk_head_file_append(w, &rows, &test_error), QK_OK);
+        CHECK_INT(qk_head_file_nonfinite_written(w), 2 + known);
+        CHECK_INT(qk_head_file_commit(w, NULL, NULL, &test_error), QK_OK);
+    }
+}
+
 static void test_no_rows(void)
 {
     qk_head_file_writer *w;
@@ -212,6 +238,7 @@ int main(int argc, char **argv)
     RUN(test_round_trip);
     RUN(test_nulls);
     RUN(test_metadata);
+    RUN(test_nonfinite);
     RUN(test_no_rows);
     RUN(test_refused);
     unlink(path);

@@ -76,7 +76,7 @@ class Dataset:
         if not paths:
             raise Error(f"layer {layer}, head {head}, kind {kind}: not captured; heads() lists what is there")
         parts = [self._columns(pq.read_table(p, partitioning=None), p) for p in paths]
-        return Rows(layer, head, kind, {n: np.concatenate([p[n] for p in parts]) for n in parts[0] if all(n in p for p in parts)})
+        return Rows(layer, head, kind, {n: np.concatenate([p[n] for p in parts]) for n in parts[0] if all(n in p for p in parts) and (n != "lse" or kind == "q")})
 
     def _columns(self, table, path):
         columns = {n: table[n].to_numpy() for n in table.column_names if n not in ("vector", "sliding_window", "layer", "head", "kind")}

@@ -10,8 +10,8 @@
 
 static bool differs(const qk_file_diff *f, double tolerance)
 {
-    return f->only_a || f->only_b || f->buckets || f->token_ids || !(f->rms <= tolerance) ||
-           !(f->lse_rms <= tolerance);
+    return f->only_a || f->only_b || f->buckets || f->token_ids || f->labels ||
+           !(f->rms <= tolerance) || !(f->lse_rms <= tolerance);
 }
 
 static void print_json(const qk_diff *d, double tolerance)
@@ -31,6 +31,7 @@ static void print_json(const qk_diff *d, double tolerance)
         qk_json_add_int(&o, "rows_only_in_b", (int64_t)f->only_b);
         qk_json_add_int(&o, "buckets_that_differ", (int64_t)f->buckets);
         qk_json_add_int(&o, "token_ids_that_differ", (int64_t)f->token_ids);
+        qk_json_add_int(&o, "labels_that_differ", (int64_t)f->labels);
         qk_json_add_num(&o, "rms", f->rms);
         qk_json_add_num(&o, "largest", f->largest);
         qk_json_add_num(&o, "lse_rms", f->lse_rms);
@@ -57,10 +58,10 @@ static void print_table(const qk_diff *d, double tolerance, const char *a, const
     }
     printf("A %s\nB %s\n%zu files, %zu of them different: %" PRIu64 " rows in both, %" PRIu64
            " only in A, %" PRIu64 " only in B, %" PRIu64 " with other buckets, %" PRIu64
-           " with other token ids; vectors at most %.2e RMS "
-           "apart, log-sum-exps %.2e (allowed %.2e)\n",
+           " with other token ids, %" PRIu64
+           " with other labels; vectors at most %.2e RMS apart, log-sum-exps %.2e (allowed %.2e)\n",
            qk_visible(a), qk_visible(b), d->count, different, t->both, t->only_a, t->only_b,
-           t->buckets, t->token_ids, t->rms, t->lse_rms, tolerance);
+           t->buckets, t->token_ids, t->labels, t->rms, t->lse_rms, tolerance);
 }
 
 static qk_status run(const qk_args *args, qk_error *err)
@@ -91,7 +92,8 @@ const qk_command qk_command_diff = {
     .arguments = {{"A", QK_VALUE_FOLDER}, {"B", QK_VALUE_FOLDER}},
     .summary = "compare two datasets: rows on one side only, distance of vectors",
     .details = "A and B are final/ folders. Rows are paired by file, example_id and position.\n"
-               "Compared are bucket and vector, and token_id and lse where both have them.\n"
+               "Compared are bucket and vector, and where both have them token_id, lse and the\n"
+               "labels: sliding_window, token_str, layer, head, kind.\n"
                "Exit status 1 when they differ beyond the tolerance.",
     .options = options,
     .run = run,

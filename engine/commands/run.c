@@ -45,8 +45,9 @@ static void print_json(const qk_run_result *r)
 static void report(const qk_run_result *r, const qk_config *c, qk_shard shard)
 {
     if (r->outcome == QK_RUN_MERGED && !r->rows_final && c->dataset.max_samples != 0)
-        qk_warn("%s: no row was kept: the texts are so short that nothing was drawn from them; "
-                "raise tokenizer.max_length or capture.sampler.base_rate, and see what "
+        qk_warn("%s: no row was kept: the texts are so short that nothing was drawn from them, or "
+                "have no listed position; raise tokenizer.max_length or "
+                "capture.sampler.base_rate, or see capture.sampler.positions, and what "
                 "`qkengine inspect` shows of dataset.path",
                 r->final_folder);
     if (r->outcome == QK_RUN_ALREADY_THERE) {

@@ -157,8 +157,8 @@ const qk_config_key qk_config_keys[] = {
      "pass, "
      "with files l00h00q of those after it and l00h00q_pre. null is capture_pre_rope's"},
     MAY("capture", "capture_lse", bool, capture.lse, "false",
-        "add the column lse to queries after the rotary embedding: the logarithm of the sum of "
-        "exp(score) over the keys that the query sees"),
+        "add the column lse: of queries after the rotary embedding the logarithm of the sum of "
+        "exp(score) over the keys that the query sees, null in other files"),
     MAY("capture", "capture_token_strings", bool, capture.token_strings, "false",
         "add the column token_str"),
     MAY("capture", "capture_token_ids", bool, capture.token_ids, "false",

@@ -21,9 +21,23 @@ typedef struct runs {
     size_t count, capacity;
 } runs;
 
-/* Whether the run captures the head of the file: q, k and v of its layer list those that it does. */
+static const qk_json *capture_of(const qk_json *identity)
+{
+    return qk_json_get(qk_json_get(identity, "config"), "capture");
+}
+
+static bool has_both_states(const qk_json *capture)
+{
+    const qk_json *list = qk_json_get(capture, "rope");
+    return list && list->type == QK_JSON_T_ARRAY && list->count == 2;
+}
+
+/* Whether the run captures the head of the file: q, k and v of its layer list those that it does, and
+ * files of their own for vectors before RoPE are made by runs of both states. */
 static bool captures(const qk_json *identity, const qk_attention_file *file)
 {
+    bool beside = file->kind == QK_KIND_Q_PRE || file->kind == QK_KIND_K_PRE;
+    if (beside && !has_both_states(capture_of(identity))) return false;
     const char *key = file->kind == QK_KIND_V                     ? "v"
                       : qk_kind_drawn_as(file->kind) == QK_KIND_Q ? "q"
                                                                   : "k";
@@ -56,21 +70,10 @@ static runs list_runs(const qk_manifest *m, const qk_attention_file *file)
     return list;
 }
 
-static const qk_json *capture_of(const run *r)
-{
-    return qk_json_get(qk_json_get(r->identity, "config"), "capture");
-}
-
 static bool is_true(const qk_json *object, const char *key)
 {
     const qk_json *v = qk_json_get(object, key);
     return v && v->type == QK_JSON_T_BOOL && v->boolean;
-}
-
-static bool has_both_states(const qk_json *capture)
-{
-    const qk_json *list = qk_json_get(capture, "rope");
-    return list && list->type == QK_JSON_T_ARRAY && list->count == 2;
 }
 
 /* ---- how a run drew ---- */
@@ -100,7 +103,7 @@ static void read_sampler(side *s, const qk_json *capture)
 
 static void read_sides(const run *r, side *queries, side *keys)
 {
-    const qk_json *capture = capture_of(r), *sampler = qk_json_get(capture, "sampler"),
+    const qk_json *capture = capture_of(r->identity), *sampler = qk_json_get(capture, "sampler"),
                   *own = qk_json_get(sampler, "keys");
     *queries = (side){.captured = is_true(capture, "capture_queries"), .tree = sampler};
     *keys =
@@ -233,8 +236,8 @@ static void add_drawn(qk_json_out *o, const run *r, int64_t positions)
     qk_json_begin(o, NULL, '{');
     if (r->fingerprint)
         qk_json_add_strn(o, "fingerprint", r->fingerprint, strnlen(r->fingerprint, 12));
-    add_side(o, "queries", &queries, capture_of(r));
-    add_side(o, "keys", &keys, capture_of(r));
+    add_side(o, "queries", &queries, capture_of(r->identity));
+    add_side(o, "keys", &keys, capture_of(r->identity));
     add_buckets(o, &queries, &keys, positions);
     qk_json_end(o, '}');
 }
@@ -244,8 +247,9 @@ static void add_drawn(qk_json_out *o, const run *r, int64_t positions)
 static void add_states(qk_json_out *o, const runs *list)
 {
     if (!list->count) return;
-    bool pre = is_true(capture_of(list->items), "capture_pre_rope"), both = false;
-    for (size_t i = 0; i < list->count; i++) both |= has_both_states(capture_of(&list->items[i]));
+    bool pre = is_true(capture_of(list->items->identity), "capture_pre_rope"), both = false;
+    for (size_t i = 0; i < list->count; i++)
+        both |= has_both_states(capture_of(list->items[i].identity));
     qk_json_add_str(o, "state", pre ? "pre" : "post");
     qk_json_begin(o, "states", '[');
     if (pre || both) qk_json_add_str(o, NULL, "pre");
@@ -299,7 +303,7 @@ void qk_attention_write_head(qk_buf *out, const qk_manifest *m, const qk_attenti
     bool query = qk_kind_drawn_as(file->kind) == QK_KIND_Q;
     bool pre = file->kind == QK_KIND_Q_PRE || file->kind == QK_KIND_K_PRE;
     runs list = list_runs(m, file);
-    if (list.count) pre |= is_true(capture_of(list.items), "capture_pre_rope");
+    if (list.count) pre |= is_true(capture_of(list.items->identity), "capture_pre_rope");
     free(list.items);
     qk_json_out o = {.buf = *out, .compact = true};
     qk_json_begin(&o, NULL, '{');

@@ -395,7 +395,7 @@ static void add_columns(qk_buf *out)
              "| token_str | string | the vocabulary's piece at this position, when asked for |\n"
              "| token_id | int32 | its number in the vocabulary, when asked for |\n"
              "| lse | float32 | of a query, when asked for: ln of the sum of exp(score) over the "
-             "keys that it sees |\n"
+             "keys that it sees; null in other files |\n"
              "| layer, head, kind | int32, int32, string | what the file's name says, when asked "
              "for |\n"
              "\nA column that one of two joined folders lacks is null in its rows.\n");

@@ -2,6 +2,7 @@
 #include "engine/output/head_file.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,13 +102,24 @@ static void grow(qk_head_file_writer *w, size_t n)
     }
 }
 
+/* A log-sum-exp overflows where the finite vectors' scores do. */
+static size_t nonfinite_rows(const qk_file_rows *r, size_t d)
+{
+    size_t n = qk_nonfinite_rows(r->vectors, r->n, d);
+    for (size_t i = 0; r->lse && i < r->n; i++) {
+        bool is_known = !r->has_lse || r->has_lse[i];
+        n += is_known && !isfinite(r->lse[i]) && !qk_nonfinite_rows(r->vectors + i * d, 1, d);
+    }
+    return n;
+}
+
 qk_status qk_head_file_append(qk_head_file_writer *w, const qk_file_rows *r, qk_error *err)
 {
     const qk_head_file_format *format = &w->format;
     grow(w, r->n);
     for (size_t i = 0; i < r->n; i++) w->has_window[i] = r->window[i] != 0;
     for (size_t i = 0; i < r->n; i++) w->has_id[i] = r->token_id && r->token_id[i] >= 0;
-    w->nonfinite += qk_nonfinite_rows(r->vectors, r->n, (size_t)format->d);
+    w->nonfinite += nonfinite_rows(r, (size_t)format->d);
     qk_pq_values values[MAX_COLUMNS] = {
         {r->bucket, NULL},  {r->example_id, NULL},      {r->position, NULL},
         {r->vectors, NULL}, {r->window, w->has_window},

@@ -8,7 +8,7 @@
  *
  *   token_str                     string
  *   token_id                      int32
- *   lse                           float32, of queries (kernels/backend.h)
+ *   lse                           float32, of queries (kernels/backend.h); null in other files
  *   layer, head, kind             int32, int32, string: what the name of the file says
  *
  * null where nobody knows: rows of a folder that lacks the column were joined with these.
@@ -47,7 +47,7 @@ typedef struct qk_head_file_format {
 qk_status qk_head_file_create(qk_head_file_writer **out, const char *path,
                               const qk_head_file_format *format, qk_error *err);
 qk_status qk_head_file_append(qk_head_file_writer *w, const qk_file_rows *rows, qk_error *err);
-/* Rows so far that hold NaN or infinity; the finished file's metadata has their number, too. */
+/* Rows so far whose vector or lse holds NaN or infinity; the finished file's metadata has their number, too. */
 uint64_t qk_head_file_nonfinite_written(const qk_head_file_writer *w);
 /* A string under a key of the file's metadata; both are copied. */
 void qk_head_file_set_metadata(qk_head_file_writer *w, const char *key, const char *value);

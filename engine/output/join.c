@@ -260,7 +260,7 @@ static qk_status open_file(void *context, qk_join_file *f, qk_error *err)
     /* A run adds no column to a file that it adds nothing to. */
     format.token_strings &= joined;
     format.token_ids &= joined;
-    format.lse &= joined && f->kind == QK_KIND_Q;
+    format.lse &= joined; /* of all kinds: readers take many files for one table */
     format.head_columns &= joined;
     format.layer = f->layer;
     format.head = f->head;

@@ -7,6 +7,7 @@
 
 #include "engine/output/head_file.h"
 #include "engine/output/layout.h"
+#include "engine/tools/diff_labels.h"
 
 /* ---- one file in memory ---- */
 
@@ -20,6 +21,7 @@ typedef struct rows {
     int32_t *buckets, *token_ids; /* an id below 0: not known */
     float *vectors, *lse;
     uint8_t *has_lse;
+    qk_labels labels;
     size_t n, capacity;
     int d;
 } rows;
@@ -64,6 +66,7 @@ static void free_rows(rows *r)
     free(r->vectors);
     free(r->lse);
     free(r->has_lse);
+    qk_labels_free(&r->labels);
     *r = (rows){0};
 }
 
@@ -81,6 +84,7 @@ static qk_status load(rows *r, const char *folder, const char *name, qk_error *e
         append(r, &block);
     }
     qk_head_file_close(reader);
+    if (s == QK_OK) s = qk_labels_read(&r->labels, path, r->n, err);
     free(path);
     if (r->n) qsort(r->keys, r->n, sizeof *r->keys, by_key);
     return s;
@@ -131,6 +135,7 @@ static void compare(qk_file_diff *f, const rows *a, const rows *b)
         } else {
             int32_t token_a = a->token_ids[x->row], token_b = b->token_ids[y->row];
             f->buckets += a->buckets[x->row] != b->buckets[y->row];
+            f->labels += qk_labels_differ(&a->labels, x->row, &b->labels, y->row);
             f->token_ids += token_a >= 0 && token_b >= 0 && token_a != token_b;
             add_distance(&vectors, a->vectors + x->row * d, b->vectors + y->row * d, d);
             if (a->has_lse[x->row] && b->has_lse[y->row])
@@ -180,6 +185,7 @@ static qk_status diff_all(qk_diff *d, const qk_names *in_a, const qk_names *in_b
         d->total.only_b += f->only_b;
         d->total.buckets += f->buckets;
         d->total.token_ids += f->token_ids;
+        d->total.labels += f->labels;
         keep_largest(&d->total.rms, f->rms);
         keep_largest(&d->total.largest, f->largest);
         keep_largest(&d->total.lse_rms, f->lse_rms);

@@ -38,13 +38,12 @@ def every_column(folder):
     assert {p.parent.name for p in final.rglob("data.parquet")} == set(KINDS)
     for name, kind in KINDS.items():
         table = pq.read_table(final / "m" / name / "data.parquet", page_checksum_verification=True)
-        want = COLUMNS + ([("lse", pa.float32())] if kind == "q" else []) + HEAD
+        want = COLUMNS + [("lse", pa.float32())] + HEAD
         assert table.schema.remove_metadata().equals(pa.schema(want)), (name, table.schema)
         head = int(name[4:6])
         assert set(table["layer"].to_pylist()) == {2} and set(table["head"].to_pylist()) == {head} and set(table["kind"].to_pylist()) == {kind}
         assert table["token_id"].to_pylist() == list(range(1000, 1000 + ROWS))
-        if kind == "q":
-            assert table["lse"].to_pylist() == [head - i / 8 for i in range(ROWS)]
+        assert table["lse"].to_pylist() == [head - i / 8 if kind == "q" else None for i in range(ROWS)]
         said = json.loads(pq.read_metadata(final / "m" / name / "data.parquet").metadata[b"qkengine.head"])
         assert (said["layer"], said["head"], said["kind"]) == (2, head, kind), said
         assert said["state"] == {"v": None}.get(kind, "pre" if kind.endswith("pre") else "post")
