@@ -244,7 +244,7 @@ def failures_as_json(folder):
                     assert done.stdout.count("\n") > 1 or option != "--json" or name == "tokenize", (order, done.stdout)
             assert engine([name, *words.split()], folder, env=env).stdout == "", (name, words)
     # what went well is the same object on one line
-    for command in ("plan config.yaml", "inspect model", "inspect out/final", "inspect dataset", "diff out/final out/final"):
+    for command in ("plan config.yaml --no-probe", "inspect model", "inspect out/final", "inspect dataset", "diff out/final out/final"):
         tree, line = (engine([*command.split(), option], folder) for option in ("--json", "--json=line"))
         assert tree.returncode == line.returncode == 0 and json.loads(tree.stdout) == json.loads(line.stdout) and line.stdout.count("\n") == 1, command
     assert "known: line" in engine(["plan", "config.yaml", "--json=lines"], folder).stderr
