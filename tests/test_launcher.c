@@ -42,6 +42,9 @@ static void test_ranks(void)
     } rows[] = {
         {STEP("3", "8", "1"), 3, 8, 1, "Slurm (SLURM_PROCID)"},
         {STEP("0", "1", "0"), 0, 1, 0, "Slurm (SLURM_PROCID)"},
+        /* a step smaller than its job; a step of several components, which has the ranks of all */
+        {STEP("1", "4", "1") " SLURM_STEP_NUM_TASKS=2", 1, 2, 1, "Slurm (SLURM_PROCID)"},
+        {STEP("5", "2", "1") " SLURM_STEP_NUM_TASKS=6", 5, 6, 1, "Slurm (SLURM_PROCID)"},
         {OMPI("5", "8", "1", "4"), 5, 8, 1, "Open MPI (OMPI_COMM_WORLD_RANK)"},
         {"PMI_RANK=2 PMI_SIZE=4", 2, 4, -1, "MPI (PMI_RANK)"},
         {"PMI_RANK=2 PMI_SIZE=4 MPI_LOCALRANKID=0", 2, 4, 0, "MPI (PMI_RANK)"},
@@ -89,6 +92,13 @@ static void test_ranks(void)
         /* a launcher of its own in each pod, task, node */
         {POD("2", "4") " " TORCH("1", "8", "1", "8"), 17, 32, 1,
          "a Kubernetes Indexed Job (JOB_COMPLETION_INDEX) and torchrun (RANK)"},
+        /* as many as there are pods: not only where the ranks differ */
+        {POD("1", "4") " TORCHELASTIC_RUN_ID=none " TORCH("1", "4", "1", "4"), 5, 16, 1,
+         "a Kubernetes Indexed Job (JOB_COMPLETION_INDEX) and torchrun (RANK)"},
+        {STEP("2", "4", "0") " TORCHELASTIC_RUN_ID=none " TORCH("1", "4", "1", "4"), 9, 16, 1,
+         "Slurm (SLURM_PROCID) and torchrun (RANK)"},
+        {STEP("1", "2", "0") " TORCHELASTIC_RUN_ID=7 " TORCH("1", "2", "0", "1"), 1, 2, 0,
+         "torchrun (RANK)"},
         {POD("2", "4") " " TORCH("5", "8", "1", "2"), 5, 8, 1, "torchrun (RANK)"},
         {"AWS_BATCH_JOB_ARRAY_INDEX=3 AWS_BATCH_JOB_ARRAY_SIZE=10 " OMPI("2", "4", "2", "4"), 14,
          40, 2,
@@ -149,6 +159,8 @@ static void test_errors(void)
         {"RANK=0 WORLD_SIZE=9999999999", "WORLD_SIZE is '9999999999'", ""},
         {"RANK=0 WORLD_SIZE=2 LOCAL_RANK=x", "LOCAL_RANK is 'x'", ""},
         {"RANK=2 WORLD_SIZE=2", "RANK is 2 and WORLD_SIZE is 2", ""},
+        {STEP("3", "4", "0") " SLURM_STEP_NUM_TASKS=2", "SLURM_STEP_NUM_TASKS is 2", ""},
+        {STEP("3", "4", "0") " SLURM_STEP_NUM_TASKS=x", "SLURM_STEP_NUM_TASKS is 'x'", ""},
         {"RANK=0 WORLD_SIZE=0", "WORLD_SIZE is 0", ""},
         {"PMI_RANK=4 PMI_SIZE=4", "PMI_RANK is 4", ""},
         {"LSB_JOBINDEX=9 LSB_JOBINDEX_END=8", "LSB_JOBINDEX is 9", "[1-8]"},
@@ -164,6 +176,9 @@ static void test_errors(void)
         {STEP("3", "4", "3") " RANK=0 WORLD_SIZE=2",
          "Slurm (SLURM_PROCID) says rank 3 of 4, torchrun (RANK) rank 0 of 2", ""},
         {STEP("3", "4", "0") " " TORCH("1", "2", "0", "1"), "torchrun (RANK) rank 1 of 2", ""},
+        {STEP("1", "4", "1") " " OMPI("2", "4", "2", "4"),
+         "Slurm (SLURM_PROCID) says rank 1 of 4, Open MPI (OMPI_COMM_WORLD_RANK) rank 2 of 4", ""},
+        {POD("1", "4") " " TORCH("3", "4", "3", "4"), "torchrun (RANK) rank 3 of 4", ""},
         {POD("1", "4") " SKYPILOT_NODE_RANK=0 SKYPILOT_NUM_NODES=4", "SkyPilot", ""},
         {"AWS_BATCH_JOB_ARRAY_INDEX=3 AWS_BATCH_JOB_ARRAY_SIZE=900000000 " POD("1", "900000000"),
          "too many", ""},

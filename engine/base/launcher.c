@@ -30,6 +30,8 @@ typedef struct launcher {
     const char *first, *last, *gap; /* or it is that of a range, (last - first) / gap + 1 */
     const char *local, *local_size; /* of this machine's: rank, how many */
     const char *step;               /* only a process that has this is one of the ranks */
+    const char *step_size;          /* where it is set: how many that step has, not the job */
+    const char *own;                /* set by the launcher itself, never copied by hand */
     const char *missing;            /* what to do where rank or size are not there */
 } launcher;
 
@@ -63,6 +65,7 @@ static const launcher launchers[] = {
      .size = "SLURM_NTASKS",
      .local = "SLURM_LOCALID",
      .step = "SLURM_STEP_ID",
+     .step_size = "SLURM_STEP_NUM_TASKS",
      .missing = "start it with srun"},
     {.name = "a Kubernetes Indexed Job",
      .level = NODES,
@@ -94,7 +97,8 @@ static const launcher launchers[] = {
      .rank = "RANK",
      .size = "WORLD_SIZE",
      .local = "LOCAL_RANK",
-     .local_size = "LOCAL_WORLD_SIZE"},
+     .local_size = "LOCAL_WORLD_SIZE",
+     .own = "TORCHELASTIC_RUN_ID"},
 };
 enum { LAUNCHERS = sizeof launchers / sizeof *launchers };
 
@@ -102,6 +106,7 @@ enum { LAUNCHERS = sizeof launchers / sizeof *launchers };
 typedef struct said {
     const launcher *who;
     int64_t rank, world, local, local_size; /* -1: not known */
+    bool own;                               /* not a copy of what another launcher says */
 } said;
 
 static bool is_set(qk_getenv *get, const char *name)
@@ -161,7 +166,7 @@ static qk_status number_range(const launcher *l, qk_getenv *get, said *s, qk_err
 
 static qk_status read_launcher(const launcher *l, qk_getenv *get, said *s, qk_error *err)
 {
-    *s = (said){.who = l, .local = -1, .local_size = -1};
+    *s = (said){.who = l, .local = -1, .local_size = -1, .own = is_set(get, l->own)};
     if (!is_set(get, l->rank)) {
         const char *other = l->last ? l->last : l->size;
         return is_set(get, other) ? fail_missing(l, other, l->rank, err) : QK_OK;
@@ -169,14 +174,15 @@ static qk_status read_launcher(const launcher *l, qk_getenv *get, said *s, qk_er
     QK_TRY(read_number(get, l->rank, &s->rank, err));
     if (l->base && s->rank == 0) return QK_OK;
     if (l->last) return number_range(l, get, s, err);
-    if (!is_set(get, l->size)) return fail_missing(l, l->rank, l->size, err);
-    QK_TRY(read_number(get, l->size, &s->world, err));
+    const char *size = is_set(get, l->step_size) ? l->step_size : l->size;
+    if (!is_set(get, size)) return fail_missing(l, l->rank, size, err);
+    QK_TRY(read_number(get, size, &s->world, err));
     QK_TRY(read_number(get, l->local, &s->local, err));
     QK_TRY(read_number(get, l->local_size, &s->local_size, err));
     if (s->rank < s->world) return QK_OK;
     return qk_fail(err, QK_ERR_USAGE, ANY_SHARED,
                    "--shard auto: %s is %lld and %s is %lld (%s): ranks go from 0 to one less",
-                   l->rank, (long long)s->rank, l->size, (long long)s->world, l->name);
+                   l->rank, (long long)s->rank, size, (long long)s->world, l->name);
 }
 
 /* A step's number; those of a batch script and of an interactive shell are near 2^32. */
@@ -207,18 +213,24 @@ static qk_status read_levels(said found[LEVELS], qk_getenv *get, qk_error *err)
     return QK_OK;
 }
 
-/* A node's processes, of all nodes: *nodes becomes part of *inner, or says nothing beside it. */
+/* A node's processes, of all nodes: *nodes becomes part of *inner, or says nothing beside it.
+ *
+ * Four tasks that start four processes each look like one set of four where both ranks happen to be
+ * equal. So there it must be known that it is no copy, and two other ranks are a contradiction:
+ * else some of the sixteen would count to 4 and the others to 16. */
 static qk_status join_nodes(said *nodes, said *inner, qk_error *err)
 {
-    bool same = nodes->rank == inner->rank && nodes->world == inner->world;
     bool on_one = inner->local_size == inner->world; /* all of them on this machine */
+    bool nested = on_one && inner->own;
+    bool same = !nested && nodes->rank == inner->rank && nodes->world == inner->world;
     if (nodes->world <= 1 || inner->world <= 1) {
         said *idle = nodes->world <= 1 && inner->world >= 1 ? nodes : inner;
         idle->world = 0;
         return QK_OK;
     }
-    if (!same && !on_one && (inner->local_size < 0 || inner->world < nodes->world))
-        return fail_contradiction(nodes, inner, err);
+    bool fits = on_one ? nested || inner->world != nodes->world
+                       : inner->local_size >= 0 && inner->world >= nodes->world;
+    if (!same && !fits) return fail_contradiction(nodes, inner, err);
     if (same && inner->local < 0) inner->local = nodes->local;
     if (same || !on_one) nodes->world = 0;
     return QK_OK;

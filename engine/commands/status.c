@@ -107,9 +107,10 @@ static void add_splits(qk_json_out *o, const qk_run_status *s)
     qk_json_end(o, ']');
 }
 
-static void print_json(const qk_run_status *s, bool compact)
+/* watched: now, not when the command has ended. */
+static void print_json(const qk_run_status *s, bool watched)
 {
-    qk_json_out o = {.compact = compact};
+    qk_json_out o = {.compact = watched};
     qk_json_begin(&o, NULL, '{');
     qk_json_add_str(&o, "state", state_words[s->state]);
     qk_json_add_str(&o, "model", s->model);
@@ -128,7 +129,12 @@ static void print_json(const qk_run_status *s, bool compact)
     for (size_t i = 0; i < s->problems.count; i++) qk_json_add_str(&o, NULL, s->problems.items[i]);
     qk_json_end(&o, ']');
     qk_json_end(&o, '}');
-    qk_print_json(&o);
+    if (watched) {
+        puts(qk_buf_str(&o.buf));
+        qk_buf_free(&o.buf);
+    } else {
+        qk_print_json(&o);
+    }
 }
 
 /* ---- for people ---- */
@@ -223,6 +229,7 @@ static qk_status run(const qk_args *args, qk_error *err)
 {
     int64_t seconds = qk_value_int(args, "watch");
     bool finished;
+    if (seconds) qk_print_json_lines();
     QK_TRY(show(args, false, &finished, err));
     while (seconds && !finished) {
         if (!qk_process_flush_stdout())
@@ -236,7 +243,7 @@ static qk_status run(const qk_args *args, qk_error *err)
 static const qk_option options[] = {
     {"watch", "SECONDS", "again and again, until the run is finished (or Ctrl-C)",
      .type = QK_VALUE_INT, .least = 1, .most = 86400},
-    {"json", .help = "one object for programs; with --watch a line for each time"},
+    QK_OPTION_JSON("one object for programs; with --watch a line for each time"),
     {0},
 };
 

@@ -60,13 +60,16 @@ qk_status qk_disk_of(const char *data_root, qk_disk *out, qk_error *err)
     QK_TRY(cut_to_folder(path, err));
     bool is_folder;
     QK_TRY(qk_has_folder(path, &is_folder, err));
+    out->is_file = !is_folder;
     out->writable = is_folder && access(path, W_OK | X_OK) == 0;
     return qk_disk_free(path, &out->free, err);
 }
 
 void qk_disk_warn(const qk_disk *disk, const qk_disk_need *need, const char *data_root)
 {
-    if (!disk->writable)
+    if (disk->is_file)
+        qk_warn("output.data_root: %s: %s is a file, and no folder", data_root, disk->folder);
+    else if (!disk->writable)
         qk_warn("output.data_root: %s: this user cannot write in %s", data_root, disk->folder);
     else if (need->missing > (double)disk->free)
         qk_warn("output.data_root: about %s will be needed at once and %s are free in %s: the run "

@@ -31,6 +31,7 @@ qk_disk_need qk_disk_need_of(const qk_plan *plan, const qk_estimate *e, const qk
 typedef struct qk_disk {
     uint64_t free; /* bytes that this user may take */
     bool writable; /* data_root, or where it has to be made */
+    bool is_file;  /* there is a file in its place: not writable */
     char *folder;  /* which is that */
 } qk_disk;
 

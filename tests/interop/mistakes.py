@@ -129,6 +129,7 @@ FAILING = {
     "diff": [("out/final nowhere", 1, "not_found"), ("out/final", 2, "usage")],
     "verify": [("model nowhere", 1, "not_found"), ("model", 2, "usage")],
     "tokenize": [("modle", 1, "not_found"), ("model --lines --jsonl", 2, "usage")],
+    "status": [("nowhere", 1, "not_found"), ("out --watch 0", 2, "usage")],
     "push": [("nowhere someone/rows", 1, "not_found"), ("out/final rows", 1, "config")],
     "join": [("out/final nowhere both", 1, "not_found"), ("out/final", 2, "usage")],
     "merge": [("nowhere.yaml", 1, "not_found"), ("config.yaml again.yaml", 2, "usage"), ("config.yaml --set output.data_root=new", 1, "not_found")],

@@ -269,6 +269,10 @@ def watching_is_interrupted(folder):
     watching.stdout.readline()
     watching.stdout.close()
     assert watching.wait(timeout=HANGS) == -signal.SIGPIPE
+    one, line = (engine(["status", "out", option], work) for option in ("--json", "--json=line"))
+    assert json.loads(one.stdout)["units_done"] == json.loads(line.stdout)["units_done"] == 5 and line.stdout.count("\n") == 1, (one, line)
+    gone = engine(["status", "gone", "--watch", "1", "--json"], work)
+    assert gone.returncode == 1 and gone.stdout.count("\n") == 1 and "error" in json.loads(gone.stdout), gone
     for bad in ("0", "x", "-1", "100000"):
         refused(engine(["status", "out", "--watch", bad], work), "--watch", status=2)
 
