@@ -104,8 +104,7 @@ static void add_bash(qk_buf *out)
                         "            case $command in\n");
     for (const qk_command *const *c = qk_commands; *c; c++) {
         qk_buf_addf(out, "            %s) takes='", (*c)->name);
-        for (const qk_option *o = (*c)->options; o && o->name; o++)
-            add_bash_option(out, o);
+        for (const qk_option *o = (*c)->options; o && o->name; o++) add_bash_option(out, o);
         qk_buf_add_str(out, "--help' ;;\n");
     }
     qk_buf_add_str(out, "            esac\n"
