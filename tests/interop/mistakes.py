@@ -129,7 +129,7 @@ TABLE = [
     ("run config.yaml --set capture.sampler.queries=all", 2, "--set capture.sampler.queries: 'capture.sampler.queries' must be a map"),
     ("run config.yaml --set output.split=a/b", 1, "output.split: 'a/b' cannot be the name of a split"),
     ("run config.yaml --set output.split=x --set output.layout=branch", 1, "config.yaml: output.split 'x': in branch layout the split is always train"),
-    ("merge config.yaml --partial --set output.data_root=new", 1, "new/staging: there is no such folder, and so no unit of this run"),
+    ("merge config.yaml --partial --set output.data_root=void", 1, "void/staging: there is no such folder, and so no unit of this run"),
     ("plan config.yaml --no-probe=1", 2, "no value belongs to --no-probe"),
     ("status out/final", 1, "out/final: no run was started here: it has no folder staging and none called final with a dataset"),
     ("status config.yaml", 1, "config.yaml: is a file, and no folder of a run"),
@@ -275,7 +275,7 @@ def failures_as_json(folder):
                     assert done.stdout.count("\n") > 1 or option != "--json" or name == "tokenize", (order, done.stdout)
             assert engine([name, *words.split()], folder, env=env).stdout == "", (name, words)
     # what went well is the same object on one line
-    for command in ("plan config.yaml", "inspect model", "inspect out/final", "inspect dataset", "diff out/final out/final"):
+    for command in ("plan config.yaml --no-probe", "inspect model", "inspect out/final", "inspect dataset", "diff out/final out/final"):
         tree, line = (engine([*command.split(), option], folder) for option in ("--json", "--json=line"))
         assert tree.returncode == line.returncode == 0 and json.loads(tree.stdout) == json.loads(line.stdout) and line.stdout.count("\n") == 1, command
     assert "known: line" in engine(["plan", "config.yaml", "--json=lines"], folder).stderr
