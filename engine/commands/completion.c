@@ -60,6 +60,14 @@ static void add_bash_case(qk_buf *out, const char *command, const char *what, qk
     qk_buf_add_str(out, "' ;;\n");
 }
 
+/* Its name, and with each word that may follow in the same argument: "--json --json=line ". */
+static void add_bash_option(qk_buf *out, const qk_option *o)
+{
+    qk_buf_addf(out, "--%s ", o->name);
+    for (const char *const *w = o->attached ? o->words : NULL; w && *w; w++)
+        qk_buf_addf(out, "--%s=%s ", o->name, *w);
+}
+
 static void add_bash(qk_buf *out)
 {
     qk_buf_add_str(out, "# bash completion for qkengine: qkengine completion bash\n"
@@ -96,8 +104,7 @@ static void add_bash(qk_buf *out)
                         "            case $command in\n");
     for (const qk_command *const *c = qk_commands; *c; c++) {
         qk_buf_addf(out, "            %s) takes='", (*c)->name);
-        for (const qk_option *o = (*c)->options; o && o->name; o++)
-            qk_buf_addf(out, "--%s ", o->name);
+        for (const qk_option *o = (*c)->options; o && o->name; o++) add_bash_option(out, o);
         qk_buf_add_str(out, "--help' ;;\n");
     }
     qk_buf_add_str(out, "            esac\n"
@@ -207,11 +214,13 @@ static void add_zsh(qk_buf *out)
             qk_buf_clear(&help);
             qk_help_option(&help, o);
             qk_buf_addf(out, " \\\n      '%s--%s%s[", o->repeated ? "*" : "", o->name,
-                        qk_option_takes_word(o) ? "=" : "");
+                        qk_option_takes_word(o) ? "="
+                        : o->attached           ? "=-"
+                                                : "");
             add_quoted(out, qk_buf_str(&help), zsh_special);
             qk_buf_add_byte(out, ']');
-            if (qk_option_takes_word(o)) qk_buf_addf(out, ":%s:", o->value);
-            if (qk_option_takes_word(o)) add_zsh_value(out, o->type, o->words);
+            if (o->value) qk_buf_addf(out, "%s:%s:", o->attached ? ":" : "", o->value);
+            if (o->value) add_zsh_value(out, o->type, o->words);
             qk_buf_add_byte(out, '\'');
         }
         for (const qk_argument *a = (*c)->arguments; a->name; a++) {
@@ -291,7 +300,7 @@ static void add_fish(qk_buf *out)
             qk_buf_add_byte(out, '\'');
             if (qk_option_takes_word(o))
                 qk_buf_add_str(out, o->type == QK_VALUE_FILE ? " -r" : " -x");
-            if (qk_option_takes_word(o)) add_fish_value(out, o->type, o->words);
+            if (o->value) add_fish_value(out, o->type, o->words);
             qk_buf_add_byte(out, '\n');
         }
         for (const qk_argument *a = (*c)->arguments; a->name; a++) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/log.h"
 #include "engine/config/keys.h"
 #include "engine/config/listed_file.h"
 
@@ -121,6 +122,24 @@ static qk_status read_listed(const qk_config_reader *r, const char *path, const 
                    path);
 }
 
+/* Warnings, not errors: one --set may turn a side off for a single run of a configuration. */
+static void warn_of_unused(const qk_config_reader *r, const qk_yaml *capture, const qk_config *c)
+{
+    const qk_yaml *sampler = qk_yaml_get(capture, "sampler"), *rope = given(capture, "rope");
+    const qk_yaml *queries = given(sampler, "queries"), *keys = given(sampler, "keys");
+    bool of_keys = c->capture.keys || c->capture.values;
+    if (queries && !c->capture.queries)
+        qk_warn("%s: 'capture.sampler.queries' has no effect: queries are not captured",
+                qk_config_position(r, queries));
+    if (keys && !of_keys)
+        qk_warn("%s: 'capture.sampler.keys' has no effect: neither keys nor values are captured",
+                qk_config_position(r, keys));
+    if (rope && !c->capture.queries && !c->capture.keys)
+        qk_warn("%s: 'capture.rope' has no effect: values are not rotated, and neither queries nor "
+                "keys are captured",
+                qk_config_position(r, rope));
+}
+
 static qk_status settle_samplers(const qk_config_reader *r, const qk_yaml *capture,
                                  qk_config_draft *draft)
 {
@@ -156,5 +175,7 @@ qk_status qk_config_settle_capture(const qk_config_reader *r, const qk_yaml *roo
                        "%s: nothing to capture: both queries and keys are off", r->path);
     QK_TRY(settle_rope(r, capture, draft));
     QK_TRY(settle_lse(r, capture, c));
-    return settle_samplers(r, capture, draft);
+    QK_TRY(settle_samplers(r, capture, draft));
+    warn_of_unused(r, capture, c);
+    return QK_OK;
 }

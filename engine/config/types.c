@@ -411,10 +411,14 @@ static qk_status read_words(const qk_config_reader *r, const qk_config_key *key,
         const qk_yaml *list = list_without_brackets(r, v, "abcdefghijklmnopqrstuvwxyz_,");
         if (list) v = list;
     }
-    if (v && (v->type != QK_YAML_LIST || !v->first))
-        return wrong_type(r, key, v, qk_arena_strf(r->arena, "write [%s]", key->words->word));
+    const char *hint = qk_arena_strf(r->arena, "write [%s]", key->words->word);
+    if (v && v->type != QK_YAML_LIST) return wrong_type(r, key, v, hint);
+    if (v && !v->first) return qk_config_fail(r, key, v, hint, "must not be an empty list");
     for (const qk_yaml *item = v ? v->first : NULL; item; item = item->next) {
         QK_TRY(find_word(r, key, item, &value));
+        if ((all & value) == value)
+            qk_warn("%s: '%s.%s' holds %.40s twice", qk_config_position(r, v), key->section,
+                    key->name, item->text);
         all |= value;
     }
     memcpy(field, &all, sizeof all);

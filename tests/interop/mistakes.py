@@ -119,6 +119,21 @@ TABLE = [
     ("tokenize modle numbers.jsonl", 1, "modle: cannot list the folder: No such file or directory"),
     ("tokenize model nowhere.txt", 1, "nowhere.txt: cannot open: No such file or directory"),
     ("-v", 2, "unknown command '-v'"),
+    ("run config.yaml --set capture.rope=before", 2, "--set capture.rope: 'capture.rope' must be one of pre, post, not the text 'before'"),
+    ("run config.yaml --set capture.rope=[]", 2, "--set capture.rope: 'capture.rope' must not be an empty list"),
+    ("run config.yaml --set capture.rope=true", 2, "--set capture.rope: 'capture.rope' must be a list of words, not the boolean true"),
+    ("run config.yaml --set capture.rope=pre --set capture.capture_lse=true", 2, "--set capture.capture_lse: 'capture.capture_lse' is a column of queries after the rotary embedding, and only those before it are captured"),
+    ("run config.yaml --set capture.capture_values=1", 2, "--set capture.capture_values: 'capture.capture_values' must be true or false, not the number 1"),
+    ("run config.yaml --set capture.sampler.first=-1", 2, "--set capture.sampler.first: 'capture.sampler.first' must not be negative, but is -1"),
+    ("run config.yaml --set capture.sampler.first=1000 --set capture.max_rows_per_batch=4", 2, "--set capture.sampler.first: 'first' is 1000, more than the 4 rows of capture.max_rows_per_batch"),
+    ("run config.yaml --set capture.sampler.queries=all", 2, "--set capture.sampler.queries: 'capture.sampler.queries' must be a map"),
+    ("run config.yaml --set output.split=a/b", 1, "output.split: 'a/b' cannot be the name of a split"),
+    ("run config.yaml --set output.split=x --set output.layout=branch", 1, "config.yaml: output.split 'x': in branch layout the split is always train"),
+    ("merge config.yaml --partial --set output.data_root=void", 1, "void/staging: there is no such folder, and so no unit of this run"),
+    ("plan config.yaml --no-probe=1", 2, "no value belongs to --no-probe"),
+    ("status out/final", 1, "out/final: no run was started here: it has no folder staging and none called final with a dataset"),
+    ("status config.yaml", 1, "config.yaml: is a file, and no folder of a run"),
+    ("run config.yaml --set inference.threads=-2", 2, "--set inference.threads: 'inference.threads' must not be negative, but is -2"),
 ]
 
 # commands with --json: what fails, exit status, the word for it
@@ -224,6 +239,23 @@ def results_beside_the_configuration(folder):
     assert "begun in" not in engine(["run", "config.yaml"], folder).stderr
 
 
+def what_has_no_effect(folder):
+    """Keys for kinds that are not captured, and a word twice: a warning each, in plan as in run; none where the key is read."""
+    make_workspace(folder)
+    off = {"queries": "capture.capture_queries=false", "keys": "capture.capture_keys=false"}
+    for said, *settings in (
+            ("'capture.sampler.queries' has no effect: queries are not captured", "capture.sampler.queries.first=1", off["queries"]),
+            ("'capture.sampler.keys' has no effect: neither keys nor values are captured", "capture.sampler.keys.first=1", off["keys"]),
+            ("'capture.rope' has no effect", "capture.rope=post", "capture.capture_values=true", *off.values()),
+            ("'capture.rope' holds pre twice", "capture.rope=pre,pre")):
+        done = engine(["plan", "config.yaml", "--no-probe", *(w for s in settings for w in ("--set", s))], folder)
+        assert done.returncode == 0 and done.stderr.count(said) == 1, (settings, done)
+    for settings in (["capture.sampler.queries.first=1"], ["capture.rope=pre,post", off["keys"]],
+                     ["capture.sampler.keys.first=1", "capture.capture_values=true", off["keys"]]):
+        done = engine(["plan", "config.yaml", "--no-probe", *(w for s in settings for w in ("--set", s))], folder)
+        assert done.returncode == 0 and "no effect" not in done.stderr and "twice" not in done.stderr, (settings, done)
+
+
 def failures_as_json(folder):
     """Every command that takes --json gives an object on failure, too, indented or on one line, wherever the option stands."""
     workspace(folder)
@@ -318,4 +350,4 @@ if __name__ == "__main__":
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)   # as any program in a pipe that its reader leaves
         show_table()
         sys.exit(0)
-    sys.exit(main("mistakes", [mistakes, hints, results_beside_the_configuration, failures_as_json, the_table_ends_with_its_reader, a_model_is_shown, as_it_may_be_written, no_finished_work_is_in_the_way]))
+    sys.exit(main("mistakes", [mistakes, hints, what_has_no_effect, results_beside_the_configuration, failures_as_json, the_table_ends_with_its_reader, a_model_is_shown, as_it_may_be_written, no_finished_work_is_in_the_way]))
