@@ -25,6 +25,7 @@ const qk_command *const qk_commands[] = {
     &qk_command_tokenize,
     &qk_command_families,
     &qk_command_synth,
+    &qk_command_bench,
     &qk_command_pull,
     &qk_command_push,
     &qk_command_merge,
