@@ -7,6 +7,7 @@
 
 #include "engine/base/log.h"
 #include "engine/capture/unit_file.h"
+#include "engine/output/layout.h"
 #include "engine/output/merge.h"
 #include "formats/json.h"
 

@@ -4,9 +4,9 @@
  * next: engine/capture/unit_file.h, engine/output/merge.h */
 #pragma once
 
-#include "engine/output/layout.h"
 #include "engine/staging/staging.h"
 
+typedef struct qk_head_plan qk_head_plan;
 typedef struct qk_unit_writer qk_unit_writer;
 
 typedef struct qk_bench_disk {

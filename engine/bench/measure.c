@@ -16,7 +16,11 @@
 #include "engine/capture/capture.h"
 #include "engine/capture/unit_file.h"
 #include "engine/families/presets.h"
+#include "engine/forward/forward.h"
+#include "engine/model/model.h"
 #include "kernels/cpu/peak.h"
+#include "sampler/heads.h"
+#include "sampler/positions.h"
 
 /* Seconds for a length where nobody says how many rounds; fewer than so many pairs tell nothing
  * (engine/bench/stats.h), more hardly more. */
@@ -27,7 +31,7 @@ struct qk_bench {
     const qk_bench_options *o;
     qk_bench_result *result;
     qk_error *err;
-    qk_random_model random;
+    qk_random_model *random; /* or NULL: a folder's */
     qk_model model;
     bool loaded;
     const qk_backend *backend;
@@ -50,7 +54,7 @@ typedef struct document {
     qk_bench_rows *rows;
     size_t rounds;
     double *wall[QK_BENCH_STAGES], *cpu[QK_BENCH_STAGES]; /* [rounds] seconds */
-    double unit_bytes;
+    double unit_bytes;                                    /* of all rounds */
 } document;
 
 static double cpu_now(void)
@@ -81,8 +85,13 @@ static qk_status run_unit(qk_bench *b, document *d)
     qk_capture_aim(b->capture, &d->batch, &example, file);
     const qk_capture_hooks hooks = qk_capture_hooks_of(b->capture);
     qk_status s = run_with(b, d, &hooks);
-    if (s == QK_OK) return qk_bench_disk_commit(&b->disk, file, &d->unit_bytes, b->err);
-    qk_unit_abort(file);
+    if (s != QK_OK) {
+        qk_unit_abort(file);
+        return s;
+    }
+    double bytes = 0;
+    s = qk_bench_disk_commit(&b->disk, file, &bytes, b->err);
+    d->unit_bytes += bytes;
     return s;
 }
 
@@ -203,7 +212,7 @@ static void summarize(qk_bench *b, document *d)
     out->stages[QK_BENCH_FORWARD].bytes = bytes_of_forward(b, out->tokens);
     out->stages[QK_BENCH_ROWS].bytes = out->stages[QK_BENCH_GATHER].bytes =
         out->rows * 4 * b->model.spec.d;
-    out->stages[QK_BENCH_UNIT].bytes = d->unit_bytes;
+    out->stages[QK_BENCH_UNIT].bytes = d->unit_bytes / (double)d->rounds;
     for (int s = 0; s < QK_BENCH_STAGES; s++) {
         qk_bench_timing *t = &out->stages[s];
         double *wall = d->wall[s], *cpu = d->cpu[s];
@@ -228,6 +237,7 @@ static qk_status measure_document(qk_bench *b, document *d, double *rate)
     double wall, cpu;
     QK_TRY(time_stage(b, d, QK_BENCH_UNIT, &wall, &cpu)); /* pages, clocks */
     b->disk.units = 0;                                    /* its file is written over */
+    d->unit_bytes = 0;
     *rate = qk_forward_flops(&b->model.spec, -1, QK_LAST_WHOLE, d->starts[1]) / wall;
     d->rounds = rounds_of(b, wall * (double)b->n_turns);
     d->out = &b->result->lengths[b->result->n_lengths];
@@ -285,8 +295,7 @@ static qk_status load_model(qk_bench *b)
     const char *name = o->folder;
     if (o->preset) {
         QK_TRY(qk_random_model_make(&b->random, o->preset, o->layers, o->dtype, b->err));
-        options.source = &b->random.source;
-        options.change_spec = qk_random_model_cut;
+        qk_random_model_give(b->random, &options);
         name = o->preset->name;
     }
     QK_TRY(qk_model_load(&b->model, name, &options, b->err));
@@ -392,7 +401,7 @@ void qk_bench_free(qk_bench *b)
     if (b->loaded) qk_model_free(&b->model);
     qk_capture_free(b->capture);
     qk_head_plan_free(&b->heads);
-    qk_random_model_free(&b->random);
+    qk_random_model_free(b->random);
     qk_bench_disk_close(&b->disk);
     qk_arena_free(&b->arena);
     free(b);

@@ -5,11 +5,23 @@
 #include <string.h>
 
 #include "engine/families/presets.h"
+#include "engine/model/model.h"
 #include "engine/tools/synth.h"
+#include "formats/safetensors.h"
 
 enum { MAX_VOCABULARY = 4096 };
 
-void qk_random_model_cut(qk_spec *spec)
+struct qk_random_model {
+    qk_model_source source;
+    const char *name;
+    qk_spec spec;
+    qk_checkpoint checkpoint; /* in the arena */
+    qk_synth_values *values;  /* of each tensor */
+    qk_json_out text;
+    qk_arena arena;
+};
+
+static void cut_vocabulary(qk_spec *spec)
 {
     if (spec->V > MAX_VOCABULARY) spec->V = MAX_VOCABULARY;
 }
@@ -78,16 +90,17 @@ static void fill(void *context, const qk_st_tensor *t, size_t at, size_t bytes, 
                   bytes / size, 1);
 }
 
-qk_status qk_random_model_make(qk_random_model *r, const qk_preset *preset, int layers,
+qk_status qk_random_model_make(qk_random_model **out, const qk_preset *preset, int layers,
                                qk_dtype dtype, qk_error *err)
 {
+    qk_random_model *r = *out = qk_zalloc(1, sizeof *r);
     const qk_synth_options options = {.name = preset->name,
                                       .config = qk_preset_config(preset, &r->arena),
                                       .layers = layers,
                                       .dtype = dtype};
     r->name = preset->name;
     QK_TRY(qk_synth_config(&options, &r->text, &r->source.config, &r->spec, &r->arena, err));
-    qk_random_model_cut(&r->spec);
+    cut_vocabulary(&r->spec);
     size_t n = 0;
     declaring d = {r, dtype, qk_tensor_prefixes(&r->spec)[0]};
     qk_each_tensor(&r->spec, count, &n);
@@ -102,9 +115,16 @@ qk_status qk_random_model_make(qk_random_model *r, const qk_preset *preset, int 
     return QK_OK;
 }
 
+void qk_random_model_give(const qk_random_model *r, qk_model_options *options)
+{
+    options->source = &r->source;
+    options->change_spec = cut_vocabulary;
+}
+
 void qk_random_model_free(qk_random_model *r)
 {
+    if (!r) return;
     qk_buf_free(&r->text.buf);
     qk_arena_free(&r->arena);
-    *r = (qk_random_model){0};
+    free(r);
 }

@@ -5,24 +5,16 @@
  * next: engine/tools/synth.h, engine/model/model.h */
 #pragma once
 
-#include "engine/model/model.h"
-#include "formats/json.h"
-#include "formats/safetensors.h"
+#include "engine/base/dtype.h"
+#include "engine/base/error.h"
 
+typedef struct qk_model_options qk_model_options;
 typedef struct qk_preset qk_preset;
+typedef struct qk_random_model qk_random_model;
 
-typedef struct qk_random_model {
-    qk_model_source source; /* for qk_model_load, with qk_random_model_cut as its change_spec */
-    const char *name;
-    qk_spec spec;
-    qk_checkpoint checkpoint; /* in the arena */
-    struct qk_synth_values *values;
-    qk_json_out text;
-    qk_arena arena;
-} qk_random_model;
-
-/* layers: 0 for all. Zero-initialise; qk_random_model_free frees, also after a failure. */
-qk_status qk_random_model_make(qk_random_model *r, const qk_preset *preset, int layers,
+/* layers: 0 for all. *out is freed with qk_random_model_free, also after a failure. */
+qk_status qk_random_model_make(qk_random_model **out, const qk_preset *preset, int layers,
                                qk_dtype dtype, qk_error *err);
-void qk_random_model_cut(qk_spec *spec);
-void qk_random_model_free(qk_random_model *r);
+/* For qk_model_load: the model in the place of a folder's files. */
+void qk_random_model_give(const qk_random_model *r, qk_model_options *options);
+void qk_random_model_free(qk_random_model *r); /* NULL-safe */

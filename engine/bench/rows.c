@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "engine/base/interrupt.h"
+#include "engine/forward/forward.h"
+#include "sampler/heads.h"
+#include "sampler/positions.h"
 
 enum { IN_FLIGHT = 2, SIDES = 2 }; /* layers at a time; queries, keys */
 

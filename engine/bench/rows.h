@@ -4,11 +4,13 @@
  * next: engine/capture/capture.h, which asks for the same rows and keeps them */
 #pragma once
 
-#include "engine/forward/forward.h"
-#include "sampler/heads.h"
-#include "sampler/positions.h"
+#include <stdint.h>
 
+typedef struct qk_backend qk_backend;
 typedef struct qk_bench_rows qk_bench_rows;
+typedef struct qk_capture_hooks qk_capture_hooks;
+typedef struct qk_head_plan qk_head_plan;
+typedef struct qk_sampler qk_sampler;
 
 qk_bench_rows *qk_bench_rows_new(const qk_head_plan *heads, const qk_sampler *sampler, int d,
                                  int32_t tokens);
