@@ -5,8 +5,9 @@
  *   round 1   + unit     + rows     forward
  *   round 2   + rows     + unit     forward       and so on: begun one further, every other backwards
  *
- * The units of all rounds are merged into a dataset at the end, as a run does it once, and each
- * document bears its share. Its seconds are added to those of the round's unit.
+ * The units of all rounds, of one document each, are merged into a dataset at the end, as a run does
+ * it once. Each document bears its share of the processor time, added to its round's unit; waiting
+ * for the disk, which flushes every file whatever the number of documents, is told apart.
  *
  * next: engine/bench/stats.h, engine/bench/rows.h, engine/bench/disk.h */
 #pragma once

@@ -14,7 +14,7 @@ typedef enum qk_bench_stage {
     QK_BENCH_ROWS,    /* sampled rows taken in the kernels, and in host memory */
     QK_BENCH_GATHER,  /* sampled rows taken by a pass of its own; only with --against gather */
     QK_BENCH_UNIT,    /* positions drawn, rows checked, checksums, written, flushed to the disk */
-    QK_BENCH_MERGED,  /* made Parquet, with all that a dataset folder has */
+    QK_BENCH_MERGED,  /* made Parquet: its part of the processor time of the merge */
     QK_BENCH_STAGES,
 } qk_bench_stage;
 
@@ -33,6 +33,8 @@ typedef struct qk_bench_length {
     double flops; /* of the forward */
     double rows;  /* vectors taken of a document */
     int64_t files;
+    double commit_seconds; /* of a unit, once for each: the end of QK_BENCH_UNIT, with its flush */
+    double merge_seconds, merge_cpu_seconds; /* of all rounds' documents, once for a run */
     qk_bench_timing stages[QK_BENCH_STAGES];
 } qk_bench_length;
 

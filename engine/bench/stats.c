@@ -61,7 +61,7 @@ qk_verdict qk_difference_judge(const qk_difference *d)
 {
     if (!d->n) return QK_UNMEASURED;
     if (d->confidence < WANTED) return QK_FEW;
-    return d->low > 0 || d->high < 0 ? QK_TOLD : QK_NOISE;
+    return d->low > 0 ? QK_TOLD : QK_NOISE;
 }
 
 double qk_noise_of(const qk_difference *d)

@@ -31,8 +31,9 @@ typedef struct qk_difference {
 qk_difference qk_difference_of(const double *with, const double *without, size_t n);
 
 typedef enum qk_verdict {
-    QK_TOLD,  /* the interval is above 0, or below it: the number means something */
-    QK_NOISE, /* it holds 0: all that is known is that the difference is within qk_noise_of */
+    QK_TOLD,  /* the interval is above 0: the number means something */
+    QK_NOISE, /* it holds 0, or lies below it, and no work makes a forward faster: all that is known
+               * is that the difference is within qk_noise_of */
     QK_FEW,   /* too few pairs for either */
     QK_UNMEASURED,
 } qk_verdict;
