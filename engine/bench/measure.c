@@ -24,7 +24,7 @@
 
 /* Seconds for a length where nobody says how many rounds; fewer than so many pairs tell nothing
  * (engine/bench/stats.h), more hardly more. */
-static const double TIME_A_LENGTH = 60, TIME_A_PEAK = 0.5;
+static const double TIME_A_LENGTH = 45, TIME_OF_LONG = 100, TIME_A_PEAK = 0.5;
 enum { LEAST_ROUNDS = 6, MOST_ROUNDS = 25, SHORT = 512, LONG = 4096 };
 
 struct qk_bench {
@@ -54,7 +54,7 @@ typedef struct document {
     qk_bench_rows *rows;
     size_t rounds;
     double *wall[QK_BENCH_STAGES], *cpu[QK_BENCH_STAGES]; /* [rounds] seconds */
-    double unit_bytes;                                    /* of all rounds */
+    double unit_bytes, commit_seconds;                    /* of all rounds */
 } document;
 
 static double cpu_now(void)
@@ -89,8 +89,9 @@ static qk_status run_unit(qk_bench *b, document *d)
         qk_unit_abort(file);
         return s;
     }
-    double bytes = 0;
+    double bytes = 0, began = qk_now();
     s = qk_bench_disk_commit(&b->disk, file, &bytes, b->err);
+    d->commit_seconds += qk_now() - began;
     d->unit_bytes += bytes;
     return s;
 }
@@ -175,12 +176,14 @@ static qk_status run_rounds(qk_bench *b, document *d)
 /* Units of all rounds at once, shared by their documents. */
 static qk_status merge_rounds(qk_bench *b, document *d)
 {
-    double seconds, bytes, cpu = cpu_now();
-    QK_TRY(qk_bench_disk_merge(&b->disk, &b->heads, b->window, b->model.spec.d, &seconds, &bytes,
-                               &d->out->files, b->err));
+    qk_bench_length *out = d->out;
+    double bytes, cpu = cpu_now();
+    QK_TRY(qk_bench_disk_merge(&b->disk, &b->heads, b->window, b->model.spec.d, &out->merge_seconds,
+                               &bytes, &out->files, b->err));
     cpu = cpu_now() - cpu;
+    out->merge_cpu_seconds = cpu;
     for (size_t r = 0; r < d->rounds; r++) {
-        d->wall[QK_BENCH_MERGED][r] = d->wall[QK_BENCH_UNIT][r] + seconds / (double)d->rounds;
+        d->wall[QK_BENCH_MERGED][r] = d->wall[QK_BENCH_UNIT][r] + cpu / (double)d->rounds;
         d->cpu[QK_BENCH_MERGED][r] = d->cpu[QK_BENCH_UNIT][r] + cpu / (double)d->rounds;
     }
     d->out->stages[QK_BENCH_MERGED].bytes = bytes / (double)d->rounds;
@@ -213,6 +216,7 @@ static void summarize(qk_bench *b, document *d)
     out->stages[QK_BENCH_ROWS].bytes = out->stages[QK_BENCH_GATHER].bytes =
         out->rows * 4 * b->model.spec.d;
     out->stages[QK_BENCH_UNIT].bytes = d->unit_bytes / (double)d->rounds;
+    out->commit_seconds = d->commit_seconds / (double)d->rounds;
     for (int s = 0; s < QK_BENCH_STAGES; s++) {
         qk_bench_timing *t = &out->stages[s];
         double *wall = d->wall[s], *cpu = d->cpu[s];
@@ -237,7 +241,7 @@ static qk_status measure_document(qk_bench *b, document *d, double *rate)
     double wall, cpu;
     QK_TRY(time_stage(b, d, QK_BENCH_UNIT, &wall, &cpu)); /* pages, clocks */
     b->disk.units = 0;                                    /* its file is written over */
-    d->unit_bytes = 0;
+    d->unit_bytes = d->commit_seconds = 0;
     *rate = qk_forward_flops(&b->model.spec, -1, QK_LAST_WHOLE, d->starts[1]) / wall;
     d->rounds = rounds_of(b, wall * (double)b->n_turns);
     d->out = &b->result->lengths[b->result->n_lengths];
@@ -264,7 +268,7 @@ static int choose_long(const qk_bench *b, double rate)
     int tokens = LONG;
     while (tokens > 2 * SHORT && b->result->timed &&
            passes * qk_forward_flops(&b->model.spec, -1, QK_LAST_WHOLE, tokens) / rate >
-               1.25 * TIME_A_LENGTH)
+               TIME_OF_LONG)
         tokens /= 2;
     if (tokens < LONG)
         qk_info("%d tokens would take %s here: --tokens %d measures them", LONG,
