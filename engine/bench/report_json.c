@@ -49,6 +49,9 @@ static void add_length(const qk_bench_result *r, const qk_bench_length *l, qk_js
     qk_json_add_num(o, "flops", l->flops);
     qk_json_add_num(o, "rows", l->rows);
     qk_json_add_int(o, "files", l->files);
+    add_rate(o, "commit_seconds", r->timed, l->commit_seconds);
+    add_rate(o, "merge_seconds", r->timed, l->merge_seconds);
+    add_rate(o, "merge_cpu_seconds", r->timed, l->merge_cpu_seconds);
     qk_json_begin(o, "stages", '[');
     for (int s = 0; s < QK_BENCH_STAGES; s++)
         if (l->stages[s].measured) add_stage(r, l, (qk_bench_stage)s, o);

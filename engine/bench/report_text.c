@@ -103,6 +103,19 @@ static void add_stage(const qk_bench_result *r, const qk_bench_length *l, qk_ben
     qk_buf_add_byte(out, '\n');
 }
 
+/* What is not a document's. */
+static void add_once(const qk_bench_result *r, const qk_bench_length *l, qk_buf *out)
+{
+    if (!r->timed) return;
+    double waited = l->merge_seconds - l->merge_cpu_seconds;
+    qk_buf_addf(out, "  unit: %.1f ms of it are its commit, one for each unit of a run\n",
+                1000 * l->commit_seconds);
+    qk_buf_addf(out,
+                "  merge: %.2f s, %.2f s of that waiting until %lld files are on the disk: "
+                "once for a run\n",
+                l->merge_seconds, waited > 0 ? waited : 0, (long long)l->files);
+}
+
 /* What is left above the forward. */
 static void add_share(const qk_bench_result *r, const qk_bench_length *l, qk_buf *out)
 {
@@ -118,15 +131,14 @@ static void add_share(const qk_bench_result *r, const qk_bench_length *l, qk_buf
 
 static void add_length(const qk_bench_result *r, const qk_bench_length *l, qk_buf *out)
 {
-    qk_buf_addf(out,
-                "\n%d token%s: %zu round%s; %s rows of a document; merged once, %zu documents to "
-                "%lld files\n",
-                l->tokens, l->tokens == 1 ? "" : "s", l->rounds, l->rounds == 1 ? "" : "s",
-                qk_human_count(l->rows), l->rounds, (long long)l->files);
+    qk_buf_addf(out, "\n%d token%s: %zu round%s; %s rows of a document\n", l->tokens,
+                l->tokens == 1 ? "" : "s", l->rounds, l->rounds == 1 ? "" : "s",
+                qk_human_count(l->rows));
     qk_buf_addf(out, "  %-16s  %-19s %8s %9s  %-23s %s\n", "of a document", "seconds", "tokens/s",
                 "bytes", "added to the forward", "added CPU time");
     for (int s = 0; s < QK_BENCH_STAGES; s++)
         if (l->stages[s].measured) add_stage(r, l, (qk_bench_stage)s, out);
+    add_once(r, l, out);
     add_share(r, l, out);
 }
 
