@@ -24,7 +24,7 @@
 
 /* Seconds for a length where nobody says how many rounds; fewer than so many pairs tell nothing
  * (engine/bench/stats.h), more hardly more. */
-static const double TIME_A_LENGTH = 45, TIME_OF_LONG = 100, TIME_A_PEAK = 0.5;
+static const double TIME_A_LENGTH = 45, TIME_OF_LONG = 90, TIME_A_PEAK = 0.5;
 enum { LEAST_ROUNDS = 6, MOST_ROUNDS = 25, SHORT = 512, LONG = 4096 };
 
 struct qk_bench {
@@ -53,6 +53,7 @@ typedef struct document {
     qk_batch batch;
     qk_bench_rows *rows;
     size_t rounds;
+    double limit; /* seconds: no round is begun later, in a machine that has become slower */
     double *wall[QK_BENCH_STAGES], *cpu[QK_BENCH_STAGES]; /* [rounds] seconds */
     double unit_bytes, commit_seconds;                    /* of all rounds */
 } document;
@@ -163,13 +164,16 @@ static qk_status run_rounds(qk_bench *b, document *d)
         d->wall[s] = qk_alloc(d->rounds, sizeof(double));
         d->cpu[s] = qk_alloc(d->rounds, sizeof(double));
     }
-    for (size_t r = 0; r < d->rounds; r++)
-        for (size_t i = 0; i < b->n_turns; i++) {
+    double began = qk_now();
+    for (size_t r = 0; r < d->rounds; r++) {
+        if (r && qk_now() - began > d->limit) d->rounds = r;
+        for (size_t i = 0; i < b->n_turns && r < d->rounds; i++) {
             qk_bench_stage stage = b->turns[qk_bench_turn(r, i, b->n_turns)];
             qk_progress_of(what, (double)r, (double)d->rounds, "round");
             QK_TRY(qk_interrupt_check(b->err));
             QK_TRY(time_stage(b, d, stage, &d->wall[stage][r], &d->cpu[stage][r]));
         }
+    }
     return QK_OK;
 }
 
@@ -252,10 +256,11 @@ static qk_status measure_document(qk_bench *b, document *d, double *rate)
     return QK_OK;
 }
 
-static qk_status measure_length(qk_bench *b, int tokens, double *rate)
+static qk_status measure_length(qk_bench *b, int tokens, double limit, double *rate)
 {
     document d;
     open_document(b, &d, tokens);
+    d.limit = limit;
     qk_status s = measure_document(b, &d, rate);
     close_document(&d);
     return s;
@@ -282,10 +287,12 @@ static qk_status measure_lengths(qk_bench *b)
 {
     const qk_bench_options *o = b->o;
     double rate;
-    for (size_t i = 0; i < o->n_tokens; i++) QK_TRY(measure_length(b, o->tokens[i], &rate));
+    for (size_t i = 0; i < o->n_tokens; i++)
+        QK_TRY(measure_length(b, o->tokens[i], HUGE_VAL, &rate));
     if (o->n_tokens) return QK_OK;
-    QK_TRY(measure_length(b, SHORT, &rate));
-    return measure_length(b, choose_long(b, rate), &rate);
+    bool limited = !o->rounds;
+    QK_TRY(measure_length(b, SHORT, limited ? TIME_A_LENGTH : HUGE_VAL, &rate));
+    return measure_length(b, choose_long(b, rate), limited ? TIME_OF_LONG : HUGE_VAL, &rate);
 }
 
 /* ---- the model ---- */
