@@ -226,7 +226,7 @@ static void add_roof(const roof *f, double peak, double copies, qk_buf *out)
 void qk_chart_roofline(const qk_bench_result *r, qk_buf *out)
 {
     char text[48];
-    double peak = qk_bench_peak_of(r), top = ceil(log10(peak)), right = 1;
+    double peak = qk_bench_peak_of(r), top = ceil(log10(peak) + 0.05), right = 1;
     for (size_t i = 0; i < r->n_lengths; i++)
         right = fmax(right, ceil(log10(intensity_of(&r->lengths[i])) + 0.2));
     const roof f = {-1, right, top - 3, top};

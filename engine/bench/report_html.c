@@ -11,7 +11,7 @@ static const char STYLE[] =
     "@media (prefers-color-scheme:dark){:root{--text:#e6e9ed;--page:#14171b;--soft:#a3adb8;"
     "--line:#3a424c;--forward:#6cabea;--rows:#f08a74;--gather:#c79ae6;--unit:#e8b64a;"
     "--merged:#86c97f}}\n"
-    "body{margin:0 auto;padding:1rem;max-width:60rem;font:1rem/1.5 system-ui,sans-serif;"
+    "body{margin:0 auto;padding:1rem;max-width:68rem;font:1rem/1.5 system-ui,sans-serif;"
     "color:var(--text);background:var(--page)}\n"
     "h1{font-size:1.4rem;line-height:1.25;overflow-wrap:anywhere}h2{font-size:1.1rem;"
     "margin-top:2rem}p,dd{overflow-wrap:anywhere}\n"
@@ -27,7 +27,7 @@ static const char STYLE[] =
     ".roof{fill:none;stroke:var(--soft);stroke-width:2}\n"
     ".wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
     "th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;"
-    "white-space:nowrap}th.text,td.text{text-align:left}td.text,th.text{font-weight:400}\n";
+    "white-space:nowrap}th.text,td.text{text-align:left}tbody th{font-weight:400}\n";
 
 static void add_escaped(qk_buf *out, const char *text)
 {
