@@ -22,6 +22,7 @@ struct qk_bench_rows {
     layer *layers; /* [n_layers], by number */
     int32_t n_layers;
     float *out[IN_FLIGHT][SIDES];
+    int turn; /* whose `out` the last layer has */
     uint64_t count;
 };
 
@@ -90,8 +91,8 @@ static const qk_layer_capture *want(void *context, int l)
 {
     qk_bench_rows *r = context;
     if (l >= r->n_layers || !r->layers[l].taken) return NULL;
-    for (int side = 0; side < SIDES; side++)
-        r->layers[l].copies[side].out = r->out[l % IN_FLIGHT][side];
+    r->turn = (r->turn + 1) % IN_FLIGHT;
+    for (int side = 0; side < SIDES; side++) r->layers[l].copies[side].out = r->out[r->turn][side];
     return &r->layers[l].request;
 }
 
