@@ -15,6 +15,8 @@
 #include "engine/forward/forward.h"
 #include "engine/model/model.h"
 #include "engine/tools/synth.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/peak.h"
 
 /* ---- statistics ---- */
 
@@ -370,6 +372,27 @@ static void test_untimed(void)
     qk_buf_free(&page);
 }
 
+/* ---- peaks ---- */
+
+/* Every instruction set that runs here counts what it does; one that multiplies bfloat16 says so. */
+static void test_peaks(void)
+{
+    char names[128], *rest = NULL;
+    cpu_isa_names(names, sizeof names);
+    int known = 0;
+    for (char *name = strtok_r(names, " ", &rest); name; name = strtok_r(NULL, " ", &rest)) {
+        const cpu_isa *isa = cpu_isa_find(name);
+        double one = isa->peak_f32(1);
+        CHECK(one >= 2 * 16 && isa->peak_f32(10) == 10 * one);
+        bool bf16 = !strcmp(name, "amx") || !strcmp(name, "avx512bf16");
+        CHECK(bf16 == (isa->peak_bf16 != NULL));
+        if (bf16) CHECK(isa->peak_bf16(10) > isa->peak_f32(10));
+        known++;
+    }
+    CHECK(known > 0);
+    CHECK(qk_cpu_peak(QK_F32, 2, 0.01) > 0 && qk_cpu_copy_rate(2, 0) > 0);
+}
+
 /* ---- the model ---- */
 
 enum { TOKENS = 9 };
@@ -445,6 +468,7 @@ int main(int argc, char **argv)
     RUN(test_json);
     RUN(test_html);
     RUN(test_untimed);
+    RUN(test_peaks);
     RUN(test_random_model);
     return test_summary("bench");
 }
