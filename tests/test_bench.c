@@ -174,6 +174,7 @@ static qk_bench_result made_up(void)
                          .q_heads = 8,
                          .k_heads = 4,
                          .head_dim = 64,
+                         .threads = 2,
                          .peaks = {1e11, 0, 2e10},
                          .n_lengths = 2,
                          .seconds = 60};
@@ -245,9 +246,9 @@ static void test_text(void)
         "  + merged          1.02 (0.77-1.27)         502    200 kB  +2.00 % (1.50 to 3.00)  +2.00 "
         "% "
         "(1.50 to 3.00)\n"
-        "  unit: 12.5 ms of it are its commit, one for each unit of a run\n"
-        "  merge: 1.50 s, 1.00 s of that waiting until 12 files are on the disk: once for a run\n"
-        "  forward: 40.0 GFLOP/s, 40 % of the peak; 4.0 GB/s, 20 % of copies\n"
+        "  once for each unit: its commit, 12.5 ms, which is in the above\n"
+        "  once for a run: making 12 files and having them on the disk, 1.50 s, which is not\n"
+        "  forward: 40.0 GFLOP/s, 40 % of the peak, by CPU time 40 %; 4.0 GB/s, 20 % of copies\n"
         "\n"
         "added: the median of the rounds' ratios and its interval of 95 %;  below: no more than "
         "the "

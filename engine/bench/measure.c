@@ -9,6 +9,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/base/progress.h"
+#include "engine/base/team.h"
 #include "engine/base/version.h"
 #include "engine/bench/disk.h"
 #include "engine/bench/random_model.h"
@@ -177,20 +178,28 @@ static qk_status run_rounds(qk_bench *b, document *d)
     return QK_OK;
 }
 
-/* Units of all rounds at once, shared by their documents. */
-static qk_status merge_rounds(qk_bench *b, document *d)
+/* The units that are there. */
+static qk_status merge(qk_bench *b, document *d, double *seconds, double *cpu, double *bytes)
 {
-    qk_bench_length *out = d->out;
-    double bytes, cpu = cpu_now();
-    QK_TRY(qk_bench_disk_merge(&b->disk, &b->heads, b->window, b->model.spec.d, &out->merge_seconds,
-                               &bytes, &out->files, b->err));
-    cpu = cpu_now() - cpu;
-    out->merge_cpu_seconds = cpu;
+    double began = cpu_now();
+    QK_TRY(qk_bench_disk_merge(&b->disk, &b->heads, b->window, b->model.spec.d, seconds, bytes,
+                               &d->out->files, b->err));
+    *cpu = cpu_now() - began;
+    return QK_OK;
+}
+
+/* first_cpu: of the merge of one document alone. */
+static qk_status merge_rounds(qk_bench *b, document *d, double first_cpu)
+{
+    double seconds, cpu, bytes, n = (double)d->rounds;
+    QK_TRY(merge(b, d, &seconds, &cpu, &bytes));
+    double each = n > 1 ? fmax(0, cpu - first_cpu) / (n - 1) : cpu;
     for (size_t r = 0; r < d->rounds; r++) {
-        d->wall[QK_BENCH_MERGED][r] = d->wall[QK_BENCH_UNIT][r] + cpu / (double)d->rounds;
-        d->cpu[QK_BENCH_MERGED][r] = d->cpu[QK_BENCH_UNIT][r] + cpu / (double)d->rounds;
+        d->wall[QK_BENCH_MERGED][r] = d->wall[QK_BENCH_UNIT][r] + each;
+        d->cpu[QK_BENCH_MERGED][r] = d->cpu[QK_BENCH_UNIT][r] + each;
     }
-    d->out->stages[QK_BENCH_MERGED].bytes = bytes / (double)d->rounds;
+    d->out->merge_cpu_seconds = each;
+    d->out->stages[QK_BENCH_MERGED].bytes = bytes / n;
     return QK_OK;
 }
 
@@ -242,15 +251,15 @@ static void summarize(qk_bench *b, document *d)
 /* *rate: FLOP a second of the forward, for the choice of the next length. */
 static qk_status measure_document(qk_bench *b, document *d, double *rate)
 {
-    double wall, cpu;
+    double wall, cpu, bytes;
+    d->out = &b->result->lengths[b->result->n_lengths];
     QK_TRY(time_stage(b, d, QK_BENCH_UNIT, &wall, &cpu)); /* pages, clocks */
-    b->disk.units = 0;                                    /* its file is written over */
+    QK_TRY(merge(b, d, &d->out->merge_seconds, &cpu, &bytes));
     d->unit_bytes = d->commit_seconds = 0;
     *rate = qk_forward_flops(&b->model.spec, -1, QK_LAST_WHOLE, d->starts[1]) / wall;
     d->rounds = rounds_of(b, wall * (double)b->n_turns);
-    d->out = &b->result->lengths[b->result->n_lengths];
     QK_TRY(run_rounds(b, d));
-    QK_TRY(merge_rounds(b, d));
+    QK_TRY(merge_rounds(b, d, cpu));
     summarize(b, d);
     b->result->n_lengths++;
     return QK_OK;
@@ -359,6 +368,8 @@ static void describe(qk_bench *b)
     r->q_heads = b->heads.n_q;
     r->k_heads = b->heads.n_k;
     r->head_dim = s->d;
+    if (!strcmp(b->backend->name, "cpu"))
+        r->threads = b->o->threads ? b->o->threads : qk_threads(NULL);
     qk_build(b->build);
     r->build = b->build;
 }

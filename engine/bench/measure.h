@@ -5,9 +5,10 @@
  *   round 1   + unit     + rows     forward
  *   round 2   + rows     + unit     forward       and so on: begun one further, every other backwards
  *
- * The units of all rounds, of one document each, are merged into a dataset at the end, as a run does
- * it once. Each document bears its share of the processor time, added to its round's unit; waiting
- * for the disk, which flushes every file whatever the number of documents, is told apart.
+ * The units of all rounds, of one document each, are merged into a dataset at the end, and before
+ * them the one of a first pass alone. What the second merge takes longer, in processor time, is what
+ * its documents cost, and is added to their rounds' units; the time of the first, making the files and
+ * waiting for the disk, is there once in a run, and told apart.
  *
  * next: engine/bench/stats.h, engine/bench/rows.h, engine/bench/disk.h */
 #pragma once

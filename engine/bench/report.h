@@ -19,6 +19,8 @@ enum { QK_ADDED_TEXT = 96 };
 void qk_bench_added_text(const qk_difference *d, char out[QK_ADDED_TEXT]);
 /* What the forward is held against: the peak of its format; 0: not known. */
 double qk_bench_peak_of(const qk_bench_result *r);
+/* Per cent of it that the forward reaches while it has the processor; where there is a peak. */
+double qk_bench_cpu_share(const qk_bench_result *r, const qk_bench_length *l);
 
 /* All append to `out`. */
 void qk_bench_text(const qk_bench_result *r, qk_buf *out);

@@ -1,7 +1,5 @@
 /* The report as one page that needs nothing else: charts, and their numbers as a table. It fits a
  * phone, and follows the reader's choice of light or dark. See report.h. */
-#include <math.h>
-
 #include "engine/base/log.h"
 #include "engine/bench/charts.h"
 
@@ -142,13 +140,14 @@ static void add_notes(const qk_bench_result *r, qk_buf *out)
         double rate = l->flops / l->stages[QK_BENCH_FORWARD].seconds, peak = qk_bench_peak_of(r);
         qk_buf_addf(out, "<li>%d tokens: %zu rounds, %sFLOP/s", l->tokens, l->rounds,
                     qk_human_count(rate));
-        if (peak > 0) qk_buf_addf(out, ", %.0f %% of the peak", 100 * rate / peak);
-        double waited = fmax(0, l->merge_seconds - l->merge_cpu_seconds);
+        if (peak > 0)
+            qk_buf_addf(out, ", %.0f %% of the peak, by CPU time %.0f %%", 100 * rate / peak,
+                        qk_bench_cpu_share(r, l));
         qk_buf_addf(
             out,
-            "; the commit of a unit takes %.1f ms; the merge of all rounds %.2f s, %.2f s of "
-            "that until %lld files are on the disk</li>\n",
-            1000 * l->commit_seconds, l->merge_seconds, waited, (long long)l->files);
+            "; once for each unit its commit, %.1f ms, which is in the above; once for a run "
+            "making %lld files and having them on the disk, %.2f s, which is not</li>\n",
+            1000 * l->commit_seconds, (long long)l->files, l->merge_seconds);
     }
     qk_buf_add_str(out, "</ul>\n");
 }

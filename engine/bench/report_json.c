@@ -70,6 +70,7 @@ void qk_bench_json(const qk_bench_result *r, qk_json_out *o)
     qk_json_add_int(o, "query_heads", r->q_heads);
     qk_json_add_int(o, "key_heads", r->k_heads);
     qk_json_add_int(o, "head_dim", r->head_dim);
+    qk_json_add_int(o, "threads", r->threads);
     qk_json_add_str(o, "sampler", r->sampler);
     qk_json_add_str(o, "files_in", r->disk);
     qk_json_add_str(o, "version", r->build);

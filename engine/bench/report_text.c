@@ -107,13 +107,18 @@ static void add_stage(const qk_bench_result *r, const qk_bench_length *l, qk_ben
 static void add_once(const qk_bench_result *r, const qk_bench_length *l, qk_buf *out)
 {
     if (!r->timed) return;
-    double waited = l->merge_seconds - l->merge_cpu_seconds;
-    qk_buf_addf(out, "  unit: %.1f ms of it are its commit, one for each unit of a run\n",
+    qk_buf_addf(out, "  once for each unit: its commit, %.1f ms, which is in the above\n",
                 1000 * l->commit_seconds);
-    qk_buf_addf(out,
-                "  merge: %.2f s, %.2f s of that waiting until %lld files are on the disk: "
-                "once for a run\n",
-                l->merge_seconds, waited > 0 ? waited : 0, (long long)l->files);
+    qk_buf_addf(
+        out,
+        "  once for a run: making %lld files and having them on the disk, %.2f s, which is not\n",
+        (long long)l->files, l->merge_seconds);
+}
+
+double qk_bench_cpu_share(const qk_bench_result *r, const qk_bench_length *l)
+{
+    double seconds = l->stages[QK_BENCH_FORWARD].cpu_seconds / r->threads;
+    return 100 * l->flops / seconds / qk_bench_peak_of(r);
 }
 
 /* What is left above the forward. */
@@ -123,7 +128,9 @@ static void add_share(const qk_bench_result *r, const qk_bench_length *l, qk_buf
     double peak = qk_bench_peak_of(r), copies = r->peaks.copy_bytes;
     if (!r->timed) return;
     qk_buf_addf(out, "  forward: %sFLOP/s", qk_human_count(l->flops / t->seconds));
-    if (peak > 0) qk_buf_addf(out, ", %.0f %% of the peak", 100 * l->flops / t->seconds / peak);
+    if (peak > 0)
+        qk_buf_addf(out, ", %.0f %% of the peak, by CPU time %.0f %%",
+                    100 * l->flops / t->seconds / peak, qk_bench_cpu_share(r, l));
     qk_buf_addf(out, "; %s/s", qk_human_bytes(t->bytes / t->seconds));
     if (copies > 0) qk_buf_addf(out, ", %.0f %% of copies", 100 * t->bytes / t->seconds / copies);
     qk_buf_addf(out, "\n");

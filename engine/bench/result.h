@@ -14,7 +14,7 @@ typedef enum qk_bench_stage {
     QK_BENCH_ROWS,    /* sampled rows taken in the kernels, and in host memory */
     QK_BENCH_GATHER,  /* sampled rows taken by a pass of its own; only with --against gather */
     QK_BENCH_UNIT,    /* positions drawn, rows checked, checksums, written, flushed to the disk */
-    QK_BENCH_MERGED,  /* made Parquet: its part of the processor time of the merge */
+    QK_BENCH_MERGED,  /* made Parquet: the processor time of one document more in the merge */
     QK_BENCH_STAGES,
 } qk_bench_stage;
 
@@ -34,7 +34,9 @@ typedef struct qk_bench_length {
     double rows;  /* vectors taken of a document */
     int64_t files;
     double commit_seconds; /* of a unit, once for each: the end of QK_BENCH_UNIT, with its flush */
-    double merge_seconds, merge_cpu_seconds; /* of all rounds' documents, once for a run */
+    double merge_seconds;  /* of one document alone: making the files and having them on the disk,
+                           * once for a run */
+    double merge_cpu_seconds; /* of each document more */
     qk_bench_timing stages[QK_BENCH_STAGES];
 } qk_bench_length;
 
@@ -52,6 +54,7 @@ typedef struct qk_bench_result {
     bool is_random;
     bool timed; /* false on the fake GPU, whose times mean nothing */
     int layers, q_heads, k_heads, head_dim;
+    int threads; /* of the CPU; 0: something else computes */
     qk_bench_peaks peaks;
     qk_bench_length lengths[QK_BENCH_LENGTHS];
     size_t n_lengths;

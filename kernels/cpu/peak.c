@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/base/log.h"
 #include "engine/base/team.h"
@@ -15,24 +16,34 @@ enum { TRIES = 5 }; /* the best one counts: a peak is what nothing has disturbed
 typedef struct adding {
     double (*run)(size_t turns);
     size_t turns;
-    double *flops; /* [threads] */
+    double *rates, *seconds; /* [threads] of the processor's time: others may use it, too */
 } adding;
+
+static double thread_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static void add_up(void *context, size_t begin, size_t end, int member)
 {
     const adding *a = context;
     (void)member;
-    for (size_t i = begin; i < end; i++) a->flops[i] = a->run(a->turns);
+    for (size_t i = begin; i < end; i++) {
+        double began = thread_now(), flops = a->run(a->turns);
+        a->seconds[i] = thread_now() - began;
+        a->rates[i] = flops / a->seconds[i];
+    }
 }
 
-/* Operations a second of one go. */
-static double try_adding(const adding *a, int threads, double *took)
+/* Operations a second of one go of all threads. */
+static double try_adding(const adding *a, int threads)
 {
-    double began = qk_now(), flops = 0;
+    double rate = 0;
     qk_loop_each(threads, (size_t)threads, add_up, (void *)a);
-    *took = qk_now() - began;
-    for (int i = 0; i < threads; i++) flops += a->flops[i];
-    return flops / *took;
+    for (int i = 0; i < threads; i++) rate += a->rates[i];
+    return rate;
 }
 
 double qk_cpu_peak(qk_dtype dtype, int threads, double seconds)
@@ -41,15 +52,16 @@ double qk_cpu_peak(qk_dtype dtype, int threads, double seconds)
     adding a = {.run = dtype == QK_BF16 ? isa->peak_bf16 : isa->peak_f32, .turns = 1000};
     if (!a.run) return 0;
     if (!threads) threads = qk_threads(NULL);
-    a.flops = qk_zalloc((size_t)threads, sizeof *a.flops);
-    double took, best = 0;
-    for (try_adding(&a, threads, &took); took < seconds / TRIES / 2; a.turns *= 2)
-        try_adding(&a, threads, &took);
+    a.rates = qk_zalloc(2 * (size_t)threads, sizeof *a.rates);
+    a.seconds = a.rates + threads;
+    double best = 0;
+    for (try_adding(&a, threads); a.seconds[0] < seconds / TRIES / 2; a.turns *= 2)
+        try_adding(&a, threads);
     for (int i = 0; i < TRIES; i++) {
-        double rate = try_adding(&a, threads, &took);
+        double rate = try_adding(&a, threads);
         if (rate > best) best = rate;
     }
-    free(a.flops);
+    free(a.rates);
     return best;
 }
 
