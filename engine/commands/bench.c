@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/base/file.h"
 #include "engine/base/interrupt.h"
@@ -51,6 +52,18 @@ static qk_status report(const qk_args *args, const qk_bench_result *result, qk_e
     return QK_OK;
 }
 
+/* A report that cannot be written is known before minutes of measuring. */
+static qk_status check_place(const char *path, qk_error *err)
+{
+    if (!path || is_stdout(path)) return QK_OK;
+    const char *name = qk_path_name(path);
+    char *folder = name == path ? qk_strdup(".") : qk_strndup(path, (size_t)(name - path));
+    qk_status s = QK_OK;
+    if (access(folder, W_OK | X_OK) != 0) s = qk_fail_create(err, "cannot write", path);
+    free(folder);
+    return s;
+}
+
 static qk_status read_options(const qk_args *args, qk_bench_options *o, qk_error *err)
 {
     static const qk_dtype dtypes[] = {QK_F32, QK_BF16, QK_F16}; /* as the words of --dtype */
@@ -82,6 +95,8 @@ static qk_status read_options(const qk_args *args, qk_bench_options *o, qk_error
         1)
         return qk_fail(err, QK_ERR_USAGE, "give files to the others",
                        "--json, --csv - and --html -: one of them has standard output");
+    QK_TRY(check_place(qk_value(args, "csv"), err));
+    QK_TRY(check_place(qk_value(args, "html"), err));
     QK_TRY(qk_bench_parse_sampler(qk_value(args, "sampler"), &o->sampler, err));
     if (tokens) QK_TRY(qk_bench_parse_tokens(tokens, o, err));
     return like ? qk_preset_need(like, &o->preset, err) : QK_OK;

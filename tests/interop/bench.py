@@ -9,10 +9,11 @@ import html.parser
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
-from common import HANGS, ROOT, digest, engine, main, make_workspace, refused, run
+from common import HANGS, ROOT, digest, engine, main, make_workspace, refused, run, wait_until
 
 # Of each kind of model one that is small: grouped heads, fused tensors, windows, soft caps, experts, layers without attention.
 SHAPES = [("smollm2-135m", 2), ("phi-3-mini-4k", 1), ("gemma-3-270m", 6), ("gemma-2-2b", 1), ("llama-3.2-11b-vision", 1)]
@@ -84,7 +85,19 @@ def mistakes(folder):
     refused(engine([*like, "--dir", "nowhere", "--layers", "1"], folder), "nowhere/qkengine-bench-", status=1)
     refused(engine([*like, "--json", "--csv", "-"], folder), "one of them has standard output", status=2)
     refused(engine([*like, "--against", "hooks"], folder), "--against 'hooks'", "gather", status=2)
+    refused(engine([*like, "--html", "nowhere/page.html"], folder), "nowhere/page.html", status=1)
     assert not list(folder.iterdir())
+
+
+def interrupted(folder):
+    """Ends with the status of a signal, prints no numbers, and takes its folder away."""
+    process = subprocess.Popen([ROOT / "qkengine", "bench", "--like", "smollm2-135m", "--layers", "1", "--tokens", "16", "--rounds", "10000",
+                                "--dir", folder, "--threads", "1"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: list(folder.glob("qkengine-bench-*/staging/unit-*.qku")), process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=HANGS)
+    assert process.returncode == 3 and not out, (process.returncode, out, err)
+    assert not list(folder.iterdir()), list(folder.iterdir())
 
 
 class Tags(html.parser.HTMLParser):
@@ -174,4 +187,4 @@ def stages_of_a_run(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main("bench", [shapes, reports, folders, mistakes, page, stages_of_a_run]))
+    sys.exit(main("bench", [shapes, reports, folders, mistakes, interrupted, page, stages_of_a_run]))
