@@ -25,7 +25,8 @@ allowed() { # FOLDER: what its files may include, itself left out
     push) echo "base formats sampler hub staging output" ;;
     run) echo "base formats kernels sampler hub config dataset tokenizer families model forward capture staging output" ;;
     tools) echo "base formats kernels tokenizer families model forward output" ;;
-    commands) echo "base formats kernels sampler hub config dataset tokenizer families output push run tools" ;;
+    bench) echo "base formats kernels sampler families model forward capture staging output tools" ;;
+    commands) echo "base formats kernels sampler hub config dataset tokenizer families output push run tools bench" ;;
     engine) echo "base commands" ;; # main.c
     esac
 }

@@ -16,23 +16,12 @@
 enum { MAX_GIVEN = 64 }; /* different options of a command, and values of each */
 
 const qk_command *const qk_commands[] = {
-    &qk_command_run,
-    &qk_command_status,
-    &qk_command_plan,
-    &qk_command_inspect,
-    &qk_command_diff,
-    &qk_command_verify,
-    &qk_command_tokenize,
-    &qk_command_families,
-    &qk_command_synth,
-    &qk_command_pull,
-    &qk_command_push,
-    &qk_command_merge,
-    &qk_command_join,
-    &qk_command_completion,
-    &qk_command_man,
-    &qk_command_help,
-    NULL,
+    &qk_command_run,      &qk_command_status,   &qk_command_plan,
+    &qk_command_inspect,  &qk_command_diff,     &qk_command_verify,
+    &qk_command_tokenize, &qk_command_families, &qk_command_synth,
+    &qk_command_bench,    &qk_command_pull,     &qk_command_push,
+    &qk_command_merge,    &qk_command_join,     &qk_command_completion,
+    &qk_command_man,      &qk_command_help,     NULL,
 };
 
 struct qk_args {

@@ -79,9 +79,9 @@ typedef struct qk_command {
 extern const qk_command *const qk_commands[];
 
 extern const qk_command qk_command_run, qk_command_plan, qk_command_inspect, qk_command_diff,
-    qk_command_verify, qk_command_tokenize, qk_command_families, qk_command_synth, qk_command_pull,
-    qk_command_push, qk_command_join, qk_command_merge, qk_command_status, qk_command_completion,
-    qk_command_man, qk_command_help;
+    qk_command_verify, qk_command_tokenize, qk_command_families, qk_command_synth, qk_command_bench,
+    qk_command_pull, qk_command_push, qk_command_join, qk_command_merge, qk_command_status,
+    qk_command_completion, qk_command_man, qk_command_help;
 
 /* NULL when there is none. */
 const qk_command *qk_command_find(const char *name);

@@ -73,6 +73,7 @@ static const item examples[] = {
     {"qkengine inspect texts --split train[:10] --text-column content",
      "What a dataset holds, and the first rows that a run would take."},
     {"qkengine synth --like qwen3-8b --layers 2 small", "A random checkpoint, for trying."},
+    {"qkengine bench --like smollm2-135m", "What capture costs here, without a download."},
     {0},
 };
 

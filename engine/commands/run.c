@@ -15,6 +15,7 @@
 #include "engine/commands/cli.h"
 #include "engine/config/beside.h"
 #include "engine/push/push.h"
+#include "engine/run/timings.h"
 
 enum { MAX_DIGITS = 9 };
 
@@ -38,6 +39,10 @@ static void print_json(const qk_run_result *r)
     qk_json_add_int(&o, "tokens", r->tokens);
     qk_json_add_num(&o, "seconds_forward", r->seconds_forward);
     qk_json_add_num(&o, "seconds_total", r->seconds_total);
+    qk_json_begin(&o, "stages", '{');
+    for (int s = 0; s < QK_STAGES; s++)
+        qk_json_add_num(&o, qk_stage_name((qk_stage)s), r->stages[s]);
+    qk_json_end(&o, '}');
     qk_json_end(&o, '}');
     qk_print_json(&o);
 }
@@ -76,6 +81,10 @@ static void report(const qk_run_result *r, const qk_config *c, qk_shard shard)
         qk_info("%s rows in %s files, %s of them new: %s", qk_human_count((double)r->rows_final),
                 qk_human_count((double)r->files), qk_human_count((double)r->rows_added),
                 r->final_folder);
+    if (!r->units_done && r->outcome != QK_RUN_MERGED) return;
+    char stages[QK_TIMINGS_TEXT];
+    qk_timings_text(r->stages, stages);
+    qk_info("%s", stages);
 }
 
 /* The run is safe in final/ by now: whatever stops the push, the same push goes on later. */

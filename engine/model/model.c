@@ -107,12 +107,18 @@ static qk_status load(loader *l, const char *folder, const qk_model_options *opt
 {
     qk_model *m = l->m;
     struct qk_model_own *own = l->own;
-    QK_TRY(qk_spec_read(&m->spec, folder, options->overrides, &m->arena, l->err));
+    const qk_model_source *source = options->source;
+    if (source)
+        QK_TRY(
+            qk_spec_from(&m->spec, source->config, options->overrides, folder, &m->arena, l->err));
+    else
+        QK_TRY(qk_spec_read(&m->spec, folder, options->overrides, &m->arena, l->err));
     if (options->change_spec) options->change_spec(&m->spec);
-    QK_TRY(qk_checkpoint_open(&own->checkpoint, folder, l->err));
+    if (!source) QK_TRY(qk_checkpoint_open(&own->checkpoint, folder, l->err));
     for (size_t i = 0; i < own->checkpoint.files.count; i++)
         qk_names_add(&m->files, own->checkpoint.files.items[i]);
-    QK_TRY(qk_bind(&own->binding, &m->spec, &own->checkpoint, &m->arena, folder, l->err));
+    const qk_checkpoint *checkpoint = source ? source->checkpoint : &own->checkpoint;
+    QK_TRY(qk_bind(&own->binding, &m->spec, checkpoint, &m->arena, folder, l->err));
     QK_ASSERT(options->last_layer < m->spec.layers);
     QK_ASSERT(options->last_layer < 0 || options->last_needs != QK_LAST_WHOLE);
     bool whole = options->last_layer < 0;
@@ -128,7 +134,13 @@ static qk_status load(loader *l, const char *folder, const qk_model_options *opt
                                      .free = m->backend->free_memory(m->device),
                                      .reserve = options->reserve};
     QK_TRY(qk_layer_budget_choose(&m->budget, &size, &limits, &m->arena, l->err));
-    l->reader = (qk_weight_reader){.checkpoint = &own->checkpoint,
+    if (source && m->budget.read_again)
+        return qk_fail(l->err, QK_ERR_IO, "fewer layers (--layers), or a model in a folder",
+                       "%s: the weights do not fit into memory, and there is no file to read them "
+                       "from again",
+                       folder);
+    l->reader = (qk_weight_reader){.checkpoint = checkpoint,
+                                   .source = source,
                                    .backend = m->backend,
                                    .device = m->device,
                                    .compute = m->compute,

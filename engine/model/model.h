@@ -58,6 +58,19 @@ typedef struct qk_model {
     struct qk_model_own *own; /* what model.c alone uses */
 } qk_model;
 
+typedef struct qk_checkpoint qk_checkpoint; /* formats/safetensors.h */
+typedef struct qk_st_tensor qk_st_tensor;   /* the same */
+
+/* A model that lies nowhere: its configuration, and who makes the values of its tensors. All of it
+ * is borrowed until qk_model_load has returned. */
+typedef struct qk_model_source {
+    const qk_json *config;           /* in the place of config.json */
+    const qk_checkpoint *checkpoint; /* its tensors, in no file */
+    /* Bytes of a tensor from byte `at` on, whole values, in its own format; any thread. */
+    void (*fill)(void *context, const qk_st_tensor *t, size_t at, size_t bytes, void *to);
+    void *context;
+} qk_model_source;
+
 typedef struct qk_model_options {
     const qk_backend *backend;
     qk_device_options device;
@@ -67,6 +80,8 @@ typedef struct qk_model_options {
     int layers_in_memory;               /* at a time; 0: as many as fit */
     uint64_t reserve;                   /* bytes of the device's memory to leave for other things */
     void (*change_spec)(qk_spec *spec); /* NULL, or for tests: what if a knob were wrong? */
+    const qk_model_source *source; /* NULL: the folder's files; else `folder` is a name for messages
+                                    * and all layers must fit into memory */
 } qk_model_options;
 
 /* Loads FOLDER. On error *model needs no free. */

@@ -30,7 +30,9 @@ typedef struct bad_values {
 
 /* A piece of a tensor, which is read and looked at in blocks, in any order. */
 typedef struct reading {
-    const qk_input *in;
+    const qk_input *in; /* or, where values are made: */
+    const qk_model_source *source;
+    const qk_st_tensor *tensor;
     uint64_t offset; /* of its first byte in the file */
     size_t at;       /* of its first byte in the tensor */
     size_t bytes;
@@ -64,7 +66,11 @@ static void read_blocks(void *context, size_t begin, size_t end, int member)
     (void)member;
     for (size_t b = begin * BLOCK; b < end * BLOCK && b < p->bytes; b += BLOCK) {
         size_t n = p->bytes - b < BLOCK ? p->bytes - b : BLOCK;
-        int why = qk_input_try(p->in, p->offset + b, p->to + b, n);
+        int why = 0;
+        if (p->source)
+            p->source->fill(p->source->context, p->tensor, p->at + b, n, p->to + b);
+        else
+            why = qk_input_try(p->in, p->offset + b, p->to + b, n);
         if (why)
             p->why = why;
         else
@@ -100,7 +106,9 @@ static qk_status refuse_bad(const bad_values *bad, const qk_st_tensor *t, qk_dty
 static qk_status read_piece(qk_weight_reader *r, const qk_st_tensor *t, size_t at, size_t bytes,
                             qk_dtype dtype, qk_dtype to_dtype, bad_values *bad, qk_error *err)
 {
-    reading p = {.in = qk_checkpoint_input(r->checkpoint, t),
+    reading p = {.in = r->source ? NULL : qk_checkpoint_input(r->checkpoint, t),
+                 .source = r->source,
+                 .tensor = t,
                  .offset = t->offset + at,
                  .at = at,
                  .bytes = bytes,
@@ -146,7 +154,7 @@ static qk_status each_piece(qk_weight_reader *r, const qk_st_tensor *t, qk_dtype
         QK_TRY(read_piece(r, t, at * row, n * row, dtype, to, &bad, err));
         take(context, at, n, r->piece, dtype);
     }
-    QK_TRY(qk_input_check(qk_checkpoint_input(r->checkpoint, t), err));
+    if (!r->source) QK_TRY(qk_input_check(qk_checkpoint_input(r->checkpoint, t), err));
     return bad.count[1] ? refuse_bad(&bad, t, to, err) : QK_OK;
 }
 

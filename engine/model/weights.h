@@ -13,12 +13,12 @@
 #include "engine/model/model.h"
 
 typedef struct qk_checkpoint qk_checkpoint;   /* formats/safetensors.h */
-typedef struct qk_st_tensor qk_st_tensor;     /* the same */
 typedef struct qk_bound_layer qk_bound_layer; /* engine/model/bind.h */
 
 /* One thread's way. A second thread has a reader of its own, with a device handle of its own. */
 typedef struct qk_weight_reader {
     const qk_checkpoint *checkpoint;
+    const qk_model_source *source; /* makes what would be read; NULL: files */
     const qk_backend *backend;
     qk_device *device;
     qk_dtype compute;

@@ -8,6 +8,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/input.h"
 #include "engine/base/log.h"
+#include "engine/base/stages.h"
 #include "engine/capture/capture.h"
 #include "engine/capture/unit_file.h"
 #include "engine/config/config.h"
@@ -34,6 +35,7 @@ struct qk_compute {
     int32_t *ids, *starts;        /* one batch */
     qk_capture_example *sequences;
     size_t ids_capacity;
+    double taking; /* seconds so far that the forward waited while rows were taken from it */
     qk_computed done;
 };
 
@@ -185,7 +187,9 @@ static qk_status layer_done(void *context, int layer, qk_error *err)
 {
     qk_compute *w = context;
     qk_capture_hooks inner = qk_capture_hooks_of(w->capture);
+    double began = qk_now();
     QK_TRY(inner.layer_done(inner.context, layer, err));
+    w->taking += qk_now() - began;
     w->done.share = (layer + 1.0) / w->model.n_layers;
     w->p.progress(w->p.context);
     return qk_interrupt_check(err);
@@ -272,7 +276,11 @@ static qk_status forward_unit(qk_compute *w, qk_unit_writer *file, qk_error *err
         qk_capture_aim(w->capture, &batch, w->sequences, file);
         begin_batch(w, before, next, batch.seq_start[batch.n_seq]);
         if (before == 0) w->p.progress(w->p.context);
+        double began = qk_now(), taken = w->taking;
         QK_TRY(qk_forward_run(w->forward, &batch, &hooks, err));
+        taken = w->taking - taken;
+        qk_stage_add(QK_STAGE_ROWS, taken);
+        qk_stage_add(QK_STAGE_FORWARD, qk_now() - began - taken);
         end_batch(w);
     }
     return QK_OK;
@@ -288,10 +296,12 @@ qk_status qk_compute_unit(qk_compute *w, const qk_prefetch_unit *unit, const qk_
     QK_TRY(qk_unit_create(&file, claim->unit, claim->tmp, &w->stamp, w->p.plan->spec.d, err));
     qk_status s = describe_examples(w, file, err);
     if (s == QK_OK) s = forward_unit(w, file, err);
+    double began = qk_now();
     if (s == QK_OK)
         s = qk_unit_commit(file, err);
     else
         qk_unit_abort(file);
+    qk_stage_add(QK_STAGE_WRITE, qk_now() - began);
     w->done.unit_texts = w->done.unit_done = 0;
     return s;
 }

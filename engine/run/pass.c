@@ -6,6 +6,7 @@
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
 #include "engine/base/progress.h"
+#include "engine/base/stages.h"
 #include "engine/config/config.h"
 #include "engine/dataset/dataset.h"
 #include "engine/run/compute_unit.h"
@@ -198,7 +199,9 @@ static qk_status next_unit(qk_pass *p, bool *more, qk_error *err)
 {
     const qk_prefetch_unit *unit;
     QK_TRY(qk_interrupt_check(err));
+    double began = qk_now();
     QK_TRY(qk_prefetch_next(p->prefetch, &unit, err));
+    qk_stage_add(QK_STAGE_WAIT, qk_now() - began);
     *more = unit->more;
     if (!unit->more) p->rows_known = p->unit * p->plan->unit_examples + unit->count;
     if (!unit->count) return QK_OK;

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "engine/base/interrupt.h"
+#include "engine/base/log.h"
+#include "engine/base/stages.h"
 #include "engine/base/team.h"
 #include "engine/base/thread.h"
 #include "engine/dataset/dataset.h"
@@ -133,7 +135,9 @@ static void *fill_units(void *context)
         if (team.status == QK_OK) read_or_skip(p, u, n);
         if (team.status != QK_OK) u->error = team;
         bool last = u->error.status != QK_OK || !u->more;
+        double began = qk_now();
         if (u->error.status == QK_OK && u->wanted) tokenize_unit(p, u);
+        qk_stage_add(QK_STAGE_TOKENIZE, qk_now() - began);
         pthread_mutex_lock(&p->lock);
         p->ready = n + 1;
         pthread_cond_broadcast(&p->changed);

@@ -6,6 +6,7 @@
 
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/base/stages.h"
 #include "engine/base/team.h"
 #include "engine/config/config.h"
 #include "engine/dataset/hub_dataset.h"
@@ -22,6 +23,7 @@
 #include "engine/run/plan.h"
 #include "engine/run/push_rights.h"
 #include "engine/run/sharing.h"
+#include "engine/run/timings.h"
 #include "engine/staging/numerics.h"
 #include "engine/staging/publish.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -73,7 +75,10 @@ static qk_status merge(runner *r, bool *done)
                               .old = r->existing.manifest,
                               .units = r->result->units,
                               .tokenizer = r->tokenizer};
-    if (qk_merge(&job, &merged, r->err) != QK_OK) return drop_damaged(r, merged.damaged);
+    double began = qk_now();
+    qk_status s = qk_merge(&job, &merged, r->err);
+    qk_stage_add(QK_STAGE_MERGE, qk_now() - began);
+    if (s != QK_OK) return drop_damaged(r, merged.damaged);
     *done = true;
     r->result->rows_final = merged.rows;
     r->result->rows_added = merged.rows_added;
@@ -257,7 +262,9 @@ static qk_status merge_part(runner *r, qk_units *finished)
                               .tokenizer = r->tokenizer};
     qk_merge_result merged;
     char *folder;
+    double began = qk_now();
     qk_status s = qk_partial_make(&r->plan, &job, finished, &merged, &folder, r->err);
+    qk_stage_add(QK_STAGE_MERGE, qk_now() - began);
     snprintf(result->final_folder, sizeof result->final_folder, "%s", folder);
     free(folder);
     if (s != QK_OK) return s;
@@ -368,16 +375,32 @@ static qk_status run(runner *r, const qk_config *config, const qk_run_options *o
     return s;
 }
 
+/* Of a process that has done something. */
+static void note_timings(const qk_config *config, qk_run_result *result)
+{
+    qk_timings t = {.merged =
+                        result->outcome == QK_RUN_MERGED || result->outcome == QK_RUN_MERGED_PART,
+                    .units = result->units_done,
+                    .examples = result->examples,
+                    .tokens = result->tokens,
+                    .seconds = result->seconds_total};
+    for (int i = 0; i < QK_STAGES; i++)
+        t.stages[i] = result->stages[i] = qk_stage_seconds((qk_stage)i);
+    if (t.units || t.merged) qk_timings_note(config->output.data_root, &t);
+}
+
 qk_status qk_run(const qk_config *config, const qk_run_options *options, qk_staging *staging,
                  qk_run_result *result, qk_error *err)
 {
     double started = qk_now();
     *result = (qk_run_result){0};
+    qk_stages_reset();
     runner r = {.result = result, .err = err, .staging = staging};
     if (config->inference.threads)
         qk_threads_set((int)config->inference.threads, "inference.threads");
     qk_status s = run(&r, config, options);
     result->seconds_total = qk_now() - started;
+    if (s == QK_OK) note_timings(config, result);
     qk_interrupt_keeps("%s", "");
     if (s != QK_OK || result->outcome != QK_RUN_MERGED) qk_staging_close(staging);
     qk_compute_free(r.compute);

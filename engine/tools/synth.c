@@ -58,15 +58,18 @@ static void write_config(qk_json_out *o, const char *key, const qk_json *config,
 }
 
 /* Reads what it made, so that the tensors are those that a reader of the file expects. */
-static qk_status make_config(synth *s, qk_json_out *text)
+qk_status qk_synth_config(const qk_synth_options *o, qk_json_out *text, const qk_json **config,
+                          qk_spec *spec, qk_arena *arena, qk_error *err)
 {
-    write_config(text, NULL, s->o->config, s->o);
-    const qk_json *config;
-    const char *name = s->o->name;
-    QK_TRY(qk_json_parse(&s->arena, (char *)text->buf.data, text->buf.size, name, &config, s->err));
-    QK_TRY(qk_spec_from(&s->spec, config, NULL, name, &s->arena, s->err));
-    s->prefix = qk_tensor_prefixes(&s->spec)[0];
-    return QK_OK;
+    if (o->layers) {
+        QK_TRY(qk_spec_from(spec, o->config, NULL, o->name, arena, err));
+        if (o->layers > spec->layers)
+            return qk_fail(err, QK_ERR_USAGE, NULL, "--layers %d: %s has %d layers", o->layers,
+                           o->name, spec->layers);
+    }
+    write_config(text, NULL, o->config, o);
+    QK_TRY(qk_json_parse(arena, (char *)text->buf.data, text->buf.size, o->name, config, err));
+    return qk_spec_from(spec, *config, NULL, o->name, arena, err);
 }
 
 /* ---- tokenizer ---- */
@@ -191,13 +194,9 @@ static qk_status write_json(synth *s, const char *name, qk_json_out *o)
 
 static qk_status write_all(synth *s, qk_json_out *config)
 {
-    if (s->o->layers) {
-        QK_TRY(qk_spec_from(&s->spec, s->o->config, NULL, s->o->name, &s->arena, s->err));
-        if (s->o->layers > s->spec.layers)
-            return qk_fail(s->err, QK_ERR_USAGE, NULL, "--layers %d: %s has %d layers",
-                           s->o->layers, s->o->name, s->spec.layers);
-    }
-    QK_TRY(make_config(s, config));
+    const qk_json *parsed;
+    QK_TRY(qk_synth_config(s->o, config, &parsed, &s->spec, &s->arena, s->err));
+    s->prefix = qk_tensor_prefixes(&s->spec)[0];
     QK_TRY(qk_make_dirs(s->folder, s->err));
     qk_names names;
     QK_TRY(qk_list_dir(s->folder, &names, s->err));

@@ -46,6 +46,10 @@ typedef struct qk_synth_result {
     double seconds;
 } qk_synth_result;
 
+/* config.json as `folder` gets it, and what it says. text is the caller's to free, the rest lies in
+ * the arena. */
+qk_status qk_synth_config(const qk_synth_options *options, qk_json_out *text,
+                          const qk_json **config, qk_spec *spec, qk_arena *arena, qk_error *err);
 /* Writes `folder`, which must be absent or empty. */
 qk_status qk_synth(const qk_synth_options *options, const char *folder, qk_synth_result *result,
                    qk_error *err);

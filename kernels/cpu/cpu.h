@@ -78,6 +78,10 @@ typedef struct cpu_isa {
     /* (a, b) -> (a cos - b sin, b cos + a sin), a = head[i], b = head[i + half] */
     void (*rotate)(float *head, const float *cos, const float *sin, size_t half);
     void (*store)(qk_tensor y, size_t row, const float *from); /* y[row, :], in y's format */
+    /* kernels/cpu/peak.h: so many turns of as many multiply-adds as there can be at a time; how many
+     * operations that were. bfloat16: NULL where no instruction multiplies it. */
+    double (*peak_f32)(size_t turns);
+    double (*peak_bf16)(size_t turns);
 } cpu_isa;
 
 /* The best one of this processor, or the one called `name`; NULL when it cannot run here. */

@@ -50,5 +50,10 @@ for dtype in float32 bfloat16; do
     }
     rm -rf "$work"/eager "$work"/latest "$work"/lazy "$work"/turns "$work"/resumed
 done
+# Times of a GPU that is none mean nothing.
+LD_LIBRARY_PATH="$fake" "$engine" bench --quiet --backend cuda --like smollm2-135m --layers 2 --tokens 20 --against gather >"$work/bench.log" 2>&1
+expect "bench" $? 0
+[ "$(grep -cE '^  (forward|\+ .*[a-z]) +- +- ' "$work/bench.log")" = 5 ] || { echo "failed: bench prints times"; cat "$work/bench.log"; failed=$((failed + 1)); }
+no_reports bench
 [ $failed = 0 ] && echo "runs on the fake GPU: 2 passed, 0 failed, 0 skipped"
 exit $failed

@@ -7,7 +7,9 @@
  * GB/s counts the bytes that an op must move: every input and output once. TFLOP/s: 2 T in out for
  * a product; for attention see timing.h.
  *
- * next: tests/gpu/overhead.c */
+ * What capture costs in a whole forward says `qkengine bench`, which run.sh calls behind this.
+ *
+ * next: tests/gpu/run.sh */
 #include "tests/gpu/timing.h"
 
 typedef struct shape {

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.." || exit 1
 make -s -j"$(nproc)" CUDA=1 gpu-programs build/cuda/qkengine || exit 1
 rm -rf "$to/bin" "$to/lib" && mkdir -p "$to/bin/tests" "$to/lib" || exit 1
 mkdir "$to/bin/tests/gpu" && cp build/cuda/qkengine "$to/bin/" || exit 1
-for program in primitives products bench overhead lab; do cp build/cuda/tests/gpu/$program "$to/bin/tests/gpu/" || exit 1; done
+for program in primitives products bench lab; do cp build/cuda/tests/gpu/$program "$to/bin/tests/gpu/" || exit 1; done
 for program in rows attention forward; do cp build/cuda/tests/test_cuda_$program "$to/bin/tests/" || exit 1; done
 find "$to/bin" -type f -exec strip --strip-debug {} +
 # The C library and the loader belong to each other and stay the other machine's.

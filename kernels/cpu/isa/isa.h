@@ -24,6 +24,8 @@ void QK_NAME(cpu_row_store)(qk_tensor y, size_t row, const float *from);
 void QK_NAME(cpu_rotate)(float *head, const float *cos, const float *sin, size_t half);
 void QK_NAME(cpu_attention_tile_run)(const cpu_attention_tile *t);
 size_t QK_NAME(cpu_attention_floats)(qk_heads heads);
+double QK_NAME(cpu_peak_f32)(size_t turns);
+double QK_NAME(cpu_peak_bf16)(size_t turns); /* where there are instructions for it */
 
 /* The same in tile registers, bfloat16 only: gemm_amx.c, attention_amx.c. */
 void QK_NAME(cpu_tiles_begin)(void);

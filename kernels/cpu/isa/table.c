@@ -59,4 +59,8 @@ const cpu_isa QK_NAME(cpu_isa) = {
     .softmax = QK_NAME(cpu_softmax),
     .rotate = QK_NAME(cpu_rotate),
     .store = QK_NAME(cpu_row_store),
+    .peak_f32 = QK_NAME(cpu_peak_f32),
+#ifdef QK_ISA_avx512bf16 /* amx, too */
+    .peak_bf16 = QK_NAME(cpu_peak_bf16),
+#endif
 };
