@@ -203,6 +203,12 @@ static const qk_layer_capture *post_rope(void *context, int layer)
     return inner.post_rope ? inner.post_rope(inner.context, layer) : NULL;
 }
 
+static void wanted(void *context, int layer, uint64_t *rows, uint64_t *with_lse)
+{
+    qk_capture_hooks inner = qk_capture_hooks_of(((qk_compute *)context)->capture);
+    inner.wanted(inner.context, layer, rows, with_lse);
+}
+
 static qk_status describe_examples(const qk_compute *w, qk_unit_writer *file, qk_error *err)
 {
     for (int i = 0; i < w->unit->count; i++) {
@@ -263,7 +269,8 @@ static void end_batch(qk_compute *w)
 
 static qk_status forward_unit(qk_compute *w, qk_unit_writer *file, qk_error *err)
 {
-    qk_capture_hooks hooks = {w, pre_rope, post_rope, layer_done};
+    bool slice = w->p.plan->config->inference.slice;
+    qk_capture_hooks hooks = {w, pre_rope, post_rope, layer_done, slice ? wanted : NULL};
     begin_unit(w);
     for (int next = 0; next < w->unit->count;) {
         qk_batch batch;

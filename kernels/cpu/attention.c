@@ -1,7 +1,8 @@
 /* Attention on the CPU: the list of work, longest first, and the copies of captured rows.
  *
- * An item is (sequence, key head, 64 queries). Late queries see more keys, so items are handed out
- * from the last to the first: the short ones fill the gaps at the end.
+ * An item is (sequence, key head, 64 queries, or those between the first and the last that somebody
+ * wants). Late queries see more keys, so items are handed out from the last to the first: the short
+ * ones fill the gaps at the end.
  *
  * Captured rows are copied before attention begins, for its output may take their memory. Their
  * log-sum-exps are what is left of a row when its last key has been seen, m + ln l: the item that
@@ -148,10 +149,13 @@ static item *list_items(const qk_attention *p, size_t *count)
     item *items = qk_alloc(n * (size_t)p->heads.K, sizeof *items), *at = items;
     for (int s = 0; s < p->n_seq; s++) {
         int32_t begin = p->seq_start[s], length = p->seq_start[s + 1] - begin;
-        for (int32_t first = 0; first < length; first += CPU_QUERIES)
+        for (int32_t first = 0; first < length; first += CPU_QUERIES) {
+            int32_t rows = length - first < CPU_QUERIES ? length - first : CPU_QUERIES;
+            size_t from, to;
+            if (!qk_wanted_among(p, (size_t)(begin + first), (size_t)rows, &from, &to)) continue;
             for (int k = 0; k < p->heads.K; k++)
-                *at++ = (item){begin, first,
-                               length - first < CPU_QUERIES ? length - first : CPU_QUERIES, k};
+                *at++ = (item){begin, first + (int32_t)from, (int32_t)(to - from) + 1, k};
+        }
     }
     *count = (size_t)(at - items);
     qsort(items, *count, sizeof *items, longest_first);

@@ -97,7 +97,7 @@ static void measure(const char *folder, int tokens, int rows)
     sampled s;
     open_sampled(&s, spec, tokens, rows);
     double without = time_forward(f, &batch, &(qk_capture_hooks){0});
-    double with = time_forward(f, &batch, &(qk_capture_hooks){&s, NULL, want, take});
+    double with = time_forward(f, &batch, &(qk_capture_hooks){&s, NULL, want, take, NULL});
     int expected = spec->layers * (TIMES + WARM_UP);
     if (s.done != expected) qk_fatal("%d layers were taken, not %d", s.done, expected);
     double flops = qk_forward_flops(spec, -1, QK_LAST_WHOLE, tokens);
