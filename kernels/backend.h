@@ -127,7 +127,8 @@ typedef struct qk_attention {
     float scale;    /* multiplies q.k */
     float soft_cap; /* c: scores become c * tanh(score / c); 0: none */
     const qk_layer_capture *capture; /* copies of q, k and v as attention sees them, or NULL */
-    const uint8_t *wanted; /* [T] host memory, 0 or 1: rows whose output is used, among them all whose
+    const uint8_t
+        *wanted; /* [T] host memory, 0 or 1: rows whose output is used, among them all whose
                               log-sum-exp is captured; NULL: all. Of others o holds anything */
 } qk_attention;
 

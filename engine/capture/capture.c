@@ -289,8 +289,7 @@ static void wanted(void *context, int layer, uint64_t *rows, uint64_t *with_lse)
         const int32_t *heads;
         qk_kind kind = sources[i].kind;
         int32_t n = qk_head_plan_heads(c->plan.heads, of_layer, kind, &heads);
-        if (n && !c->plan.per_head_masks)
-            add_wanted(c, layer, kind, heads[0], -1, rows, with_lse);
+        if (n && !c->plan.per_head_masks) add_wanted(c, layer, kind, heads[0], -1, rows, with_lse);
         for (int32_t h = 0; h < n && c->plan.per_head_masks; h++)
             add_wanted(c, layer, kind, heads[h], heads[h], rows, with_lse);
     }

@@ -127,7 +127,8 @@ const qk_config_key qk_config_keys[] = {
         "each batch. null is all of them where they fit, else as many as fit. Never changes the "
         "result"),
     MAY("inference", "slice", bool, inference.slice, "true",
-        "compute only what the captured rows depend on: nothing behind the last sampled position of "
+        "compute only what the captured rows depend on: nothing behind the last sampled position "
+        "of "
         "a text, and in the last layers only the rows that lead to samples. false computes all, "
         "to compare. Never changes the result"),
     INT("inference", "threads", inference.threads, NULL, 0, 4096, 0,

@@ -41,9 +41,9 @@ static void release(qk_activations *a, qk_tensor *t)
 
 void qk_activations_free(qk_activations *a)
 {
-    qk_tensor *const all[] = {&a->x,     &a->qkv,    &a->normed, &a->projected, &a->gate_up,
-                              &a->gated, &a->branch, &a->logits, &a->taken,  &a->kept_x,
-                              &a->kept_o};
+    qk_tensor *const all[] = {&a->x,       &a->qkv,    &a->normed, &a->projected,
+                              &a->gate_up, &a->gated,  &a->branch, &a->logits,
+                              &a->taken,   &a->kept_x, &a->kept_o};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) release(a, all[i]);
     for (int i = 0; a->rope && i < a->m->spec.n_ropes; i++) {
         release(a, &a->rope[i].cos);

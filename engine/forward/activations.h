@@ -28,8 +28,8 @@ typedef struct qk_activations {
     qk_tensor branch;    /* [chunk, D] float32: what is normed or scaled before it is added to x */
     qk_tensor logits;    /* [chunk, experts] float32 */
     qk_tensor taken;     /* [chunk, D]: the rows of one expert */
-    qk_tensor kept_x;    /* [chunk, D] float32: rows of x and of attention that move up when others */
-    qk_tensor kept_o;    /* [chunk, H d]  end there (engine/forward/slice.h) */
+    qk_tensor kept_x; /* [chunk, D] float32: rows of x and of attention that move up when others */
+    qk_tensor kept_o; /* [chunk, H d]  end there (engine/forward/slice.h) */
     qk_rope_block *rope; /* [spec.n_ropes] */
     size_t table_rows;   /* filled with positions 0, 1, 2 ...; 0: made for one batch */
     size_t tokens;       /* of the largest batch so far */
