@@ -132,19 +132,6 @@ typedef struct qk_attention {
                               log-sum-exp is captured; NULL: all. Of others o holds anything */
 } qk_attention;
 
-/* The first and the last of n rows from `first` on whose output is wanted, counted from `first`;
- * false: none is. */
-static inline bool qk_wanted_among(const qk_attention *p, size_t first, size_t n, size_t *from,
-                                   size_t *to)
-{
-    *from = 0;
-    *to = n - 1;
-    if (!p->wanted) return n > 0;
-    while (*from < n && !p->wanted[first + *from]) ++*from;
-    while (*from < n && !p->wanted[first + *to]) --*to;
-    return *from < n;
-}
-
 typedef enum qk_activation { QK_SILU, QK_GELU, QK_GELU_TANH } qk_activation;
 
 /* Which rows of a batch go to which expert. Pair i says: row rows[i], times weights[i]. Expert e

@@ -208,7 +208,7 @@ static void test_every_dependency(void)
         for (int l = 0; l < LAYERS; l++) {
             layers[l].window = windows == 2 || (windows && roll(2)) ? 5 + (int)roll(60) : 0;
             layers[l].absent = l && l < LAYERS - 1 && !roll(6);
-            for (uint32_t n = roll(12); n-- > 0 && !layers[l].absent;) {
+            for (uint32_t n = roll(windows == 2 ? 2 : 12); n-- > 0 && !layers[l].absent;) {
                 uint32_t t = roll(TOKENS);
                 w.rows[l][t] = true;
                 if (!roll(3)) w.lse[l][t] = true;
@@ -225,7 +225,7 @@ static void test_every_dependency(void)
             sliced += TOKENS - r->n;
         }
     }
-    CHECK(sliced > 50000 && cut > 1000);
+    CHECK(sliced > 50000 && cut > 100);
     qk_slice_free(s);
 }
 

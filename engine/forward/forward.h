@@ -60,5 +60,9 @@ typedef struct qk_forward_work {
 } qk_forward_work;
 qk_forward_work qk_forward_work_of(const qk_spec *spec, int last_layer, qk_last_layer needs,
                                    double length);
+static inline double qk_forward_work_flops(qk_forward_work work)
+{
+    return work.products + work.attention + work.windowed;
+}
 /* All of them. */
 double qk_forward_flops(const qk_spec *spec, int last_layer, qk_last_layer needs, double length);

@@ -159,6 +159,40 @@ const int32_t *qk_slice_ids(qk_slice *s)
     return s->keep; /* no layer has asked for it yet */
 }
 
+/* ---- how much it is ---- */
+
+const qk_slice_model *qk_slice_model_of(const qk_slice *s)
+{
+    return &s->model;
+}
+
+/* The queries of sequence i. */
+static void add_queries(const qk_slice *s, int l, int i, qk_slice_size *size)
+{
+    enum { GAP = 8 };
+    size_t begin = (size_t)s->batch->seq_start[i], end = (size_t)s->batch->seq_start[i + 1];
+    size_t window = (size_t)s->model.spec->layer[l].window;
+    bool cut = window && window < end - begin;
+    for (size_t t = begin, last = end; t < end; t++) {
+        if (!qk_row_in(attends_of(s, l), t)) continue;
+        size_t from = last < t && t - last <= GAP ? last + 1 : t;
+        double n = (double)(t + 1 - from);
+        if (cut)
+            size->windowed += n * (double)window;
+        else
+            size->pairs += n * ((double)(from - begin) + (double)(t - begin) + 2) / 2;
+        last = t;
+    }
+}
+
+qk_slice_size qk_slice_size_of(const qk_slice *s, int l)
+{
+    qk_slice_size size = {.enter = (double)qk_row_count(need_of(s, l), 0, s->T),
+                          .leave = (double)qk_row_count(need_of(s, l + 1), 0, s->T)};
+    for (int i = 0; i < s->batch->n_seq; i++) add_queries(s, l, i, &size);
+    return size;
+}
+
 /* ---- the lists of a layer ---- */
 
 static void list_tokens(qk_slice *s, int l)

@@ -66,6 +66,14 @@ const qk_layer_rows *qk_slice_layer(qk_slice *s, int l);
  * before RoPE, 1 after; each is valid until it is mapped again. NULL stays NULL. */
 const qk_layer_capture *qk_slice_capture(qk_slice *s, int stage, const qk_layer_capture *capture);
 bool qk_slice_is_whole(const qk_slice *s);
+const qk_slice_model *qk_slice_model_of(const qk_slice *s);
+/* How much of layer l the plan has: rows that enter and those that leave, and pairs of a query and a
+ * key in texts as long as the window at most, and in longer ones (each query with a whole window). Queries
+ * that lie close between wanted ones count with them: backends take queries in pieces. */
+typedef struct qk_slice_size {
+    double enter, leave, pairs, windowed;
+} qk_slice_size;
+qk_slice_size qk_slice_size_of(const qk_slice *s, int l);
 /* Floating point operations of the plan. Not counted: rows that stay because moving others would
  * cost more. */
 qk_forward_work qk_slice_work(const qk_slice *s);
