@@ -127,6 +127,9 @@ typedef struct qk_attention {
     float scale;    /* multiplies q.k */
     float soft_cap; /* c: scores become c * tanh(score / c); 0: none */
     const qk_layer_capture *capture; /* copies of q, k and v as attention sees them, or NULL */
+    const uint8_t
+        *wanted; /* [T] host memory, 0 or 1: rows whose output is used, among them all whose
+                              log-sum-exp is captured; NULL: all. Of others o holds anything */
 } qk_attention;
 
 typedef enum qk_activation { QK_SILU, QK_GELU, QK_GELU_TANH } qk_activation;
@@ -218,6 +221,9 @@ typedef struct qk_backend {
      * with the largest softmax(logits), the lower number first when equal; their probabilities are
      * the weights, divided by their sum with `renormalise`. logits [T, experts] float32. */
     const qk_routes *(*route)(qk_device *dev, qk_tensor logits, int top_k, bool renormalise);
+    /* n row numbers of host memory as device memory, for take_rows: until the layer's end, and as
+     * long as they stay where they are. */
+    const int32_t *(*row_list)(qk_device *dev, const int32_t *rows, size_t n);
     /* y[i, :] = x[rows[i], :].  y [n, D] of x's format, rows [n] device memory. */
     void (*take_rows)(qk_device *dev, qk_tensor y, qk_tensor x, const int32_t *rows);
     /* x[rows[i], :] += weights[i] * y[i, :], no row twice.  x, y float32. */

@@ -86,7 +86,7 @@ static inline qk_status run_batches(outcome *o, const qk_model *m)
     static const int32_t starts[BATCHES][3] = {{0, 7, 12}, {0, 9, 17}};
     int32_t ids[MAX_TOKENS];
     for (int i = 0; i < MAX_TOKENS; i++) ids[i] = 3 + 13 * i % 300;
-    const qk_capture_hooks hooks = {o, pre_rope, post_rope, take};
+    const qk_capture_hooks hooks = {o, pre_rope, post_rope, take, NULL};
     qk_forward *f = qk_forward_new(m);
     qk_status s = QK_OK;
     for (o->batch = 0; o->batch < BATCHES && s == QK_OK; o->batch++) {

@@ -104,7 +104,7 @@ static void test_values(void)
     CHECK(c.capture.heads.items == NULL && c.capture.heads.count == 0);
     CHECK_INT(c.capture.head_count, 4);
     CHECK_STR(c.capture.head_seed.decimal, "0");
-    CHECK(!c.capture.allow_nonfinite);
+    CHECK(!c.capture.allow_nonfinite && c.inference.slice);
     CHECK_INT(c.capture.sampler.min_bucket_size, 128);
     CHECK_INT(c.capture.sampler.kind, QK_SAMPLE_LOG_UNIFORM);
     CHECK(c.capture.sampler.base_rate == 1.0);
@@ -184,6 +184,7 @@ static void test_forms(void)
         {"output.hf_branch=main", offsetof(qk_config, output.layout), QK_LAYOUT_BRANCH, 4},
         {"output.hf_branch=", offsetof(qk_config, output.layout), QK_LAYOUT_PREFIX, 4},
         {"output.vector_encoding=plain", offsetof(qk_config, output.plain_vectors), 1, 1},
+        {"inference.slice=false", offsetof(qk_config, inference.slice), 0, 1},
         {"inference.threads=2", offsetof(qk_config, inference.threads), 2, 8},
         {"inference.layers_in_memory=2", offsetof(qk_config, inference.layers_in_memory), 2, 8},
         {"model.trust_remote_code=false", offsetof(qk_config, model.dtype), QK_F32, 4},
@@ -574,7 +575,7 @@ static void test_reference(void)
         "capture.sampler.queries.type capture.sampler.queries.base_rate "
         "capture.sampler.queries.first capture.sampler.queries.positions "
         "capture.sampler.keys.type capture.sampler.keys.base_rate capture.sampler.keys.first "
-        "capture.sampler.keys.positions output.split";
+        "capture.sampler.keys.positions output.split inference.slice";
     qk_buf table = {0};
     qk_config_reference(&table);
     const char *text = qk_buf_str(&table);

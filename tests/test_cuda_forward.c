@@ -14,6 +14,7 @@
 #include "engine/tools/verify.h"
 #include "tests/generated.h"
 #include "tests/golden_bound.h"
+#include "tests/slice_runs.h"
 
 static void check_golden(const char *name, const char *folder, qk_dtype compute, int rung)
 {
@@ -137,6 +138,33 @@ static void test_all_carried(void)
     check_folder("tests/data/forward");
 }
 
+/* Windows in all layers: a text begins late, too. */
+static void narrow(qk_spec *s)
+{
+    for (int l = 0; l < s->layers; l++) s->layer[l].window = 9 + l;
+}
+
+/* What only some rows are computed for is what it is with all of them (engine/forward/slice.h). */
+static void check_slice(const char *name, qk_dtype compute, int rung, void (*change)(qk_spec *))
+{
+    char model[256];
+    snprintf(model, sizeof model, "tests/data/forward/%s/model", name);
+    use_rung(rung);
+    for (int c = 0; c < SLICE_CASES; c++)
+        if (full || strstr(slice_cases[c].name, "listed") || slice_cases[c].layer == 2)
+            slice_check(tested, compute, model, &slice_cases[c], change);
+    use_rung(0);
+    CHECK_STR(tested_fault(), "");
+}
+
+static void test_slice(void)
+{
+    check_slice("qwen3", QK_BF16, 0, NULL);
+    check_slice("qwen3", QK_BF16, 0, narrow);
+    for (int rung = 0; rung < 3 && full; rung++) check_slice("olmo3_windows", QK_F32, rung, NULL);
+    for (int rung = 1; rung < 3 && full; rung++) check_slice("qwen3", QK_BF16, rung, narrow);
+}
+
 int main(int argc, char **argv)
 {
     test_begin(argc, argv, " full all cuda ");
@@ -154,5 +182,6 @@ int main(int argc, char **argv)
     RUN(test_gemma3_text);
     RUN(test_glm_interleaved_partial);
     RUN(test_more_families);
+    RUN(test_slice);
     return test_summary("cuda forward");
 }

@@ -82,7 +82,7 @@ static bool run_model(run *r, const char *folder, const qk_model_options *o)
     for (int h = 0; h < MAX_HEADS; h++) r->heads[h] = h;
     qk_forward *f = qk_forward_new(&m);
     const qk_batch batch = {ids, starts, 2};
-    const qk_capture_hooks hooks = {r, NULL, want, NULL};
+    const qk_capture_hooks hooks = {r, NULL, want, NULL, NULL};
     CHECK(qk_forward_run(f, &batch, &hooks, &test_error) == QK_OK);
     qk_forward_free(f);
     qk_model_free(&m);

@@ -77,7 +77,7 @@ static qk_status run_batch(qk_forward *f, const qk_model *m, int number, int fai
         c.to.lse[l] = at + q + 2 * k;
     }
     const qk_batch batch = {ids, starts[number], number + 1};
-    const qk_capture_hooks hooks = {&c, NULL, want, layer_done};
+    const qk_capture_hooks hooks = {&c, NULL, want, layer_done, NULL};
     qk_status s = qk_forward_run(f, &batch, &hooks, err);
     if (s == QK_OK) qk_buf_add(out, all, (size_t)m->n_layers * layer * sizeof *all);
     if (s == QK_OK && m->last == QK_LAST_WHOLE) {

@@ -7,6 +7,7 @@
 #include "engine/base/nonfinite.h"
 #include "engine/capture/unit_file.h"
 #include "engine/forward/forward.h"
+#include "engine/forward/row_set.h"
 #include "sampler/heads.h"
 
 /* Where a layer gives its rows away. */
@@ -174,26 +175,32 @@ static void reserve_floats(const qk_capture *c, selection *s)
     s->lse = lse && rows ? s->vectors + vectors : NULL;
 }
 
-/* mask_head: -1 for the mask that all heads share. */
+/* The rows of sequence i. mask_head: -1 for the mask that all heads share. */
+static void draw_rows(qk_capture *c, int layer, qk_kind kind, int32_t first_head, int32_t mask_head,
+                      int i)
+{
+    qk_kind drawn_as = qk_kind_drawn_as(kind);
+    qk_draw draw = {
+        .example_id = c->examples[i].id,
+        .layer = layer,
+        .mask_head = mask_head,
+        .first_head = first_head,
+        .kind = drawn_as,
+        .n_tokens = c->batch->seq_start[i + 1] - c->batch->seq_start[i],
+    };
+    qk_sampler_draw(drawn_as == QK_KIND_Q ? &c->plan.sampler : &c->plan.key_sampler, &draw,
+                    &c->drawn);
+}
+
 static void select_rows(qk_capture *c, int layer, stage_rows *r, const struct source *from,
                         const int32_t *heads, int32_t n, int32_t mask_head)
 {
     selection *s = next_selection(r);
-    qk_kind drawn_as = qk_kind_drawn_as(from->kind);
     s->source = from;
     s->heads = heads;
     s->n_heads = n;
     for (int i = 0; i < c->batch->n_seq; i++) {
-        qk_draw draw = {
-            .example_id = c->examples[i].id,
-            .layer = layer,
-            .mask_head = mask_head,
-            .first_head = heads[0],
-            .kind = drawn_as,
-            .n_tokens = c->batch->seq_start[i + 1] - c->batch->seq_start[i],
-        };
-        qk_sampler_draw(drawn_as == QK_KIND_Q ? &c->plan.sampler : &c->plan.key_sampler, &draw,
-                        &c->drawn);
+        draw_rows(c, layer, from->kind, heads[0], mask_head, i);
         append(c, s, i);
     }
     reserve_floats(c, s);
@@ -258,6 +265,36 @@ static const qk_layer_capture *after_rope(void *context, int layer)
     return request(context, layer, AFTER_ROPE);
 }
 
+static void add_wanted(qk_capture *c, int layer, qk_kind kind, int32_t first_head,
+                       int32_t mask_head, uint64_t *rows, uint64_t *with_lse)
+{
+    for (int i = 0; i < c->batch->n_seq; i++) {
+        size_t start = (size_t)c->batch->seq_start[i];
+        draw_rows(c, layer, kind, first_head, mask_head, i);
+        for (int32_t r = 0; r < c->drawn.count; r++) {
+            size_t row = start + (size_t)c->drawn.positions[r];
+            qk_row_add(rows, row);
+            if (c->plan.lse && kind == QK_KIND_Q) qk_row_add(with_lse, row);
+        }
+    }
+}
+
+/* The same rows as the requests of both stages, ahead of the pass. Drawing them twice takes a few
+ * microseconds for a thousand tokens. */
+static void wanted(void *context, int layer, uint64_t *rows, uint64_t *with_lse)
+{
+    qk_capture *c = context;
+    const qk_layer_heads *of_layer = find_heads(c, layer);
+    for (int i = 0; of_layer && i < QK_KINDS; i++) {
+        const int32_t *heads;
+        qk_kind kind = sources[i].kind;
+        int32_t n = qk_head_plan_heads(c->plan.heads, of_layer, kind, &heads);
+        if (n && !c->plan.per_head_masks) add_wanted(c, layer, kind, heads[0], -1, rows, with_lse);
+        for (int32_t h = 0; h < n && c->plan.per_head_masks; h++)
+            add_wanted(c, layer, kind, heads[h], heads[h], rows, with_lse);
+    }
+}
+
 /* Says where the first NaN or infinity is, if there is one, of a selection's floats that are `width`
  * to a row. */
 static qk_status check_finite(const qk_capture *c, int layer, const selection *s,
@@ -320,5 +357,6 @@ qk_capture_hooks qk_capture_hooks_of(qk_capture *c)
         .pre_rope = c->takes[BEFORE_ROPE] ? before_rope : NULL,
         .post_rope = c->takes[AFTER_ROPE] ? after_rope : NULL,
         .layer_done = layer_done,
+        .wanted = wanted,
     };
 }

@@ -16,6 +16,7 @@
 #include "engine/run/plan.h"
 #include "engine/run/push_rights.h"
 #include "engine/run/results.h"
+#include "engine/run/text_work.h"
 #include "sampler/positions.h"
 
 /* All that is said of a plan. */
@@ -100,6 +101,7 @@ static void print_json(const qk_plan *p, const findings *f)
     qk_json_add_num(&o, "rows", e->rows);
     qk_json_add_num(&o, "bytes", e->bytes);
     qk_json_add_num(&o, "flops", e->flops);
+    qk_json_add_num(&o, "flops_without_slice", e->whole_flops);
     qk_json_add_int(&o, "weight_bytes", (int64_t)e->weight_bytes);
     qk_json_add_int(&o, "weight_bytes_in_memory", (int64_t)e->budget.bytes);
     qk_json_add_int(&o, "weight_bytes_read_per_batch", (int64_t)e->budget.read_again);
@@ -232,7 +234,9 @@ static void print_table(qk_plan *p, const findings *f)
     printf("to         %s, split %s\n", qk_visible(p->split_folder), qk_visible(p->split));
     print_units(p, f);
     print_disk(f);
-    printf("computes   %sFLOP%s\n", qk_human_count(e->flops), each);
+    char slice[80];
+    printf("computes   %sFLOP%s%s\n", qk_human_count(e->flops), each,
+           qk_slice_text(slice, sizeof slice, e->flops, e->whole_flops));
     if (f->probed) print_time(f);
     printf("memory     %s: weights %s, activations %s, captured rows %s\n",
            qk_human_bytes((double)(e->budget.bytes + e->activation_bytes + e->capture_bytes)),

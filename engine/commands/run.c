@@ -15,6 +15,7 @@
 #include "engine/commands/cli.h"
 #include "engine/config/beside.h"
 #include "engine/push/push.h"
+#include "engine/run/text_work.h"
 #include "engine/run/timings.h"
 
 enum { MAX_DIGITS = 9 };
@@ -43,6 +44,8 @@ static void print_json(const qk_run_result *r)
     for (int s = 0; s < QK_STAGES; s++)
         qk_json_add_num(&o, qk_stage_name((qk_stage)s), r->stages[s]);
     qk_json_end(&o, '}');
+    qk_json_add_num(&o, "flops", r->flops);
+    qk_json_add_num(&o, "flops_without_slice", r->whole_flops);
     qk_json_end(&o, '}');
     qk_print_json(&o);
 }
@@ -59,10 +62,12 @@ static void report(const qk_run_result *r, const qk_config *c, qk_shard shard)
         qk_info("%s holds this run already: nothing to do", r->final_folder);
         return;
     }
+    char slice[80];
     if (r->units_done)
-        qk_info("%lld text%s, %s token%s here in %s", (long long)r->examples,
+        qk_info("%lld text%s, %s token%s here in %s%s", (long long)r->examples,
                 qk_plural(r->examples), qk_human_count((double)r->tokens), qk_plural(r->tokens),
-                qk_human_seconds(r->seconds_total));
+                qk_human_seconds(r->seconds_total),
+                qk_slice_text(slice, sizeof slice, r->flops, r->whole_flops));
     /* Units are left that are not this process's to do. */
     bool several = strchr(r->busy, ' ') != NULL;
     if (r->outcome == QK_RUN_UNFINISHED && *r->busy)

@@ -51,6 +51,7 @@ typedef struct qk_config {
         int64_t batch_size;       /* examples that are packed into one forward */
         const char *backend;      /* "auto", "cpu", "ref" or "cuda"; never NULL */
         int64_t layers_in_memory; /* 0: as many as fit */
+        bool slice;               /* compute only what captured rows depend on */
         int64_t threads;          /* 0: all */
         const char *isa;          /* "avx512" ..; NULL: the best one */
     } inference;

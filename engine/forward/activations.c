@@ -41,8 +41,9 @@ static void release(qk_activations *a, qk_tensor *t)
 
 void qk_activations_free(qk_activations *a)
 {
-    qk_tensor *const all[] = {&a->x,     &a->qkv,    &a->normed, &a->projected, &a->gate_up,
-                              &a->gated, &a->branch, &a->logits, &a->taken};
+    qk_tensor *const all[] = {&a->x,       &a->qkv,    &a->normed, &a->projected,
+                              &a->gate_up, &a->gated,  &a->branch, &a->logits,
+                              &a->taken,   &a->kept_x, &a->kept_o};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) release(a, all[i]);
     for (int i = 0; a->rope && i < a->m->spec.n_ropes; i++) {
         release(a, &a->rope[i].cos);
@@ -51,6 +52,7 @@ void qk_activations_free(qk_activations *a)
     }
     free(a->rope);
     free(a->table_row);
+    free(a->layer_rows);
 }
 
 static qk_status alloc(qk_activations *a, qk_tensor *t, qk_dtype dtype, size_t rows, size_t cols,
@@ -69,6 +71,8 @@ static qk_status alloc_chunk(qk_activations *a, size_t width, qk_error *err)
     QK_TRY(alloc(a, &a->normed, act, n, D, err));
     QK_TRY(alloc(a, &a->gate_up, QK_F32, n, 2 * F, err));
     QK_TRY(alloc(a, &a->gated, act, n, F, err));
+    QK_TRY(alloc(a, &a->kept_x, QK_F32, n, D, err));
+    QK_TRY(alloc(a, &a->kept_o, act, n, (size_t)s->H * (size_t)s->d, err));
     if (act != QK_F32) QK_TRY(alloc(a, &a->projected, QK_F32, n, width, err));
     if (qk_has_branch(s)) QK_TRY(alloc(a, &a->branch, QK_F32, n, D, err));
     if (!s->experts) return QK_OK;
@@ -86,7 +90,6 @@ qk_status qk_activations_reserve(qk_activations *a, size_t T, qk_error *err)
     a->capacity = 0; /* stays so when an allocation fails */
     QK_TRY(alloc(a, &a->x, QK_F32, T, (size_t)s->D, err));
     QK_TRY(alloc(a, &a->qkv, qk_activation_format(a->m->compute), T, width, err));
-    a->table_row = qk_realloc(a->table_row, T, sizeof *a->table_row);
     a->capacity = T;
     return QK_OK;
 }
@@ -145,6 +148,11 @@ qk_status qk_activations_rope(qk_activations *a, const int32_t *seq_start, int n
     bool own_tables = false;
     for (int i = 0; i < s->n_ropes; i++) own_tables |= qk_rope_depends_on_length(&s->ropes[i]);
     size_t longest = 0, T = (size_t)seq_start[n_seq];
+    if (T > a->tokens) {
+        a->tokens = T;
+        a->table_row = qk_realloc(a->table_row, T, sizeof *a->table_row);
+        a->layer_rows = qk_realloc(a->layer_rows, T, sizeof *a->layer_rows);
+    }
     for (int i = 0; i < n_seq; i++) {
         int32_t first = seq_start[i], n = seq_start[i + 1] - first;
         if ((size_t)n > longest) longest = (size_t)n;
@@ -163,4 +171,10 @@ qk_status qk_activations_rope(qk_activations *a, const int32_t *seq_start, int n
         if (n) fill_tables(a, (size_t)first, (size_t)n, n);
     }
     return QK_OK;
+}
+
+const int32_t *qk_activations_table_rows(qk_activations *a, const int32_t *tokens, size_t n)
+{
+    for (size_t i = 0; i < n; i++) a->layer_rows[i] = a->table_row[tokens[i]];
+    return a->layer_rows;
 }

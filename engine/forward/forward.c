@@ -16,18 +16,22 @@
 #include <stdlib.h>
 
 #include "engine/forward/activations.h"
+#include "engine/forward/slice.h"
 #include "engine/model/model.h"
 
 struct qk_forward {
     const qk_model *m;
     size_t tokens; /* of the last batch */
+    int entered;   /* layers of it that rows have entered: 0 .. entered - 1 */
     qk_activations a;
+    qk_slice *slice; /* which rows each layer has */
 };
 
 qk_forward *qk_forward_new(const qk_model *model)
 {
     qk_forward *f = qk_zalloc(1, sizeof *f);
     f->m = f->a.m = model;
+    f->slice = qk_slice_new();
     return f;
 }
 
@@ -35,6 +39,7 @@ void qk_forward_free(qk_forward *f)
 {
     if (!f) return;
     qk_activations_free(&f->a);
+    qk_slice_free(f->slice);
     free(f);
 }
 
@@ -78,9 +83,9 @@ static void add_to_stream(qk_forward *f, qk_tensor rows, qk_tensor y, const qk_m
     m->backend->add(m->device, rows, branch, norm, s->eps, s->norm_plus_one, s->residual_scale);
 }
 
-/* q, k, v of one layer for all tokens, ready for attention. */
-static void project(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tensor qkv,
-                    const qk_layer_capture *capture)
+/* q, k, v of the rows of one layer, ready for attention. */
+static void project(qk_forward *f, int l, const qk_layer *w, const qk_layer_rows *rows,
+                    qk_tensor qkv, const qk_layer_capture *capture)
 {
     const qk_model *m = f->m;
     const qk_spec *s = &m->spec;
@@ -95,46 +100,62 @@ static void project(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_ten
         .cos = rope ? rope->cos.data : NULL,
         .sin = rope ? rope->sin.data : NULL,
         .q_scale = rope ? rope->q_scale.data : NULL,
-        .table_row = f->a.table_row,
+        .table_row = qk_activations_table_rows(&f->a, rows->tokens, rows->n),
         .rotary = rope ? s->ropes[s->layer[l].rope].rotary : 0,
         .interleaved = s->interleaved,
         .capture = capture,
     };
     size_t width = qk_heads_width(post.heads);
-    for (size_t t = 0; t < x.rows; t += f->a.chunk) {
-        size_t n = at_most(x.rows - t, f->a.chunk);
+    for (size_t t = 0; t < rows->n; t += f->a.chunk) {
+        size_t n = at_most(rows->n - t, f->a.chunk);
         qk_tensor normed = qk_rows(f->a.normed, 0, n);
         qk_tensor out = qk_cols(qk_rows(qkv, t, n), 0, width);
         qk_tensor raw =
             f->a.projected.data ? qk_cols(qk_rows(f->a.projected, 0, n), 0, width) : out;
-        read_stream(m, normed, qk_rows(x, t, n), w->input_norm);
+        read_stream(m, normed, qk_rows(f->a.x, t, n), w->input_norm);
         m->backend->matmul(m->device, raw, normed, w->qkv, w->qkv_bias, false);
         m->backend->qkv_post(m->device, out, raw, &post, t);
     }
 }
 
-/* x += attention(q, k, v) Wo^T, or attention alone. The output takes the place of q. */
-static void attend(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tensor qkv,
-                   const qk_batch *batch, const qk_layer_capture *capture)
+/* n rows of o, of those that go on, from the t-th on; those of x then stand at rows t .. t + n - 1,
+ * from where later ones are not read any more. */
+static qk_tensor move_up(qk_forward *f, const qk_layer_rows *rows, qk_tensor o, size_t t, size_t n)
+{
+    const qk_backend *b = f->m->backend;
+    qk_device *dev = f->m->device;
+    const int32_t *from = b->row_list(dev, rows->keep + t, n);
+    qk_tensor x = qk_rows(f->a.kept_x, 0, n), kept = qk_rows(f->a.kept_o, 0, n);
+    b->take_rows(dev, x, f->a.x, from);
+    b->convert(dev, qk_rows(f->a.x, t, n), x);
+    b->take_rows(dev, kept, o, from);
+    return kept;
+}
+
+/* x += attention(q, k, v) Wo^T for the rows that go on, or attention alone. The output takes the
+ * place of q. */
+static void attend(qk_forward *f, int l, const qk_layer *w, const qk_layer_rows *rows,
+                   qk_tensor qkv, const qk_layer_capture *capture)
 {
     const qk_model *m = f->m;
     qk_attention attention = {
         .heads = heads_of(m, l),
-        .seq_start = batch->seq_start,
-        .n_seq = batch->n_seq,
+        .seq_start = rows->seq_start,
+        .n_seq = rows->n_seq,
         .window = m->spec.layer[l].window,
         .scale = m->spec.attention_scale,
         .soft_cap = m->spec.soft_cap,
         .capture = capture,
+        .wanted = rows->wanted,
     };
     qk_tensor o = qk_cols(qkv, 0, (size_t)m->spec.H * (size_t)m->spec.d);
     m->backend->attention(m->device, o, qkv, &attention);
     if (needs_of(m, l) != QK_LAST_WHOLE) return;
-    size_t step = f->a.branch.data ? f->a.chunk : x.rows;
-    for (size_t t = 0; t < x.rows; t += step) {
-        size_t n = at_most(x.rows - t, step);
-        add_to_stream(f, qk_rows(x, t, n), qk_rows(o, t, n), w->o, w->o_bias,
-                      w->attention_out_norm);
+    size_t step = f->a.branch.data || rows->moves ? f->a.chunk : rows->n_keep;
+    for (size_t t = 0; t < rows->n_keep; t += step) {
+        size_t n = at_most(rows->n_keep - t, step);
+        qk_tensor y = rows->moves ? move_up(f, rows, o, t, n) : qk_rows(o, t, n);
+        add_to_stream(f, qk_rows(f->a.x, t, n), y, w->o, w->o_bias, w->attention_out_norm);
     }
 }
 
@@ -189,22 +210,40 @@ static void feed_forward(qk_forward *f, int l, const qk_layer *w, qk_tensor x)
 }
 
 /* One layer, queued: its rows arrive when the device has come so far. */
-static void run_layer(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tensor qkv,
-                      const qk_batch *batch, const qk_capture_hooks *hooks)
+static void run_layer(qk_forward *f, int l, const qk_layer *w, const qk_layer_rows *rows,
+                      const qk_layer_capture *pre, const qk_layer_capture *post)
 {
     const qk_model *m = f->m;
-    void *c = hooks->context;
-    const qk_layer_capture *pre = hooks->pre_rope ? hooks->pre_rope(c, l) : NULL;
-    const qk_layer_capture *post = hooks->post_rope ? hooks->post_rope(c, l) : NULL;
-    project(f, l, w, x, qkv, pre);
-    if (needs_of(m, l) >= QK_LAST_ATTENTION) {
-        attend(f, l, w, x, qkv, batch, post);
+    qk_tensor qkv = qk_rows(f->a.qkv, 0, rows->n);
+    project(f, l, w, rows, qkv, pre);
+    if (needs_of(m, l) >= QK_LAST_ATTENTION && rows->attends) {
+        attend(f, l, w, rows, qkv, post);
     } else if (post) {
-        for (size_t i = 0; i < post->n_q; i++) QK_ASSERT(!post->q[i].lse);
+        for (size_t i = 0; i < post->n_q; i++) QK_ASSERT(!post->q[i].lse || !post->q[i].n_rows);
         m->backend->gather(m->device, qkv, heads_of(m, l), post);
     }
-    if (needs_of(m, l) == QK_LAST_WHOLE) feed_forward(f, l, w, x);
+    if (needs_of(m, l) == QK_LAST_WHOLE) feed_forward(f, l, w, qk_rows(f->a.x, 0, rows->n_keep));
     m->backend->layer_end(m->device);
+}
+
+/* Asks for the rows that leave a layer, and queues it. One that no row enters has nothing to give,
+ * and its weights are not waited for. */
+static qk_status queue_layer(qk_forward *f, int l, const qk_capture_hooks *hooks, qk_error *err)
+{
+    void *c = hooks->context;
+    const qk_layer *w;
+    const qk_layer_rows *rows = qk_slice_layer(f->slice, l);
+    const qk_layer_capture *pre = hooks->pre_rope ? hooks->pre_rope(c, l) : NULL;
+    const qk_layer_capture *post = hooks->post_rope ? hooks->post_rope(c, l) : NULL;
+    if (!rows->n) {
+        f->m->backend->layer_end(f->m->device);
+        return QK_OK;
+    }
+    QK_TRY(qk_model_layer(f->m, l, &w, err));
+    f->entered = l + 1;
+    run_layer(f, l, w, rows, qk_slice_capture(f->slice, 0, pre),
+              qk_slice_capture(f->slice, 1, post));
+    return QK_OK;
 }
 
 /* Waits until a layer is done that `queued` others were queued after, gives its weights back and
@@ -214,22 +253,19 @@ static qk_status finish_layer(qk_forward *f, int l, int queued, const qk_capture
 {
     if (l < 0) return QK_OK;
     QK_TRY(f->m->backend->sync(f->m->device, queued, err));
-    qk_model_layer_done(f->m, l);
+    if (l < f->entered) qk_model_layer_done(f->m, l);
     return hooks->layer_done ? hooks->layer_done(hooks->context, l, err) : QK_OK;
 }
 
 /* Where layers can be queued, the rows of one are handed over while the next one runs. */
-static qk_status run_layers(qk_forward *f, qk_tensor x, qk_tensor qkv, const qk_batch *batch,
-                            const qk_capture_hooks *hooks, qk_error *err)
+static qk_status run_layers(qk_forward *f, const qk_capture_hooks *hooks, qk_error *err)
 {
     const qk_model *m = f->m;
     int queued = m->backend->depth - 1, last = -1;
     QK_ASSERT(queued == 0 || queued == 1);
     for (int l = 0; l < m->n_layers; l++) {
         if (m->spec.layer[l].absent) continue;
-        const qk_layer *w;
-        QK_TRY(qk_model_layer(m, l, &w, err));
-        run_layer(f, l, w, x, qkv, batch, hooks);
+        QK_TRY(queue_layer(f, l, hooks, err));
         QK_TRY(finish_layer(f, queued ? last : l, queued, hooks, err));
         last = l;
     }
@@ -240,15 +276,17 @@ qk_status qk_forward_run(qk_forward *f, const qk_batch *batch, const qk_capture_
                          qk_error *err)
 {
     const qk_model *m = f->m;
-    size_t T = (size_t)batch->seq_start[batch->n_seq];
-    f->tokens = T;
-    if (!T) return QK_OK;
-    QK_TRY(qk_activations_reserve(&f->a, T, err));
+    f->tokens = (size_t)batch->seq_start[batch->n_seq];
+    f->entered = 0;
+    if (!f->tokens) return QK_OK;
+    qk_slice_plan(f->slice, &(qk_slice_model){&m->spec, m->n_layers, m->last}, batch, hooks);
+    size_t n = qk_slice_rows(f->slice);
+    QK_TRY(qk_activations_reserve(&f->a, n, err));
     QK_TRY(qk_activations_rope(&f->a, batch->seq_start, batch->n_seq, err));
-    qk_tensor x = qk_rows(f->a.x, 0, T);
     float scale = qk_round_to(m->spec.embed_scale, m->compute);
-    m->backend->embed(m->device, x, m->embed, batch->ids, scale);
-    qk_status status = run_layers(f, x, qk_rows(f->a.qkv, 0, T), batch, hooks, err);
+    const int32_t *ids = qk_slice_ids(f->slice);
+    if (n) m->backend->embed(m->device, qk_rows(f->a.x, 0, n), m->embed, ids, scale);
+    qk_status status = run_layers(f, hooks, err);
     qk_error ignored; /* nothing may arrive any more in memory that the caller is about to free */
     if (status != QK_OK) {
         m->backend->sync(m->device, 0, &ignored);
@@ -260,7 +298,7 @@ qk_status qk_forward_run(qk_forward *f, const qk_batch *batch, const qk_capture_
 qk_status qk_forward_hidden(qk_forward *f, float *out, qk_error *err)
 {
     const qk_model *m = f->m;
-    QK_ASSERT(m->final_norm);
+    QK_ASSERT(m->final_norm && qk_slice_is_whole(f->slice));
     if (!f->tokens) return QK_OK;
     qk_tensor x = qk_rows(f->a.x, 0, f->tokens);
     m->backend->rmsnorm(m->device, x, x, m->final_norm, m->spec.eps, m->spec.norm_plus_one);

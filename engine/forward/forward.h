@@ -23,12 +23,17 @@ typedef struct qk_batch {
 /* Who wants rows. pre_rope and post_rope say which rows of a layer (NULL: none); layer_done is
  * called when all copies of that layer have arrived, and may fail (a full disk). Each may be NULL.
  * On a device that works by itself the next layer is asked for before the last one is done, so two
- * layers' rows must fit in memory at once. */
+ * layers' rows must fit in memory at once.
+ *
+ * wanted says before the pass which rows of the batch the two will name: it adds them to `rows`, and
+ * to `with_lse`, too, where a query's log-sum-exp is among what is wanted (engine/forward/row_set.h).
+ * Then only what they depend on is computed (engine/forward/slice.h). NULL: every row is. */
 typedef struct qk_capture_hooks {
     void *context;
     const qk_layer_capture *(*pre_rope)(void *context, int layer);
     const qk_layer_capture *(*post_rope)(void *context, int layer);
     qk_status (*layer_done)(void *context, int layer, qk_error *err);
+    void (*wanted)(void *context, int layer, uint64_t *rows, uint64_t *with_lse);
 } qk_capture_hooks;
 
 typedef struct qk_forward qk_forward; /* one activation block */
@@ -41,7 +46,7 @@ void qk_forward_free(qk_forward *f); /* NULL-safe */
 qk_status qk_forward_run(qk_forward *f, const qk_batch *batch, const qk_capture_hooks *hooks,
                          qk_error *err);
 /* The last hidden state after the final norm, [T, D] of the batch that ran last, into host memory.
- * Only for models that were loaded whole. */
+ * Only for models that were loaded whole, and after a pass that computed every row. */
 qk_status qk_forward_hidden(qk_forward *f, float *out, qk_error *err);
 
 /* Bytes of an activation block for T tokens, for the plan. */
@@ -55,5 +60,9 @@ typedef struct qk_forward_work {
 } qk_forward_work;
 qk_forward_work qk_forward_work_of(const qk_spec *spec, int last_layer, qk_last_layer needs,
                                    double length);
+static inline double qk_forward_work_flops(qk_forward_work work)
+{
+    return work.products + work.attention + work.windowed;
+}
 /* All of them. */
 double qk_forward_flops(const qk_spec *spec, int last_layer, qk_last_layer needs, double length);

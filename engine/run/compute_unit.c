@@ -21,6 +21,7 @@
 #include "engine/run/inputs.h"
 #include "engine/run/plan.h"
 #include "engine/run/prefetch.h"
+#include "engine/run/text_work.h"
 #include "engine/staging/numerics.h"
 #include "engine/tokenizer/tokenizer.h"
 
@@ -36,23 +37,15 @@ struct qk_compute {
     qk_capture_example *sequences;
     size_t ids_capacity;
     double taking; /* seconds so far that the forward waited while rows were taken from it */
+    qk_text_work *text_work;
+    double *flops, *whole_flops; /* of each text of the unit; of all its rows in all layers */
     qk_computed done;
 };
 
 qk_compute *qk_compute_new(const qk_compute_plan *p)
 {
     const qk_plan *plan = p->plan;
-    const qk_config *c = plan->config;
-    qk_capture_plan capture = {
-        .heads = &plan->heads,
-        .sampler = c->capture.sampler,
-        .key_sampler = c->capture.key_sampler,
-        .per_head_masks = c->capture.per_head_masks,
-        .pre_rope = c->capture.pre_rope,
-        .lse = c->capture.lse,
-        .allow_nonfinite = c->capture.allow_nonfinite,
-        .d = plan->spec.d,
-    };
+    const qk_capture_plan capture = qk_plan_capture(plan);
     size_t n = (size_t)plan->unit_examples;
     qk_compute *w = qk_zalloc(1, sizeof *w);
     *w = (qk_compute){
@@ -60,6 +53,9 @@ qk_compute *qk_compute_new(const qk_compute_plan *p)
         .capture = qk_capture_new(&capture),
         .starts = qk_alloc(n + 1, sizeof *w->starts),
         .sequences = qk_alloc(n, sizeof *w->sequences),
+        .text_work = qk_text_work_new(plan),
+        .flops = qk_alloc(n, sizeof *w->flops),
+        .whole_flops = qk_alloc(n, sizeof *w->whole_flops),
     };
     return w;
 }
@@ -207,6 +203,12 @@ static const qk_layer_capture *post_rope(void *context, int layer)
     return inner.post_rope ? inner.post_rope(inner.context, layer) : NULL;
 }
 
+static void wanted(void *context, int layer, uint64_t *rows, uint64_t *with_lse)
+{
+    qk_capture_hooks inner = qk_capture_hooks_of(((qk_compute *)context)->capture);
+    inner.wanted(inner.context, layer, rows, with_lse);
+}
+
 static qk_status describe_examples(const qk_compute *w, qk_unit_writer *file, qk_error *err)
 {
     for (int i = 0; i < w->unit->count; i++) {
@@ -227,20 +229,25 @@ static qk_status describe_examples(const qk_compute *w, qk_unit_writer *file, qk
     return QK_OK;
 }
 
-static double work_of(const qk_compute *w, int from, int to)
+static double sum_of(const double *flops, int from, int to)
 {
-    double work = 0;
-    for (int i = from; i < to; i++)
-        work += qk_forward_flops(&w->model.spec, w->p.plan->heads.last_layer, w->model.last,
-                                 (double)w->unit->examples[i].count);
-    return work;
+    double sum = 0;
+    for (int i = from; i < to; i++) sum += flops[i];
+    return sum;
 }
 
 static void begin_unit(qk_compute *w)
 {
     qk_computed *d = &w->done;
+    for (int i = 0; i < w->unit->count; i++) {
+        const qk_prefetch_example *e = &w->unit->examples[i];
+        qk_forward_work whole,
+            work = qk_text_work_of(w->text_work, e->id, (int32_t)e->count, &whole);
+        w->flops[i] = qk_forward_work_flops(work);
+        w->whole_flops[i] = qk_forward_work_flops(whole);
+    }
     d->unit_texts = w->unit->count;
-    d->work_ahead = work_of(w, 0, w->unit->count);
+    d->work_ahead = sum_of(w->flops, 0, w->unit->count);
     d->work_known += d->work_ahead;
     d->known_texts += w->unit->count;
 }
@@ -250,7 +257,8 @@ static void begin_batch(qk_compute *w, int first, int next, int64_t tokens)
     qk_computed *d = &w->done;
     d->batch_texts = next - first;
     d->batch_tokens = tokens;
-    d->batch_work = work_of(w, first, next);
+    d->batch_work = sum_of(w->flops, first, next);
+    d->batch_whole = sum_of(w->whole_flops, first, next);
     d->work_ahead -= d->batch_work;
 }
 
@@ -261,13 +269,15 @@ static void end_batch(qk_compute *w)
     d->examples += d->batch_texts;
     d->unit_done += d->batch_texts;
     d->work += d->batch_work;
+    d->whole += d->batch_whole;
     d->batch_texts = d->batch_tokens = 0;
-    d->batch_work = d->share = 0;
+    d->batch_work = d->batch_whole = d->share = 0;
 }
 
 static qk_status forward_unit(qk_compute *w, qk_unit_writer *file, qk_error *err)
 {
-    qk_capture_hooks hooks = {w, pre_rope, post_rope, layer_done};
+    bool slice = w->p.plan->config->inference.slice;
+    qk_capture_hooks hooks = {w, pre_rope, post_rope, layer_done, slice ? wanted : NULL};
     begin_unit(w);
     for (int next = 0; next < w->unit->count;) {
         qk_batch batch;
@@ -321,5 +331,8 @@ void qk_compute_free(qk_compute *w)
     free(w->ids);
     free(w->starts);
     free(w->sequences);
+    qk_text_work_free(w->text_work);
+    free(w->flops);
+    free(w->whole_flops);
     free(w);
 }

@@ -38,8 +38,10 @@ typedef struct qk_computed {
     int64_t unit_texts, unit_done, batch_texts, batch_tokens;
     double share;
     /* Floating point operations: of finished batches, of the one in work, of what follows in its
-     * unit; and of known_texts, those of all units so far. */
+     * unit; and of known_texts, those of all units so far. What the first two would be without
+     * inference.slice. */
     double work, batch_work, work_ahead, work_known;
+    double whole, batch_whole;
     int64_t known_texts;
 } qk_computed;
 

@@ -10,6 +10,7 @@
 #include "engine/model/model.h"
 #include "engine/run/inputs.h"
 #include "engine/run/plan.h"
+#include "engine/run/text_work.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "sampler/positions.h"
 
@@ -25,7 +26,7 @@ qk_last_layer qk_plan_last_needs(const qk_plan *plan)
 typedef struct means {
     double tokens, squares, longest; /* squares: of the tokens of each */
     double rows, layer_rows;         /* of all files; of a layer's heads */
-    qk_forward_work work;
+    qk_forward_work work, whole;     /* whole: without the slice */
     int64_t n;
 } means;
 
@@ -46,19 +47,25 @@ static double layer_rows(const qk_plan *plan, int32_t tokens)
     return rows_of(plan, tokens, h->n_q ? s->H : 0, h->n_k ? s->K : 0, h->n_v ? s->K : 0);
 }
 
-static void count_example(const qk_plan *plan, int32_t tokens, means *m)
+static void add_work(qk_forward_work *sum, qk_forward_work work)
+{
+    sum->products += work.products;
+    sum->attention += work.attention;
+    sum->windowed += work.windowed;
+}
+
+/* work, whole: of its forward pass, and without the slice. */
+static void count_example(const qk_plan *plan, int32_t tokens, qk_forward_work work,
+                          qk_forward_work whole, means *m)
 {
     m->n++;
     m->tokens += tokens;
     if (tokens > m->longest) m->longest = tokens;
     m->rows += rows_of(plan, tokens, plan->heads.n_q, plan->heads.n_k, plan->heads.n_v);
     m->layer_rows += layer_rows(plan, tokens);
-    qk_forward_work work =
-        qk_forward_work_of(&plan->spec, plan->heads.last_layer, qk_plan_last_needs(plan), tokens);
     m->squares += (double)tokens * tokens;
-    m->work.products += work.products;
-    m->work.attention += work.attention;
-    m->work.windowed += work.windowed;
+    add_work(&m->work, work);
+    add_work(&m->whole, whole);
 }
 
 /* Of a dataset of the Hub only files in the cache are looked at: whether the next is not there. */
@@ -74,6 +81,7 @@ static qk_status read_examples(const qk_plan *plan, const qk_tokenizer *tok, int
 {
     qk_dataset *data = NULL;
     qk_tokens tokens = {0};
+    qk_text_work *text_work = qk_text_work_new(plan);
     qk_example e;
     bool more = true;
     *examples = 0;
@@ -91,18 +99,21 @@ static qk_status read_examples(const qk_plan *plan, const qk_tokenizer *tok, int
         if (m->n < look) {
             s = qk_tokenizer_encode(tok, e.text, e.length, plan->config->tokenizer.max_length,
                                     &tokens, err);
-            if (s == QK_OK) count_example(plan, (int32_t)tokens.count, m);
+            qk_forward_work whole, work = {0};
+            if (s == QK_OK) work = qk_text_work_of(text_work, e.id, (int32_t)tokens.count, &whole);
+            if (s == QK_OK) count_example(plan, (int32_t)tokens.count, work, whole, m);
         } else if (!count || qk_dataset_rows(data) >= 0) {
             *examples = qk_dataset_rows(data);
             break;
         }
     }
     qk_tokens_free(&tokens);
+    qk_text_work_free(text_work);
     qk_dataset_close(data);
     return s;
 }
 
-/* Every example at full length. */
+/* Every example at full length, and all of its rows: which are drawn depends on the text's id. */
 static qk_status assume_examples(const qk_plan *plan, means *m, int64_t *examples, qk_error *err)
 {
     int64_t length = plan->config->tokenizer.max_length;
@@ -110,7 +121,9 @@ static qk_status assume_examples(const qk_plan *plan, means *m, int64_t *example
         return qk_fail(err, QK_ERR_CONFIG,
                        "set it, or give the folder of a tokenizer and a dataset that is there",
                        "tokenizer.max_length is needed to size a run without its texts");
-    count_example(plan, (int32_t)length, m);
+    qk_forward_work work = qk_forward_work_of(&plan->spec, plan->heads.last_layer,
+                                              qk_plan_last_needs(plan), (double)length);
+    count_example(plan, (int32_t)length, work, work, m);
     *examples = plan->config->dataset.max_samples;
     return QK_OK;
 }
@@ -197,7 +210,7 @@ qk_status qk_estimate_time(const qk_plan *plan, const qk_estimate *e, qk_time_es
     QK_TRY(qk_interrupt_check(err));
     const qk_speed *s = &out->speed;
     if (out->measured)
-        out->seconds = e->tokens * s->token + e->work.attention * s->attention +
+        out->seconds = e->tokens * e->products_share * s->token + e->work.attention * s->attention +
                        e->work.windowed * s->windowed;
     return QK_OK;
 }
@@ -217,7 +230,9 @@ static void sum_up(const qk_plan *plan, const means *m, qk_estimate *out)
     out->tokens = m->tokens * scale;
     out->work = (qk_forward_work){m->work.products * scale, m->work.attention * scale,
                                   m->work.windowed * scale};
-    out->flops = out->work.products + out->work.attention + out->work.windowed;
+    out->flops = qk_forward_work_flops(out->work);
+    out->whole_flops = qk_forward_work_flops(m->whole) * scale;
+    out->products_share = m->whole.products > 0 ? m->work.products / m->whole.products : 0;
     out->typical_tokens = m->tokens > 0 ? m->squares / m->tokens : 0;
     count_batches(plan, out);
 }

@@ -19,6 +19,8 @@ typedef struct qk_estimate {
     double rows, files, bytes; /* of the final dataset, before compression */
     double tokens, flops;
     qk_forward_work work;   /* flops, by kind */
+    double whole_flops;     /* what they would be without inference.slice */
+    double products_share;  /* the part of the products that are left with it */
     double typical_tokens;  /* of the example that a token is most likely to be in */
     double batch_tokens;    /* of a batch of mean examples */
     int64_t units, batches; /* of the run; -1: unknown */

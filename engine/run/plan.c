@@ -7,6 +7,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "engine/capture/capture.h"
 #include "engine/config/config.h"
 #include "engine/families/presets.h"
 #include "engine/output/final_folder.h"
@@ -187,6 +188,21 @@ static qk_status make(qk_plan *plan, qk_error *err)
     qk_status s = make_parts(plan, err);
     if (s != QK_OK) qk_plan_free(plan);
     return s;
+}
+
+qk_capture_plan qk_plan_capture(const qk_plan *plan)
+{
+    const qk_config *c = plan->config;
+    return (qk_capture_plan){
+        .heads = &plan->heads,
+        .sampler = c->capture.sampler,
+        .key_sampler = c->capture.key_sampler,
+        .per_head_masks = c->capture.per_head_masks,
+        .pre_rope = c->capture.pre_rope,
+        .lse = c->capture.lse,
+        .allow_nonfinite = c->capture.allow_nonfinite,
+        .d = plan->spec.d,
+    };
 }
 
 qk_output qk_plan_output(const qk_plan *plan)

@@ -6,6 +6,7 @@
 #include "engine/families/family.h"
 #include "sampler/heads.h"
 
+typedef struct qk_capture_plan qk_capture_plan;
 typedef struct qk_config qk_config;
 typedef struct qk_inputs qk_inputs;
 typedef struct qk_output qk_output;
@@ -46,6 +47,8 @@ void qk_plan_free(qk_plan *plan);
  * one. For a run, which asks again when what another one had begun to move into final/ is there. */
 qk_status qk_plan_find_split(qk_plan *plan, qk_error *err);
 
+/* What it captures; the heads are borrowed. */
+qk_capture_plan qk_plan_capture(const qk_plan *plan);
 /* The dataset folder that it writes; everything in it is borrowed. */
 qk_output qk_plan_output(const qk_plan *plan);
 

@@ -372,6 +372,8 @@ static qk_status run(runner *r, const qk_config *config, const qk_run_options *o
     r->result->units_done = r->pass.units_done;
     r->result->units_found = r->pass.units_found;
     r->result->seconds_forward = r->pass.seconds;
+    r->result->flops = computed.work;
+    r->result->whole_flops = computed.whole;
     return s;
 }
 

@@ -48,9 +48,10 @@ typedef struct qk_run_result {
     char busy[128];                  /* "12 and 14": those of units_left that others work on */
     uint64_t rows_final, rows_added, files;
     double seconds_forward, seconds_total;
-    double stages[QK_STAGES]; /* seconds: engine/base/stages.h */
-    char final_folder[4096];  /* of the dataset: final/, or partial/ */
-    char split[256];          /* its name there */
+    double stages[QK_STAGES];  /* seconds: engine/base/stages.h */
+    double flops, whole_flops; /* of forward passes here; what they would be without the slice */
+    char final_folder[4096];   /* of the dataset: final/, or partial/ */
+    char split[256];           /* its name there */
 } qk_run_result;
 
 /* staging is the caller's: closed, with data_root/staging as its

@@ -221,7 +221,7 @@ static qk_status run_batch(verifier *v, const int *order, int n)
 {
     pack(v, order, n);
     qk_batch batch = {v->packed, v->starts, n};
-    qk_capture_hooks hooks = {v, want_pre, want_post, take_layer};
+    qk_capture_hooks hooks = {v, want_pre, want_post, take_layer, NULL};
     QK_TRY(qk_forward_run(v->forward, &batch, &hooks, v->err));
     if (!v->hidden) return QK_OK;
     size_t D = (size_t)v->model.spec.D;

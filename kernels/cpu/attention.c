@@ -1,7 +1,8 @@
 /* Attention on the CPU: the list of work, longest first, and the copies of captured rows.
  *
- * An item is (sequence, key head, 64 queries). Late queries see more keys, so items are handed out
- * from the last to the first: the short ones fill the gaps at the end.
+ * An item is (sequence, key head, 64 queries, or pieces of them that somebody wants). Late queries see
+ * more keys, so items are handed out from the last to the first: the short ones fill the gaps at the
+ * end.
  *
  * Captured rows are copied before attention begins, for its output may take their memory. Their
  * log-sum-exps are what is left of a row when its last key has been seen, m + ln l: the item that
@@ -140,21 +141,41 @@ static int longest_first(const void *a, const void *b)
                                         : x->kv_head - y->kv_head;
 }
 
+/* Queries that nobody wants are computed where leaving them out would cost more: a piece of its own
+ * loads all keys again, which is about as much as so many rows (query, head). */
+enum { ROWS_WORTH_A_PIECE = 24 };
+
+/* The last wanted query of the piece that begins with the wanted query `from`; of rows up to `end`. */
+static int32_t piece_end(const qk_attention *p, int32_t from, int32_t end)
+{
+    int32_t gap = ROWS_WORTH_A_PIECE / (p->heads.H / p->heads.K), last = from;
+    if (!p->wanted) return end - 1;
+    for (int32_t t = from + 1; t < end && t - last <= gap + 1; t++)
+        if (p->wanted[t]) last = t;
+    return last;
+}
+
 static item *list_items(const qk_attention *p, size_t *count)
 {
-    size_t n = 0;
-    for (int s = 0; s < p->n_seq; s++)
-        n += (size_t)(p->seq_start[s + 1] - p->seq_start[s] + CPU_QUERIES - 1) / CPU_QUERIES;
-    item *items = qk_alloc(n * (size_t)p->heads.K, sizeof *items), *at = items;
+    item *items = NULL;
+    size_t capacity = 0;
+    *count = 0;
     for (int s = 0; s < p->n_seq; s++) {
-        int32_t begin = p->seq_start[s], length = p->seq_start[s + 1] - begin;
-        for (int32_t first = 0; first < length; first += CPU_QUERIES)
-            for (int k = 0; k < p->heads.K; k++)
-                *at++ = (item){begin, first,
-                               length - first < CPU_QUERIES ? length - first : CPU_QUERIES, k};
+        int32_t begin = p->seq_start[s], end = p->seq_start[s + 1];
+        for (int32_t first = begin; first < end;) {
+            int32_t tile = begin + ((first - begin) / CPU_QUERIES + 1) * CPU_QUERIES;
+            if (tile > end) tile = end;
+            while (first < tile && p->wanted && !p->wanted[first]) first++;
+            if (first == tile) continue;
+            int32_t last = piece_end(p, first, tile);
+            for (int k = 0; k < p->heads.K; k++) {
+                QK_GROW(items, *count, capacity);
+                items[(*count)++] = (item){begin, first - begin, last + 1 - first, k};
+            }
+            first = last + 1;
+        }
     }
-    *count = (size_t)(at - items);
-    qsort(items, *count, sizeof *items, longest_first);
+    if (*count) qsort(items, *count, sizeof *items, longest_first);
     return items;
 }
 

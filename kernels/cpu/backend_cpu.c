@@ -165,6 +165,7 @@ const qk_backend qk_backend_cpu = {
     .gather = cpu_gather,
     .glu = cpu_glu,
     .route = cpu_route,
+    .row_list = cpu_row_list,
     .take_rows = cpu_take_rows,
     .add_rows = cpu_add_rows,
     .layer_end = cpu_layer_end,

@@ -132,6 +132,7 @@ void cpu_add(qk_device *, qk_tensor, qk_tensor, const float *, float, bool, floa
 void cpu_qkv_post(qk_device *, qk_tensor, qk_tensor, const qk_qkv_post *, size_t);
 void cpu_glu(qk_device *, qk_tensor, qk_tensor, qk_activation);
 const qk_routes *cpu_route(qk_device *, qk_tensor, int, bool);
+const int32_t *cpu_row_list(qk_device *, const int32_t *, size_t);
 void cpu_take_rows(qk_device *, qk_tensor, qk_tensor, const int32_t *);
 void cpu_add_rows(qk_device *, qk_tensor, qk_tensor, const int32_t *, const float *);
 void cpu_router_free(struct cpu_router *); /* NULL-safe */

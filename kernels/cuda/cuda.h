@@ -61,7 +61,8 @@ struct qk_device {
 
 /* ---- lists.c ---- */
 
-/* Tiles of bm queries for all sequences and heads, *n of them; the caller frees. All heads that
+/* Tiles of bm queries for all sequences and heads, *n of them, without those in which no row is
+ * wanted or captured; the caller frees. All heads that
  * read one key head stand together, so that its keys stay in the L2 cache; among them the tiles
  * that see the most keys come first, and short ones fill the end. */
 attention_tile *cuda_tiles(const qk_attention *p, int bm, size_t *n);
@@ -93,6 +94,7 @@ void cuda_convert(qk_device *, qk_tensor, qk_tensor);
 void cuda_add(qk_device *, qk_tensor, qk_tensor, const float *, float, bool, float);
 void cuda_glu(qk_device *, qk_tensor, qk_tensor, qk_activation);
 const qk_routes *cuda_route(qk_device *, qk_tensor, int, bool);
+const int32_t *cuda_row_list(qk_device *, const int32_t *, size_t);
 void cuda_take_rows(qk_device *, qk_tensor, qk_tensor, const int32_t *);
 void cuda_add_rows(qk_device *, qk_tensor, qk_tensor, const int32_t *, const float *);
 

@@ -3,6 +3,7 @@
  *
  * next: kernels/cuda/ops_attention.c */
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/cuda/cuda.h"
 
@@ -22,8 +23,32 @@ static int order(const void *a, const void *b)
     return x->tile.head - y->tile.head;
 }
 
+/* Rows that a tile has something to do for: wanted, or captured, which tiles do, too. NULL: all. */
+static uint8_t *busy_rows(const qk_attention *p)
+{
+    if (!p->wanted) return NULL;
+    size_t T = (size_t)p->seq_start[p->n_seq];
+    uint8_t *busy = qk_alloc(T, 1);
+    memcpy(busy, p->wanted, T);
+    static const qk_layer_capture nothing;
+    const qk_layer_capture *c = p->capture ? p->capture : &nothing;
+    const qk_row_copy *const lists[] = {c->q, c->k, c->v};
+    const size_t counts[] = {c->n_q, c->n_k, c->n_v};
+    for (int kind = 0; kind < 3; kind++)
+        for (size_t i = 0; i < counts[kind]; i++)
+            for (size_t r = 0; r < lists[kind][i].n_rows; r++) busy[lists[kind][i].rows[r]] = 1;
+    return busy;
+}
+
+static bool is_busy(const uint8_t *busy, int first, int end, int bm)
+{
+    size_t n = (size_t)(end - first < bm ? end - first : bm);
+    return !busy || memchr(busy + first, 1, n);
+}
+
 attention_tile *cuda_tiles(const qk_attention *p, int bm, size_t *n)
 {
+    uint8_t *busy = busy_rows(p);
     size_t rows = 0, at = 0;
     for (int s = 0; s < p->n_seq; s++)
         rows += (size_t)((p->seq_start[s + 1] - p->seq_start[s] + bm - 1) / bm);
@@ -31,14 +56,16 @@ attention_tile *cuda_tiles(const qk_attention *p, int bm, size_t *n)
     piece *pieces = qk_alloc(*n, sizeof *pieces);
     for (int s = 0; s < p->n_seq; s++)
         for (int first = p->seq_start[s]; first < p->seq_start[s + 1]; first += bm)
-            for (int h = 0; h < p->heads.H; h++) {
+            for (int h = 0; h < p->heads.H && is_busy(busy, first, p->seq_start[s + 1], bm); h++) {
                 int keys = first - p->seq_start[s] + bm;
                 if (p->window && keys > p->window + bm) keys = p->window + bm;
                 pieces[at++] = (piece){{first, p->seq_start[s], p->seq_start[s + 1], h},
                                        h / (p->heads.H / p->heads.K),
                                        keys};
             }
-    QK_ASSERT(at == *n);
+    QK_ASSERT(busy ? at <= *n : at == *n);
+    *n = at;
+    free(busy);
     qsort(pieces, *n, sizeof *pieces, order);
     attention_tile *tiles = qk_alloc(*n, sizeof *tiles);
     for (size_t i = 0; i < *n; i++) tiles[i] = pieces[i].tile;

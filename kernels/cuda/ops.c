@@ -177,6 +177,11 @@ const qk_routes *cuda_route(qk_device *dev, qk_tensor logits, int top_k, bool re
     return &dev->routes;
 }
 
+const int32_t *cuda_row_list(qk_device *dev, const int32_t *rows, size_t n)
+{
+    return dev->machine->stage(dev, rows, n * sizeof *rows, "rows that go on");
+}
+
 void cuda_take_rows(qk_device *dev, qk_tensor y, qk_tensor x, const int32_t *rows)
 {
     QK_ASSERT(x.dtype == y.dtype && x.cols == y.cols);

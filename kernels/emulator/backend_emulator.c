@@ -322,6 +322,7 @@ const qk_backend qk_backend_emulator = {
     .gather = cuda_gather,
     .glu = cuda_glu,
     .route = cuda_route,
+    .row_list = cuda_row_list,
     .take_rows = cuda_take_rows,
     .add_rows = cuda_add_rows,
     .layer_end = layer_end,

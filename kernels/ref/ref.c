@@ -230,6 +230,7 @@ const qk_backend qk_backend_ref = {
     .gather = ref_gather,
     .glu = ref_glu,
     .route = ref_route,
+    .row_list = ref_row_list,
     .take_rows = ref_take_rows,
     .add_rows = ref_add_rows,
     .layer_end = ref_layer_end,

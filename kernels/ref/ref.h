@@ -52,6 +52,7 @@ void ref_qkv_post(qk_device *, qk_tensor, qk_tensor, const qk_qkv_post *, size_t
 void ref_attention(qk_device *, qk_tensor, qk_tensor, const qk_attention *);
 void ref_gather(qk_device *, qk_tensor, qk_heads, const qk_layer_capture *);
 const qk_routes *ref_route(qk_device *, qk_tensor, int, bool);
+const int32_t *ref_row_list(qk_device *, const int32_t *, size_t);
 void ref_take_rows(qk_device *, qk_tensor, qk_tensor, const int32_t *);
 void ref_add_rows(qk_device *, qk_tensor, qk_tensor, const int32_t *, const float *);
 void ref_forget_routes(qk_device *);

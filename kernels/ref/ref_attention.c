@@ -133,8 +133,10 @@ static void copy_lse(const qk_attention *p, const float *lse)
 {
     for (size_t i = 0; p->capture && i < p->capture->n_q; i++) {
         const qk_row_copy *c = &p->capture->q[i];
-        for (size_t n = 0; c->lse && n < c->n_heads * c->n_rows; n++)
+        for (size_t n = 0; c->lse && n < c->n_heads * c->n_rows; n++) {
+            QK_ASSERT(!p->wanted || p->wanted[c->rows[n % c->n_rows]]);
             c->lse[n] = lse[c->rows[n % c->n_rows] * p->heads.H + c->heads[n / c->n_rows]];
+        }
     }
 }
 
@@ -149,6 +151,7 @@ void ref_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attentio
     for (int s = 0; s < p->n_seq; s++)
         for (size_t t = (size_t)p->seq_start[s + 1]; t-- > (size_t)p->seq_start[s];) {
             size_t first = (size_t)p->seq_start[s];
+            if (p->wanted && !p->wanted[t]) continue;
             if (p->window && t - first >= (size_t)p->window) first = t - (size_t)p->window + 1;
             for (int head = 0; head < p->heads.H; head++)
                 lse[t * (size_t)p->heads.H + (size_t)head] =

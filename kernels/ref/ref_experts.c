@@ -56,6 +56,13 @@ const qk_routes *ref_route(qk_device *dev, qk_tensor logits, int top_k, bool ren
     return &dev->routes;
 }
 
+const int32_t *ref_row_list(qk_device *dev, const int32_t *rows, size_t n)
+{
+    (void)dev;
+    (void)n;
+    return rows;
+}
+
 void ref_take_rows(qk_device *dev, qk_tensor y, qk_tensor x, const int32_t *rows)
 {
     (void)dev;
