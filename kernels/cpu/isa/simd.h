@@ -33,7 +33,6 @@
 #include <immintrin.h>
 
 typedef __m512 v16;
-typedef __m512i v16i; /* sixteen 32-bit lanes, or sixteen pairs of bfloat16, the even one below */
 
 INLINE v16 v16_load(const float *p)
 {
@@ -114,6 +113,19 @@ INLINE v16 v16_from_f16(const uint16_t *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
+INLINE v16 v16_even(const uint32_t *p)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
+}
+INLINE v16 v16_odd(const uint32_t *p)
+{
+    __m512i high = _mm512_set1_epi32((int)0xFFFF0000);
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), high));
+}
+
+#ifdef QK_ISA_avx512bf16
+#define V16_HAS_PAIRS /* an instruction that multiplies them */
+typedef __m512i v16i; /* sixteen pairs of bfloat16 */
 INLINE v16i v16i_load(const uint32_t *p)
 {
     return _mm512_loadu_si512(p);
@@ -122,23 +134,10 @@ INLINE v16i v16i_set1(uint32_t a)
 {
     return _mm512_set1_epi32((int)a);
 }
-
-/* c + a b over one pair of bfloat16 per lane: the odd product is added first, then the even one,
- * each with one rounding. That is what vdpbf16ps does, except that it takes subnormals for zero. */
-#ifdef QK_ISA_avx512bf16
-INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
+/* sum + odd products + even products, each with one rounding; but subnormals count as zero. */
+INLINE v16 v16_add_pairs(v16 sum, v16i a, v16i b)
 {
-    return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
-}
-#else
-INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
-{
-    __m512i high = _mm512_set1_epi32((int)0xFFFF0000);
-    v16 a1 = _mm512_castsi512_ps(_mm512_and_si512(a, high)),
-        b1 = _mm512_castsi512_ps(_mm512_and_si512(b, high)),
-        a0 = _mm512_castsi512_ps(_mm512_slli_epi32(a, 16)),
-        b0 = _mm512_castsi512_ps(_mm512_slli_epi32(b, 16));
-    return v16_fma(a0, b0, v16_fma(a1, b1, c));
+    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
 }
 #endif
 
@@ -149,9 +148,6 @@ INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
 typedef struct v16 {
     __m256 a, b;
 } v16;
-typedef struct v16i {
-    __m256i a, b;
-} v16i;
 
 #define V16_2(op, x, y) ((v16){op((x).a, (y).a), op((x).b, (y).b)})
 INLINE v16 v16_load(const float *p)
@@ -244,26 +240,22 @@ INLINE v16 v16_from_f16(const uint16_t *p)
     return (v16){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),
                  _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 8)))};
 }
-INLINE v16i v16i_load(const uint32_t *p)
+INLINE __m256 v8_even(const uint32_t *p)
 {
-    return (v16i){_mm256_loadu_si256((const __m256i *)p),
-                  _mm256_loadu_si256((const __m256i *)(p + 8))};
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)p), 16));
 }
-INLINE v16i v16i_set1(uint32_t x)
+INLINE v16 v16_even(const uint32_t *p)
 {
-    return (v16i){_mm256_set1_epi32((int)x), _mm256_set1_epi32((int)x)};
+    return (v16){v8_even(p), v8_even(p + 8)};
 }
-INLINE __m256 v8_dot_bf16(__m256 c, __m256i a, __m256i b)
+INLINE v16 v16_odd(const uint32_t *p)
 {
-    __m256i high = _mm256_set1_epi32((int)0xFFFF0000);
-    __m256 odd = _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_and_si256(a, high)),
-                                 _mm256_castsi256_ps(_mm256_and_si256(b, high)), c);
-    return _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)),
-                           _mm256_castsi256_ps(_mm256_slli_epi32(b, 16)), odd);
-}
-INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
-{
-    return (v16){v8_dot_bf16(c.a, a.a, b.a), v8_dot_bf16(c.b, a.b, b.b)};
+    static const volatile uint32_t mask[8] = {0xFFFF0000, 0xFFFF0000, 0xFFFF0000, 0xFFFF0000,
+                                        0xFFFF0000, 0xFFFF0000, 0xFFFF0000, 0xFFFF0000};
+    __m256i high = *(const volatile __m256i_u *)mask;
+    __m256i a = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)p), high),
+            b = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(p + 8)), high);
+    return (v16){_mm256_castsi256_ps(a), _mm256_castsi256_ps(b)};
 }
 
 #else /* portable */
@@ -271,9 +263,6 @@ INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
 typedef struct v16 {
     float f[16];
 } v16;
-typedef struct v16i {
-    uint32_t u[16];
-} v16i;
 
 #define V16_EACH(expression)                                                                       \
     v16 r;                                                                                         \
@@ -344,23 +333,13 @@ INLINE v16 v16_from_f16(const uint16_t *p)
 {
     V16_EACH(qk_f16_to_f32(p[i]));
 }
-INLINE v16i v16i_load(const uint32_t *p)
+INLINE v16 v16_even(const uint32_t *p)
 {
-    v16i r;
-    memcpy(r.u, p, sizeof r.u);
-    return r;
+    V16_EACH(qk_bits_float(p[i] << 16));
 }
-INLINE v16i v16i_set1(uint32_t x)
+INLINE v16 v16_odd(const uint32_t *p)
 {
-    v16i r;
-    for (int i = 0; i < 16; i++) r.u[i] = x;
-    return r;
-}
-INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
-{
-    V16_EACH(
-        fmaf(qk_bits_float(a.u[i] << 16), qk_bits_float(b.u[i] << 16),
-             fmaf(qk_bits_float(a.u[i] & 0xFFFF0000), qk_bits_float(b.u[i] & 0xFFFF0000), c.f[i])));
+    V16_EACH(qk_bits_float(p[i] & 0xFFFF0000));
 }
 
 #endif
