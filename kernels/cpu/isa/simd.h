@@ -74,15 +74,11 @@ INLINE v16 v16_fma(v16 a, v16 b, v16 c)
 {
     return _mm512_fmadd_ps(a, b, c);
 } /* a b + c */
-INLINE v16 v16_round(v16 a)
-{
-    return _mm512_roundscale_ps(a, 8);
-} /* ties to even */
-/* a * 2^n; n holds whole numbers from -126 to 127. */
+/* a * 2^n, n from -126 to 127: the lowest 9 bits of a lane; a and the result are normal. */
 INLINE v16 v16_scale2(v16 a, v16 n)
 {
-    __m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-    return _mm512_mul_ps(a, _mm512_castsi512_ps(_mm512_slli_epi32(e, 23)));
+    __m512i e = _mm512_slli_epi32(_mm512_castps_si512(n), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), e));
 }
 /* value where x >= limit, else 0 (also where x is NaN). */
 INLINE v16 v16_keep_ge(v16 value, v16 x, v16 limit)
@@ -190,15 +186,10 @@ INLINE v16 v16_fma(v16 x, v16 y, v16 z)
 {
     return (v16){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
 }
-INLINE v16 v16_round(v16 x)
-{
-    return (v16){_mm256_round_ps(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
-                 _mm256_round_ps(x.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-}
 INLINE __m256 v8_scale2(__m256 a, __m256 n)
 {
-    __m256i e = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-    return _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(e, 23)));
+    __m256i e = _mm256_slli_epi32(_mm256_castps_si256(n), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), e));
 }
 INLINE v16 v16_scale2(v16 x, v16 n)
 {
@@ -309,13 +300,9 @@ INLINE v16 v16_fma(v16 x, v16 y, v16 z)
 {
     V16_EACH(fmaf(x.f[i], y.f[i], z.f[i]));
 }
-INLINE v16 v16_round(v16 x)
-{
-    V16_EACH(rintf(x.f[i]));
-}
 INLINE v16 v16_scale2(v16 x, v16 n)
 {
-    V16_EACH(x.f[i] * qk_bits_float((uint32_t)((int)n.f[i] + 127) << 23));
+    V16_EACH(qk_bits_float(qk_float_bits(x.f[i]) + (qk_float_bits(n.f[i]) << 23)));
 }
 INLINE v16 v16_keep_ge(v16 value, v16 x, v16 limit)
 {
@@ -379,7 +366,10 @@ INLINE v16 v16_exp(v16 x)
 {
     v16 lowest = v16_set1(-87.3f);
     v16 t = v16_min(v16_max(x, lowest), v16_set1(88.0f));
-    v16 n = v16_round(v16_mul(t, v16_set1(0x1.715476p+0f))); /* 1 / ln 2 */
+    /* Numbers from 2^23 on are whole: adding one rounds, and n stands in the lowest bits. */
+    v16 big = v16_set1(0x1.8p23f);
+    v16 sum = v16_add(v16_mul(t, v16_set1(0x1.715476p+0f)), big); /* 1 / ln 2 */
+    v16 n = v16_sub(sum, big);
     v16 r = v16_fma(n, v16_set1(-0x1.62e4p-1f), t);          /* ln 2, upper bits */
     r = v16_fma(n, v16_set1(-0x1.7f7d1cp-20f), r);           /* and the rest */
     v16 p = v16_set1(1.0f / 5040);
@@ -390,7 +380,7 @@ INLINE v16 v16_exp(v16 x)
     p = v16_fma(p, r, v16_set1(0.5f));
     p = v16_fma(p, r, v16_set1(1));
     p = v16_fma(p, r, v16_set1(1));
-    return v16_keep_ge(v16_scale2(p, n), x, lowest);
+    return v16_keep_ge(v16_scale2(p, sum), x, lowest);
 }
 
 /* tanh x = 1 - 2 / (e^2x + 1), within 1e-7 of the true value. */
