@@ -31,6 +31,7 @@ typedef struct cpu_tile {
 typedef struct cpu_gemm {
     size_t tile_rows, panel_cols;
     size_t depth;        /* K is padded with zeros to a multiple of this */
+    size_t packed_size;  /* bytes of a packed number of x */
     size_t block_depth;  /* long sums over k are cut into parts of this; 0: they are not */
     void (*begin)(void); /* before a thread's first tile and after its last: tile registers; */
     void (*end)(void);   /* NULL where there are none */

@@ -24,11 +24,11 @@
 static size_t tile_bytes(const qk_device *dev, size_t K)
 {
     const cpu_gemm *g = cpu_gemm_of(dev);
-    return cpu_round_up(K, g->depth) * g->tile_rows * (dev->compute == QK_BF16 ? 2 : 4);
+    return cpu_round_up(K, g->depth) * g->tile_rows * g->packed_size;
 }
 
 /* Long inputs go in slabs, so that the packed copy stays small. */
-enum { SLAB = 1536, BLOCK_TILES = 8, BLOCK_PANELS = 16, JOBS_PER_THREAD = 4 };
+enum { SLAB = 1536, BLOCK_ROWS = 256, BLOCK_COLS = 512, JOBS_PER_THREAD = 4 };
 
 static size_t at_most(size_t n, size_t limit)
 {
@@ -59,10 +59,10 @@ static void cut(product *p)
         p->panels_a_job = 1;
         return;
     }
-    p->tiles_a_job = at_most(p->tiles, BLOCK_TILES);
+    p->tiles_a_job = at_most(p->tiles, BLOCK_ROWS / rows);
     size_t groups = (p->tiles + p->tiles_a_job - 1) / p->tiles_a_job;
     size_t share = groups * p->panels / (JOBS_PER_THREAD * threads);
-    p->panels_a_job = at_most(share ? share : 1, BLOCK_PANELS);
+    p->panels_a_job = at_most(share ? share : 1, BLOCK_COLS / p->w->panel_cols);
     p->depth = at_most(p->w->in, g->block_depth);
 }
 
@@ -111,8 +111,7 @@ static void run_job(const product *p, size_t first_tile, size_t first_panel, flo
 /* Floats that the cut sums of one thread need. */
 static size_t sums_of_a_thread(const qk_device *dev)
 {
-    const cpu_gemm *g = cpu_gemm_of(dev);
-    return BLOCK_TILES * BLOCK_PANELS * g->tile_rows * g->panel_cols;
+    (void)dev; return BLOCK_ROWS * BLOCK_COLS;
 }
 
 static void pack_tiles(void *context, size_t begin, size_t end, int member)

@@ -12,6 +12,7 @@
 
 #include "engine/base/team.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/transpose.h"
 
 qk_status cpu_matrix_new(qk_device *dev, size_t out, size_t in, const char *what, qk_matrix **m,
                          qk_error *err)
@@ -84,37 +85,6 @@ static void convert(void *to, qk_dtype dtype, const void *src, size_t first, siz
 TRANSPOSE(transpose_16, uint16_t)
 TRANSPOSE(transpose_32, uint32_t)
 
-typedef uint32_t four __attribute__((vector_size(16)));
-
-/* The same for 4 rows and 4 units: pairs of rows are interleaved, then pairs of pairs. */
-static inline void transpose_4x4(uint32_t *to, size_t stride, const char *block)
-{
-    four a, b, c, d;
-    memcpy(&a, block, sizeof a);
-    memcpy(&b, block + ROW_BYTES, sizeof b);
-    memcpy(&c, block + 2 * ROW_BYTES, sizeof c);
-    memcpy(&d, block + 3 * ROW_BYTES, sizeof d);
-    const four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), /* a0 b0 a1 b1 */
-        ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7),
-               cd = __builtin_shufflevector(c, d, 0, 4, 1, 5),
-               cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    const four out[4] = {__builtin_shufflevector(ab, cd, 0, 1, 4, 5),
-                         __builtin_shufflevector(ab, cd, 2, 3, 6, 7),
-                         __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
-                         __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
-    for (size_t u = 0; u < 4; u++) memcpy(to + u * stride, &out[u], sizeof out[u]);
-}
-
-/* ROWS rows; what is left of the units behind a multiple of 4 goes one by one. */
-static void transpose_rows(uint32_t *to, size_t stride, const char *block, size_t units)
-{
-    size_t whole = units / 4 * 4;
-    for (size_t u = 0; u < whole; u += 4)
-        for (size_t r = 0; r < ROWS; r += 4)
-            transpose_4x4(to + u * stride + r, stride, block + r * ROW_BYTES + u * sizeof *to);
-    transpose_32(to + whole * stride, stride, block + whole * sizeof *to, ROWS, units - whole);
-}
-
 typedef struct packing {
     const qk_matrix *m;
     qk_dtype compute, src_dtype;
@@ -137,7 +107,7 @@ static void pack_block(const packing *p, size_t r, size_t rows, size_t k, size_t
     if (p->compute == QK_F16)
         transpose_16(to, cols, block, rows, units);
     else if (rows == ROWS)
-        transpose_rows(to, cols, block, units);
+        cpu_transpose(to, cols, block, ROW_BYTES / 4, ROWS, units);
     else
         transpose_32(to, cols, block, rows, units);
 }

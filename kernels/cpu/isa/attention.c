@@ -23,11 +23,9 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa/fold.h"
 #include "kernels/cpu/isa/isa.h"
+#include "kernels/cpu/transpose.h"
 
 enum { KEYS = 64 };
-
-/* Rows of scores and of output that are summed together: 4 x 4 vectors of sums. */
-enum { STRIP_VECTORS = 4 };
 
 typedef struct work {
     const cpu_attention_tile *t;
@@ -63,33 +61,64 @@ static work make_work(const cpu_attention_tile *t)
     return w;
 }
 
-/* n numbers from column col of a row of qkv as float32: where they are, or converted in `scratch`. */
-INLINE const float *read_row(const cpu_attention_tile *t, size_t row, size_t col, size_t n,
-                             float *scratch)
+/* ---- what comes from q, k, v, as float32 ---- */
+
+/* n numbers from element `at` of an array of float32 or bfloat16. */
+INLINE void widen(float *to, const void *data, size_t at, size_t n, qk_dtype dtype)
 {
-    size_t at = (t->seq_begin + row) * t->qkv.stride + col;
-    if (t->qkv.dtype == QK_F32) return (const float *)t->qkv.data + at;
-    const uint16_t *h = (const uint16_t *)t->qkv.data + at;
-    for (size_t i = 0; i < n; i++) scratch[i] = qk_bf16_to_f32(h[i]);
-    return scratch;
+    if (dtype == QK_F32) {
+        memcpy(to, (const float *)data + at, n * sizeof *to);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) to[i] = qk_bf16_to_f32(((const uint16_t *)data)[at + i]);
 }
+
+enum { PART = 128 }; /* columns that are transposed at a time */
 
 /* Row r of the tile is query r / group, head r % group of the key head's own. */
 static void load_queries(work *w)
 {
     const cpu_attention_tile *t = w->t;
-    float scratch[1024];
-    memset(w->queries, 0, w->tiles * TILE_ROWS * w->d * sizeof(float));
+    float rows[TILE_ROWS][PART], *to = w->queries;
+    v16 scale = v16_set1(t->p->scale);
+    for (size_t first = 0; first < w->tiles * TILE_ROWS; first += TILE_ROWS)
+        for (size_t i = 0; i < w->d; i += PART) {
+            size_t n = w->d - i < PART ? w->d - i : PART;
+            memset(rows, 0, sizeof rows);
+            for (size_t r = first; r < first + TILE_ROWS && r < w->R; r++) {
+                size_t head = (size_t)t->kv_head * w->group + r % w->group;
+                size_t row = t->seq_begin + t->first + r / w->group;
+                widen(rows[r - first], t->qkv.data, row * t->qkv.stride + head * w->d + i, n,
+                      t->qkv.dtype);
+                for (size_t c = 0; c < n; c += 16)
+                    v16_store(rows[r - first] + c, v16_mul(v16_load(rows[r - first] + c), scale));
+            }
+            cpu_transpose(to, TILE_ROWS, rows, PART, TILE_ROWS, n);
+            to += n * TILE_ROWS;
+        }
     for (size_t r = 0; r < w->tiles * TILE_ROWS; r++) {
         w->m[r] = -INFINITY;
         w->l[r] = w->nan[r] = 0;
-        if (r >= w->R) continue;
-        size_t head = (size_t)t->kv_head * w->group + r % w->group;
-        const float *row = read_row(t, t->first + r / w->group, head * w->d, w->d, scratch);
-        float *to = w->queries + r / TILE_ROWS * TILE_ROWS * w->d + r % TILE_ROWS;
-        for (size_t i = 0; i < w->d; i++) to[i * TILE_ROWS] = row[i] * t->p->scale;
     }
     memset(w->out, 0, w->tiles * TILE_ROWS * w->dp * sizeof(float));
+}
+
+/* Keys s .. s + 3 from their first element `at` on; those from n on are zero. */
+static void transpose_keys(work *w, size_t s, size_t n, size_t at)
+{
+    const qk_tensor qkv = w->t->qkv;
+    float rows[4][PART], *to = w->keys + s / 16 * 16 * w->d + s % 16;
+    if (qkv.dtype == QK_F32 && s + 4 <= n) {
+        cpu_transpose(to, 16, (const float *)qkv.data + at, qkv.stride, 4, w->d);
+        return;
+    }
+    for (size_t i = 0; i < w->d; i += PART) {
+        size_t part = w->d - i < PART ? w->d - i : PART;
+        memset(rows, 0, sizeof rows);
+        for (size_t r = 0; r < 4 && s + r < n; r++)
+            widen(rows[r], qkv.data, at + r * qkv.stride + i, part, qkv.dtype);
+        cpu_transpose(to + i * 16, 16, rows, PART, 4, part);
+    }
 }
 
 /* Keys first .. first + n - 1, transposed in strips of 16, and values; missing ones are zero. */
@@ -98,42 +127,80 @@ static void load_keys(work *w, size_t first, size_t n)
     const cpu_attention_tile *t = w->t;
     const qk_heads *h = &t->p->heads;
     size_t k_col = ((size_t)h->H + (size_t)t->kv_head) * w->d, v_col = k_col + (size_t)h->K * w->d;
-    float scratch[1024];
-    if (n < KEYS) memset(w->keys, 0, KEYS * w->d * sizeof(float));
+    size_t at = (t->seq_begin + first) * t->qkv.stride;
+    for (size_t s = 0; s < KEYS; s += 4) transpose_keys(w, s, n, at + k_col + s * t->qkv.stride);
     if (n < KEYS || w->dp > w->d) memset(w->values, 0, KEYS * w->dp * sizeof(float));
-    for (size_t s = 0; s < n; s++) {
-        const float *key = read_row(t, first + s, k_col, w->d, scratch);
-        float *to = w->keys + s / 16 * 16 * w->d + s % 16;
-        for (size_t i = 0; i < w->d; i++) to[i * 16] = key[i];
-        const float *value = read_row(t, first + s, v_col, w->d, scratch);
-        memcpy(w->values + s * w->dp, value, w->d * sizeof(float));
-    }
+    for (size_t s = 0; s < n; s++)
+        widen(w->values + s * w->dp, t->qkv.data, at + v_col + s * t->qkv.stride, w->d,
+              t->qkv.dtype);
 }
 
-/* scores[r, 0..63] = q_r . k, for the rows of one tile, STRIP rows at a time. */
-enum { STRIP = TILE_ROWS == 12 ? 6 : 2 };
+/* ---- the two products ---- */
 
-static void score_tile(const work *w, size_t tile)
+/* sums[m, v] += the n products of left[i left_step + m left_row] and the vectors at
+ * right + i right_step + v right_vector. */
+INLINE void multiply(v16 sums[STRIP_ROWS][STRIP_VECTORS], int vectors, size_t n, const float *left,
+                     size_t left_step, size_t left_row, const float *right, size_t right_step,
+                     size_t right_vector)
 {
-    for (int first = 0; first < TILE_ROWS; first += STRIP) {
-        const float *q = w->queries + tile * TILE_ROWS * w->d + first;
-        v16 acc[STRIP][STRIP_VECTORS];
-        for (int m = 0; m < STRIP; m++)
-            for (int v = 0; v < STRIP_VECTORS; v++) acc[m][v] = v16_zero();
-        for (size_t i = 0; i < w->d; i++) {
-            v16 k[STRIP_VECTORS];
-            for (int v = 0; v < STRIP_VECTORS; v++)
-                k[v] = v16_load(w->keys + ((size_t)v * w->d + i) * 16);
-            for (int m = 0; m < STRIP; m++) {
-                v16 a = v16_set1(q[i * TILE_ROWS + (size_t)m]);
-                for (int v = 0; v < STRIP_VECTORS; v++) acc[m][v] = v16_fma(a, k[v], acc[m][v]);
-            }
+    for (size_t i = 0; i < n; i++, left += left_step, right += right_step) {
+        v16 b[STRIP_VECTORS];
+        for (int v = 0; v < vectors; v++) b[v] = v16_load(right + (size_t)v * right_vector);
+        for (int m = 0; m < STRIP_ROWS; m++) {
+            v16 a = v16_set1(left[(size_t)m * left_row]);
+            for (int v = 0; v < vectors; v++) sums[m][v] = v16_fma(a, b[v], sums[m][v]);
         }
-        float *s = w->scores + (tile * TILE_ROWS + (size_t)first) * KEYS;
-        for (int m = 0; m < STRIP; m++)
-            for (int v = 0; v < STRIP_VECTORS; v++) v16_store(s + m * KEYS + 16 * v, acc[m][v]);
     }
 }
+
+/* scores[r, col ..] = q_r . k for a strip of rows and of keys. */
+INLINE void score_strip(const work *w, size_t row, size_t col)
+{
+    const float *q = w->queries + row / TILE_ROWS * TILE_ROWS * w->d + row % TILE_ROWS;
+    v16 sums[STRIP_ROWS][STRIP_VECTORS];
+    for (int m = 0; m < STRIP_ROWS; m++)
+        for (int v = 0; v < STRIP_VECTORS; v++) sums[m][v] = v16_zero();
+    multiply(sums, STRIP_VECTORS, w->d, q, TILE_ROWS, 1, w->keys + col * w->d, 16, 16 * w->d);
+    for (int m = 0; m < STRIP_ROWS; m++)
+        for (int v = 0; v < STRIP_VECTORS; v++)
+            v16_store(w->scores + (row + (size_t)m) * KEYS + col + 16 * (size_t)v, sums[m][v]);
+}
+
+/* Scores of one tile; those of keys that none of its rows sees, before `from` and from `to` on, are
+ * left as they are where a whole strip of them is. */
+static void score_tile(const work *w, size_t tile, size_t from, size_t to)
+{
+    enum { COLS = 16 * STRIP_VECTORS };
+    for (size_t row = tile * TILE_ROWS; row < (tile + 1) * TILE_ROWS; row += STRIP_ROWS)
+        for (size_t col = from / COLS * COLS; col < to; col += COLS) score_strip(w, row, col);
+}
+
+/* out = corr out + p v for a strip of rows and `vectors` vectors of the head. */
+INLINE void value_strip(const work *w, size_t row, size_t col, int vectors)
+{
+    v16 sums[STRIP_ROWS][STRIP_VECTORS];
+    for (int m = 0; m < STRIP_ROWS; m++)
+        for (int v = 0; v < vectors; v++) sums[m][v] = v16_zero();
+    multiply(sums, vectors, KEYS, w->scores + row * KEYS, 1, KEYS, w->values + col, w->dp, 16);
+    for (int m = 0; m < STRIP_ROWS; m++) {
+        float *o = w->out + (row + (size_t)m) * w->dp + col;
+        v16 c = v16_set1(w->corr[row + (size_t)m]);
+        for (int v = 0; v < vectors; v++)
+            v16_store(o + 16 * v, v16_fma(v16_load(o + 16 * v), c, sums[m][v]));
+    }
+}
+
+static void value_tile(const work *w, size_t tile)
+{
+    enum { COLS = 16 * STRIP_VECTORS };
+    for (size_t row = tile * TILE_ROWS; row < (tile + 1) * TILE_ROWS; row += STRIP_ROWS) {
+        size_t col = 0;
+        for (; col + COLS <= w->dp; col += COLS) value_strip(w, row, col, STRIP_VECTORS);
+        for (; col < w->dp; col += 16) value_strip(w, row, col, 1);
+    }
+}
+
+/* ---- between them: masks and softmax ---- */
 
 INLINE void cap_scores(float *s, float cap)
 {
@@ -175,64 +242,46 @@ static void softmax_row(work *w, size_t r)
         v16_store(s + v, p);
         sum = v16_add(sum, p);
     }
-    float change[16];
-    v16_store(change, v16_exp(v16_set1(old - now)));
+    float change[16] = {1}; /* mostly: e^0 */
+    if (now != old) v16_store(change, v16_exp(v16_set1(old - now)));
     w->corr[r] = change[0];
     w->l[r] = fmaf(w->l[r], change[0], v16_sum(sum));
     w->m[r] = now;
 }
 
-/* out = corr out + p v for STRIP rows and STRIP_VECTORS vectors of the head. */
-INLINE void add_values(const work *w, size_t row, size_t col, int vectors)
+/* ---- a block of keys for all rows ---- */
+
+/* Which keys of the block that starts at `begin` row r sees: from .. to - 1. */
+typedef struct seen {
+    size_t from, to;
+} seen;
+
+INLINE seen seen_by(const work *w, size_t r, size_t begin)
 {
-    const float *p = w->scores + row * KEYS;
-    v16 acc[STRIP][STRIP_VECTORS];
-    for (int m = 0; m < STRIP; m++)
-        for (int v = 0; v < vectors; v++) acc[m][v] = v16_zero();
-    for (size_t s = 0; s < KEYS; s++) {
-        v16 x[STRIP_VECTORS];
-        for (int v = 0; v < vectors; v++)
-            x[v] = v16_load(w->values + s * w->dp + col + 16 * (size_t)v);
-        for (int m = 0; m < STRIP; m++) {
-            v16 a = v16_set1(p[(size_t)m * KEYS + s]);
-            for (int v = 0; v < vectors; v++) acc[m][v] = v16_fma(a, x[v], acc[m][v]);
-        }
-    }
-    for (int m = 0; m < STRIP; m++) {
-        float *o = w->out + (row + (size_t)m) * w->dp + col;
-        v16 c = v16_set1(w->corr[row + (size_t)m]);
-        for (int v = 0; v < vectors; v++)
-            v16_store(o + 16 * v, v16_fma(v16_load(o + 16 * v), c, acc[m][v]));
-    }
+    const cpu_attention_tile *t = w->t;
+    size_t window = (size_t)t->p->window;
+    size_t q = t->first + (r < w->R ? r / w->group : t->rows - 1); /* its position */
+    size_t low = window && q + 1 > window ? q + 1 - window : 0;
+    seen s = {low > begin ? low - begin : 0, q + 1 > begin ? q + 1 - begin : 0};
+    if (s.from > KEYS) s.from = KEYS;
+    if (s.to > KEYS) s.to = KEYS;
+    return s;
 }
 
-static void value_tile(const work *w, size_t tile)
-{
-    for (size_t row = tile * TILE_ROWS; row < (tile + 1) * TILE_ROWS; row += STRIP) {
-        size_t col = 0;
-        for (; col + 16 * STRIP_VECTORS <= w->dp; col += 16 * STRIP_VECTORS)
-            add_values(w, row, col, STRIP_VECTORS);
-        for (; col < w->dp; col += 16) add_values(w, row, col, 1);
-    }
-}
-
-/* One block of keys for all rows. */
 static void attend_block(work *w, size_t block)
 {
     const cpu_attention_tile *t = w->t;
-    size_t begin = block * KEYS, seen = t->first + t->rows,
-           n = seen - begin < KEYS ? seen - begin : KEYS;
+    size_t begin = block * KEYS, all = t->first + t->rows,
+           n = all - begin < KEYS ? all - begin : KEYS;
     load_keys(w, begin, n);
     for (size_t tile = 0; tile < w->tiles; tile++) {
-        score_tile(w, tile);
-        for (size_t r = tile * TILE_ROWS; r < (tile + 1) * TILE_ROWS; r++) {
-            size_t q = t->first + (r < w->R ? r / w->group : t->rows - 1); /* its position */
-            size_t low =
-                t->p->window && q + 1 > (size_t)t->p->window ? q + 1 - (size_t)t->p->window : 0;
+        size_t first = tile * TILE_ROWS, last = first + TILE_ROWS - 1;
+        score_tile(w, tile, seen_by(w, first, begin).from, seen_by(w, last, begin).to);
+        for (size_t r = first; r <= last; r++) {
             float *s = w->scores + r * KEYS;
+            seen of_row = seen_by(w, r, begin);
             if (t->p->soft_cap > 0) cap_scores(s, t->p->soft_cap);
-            size_t from = low > begin ? low - begin : 0, to = q + 1 > begin ? q + 1 - begin : 0;
-            if (from || to < KEYS) mask_scores(s, from, to);
+            if (of_row.from || of_row.to < KEYS) mask_scores(s, of_row.from, of_row.to);
             if (t->n_lse && has_nan(s)) w->nan[r] = NAN;
             softmax_row(w, r);
         }
@@ -247,12 +296,10 @@ static void store_rows(const work *w)
         size_t head = (size_t)t->kv_head * w->group + r % w->group;
         size_t at = (t->seq_begin + t->first + r / w->group) * t->o.stride + head * w->d;
         const float *from = w->out + r * w->dp;
-        float scale = 1 / w->l[r];
-        if (t->o.dtype == QK_F32)
-            for (size_t i = 0; i < w->d; i++) ((float *)t->o.data)[at + i] = from[i] * scale;
-        else
-            for (size_t i = 0; i < w->d; i++)
-                ((uint16_t *)t->o.data)[at + i] = qk_f32_to_bf16(from[i] * scale);
+        v16 scale = v16_set1(1 / w->l[r]);
+        for (size_t i = 0; i < w->d; i += 16)
+            v16_store_as(t->o.data, at + i, v16_mul(v16_load(from + i), scale), w->d - i,
+                         t->o.dtype == QK_BF16);
     }
 }
 

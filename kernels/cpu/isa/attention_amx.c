@@ -223,7 +223,8 @@ static void note_nan(float *nan, const float *s)
 INLINE v16 exp2_below_zero(v16 x)
 {
     static const float p[] = {0.0013264728f, 0.009671513f, 0.055507336f, 0.24022242f, 0.693147f, 1};
-    v16 t = v16_max(x, v16_set1(-200)), n = v16_round(t), r = v16_sub(t, n), y = v16_set1(p[0]);
+    v16 t = v16_max(x, v16_set1(-200)), n = _mm512_roundscale_ps(t, 8); /* ties to even */
+    v16 r = v16_sub(t, n), y = v16_set1(p[0]);
     for (int i = 1; i < 6; i++) y = v16_fma(y, r, v16_set1(p[i]));
     return _mm512_scalef_ps(y, n);
 }

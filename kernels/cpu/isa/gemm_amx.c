@@ -49,9 +49,5 @@ void QK_NAME(cpu_tiles_product)(const cpu_tile *t, qk_dtype compute)
         amx_load(sums, AMX_COLS);
     amx_product(t->x, t->w, cpu_round_up(t->k, AMX_DEPTH) / AMX_DEPTH);
     amx_store(sums, AMX_COLS);
-    for (size_t m = 0; t->ends && m < t->rows; m++) {
-        const float *from = sums + m * AMX_COLS;
-        v16 row[PANEL_VECTORS] = {v16_load(from), v16_load(from + 16)};
-        finish_row(t, m, row);
-    }
+    for (size_t m = 0; t->ends && m < t->rows; m++) finish_row(t, m, sums + m * AMX_COLS);
 }

@@ -4,14 +4,30 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/isa/simd.h"
 
+#ifndef SR
+#define SR 6
+#define SV 1
+#endif
 #if defined(QK_ISA_avx512) || defined(QK_ISA_avx512bf16)
 enum { TILE_ROWS = 12, PANEL_VECTORS = 2 }; /* 24 registers of sums, 2 of w, 1 broadcast */
+enum { STRIP_ROWS = 6, STRIP_VECTORS = 4 };
 #elif defined(QK_ISA_avx2)
 enum { TILE_ROWS = 6, PANEL_VECTORS = 1 }; /* 12 half registers of sums, 2 of w, 1 broadcast */
+enum { STRIP_ROWS = SR, STRIP_VECTORS = SV };
 #else
 enum { TILE_ROWS = 4, PANEL_VECTORS = 1 };
+enum { STRIP_ROWS = 2, STRIP_VECTORS = 4 };
 #endif
 enum { PANEL_COLS = 16 * PANEL_VECTORS };
+/* Bytes of a packed bfloat16 of x: where no instruction multiplies pairs, it is a float32. */
+#ifdef V16_HAS_PAIRS
+enum { PACKED_BF16 = 2 };
+#else
+enum { PACKED_BF16 = 4 };
+#endif
+/* Longer sums over k are cut, so that a panel's part stays in the L2 cache: 128 kB of float32 with
+ * AVX2, 256 kB with AVX-512. */
+enum { BLOCK_DEPTH = 2048 };
 
 void QK_NAME(cpu_gemm_tile)(const cpu_tile *t, qk_dtype compute);
 void QK_NAME(cpu_gemm_pack)(void *out, qk_tensor x, size_t first, size_t rows, qk_dtype compute);

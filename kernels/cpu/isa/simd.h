@@ -33,7 +33,6 @@
 #include <immintrin.h>
 
 typedef __m512 v16;
-typedef __m512i v16i; /* sixteen 32-bit lanes, or sixteen pairs of bfloat16, the even one below */
 
 INLINE v16 v16_load(const float *p)
 {
@@ -75,15 +74,11 @@ INLINE v16 v16_fma(v16 a, v16 b, v16 c)
 {
     return _mm512_fmadd_ps(a, b, c);
 } /* a b + c */
-INLINE v16 v16_round(v16 a)
-{
-    return _mm512_roundscale_ps(a, 8);
-} /* ties to even */
-/* a * 2^n; n holds whole numbers from -126 to 127. */
+/* a * 2^n, n from -126 to 127: the lowest 9 bits of a lane; a and the result are normal. */
 INLINE v16 v16_scale2(v16 a, v16 n)
 {
-    __m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-    return _mm512_mul_ps(a, _mm512_castsi512_ps(_mm512_slli_epi32(e, 23)));
+    __m512i e = _mm512_slli_epi32(_mm512_castps_si512(n), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), e));
 }
 /* value where x >= limit, else 0 (also where x is NaN). */
 INLINE v16 v16_keep_ge(v16 value, v16 x, v16 limit)
@@ -114,6 +109,19 @@ INLINE v16 v16_from_f16(const uint16_t *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
+INLINE v16 v16_even(const uint32_t *p)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
+}
+INLINE v16 v16_odd(const uint32_t *p)
+{
+    __m512i high = _mm512_set1_epi32((int)0xFFFF0000);
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), high));
+}
+
+#ifdef QK_ISA_avx512bf16
+#define V16_HAS_PAIRS /* an instruction that multiplies them */
+typedef __m512i v16i; /* sixteen pairs of bfloat16 */
 INLINE v16i v16i_load(const uint32_t *p)
 {
     return _mm512_loadu_si512(p);
@@ -122,23 +130,10 @@ INLINE v16i v16i_set1(uint32_t a)
 {
     return _mm512_set1_epi32((int)a);
 }
-
-/* c + a b over one pair of bfloat16 per lane: the odd product is added first, then the even one,
- * each with one rounding. That is what vdpbf16ps does, except that it takes subnormals for zero. */
-#ifdef QK_ISA_avx512bf16
-INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
+/* sum + odd products + even products, each with one rounding; but subnormals count as zero. */
+INLINE v16 v16_add_pairs(v16 sum, v16i a, v16i b)
 {
-    return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
-}
-#else
-INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
-{
-    __m512i high = _mm512_set1_epi32((int)0xFFFF0000);
-    v16 a1 = _mm512_castsi512_ps(_mm512_and_si512(a, high)),
-        b1 = _mm512_castsi512_ps(_mm512_and_si512(b, high)),
-        a0 = _mm512_castsi512_ps(_mm512_slli_epi32(a, 16)),
-        b0 = _mm512_castsi512_ps(_mm512_slli_epi32(b, 16));
-    return v16_fma(a0, b0, v16_fma(a1, b1, c));
+    return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
 }
 #endif
 
@@ -149,9 +144,6 @@ INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
 typedef struct v16 {
     __m256 a, b;
 } v16;
-typedef struct v16i {
-    __m256i a, b;
-} v16i;
 
 #define V16_2(op, x, y) ((v16){op((x).a, (y).a), op((x).b, (y).b)})
 INLINE v16 v16_load(const float *p)
@@ -194,15 +186,10 @@ INLINE v16 v16_fma(v16 x, v16 y, v16 z)
 {
     return (v16){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
 }
-INLINE v16 v16_round(v16 x)
-{
-    return (v16){_mm256_round_ps(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
-                 _mm256_round_ps(x.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-}
 INLINE __m256 v8_scale2(__m256 a, __m256 n)
 {
-    __m256i e = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-    return _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(e, 23)));
+    __m256i e = _mm256_slli_epi32(_mm256_castps_si256(n), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), e));
 }
 INLINE v16 v16_scale2(v16 x, v16 n)
 {
@@ -244,26 +231,22 @@ INLINE v16 v16_from_f16(const uint16_t *p)
     return (v16){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),
                  _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 8)))};
 }
-INLINE v16i v16i_load(const uint32_t *p)
+INLINE __m256 v8_even(const uint32_t *p)
 {
-    return (v16i){_mm256_loadu_si256((const __m256i *)p),
-                  _mm256_loadu_si256((const __m256i *)(p + 8))};
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)p), 16));
 }
-INLINE v16i v16i_set1(uint32_t x)
+INLINE v16 v16_even(const uint32_t *p)
 {
-    return (v16i){_mm256_set1_epi32((int)x), _mm256_set1_epi32((int)x)};
+    return (v16){v8_even(p), v8_even(p + 8)};
 }
-INLINE __m256 v8_dot_bf16(__m256 c, __m256i a, __m256i b)
+INLINE v16 v16_odd(const uint32_t *p)
 {
-    __m256i high = _mm256_set1_epi32((int)0xFFFF0000);
-    __m256 odd = _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_and_si256(a, high)),
-                                 _mm256_castsi256_ps(_mm256_and_si256(b, high)), c);
-    return _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)),
-                           _mm256_castsi256_ps(_mm256_slli_epi32(b, 16)), odd);
-}
-INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
-{
-    return (v16){v8_dot_bf16(c.a, a.a, b.a), v8_dot_bf16(c.b, a.b, b.b)};
+    static const volatile uint32_t mask[8] = {0xFFFF0000, 0xFFFF0000, 0xFFFF0000, 0xFFFF0000,
+                                        0xFFFF0000, 0xFFFF0000, 0xFFFF0000, 0xFFFF0000};
+    __m256i high = *(const volatile __m256i_u *)mask;
+    __m256i a = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)p), high),
+            b = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(p + 8)), high);
+    return (v16){_mm256_castsi256_ps(a), _mm256_castsi256_ps(b)};
 }
 
 #else /* portable */
@@ -271,9 +254,6 @@ INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
 typedef struct v16 {
     float f[16];
 } v16;
-typedef struct v16i {
-    uint32_t u[16];
-} v16i;
 
 #define V16_EACH(expression)                                                                       \
     v16 r;                                                                                         \
@@ -320,13 +300,9 @@ INLINE v16 v16_fma(v16 x, v16 y, v16 z)
 {
     V16_EACH(fmaf(x.f[i], y.f[i], z.f[i]));
 }
-INLINE v16 v16_round(v16 x)
-{
-    V16_EACH(rintf(x.f[i]));
-}
 INLINE v16 v16_scale2(v16 x, v16 n)
 {
-    V16_EACH(x.f[i] * qk_bits_float((uint32_t)((int)n.f[i] + 127) << 23));
+    V16_EACH(qk_bits_float(qk_float_bits(x.f[i]) + (qk_float_bits(n.f[i]) << 23)));
 }
 INLINE v16 v16_keep_ge(v16 value, v16 x, v16 limit)
 {
@@ -344,23 +320,13 @@ INLINE v16 v16_from_f16(const uint16_t *p)
 {
     V16_EACH(qk_f16_to_f32(p[i]));
 }
-INLINE v16i v16i_load(const uint32_t *p)
+INLINE v16 v16_even(const uint32_t *p)
 {
-    v16i r;
-    memcpy(r.u, p, sizeof r.u);
-    return r;
+    V16_EACH(qk_bits_float(p[i] << 16));
 }
-INLINE v16i v16i_set1(uint32_t x)
+INLINE v16 v16_odd(const uint32_t *p)
 {
-    v16i r;
-    for (int i = 0; i < 16; i++) r.u[i] = x;
-    return r;
-}
-INLINE v16 v16_dot_bf16(v16 c, v16i a, v16i b)
-{
-    V16_EACH(
-        fmaf(qk_bits_float(a.u[i] << 16), qk_bits_float(b.u[i] << 16),
-             fmaf(qk_bits_float(a.u[i] & 0xFFFF0000), qk_bits_float(b.u[i] & 0xFFFF0000), c.f[i])));
+    V16_EACH(qk_bits_float(p[i] & 0xFFFF0000));
 }
 
 #endif
@@ -400,7 +366,10 @@ INLINE v16 v16_exp(v16 x)
 {
     v16 lowest = v16_set1(-87.3f);
     v16 t = v16_min(v16_max(x, lowest), v16_set1(88.0f));
-    v16 n = v16_round(v16_mul(t, v16_set1(0x1.715476p+0f))); /* 1 / ln 2 */
+    /* Numbers from 2^23 on are whole: adding one rounds, and n stands in the lowest bits. */
+    v16 big = v16_set1(0x1.8p23f);
+    v16 sum = v16_add(v16_mul(t, v16_set1(0x1.715476p+0f)), big); /* 1 / ln 2 */
+    v16 n = v16_sub(sum, big);
     v16 r = v16_fma(n, v16_set1(-0x1.62e4p-1f), t);          /* ln 2, upper bits */
     r = v16_fma(n, v16_set1(-0x1.7f7d1cp-20f), r);           /* and the rest */
     v16 p = v16_set1(1.0f / 5040);
@@ -411,7 +380,7 @@ INLINE v16 v16_exp(v16 x)
     p = v16_fma(p, r, v16_set1(0.5f));
     p = v16_fma(p, r, v16_set1(1));
     p = v16_fma(p, r, v16_set1(1));
-    return v16_keep_ge(v16_scale2(p, n), x, lowest);
+    return v16_keep_ge(v16_scale2(p, sum), x, lowest);
 }
 
 /* tanh x = 1 - 2 / (e^2x + 1), within 1e-7 of the true value. */

@@ -20,9 +20,10 @@
 #define TITLE "portable"
 #endif
 
-#define GEMM(depth_)                                                                               \
+#define GEMM(depth_, packed)                                                                       \
     {                                                                                              \
-        .tile_rows = TILE_ROWS, .panel_cols = PANEL_COLS, .depth = depth_,                         \
+        .tile_rows = TILE_ROWS, .panel_cols = PANEL_COLS, .depth = depth_, .packed_size = packed,  \
+        .block_depth = BLOCK_DEPTH,                                                                \
         .pack_rows = QK_NAME(cpu_gemm_pack), .tile = QK_NAME(cpu_gemm_tile)                        \
     }
 #define ATTENTION                                                                                  \
@@ -33,7 +34,7 @@
 #ifdef QK_ISA_amx
 #define BF16_GEMM                                                                                  \
     {                                                                                              \
-        .tile_rows = AMX_ROWS, .panel_cols = PANEL_COLS, .depth = AMX_DEPTH, .block_depth = 2048,  \
+        .tile_rows = AMX_ROWS, .panel_cols = PANEL_COLS, .depth = AMX_DEPTH, .packed_size = 2, .block_depth = 2048,  \
         .begin = QK_NAME(cpu_tiles_begin), .end = QK_NAME(cpu_tiles_end),                          \
         .pack_rows = QK_NAME(cpu_tiles_pack), .tile = QK_NAME(cpu_tiles_product)                   \
     }
@@ -42,7 +43,7 @@
         QK_NAME(cpu_tiles_attention), QK_NAME(cpu_tiles_attention_floats)                          \
     }
 #else
-#define BF16_GEMM GEMM(2)
+#define BF16_GEMM GEMM(2, PACKED_BF16)
 #define BF16_ATTENTION ATTENTION
 #endif
 
@@ -51,7 +52,7 @@ extern const cpu_isa QK_NAME(cpu_isa);
 const cpu_isa QK_NAME(cpu_isa) = {
     .name = QK_TEXT(QK_ISA),
     .title = TITLE,
-    .gemm = {[QK_F32] = GEMM(1), [QK_F16] = GEMM(1), [QK_BF16] = BF16_GEMM},
+    .gemm = {[QK_F32] = GEMM(1, 4), [QK_F16] = GEMM(1, 4), [QK_BF16] = BF16_GEMM},
     .attention = {[QK_F32] = ATTENTION, [QK_BF16] = BF16_ATTENTION},
     .rmsnorm = QK_NAME(cpu_row_rmsnorm),
     .glu = QK_NAME(cpu_row_glu),
