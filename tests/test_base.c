@@ -203,6 +203,24 @@ static void test_nearest_word(void)
     CHECK(qk_nearest("zzzzzzzz", words) == NULL);
 }
 
+static void test_numbers_in_words(void)
+{
+    static const int64_t numbers[] = {3, 5, INT64_MIN, INT64_MIN, 8, 9};
+    static const char *const words[] = {
+        "",
+        "3",
+        "3 and 5",
+        "3, 5 and -9223372036854775808",
+        "3, 5, -9223372036854775808 and -9223372036854775808",
+        "3, 5, -9223372036854775808, -9223372036854775808 and 1 more",
+        "3, 5, -9223372036854775808, -9223372036854775808 and 2 more"};
+    for (size_t n = 0; n < sizeof words / sizeof *words; n++) {
+        char out[128];
+        qk_list_numbers(out, sizeof out, numbers, n);
+        CHECK_STR(out, words[n]);
+    }
+}
+
 static void test_dtypes(void)
 {
     for (uint32_t h = 0; h < 0x10000; h++) {
@@ -248,6 +266,7 @@ int main(int argc, char **argv)
     RUN(test_full_disk_is_resumable);
     RUN(test_utf8);
     RUN(test_nearest_word);
+    RUN(test_numbers_in_words);
     RUN(test_dtypes);
     RUN(test_human_numbers);
     return test_summary("base");

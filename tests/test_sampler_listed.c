@@ -133,7 +133,7 @@ static void test_expected_rows(void)
 
 /* ---- listed positions ---- */
 
-static const qk_listed_example listed_examples[] = {{-7, 0, 3}, {5, 3, 0}, {900, 3, 2}};
+static const qk_listed_example listed_examples[] = {{-7, 0, 3, 1}, {5, 3, 0, 2}, {900, 3, 2, 3}};
 static const int32_t listed_positions[] = {2, 9, 40, 0, 1, 6};
 static const qk_listed few = {
     .examples = listed_examples, .positions = listed_positions, .n_examples = 3, .n_positions = 6};
@@ -167,7 +167,7 @@ static void test_listed(void)
     check_listed(&s, 900, 100, 2, (const int32_t[]){0, 1});
     for (int64_t id = -10; id < 10; id++)
         if (id != -7) check_listed(&s, id, 100, 0, NULL);
-    listed.others = (qk_listed_example){0, 5, 1};
+    listed.others = (qk_listed_example){0, 5, 1, 4};
     listed.has_others = true;
     check_listed(&s, 6, 100, 1, (const int32_t[]){6});
     check_listed(&s, INT64_MIN, 100, 1, (const int32_t[]){6});

@@ -1,6 +1,8 @@
 /* See text.h. UTF-8: RFC 3629; the table of well-formed sequences is Unicode's table 3-7. */
 #include "engine/base/text.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +38,18 @@ const char *qk_nearest(const char *word, const char *const *candidates)
         if (d < fewest) fewest = d, best = *candidates;
     }
     return best;
+}
+
+void qk_list_numbers(char *out, size_t capacity, const int64_t *numbers, size_t n)
+{
+    enum { MAX_NAMED = 4 };
+    size_t named = n > MAX_NAMED ? MAX_NAMED : n, at = 0;
+    *out = 0;
+    for (size_t i = 0; i < named; i++) {
+        const char *separator = i == 0 ? "" : i + 1 == n ? " and " : ", ";
+        at += (size_t)snprintf(out + at, capacity - at, "%s%" PRId64, separator, numbers[i]);
+    }
+    if (n > named) snprintf(out + at, capacity - at, " and %zu more", n - named);
 }
 
 size_t qk_utf8_decode(const uint8_t *s, size_t n, uint32_t *code_point)

@@ -9,6 +9,9 @@
  * changes more than half of it. Candidates end with NULL. */
 const char *qk_nearest(const char *word, const char *const *candidates);
 
+/* "3", "3 and 5", "3, 5, 6, 7 and 12 more": in the order of the numbers. 128 bytes are enough. */
+void qk_list_numbers(char *out, size_t capacity, const int64_t *numbers, size_t n);
+
 /* The text as one line that a terminal shows and does not obey: control characters (C0, DEL, C1),
  * bytes that are not UTF-8, marks that turn the direction of writing and separators of lines are
  * written as \n, \x1b, \u202e. For what files and servers bring along: names of tensors, columns,

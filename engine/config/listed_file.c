@@ -2,6 +2,7 @@
 #include "engine/config/listed_file.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,15 +23,10 @@ enum {
 static const char FORM[] = "a line is {\"id\": 7, \"positions\": [0, 5, 17]}, the id as in "
                            "dataset.id_column, or the row number; without id it is for all others";
 
-typedef struct line_of {
-    qk_listed_example list;
-    size_t line; /* from 1 */
-} line_of;
-
 typedef struct listing {
     qk_listed *out;
     const char *path;
-    line_of *lines;
+    qk_listed_example *lines; /* with an id */
     size_t n_lines, lines_capacity;
     int32_t *positions;
     size_t n_positions, positions_capacity;
@@ -149,7 +145,7 @@ static bool read_members(listing *l, qk_json_reader *r, qk_listed_example *list,
 
 static bool read_object(listing *l, qk_json_reader *r)
 {
-    line_of line = {.line = l->line};
+    qk_listed_example line = {.line = l->line};
     bool has_id;
     qk_json_event e = qk_json_next_document(r);
     if (e == QK_JSON_DONE) return true; /* an empty line */
@@ -157,7 +153,7 @@ static bool read_object(listing *l, qk_json_reader *r)
         if (e != QK_JSON_ERROR) qk_json_fail(r, "a line must be a map");
         return false;
     }
-    if (!read_members(l, r, &line.list, &has_id)) return false;
+    if (!read_members(l, r, &line, &has_id)) return false;
     e = qk_json_next_document(r);
     if (e != QK_JSON_DONE) {
         if (e != QK_JSON_ERROR) qk_json_fail(r, "more than one map in a line");
@@ -169,7 +165,7 @@ static bool read_object(listing *l, qk_json_reader *r)
         return false;
     }
     if (!has_id) {
-        l->out->others = line.list;
+        l->out->others = line;
         l->out->has_others = true;
         l->others_line = l->line;
         return true;
@@ -234,8 +230,8 @@ static qk_status read_lines(listing *l, const qk_input *in, qk_buf *text, qk_has
 
 static int by_id(const void *a, const void *b)
 {
-    const line_of *x = a, *y = b;
-    if (x->list.id != y->list.id) return x->list.id < y->list.id ? -1 : 1;
+    const qk_listed_example *x = a, *y = b;
+    if (x->id != y->id) return x->id < y->id ? -1 : 1;
     return (x->line > y->line) - (x->line < y->line);
 }
 
@@ -244,13 +240,12 @@ static qk_status settle(listing *l, qk_arena *arena, qk_error *err)
     qk_listed *out = l->out;
     if (l->n_lines) qsort(l->lines, l->n_lines, sizeof *l->lines, by_id);
     qk_listed_example *examples = qk_arena_alloc(arena, l->n_lines, sizeof *examples);
-    for (size_t i = 0; i < l->n_lines; i++) {
-        if (i && l->lines[i].list.id == l->lines[i - 1].list.id)
+    for (size_t i = 1; i < l->n_lines; i++)
+        if (l->lines[i].id == l->lines[i - 1].id)
             return qk_fail(err, QK_ERR_FORMAT, "write all its positions into one of them",
-                           "%s: lines %zu and %zu are of one example", l->path,
+                           "%s: lines %" PRIu64 " and %" PRIu64 " are of one example", l->path,
                            l->lines[i - 1].line, l->lines[i].line);
-        examples[i] = l->lines[i].list;
-    }
+    if (l->n_lines) memcpy(examples, l->lines, l->n_lines * sizeof *examples);
     int32_t *positions = qk_arena_alloc(arena, l->n_positions, sizeof *positions);
     if (l->n_positions) memcpy(positions, l->positions, l->n_positions * sizeof *positions);
     out->examples = examples;
@@ -266,7 +261,7 @@ qk_status qk_listed_read(qk_listed *out, const char *path, qk_arena *arena, qk_e
     qk_input in;
     qk_buf text = {0};
     listing l = {.out = out, .path = path};
-    *out = (qk_listed){0};
+    *out = (qk_listed){.path = path};
     QK_TRY(qk_input_open(&in, path, err));
     qk_hash *hash = qk_hash_sha256();
     qk_status s = read_lines(&l, &in, &text, hash, err);

@@ -13,6 +13,7 @@
 #include "sampler/seed.h"
 
 typedef struct qk_json qk_json;
+typedef struct qk_listed qk_listed;
 
 /* The dataset folder of a run: what its writers have to know. All pointers are borrowed. */
 typedef struct qk_output {
@@ -25,8 +26,10 @@ typedef struct qk_output {
     int head_dim;
     bool token_strings, plain_vectors, ids_from_column;
     bool token_ids, lse, head_columns;
-    const qk_json *attention; /* what the model does with them (engine/output/attention.h) */
-    int unit_examples;        /* examples of a work unit */
+    const qk_json *attention;   /* what the model does with them (engine/output/attention.h) */
+    int unit_examples;          /* examples of a work unit */
+    const qk_listed *listed[2]; /* positions of queries, and of keys where those are others; or
+                                 * NULL */
 } qk_output;
 
 /* "l00h03q", in the arena. */

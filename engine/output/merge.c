@@ -12,6 +12,7 @@
 #include "engine/output/final_folder.h"
 #include "engine/output/join.h"
 #include "engine/output/join_file.h"
+#include "engine/output/listed_use.h"
 #include "engine/staging/numerics.h"
 #include "engine/staging/staging.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -29,6 +30,7 @@ typedef struct units {
     qk_unit_totals *totals; /* [count] */
     int64_t damaged;        /* unit, or -1 */
     int layer;              /* of the last group of files, or -1 */
+    qk_listed_use used[2];  /* of out->listed */
     const qk_unit *unit;    /* whose rows files take */
     struct block {          /* its blocks of that layer: integer columns, read once for all files */
         const qk_unit_block *index;
@@ -83,6 +85,8 @@ static qk_status give_examples(void *self, qk_example_visit visit, void *context
         if (s == QK_OK) *t = (qk_unit_totals){(int64_t)unit.n_examples, 0, unit.rows};
         for (size_t i = 0; s == QK_OK && i < unit.n_examples; i++) {
             t->tokens += unit.examples[i].tokens;
+            for (int side = 0; side < 2; side++)
+                qk_listed_use_add(&u->used[side], unit.examples[i].id);
             s = visit(context, &unit.examples[i], err);
         }
         QK_TRY(close_unit(u, k, &unit, s, err));
@@ -306,7 +310,10 @@ qk_status qk_merge(const qk_merge_job *job, qk_merge_result *result, qk_error *e
                .damaged = -1,
                .layer = -1};
     *result = (qk_merge_result){.damaged = -1};
+    for (int i = 0; i < 2; i++)
+        qk_listed_use_begin(&u.used[i], job->part ? NULL : u.out->listed[i]);
     qk_status s = merge(&u, result, err);
+    for (int i = 0; i < 2; i++) qk_listed_use_end(&u.used[i], s == QK_OK);
     for (size_t i = 0; i < u.blocks_capacity; i++) qk_buf_free(&u.blocks[i].columns);
     free(u.blocks);
     free(u.totals);

@@ -208,6 +208,9 @@ qk_capture_plan qk_plan_capture(const qk_plan *plan)
 qk_output qk_plan_output(const qk_plan *plan)
 {
     const qk_config *c = plan->config;
+    const qk_listed *queries = c->capture.queries ? c->capture.sampler.listed : NULL;
+    const bool keys = c->capture.keys || c->capture.values;
+    const qk_listed *of_keys = keys ? c->capture.key_sampler.listed : NULL;
     return (qk_output){
         .final = plan->final,
         .split = plan->split,
@@ -224,6 +227,7 @@ qk_output qk_plan_output(const qk_plan *plan)
         .plain_vectors = c->output.plain_vectors,
         .ids_from_column = c->dataset.id_column != NULL,
         .unit_examples = plan->unit_examples,
+        .listed = {queries, of_keys == queries ? NULL : of_keys},
     };
 }
 

@@ -8,6 +8,7 @@
 #include "engine/base/log.h"
 #include "engine/base/stages.h"
 #include "engine/base/team.h"
+#include "engine/base/text.h"
 #include "engine/config/config.h"
 #include "engine/dataset/hub_dataset.h"
 #include "engine/output/example_texts.h"
@@ -109,20 +110,6 @@ static qk_status finish(runner *r, bool *done)
 
 /* ---- passes ---- */
 
-/* "3", "3 and 5", "3, 5, 6, 7 and 12 more" */
-static void list_units(const qk_units *units, char *out, size_t capacity)
-{
-    enum { MAX_NAMED = 4 };
-    size_t n = units->count, named = n > MAX_NAMED ? MAX_NAMED : n, at = 0;
-    *out = 0;
-    for (size_t i = 0; i < named; i++) {
-        const char *separator = i == 0 ? "" : i + 1 == n ? " and " : ", ";
-        at += (size_t)snprintf(out + at, capacity - at, "%s%lld", separator,
-                               (long long)units->items[i]);
-    }
-    if (n > named) snprintf(out + at, capacity - at, " and %zu more", n - named);
-}
-
 /* Passes until nothing is left that this process could do. */
 static qk_status work(runner *r)
 {
@@ -138,7 +125,7 @@ static qk_status work(runner *r)
         QK_TRY(qk_claims_left(&left, r->staging, r->pass.shard, units, r->err));
         result->units = units;
         result->units_left = left.missing;
-        list_units(&left.busy, result->busy, sizeof result->busy);
+        qk_list_numbers(result->busy, sizeof result->busy, left.busy.items, left.busy.count);
         int64_t stop = left.last_free + 1; /* 0: nothing that this process could do */
         qk_left_free(&left);
         if (stop) {
@@ -249,7 +236,7 @@ static void name_missing(qk_run_result *result, const qk_units *part)
         QK_GROW(missing.items, missing.count, missing.capacity);
         missing.items[missing.count++] = i;
     }
-    list_units(&missing, result->missing, sizeof result->missing);
+    qk_list_numbers(result->missing, sizeof result->missing, missing.items, missing.count);
     qk_units_free(&missing);
 }
 

@@ -193,6 +193,23 @@ def listed_positions(folder):
     refused(run(folder, *SMALL, "capture.sampler.positions=moved.jsonl"), "'capture.sampler.base_rate' has no effect")
 
 
+def lines_without_an_example(folder):
+    """Who merges says which lines of the file name no example of any process; a part of a run does not know yet."""
+    workspace(folder)
+    write_jsonl(folder / "list.jsonl", [{"id": i, "positions": [0]} for i in ("row-3", "row3", "row-4", 4, "Row-3", "row-5 ", "", "x")])
+    write_jsonl(folder / "one.jsonl", [{"id": "row-0", "positions": [0]}, {"id": "row_0", "positions": [1]}])
+    write_jsonl(folder / "whole.jsonl", [{"id": "row-6", "positions": [0]}, {"positions": [1]}])
+    list_by = lambda path, out, *more: run(folder, *SMALL, "capture.sampler.base_rate=null", f"capture.sampler.positions={path}", f"output.data_root={out}", *more)
+    done = list_by("list.jsonl", "a")
+    assert done.returncode == 0 and done.stderr.count("name no example") == 1, done
+    assert "warning: list.jsonl: 6 of 8 ids name no example of this run: lines 2, 4, 5, 6 and 2 more\n" in done.stderr, done.stderr
+    assert "name no example" not in list_by("list.jsonl", "a").stderr
+    assert "no example" not in list_by("whole.jsonl", "b").stderr
+    sides = list_by("list.jsonl", "c", "capture.sampler.queries.positions=one.jsonl").stderr
+    assert "one.jsonl: 1 of 2 ids names no example of this run: line 2\n" in sides and "list.jsonl: 6 of 8" in sides, sides
+    assert "one.jsonl" not in list_by("list.jsonl", "d", "capture.sampler.queries.positions=one.jsonl", "capture.capture_queries=false").stderr
+
+
 def samplers_for_each_side(folder):
     workspace(folder)
     few, every = take(folder, "few", *SMALL, "capture.sampler.base_rate=0.5"), take(folder, "every", *SMALL, "capture.sampler.type=all")
@@ -209,5 +226,5 @@ def samplers_for_each_side(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main("samples", [both_states, values, log_sum_exp, same_bytes, one_folder, first_positions, listed_positions,
+    sys.exit(main("samples", [both_states, values, log_sum_exp, same_bytes, one_folder, first_positions, listed_positions, lines_without_an_example,
                               samplers_for_each_side]))
