@@ -112,7 +112,7 @@ static void test_refusals(void)
          "remove one of them"},
         {"  rope: [pre, post]\n  capture_pre_rope: true\n", "'capture.capture_pre_rope: true'", ""},
         {"  rope: [pre]\n  capture_pre_rope: false\n", "'capture.capture_pre_rope: false'", ""},
-        {"  rope: []\n", ".yaml:6:9: 'capture.rope' must be a list of words, not a list",
+        {"  rope: []\n", ".yaml:6:9: 'capture.rope' must not be an empty list",
          "write [pre]"},
         {"  rope: pre\n", "'capture.rope' must be a list of words, not the text 'pre'",
          "write [pre]"},
