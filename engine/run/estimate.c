@@ -4,6 +4,7 @@
 #include "engine/base/file.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/capture/capture.h"
 #include "engine/config/config.h"
 #include "engine/dataset/hub_dataset.h"
 #include "engine/forward/forward.h"
@@ -121,10 +122,11 @@ static qk_status assume_examples(const qk_plan *plan, means *m, int64_t *example
  * of threads; on a GPU the kernels of cuBLASLt. */
 enum { OTHER_BYTES = 384 << 20 };
 
-/* Vectors, each with its log-sum-exp. */
-static uint64_t capture_bytes(const qk_plan *plan, double vectors)
+/* Of a layer's vectors, each with its log-sum-exp, as many times as layers are on their way. */
+static uint64_t capture_bytes(const qk_plan *plan, const qk_backend *backend, double vectors)
 {
-    return (uint64_t)(vectors * 4.0 * (plan->spec.d + plan->config->capture.lse));
+    double layers = backend->depth + QK_CAPTURE_BEHIND;
+    return (uint64_t)(layers * vectors * 4.0 * (plan->spec.d + plan->config->capture.lse));
 }
 
 uint64_t qk_estimate_reserve(const qk_plan *plan, const qk_backend *backend)
@@ -136,7 +138,7 @@ uint64_t qk_estimate_reserve(const qk_plan *plan, const qk_backend *backend)
     int64_t n = c->inference.batch_size < max / length ? c->inference.batch_size : max / length;
     double rows = layer_rows(plan, (int32_t)length) * (double)n;
     return qk_forward_bytes(&plan->spec, backend, c->model.dtype, (uint64_t)(n * length)) +
-           (uint64_t)backend->depth * capture_bytes(plan, rows) + OTHER_BYTES;
+           capture_bytes(plan, backend, rows) + OTHER_BYTES;
 }
 
 /* The device is opened for what it has free; where it cannot be, that is unknown. A run that would
@@ -264,7 +266,7 @@ qk_status qk_estimate_make(qk_plan *plan, int64_t look, qk_estimate *out, qk_err
     double n = m.n ? (double)m.n : 1;
     out->activation_bytes = qk_forward_bytes(&plan->spec, backend, compute, batch);
     out->capture_bytes =
-        capture_bytes(plan, m.layer_rows / n * (double)plan->config->inference.batch_size);
+        capture_bytes(plan, backend, m.layer_rows / n * (double)plan->config->inference.batch_size);
     choose_budget(plan, backend, out);
     return QK_OK;
 }
