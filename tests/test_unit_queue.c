@@ -187,6 +187,7 @@ static void test_no_thread(void)
     qk_unit_queue *q = (qk_unit_queue *)&old;
     QK_ASSERT(getrlimit(RLIMIT_AS, &old) == 0);
     none = (struct rlimit){1 << 20, old.rlim_max};
+    free(qk_alloc(1 << 16, 1)); /* memory for all but the stack */
     QK_ASSERT(setrlimit(RLIMIT_AS, &none) == 0);
     qk_status s = qk_unit_queue_new(&q, &test_error);
     QK_ASSERT(setrlimit(RLIMIT_AS, &old) == 0);
