@@ -168,13 +168,14 @@ static qk_status check_unit(const qk_compute *w, qk_error *err)
 /* Packs examples from `first` on; returns the next one that did not fit. */
 static int pack_batch(qk_compute *w, int first, qk_batch *batch)
 {
-    int next = first, most = (int)w->p.plan->config->inference.batch_size;
+    const qk_batch_limits most = qk_batch_limits_of(w->p.plan->config);
+    int next = first;
     size_t T = 0;
     batch->n_seq = 0;
     w->starts[0] = 0;
-    for (; next < w->unit->count && batch->n_seq < most; next++) {
+    for (; next < w->unit->count && batch->n_seq < most.examples; next++) {
         qk_prefetch_example *e = &w->unit->examples[next];
-        if (batch->n_seq && T + e->count > QK_MAX_BATCH_TOKENS) break;
+        if (batch->n_seq && T + e->count > (size_t)most.tokens) break;
         if (T + e->count > w->ids_capacity) {
             w->ids_capacity = 2 * (T + e->count);
             w->ids = qk_realloc(w->ids, w->ids_capacity, sizeof *w->ids);

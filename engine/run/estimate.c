@@ -47,6 +47,15 @@ static double layer_rows(const qk_plan *plan, int32_t tokens)
     return rows_of(plan, tokens, h->n_q ? s->H : 0, h->n_k ? s->K : 0, h->n_v ? s->K : 0);
 }
 
+/* How many vectors a token has in it. */
+static double layer_heads(const qk_plan *plan)
+{
+    const qk_head_plan *h = &plan->heads;
+    const qk_spec *s = &plan->spec;
+    int states = h->both_states ? 2 : 1;
+    return (h->n_q ? s->H * states : 0) + (h->n_k ? s->K * states : 0) + (h->n_v ? s->K : 0);
+}
+
 static void count_example(const qk_plan *plan, int32_t tokens, means *m)
 {
     m->n++;
@@ -135,9 +144,18 @@ uint64_t qk_estimate_reserve(const qk_plan *plan, const qk_backend *backend)
     int64_t max = QK_MAX_BATCH_TOKENS, length = c->tokenizer.max_length;
     if (length <= 0) length = max;
     if (length > max) max = length; /* of one example */
-    int64_t n = c->inference.batch_size < max / length ? c->inference.batch_size : max / length;
-    double rows = layer_rows(plan, (int32_t)length) * (double)n;
-    return qk_forward_bytes(&plan->spec, backend, c->model.dtype, (uint64_t)(n * length)) +
+    int64_t tokens = length;
+    double rows = layer_rows(plan, (int32_t)length);
+    if (c->inference.batch_size) {
+        int64_t n = c->inference.batch_size < max / length ? c->inference.batch_size : max / length;
+        tokens *= n;
+        rows *= (double)n;
+    } else {
+        double most = QK_PACKED_TOKENS * layer_heads(plan); /* of the shortest texts every token */
+        if (tokens < QK_PACKED_TOKENS) tokens = QK_PACKED_TOKENS;
+        if (rows < most) rows = most;
+    }
+    return qk_forward_bytes(&plan->spec, backend, c->model.dtype, (uint64_t)tokens) +
            capture_bytes(plan, backend, rows) + OTHER_BYTES;
 }
 
@@ -168,13 +186,20 @@ static void choose_budget(qk_plan *plan, const qk_backend *backend, qk_estimate 
 
 /* ---- units and batches ---- */
 
+/* Mean examples that go through the forward together. */
+static int64_t batch_examples(const qk_plan *plan, double mean_tokens)
+{
+    const qk_batch_limits limits = qk_batch_limits_of(plan->config);
+    double most = (double)limits.tokens / (mean_tokens >= 1 ? mean_tokens : 1);
+    int64_t batch = limits.examples < plan->unit_examples ? limits.examples : plan->unit_examples;
+    if ((double)batch > most) batch = most >= 1 ? (int64_t)most : 1;
+    return batch;
+}
+
 /* A unit's examples go through the forward in batches of batch_size, fewer where they are long. */
 static void count_batches(const qk_plan *plan, qk_estimate *e)
 {
-    double most = e->mean_tokens >= 1 ? QK_MAX_BATCH_TOKENS / e->mean_tokens : QK_MAX_BATCH_TOKENS;
-    int64_t unit = plan->unit_examples, batch = plan->config->inference.batch_size;
-    if (batch > unit) batch = unit;
-    if ((double)batch > most) batch = most >= 1 ? (int64_t)most : 1;
+    int64_t unit = plan->unit_examples, batch = batch_examples(plan, e->mean_tokens);
     e->batch_tokens = (double)batch * e->mean_tokens;
     e->units = e->examples < 0 ? -1 : (e->examples + unit - 1) / unit;
     e->batches = e->examples < 0 ? -1 : e->units * ((unit + batch - 1) / batch);
@@ -260,13 +285,17 @@ qk_status qk_estimate_make(qk_plan *plan, int64_t look, qk_estimate *out, qk_err
     if (out->assumed) QK_TRY(assume_examples(plan, &m, &out->examples, err));
     sum_up(plan, &m, out);
     qk_dtype compute = plan->config->model.dtype;
-    uint64_t batch = (uint64_t)(m.longest * (double)plan->config->inference.batch_size);
     const qk_backend *backend = qk_backend_find(plan->config->inference.backend);
     if (!backend) backend = &qk_backend_cpu;
-    double n = m.n ? (double)m.n : 1;
-    out->activation_bytes = qk_forward_bytes(&plan->spec, backend, compute, batch);
-    out->capture_bytes =
-        capture_bytes(plan, backend, m.layer_rows / n * (double)plan->config->inference.batch_size);
+    double n = m.n ? (double)m.n : 1, examples = (double)plan->config->inference.batch_size;
+    double tokens = m.longest * examples;
+    if (!examples) {
+        examples = (double)batch_examples(plan, out->mean_tokens);
+        tokens = examples * out->mean_tokens;
+        if (tokens < m.longest) tokens = m.longest;
+    }
+    out->activation_bytes = qk_forward_bytes(&plan->spec, backend, compute, (uint64_t)tokens);
+    out->capture_bytes = capture_bytes(plan, backend, m.layer_rows / n * examples);
     choose_budget(plan, backend, out);
     return QK_OK;
 }

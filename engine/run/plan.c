@@ -211,6 +211,13 @@ qk_output qk_plan_output(const qk_plan *plan)
     };
 }
 
+qk_batch_limits qk_batch_limits_of(const qk_config *config)
+{
+    int64_t n = config->inference.batch_size;
+    return n ? (qk_batch_limits){n, QK_MAX_BATCH_TOKENS}
+             : (qk_batch_limits){INT32_MAX, QK_PACKED_TOKENS};
+}
+
 qk_status qk_plan_make(qk_plan *plan, const qk_config *config, const qk_inputs *inputs,
                        qk_error *err)
 {
