@@ -6,6 +6,7 @@
 
 #include "engine/capture/capture.h"
 #include "engine/capture/unit_file.h"
+#include "engine/capture/unit_queue.h"
 #include "engine/forward/forward.h"
 #include "sampler/heads.h"
 
@@ -78,8 +79,12 @@ static qk_status capture(const qk_capture_plan *plan, int batch_size, qk_error *
 {
     const qk_unit_stamp stamp = {.identity = "i", .numerics = "n"};
     qk_unit_writer *w;
+    qk_unit_queue *queue;
     qk_capture *c = qk_capture_new(plan);
     QK_ASSERT(qk_unit_create(&w, path, tmp, &stamp, D, err) == QK_OK);
+    QK_ASSERT(qk_unit_queue_new(&queue, err) == QK_OK);
+    for (int e = 0; e < EXAMPLES; e++)
+        qk_unit_add_example(w, &(qk_unit_example){.index = e, .id = ids[e], .tokens = lengths[e]});
     qk_status s = QK_OK;
     int32_t token = 0, tokens[128];
     for (int first = 0; first < EXAMPLES && s == QK_OK; first += batch_size) {
@@ -88,15 +93,16 @@ static qk_status capture(const qk_capture_plan *plan, int batch_size, qk_error *
         qk_batch batch = {tokens, starts, 0};
         for (int e = first; e < EXAMPLES && batch.n_seq < batch_size; e++) {
             for (int32_t t = 0; t < lengths[e]; t++) tokens[n++] = token++;
-            examples[batch.n_seq] = (qk_capture_example){ids[e], e, e, NULL};
+            examples[batch.n_seq] = (qk_capture_example){ids[e], e};
             starts[++batch.n_seq] = n;
         }
-        qk_capture_aim(c, &batch, examples, w);
+        qk_capture_aim(c, &batch, examples, w, queue);
         qk_capture_hooks hooks = qk_capture_hooks_of(c);
         s = forward(&batch, &hooks, err);
     }
-    for (int e = 0; e < EXAMPLES; e++)
-        qk_unit_add_example(w, &(qk_unit_example){.index = e, .id = ids[e], .tokens = lengths[e]});
+    qk_unit_queue_drop(queue, NULL); /* all jobs end */
+    if (s == QK_OK) s = qk_unit_queue_check(queue, err);
+    qk_unit_queue_free(queue);
     if (s == QK_OK)
         s = qk_unit_commit(w, err);
     else
@@ -228,6 +234,7 @@ static qk_capture_plan capture_of(const struct run *r, const qk_head_plan *heads
                              .per_head_masks = r->per_head,
                              .pre_rope = r->pre,
                              .lse = r->lse,
+                             .buffers = 2 + (int)(r - runs) % 3,
                              .d = D};
 }
 
@@ -289,11 +296,15 @@ static qk_status spoil_run(const qk_capture_plan *p, qk_error *err)
     int32_t tokens[40], starts[] = {0, 40};
     for (int32_t t = 0; t < 40; t++) tokens[t] = t;
     qk_batch batch = {tokens, starts, 1};
-    qk_capture_example example = {7, 0, 5, "doc-5"};
+    qk_capture_example example = {7, 1};
     qk_unit_writer *w;
+    qk_unit_queue *queue;
     qk_capture *c = qk_capture_new(p);
     QK_ASSERT(qk_unit_create(&w, path, tmp, &stamp, D, err) == QK_OK);
-    qk_capture_aim(c, &batch, &example, w);
+    QK_ASSERT(qk_unit_queue_new(&queue, err) == QK_OK);
+    qk_unit_add_example(w, &(qk_unit_example){.index = 4, .id = 3, .id_text = "doc-4", 5});
+    qk_unit_add_example(w, &(qk_unit_example){.index = 5, .id = 7, .id_text = "doc-5", 5});
+    qk_capture_aim(c, &batch, &example, w, queue);
     qk_capture_hooks hooks = qk_capture_hooks_of(c);
     qk_status s = QK_OK;
     for (int l = 0; l < LAYERS && s == QK_OK; l++) {
@@ -305,6 +316,9 @@ static qk_status spoil_run(const qk_capture_plan *p, qk_error *err)
         spoil(post, l, false);
         s = hooks.layer_done(hooks.context, l, err);
     }
+    qk_unit_queue_drop(queue, NULL);
+    if (s == QK_OK) s = qk_unit_queue_check(queue, err);
+    qk_unit_queue_free(queue);
     qk_unit_abort(w);
     qk_capture_free(c);
     return s;

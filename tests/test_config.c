@@ -127,7 +127,7 @@ static void test_defaults(void)
     CHECK_INT(c.model.dtype, QK_F32);
     CHECK(c.tokenizer.name == NULL);
     CHECK_INT(c.tokenizer.max_length, 0);
-    CHECK_INT(c.inference.batch_size, 1);
+    CHECK_INT(c.inference.batch_size, 0);
     CHECK_STR(c.inference.backend, "auto");
     CHECK(c.inference.isa == NULL);
     CHECK_INT(c.inference.threads, 0);

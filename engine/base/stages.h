@@ -3,11 +3,12 @@
  *   tokenize   texts become token ids, beside the rest, on the thread that reads ahead
  *   wait       for the next unit's texts: reading and tokenizing were not ahead
  *   forward    the forward passes, without
- *   rows       what the thread that runs them does with captured rows
- *   write      the end of each unit's file: what is left to be written, and its flush
+ *   rows       what the thread that runs them does with captured rows: handing them to the writer,
+ *              and waiting for it where it is behind
+ *   write      the writer's thread, beside the rest: checksums, writing, the flush of each unit
  *   merge      units become the dataset
  *
- * All but tokenize follow each other, so that their sum is no more than the run. Any thread may add,
+ * All but tokenize and write follow each other, so that their sum is no more than the run. Any thread may add,
  * at any time.
  *
  * next: engine/run/timings.h */

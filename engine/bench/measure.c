@@ -16,6 +16,7 @@
 #include "engine/bench/rows.h"
 #include "engine/capture/capture.h"
 #include "engine/capture/unit_file.h"
+#include "engine/capture/unit_queue.h"
 #include "engine/families/presets.h"
 #include "engine/forward/forward.h"
 #include "engine/model/model.h"
@@ -40,6 +41,7 @@ struct qk_bench {
     qk_head_plan heads;
     int *window; /* [layers] */
     qk_capture *capture;
+    qk_unit_queue *queue;
     qk_bench_disk disk;
     qk_bench_stage turns[QK_BENCH_STAGES]; /* those that take turns: all but merging */
     size_t n_turns;
@@ -79,24 +81,39 @@ static qk_status run_with(qk_bench *b, const document *d, const qk_capture_hooks
     return qk_forward_run(b->forward, &d->batch, hooks, b->err);
 }
 
+typedef struct ending {
+    qk_bench_disk *disk;
+    qk_unit_writer *file;
+    double bytes;
+} ending;
+
+/* The writer's job, behind the rows of the last layer. */
+static qk_status commit(void *context, qk_error *err)
+{
+    ending *e = context;
+    return qk_bench_disk_commit(e->disk, e->file, &e->bytes, err);
+}
+
 static qk_status run_unit(qk_bench *b, document *d)
 {
     qk_unit_writer *file;
-    const qk_capture_example example = {.id = b->disk.units, .index = b->disk.units};
+    const qk_capture_example example = {.id = b->disk.units};
     QK_TRY(qk_bench_disk_begin(&b->disk, &file, b->model.spec.d, d->starts[1], b->err));
-    qk_capture_aim(b->capture, &d->batch, &example, file);
+    qk_capture_aim(b->capture, &d->batch, &example, file, b->queue);
     qk_capture_hooks hooks = qk_capture_hooks_of(b->capture);
     hooks.wanted = NULL; /* every stage computes all rows: they differ in what is done with them */
     qk_status s = run_with(b, d, &hooks);
     if (s != QK_OK) {
+        qk_unit_queue_drop(b->queue, file);
         qk_unit_abort(file);
         return s;
     }
-    double bytes = 0, began = qk_now();
-    s = qk_bench_disk_commit(&b->disk, file, &bytes, b->err);
+    ending e = {&b->disk, file, 0};
+    double began = qk_now();
+    qk_unit_queue_wait(b->queue, qk_unit_queue_put(b->queue, &(qk_unit_job){commit, &e, file}));
     d->commit_seconds += qk_now() - began;
-    d->unit_bytes += bytes;
-    return s;
+    d->unit_bytes += e.bytes;
+    return qk_unit_queue_check(b->queue, b->err);
 }
 
 static qk_status run_stage(qk_bench *b, document *d, qk_bench_stage stage)
@@ -339,10 +356,13 @@ static qk_status plan_heads(qk_bench *b)
         .n_layers = s->layers, .n_q_heads = s->H, .n_k_heads = s->K, .absent = absent};
     const qk_head_choice all = {.capture_queries = true, .capture_keys = true};
     QK_TRY(qk_head_plan_make(&b->heads, &model, &all, b->err));
-    const qk_capture_plan plan = {
-        .heads = &b->heads, .sampler = b->o->sampler, .key_sampler = b->o->sampler, .d = s->d};
+    const qk_capture_plan plan = {.heads = &b->heads,
+                                  .sampler = b->o->sampler,
+                                  .key_sampler = b->o->sampler,
+                                  .d = s->d,
+                                  .buffers = b->backend->depth + QK_CAPTURE_BEHIND};
     b->capture = qk_capture_new(&plan);
-    return QK_OK;
+    return qk_unit_queue_new(&b->queue, b->err);
 }
 
 static const char *sampler_text(qk_bench *b)
@@ -422,6 +442,7 @@ void qk_bench_free(qk_bench *b)
     if (!b) return;
     qk_forward_free(b->forward);
     if (b->loaded) qk_model_free(&b->model);
+    qk_unit_queue_free(b->queue);
     qk_capture_free(b->capture);
     qk_head_plan_free(&b->heads);
     qk_random_model_free(b->random);

@@ -6,6 +6,7 @@
 
 #include "engine/base/nonfinite.h"
 #include "engine/capture/unit_file.h"
+#include "engine/capture/unit_queue.h"
 #include "engine/forward/forward.h"
 #include "engine/forward/row_set.h"
 #include "sampler/heads.h"
@@ -45,12 +46,15 @@ typedef struct stage_rows {
     qk_layer_capture request;
 } stage_rows;
 
+/* The rows of one layer: taken by the forward, then the writer's until its job has ended. */
 typedef struct layer_rows {
-    int layer; /* -1: free */
+    int layer;
+    bool taking; /* from the first request to layer_done */
+    int64_t job; /* that wrote them last; 0: none yet */
+    const qk_capture_plan *plan;
+    qk_unit_writer *unit;
     stage_rows stages[STAGES];
 } layer_rows;
-
-enum { IN_FLIGHT = 2 }; /* the layer that runs and the one whose rows are written */
 
 struct qk_capture {
     qk_capture_plan plan;
@@ -58,7 +62,8 @@ struct qk_capture {
     const qk_batch *batch;
     const qk_capture_example *examples; /* [batch->n_seq] */
     qk_unit_writer *unit;
-    layer_rows layers[IN_FLIGHT];
+    qk_unit_queue *queue;
+    layer_rows *layers; /* [plan.buffers] */
     qk_sampled_rows drawn;
     uint64_t rows;
 };
@@ -73,6 +78,7 @@ qk_capture *qk_capture_new(const qk_capture_plan *plan)
 {
     qk_capture *c = qk_zalloc(1, sizeof *c);
     c->plan = *plan;
+    c->layers = qk_zalloc((size_t)plan->buffers, sizeof *c->layers);
     for (int i = 0; i < QK_KINDS; i++)
         for (int32_t l = 0; l < plan->heads->n_layers; l++) {
             const int32_t *heads;
@@ -99,19 +105,21 @@ static void free_stage(stage_rows *r)
 void qk_capture_free(qk_capture *c)
 {
     if (!c) return;
-    for (int i = 0; i < IN_FLIGHT; i++)
+    for (int i = 0; i < c->plan.buffers; i++)
         for (int k = 0; k < STAGES; k++) free_stage(&c->layers[i].stages[k]);
+    free(c->layers);
     qk_sampled_rows_free(&c->drawn);
     free(c);
 }
 
 void qk_capture_aim(qk_capture *c, const qk_batch *batch, const qk_capture_example *examples,
-                    qk_unit_writer *unit)
+                    qk_unit_writer *unit, qk_unit_queue *queue)
 {
     c->batch = batch;
     c->examples = examples;
     c->unit = unit;
-    for (int i = 0; i < IN_FLIGHT; i++) c->layers[i].layer = -1;
+    c->queue = queue;
+    for (int i = 0; i < c->plan.buffers; i++) c->layers[i].taking = false;
 }
 
 uint64_t qk_capture_rows(const qk_capture *c)
@@ -121,9 +129,26 @@ uint64_t qk_capture_rows(const qk_capture *c)
 
 static layer_rows *find_layer(qk_capture *c, int layer)
 {
-    for (int i = 0; i < IN_FLIGHT; i++)
-        if (c->layers[i].layer == layer) return &c->layers[i];
+    for (int i = 0; i < c->plan.buffers; i++)
+        if (c->layers[i].taking && c->layers[i].layer == layer) return &c->layers[i];
     return NULL;
+}
+
+/* Buffers for the rows of a layer: of those that the forward does not fill, the ones that were handed
+ * over first. Where they are not written yet, the forward waits here. */
+static layer_rows *begin_layer(qk_capture *c, int layer)
+{
+    layer_rows *first = NULL;
+    for (layer_rows *l = c->layers; l < c->layers + c->plan.buffers; l++)
+        if (!l->taking && (!first || l->job < first->job)) first = l;
+    QK_ASSERT(first);
+    qk_unit_queue_wait(c->queue, first->job);
+    first->taking = true;
+    first->layer = layer;
+    first->plan = &c->plan;
+    first->unit = c->unit;
+    for (int i = 0; i < STAGES; i++) first->stages[i].n = 0;
+    return first;
 }
 
 static selection *next_selection(stage_rows *r)
@@ -218,11 +243,7 @@ static const qk_layer_capture *request(qk_capture *c, int layer, stage at)
     const qk_layer_heads *of_layer = find_heads(c, layer);
     if (!of_layer) return NULL;
     layer_rows *l = find_layer(c, layer);
-    if (!l) l = find_layer(c, -1);
-    QK_ASSERT(l);
-    if (l->layer < 0)
-        for (int i = 0; i < STAGES; i++) l->stages[i].n = 0;
-    l->layer = layer;
+    if (!l) l = begin_layer(c, layer);
     stage_rows *r = &l->stages[at];
     size_t ends[QK_KINDS]; /* where the selections of each source end */
     for (int i = 0; i < QK_KINDS; i++) {
@@ -297,32 +318,36 @@ static void wanted(void *context, int layer, uint64_t *rows, uint64_t *with_lse)
 
 /* Says where the first NaN or infinity is, if there is one, of a selection's floats that are `width`
  * to a row. */
-static qk_status check_finite(const qk_capture *c, int layer, const selection *s,
-                              const float *floats, size_t width, const char *what, qk_error *err)
+static qk_status check_finite(const layer_rows *l, const selection *s, const float *floats,
+                              size_t width, const char *what, qk_error *err)
 {
     size_t n = (size_t)s->n_heads * s->count * width;
     if (!qk_nonfinite_count(floats, n, QK_F32, QK_F32)) return QK_OK;
     size_t at = qk_nonfinite_first(floats, n, QK_F32, QK_F32), row = at / width % s->count;
-    const qk_capture_example *e = c->examples;
-    while (e->ordinal != s->examples[row]) e++; /* the sequence that the row comes from */
-    const char *id = e->id_text;
-    return qk_fail(err, QK_ERR_DATA,
-                   "numbers overflow in this model: another model.dtype, or a damaged checkpoint; "
-                   "capture.allow_nonfinite: true keeps such rows",
-                   "layer %d, head %d, %s: example %lld%s%.80s%s, position %d: the %s %s", layer,
-                   s->heads[at / width / s->count], s->source->title, (long long)e->index,
-                   id ? " (id '" : "", id ? id : "", id ? "')" : "", s->positions[row], what,
-                   isnan(floats[at]) ? "NaN" : "infinity");
+    qk_arena arena = {0};
+    qk_unit_example e; /* that the row comes from */
+    qk_unit_example_of(l->unit, s->examples[row], &arena, &e);
+    const char *id = e.id_text;
+    qk_status status =
+        qk_fail(err, QK_ERR_DATA,
+                "numbers overflow in this model: another model.dtype, or a damaged checkpoint; "
+                "capture.allow_nonfinite: true keeps such rows",
+                "layer %d, head %d, %s: example %lld%s%.80s%s, position %d: the %s %s", l->layer,
+                s->heads[at / width / s->count], s->source->title, (long long)e.index,
+                id ? " (id '" : "", id ? id : "", id ? "')" : "", s->positions[row], what,
+                isnan(floats[at]) ? "NaN" : "infinity");
+    qk_arena_free(&arena);
+    return status;
 }
 
-static qk_status write_selection(qk_capture *c, int layer, const selection *s, qk_error *err)
+static qk_status write_selection(const layer_rows *l, const selection *s, qk_error *err)
 {
-    if (!c->plan.allow_nonfinite) {
-        QK_TRY(check_finite(c, layer, s, s->vectors, (size_t)c->plan.d, "vector holds", err));
-        if (s->lse) QK_TRY(check_finite(c, layer, s, s->lse, 1, "log-sum-exp is", err));
+    if (!l->plan->allow_nonfinite) {
+        QK_TRY(check_finite(l, s, s->vectors, (size_t)l->plan->d, "vector holds", err));
+        if (s->lse) QK_TRY(check_finite(l, s, s->lse, 1, "log-sum-exp is", err));
     }
     qk_unit_rows rows = {
-        .layer = layer,
+        .layer = l->layer,
         .kind = s->source->kind,
         .heads = s->heads,
         .n_heads = s->n_heads,
@@ -334,8 +359,16 @@ static qk_status write_selection(qk_capture *c, int layer, const selection *s, q
         .vectors = s->vectors,
         .lse = s->lse,
     };
-    QK_TRY(qk_unit_add_rows(c->unit, &rows, err));
-    c->rows += s->count * (uint64_t)s->n_heads;
+    return qk_unit_add_rows(l->unit, &rows, err);
+}
+
+/* The writer's job. */
+static qk_status write_layer(void *context, qk_error *err)
+{
+    const layer_rows *l = context;
+    for (int k = 0; k < STAGES; k++)
+        for (size_t i = 0; i < l->stages[k].n; i++)
+            QK_TRY(write_selection(l, &l->stages[k].selections[i], err));
     return QK_OK;
 }
 
@@ -344,10 +377,16 @@ static qk_status layer_done(void *context, int layer, qk_error *err)
     qk_capture *c = context;
     layer_rows *l = find_layer(c, layer);
     for (int k = 0; l && k < STAGES; k++)
-        for (size_t i = 0; i < l->stages[k].n; i++)
-            QK_TRY(write_selection(c, layer, &l->stages[k].selections[i], err));
-    if (l) l->layer = -1;
-    return QK_OK;
+        for (size_t i = 0; i < l->stages[k].n; i++) {
+            const selection *s = &l->stages[k].selections[i];
+            c->rows += s->count * (uint64_t)s->n_heads;
+        }
+    if (l) {
+        const qk_unit_job job = {.run = write_layer, .context = l, .unit = l->unit};
+        l->job = qk_unit_queue_put(c->queue, &job);
+        l->taking = false;
+    }
+    return qk_unit_queue_check(c->queue, err);
 }
 
 qk_capture_hooks qk_capture_hooks_of(qk_capture *c)

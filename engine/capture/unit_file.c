@@ -182,8 +182,9 @@ static uint64_t get_u64(cursor *c)
     return v;
 }
 
-static void read_example(qk_unit *u, cursor *c, qk_unit_example *e)
+static void read_example(qk_arena *arena, cursor *c, qk_unit_example *e)
 {
+    *e = (qk_unit_example){0};
     e->index = (int64_t)get_u64(c);
     e->id = (int64_t)get_u64(c);
     e->tokens = (int32_t)get_u32(c);
@@ -193,8 +194,17 @@ static void read_example(qk_unit *u, cursor *c, qk_unit_example *e)
     if (n == UINT32_MAX) return;
     const char *text = take(c, n);
     if (c->failed) return;
-    e->id_text = qk_arena_strndup(&u->arena, text, n);
+    e->id_text = qk_arena_strndup(arena, text, n);
     e->id_length = n;
+}
+
+void qk_unit_example_of(const qk_unit_writer *w, int32_t ordinal, qk_arena *arena,
+                        qk_unit_example *out)
+{
+    const uint8_t *examples = (const uint8_t *)w->examples.data;
+    cursor c = {examples, examples + w->examples.size, false};
+    QK_ASSERT(ordinal >= 0 && (uint32_t)ordinal < w->n_examples);
+    for (int32_t i = 0; i <= ordinal; i++) read_example(arena, &c, out);
 }
 
 static bool is_kind(uint32_t kind)
@@ -255,7 +265,8 @@ static bool read_footer(qk_unit *u, cursor c, uint64_t data_end)
     if (c.failed || u->d < 1 || u->n_examples > left / 60 || u->n_blocks > left / 32) return false;
     u->examples = qk_arena_alloc(&u->arena, u->n_examples, sizeof *u->examples);
     u->blocks = qk_arena_alloc(&u->arena, u->n_blocks, sizeof *u->blocks);
-    for (size_t i = 0; i < u->n_examples && !c.failed; i++) read_example(u, &c, &u->examples[i]);
+    for (size_t i = 0; i < u->n_examples && !c.failed; i++)
+        read_example(&u->arena, &c, &u->examples[i]);
     for (size_t i = 0; i < u->n_blocks && !c.failed; i++)
         read_block(u, &c, &u->blocks[i], data_end);
     return !c.failed && c.at == c.end;

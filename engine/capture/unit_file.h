@@ -73,6 +73,9 @@ qk_status qk_unit_create(qk_unit_writer **out, const char *path, const char *tmp
 qk_status qk_unit_add_rows(qk_unit_writer *w, const qk_unit_rows *rows, qk_error *err);
 /* Examples in order; they are copied. */
 void qk_unit_add_example(qk_unit_writer *w, const qk_unit_example *example);
+/* The example that was added so-manieth, for messages; its text lies in the arena. */
+void qk_unit_example_of(const qk_unit_writer *w, int32_t ordinal, qk_arena *arena,
+                        qk_unit_example *out);
 /* Footer, flush, rename. Frees w in any case. */
 qk_status qk_unit_commit(qk_unit_writer *w, qk_error *err);
 void qk_unit_abort(qk_unit_writer *w); /* NULL-safe; leaves no file */

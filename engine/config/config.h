@@ -48,8 +48,8 @@ typedef struct qk_config {
         int64_t max_length; /* tokens, special ones included; 0: no limit */
     } tokenizer;
     struct {
-        int64_t batch_size;       /* examples that are packed into one forward */
-        const char *backend;      /* "auto", "cpu", "ref" or "cuda"; never NULL */
+        int64_t batch_size;  /* examples that are packed into one forward; 0: by their tokens */
+        const char *backend; /* "auto", "cpu", "ref" or "cuda"; never NULL */
         int64_t layers_in_memory; /* 0: as many as fit */
         bool slice;               /* compute only what captured rows depend on */
         int64_t threads;          /* 0: all */

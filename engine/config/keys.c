@@ -115,8 +115,9 @@ const qk_config_key qk_config_keys[] = {
     IGNORED("tokenizer", "trust_remote_code", remote_code,
             "accepted, no effect: code of a checkpoint is never run"),
 
-    INT("inference", "batch_size", inference.batch_size, "1", 1, INT32_MAX, 1,
-        "examples in one forward pass; changes speed and memory, never the result"),
+    INT("inference", "batch_size", inference.batch_size, NULL, 1, INT32_MAX, 0,
+        "examples in one forward pass; null is as many as have 2048 tokens together, at least one. "
+        "Changes speed and memory, never the result"),
     CHOICE("inference", "autocast_dtype", dtypes, DRAFT(autocast), NULL,
            "float16 or bfloat16: compute in it, whatever model.dtype says; float32 leaves "
            "model.dtype as it is"),

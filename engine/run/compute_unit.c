@@ -11,6 +11,7 @@
 #include "engine/base/stages.h"
 #include "engine/capture/capture.h"
 #include "engine/capture/unit_file.h"
+#include "engine/capture/unit_queue.h"
 #include "engine/config/config.h"
 #include "engine/forward/forward.h"
 #include "engine/model/model.h"
@@ -25,12 +26,21 @@
 #include "engine/staging/numerics.h"
 #include "engine/tokenizer/tokenizer.h"
 
+/* A unit whose rows are all handed over, until it is on the disk. The writer's while its job runs. */
+typedef struct ending {
+    qk_unit_writer *file; /* NULL: committed, or none */
+    qk_claim claim;
+    int64_t job;
+} ending;
+
 struct qk_compute {
     qk_compute_plan p;
     bool loaded;
     qk_model model;
     qk_forward *forward;
     qk_capture *capture;
+    qk_unit_queue *queue; /* NULL until the model is loaded first */
+    ending ending;        /* the unit before the one in work */
     qk_unit_stamp stamp;
     const qk_prefetch_unit *unit; /* that is being worked on */
     int32_t *ids, *starts;        /* one batch */
@@ -51,6 +61,7 @@ qk_compute *qk_compute_new(const qk_compute_plan *p)
     *w = (qk_compute){
         .p = *p,
         .capture = qk_capture_new(&capture),
+        .ending.claim.fd = -1,
         .starts = qk_alloc(n + 1, sizeof *w->starts),
         .sequences = qk_alloc(n, sizeof *w->sequences),
         .text_work = qk_text_work_new(plan),
@@ -103,6 +114,7 @@ qk_status qk_compute_load(qk_compute *w, qk_error *err)
         return qk_fail(err, QK_ERR_CONFIG, NULL,
                        "inference.backend: '%s' is not in this build; it has %s", name,
                        qk_backend_names());
+    if (!w->queue) QK_TRY(qk_unit_queue_new(&w->queue, err));
     for (bool same = false; !same;) {
         qk_compute_unload(w);
         QK_TRY(open_model(w, backend, err));
@@ -152,13 +164,14 @@ static qk_status check_unit(const qk_compute *w, qk_error *err)
 /* Packs examples from `first` on; returns the next one that did not fit. */
 static int pack_batch(qk_compute *w, int first, qk_batch *batch)
 {
-    int next = first, most = (int)w->p.plan->config->inference.batch_size;
+    const qk_batch_limits most = qk_batch_limits_of(w->p.plan->config);
+    int next = first;
     size_t T = 0;
     batch->n_seq = 0;
     w->starts[0] = 0;
-    for (; next < w->unit->count && batch->n_seq < most; next++) {
+    for (; next < w->unit->count && batch->n_seq < most.examples; next++) {
         qk_prefetch_example *e = &w->unit->examples[next];
-        if (batch->n_seq && T + e->count > QK_MAX_BATCH_TOKENS) break;
+        if (batch->n_seq && T + e->count > (size_t)most.tokens) break;
         if (T + e->count > w->ids_capacity) {
             w->ids_capacity = 2 * (T + e->count);
             w->ids = qk_realloc(w->ids, w->ids_capacity, sizeof *w->ids);
@@ -168,8 +181,6 @@ static int pack_batch(qk_compute *w, int first, qk_batch *batch)
         w->sequences[batch->n_seq] = (qk_capture_example){
             .id = e->id,
             .ordinal = next,
-            .index = e->index,
-            .id_text = e->has_id_text ? qk_buf_str(&e->id_text) : NULL,
         };
         w->starts[++batch->n_seq] = (int32_t)T;
     }
@@ -283,7 +294,7 @@ static qk_status forward_unit(qk_compute *w, qk_unit_writer *file, qk_error *err
         qk_batch batch;
         int before = next;
         next = pack_batch(w, next, &batch);
-        qk_capture_aim(w->capture, &batch, w->sequences, file);
+        qk_capture_aim(w->capture, &batch, w->sequences, file, w->queue);
         begin_batch(w, before, next, batch.seq_start[batch.n_seq]);
         if (before == 0) w->p.progress(w->p.context);
         double began = qk_now(), taken = w->taking;
@@ -296,24 +307,68 @@ static qk_status forward_unit(qk_compute *w, qk_unit_writer *file, qk_error *err
     return QK_OK;
 }
 
-qk_status qk_compute_unit(qk_compute *w, const qk_prefetch_unit *unit, const qk_claim *claim,
+static qk_status compute(qk_compute *w, const qk_claim *claim, qk_unit_writer **file, qk_error *err)
+{
+    QK_TRY(qk_compute_load(w, err));
+    QK_TRY(check_unit(w, err));
+    QK_TRY(qk_unit_create(file, claim->unit, claim->tmp, &w->stamp, w->p.plan->spec.d, err));
+    QK_TRY(describe_examples(w, *file, err));
+    QK_TRY(forward_unit(w, *file, err));
+    qk_unit_queue_wait(w->queue, w->ending.job); /* one ends at a time */
+    return qk_unit_queue_check(w->queue, err);
+}
+
+/* ---- its end, behind the forward ---- */
+
+/* The writer's job. */
+static qk_status commit_unit(void *context, qk_error *err)
+{
+    ending *e = context;
+    qk_status s = qk_unit_commit(e->file, err);
+    e->file = NULL;
+    qk_claim_drop(&e->claim);
+    return s;
+}
+
+static void hand_over(qk_compute *w, qk_unit_writer *file, qk_claim *claim)
+{
+    const qk_unit_job job = {.run = commit_unit, .context = &w->ending, .unit = file};
+    w->ending = (ending){.file = file, .claim = *claim};
+    *claim = (qk_claim){.fd = -1};
+    w->ending.job = qk_unit_queue_put(w->queue, &job);
+    w->done.unit_texts = w->done.unit_done = 0;
+}
+
+qk_status qk_compute_unit(qk_compute *w, const qk_prefetch_unit *unit, qk_claim *claim,
                           qk_error *err)
 {
     qk_unit_writer *file = NULL;
-    QK_TRY(qk_compute_load(w, err));
     w->unit = unit;
-    QK_TRY(check_unit(w, err));
-    QK_TRY(qk_unit_create(&file, claim->unit, claim->tmp, &w->stamp, w->p.plan->spec.d, err));
-    qk_status s = describe_examples(w, file, err);
-    if (s == QK_OK) s = forward_unit(w, file, err);
-    double began = qk_now();
-    if (s == QK_OK)
-        s = qk_unit_commit(file, err);
-    else
-        qk_unit_abort(file);
-    qk_stage_add(QK_STAGE_WRITE, qk_now() - began);
-    w->done.unit_texts = w->done.unit_done = 0;
+    qk_status s = compute(w, claim, &file, err);
+    if (s == QK_OK) {
+        hand_over(w, file, claim);
+        return QK_OK;
+    }
+    if (file) qk_unit_queue_drop(w->queue, file);
+    qk_unit_abort(file);
     return s;
+}
+
+bool qk_compute_is_written(const qk_compute *w)
+{
+    qk_error ignored;
+    return !w->queue || (qk_unit_queue_ended(w->queue, w->ending.job) &&
+                         qk_unit_queue_check(w->queue, &ignored) == QK_OK);
+}
+
+qk_status qk_compute_finish(qk_compute *w, qk_error *err)
+{
+    if (!w->queue) return QK_OK;
+    qk_unit_queue_wait(w->queue, w->ending.job);
+    if (w->ending.file) qk_unit_abort(w->ending.file); /* the writer failed before it */
+    w->ending.file = NULL;
+    qk_claim_drop(&w->ending.claim);
+    return qk_unit_queue_check(w->queue, err);
 }
 
 qk_computed qk_compute_done(const qk_compute *w)
@@ -327,6 +382,7 @@ void qk_compute_free(qk_compute *w)
 {
     if (!w) return;
     qk_compute_unload(w);
+    qk_unit_queue_free(w->queue);
     qk_capture_free(w->capture);
     free(w->ids);
     free(w->starts);

@@ -1,12 +1,17 @@
 /* The work on one unit: its examples in batches through the forward, the rows that the capture
  * takes of them into the unit's file.
  *
- *   examples -> check ids -> batch -> qk_forward_run -> capture after each layer -> unit file
+ *   examples -> check ids -> batch -> qk_forward_run -> capture after each layer
+ *                                                         |
+ *                               a thread of its own:      +-> unit file -> commit, claim given back
+ *
+ * The file of a unit is finished while the next one is computed. Errors come in the order of the
+ * units: what goes wrong with a file stops the unit behind it, at its next layer or at its end.
  *
  * The model is loaded when the first unit turns up. By then the folder belongs to this run, and
  * what it is computed with is noted; before that nothing is written.
  *
- * next: engine/forward/forward.h, engine/capture/capture.h */
+ * next: engine/forward/forward.h, engine/capture/capture.h, engine/capture/unit_queue.h */
 #pragma once
 
 #include "engine/staging/claims.h"
@@ -52,9 +57,16 @@ qk_compute *qk_compute_new(const qk_compute_plan *plan);
  * nothing when all that is done. Another process may note other numerics at the same moment:
  * then the model is loaded again to follow it. */
 qk_status qk_compute_load(qk_compute *w, qk_error *err);
-/* Writes the file of a unit that this process has claimed. */
-qk_status qk_compute_unit(qk_compute *w, const qk_prefetch_unit *unit, const qk_claim *claim,
+/* Computes a unit that this process has claimed. The claim is moved from *claim where that succeeds,
+ * and given back when the unit's file is there, or after a failure with qk_compute_finish; the unit
+ * before it is there then. After an error what matters is what qk_compute_finish says. */
+qk_status qk_compute_unit(qk_compute *w, const qk_prefetch_unit *unit, qk_claim *claim,
                           qk_error *err);
+/* Whether all units that were computed are on the disk. */
+bool qk_compute_is_written(const qk_compute *w);
+/* Waits until they are. Fails with what has gone wrong with their files first; then it is earlier than
+ * whatever else stops the run. To be called after the last unit, also after an error. */
+qk_status qk_compute_finish(qk_compute *w, qk_error *err);
 qk_computed qk_compute_done(const qk_compute *w);
 /* Gives the model's memory back; qk_compute_load makes it ready again. */
 void qk_compute_unload(qk_compute *w);

@@ -4,6 +4,7 @@
 #include "engine/base/file.h"
 #include "engine/base/interrupt.h"
 #include "engine/base/log.h"
+#include "engine/capture/capture.h"
 #include "engine/config/config.h"
 #include "engine/dataset/hub_dataset.h"
 #include "engine/forward/forward.h"
@@ -52,6 +53,15 @@ static void add_work(qk_forward_work *sum, qk_forward_work work)
     sum->products += work.products;
     sum->attention += work.attention;
     sum->windowed += work.windowed;
+}
+
+/* How many vectors a token has in a layer. */
+static double layer_heads(const qk_plan *plan)
+{
+    const qk_head_plan *h = &plan->heads;
+    const qk_spec *s = &plan->spec;
+    int states = h->both_states ? 2 : 1;
+    return (h->n_q ? s->H * states : 0) + (h->n_k ? s->K * states : 0) + (h->n_v ? s->K : 0);
 }
 
 /* work, whole: of its forward pass, and without the slice. */
@@ -134,10 +144,11 @@ static qk_status assume_examples(const qk_plan *plan, means *m, int64_t *example
  * of threads; on a GPU the kernels of cuBLASLt. */
 enum { OTHER_BYTES = 384 << 20 };
 
-/* Vectors, each with its log-sum-exp. */
-static uint64_t capture_bytes(const qk_plan *plan, double vectors)
+/* Of a layer's vectors, each with its log-sum-exp, as many times as layers are on their way. */
+static uint64_t capture_bytes(const qk_plan *plan, const qk_backend *backend, double vectors)
 {
-    return (uint64_t)(vectors * 4.0 * (plan->spec.d + plan->config->capture.lse));
+    double layers = backend->depth + QK_CAPTURE_BEHIND;
+    return (uint64_t)(layers * vectors * 4.0 * (plan->spec.d + plan->config->capture.lse));
 }
 
 uint64_t qk_estimate_reserve(const qk_plan *plan, const qk_backend *backend)
@@ -146,10 +157,19 @@ uint64_t qk_estimate_reserve(const qk_plan *plan, const qk_backend *backend)
     int64_t max = QK_MAX_BATCH_TOKENS, length = c->tokenizer.max_length;
     if (length <= 0) length = max;
     if (length > max) max = length; /* of one example */
-    int64_t n = c->inference.batch_size < max / length ? c->inference.batch_size : max / length;
-    double rows = layer_rows(plan, (int32_t)length) * (double)n;
-    return qk_forward_bytes(&plan->spec, backend, c->model.dtype, (uint64_t)(n * length)) +
-           (uint64_t)backend->depth * capture_bytes(plan, rows) + OTHER_BYTES;
+    int64_t tokens = length;
+    double rows = layer_rows(plan, (int32_t)length);
+    if (c->inference.batch_size) {
+        int64_t n = c->inference.batch_size < max / length ? c->inference.batch_size : max / length;
+        tokens *= n;
+        rows *= (double)n;
+    } else {
+        double most = QK_PACKED_TOKENS * layer_heads(plan); /* of the shortest texts every token */
+        if (tokens < QK_PACKED_TOKENS) tokens = QK_PACKED_TOKENS;
+        if (rows < most) rows = most;
+    }
+    return qk_forward_bytes(&plan->spec, backend, c->model.dtype, (uint64_t)tokens) +
+           capture_bytes(plan, backend, rows) + OTHER_BYTES;
 }
 
 /* The device is opened for what it has free; where it cannot be, that is unknown. A run that would
@@ -179,13 +199,20 @@ static void choose_budget(qk_plan *plan, const qk_backend *backend, qk_estimate 
 
 /* ---- units and batches ---- */
 
+/* Mean examples that go through the forward together. */
+static int64_t batch_examples(const qk_plan *plan, double mean_tokens)
+{
+    const qk_batch_limits limits = qk_batch_limits_of(plan->config);
+    double most = (double)limits.tokens / (mean_tokens >= 1 ? mean_tokens : 1);
+    int64_t batch = limits.examples < plan->unit_examples ? limits.examples : plan->unit_examples;
+    if ((double)batch > most) batch = most >= 1 ? (int64_t)most : 1;
+    return batch;
+}
+
 /* A unit's examples go through the forward in batches of batch_size, fewer where they are long. */
 static void count_batches(const qk_plan *plan, qk_estimate *e)
 {
-    double most = e->mean_tokens >= 1 ? QK_MAX_BATCH_TOKENS / e->mean_tokens : QK_MAX_BATCH_TOKENS;
-    int64_t unit = plan->unit_examples, batch = plan->config->inference.batch_size;
-    if (batch > unit) batch = unit;
-    if ((double)batch > most) batch = most >= 1 ? (int64_t)most : 1;
+    int64_t unit = plan->unit_examples, batch = batch_examples(plan, e->mean_tokens);
     e->batch_tokens = (double)batch * e->mean_tokens;
     e->units = e->examples < 0 ? -1 : (e->examples + unit - 1) / unit;
     e->batches = e->examples < 0 ? -1 : e->units * ((unit + batch - 1) / batch);
@@ -273,13 +300,17 @@ qk_status qk_estimate_make(qk_plan *plan, int64_t look, qk_estimate *out, qk_err
     if (out->assumed) QK_TRY(assume_examples(plan, &m, &out->examples, err));
     sum_up(plan, &m, out);
     qk_dtype compute = plan->config->model.dtype;
-    uint64_t batch = (uint64_t)(m.longest * (double)plan->config->inference.batch_size);
     const qk_backend *backend = qk_backend_find(plan->config->inference.backend);
     if (!backend) backend = &qk_backend_cpu;
-    double n = m.n ? (double)m.n : 1;
-    out->activation_bytes = qk_forward_bytes(&plan->spec, backend, compute, batch);
-    out->capture_bytes =
-        capture_bytes(plan, m.layer_rows / n * (double)plan->config->inference.batch_size);
+    double n = m.n ? (double)m.n : 1, examples = (double)plan->config->inference.batch_size;
+    double tokens = m.longest * examples;
+    if (!examples) {
+        examples = (double)batch_examples(plan, out->mean_tokens);
+        tokens = examples * out->mean_tokens;
+        if (tokens < m.longest) tokens = m.longest;
+    }
+    out->activation_bytes = qk_forward_bytes(&plan->spec, backend, compute, (uint64_t)tokens);
+    out->capture_bytes = capture_bytes(plan, backend, m.layer_rows / n * examples);
     choose_budget(plan, backend, out);
     return QK_OK;
 }

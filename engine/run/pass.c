@@ -63,12 +63,33 @@ static void look(qk_pass *p, bool now)
     if (!now && began - p->looked < SECONDS + PART * p->looking) return;
     qk_units finished;
     qk_error ignored;
-    if (qk_staging_finished(p->staging, &finished, &ignored) == QK_OK) note_finished(p, &finished);
-    qk_units_free(&finished);
+    if (qk_staging_finished(p->staging, &finished, &ignored) == QK_OK) {
+        note_finished(p, &finished);
+        qk_units_free(&p->seen);
+        p->seen = finished;
+    } else {
+        qk_units_free(&finished);
+    }
     p->processes = qk_claims_holders(p->staging, p->shard);
     if (p->processes < 1) p->processes = 1;
     p->looked = qk_now();
     p->looking = p->looked - began;
+}
+
+/* Texts that are computed, and not among the finished ones yet. */
+static int64_t texts_behind(const qk_pass *p)
+{
+    return p->written >= 0 && !qk_units_has(&p->seen, p->written) ? p->written_texts : 0;
+}
+
+/* The unit that was on its way to the disk is there. */
+static void count_written(qk_pass *p)
+{
+    if (p->written < 0) return;
+    p->units_done++;
+    p->ready += !qk_units_has(&p->seen, p->written);
+    p->ready_texts += texts_behind(p);
+    p->written = -1;
 }
 
 /* Seconds for the rest, where all who are at work now go on as fast as this process; the texts whose
@@ -78,7 +99,7 @@ static double time_left(const qk_pass *p, const qk_computed *c, double seconds)
     double done = c->work + c->share * c->batch_work;
     int64_t texts = p->texts < 0 ? p->units * p->plan->unit_examples : p->texts;
     if (p->units < 0 || done <= 0 || seconds <= 0) return -1;
-    int64_t unread = texts - p->ready_texts - c->unit_texts;
+    int64_t unread = texts - p->ready_texts - texts_behind(p) - c->unit_texts;
     double left = c->work_ahead + (1 - c->share) * c->batch_work;
     if (unread > 0) left += (double)unread * c->work_known / (double)c->known_texts;
     return left / done * seconds / (double)p->processes;
@@ -90,7 +111,7 @@ static void print_progress(qk_pass *p, bool end)
     double seconds = c.began > 0 ? qk_now() - c.began : 0, share = c.share;
     look(p, end || !p->looked);
     qk_progress_line line = {0};
-    int64_t size = p->plan->unit_examples, texts = p->ready_texts + c.unit_done;
+    int64_t size = p->plan->unit_examples, texts = p->ready_texts + texts_behind(p) + c.unit_done;
     double rate = seconds > 0 ? ((double)c.tokens + share * (double)c.batch_tokens) / seconds : 0;
     qk_progress_add_count(&line, 1, p->ready, p->units, "unit");
     qk_progress_add_count(&line, 4, texts, p->texts, "text");
@@ -115,7 +136,7 @@ static void note_kept(const qk_pass *p)
 {
     char kept[64] = "no unit yet", lost[80] = "";
     const qk_computed c = qk_compute_done(p->compute);
-    long long texts = (long long)(c.unit_done + c.batch_texts);
+    long long texts = (long long)(texts_behind(p) + c.unit_done + c.batch_texts);
     if (p->ready > 0)
         snprintf(kept, sizeof kept, "%lld unit%s", (long long)p->ready, qk_plural(p->ready));
     if (texts)
@@ -127,6 +148,7 @@ static void note_kept(const qk_pass *p)
 void qk_pass_show(void *pass)
 {
     qk_pass *p = pass;
+    if (qk_compute_is_written(p->compute)) count_written(p);
     note_kept(p);
     if (p->shown && !qk_progress_due()) return;
     p->shown = true; /* in a pipe, too, work that has begun says so: a layer may take long */
@@ -211,19 +233,30 @@ static qk_status next_unit(qk_pass *p, bool *more, qk_error *err)
         QK_TRY(qk_claim_take(claim, p->staging, p->unit, &state, err));
     qk_prefetch_settle(p->prefetch, state == QK_CLAIM_MINE);
     if (state == QK_CLAIM_MINE) {
-        qk_status s = qk_compute_unit(p->compute, unit, claim, err);
-        qk_claim_drop(claim);
-        if (s != QK_OK) return s;
-        QK_TRY(note_units(p, err));
-        p->units_done++;
-        p->ready++;
-        p->ready_texts += unit->count;
+        QK_TRY(qk_compute_unit(p->compute, unit, claim, err));
+        count_written(p); /* the one before */
+        p->written = p->unit;
+        p->written_texts = unit->count;
         note_kept(p);
+        QK_TRY(note_units(p, err));
     } else {
         p->units_found++;
     }
     p->unit++;
     return QK_OK;
+}
+
+/* The file of the last unit comes first: what went wrong with it is the earlier error. A signal says
+ * what is kept once that is known. */
+static qk_status finish(qk_pass *p, qk_status s, qk_error *err)
+{
+    qk_error earlier;
+    qk_status written = qk_compute_finish(p->compute, &earlier);
+    if (written == QK_OK) count_written(p);
+    note_kept(p);
+    if (written != QK_OK) *err = earlier;
+    if (written != QK_OK) return written;
+    return s == QK_ERR_RESUME && qk_interrupted() ? qk_interrupt_check(err) : s;
 }
 
 qk_status qk_pass_run(qk_pass *p, int64_t stop, qk_error *err)
@@ -232,6 +265,7 @@ qk_status qk_pass_run(qk_pass *p, int64_t stop, qk_error *err)
     for (int i = 0; i < QK_PREFETCH_UNITS; i++) p->claims[i].fd = -1;
     p->stop = stop;
     p->unit = 0;
+    p->written = -1;
     qk_interrupt_say("stopping after this layer");
     qk_status s = start(p, err);
     if (s == QK_OK && qk_progress_due()) print_progress(p, false);
@@ -239,8 +273,10 @@ qk_status qk_pass_run(qk_pass *p, int64_t stop, qk_error *err)
     if (s != QK_OK) qk_inputs_stop(p->inputs); /* the prefetch may wait for a file */
     qk_prefetch_free(p->prefetch);             /* first: its thread uses the dataset, and claims */
     p->prefetch = NULL;
+    s = finish(p, s, err);
     for (int i = 0; i < QK_PREFETCH_UNITS; i++) qk_claim_drop(&p->claims[i]); /* not begun */
     qk_units_free(&p->finished);
+    qk_units_free(&p->seen);
     qk_dataset_rewind(p->dataset);
     qk_interrupt_say(NULL);
     if (s != QK_OK) return s;

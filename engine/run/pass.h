@@ -3,7 +3,8 @@
  *
  *   prefetch (reads, tokenizes ahead) -> claim -> qk_compute_unit -> the claim is given back
  *
- * A process has one claim at a time: a unit that it has read ahead is anybody's until its turn.
+ * A process has one claim for the unit that it computes, and one for the unit before it until that is
+ * on the disk. A unit that it has read ahead is anybody's until its turn.
  *
  * next: engine/run/prefetch.h, engine/run/compute_unit.h */
 #pragma once
@@ -33,13 +34,16 @@ typedef struct qk_pass {
     qk_units finished;                  /* when the pass began */
     int64_t stop;                       /* units from here on are not taken */
     int64_t unit;                       /* that is being worked on */
-    int64_t rows;                       /* of the dataset, or -1 */
-    bool noted;                         /* the number of units, in the staging folder */
+    int64_t written, written_texts; /* the unit that is computed and on its way to the disk, and its
+                                         * texts; -1: none */
+    int64_t rows;                   /* of the dataset, or -1 */
+    bool noted;                     /* the number of units, in the staging folder */
     /* Of this shard, as far as known; for progress. */
     int64_t units, texts;       /* in all, or -1 */
     int64_t ready, ready_texts; /* finished units, by whomever */
     int64_t processes;          /* at work */
     double looked, looking;     /* at the folder: when last, and the seconds that it took */
+    qk_units seen;              /* finished then */
     bool shown, told;           /* a first line; what was there already */
 } qk_pass;
 

@@ -193,6 +193,7 @@ static qk_status make(qk_plan *plan, qk_error *err)
 qk_capture_plan qk_plan_capture(const qk_plan *plan)
 {
     const qk_config *c = plan->config;
+    const qk_backend *backend = qk_backend_find(c->inference.backend);
     return (qk_capture_plan){
         .heads = &plan->heads,
         .sampler = c->capture.sampler,
@@ -201,6 +202,7 @@ qk_capture_plan qk_plan_capture(const qk_plan *plan)
         .pre_rope = c->capture.pre_rope,
         .lse = c->capture.lse,
         .allow_nonfinite = c->capture.allow_nonfinite,
+        .buffers = (backend ? backend->depth : 1) + QK_CAPTURE_BEHIND,
         .d = plan->spec.d,
     };
 }
@@ -229,6 +231,13 @@ qk_output qk_plan_output(const qk_plan *plan)
         .unit_examples = plan->unit_examples,
         .listed = {queries, of_keys == queries ? NULL : of_keys},
     };
+}
+
+qk_batch_limits qk_batch_limits_of(const qk_config *config)
+{
+    int64_t n = config->inference.batch_size;
+    return n ? (qk_batch_limits){n, QK_MAX_BATCH_TOKENS}
+             : (qk_batch_limits){INT32_MAX, QK_PACKED_TOKENS};
 }
 
 qk_status qk_plan_make(qk_plan *plan, const qk_config *config, const qk_inputs *inputs,

@@ -12,8 +12,15 @@ typedef struct qk_inputs qk_inputs;
 typedef struct qk_output qk_output;
 typedef struct qk_preset qk_preset;
 
-/* A batch is closed early rather than exceed this; batch_size 1 always passes. */
-enum { QK_MAX_BATCH_TOKENS = 65536 };
+/* Tokens of a batch, which is closed early rather than exceed them: where inference.batch_size is
+ * given, and where it is not. An example that has more of them is a batch of its own. */
+enum { QK_MAX_BATCH_TOKENS = 65536, QK_PACKED_TOKENS = 2048 };
+
+/* The most that a batch has, unless it is a single example. */
+typedef struct qk_batch_limits {
+    int64_t examples, tokens;
+} qk_batch_limits;
+qk_batch_limits qk_batch_limits_of(const qk_config *config);
 
 typedef struct qk_plan {
     const qk_config *config; /* borrowed */

@@ -381,7 +381,9 @@ static qk_status measure_attention(probe *p, double length, int window, double f
     int k = (int)at_most(flops / one, (size_t)wide.K);
     k = (int)at_most((double)MAX_NUMBERS / (double)numbers, (size_t)k);
     if (k == wide.K) {
-        n_seq = (int)at_most(flops / (one * k), (size_t)p->plan->config->inference.batch_size);
+        const qk_batch_limits most = qk_batch_limits_of(p->plan->config);
+        n_seq = (int)at_most(flops / (one * k), (size_t)most.examples);
+        n_seq = (int)at_most((double)most.tokens / (double)L, (size_t)n_seq);
         n_seq = (int)at_most((double)MAX_NUMBERS / (double)(numbers * (size_t)k), (size_t)n_seq);
     }
     p->heads = (qk_heads){queries * k, k, wide.d, true};

@@ -47,7 +47,7 @@ qk_forward_work qk_text_work_of(qk_text_work *w, int64_t id, int32_t tokens, qk_
     const int32_t starts[] = {0, tokens};
     const qk_batch batch = {.seq_start = starts, .n_seq = 1};
     const qk_capture_example example = {.id = id};
-    qk_capture_aim(w->capture, &batch, &example, NULL);
+    qk_capture_aim(w->capture, &batch, &example, NULL, NULL);
     const qk_capture_hooks hooks = qk_capture_hooks_of(w->capture);
     qk_slice_plan(w->slice, &w->model, &batch, &hooks);
     return qk_slice_work(w->slice);
