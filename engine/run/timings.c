@@ -15,13 +15,11 @@
 
 void qk_timings_text(const double stages[QK_STAGES], char out[QK_TIMINGS_TEXT])
 {
-    size_t at = (size_t)snprintf(out, QK_TIMINGS_TEXT, "stages:");
-    for (int s = QK_STAGE_WAIT; s < QK_STAGES; s++)
-        at +=
-            (size_t)snprintf(out + at, QK_TIMINGS_TEXT - at, "%s %s %.1f s",
-                             s == QK_STAGE_WAIT ? "" : ",", qk_stage_name((qk_stage)s), stages[s]);
-    snprintf(out + at, QK_TIMINGS_TEXT - at, "; beside them tokenize %.1f s",
-             stages[QK_STAGE_TOKENIZE]);
+    snprintf(out, QK_TIMINGS_TEXT,
+             "stages: wait %.1f s, forward %.1f s, rows %.1f s, merge %.1f s; beside them tokenize "
+             "%.1f s, write %.1f s",
+             stages[QK_STAGE_WAIT], stages[QK_STAGE_FORWARD], stages[QK_STAGE_ROWS],
+             stages[QK_STAGE_MERGE], stages[QK_STAGE_TOKENIZE], stages[QK_STAGE_WRITE]);
 }
 
 static void add_line(qk_json_out *o, const qk_timings *t)
