@@ -135,6 +135,8 @@ static inline bool slice_compare(const qk_model *m, const qk_capture_plan *plan,
     return same;
 }
 
+static int slice_layers_in_memory; /* 0: all */
+
 /* One example at a time, and all together. change_spec: as in qk_model_options. */
 static inline void slice_check(const qk_backend *backend, qk_dtype compute, const char *folder,
                                const slice_case *c, void (*change_spec)(qk_spec *spec))
@@ -157,6 +159,7 @@ static inline void slice_check(const qk_backend *backend, qk_dtype compute, cons
                           .last_needs = c->lse && last->n_q ? QK_LAST_ATTENTION
                                         : last->n_v         ? QK_LAST_QKV
                                                             : QK_LAST_QK,
+                          .layers_in_memory = slice_layers_in_memory,
                           .change_spec = change_spec};
     qk_model m;
     qk_status s = qk_model_load(&m, folder, &o, &test_error);

@@ -8,6 +8,7 @@
 #include "engine/capture/unit_file.h"
 #include "engine/capture/unit_queue.h"
 #include "engine/forward/forward.h"
+#include "engine/forward/row_set.h"
 #include "sampler/heads.h"
 
 enum { D = 4, LAYERS = 3, Q_HEADS = 4, K_HEADS = 2, EXAMPLES = 3 };
@@ -59,6 +60,31 @@ static void give(const qk_layer_capture *c, bool before, int layer, const int32_
     fill(c->v, c->n_v, 2, before, layer, tokens);
 }
 
+static void add_rows(const qk_row_copy *copies, size_t n, uint64_t *rows, uint64_t *with_lse)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t r = 0; r < copies[i].n_rows; r++) {
+            qk_row_add(rows, (size_t)copies[i].rows[r]);
+            if (copies[i].lse) qk_row_add(with_lse, (size_t)copies[i].rows[r]);
+        }
+}
+
+/* What was said to be wanted is what both requests name. */
+static void check_wanted(const qk_capture_hooks *h, int layer, const qk_layer_capture *pre,
+                         const qk_layer_capture *post)
+{
+    uint64_t said[2][2] = {{0}}, named[2][2] = {{0}};
+    const qk_layer_capture *const both[] = {pre, post};
+    h->wanted(h->context, layer, said[0], said[1]);
+    for (int i = 0; i < 2; i++) {
+        if (!both[i]) continue;
+        add_rows(both[i]->q, both[i]->n_q, named[0], named[1]);
+        add_rows(both[i]->k, both[i]->n_k, named[0], named[1]);
+        add_rows(both[i]->v, both[i]->n_v, named[0], named[1]);
+    }
+    CHECK_MSG(!memcmp(said, named, sizeof said), "layer %d: other rows are wanted", layer);
+}
+
 /* Runs the layers as qk_forward_run does on a device that works by itself: each is asked for before
  * the last one is done. */
 static qk_status forward(const qk_batch *b, const qk_capture_hooks *h, qk_error *err)
@@ -67,6 +93,7 @@ static qk_status forward(const qk_batch *b, const qk_capture_hooks *h, qk_error 
         const qk_layer_capture *pre = NULL, *post = NULL;
         if (l < LAYERS && h->pre_rope) pre = h->pre_rope(h->context, l);
         if (l < LAYERS && h->post_rope) post = h->post_rope(h->context, l);
+        if (l < LAYERS) check_wanted(h, l, pre, post);
         give(pre, true, l, b->ids);
         give(post, false, l, b->ids);
         if (l) QK_TRY(h->layer_done(h->context, l - 1, err));

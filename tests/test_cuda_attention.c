@@ -19,6 +19,9 @@
  *   test_cuda_attention cuda ...   on a GPU */
 #include "tests/emulated.h"
 
+#include "kernels/cuda/cuda.h"
+#include "tests/wanted.h"
+
 typedef struct attention_case {
     int H, K, d, window;
     float soft_cap;
@@ -93,7 +96,7 @@ static outcome run_case(const qk_backend *b, const attention_case *c, qk_dtype d
                                  {more, &last_key, n_more, 1, at + sizes[4], NULL}};
     qk_layer_capture capture = {q, k, 3, 2, value_rows, 2};
     qk_attention p = {heads,       c->starts, c->n_seq, c->window, 1 / sqrtf((float)c->d),
-                      c->soft_cap, &capture};
+                      c->soft_cap, &capture,  NULL};
     qk_tensor o = in_place ? qk_cols(qkv, 0, own.cols) : own;
     b->attention(dev, o, qkv, &p);
     CHECK(b->sync(dev, 0, &test_error) == QK_OK);
@@ -290,7 +293,7 @@ static void test_blind_to_the_batch(void)
         float out[3 * H * D], lse[3 * H], lse_alone[3 * H];
         qk_row_copy q = {rows, both_heads, 3, H, out, lse};
         qk_layer_capture capture = {&q, NULL, 1, 0, NULL, 0};
-        qk_attention p = {heads, packed, 2, 50, 0.1f, 0, &capture};
+        qk_attention p = {heads, packed, 2, 50, 0.1f, 0, &capture, NULL};
         qk_tensor qkv = tensor(b, dev, "qkv", QK_BF16, A + B, width, v);
         qk_tensor both = tensor(b, dev, "o", QK_BF16, A + B, H * D, NULL);
         qk_tensor one = tensor(b, dev, "o", QK_BF16, B, H * D, NULL);
@@ -317,6 +320,46 @@ static void test_blind_to_the_batch(void)
     free(v);
 }
 
+/* Tiles without a row that is wanted or captured are left out. */
+static void check_tiles(void)
+{
+    static const int32_t starts[] = {0, 100, 400}, rows[] = {350}, heads[] = {0};
+    uint8_t nobody[400] = {0};
+    qk_row_copy key = {rows, heads, 1, 1, NULL, NULL};
+    qk_layer_capture capture = {.k = &key, .n_k = 1};
+    qk_attention p = {.heads = {2, 1, 8, true}, .seq_start = starts, .n_seq = 2};
+    size_t n;
+    free(cuda_tiles(&p, 64, &n));
+    CHECK_INT(n, 2 * (2 + 5));
+    p.wanted = nobody;
+    free(cuda_tiles(&p, 64, &n));
+    CHECK_INT(n, 0);
+    nobody[99] = nobody[100] = 1;
+    p.capture = &capture;
+    attention_tile *tiles = cuda_tiles(&p, 64, &n);
+    CHECK_INT(n, 2 * 3);
+    for (size_t i = 0; i < n; i++)
+        CHECK(tiles[i].first == 64 || tiles[i].first == 100 || tiles[i].first == 292);
+    free(tiles);
+}
+
+static void test_wanted_rows(void)
+{
+    for (int rung = 1; rung <= 3; rung++) {
+        if (!wanted(rung)) continue;
+        use_rung(rung);
+        for (int f = 0; f < (rung == 3 ? 1 : 2); f++) {
+            qk_dtype format = f ? QK_F32 : QK_BF16;
+            qk_device *dev = open_device(tested, format);
+            check_wanted(tested, dev, format, "cuda");
+            check_row_list(tested, dev);
+            tested->close(dev);
+        }
+        CHECK_STR(tested_fault(), "");
+    }
+    check_tiles();
+}
+
 /* Nobody hears of a NaN by a number: rows with one among their scores have a log-sum-exp that is
  * none, and the others have theirs. */
 static void test_nan(void)
@@ -335,7 +378,7 @@ static void test_nan(void)
         const int32_t starts[] = {0, T};
         qk_row_copy q = {rows, heads, T, H, out, lse};
         qk_layer_capture capture = {&q, NULL, 1, 0, NULL, 0};
-        qk_attention p = {{H, 1, D, true}, starts, 1, WINDOW, 0.125f, 0, &capture};
+        qk_attention p = {{H, 1, D, true}, starts, 1, WINDOW, 0.125f, 0, &capture, NULL};
         qk_tensor qkv = tensor(tested, dev, "qkv", QK_BF16, T, W, v);
         tested->attention(dev, qk_cols(qkv, 0, H * D), qkv, &p);
         CHECK(tested->sync(dev, 0, &test_error) == QK_OK);
@@ -366,6 +409,7 @@ int main(int argc, char **argv)
     RUN(test_one_late_key);
     RUN(test_blind_to_the_batch);
     RUN(test_nan);
+    RUN(test_wanted_rows);
     if (full && wanted(3)) RUN(test_v3_matrix);
     return test_summary("cuda attention");
 }

@@ -8,6 +8,7 @@
  * standard deviation eps/2 sqrt(1 + 2 + .. + K) = eps/2 K / sqrt(2); six of those are allowed.
  * Rounding to bfloat16 adds 2^-8 of the value. Outputs are filled with NaN before each op. */
 #include "tests/compared.h"
+#include "tests/wanted.h"
 
 /* ---- matrix product ---- */
 
@@ -204,7 +205,7 @@ static void sequence_alone(const char *isa, qk_dtype compute, const float *v)
     float out[3 * H * D], lse[3 * H], lse_alone[3 * H];
     qk_row_copy q = {rows, all_heads, 3, H, out, lse};
     qk_layer_capture capture = {&q, NULL, 1, 0, NULL, 0};
-    qk_attention p = {heads, packed, 2, 50, 0.2f, 0, &capture};
+    qk_attention p = {heads, packed, 2, 50, 0.2f, 0, &capture, NULL};
     qk_tensor qkv = tensor(cpu, dev, compute, A + B, qk_heads_width(heads), v);
     qk_tensor one = tensor(cpu, dev, compute, A + B, H * D, NULL);
     cpu->attention(dev, one, qkv, &p);
@@ -230,6 +231,22 @@ static void test_attention_is_blind_to_the_batch(void)
         sequence_alone(isas[i], QK_BF16, v);
     }
     free(v);
+}
+
+static void test_wanted_rows(void)
+{
+    for (size_t i = 0; isas[i]; i++)
+        for (int f = 0; f < 2; f++) {
+            qk_dtype format = f ? QK_BF16 : QK_F32;
+            qk_device *dev = open_device(cpu, format, isas[i], 2);
+            if (dev) check_wanted(cpu, dev, format, isas[i]);
+            if (dev) check_row_list(cpu, dev);
+            cpu->close(dev);
+        }
+    qk_device *dev = open_device(ref, QK_F32, NULL, 1);
+    check_wanted(ref, dev, QK_F32, "ref");
+    check_row_list(ref, dev);
+    ref->close(dev);
 }
 
 /* ---- ops on rows ---- */
@@ -539,6 +556,7 @@ int main(int argc, char **argv)
     RUN(test_packing);
     RUN(test_attention);
     RUN(test_attention_is_blind_to_the_batch);
+    RUN(test_wanted_rows);
     RUN(test_row_ops);
     RUN(test_bfloat16_rounding);
     RUN(test_qkv_post);

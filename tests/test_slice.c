@@ -300,6 +300,28 @@ static void test_windows_everywhere(void)
                         &slice_cases[c], narrow);
 }
 
+/* Rows go through the wide parts of a layer in many pieces. */
+static void test_small_chunks(void)
+{
+    qk_backend small = *qk_backend_find("cpu");
+    small.chunk = 16;
+    for (int c = 0; c < SLICE_CASES; c++)
+        slice_check(&small, c % 2 ? QK_F32 : QK_BF16, "tests/data/forward/qwen3/model",
+                    &slice_cases[c], c % 3 ? NULL : narrow);
+}
+
+/* Where weights are read again for each batch, too; a layer that no row enters is left out of a
+ * pass, and the next one begins in front. */
+static void test_weights_read_again(void)
+{
+    slice_layers_in_memory = 2;
+    for (int c = 0; c < SLICE_CASES; c++)
+        if (slice_cases[c].layer == 0)
+            slice_check(qk_backend_find("cpu"), QK_F32, "tests/data/forward/olmo3_windows/model",
+                        &slice_cases[c], NULL);
+    slice_layers_in_memory = 0;
+}
+
 int main(int argc, char **argv)
 {
     test_begin(argc, argv, "");
@@ -310,5 +332,7 @@ int main(int argc, char **argv)
     RUN(test_same_bytes);
     RUN(test_families);
     RUN(test_windows_everywhere);
+    RUN(test_small_chunks);
+    RUN(test_weights_read_again);
     return test_summary("slice");
 }

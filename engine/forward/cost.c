@@ -1,7 +1,8 @@
-/* What a forward pass costs, for the plan. See forward.h. */
+/* See cost.h. */
+#include "engine/forward/cost.h"
+
 #include "engine/families/family.h"
 #include "engine/forward/activations.h"
-#include "engine/forward/forward.h"
 #include "engine/forward/slice.h"
 #include "engine/model/model.h"
 

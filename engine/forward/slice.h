@@ -23,7 +23,8 @@
  * next: engine/forward/forward.c */
 #pragma once
 
-#include "engine/forward/forward.h"
+#include "engine/forward/batch.h"
+#include "engine/model/layer_budget.h"
 
 /* The largest piece, of queries or keys, that attention cuts a sequence into (kernels/cuda/args.h). */
 enum { QK_SLICE_STEP = 128 };
@@ -74,6 +75,3 @@ typedef struct qk_slice_size {
     double enter, leave, pairs, windowed;
 } qk_slice_size;
 qk_slice_size qk_slice_size_of(const qk_slice *s, int l);
-/* Floating point operations of the plan. Not counted: rows that stay because moving others would
- * cost more. */
-qk_forward_work qk_slice_work(const qk_slice *s);

@@ -15,13 +15,6 @@
 #include "engine/tokenizer/tokenizer.h"
 #include "sampler/positions.h"
 
-qk_last_layer qk_plan_last_needs(const qk_plan *plan)
-{
-    const qk_layer_heads *last = &plan->heads.layers[plan->heads.n_layers - 1];
-    if (last->n_q && plan->config->capture.lse) return QK_LAST_ATTENTION;
-    return last->n_v ? QK_LAST_QKV : QK_LAST_QK;
-}
-
 /* ---- texts ---- */
 
 typedef struct means {

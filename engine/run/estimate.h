@@ -3,7 +3,7 @@
  * next: engine/commands/plan.c */
 #pragma once
 
-#include "engine/forward/forward.h"
+#include "engine/forward/cost.h"
 #include "engine/model/layer_budget.h"
 #include "engine/run/probe.h"
 
@@ -28,9 +28,6 @@ typedef struct qk_estimate {
     qk_layer_budget budget; /* what of them is in memory at a time, on this machine as it is now */
     uint64_t activation_bytes, capture_bytes; /* with budget.bytes: peak memory */
 } qk_estimate;
-
-/* What the rows of the last captured layer come from. */
-qk_last_layer qk_plan_last_needs(const qk_plan *plan);
 
 /* Bytes that weights have to leave free: activations and captured rows of the largest batch that
  * the configuration allows, and 384 MB for everything else. Examples whose length nothing limits

@@ -7,7 +7,6 @@
 #include "engine/capture/capture.h"
 #include "engine/config/config.h"
 #include "engine/forward/slice.h"
-#include "engine/run/estimate.h"
 #include "engine/run/plan.h"
 
 struct qk_text_work {
@@ -16,6 +15,13 @@ struct qk_text_work {
     qk_capture *capture;
     qk_slice *slice;
 };
+
+qk_last_layer qk_plan_last_needs(const qk_plan *plan)
+{
+    const qk_layer_heads *last = &plan->heads.layers[plan->heads.n_layers - 1];
+    if (last->n_q && plan->config->capture.lse) return QK_LAST_ATTENTION;
+    return last->n_v ? QK_LAST_QKV : QK_LAST_QK;
+}
 
 qk_text_work *qk_text_work_new(const qk_plan *plan)
 {

@@ -5,10 +5,13 @@
  * next: engine/forward/slice.h */
 #pragma once
 
-#include "engine/forward/forward.h"
+#include "engine/forward/cost.h"
 
 typedef struct qk_plan qk_plan;
 typedef struct qk_text_work qk_text_work;
+
+/* What the rows of the last captured layer come from. */
+qk_last_layer qk_plan_last_needs(const qk_plan *plan);
 
 qk_text_work *qk_text_work_new(const qk_plan *plan); /* borrowed */
 void qk_text_work_free(qk_text_work *w);             /* NULL-safe */

@@ -3,6 +3,7 @@
 
 usage: same_bytes.py [SEED] [TEST...]
 """
+import json
 import random
 import shutil
 import signal
@@ -54,6 +55,29 @@ def batch_sizes_and_threads(folder):
             reference = reference or got
             check_same(reference, got, f"{layout}, batch_size {batch}, {threads} threads")
     return f"{len(reference)} files, 5 settings, 2 layouts"
+
+
+def all_rows_or_those_that_are_needed(folder):
+    """inference.slice computes less, and nothing else."""
+    flops = set()
+    for more in ([], ["capture.layers=[1]"], ["capture.capture_lse=true", "capture.capture_values=true"]):
+        reference = None
+        for way in (["inference.slice=false"], ["inference.slice=true"], ["inference.slice=true", "inference.batch_size=3"]):
+            work = fresh(folder, f"{len(flops)}-{'-'.join(way)}-{len(more)}-{len(''.join(more))}")
+            args = [x for s in settings(work, "branch", *more, *way) for x in ("--set", s)]
+            plan = json.loads(engine(["plan", "config.yaml", "--json", "--no-probe", *args, "--look", "1000"], work).stdout)
+            done = engine(["run", "config.yaml", "--quiet", "--json", *args], work)
+            assert done.returncode == 0, done.stderr
+            result = json.loads(done.stdout)
+            for key in ("flops", "flops_without_slice"):
+                assert abs(result[key] - plan[key]) <= 1e-9 * plan[key], (key, plan[key], result[key])
+            whole = way == ["inference.slice=false"]
+            assert whole == (result["flops"] == result["flops_without_slice"]) and result["flops"] > 0, result
+            flops.add(result["flops"] / result["flops_without_slice"])
+            got = digest(work / "out/final")
+            reference = reference or got
+            check_same(reference, got, f"{more}, {way}")
+    return f"{100 * min(flops):.0f} % of the operations at least"
 
 
 def running_twice(folder):
@@ -158,7 +182,6 @@ def other_settings_are_refused(folder):
 
 
 def plan_says_what_run_writes(folder):
-    import json
     work = fresh(folder, "work")
     args = [x for s in settings(work, "branch", "capture.sampler.type=all") for x in ("--set", s)]
     plan = json.loads(engine(["plan", "config.yaml", "--json", *args], work).stdout)
@@ -171,5 +194,5 @@ def plan_says_what_run_writes(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main("same bytes", [batch_sizes_and_threads, running_twice, killed_and_resumed, stopped_by_a_signal,
+    sys.exit(main("same bytes", [batch_sizes_and_threads, all_rows_or_those_that_are_needed, running_twice, killed_and_resumed, stopped_by_a_signal,
                                  resumed_on_another_processor, other_settings_are_refused, plan_says_what_run_writes]))
