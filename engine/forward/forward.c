@@ -80,7 +80,7 @@ static void add_to_stream(qk_forward *f, qk_tensor rows, qk_tensor y, const qk_m
 
 /* q, k, v of one layer for all tokens, ready for attention. */
 static void project(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tensor qkv,
-                    const qk_layer_capture *capture)
+                    const qk_layer_capture *capture, const qk_layer_capture *rotated)
 {
     const qk_model *m = f->m;
     const qk_spec *s = &m->spec;
@@ -99,6 +99,7 @@ static void project(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_ten
         .rotary = rope ? s->ropes[s->layer[l].rope].rotary : 0,
         .interleaved = s->interleaved,
         .capture = capture,
+        .rotated = m->backend->takes_early ? rotated : NULL,
     };
     size_t width = qk_heads_width(post.heads);
     for (size_t t = 0; t < x.rows; t += f->a.chunk) {
@@ -126,6 +127,7 @@ static void attend(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_tens
         .scale = m->spec.attention_scale,
         .soft_cap = m->spec.soft_cap,
         .capture = capture,
+        .taken = m->backend->takes_early,
     };
     qk_tensor o = qk_cols(qkv, 0, (size_t)m->spec.H * (size_t)m->spec.d);
     m->backend->attention(m->device, o, qkv, &attention);
@@ -196,12 +198,12 @@ static void run_layer(qk_forward *f, int l, const qk_layer *w, qk_tensor x, qk_t
     void *c = hooks->context;
     const qk_layer_capture *pre = hooks->pre_rope ? hooks->pre_rope(c, l) : NULL;
     const qk_layer_capture *post = hooks->post_rope ? hooks->post_rope(c, l) : NULL;
-    project(f, l, w, x, qkv, pre);
+    project(f, l, w, x, qkv, pre, post);
     if (needs_of(m, l) >= QK_LAST_ATTENTION) {
         attend(f, l, w, x, qkv, batch, post);
     } else if (post) {
         for (size_t i = 0; i < post->n_q; i++) QK_ASSERT(!post->q[i].lse);
-        m->backend->gather(m->device, qkv, heads_of(m, l), post);
+        if (!m->backend->takes_early) m->backend->gather(m->device, qkv, heads_of(m, l), post);
     }
     if (needs_of(m, l) == QK_LAST_WHOLE) feed_forward(f, l, w, x);
     m->backend->layer_end(m->device);

@@ -79,6 +79,8 @@ typedef struct cpu_isa {
     /* (a, b) -> (a cos - b sin, b cos + a sin), a = head[i], b = head[i + half] */
     void (*rotate)(float *head, const float *cos, const float *sin, size_t half);
     void (*store)(qk_tensor y, size_t row, const float *from); /* y[row, :], in y's format */
+    /* d elements of t's data from number `at` on, float32 or bfloat16, rounded to a format */
+    void (*copy_row)(float *out, qk_tensor t, size_t at, size_t d, qk_dtype rounded);
 } cpu_isa;
 
 /* The best one of this processor, or the one called `name`; NULL when it cannot run here. */
@@ -115,12 +117,15 @@ struct qk_matrix {
     void *panels;
 };
 
-/* kernels/cpu/matrix.c, matmul.c, attention.c, elementwise.c, experts.c: slots of the op table */
+/* kernels/cpu/matrix.c, matmul.c, attention.c, capture.c, elementwise.c, experts.c: slots of the op table */
 qk_status cpu_matrix_new(qk_device *, size_t, size_t, const char *, qk_matrix **, qk_error *);
 void cpu_matrix_load(qk_device *, qk_matrix *, size_t, size_t, const void *, qk_dtype);
 void cpu_matrix_free(qk_device *, qk_matrix *);
 void cpu_matmul(qk_device *, qk_tensor, qk_tensor, const qk_matrix *, const float *, bool);
 void cpu_attention(qk_device *, qk_tensor, qk_tensor, const qk_attention *);
+/* Rows of a chunk, whose row 0 is first_row of the lists, rounded to a format. */
+void cpu_capture(qk_device *, qk_tensor chunk, size_t first_row, qk_heads, const qk_layer_capture *,
+                 qk_dtype rounded);
 void cpu_gather(qk_device *, qk_tensor, qk_heads, const qk_layer_capture *);
 void cpu_embed(qk_device *, qk_tensor, qk_tensor, const int32_t *, float);
 void cpu_rmsnorm(qk_device *, qk_tensor, qk_tensor, const float *, float, bool);

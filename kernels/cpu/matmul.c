@@ -111,7 +111,8 @@ static void run_job(const product *p, size_t first_tile, size_t first_panel, flo
 /* Floats that the cut sums of one thread need. */
 static size_t sums_of_a_thread(const qk_device *dev)
 {
-    (void)dev; return BLOCK_ROWS * BLOCK_COLS;
+    (void)dev;
+    return BLOCK_ROWS * BLOCK_COLS;
 }
 
 static void pack_tiles(void *context, size_t begin, size_t end, int member)

@@ -37,6 +37,7 @@ void QK_NAME(cpu_row_glu)(qk_tensor y, qk_tensor g, size_t row, qk_activation ac
 void QK_NAME(cpu_norm_part)(float *x, size_t n, const float *w, float eps, bool plus_one);
 void QK_NAME(cpu_softmax)(float *x, size_t n);
 void QK_NAME(cpu_row_store)(qk_tensor y, size_t row, const float *from);
+void QK_NAME(cpu_copy_row)(float *out, qk_tensor t, size_t at, size_t d, qk_dtype rounded);
 void QK_NAME(cpu_rotate)(float *head, const float *cos, const float *sin, size_t half);
 void QK_NAME(cpu_attention_tile_run)(const cpu_attention_tile *t);
 size_t QK_NAME(cpu_attention_floats)(qk_heads heads);
