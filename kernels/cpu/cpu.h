@@ -8,8 +8,8 @@
 /* ---- inner loops, one table per instruction set (kernels/cpu/isa) ---- */
 
 /* A tile of a matrix product: y[m, n] for up to tile_rows x panel_cols outputs.
- *   x  packed by pack_rows: [K, tile_rows] float32, or [K/2, tile_rows] pairs of bfloat16; with
- *      tile registers see kernels/cpu/isa/amx.h
+ *   x  packed by pack_rows: [K, tile_rows] float32, or, where an instruction multiplies them,
+ *      [K/2, tile_rows] pairs of bfloat16; with tile registers see kernels/cpu/isa/amx.h
  *   w  one panel of a packed matrix (see qk_matrix)
  * y = [y +] x w^T [+ bias]; the sum over k is one chain of fused multiply-adds in order (with
  * tile registers another one: kernels/cpu/isa/amx.h). */
@@ -32,7 +32,7 @@ typedef struct cpu_gemm {
     size_t tile_rows, panel_cols;
     size_t depth;        /* K is padded with zeros to a multiple of this */
     size_t packed_size;  /* bytes of a packed number of x */
-    size_t block_depth;  /* long sums over k are cut into parts of this; 0: they are not */
+    size_t block_depth;  /* long sums over k are cut into parts of this */
     void (*begin)(void); /* before a thread's first tile and after its last: tile registers; */
     void (*end)(void);   /* NULL where there are none */
     void (*pack_rows)(void *out, qk_tensor x, size_t first, size_t rows, qk_dtype compute);

@@ -109,6 +109,7 @@ INLINE v16 v16_from_f16(const uint16_t *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
+/* The even and the odd numbers of sixteen pairs of bfloat16; the even ones are the lower halves. */
 INLINE v16 v16_even(const uint32_t *p)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
@@ -241,6 +242,8 @@ INLINE v16 v16_even(const uint32_t *p)
 }
 INLINE v16 v16_odd(const uint32_t *p)
 {
+    /* volatile: loaded each time. The compiler would keep it in a register, and a product of 6 rows
+     * has none to spare. */
     static const volatile uint32_t mask[8] = {0xFFFF0000, 0xFFFF0000, 0xFFFF0000, 0xFFFF0000,
                                               0xFFFF0000, 0xFFFF0000, 0xFFFF0000, 0xFFFF0000};
     __m256i high = *(const volatile __m256i_u *)mask;
