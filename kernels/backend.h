@@ -94,7 +94,7 @@ typedef struct qk_row_copy {
 } qk_row_copy;
 
 /* What one layer gives away: lists of copies, from the queries, the keys and the values. Values
- * leave in attention and gather alone (heads.has_v), never before RoPE. */
+ * leave with the rows as attention sees them (heads.has_v), never before RoPE. */
 typedef struct qk_layer_capture {
     const qk_row_copy *q, *k;
     size_t n_q, n_k;
@@ -117,6 +117,9 @@ typedef struct qk_qkv_post {
     int rotary;                      /* how many of the d numbers turn, from the first; even */
     bool interleaved;                /* pairs are (2i, 2i+1) instead of (i, i + rotary/2) */
     const qk_layer_capture *capture; /* copies taken before RoPE, or NULL */
+    /* Those of rows as attention sees them, without log-sum-exps, while they are in a cache; for
+     * backends that take them early (qk_backend.takes_early), else NULL. */
+    const qk_layer_capture *rotated;
 } qk_qkv_post;
 
 typedef struct qk_attention {
@@ -130,6 +133,7 @@ typedef struct qk_attention {
     const uint8_t
         *wanted; /* [T] host memory, 0 or 1: rows whose output is used, among them all whose
                               log-sum-exp is captured; NULL: all. Of others o holds anything */
+    bool taken;  /* its rows have left in qkv_post: only log-sum-exps are wanted */
 } qk_attention;
 
 typedef enum qk_activation { QK_SILU, QK_GELU, QK_GELU_TANH } qk_activation;
@@ -147,6 +151,9 @@ typedef struct qk_backend {
     const char *name; /* "cpu", "ref", "cuda" */
     int depth;        /* layers that may be queued at once: 1 where an op is done when it returns */
     size_t chunk;     /* tokens per matrix product that make it efficient; memory grows with it */
+    /* Whether rows as attention sees them leave in qkv_post (CPU), not in attention (GPU), whose
+     * kernels read them anyway. Attention and gather take them on every backend when asked. */
+    bool takes_early;
     size_t weight_size[3]; /* bytes of a weight in a matrix, by compute format */
 
     /* Whether this machine has such a device; NULL: always. The error says why not. */

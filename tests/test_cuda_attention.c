@@ -95,8 +95,8 @@ static outcome run_case(const qk_backend *b, const attention_case *c, qk_dtype d
     qk_row_copy value_rows[2] = {{some, all_heads, n_some, (size_t)c->K, at, NULL},
                                  {more, &last_key, n_more, 1, at + sizes[4], NULL}};
     qk_layer_capture capture = {q, k, 3, 2, value_rows, 2};
-    qk_attention p = {heads,       c->starts, c->n_seq, c->window, 1 / sqrtf((float)c->d),
-                      c->soft_cap, &capture,  NULL};
+    qk_attention p = {heads,       c->starts,          c->n_seq, c->window, 1 / sqrtf((float)c->d),
+                      c->soft_cap, .capture = &capture};
     qk_tensor o = in_place ? qk_cols(qkv, 0, own.cols) : own;
     b->attention(dev, o, qkv, &p);
     CHECK(b->sync(dev, 0, &test_error) == QK_OK);
@@ -293,7 +293,7 @@ static void test_blind_to_the_batch(void)
         float out[3 * H * D], lse[3 * H], lse_alone[3 * H];
         qk_row_copy q = {rows, both_heads, 3, H, out, lse};
         qk_layer_capture capture = {&q, NULL, 1, 0, NULL, 0};
-        qk_attention p = {heads, packed, 2, 50, 0.1f, 0, &capture, NULL};
+        qk_attention p = {heads, packed, 2, 50, 0.1f, 0, .capture = &capture};
         qk_tensor qkv = tensor(b, dev, "qkv", QK_BF16, A + B, width, v);
         qk_tensor both = tensor(b, dev, "o", QK_BF16, A + B, H * D, NULL);
         qk_tensor one = tensor(b, dev, "o", QK_BF16, B, H * D, NULL);
@@ -378,7 +378,7 @@ static void test_nan(void)
         const int32_t starts[] = {0, T};
         qk_row_copy q = {rows, heads, T, H, out, lse};
         qk_layer_capture capture = {&q, NULL, 1, 0, NULL, 0};
-        qk_attention p = {{H, 1, D, true}, starts, 1, WINDOW, 0.125f, 0, &capture, NULL};
+        qk_attention p = {{H, 1, D, true}, starts, 1, WINDOW, 0.125f, 0, .capture = &capture};
         qk_tensor qkv = tensor(tested, dev, "qkv", QK_BF16, T, W, v);
         tested->attention(dev, qk_cols(qkv, 0, H * D), qkv, &p);
         CHECK(tested->sync(dev, 0, &test_error) == QK_OK);

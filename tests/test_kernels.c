@@ -60,9 +60,12 @@ static void test_long_sums(void)
 {
     static const matmul_shape shapes[] = {
         {40, 2048, 40, true, true}, {260, 2050, 33, false, true}, {9, 4100, 520, true, false}};
-    test_activation = QK_BF16;
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        compare_all("matmul", run_matmul, &shapes[i], QK_BF16, chain_error(shapes[i].K));
+    static const qk_dtype formats[] = {QK_F32, QK_F16, QK_BF16};
+    for (size_t i = 0; i < 3 * sizeof shapes / sizeof *shapes; i++) {
+        const matmul_shape *shape = &shapes[i / 3];
+        test_activation = formats[i % 3] == QK_BF16 ? QK_BF16 : QK_F32;
+        compare_all("matmul", run_matmul, shape, formats[i % 3], chain_error(shape->K));
+    }
     test_activation = QK_F32;
 }
 
@@ -205,7 +208,7 @@ static void sequence_alone(const char *isa, qk_dtype compute, const float *v)
     float out[3 * H * D], lse[3 * H], lse_alone[3 * H];
     qk_row_copy q = {rows, all_heads, 3, H, out, lse};
     qk_layer_capture capture = {&q, NULL, 1, 0, NULL, 0};
-    qk_attention p = {heads, packed, 2, 50, 0.2f, 0, &capture, NULL};
+    qk_attention p = {heads, packed, 2, 50, 0.2f, 0, .capture = &capture};
     qk_tensor qkv = tensor(cpu, dev, compute, A + B, qk_heads_width(heads), v);
     qk_tensor one = tensor(cpu, dev, compute, A + B, H * D, NULL);
     cpu->attention(dev, one, qkv, &p);
@@ -389,6 +392,26 @@ typedef struct post_shape {
     bool whole; /* one norm over all heads, and queries scaled by position */
 } post_shape;
 
+/* Rows of a tensor, of all three kinds in lists: as attention would give them away. */
+static void check_rotated(qk_tensor t, qk_heads heads, const qk_layer_capture *c)
+{
+    const struct {
+        const qk_row_copy *copy;
+        int first;
+    } kinds[] = {{c->q, 0}, {c->k, heads.H}, {c->v, heads.H + heads.K}};
+    size_t d = (size_t)heads.d, wrong = 0;
+    for (int k = 0; k < (heads.has_v ? 3 : 2); k++) {
+        const qk_row_copy *of = kinds[k].copy;
+        for (size_t i = 0; i < of->n_heads * of->n_rows * d; i++) {
+            size_t head = (size_t)kinds[k].first + (size_t)of->heads[i / d / of->n_rows];
+            size_t row = (size_t)of->rows[i / d % of->n_rows];
+            float want = qk_element(t.data, row * t.stride + head * d + i % d, t.dtype);
+            wrong += qk_float_bits(of->out[i]) != qk_float_bits(want);
+        }
+    }
+    CHECK_MSG(!wrong, "%zu captured numbers are not those of the rows", wrong);
+}
+
 /* Output rows and captured rows behind each other. */
 static float *run_post(const qk_backend *b, qk_device *dev, const void *shape, size_t *n)
 {
@@ -412,6 +435,13 @@ static float *run_post(const qk_backend *b, qk_device *dev, const void *shape, s
     qk_row_copy q = {rows, q_heads, 4, 1, captured, NULL},
                 k = {rows, k_heads, 4, 1, captured + 4 * d, NULL};
     qk_layer_capture capture = {&q, &k, 1, 1, NULL, 0};
+    int32_t all[64];
+    for (int h = 0; h < s->H; h++) all[h] = s->H - 1 - h;
+    float *early = noises((size_t)(s->H + 2) * 4 * d, 20);
+    qk_row_copy rotated_q = {rows, all, 4, (size_t)s->H, early, NULL},
+                rotated_k = {rows, k_heads, 4, 1, early + (size_t)s->H * 4 * d, NULL},
+                rotated_v = {rows, k_heads, 4, 1, early + (size_t)(s->H + 1) * 4 * d, NULL};
+    qk_layer_capture rotated = {&rotated_q, &rotated_k, 1, 1, &rotated_v, s->has_v};
     qk_qkv_post p = {.heads = heads,
                      .eps = 1e-6f,
                      .table_row = table_row,
@@ -423,10 +453,12 @@ static float *run_post(const qk_backend *b, qk_device *dev, const void *shape, s
     p.cos = s->rotary ? tc.data : NULL;
     p.sin = s->rotary ? (float *)tc.data + TABLE * half : NULL;
     p.capture = s->capture ? &capture : NULL;
+    p.rotated = b->takes_early ? &rotated : NULL;
     /* in two chunks, as the forward pass does it */
     b->qkv_post(dev, qk_rows(out, 0, 8), qk_rows(in, 0, 8), &p, 0);
     b->qkv_post(dev, qk_rows(out, 8, T - 8), qk_rows(in, 8, T - 8), &p, 8);
     CHECK(b->sync(dev, 0, &test_error) == QK_OK);
+    if (p.rotated) check_rotated(out, heads, &rotated);
     float *rows_out = values_of(b, dev, out);
     *n = T * width + 8 * d;
     float *both = qk_alloc(*n, sizeof *both);
@@ -434,7 +466,7 @@ static float *run_post(const qk_backend *b, qk_device *dev, const void *shape, s
     memcpy(both + T * width, captured, 8 * d * sizeof *both);
     if (out.data != in.data) b->free(dev, &out);
     b->free(dev, &in), b->free(dev, &tw), b->free(dev, &tc), b->free(dev, &ts);
-    free(v), free(c), free(w), free(scales), free(captured), free(rows_out);
+    free(v), free(c), free(w), free(scales), free(captured), free(rows_out), free(early);
     return both;
 }
 

@@ -85,7 +85,7 @@ static void add_to_stream(qk_forward *f, qk_tensor rows, qk_tensor y, const qk_m
 
 /* q, k, v of the rows of one layer, ready for attention. */
 static void project(qk_forward *f, int l, const qk_layer *w, const qk_layer_rows *rows,
-                    qk_tensor qkv, const qk_layer_capture *capture)
+                    qk_tensor qkv, const qk_layer_capture *capture, const qk_layer_capture *rotated)
 {
     const qk_model *m = f->m;
     const qk_spec *s = &m->spec;
@@ -104,6 +104,7 @@ static void project(qk_forward *f, int l, const qk_layer *w, const qk_layer_rows
         .rotary = rope ? s->ropes[s->layer[l].rope].rotary : 0,
         .interleaved = s->interleaved,
         .capture = capture,
+        .rotated = m->backend->takes_early ? rotated : NULL,
     };
     size_t width = qk_heads_width(post.heads);
     for (size_t t = 0; t < rows->n; t += f->a.chunk) {
@@ -147,6 +148,7 @@ static void attend(qk_forward *f, int l, const qk_layer *w, const qk_layer_rows 
         .soft_cap = m->spec.soft_cap,
         .capture = capture,
         .wanted = rows->wanted,
+        .taken = m->backend->takes_early,
     };
     qk_tensor o = qk_cols(qkv, 0, (size_t)m->spec.H * (size_t)m->spec.d);
     m->backend->attention(m->device, o, qkv, &attention);
@@ -215,12 +217,12 @@ static void run_layer(qk_forward *f, int l, const qk_layer *w, const qk_layer_ro
 {
     const qk_model *m = f->m;
     qk_tensor qkv = qk_rows(f->a.qkv, 0, rows->n);
-    project(f, l, w, rows, qkv, pre);
+    project(f, l, w, rows, qkv, pre, post);
     if (needs_of(m, l) >= QK_LAST_ATTENTION && rows->attends) {
         attend(f, l, w, rows, qkv, post);
     } else if (post) {
         for (size_t i = 0; i < post->n_q; i++) QK_ASSERT(!post->q[i].lse || !post->q[i].n_rows);
-        m->backend->gather(m->device, qkv, heads_of(m, l), post);
+        if (!m->backend->takes_early) m->backend->gather(m->device, qkv, heads_of(m, l), post);
     }
     if (needs_of(m, l) == QK_LAST_WHOLE) feed_forward(f, l, w, qk_rows(f->a.x, 0, rows->n_keep));
     m->backend->layer_end(m->device);

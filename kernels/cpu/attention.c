@@ -1,11 +1,11 @@
-/* Attention on the CPU: the list of work, longest first, and the copies of captured rows.
+/* Attention on the CPU: the list of work, longest first, and the log-sum-exps of captured rows.
  *
  * An item is (sequence, key head, 64 queries, or pieces of them that somebody wants). Late queries see
  * more keys, so items are handed out from the last to the first: the short ones fill the gaps at the
  * end.
  *
- * Captured rows are copied before attention begins, for its output may take their memory. Their
- * log-sum-exps are what is left of a row when its last key has been seen, m + ln l: the item that
+ * Captured rows have mostly left before (kernels/cpu/capture.c); if not, they are copied before
+ * attention begins, for its output may take their memory. Log-sum-exps are what is left of a row when its last key has been seen, m + ln l: the item that
  * has the query gives it to all that want it, one logarithm for each.
  *
  * next: kernels/cpu/elementwise.c */
@@ -14,47 +14,6 @@
 
 #include "engine/base/team.h"
 #include "kernels/cpu/cpu.h"
-
-/* ---- captured rows ---- */
-
-typedef struct copying {
-    qk_tensor t;
-    size_t first_col, d; /* first_col: column of head 0 of this kind */
-    const qk_row_copy *c;
-} copying;
-
-/* Item h n_rows + r: row r of head h. */
-static void copy_rows(void *context, size_t begin, size_t end, int member)
-{
-    const copying *x = context;
-    const qk_row_copy *c = x->c;
-    (void)member;
-    for (size_t n = begin; n < end; n++) {
-        size_t h = n / c->n_rows, row = (size_t)c->rows[n % c->n_rows];
-        QK_ASSERT(row < x->t.rows);
-        size_t at = row * x->t.stride + x->first_col + (size_t)c->heads[h] * x->d;
-        float *out = c->out + n * x->d;
-        for (size_t i = 0; i < x->d; i++) out[i] = qk_element(x->t.data, at + i, x->t.dtype);
-    }
-}
-
-void cpu_gather(qk_device *dev, qk_tensor qkv, qk_heads heads, const qk_layer_capture *capture)
-{
-    size_t d = (size_t)heads.d;
-    QK_ASSERT(heads.has_v || !capture->n_v);
-    const struct kind {
-        const qk_row_copy *copies;
-        size_t n, first_col;
-    } kinds[] = {{capture->q, capture->n_q, 0},
-                 {capture->k, capture->n_k, (size_t)heads.H * d},
-                 {capture->v, capture->n_v, (size_t)(heads.H + heads.K) * d}};
-    for (const struct kind *k = kinds; k < kinds + 3; k++)
-        for (size_t i = 0; i < k->n; i++) {
-            const qk_row_copy *c = &k->copies[i];
-            copying x = {qkv, k->first_col, d, c};
-            qk_loop(dev->threads, c->n_heads * c->n_rows, copy_rows, &x);
-        }
-}
 
 /* ---- log-sum-exp ---- */
 
@@ -213,7 +172,7 @@ void cpu_attention(qk_device *dev, qk_tensor o, qk_tensor qkv, const qk_attentio
 {
     QK_ASSERT(p->heads.has_v && qkv.cols == qk_heads_width(p->heads) && p->heads.d <= 1024);
     /* Before o may overwrite q. */
-    if (p->capture) cpu_gather(dev, qkv, p->heads, p->capture);
+    if (p->capture && !p->taken) cpu_gather(dev, qkv, p->heads, p->capture);
     const cpu_attend *attend = &dev->isa->attention[qkv.dtype];
     size_t per_thread = cpu_round_up(attend->scratch(p->heads), 16), n;
     cpu_reserve(&dev->scratch, per_thread * (size_t)dev->threads * sizeof(float), "attention");

@@ -141,6 +141,7 @@ static qk_status cpu_sync(qk_device *dev, int layers, qk_error *err)
 const qk_backend qk_backend_cpu = {
     .name = "cpu",
     .depth = 1,
+    .takes_early = true,
     .chunk = 512,
     .weight_size = {[QK_F32] = 4, [QK_F16] = 2, [QK_BF16] = 2},
     .open = cpu_open,

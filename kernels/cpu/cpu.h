@@ -8,8 +8,8 @@
 /* ---- inner loops, one table per instruction set (kernels/cpu/isa) ---- */
 
 /* A tile of a matrix product: y[m, n] for up to tile_rows x panel_cols outputs.
- *   x  packed by pack_rows: [K, tile_rows] float32, or [K/2, tile_rows] pairs of bfloat16; with
- *      tile registers see kernels/cpu/isa/amx.h
+ *   x  packed by pack_rows: [K, tile_rows] float32, or, where an instruction multiplies them,
+ *      [K/2, tile_rows] pairs of bfloat16; with tile registers see kernels/cpu/isa/amx.h
  *   w  one panel of a packed matrix (see qk_matrix)
  * y = [y +] x w^T [+ bias]; the sum over k is one chain of fused multiply-adds in order (with
  * tile registers another one: kernels/cpu/isa/amx.h). */
@@ -32,7 +32,7 @@ typedef struct cpu_gemm {
     size_t tile_rows, panel_cols;
     size_t depth;        /* K is padded with zeros to a multiple of this */
     size_t packed_size;  /* bytes of a packed number of x */
-    size_t block_depth;  /* long sums over k are cut into parts of this; 0: they are not */
+    size_t block_depth;  /* long sums over k are cut into parts of this */
     void (*begin)(void); /* before a thread's first tile and after its last: tile registers; */
     void (*end)(void);   /* NULL where there are none */
     void (*pack_rows)(void *out, qk_tensor x, size_t first, size_t rows, qk_dtype compute);
@@ -83,6 +83,8 @@ typedef struct cpu_isa {
      * operations that were. bfloat16: NULL where no instruction multiplies it. */
     double (*peak_f32)(size_t turns);
     double (*peak_bf16)(size_t turns);
+    /* d elements of t's data from number `at` on, float32 or bfloat16, rounded to a format */
+    void (*copy_row)(float *out, qk_tensor t, size_t at, size_t d, qk_dtype rounded);
 } cpu_isa;
 
 /* The best one of this processor, or the one called `name`; NULL when it cannot run here. */
@@ -119,12 +121,15 @@ struct qk_matrix {
     void *panels;
 };
 
-/* kernels/cpu/matrix.c, matmul.c, attention.c, elementwise.c, experts.c: slots of the op table */
+/* kernels/cpu/matrix.c, matmul.c, attention.c, capture.c, elementwise.c, experts.c: slots of the op table */
 qk_status cpu_matrix_new(qk_device *, size_t, size_t, const char *, qk_matrix **, qk_error *);
 void cpu_matrix_load(qk_device *, qk_matrix *, size_t, size_t, const void *, qk_dtype);
 void cpu_matrix_free(qk_device *, qk_matrix *);
 void cpu_matmul(qk_device *, qk_tensor, qk_tensor, const qk_matrix *, const float *, bool);
 void cpu_attention(qk_device *, qk_tensor, qk_tensor, const qk_attention *);
+/* Rows of a chunk, whose row 0 is first_row of the lists, rounded to a format. */
+void cpu_capture(qk_device *, qk_tensor chunk, size_t first_row, qk_heads, const qk_layer_capture *,
+                 qk_dtype rounded);
 void cpu_gather(qk_device *, qk_tensor, qk_heads, const qk_layer_capture *);
 void cpu_embed(qk_device *, qk_tensor, qk_tensor, const int32_t *, float);
 void cpu_rmsnorm(qk_device *, qk_tensor, qk_tensor, const float *, float, bool);

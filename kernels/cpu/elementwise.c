@@ -135,32 +135,6 @@ static void rotate(const qk_device *dev, float *head, const float *c, const floa
     }
 }
 
-/* Where each row of this chunk goes in a copy's list: lists are short beside T, so a chunk goes
- * through them once. */
-static void copy_chunk(qk_tensor rows, size_t first_row, size_t first_col, size_t d,
-                       const qk_row_copy *c, qk_dtype dtype)
-{
-    for (size_t r = 0; r < c->n_rows; r++) {
-        size_t t = (size_t)c->rows[r];
-        if (t < first_row || t - first_row >= rows.rows) continue;
-        for (size_t h = 0; h < c->n_heads; h++) {
-            const float *from = (const float *)rows.data + (t - first_row) * rows.stride +
-                                first_col + (size_t)c->heads[h] * d;
-            float *out = c->out + (h * c->n_rows + r) * d;
-            for (size_t i = 0; i < d; i++) out[i] = qk_round_to(from[i], dtype);
-        }
-    }
-}
-
-static void copy_all(qk_tensor rows, size_t first_row, const qk_qkv_post *p, qk_dtype dtype)
-{
-    size_t d = (size_t)p->heads.d;
-    for (size_t i = 0; i < p->capture->n_q; i++)
-        copy_chunk(rows, first_row, 0, d, &p->capture->q[i], dtype);
-    for (size_t i = 0; i < p->capture->n_k; i++)
-        copy_chunk(rows, first_row, (size_t)p->heads.H * d, d, &p->capture->k[i], dtype);
-}
-
 typedef struct post {
     const qk_device *dev;
     qk_tensor out, in;
@@ -207,6 +181,7 @@ void cpu_qkv_post(qk_device *dev, qk_tensor out, qk_tensor in, const qk_qkv_post
     QK_ASSERT(in.cols == width && out.cols == width && in.dtype == QK_F32 && out.dtype != QK_F16);
     post o = {dev, out, in, p, first_row};
     if (p->q_norm || p->k_norm) qk_loop(dev->threads, in.rows, norm_rows, &o);
-    if (p->capture) copy_all(in, first_row, p, out.dtype);
+    if (p->capture) cpu_capture(dev, in, first_row, p->heads, p->capture, out.dtype);
     qk_loop(dev->threads, in.rows, rotate_rows, &o);
+    if (p->rotated) cpu_capture(dev, out, first_row, p->heads, p->rotated, out.dtype);
 }

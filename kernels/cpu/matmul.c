@@ -1,16 +1,18 @@
 /* y = [y +] x W^T [+ bias]: blocking and threads around kernels/cpu/isa/gemm.c.
  *
- *   1. all threads pack x into tiles of rows, [tile][K][12] (12 with AVX-512, 32 with AMX)
- *   2. the grid of (tile, panel) is cut into jobs: some tiles times some panels. Within a job, one
- *      panel meets all tiles, so the panel stays in the cache while tiles stream past.
- *
- * With AMX a tile of x streams past in a few microseconds, which only the L2 cache can follow: jobs
- * are small, and the sum over k is cut so that a job's x stays there, 8 tiles of 2048 k (1 MB),
- * with the sums of its panels (512 kB) and one part of a panel (128 kB):
+ *   1. all threads pack x into tiles of rows, [tile][K][12] (6 with AVX2, 12 with AVX-512, 32 with AMX)
+ *   2. the grid of (tile, panel) is cut into jobs, blocks of at most 256 rows and 512 columns, and the
+ *      sum over k into parts of 2048. Within a part of a job one panel meets all tiles: it stays in the
+ *      L2 cache while tiles stream past, and next to it as many tiles as there is room for. What the
+ *      sums have come to is parked between two parts (512 kB at most).
  *
  *          x [256 rows, K]             W^T [K, 512 columns]       for each part of k:
  *          | part 0 | part 1 | ..      part 0 | p p p p ..          for each panel p:
  *                                      part 1 | p p p p ..            for each tile: sums += x p
+ *
+ * Uncut, a panel of 12,288 k is 786 kB in float32 and a tile 295 kB: together more than the L2 cache
+ * has, so both come from L3 or memory again and again. Short parts cost, too: each begins with loads
+ * of sums and of a tile's first lines that nothing has fetched ahead.
  *
  * Bytes: W once for each group of tiles, x once for each group of panels, from L3 or memory.
  * FLOPs: 2 T out in. What a job computes does not depend on how the grid is cut.
@@ -52,13 +54,6 @@ static void cut(product *p)
     size_t threads = (size_t)p->dev->threads, rows = g->tile_rows;
     p->tiles = (p->y.rows + rows - 1) / rows;
     p->panels = (p->w->out + p->w->panel_cols - 1) / p->w->panel_cols;
-    p->depth = p->w->in;
-    if (!g->block_depth) { /* by tiles first, then by panels */
-        size_t groups = at_most(p->tiles, threads);
-        p->tiles_a_job = (p->tiles + groups - 1) / groups;
-        p->panels_a_job = 1;
-        return;
-    }
     p->tiles_a_job = at_most(p->tiles, BLOCK_ROWS / rows);
     size_t groups = (p->tiles + p->tiles_a_job - 1) / p->tiles_a_job;
     size_t share = groups * p->panels / (JOBS_PER_THREAD * threads);
@@ -108,12 +103,6 @@ static void run_job(const product *p, size_t first_tile, size_t first_panel, flo
                          sums ? sums + (i * tiles + j) * panel_floats : NULL);
 }
 
-/* Floats that the cut sums of one thread need. */
-static size_t sums_of_a_thread(const qk_device *dev)
-{
-    (void)dev; return BLOCK_ROWS * BLOCK_COLS;
-}
-
 static void pack_tiles(void *context, size_t begin, size_t end, int member)
 {
     const product *p = context;
@@ -133,7 +122,7 @@ static void run_jobs(void *context, size_t begin, size_t end, int member)
     size_t groups = groups_of_panels(p);
     float *sums = NULL;
     if (p->depth < p->w->in)
-        sums = (float *)p->dev->sums.data + (size_t)member * sums_of_a_thread(p->dev);
+        sums = (float *)p->dev->sums.data + (size_t)member * BLOCK_ROWS * BLOCK_COLS;
     if (g->begin) g->begin();
     for (size_t job = begin; job < end; job++)
         run_job(p, job / groups * p->tiles_a_job, job % groups * p->panels_a_job, sums);
@@ -156,7 +145,7 @@ void cpu_matmul(qk_device *dev, qk_tensor y, qk_tensor x, const qk_matrix *w, co
         cut(&p);
         cpu_reserve(&dev->packed, p.tiles * tile_bytes(dev, w->in), "packed activations");
         if (p.depth < w->in)
-            cpu_reserve(&dev->sums, (size_t)dev->threads * sums_of_a_thread(dev) * sizeof(float),
+            cpu_reserve(&dev->sums, (size_t)dev->threads * BLOCK_ROWS * BLOCK_COLS * sizeof(float),
                         "sums of products");
         qk_loop(dev->threads, p.tiles, pack_tiles, &p);
         size_t groups = (p.tiles + p.tiles_a_job - 1) / p.tiles_a_job;

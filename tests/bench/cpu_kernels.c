@@ -132,7 +132,7 @@ static void attention(const bench *b, int d, int H, int K, size_t T)
     int32_t starts[] = {0, (int32_t)T};
     qk_tensor qkv = noise(b, b->activation, T, qk_heads_width(heads));
     qk_tensor o = noise(b, b->activation, T, (size_t)(H * d));
-    qk_attention p = {heads, starts, 1, 0, 0.125f, 0, NULL};
+    qk_attention p = {heads, starts, 1, 0, 0.125f, .capture = NULL};
     double best = 1e9;
     for (int i = 0; i < ROUNDS; i++) {
         double begin = now();

@@ -15,6 +15,14 @@
  * never stored. Arithmetic is float32 for both storage formats. In the end m + ln l is the row's
  * log-sum-exp, for those that want it.
  *
+ * Both products are strips of STRIP_ROWS rows times STRIP_VECTORS vectors of 16 keys, or of 16
+ * columns of the head, with all sums in registers (kernels/cpu/isa/isa.h says why that shape):
+ *
+ *     S strip:  q [d][6]  x  keys [d][16]        for each of the d numbers: 1 x 2 loads of keys with
+ *     o strip:  p [6][64] x  values [64][16]     AVX2, 6 broadcasts of q, 12 multiply-adds
+ *
+ * Of the last block, strips of keys that no row of the tile sees yet are not multiplied at all.
+ *
  * Scratch, in floats, R rows rounded up to tiles, dp = head_dim rounded up to 16:
  *   queries [tiles][d][TILE_ROWS]   scores [R][KEYS]   o [R][dp]   m, l, corr, nan [R]
  *   keys [KEYS / 16][d][16]   values [KEYS][dp]

@@ -6,9 +6,13 @@
  *   [K, 12]   :                                     (6 x 2 halves of 16 with AVX2), so that memory
  *   xxxxxxxxxxxx -> yyyyyyyy yyyyyyyy  (12 x 32)    is read 12 times less often than it is used.
  *
+ * (How the shape follows from the number of registers: kernels/cpu/isa/isa.h.)
+ *
  * Every output is one chain of fused multiply-adds over k = 0, 1, 2 ..., in every instruction set,
- * so neither tiling nor SIMD width can change a bit. bfloat16 takes two k at a time: the odd
- * one, then the even one, as vdpbf16ps does.
+ * so neither tiling nor SIMD width can change a bit, nor can parking the sums between two parts of
+ * k. bfloat16 takes two k at a time: the odd one, then the even one, as vdpbf16ps does. Where there
+ * is no such instruction, x is packed as float32, so that only w is unpacked in the loop: an `and`
+ * and a shift for 2 tile_rows multiply-adds.
  *
  * next: kernels/cpu/matmul.c */
 #include "kernels/cpu/isa/finish.h"
@@ -45,8 +49,7 @@ INLINE void add_halves(v16 sums[TILE_ROWS][PANEL_VECTORS], const cpu_tile *t)
     }
 }
 
-/* Pairs of bfloat16: of w where they are, of x as two rows of floats, or as pairs where one
- * instruction multiplies them. */
+/* Pairs of bfloat16: those of x are two rows of float32, or pairs where an instruction takes them. */
 INLINE void add_pairs(v16 sums[TILE_ROWS][PANEL_VECTORS], const cpu_tile *t)
 {
     const uint32_t *w = t->w;

@@ -62,6 +62,28 @@ void QK_NAME(cpu_row_store)(qk_tensor y, size_t row, const float *from)
         v16_store_bf16(to + i, load(from + i, y.cols - i), y.cols - i);
 }
 
+/* n <= 16 numbers, of float32 or bfloat16, by way of bfloat16. */
+INLINE void copy_half(float *out, const qk_tensor *t, size_t at, size_t n)
+{
+    uint16_t bits[16] = {0};
+    if (t->dtype == QK_F32)
+        v16_store_bf16(bits, load((const float *)t->data + at, n), n);
+    else
+        memcpy(bits, (const uint16_t *)t->data + at, n * sizeof *bits);
+    v16_store_as(out, 0, v16_from_bf16(bits), n, false);
+}
+
+void QK_NAME(cpu_copy_row)(float *out, qk_tensor t, size_t at, size_t d, qk_dtype rounded)
+{
+    if (t.dtype == QK_F32 && rounded == QK_F32) {
+        memcpy(out, (const float *)t.data + at, d * sizeof *out);
+        return;
+    }
+    size_t i = 0;
+    for (; i + 16 <= d; i += 16) copy_half(out + i, &t, at + i, 16);
+    if (i < d) copy_half(out + i, &t, at + i, d - i);
+}
+
 void QK_NAME(cpu_rotate)(float *head, const float *cos, const float *sin, size_t half)
 {
     for (size_t i = 0; i < half; i += 16) {

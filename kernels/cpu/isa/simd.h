@@ -109,6 +109,7 @@ INLINE v16 v16_from_f16(const uint16_t *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
+/* The even and the odd numbers of sixteen pairs of bfloat16; the even ones are the lower halves. */
 INLINE v16 v16_even(const uint32_t *p)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
@@ -241,8 +242,10 @@ INLINE v16 v16_even(const uint32_t *p)
 }
 INLINE v16 v16_odd(const uint32_t *p)
 {
+    /* volatile: loaded each time. The compiler would keep it in a register, and a product of 6 rows
+     * has none to spare. */
     static const volatile uint32_t mask[8] = {0xFFFF0000, 0xFFFF0000, 0xFFFF0000, 0xFFFF0000,
-                                        0xFFFF0000, 0xFFFF0000, 0xFFFF0000, 0xFFFF0000};
+                                              0xFFFF0000, 0xFFFF0000, 0xFFFF0000, 0xFFFF0000};
     __m256i high = *(const volatile __m256i_u *)mask;
     __m256i a = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)p), high),
             b = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(p + 8)), high);
@@ -370,8 +373,8 @@ INLINE v16 v16_exp(v16 x)
     v16 big = v16_set1(0x1.8p23f);
     v16 sum = v16_add(v16_mul(t, v16_set1(0x1.715476p+0f)), big); /* 1 / ln 2 */
     v16 n = v16_sub(sum, big);
-    v16 r = v16_fma(n, v16_set1(-0x1.62e4p-1f), t);          /* ln 2, upper bits */
-    r = v16_fma(n, v16_set1(-0x1.7f7d1cp-20f), r);           /* and the rest */
+    v16 r = v16_fma(n, v16_set1(-0x1.62e4p-1f), t); /* ln 2, upper bits */
+    r = v16_fma(n, v16_set1(-0x1.7f7d1cp-20f), r);  /* and the rest */
     v16 p = v16_set1(1.0f / 5040);
     p = v16_fma(p, r, v16_set1(1.0f / 720));
     p = v16_fma(p, r, v16_set1(1.0f / 120));

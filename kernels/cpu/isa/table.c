@@ -23,8 +23,8 @@
 #define GEMM(depth_, packed)                                                                       \
     {                                                                                              \
         .tile_rows = TILE_ROWS, .panel_cols = PANEL_COLS, .depth = depth_, .packed_size = packed,  \
-        .block_depth = BLOCK_DEPTH,                                                                \
-        .pack_rows = QK_NAME(cpu_gemm_pack), .tile = QK_NAME(cpu_gemm_tile)                        \
+        .block_depth = BLOCK_DEPTH, .pack_rows = QK_NAME(cpu_gemm_pack),                           \
+        .tile = QK_NAME(cpu_gemm_tile)                                                             \
     }
 #define ATTENTION                                                                                  \
     {                                                                                              \
@@ -34,8 +34,8 @@
 #ifdef QK_ISA_amx
 #define BF16_GEMM                                                                                  \
     {                                                                                              \
-        .tile_rows = AMX_ROWS, .panel_cols = PANEL_COLS, .depth = AMX_DEPTH, .packed_size = 2, .block_depth = 2048,  \
-        .begin = QK_NAME(cpu_tiles_begin), .end = QK_NAME(cpu_tiles_end),                          \
+        .tile_rows = AMX_ROWS, .panel_cols = PANEL_COLS, .depth = AMX_DEPTH, .packed_size = 2,     \
+        .block_depth = 2048, .begin = QK_NAME(cpu_tiles_begin), .end = QK_NAME(cpu_tiles_end),     \
         .pack_rows = QK_NAME(cpu_tiles_pack), .tile = QK_NAME(cpu_tiles_product)                   \
     }
 #define BF16_ATTENTION                                                                             \
@@ -64,4 +64,5 @@ const cpu_isa QK_NAME(cpu_isa) = {
 #ifdef QK_ISA_avx512bf16 /* amx, too */
     .peak_bf16 = QK_NAME(cpu_peak_bf16),
 #endif
+    .copy_row = QK_NAME(cpu_copy_row),
 };
