@@ -192,6 +192,8 @@ TYPED = (
     ("qkengine pu", "pull push", "tokenize diff"),
     ("qkengine run --", "--set --backend --shard --quiet --json --help", "--look"),
     ("qkengine plan --lo", "--look", "--set"),
+    ("qkengine plan --js", "--json", "--set"),
+    ("qkengine plan my.yaml --json=", "line", "my.yaml"),
     ("qkengine run ", "my.yaml data/", "texts.txt"),
     ("qkengine run my.yaml --set capture.la", "capture.layers", "capture.heads"),
     ("qkengine run my.yaml --set=capture.sampler.", "capture.sampler.type capture.sampler.base_rate", "output.layout"),
