@@ -365,7 +365,7 @@ qk_status qk_run(const qk_config *config, const qk_run_options *options, qk_stag
         qk_threads_set((int)config->inference.threads, "inference.threads");
     qk_status s = run(&r, config, options);
     result->seconds_total = qk_now() - started;
-    qk_interrupt_keeps("%s", "");
+    if (s == QK_OK) qk_interrupt_keeps("%s", "");
     if (s != QK_OK || result->outcome != QK_RUN_MERGED) qk_staging_close(staging);
     qk_compute_free(r.compute);
     qk_dataset_close(r.dataset);
