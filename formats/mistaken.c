@@ -260,9 +260,10 @@ static qk_status explain(subject *p)
     if (!names->count)
         return qk_fail(p->err, QK_ERR_NOTFOUND, give_model, "%s: the folder is empty", p->where);
     return qk_fail(p->err, QK_ERR_NOTFOUND,
-                   tokenizer ? "tokenizer.name: a model that has the same tokenizer, as a "
-                               "tokenizer.json"
-                             : give_model,
+                   tokenizer
+                       ? "set tokenizer.name to a model that has a tokenizer.json, and the same "
+                         "tokenizer"
+                       : give_model,
                    "%s: %s", p->where, lacks[p->wanted]);
 }
 

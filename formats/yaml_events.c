@@ -81,7 +81,8 @@ static qk_status fail_syntax(const yaml_parser_t *parser, const char *text, size
     const char *context = parser->context ? parser->context : "";
     if (strstr(context, "parsing a flow"))
         return fail(err, name, parser->context_mark.line + 1, parser->context_mark.column + 1,
-                    "close it with ] or }", "the list or map that begins here is not closed");
+                    "close it with ] or }; a text with ': ' in it stands in quotes",
+                    "the list or map that begins here is not closed");
     return qk_fail(err, QK_ERR_CONFIG, "see https://yaml.org for the syntax",
                    "%s:%zu:%zu: not YAML: %s%s%s", name, line + 1, column + 1, context,
                    *context ? ": " : "", problem);

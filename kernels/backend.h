@@ -130,10 +130,10 @@ typedef struct qk_attention {
     float scale;    /* multiplies q.k */
     float soft_cap; /* c: scores become c * tanh(score / c); 0: none */
     const qk_layer_capture *capture; /* copies of q, k and v as attention sees them, or NULL */
-    const uint8_t
-        *wanted; /* [T] host memory, 0 or 1: rows whose output is used, among them all whose
-                              log-sum-exp is captured; NULL: all. Of others o holds anything */
-    bool taken;  /* its rows have left in qkv_post: only log-sum-exps are wanted */
+    /* [T] host memory, 0 or 1: rows whose output is used, among them all whose log-sum-exp is
+     * captured; NULL: all. Of others o holds anything. */
+    const uint8_t *wanted;
+    bool taken; /* its rows have left in qkv_post: only log-sum-exps are wanted */
 } qk_attention;
 
 typedef enum qk_activation { QK_SILU, QK_GELU, QK_GELU_TANH } qk_activation;

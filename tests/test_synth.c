@@ -205,7 +205,7 @@ static void test_refusals(void)
     char *path = in_folder("full"), *file = qk_path_join(path, "note.txt");
     CHECK_INT(qk_make_dirs(path, &err), QK_OK);
     CHECK_INT(qk_write_file(file, "x", 1, &err), QK_OK);
-    CHECK_INT(make("smollm2-135m", 1, "full", &r, &err), QK_ERR_USAGE);
+    CHECK_INT(make("smollm2-135m", 1, "full", &r, &err), QK_ERR_CONFIG);
     CHECK_MSG(strstr(err.message, "not empty"), "%s", err.message);
     CHECK(test_file_size(file) == 1);
     remove_folder(path);

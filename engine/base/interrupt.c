@@ -30,19 +30,6 @@ static void say(const char *const *words)
     if (write(STDERR_FILENO, text, n) < 0) return; /* whether it is seen or not */
 }
 
-static void on_signal(int signal_number)
-{
-    int saved = errno;
-    bool twice = signal_number == SIGINT || signal_number == SIGTERM;
-    const char *const words[] = {on_terminal ? "\r\033[K" : "", "qkengine: ", stopping,
-                                 twice ? "; once more stops now\n" : "\n", NULL};
-    if (!received && !qk_log_is_quiet()) say(words);
-    received = signal_number;
-    if (twice) signal(signal_number, SIG_DFL);
-    alarm(SECONDS_TO_TIDY);
-    errno = saved;
-}
-
 static bool try_keeps(void)
 {
     return !atomic_flag_test_and_set_explicit(&keeps_in_use, memory_order_acquire);
@@ -51,6 +38,29 @@ static bool try_keeps(void)
 static void leave_keeps(void)
 {
     atomic_flag_clear_explicit(&keeps_in_use, memory_order_release);
+}
+
+/* A second INT or TERM ends it as the signal does, so that a script that waits for it stops, too. */
+static void end_by(int signal_number)
+{
+    const char *const words[] = {"\nqkengine: stopped at once\nqkengine:   " HINT,
+                                 try_keeps() ? keeps : "", "\n", NULL};
+    if (!qk_log_is_quiet()) say(words);
+    signal(signal_number, SIG_DFL);
+    raise(signal_number); /* arrives when the handler returns */
+}
+
+static void on_signal(int signal_number)
+{
+    int saved = errno;
+    bool twice = signal_number == SIGINT || signal_number == SIGTERM;
+    const char *const words[] = {on_terminal ? "\r\033[K" : "", "qkengine: ", stopping,
+                                 twice ? "; once more stops now\n" : "\n", NULL};
+    if (!received && !qk_log_is_quiet()) say(words);
+    if (twice && (received == SIGINT || received == SIGTERM)) end_by(signal_number);
+    received = signal_number;
+    alarm(SECONDS_TO_TIDY);
+    errno = saved;
 }
 
 /* Only what a signal handler may call. The thread that it stopped may be writing what is kept: then

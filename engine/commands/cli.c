@@ -200,6 +200,7 @@ static qk_status check_word(const char *const *words, const char *what, const ch
     if (word) *given = word;
     if (word) return QK_OK;
     const char *near = qk_nearest(text, words);
+    if (near && *near != *text) near = NULL; /* gpu is not cpu */
     qk_buf known = {0};
     for (size_t i = 0; words[i]; i++) qk_buf_addf(&known, "%s%s", i ? ", " : "known: ", words[i]);
     qk_status s =

@@ -68,6 +68,24 @@ static void add_bash_option(qk_buf *out, const qk_option *o)
         qk_buf_addf(out, "--%s=%s ", o->name, *w);
 }
 
+/* NAME=VALUE is three words; "before" is the name then, with its = where a value cannot stand in an
+ * argument of its own: "plan:--json=". */
+static void add_bash_before(qk_buf *out)
+{
+    qk_buf_add_str(out,
+                   "    if [[ $word == = || $before == = ]]; then\n"
+                   "        [[ $word == = ]] && word= || before=${COMP_WORDS[COMP_CWORD - 2]}\n"
+                   "        case $command:$before in\n        ");
+    const char *separator = "";
+    for (const qk_command *const *c = qk_commands; *c; c++)
+        for (const qk_option *o = (*c)->options; o && o->name; o++)
+            if (o->attached) {
+                qk_buf_addf(out, "%s%s:--%s", separator, (*c)->name, o->name);
+                separator = " | ";
+            }
+    qk_buf_add_str(out, ") before+== ;;\n        esac\n    fi\n");
+}
+
 static void add_bash(qk_buf *out)
 {
     qk_buf_add_str(out, "# bash completion for qkengine: qkengine completion bash\n"
@@ -79,16 +97,15 @@ static void add_bash(qk_buf *out)
                         "        mapfile -t COMPREPLY < <(compgen -W '");
     for (const qk_command *const *c = qk_commands; *c; c++) qk_buf_addf(out, "%s ", (*c)->name);
     qk_buf_add_str(out, "--help --version' -- \"$word\")\n        return\n    fi\n"
-                        "    # NAME=VALUE is three words\n"
-                        "    if [[ $word == = ]]; then\n        word=\n"
-                        "    elif [[ $before == = ]]; then\n"
-                        "        before=${COMP_WORDS[COMP_CWORD - 2]}\n    fi\n"
-                        "    case $command:$before in\n");
+                        "    # NAME=VALUE is three words\n");
+    add_bash_before(out);
+    qk_buf_add_str(out, "    case $command:$before in\n");
     for (const qk_command *const *c = qk_commands; *c; c++)
         for (const qk_option *o = (*c)->options; o && o->name; o++) {
             char name[64];
-            snprintf(name, sizeof name, "--%s", o->name);
-            if (qk_option_takes_word(o)) add_bash_case(out, (*c)->name, name, o->type, o->words);
+            snprintf(name, sizeof name, "--%s%s", o->name, o->attached ? "=" : "");
+            if (qk_option_takes_word(o) || o->attached)
+                add_bash_case(out, (*c)->name, name, o->type, o->words);
         }
     for (size_t i = 0; i < qk_config_n_keys; i++) {
         const qk_config_key *k = &qk_config_keys[i];

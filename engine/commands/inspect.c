@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "engine/base/file.h"
-#include "engine/base/text.h"
+#include "engine/base/near_path.h"
 #include "engine/output/layout.h"
 #include "engine/output/manifest.h"
 #include "engine/tools/diff.h"
@@ -65,17 +65,11 @@ static qk_status inspect_file(const char *path, const qk_args *args, qk_error *e
         free(folder);
         return s;
     }
+    if (ends_with(path, ".yaml") || ends_with(path, ".yml"))
+        return qk_fail(err, QK_ERR_CONFIG, "qkengine plan says what a run of it would do",
+                       "%s: is a configuration, and no data", path);
     if (ends_with(path, ".parquet") && !option) return qk_inspect_parquet(path, json, err);
     return qk_inspect_data(path, args, err);
-}
-
-/* Whether half of a name or more, at its two ends, is that of the other. */
-static bool resembles(const char *name, const char *other)
-{
-    size_t n = strlen(name), m = strlen(other), most = n < m ? n : m, same = 0, end = 0;
-    while (same < most && name[same] == other[same]) same++;
-    while (same + end < most && name[n - 1 - end] == other[m - 1 - end]) end++;
-    return 2 * (same + end) >= n;
 }
 
 /* Of a path that is not there: the nearest name in its folder, or what would do. */
@@ -85,22 +79,14 @@ static qk_status explain_absent(const char *path, qk_error *err)
     qk_error ignored;
     if (qk_path_stat(path, &info, &ignored) != QK_OK || info.type != QK_PATH_ABSENT)
         return err->status;
-    const char *name = qk_path_name(path), *near = NULL;
-    qk_names there = {0};
-    char *above = qk_strf("%.*s", (int)(name - path), path);
-    if (qk_list_dir(*above ? above : ".", &there, &ignored) == QK_OK) {
-        QK_GROW(there.items, there.count, there.capacity);
-        there.items[there.count] = NULL;
-        near = qk_nearest(name, (const char *const *)there.items);
-    }
-    if (near && resembles(name, near))
-        snprintf(err->hint, sizeof err->hint, "did you mean '%.200s%.200s'?", above, near);
+    char *near = qk_near_path(path);
+    if (near)
+        snprintf(err->hint, sizeof err->hint, "did you mean '%.400s'?", near);
     else if (!qk_looks_like_repo(path))
         snprintf(err->hint, sizeof err->hint, "%s",
                  "give a folder or a file that is here: a model, a tokenizer.json, a Parquet file, "
                  "final/ of a run or a dataset; or OWNER/NAME of a dataset on the Hub");
-    qk_names_free(&there);
-    free(above);
+    free(near);
     return err->status;
 }
 

@@ -49,10 +49,11 @@ static qk_status refuse(const qk_run_result *r, qk_error *err)
                    r->units_left == 1 ? "is" : "are");
 }
 
-static void report(const qk_run_result *r)
+static void report(const qk_run_result *r, bool part)
 {
     if (r->outcome == QK_RUN_ALREADY_THERE || r->outcome == QK_RUN_MERGED_BY_OTHER)
-        qk_info("%s holds this run already: nothing to do", r->final_folder);
+        qk_info("%s holds this run already%s", r->final_folder,
+                part ? ", all of it: no part is made, use that folder" : ": nothing to do");
     else
         qk_info("%s row%s in %s file%s: %s", qk_human_count((double)r->rows_final),
                 qk_plural((int64_t)r->rows_final), qk_human_count((double)r->files),
@@ -92,7 +93,7 @@ static qk_status run(const qk_args *args, qk_error *err)
     if (s != QK_OK) qk_config_explain_paths(&config, err);
     if (s == QK_OK && result.outcome == QK_RUN_UNFINISHED) s = refuse(&result, err);
     if (s == QK_OK) {
-        report(&result);
+        report(&result, options.goal == QK_RUN_PART);
         if (qk_has(args, "json")) print_json(&result);
         qk_show_calls(result.final_folder, result.split, NULL, NULL);
     }

@@ -50,14 +50,22 @@ static void print_json(const qk_run_result *r)
     qk_print_json(&o);
 }
 
+static void warn_of_no_row(const qk_run_result *r, const qk_config *c)
+{
+    if (c->capture.sampler.listed || c->capture.key_sampler.listed)
+        qk_warn("%s: no row was kept: no text has a position that capture.sampler.positions lists",
+                r->final_folder);
+    else
+        qk_warn("%s: no row was kept: the texts are so short that nothing was drawn from them; "
+                "raise tokenizer.max_length or capture.sampler.base_rate, or see what `qkengine "
+                "inspect` shows of dataset.path",
+                r->final_folder);
+}
+
 static void report(const qk_run_result *r, const qk_config *c, qk_shard shard)
 {
     if (r->outcome == QK_RUN_MERGED && !r->rows_final && c->dataset.max_samples != 0)
-        qk_warn("%s: no row was kept: the texts are so short that nothing was drawn from them, or "
-                "have no listed position; raise tokenizer.max_length or "
-                "capture.sampler.base_rate, or see capture.sampler.positions, and what "
-                "`qkengine inspect` shows of dataset.path",
-                r->final_folder);
+        warn_of_no_row(r, c);
     if (r->outcome == QK_RUN_ALREADY_THERE) {
         qk_info("%s holds this run already: nothing to do", r->final_folder);
         return;

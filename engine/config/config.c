@@ -1,10 +1,13 @@
 /* Loading: file -> tree -> settings of --set on top -> table of keys -> struct. See config.h. */
 #include "engine/config/config.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/file.h"
 #include "engine/base/log.h"
+#include "engine/base/near_path.h"
 #include "engine/base/text.h"
 #include "engine/config/keys.h"
 #include "engine/config/root.h"
@@ -41,7 +44,13 @@ static const char *did_you_mean(const qk_config_reader *r, const char *word, con
     }
     known[n] = NULL;
     const char *nearest = qk_nearest(word, known);
-    return nearest ? qk_arena_strf(r->arena, "did you mean '%s'?", nearest) : NULL;
+    if (nearest) return qk_arena_strf(r->arena, "did you mean '%s'?", nearest);
+    for (const qk_config_section *s = qk_config_sections; s->name && !section; s++) {
+        const char *dot = strrchr(s->name, '.');
+        if (dot && qk_nearest(word, (const char *const[]){dot + 1, NULL}))
+            return qk_arena_strf(r->arena, "did you mean '%s'?", s->name);
+    }
+    return "qkengine help config lists all keys";
 }
 
 static bool is_section(const char *parent, const char *name)
@@ -223,6 +232,20 @@ static qk_status settle(const qk_config_reader *r, const qk_yaml *root, qk_confi
     return QK_OK;
 }
 
+/* Of a file that cannot be read: what was probably meant. */
+static qk_status explain(const char *path, qk_error *err)
+{
+    bool folder;
+    qk_error ignored;
+    char *near = err->status == QK_ERR_NOTFOUND ? qk_near_path(path) : NULL;
+    if (near)
+        snprintf(err->hint, sizeof err->hint, "did you mean '%.400s'?", near);
+    else if (qk_has_folder(path, &folder, &ignored) == QK_OK && folder)
+        snprintf(err->hint, sizeof err->hint, "give a configuration; configs/sample.yaml is one");
+    free(near);
+    return err->status;
+}
+
 static qk_status load(qk_config_draft *draft, const char *path, const char *const *settings,
                       size_t n_settings, qk_error *err)
 {
@@ -231,7 +254,7 @@ static qk_status load(qk_config_draft *draft, const char *path, const char *cons
     draft->config.file = qk_arena_strf(arena, "%s", path);
     qk_buf file;
     qk_yaml *root;
-    QK_TRY(qk_read_file(&file, path, QK_YAML_MAX_BYTES, err));
+    if (qk_read_file(&file, path, QK_YAML_MAX_BYTES, err) != QK_OK) return explain(path, err);
     qk_status s = qk_yaml_parse(arena, (const char *)file.data, file.size, path, &root, err);
     qk_buf_free(&file);
     QK_TRY(s);

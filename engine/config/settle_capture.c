@@ -1,9 +1,11 @@
 /* What follows from the keys of capture together: states, kinds, and a sampler for each side. See
  * config/keys.h. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/log.h"
+#include "engine/base/near_path.h"
 #include "engine/config/keys.h"
 #include "engine/config/listed_file.h"
 
@@ -81,7 +83,8 @@ static qk_status settle_sampler(const qk_config_reader *r, const sampler_maps *m
     }
     if (limits.max_rows <= 0 || first <= limits.max_rows) return QK_OK;
     const qk_yaml *at = own->first >= 0 ? given(maps->own, "first") : given(maps->shared, "first");
-    return qk_fail(r->err, qk_config_blame(at), "raise capture.max_rows_per_batch, or lower it",
+    return qk_fail(r->err, qk_config_blame(at),
+                   "raise capture.max_rows_per_batch, or lower 'first'",
                    "%s: 'first' is %lld, more than the %lld rows of capture.max_rows_per_batch",
                    qk_config_position(r, at), (long long)first, (long long)limits.max_rows);
 }
@@ -109,9 +112,13 @@ static qk_status read_listed(const qk_config_reader *r, const char *path, const 
 {
     qk_listed *listed = qk_arena_alloc(r->arena, 1, sizeof *listed);
     if (qk_listed_read(listed, path, r->arena, r->err) != QK_OK) {
-        if (r->err->status == QK_ERR_NOTFOUND)
+        char *near = r->err->status == QK_ERR_NOTFOUND ? qk_near_path(path) : NULL;
+        if (near)
+            snprintf(r->err->hint, sizeof r->err->hint, "did you mean '%.400s'?", near);
+        else if (r->err->status == QK_ERR_NOTFOUND)
             snprintf(r->err->hint, sizeof r->err->hint,
                      "write the path of a file; from the working folder, where it is relative");
+        free(near);
         return qk_error_prefix(r->err, "capture.sampler.positions");
     }
     *out = listed;
@@ -123,6 +130,11 @@ static qk_status read_listed(const qk_config_reader *r, const char *path, const 
 }
 
 /* Warnings, not errors: one --set may turn a side off for a single run of a configuration. */
+static bool first_has_effect(const qk_sampler *s)
+{
+    return !s->first || s->kind != QK_SAMPLE_ALL || s->listed || s->max_rows > 0;
+}
+
 static void warn_of_unused(const qk_config_reader *r, const qk_yaml *capture, const qk_config *c)
 {
     const qk_yaml *sampler = qk_yaml_get(capture, "sampler"), *rope = given(capture, "rope");
@@ -134,6 +146,11 @@ static void warn_of_unused(const qk_config_reader *r, const qk_yaml *capture, co
     if (keys && !of_keys)
         qk_warn("%s: 'capture.sampler.keys' has no effect: neither keys nor values are captured",
                 qk_config_position(r, keys));
+    if ((c->capture.queries && !first_has_effect(&c->capture.sampler)) ||
+        (of_keys && !first_has_effect(&c->capture.key_sampler)))
+        qk_warn("%s: 'first' of capture.sampler has no effect where type is all: every position is "
+                "kept",
+                r->path);
     if (rope && !c->capture.queries && !c->capture.keys)
         qk_warn("%s: 'capture.rope' has no effect: values are not rotated, and neither queries nor "
                 "keys are captured",

@@ -370,7 +370,8 @@ static qk_status unknown_word(const qk_config_reader *r, const qk_config_key *ke
         if (!synonym) qk_buf_addf(&list, "%s%s", w == key->words ? "" : ", ", w->word);
     }
     if (v->type == QK_YAML_STRING) nearest = qk_nearest(v->text, known);
-    if (nearest && differs_in_number(v->text, nearest))
+    bool other = nearest && (*v->text != *nearest || differs_in_number(v->text, nearest));
+    if (other) /* gpu is not cpu, and fp8 is not fp16 */
         hint = qk_buf_str(&all);
     else if (nearest)
         hint = qk_arena_strf(r->arena, "did you mean '%s'?", nearest);

@@ -199,7 +199,9 @@ qk_status qk_data_files_by_name(qk_data_files *files, const qk_listing *all, qk_
     if (files->count) return QK_OK;
     files->rule = "no split word in any name: every file is train";
     if (!qk_data_split_match(qk_data_files_add(files, "train", 5), "**", all))
-        return qk_fail(err, QK_ERR_NOTFOUND, NULL, "%s: no data files", all->root);
+        return qk_fail(err, QK_ERR_NOTFOUND,
+                       "give a folder of .parquet, .jsonl, .json, .csv, .tsv or .txt files",
+                       "%s: no data files", all->root);
     return QK_OK;
 }
 

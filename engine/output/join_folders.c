@@ -68,7 +68,9 @@ static qk_status read_input(folder_join *w, input *in)
     bool there;
     qk_names names;
     QK_TRY(qk_has_folder(in->folder, &there, w->err));
-    if (!there) return qk_fail(w->err, QK_ERR_NOTFOUND, NULL, "%s: no such folder", in->folder);
+    if (!there)
+        return qk_fail(w->err, QK_ERR_NOTFOUND, "give the final/ folder of a run",
+                       "%s: no such folder", in->folder);
     QK_TRY(add_part(w, in, NULL));
     in->branch = in->count > 0;
     QK_TRY(qk_list_dir(in->folder, &names, w->err));

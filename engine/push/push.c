@@ -239,7 +239,9 @@ static qk_status check_target(const pusher *p)
     QK_TRY(qk_check_push_names(o->repo, o->branch, p->err));
     bool there;
     QK_TRY(qk_has_folder(o->folder, &there, p->err));
-    if (!there) return qk_fail(p->err, QK_ERR_NOTFOUND, NULL, "%s: no such folder", o->folder);
+    if (!there)
+        return qk_fail(p->err, QK_ERR_NOTFOUND, "give the final/ folder of a run",
+                       "%s: no such folder", o->folder);
     return qk_check_push_token(&p->hub, p->err);
 }
 

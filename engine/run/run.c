@@ -390,7 +390,7 @@ qk_status qk_run(const qk_config *config, const qk_run_options *options, qk_stag
     qk_status s = run(&r, config, options);
     result->seconds_total = qk_now() - started;
     if (s == QK_OK) note_timings(config, result);
-    qk_interrupt_keeps("%s", "");
+    if (s == QK_OK) qk_interrupt_keeps("%s", "");
     if (s != QK_OK || result->outcome != QK_RUN_MERGED) qk_staging_close(staging);
     qk_compute_free(r.compute);
     qk_dataset_close(r.dataset);

@@ -203,7 +203,7 @@ static qk_status write_all(synth *s, qk_json_out *config)
     bool is_empty = !names.count;
     qk_names_free(&names);
     if (!is_empty)
-        return qk_fail(s->err, QK_ERR_USAGE, "give a new folder; nothing is overwritten",
+        return qk_fail(s->err, QK_ERR_CONFIG, "give a new folder; nothing is overwritten",
                        "%s: the folder is not empty", s->folder);
     QK_TRY(write_weights(s));
     qk_json_out tokenizer = {0}, tokenizer_config = {0};

@@ -35,6 +35,19 @@ FILES = {
     "config.json": json.dumps({"model_type": "llama"}),
 }
 
+LISTED = {
+    "negative.jsonl": '{"id": 1, "positions": [-1]}\n',
+    "huge.jsonl": '{"id": 1, "positions": [67108864]}\n',
+    "twice.jsonl": '{"id": 1, "positions": [1]}\n{"id": 1, "positions": [2]}\n',
+    "nothing.jsonl": "",
+    "pairs.csv": "id,position\n1,2\n",
+    "array.json": '[{"id": 1, "positions": [1]}]\n',
+    "pretty.json": '{\n  "id": 1,\n  "positions": [1]\n}\n',
+    "words.jsonl": '{"id": "doc-1", "positions": [1]}\n',
+}
+LIST = "run config.yaml --set dataset.id_column=null --set output.data_root=new --set capture.sampler.base_rate=null --set capture.sampler.positions="
+AT = "capture.sampler.positions: "
+
 # what is typed, exit status, the first line
 TABLE = [
     ("config.yaml", 2, "unknown command 'config.yaml'"),
@@ -56,7 +69,7 @@ TABLE = [
     ("run config.yaml --set inference.batch_size=0", 2, "--set inference.batch_size: 'inference.batch_size' must be positive, not 0"),
     ("run config.yaml --set inference.batch_size=1e1", 2, "--set inference.batch_size: 'inference.batch_size' must be an integer, not the text '1e1'"),
     ("run config.yaml --set inference.threads=many", 2, "--set inference.threads: 'inference.threads' must be an integer, not the text 'many'"),
-    ("run config.yaml --backend gpu", 2, "--backend 'gpu' is not known; did you mean 'cpu'?"),
+    ("run config.yaml --backend gpu", 2, "--backend 'gpu' is not known"),
     ("run config.yaml --shard 4/4", 2, "--shard 4/4: I/N is needed, two whole numbers with 0 <= I < N"),
     ("run config.yaml --shard 1", 2, "--shard 1: I/N is needed, two whole numbers with 0 <= I < N"),
     ("run empty.yaml", 1, "empty.yaml: the configuration is empty"),
@@ -101,7 +114,7 @@ TABLE = [
     ("plan nowhere.yaml", 1, "nowhere.yaml: cannot open: No such file or directory"),
     ("plan config.yaml --look 0", 2, "--look 0: a whole number from 1 is needed"),
     ("inspect nowhere", 1, "nowhere: there is no such file or folder"),
-    ("inspect config.yaml", 1, "config.yaml: no data files (.parquet, .jsonl, .json, .csv, .tsv or .txt)"),
+    ("inspect config.yaml", 1, "config.yaml: is a configuration, and no data"),
     ("inspect empty", 1, "empty: no data files"),
     ("push out someone/rows", 1, "out: holds no dataset; did you mean 'out/final'?"),
     ("push notes someone/rows", 1, "notes: holds no dataset"),
@@ -112,7 +125,7 @@ TABLE = [
     ("synth --like smollm2 new/model", 1, "several built-in configurations begin with 'smollm2'"),
     ("synth --like smolm3 new/model", 1, "no built-in configuration is called 'smolm3'"),
     ("synth new/model", 2, "--like NAME is missing"),
-    ("synth --like smollm3 model", 2, "model: the folder is not empty"),
+    ("synth --like smollm3 model", 1, "model: the folder is not empty"),
     ("diff out out/final", 1, "out: holds no l*h*/data.parquet"),
     ("diff out/final notes", 1, "notes: holds no l*h*/data.parquet"),
     ("join out/final out/final out", 1, "out: is there already, and is no empty folder"),
@@ -133,6 +146,21 @@ TABLE = [
     ("plan config.yaml --no-probe=1", 2, "no value belongs to --no-probe"),
     ("status out/final", 1, "out/final: no run was started here: it has no folder staging and none called final with a dataset"),
     ("status config.yaml", 1, "config.yaml: is a file, and no folder of a run"),
+    (LIST + "word.jsonl", 1, AT + "word.jsonl: cannot open: No such file or directory"),
+    (LIST + "notes", 1, AT + "notes: not a regular file"),
+    (LIST + "[0,5]", 2, "--set capture.sampler.positions: 'capture.sampler.positions' must be a string, not a list"),
+    (LIST + "negative.jsonl", 1, AT + "negative.jsonl: byte 26 (line 1, column 27): -1 is no position: they are integers from 0 to 67108863"),
+    (LIST + "huge.jsonl", 1, AT + "huge.jsonl: byte 32 (line 1, column 33): 67108864 is no position: they are integers from 0 to 67108863"),
+    (LIST + "twice.jsonl", 1, AT + "twice.jsonl: lines 1 and 2 are of one example"),
+    (LIST + "nothing.jsonl", 1, AT + "nothing.jsonl: names no positions"),
+    (LIST + "pairs.csv", 1, AT + "pairs.csv: byte 0 (line 1, column 1): a value is expected here"),
+    (LIST + "array.json", 1, AT + "array.json: byte 1 (line 1, column 2): a line must be a map"),
+    (LIST + "pretty.json", 1, AT + "pretty.json: byte 1 (line 1, column 2): the text ends too early"),
+    (LIST + "words.jsonl", 1, AT + "words.jsonl: not all ids are integers, but without dataset.id_column they are row numbers"),
+    ("run config.yaml --set capture.sampler.positions=words.jsonl --set capture.sampler.base_rate=2.0", 2, "--set capture.sampler.base_rate: 'capture.sampler.base_rate' has no effect: positions are listed, not drawn"),
+    ("run config.yaml --set capture.sampler.first=99999999999", 2, "--set capture.sampler.first: 'capture.sampler.first' is out of range: 99999999999 is not in 0 .. 67108864"),
+    ("run config.yaml --set output.split=a..b", 1, "output.split: 'a..b' cannot be the name of a split"),
+    ("join out/final nowhere both", 1, "nowhere: no such folder"),
     ("run config.yaml --set inference.threads=-2", 2, "--set inference.threads: 'inference.threads' must not be negative, but is -2"),
 ]
 
@@ -151,6 +179,25 @@ FAILING = {
 }
 
 HINTS = {
+    "run config.yml": "did you mean 'config.yaml'?",
+    "plan missing.yml": "did you mean 'missing.yaml'?",
+    "run model": "give a configuration; configs/sample.yaml is one",
+    "run section.yaml": "did you mean 'capture.sampler'?",
+    "run config.yaml --set zzz.type=all": "qkengine help config lists all keys",
+    "run config.yaml --set capture.zzzzzzzzzzzz=1": "qkengine help config lists all keys",
+    "run colon.yaml": "close it with ] or }; a text with ': ' in it stands in quotes",
+    "run config.yaml --backend gpu": "known: auto, cpu, ref, cuda",
+    "run config.yaml --set inference.backend=gpu": "known: auto, cpu, ref, cuda",
+    "run config.yaml --set dataset.path=empty": "give a folder of .parquet, .jsonl, .json, .csv, .tsv or .txt files",
+    "run config.yaml --set capture.sampler.first=1000 --set capture.max_rows_per_batch=4": "raise capture.max_rows_per_batch, or lower 'first'",
+    "run config.yaml --set model.name=bare": "set tokenizer.name to a model that has a tokenizer.json, and the same tokenizer",
+    "inspect config.yaml": "qkengine plan says what a run of it would do",
+    "push nowhere someone/rows": "give the final/ folder of a run",
+    "join out/final nowhere both": "give the final/ folder of a run",
+    LIST + "word.jsonl": "did you mean 'words.jsonl'?",
+    LIST + "lists/all.jsonl": "write the path of a file; from the working folder, where it is relative",
+    LIST + "pairs.csv": 'a line is {"id": 7, "positions": [0, 5, 17]}, the id as in dataset.id_column, or the row number; without id it is for all others',
+    LIST + "words.jsonl": "set dataset.id_column, or write row numbers",
     "run config.yaml --set model.dtype=fp8": "known: float32, float16, bfloat16, fp32, fp16, half, bf16",
     "synth --like smolm3 new/model": "did you mean 'smollm3-3b'? qkengine synth --list prints them all",
     "inspect nowhere": "give a folder or a file that is here: a model, a tokenizer.json, a Parquet file, final/ of a run or a dataset; "
@@ -176,7 +223,7 @@ HINTS = {
 
 def workspace(folder):
     make_workspace(folder)
-    for name, text in FILES.items():
+    for name, text in {**FILES, **LISTED}.items():
         (folder / name).write_text(text)
     for name in ("models/tiny", "notes", "empty"):
         (folder / name).mkdir(parents=True)
@@ -247,11 +294,15 @@ def what_has_no_effect(folder):
             ("'capture.sampler.queries' has no effect: queries are not captured", "capture.sampler.queries.first=1", off["queries"]),
             ("'capture.sampler.keys' has no effect: neither keys nor values are captured", "capture.sampler.keys.first=1", off["keys"]),
             ("'capture.rope' has no effect", "capture.rope=post", "capture.capture_values=true", *off.values()),
+            ("'first' of capture.sampler has no effect where type is all", "capture.sampler.type=all", "capture.sampler.first=1"),
+            ("'first' of capture.sampler has no effect where type is all", "capture.sampler.keys.type=all", "capture.sampler.first=1"),
             ("'capture.rope' holds pre twice", "capture.rope=pre,pre")):
         done = engine(["plan", "config.yaml", "--no-probe", *(w for s in settings for w in ("--set", s))], folder)
         assert done.returncode == 0 and done.stderr.count(said) == 1, (settings, done)
     for settings in (["capture.sampler.queries.first=1"], ["capture.rope=pre,post", off["keys"]],
-                     ["capture.sampler.keys.first=1", "capture.capture_values=true", off["keys"]]):
+                     ["capture.sampler.keys.first=1", "capture.capture_values=true", off["keys"]],
+                     ["capture.sampler.type=all", "capture.sampler.first=1", "capture.max_rows_per_batch=4"],
+                     ["capture.sampler.first=1", "capture.sampler.keys.type=all", "capture.sampler.keys.first=0"]):
         done = engine(["plan", "config.yaml", "--no-probe", *(w for s in settings for w in ("--set", s))], folder)
         assert done.returncode == 0 and "no effect" not in done.stderr and "twice" not in done.stderr, (settings, done)
 

@@ -103,6 +103,8 @@ def rows_of_the_whole(folder):
         check_final(work, whole)
         assert digest(work / "out/partial") == part
         assert merged(work, *more)["already_complete"]
+        assert "out/final holds this run already, all of it: no part is made" in merge(work, *more).stderr
+        assert "out/final holds this run already: nothing to do" in merge(work, *more, partial=False).stderr
 
 
 def without_partial(folder):

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import math
+import re
 import sys
 
 from common import ROOT, main, make_workspace, run
@@ -198,6 +199,26 @@ def the_tour(folder):
             assert abs(share[1, 2] - np.mean(some)) < 1e-6 and np.isfinite(share).all(), (share[1, 2], np.mean(some))
 
 
+def the_picture(folder):
+    """The run and the lines of README.md: the picture is that of probabilities that sum to one."""
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    text = (ROOT / "configs/reader/README.md").read_text(encoding="utf-8")
+    settings = re.search(r"`\./qkengine run my.yaml --set (.*?)`", text)[1].split(" --set ")
+    [lines] = [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "savefig" in block]
+    work = make_workspace(folder)
+    assert run(work, *settings, "dataset.id_column=null", "output.layout=prefix").returncode == 0
+    with contextlib.chdir(work):
+        names = {}
+        exec(compile(lines, "README.md", "exec"), names)
+    [picture] = plt.gcf().axes[0].images
+    shown, q = np.asarray(picture.get_array()), names["q"]
+    assert (work / "attention.png").read_bytes()[:4] == b"\x89PNG" and shown.shape == (len(q), len(q)) and len(q) > 1
+    assert abs(shown.sum(1) - 1).max() < 1e-5 and (shown[np.triu_indices(len(q), 1)] == 0).all()
+    plt.close("all")
+
+
 def size(folder):
     lines = sum(len(p.read_text().splitlines()) for p in (ROOT / "configs/reader").rglob("*.py"))
     assert lines <= 150, lines
@@ -205,4 +226,4 @@ def size(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main("reader", [heads_and_ids, logits_are_those_of_a_loop, chances, rope_and_texts, several_folders, refusals, of_a_real_run, the_tour, size]))
+    sys.exit(main("reader", [heads_and_ids, logits_are_those_of_a_loop, chances, rope_and_texts, several_folders, refusals, of_a_real_run, the_tour, the_picture, size]))
