@@ -10,7 +10,8 @@ chmod 711 "$WORK" # munge's socket must be reached by all
 export QK_CLUSTER_TEST=$WORK QKENGINE_CACHE=off PATH="$ROOT:$PATH"
 HANGS=300 # seconds, however busy the machine is; nothing else here depends on the clock
 
-marked() { grep -lazsF "QK_CLUSTER_TEST=$WORK" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3; }
+# Without the mark on those who look.
+marked() { (unset QK_CLUSTER_TEST; grep -lazsF "QK_CLUSTER_TEST=$WORK" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3); }
 
 # Ends all that was started; those that do not listen within five seconds, without asking.
 clean_up() {
@@ -23,10 +24,13 @@ clean_up() {
         [ $((i % 10)) = 1 ] && kill -TERM $pids 2>/dev/null
         sleep 0.1
     done
-    while pids=$(marked) && [ -n "$pids" ]; do
+    for i in $(seq 50); do
+        pids=$(marked)
+        [ -z "$pids" ] && break
         kill -KILL $pids 2>/dev/null
         sleep 0.1
     done
+    [ -z "$(marked)" ] || echo "FAILED $NAME: these cannot be ended:" $(marked)
     rm -rf "$WORK"
 }
 trap clean_up EXIT
@@ -46,12 +50,15 @@ need() {
     done
 }
 
-# A model, 50 texts of one unit each, and the digest of what one process makes of them.
+# A model, 50 texts of one unit each, some hundredths of a second of work each, and the digest of what one process makes of them.
 make_run() {
     cp -r "$ROOT/tests/data/capture/case1_llama_log_uniform/model" "$WORK/model"
-    cp "$ROOT/tests/demo/texts.jsonl" "$WORK"
+    python3 -c '
+import json, sys
+for line in open(sys.argv[1], encoding="utf-8"):
+    print(json.dumps({"text": " ".join([json.loads(line)["text"]] * 6)}))' "$ROOT/tests/demo/texts.jsonl" >"$WORK/texts.jsonl"
     cat >"$WORK/run.yaml" <<END
-dataset: {path: $WORK/texts.jsonl, text_column: text, max_samples: 50}
+dataset: {path: $WORK/texts.jsonl, max_samples: 50}
 model: {name: $WORK/model}
 tokenizer: {max_length: 131072}
 inference: {backend: ref, threads: 1}
@@ -75,10 +82,10 @@ for w in json.loads(sys.stdin.read() or "{}").get("workers", []):
 }
 
 # Until so many processes have had a unit in all, counted since the start. Each is stopped as it is seen, so that it leaves work
-# for the others: HELD has lines of number, job, in the order in which they came.
+# for the others; now and then it may go on for a moment, as it may hold a lock that others wait for. HELD has lines of number, job, in the order in which they came.
 HELD=''
 gather() { # COUNT PID-OF-THE-LAUNCHER
-    local end=$((SECONDS + HANGS)) pid job
+    local end=$((SECONDS + HANGS)) looks=0 pid job
     while [ "$(printf %s "$HELD" | grep -c .)" -lt "$1" ]; do
         [ $SECONDS -lt $end ] || fail "only these came to work: $HELD"
         [ -z "${2:-}" ] || kill -0 "$2" 2>/dev/null || fail "the launcher has ended; these worked: $HELD"
@@ -88,6 +95,8 @@ gather() { # COUNT PID-OF-THE-LAUNCHER
             HELD="$HELD$pid $job"$'\n'
         done < <(holders)
         sleep 0.02
+        looks=$((looks + 1))
+        [ $((looks % 20)) = 0 ] && release && sleep 0.03 && printf %s "$HELD" | cut -d' ' -f1 | xargs -r kill -STOP 2>/dev/null
     done
 }
 
