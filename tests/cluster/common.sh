@@ -82,7 +82,8 @@ for w in json.loads(sys.stdin.read() or "{}").get("workers", []):
 }
 
 # Until so many processes have had a unit in all, counted since the start. Each is stopped as it is seen, so that it leaves work
-# for the others; now and then it may go on for a moment, as it may hold a lock that others wait for. HELD has lines of number, job, in the order in which they came.
+# for the others; now and then it may go on for a moment,
+# as it may hold a lock that others wait for. HELD has lines of number, job, in the order in which they came.
 HELD=''
 gather() { # COUNT PID-OF-THE-LAUNCHER
     local end=$((SECONDS + HANGS)) looks=0 pid job
@@ -96,7 +97,7 @@ gather() { # COUNT PID-OF-THE-LAUNCHER
         done < <(holders)
         sleep 0.02
         looks=$((looks + 1))
-        [ $((looks % 20)) = 0 ] && release && sleep 0.03 && printf %s "$HELD" | cut -d' ' -f1 | xargs -r kill -STOP 2>/dev/null
+        [ $((looks % 100)) = 0 ] && release && sleep 0.01 && printf %s "$HELD" | cut -d' ' -f1 | xargs -r kill -STOP 2>/dev/null
     done
 }
 

@@ -10,7 +10,7 @@ for s in sockets: s.bind(("127.0.0.1", 0))
 print(*[s.getsockname()[1] for s in sockets])' "$1"
 }
 
-# cred_expire: a job that was requeued begins after that (two minutes elsewhere). CR_LLN spreads tasks over nodes.
+# cred_expire: a job that was requeued begins after that (by default two minutes; less than 5 counts as the default). CR_LLN spreads tasks over nodes.
 write_slurm_conf() {
     local host ports user
     host=$(hostname -s) user=$(id -un) ports=($(free_ports 4))
@@ -22,7 +22,7 @@ SlurmUser=$user
 SlurmdUser=$user
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket=$WORK/munge/socket,cred_expire=2
+AuthInfo=socket=$WORK/munge/socket,cred_expire=6
 StateSaveLocation=$WORK/state
 SlurmdSpoolDir=$WORK/spool-%n
 SlurmctldPidFile=$WORK/slurmctld.pid
