@@ -56,7 +56,7 @@ make_run() {
     python3 -c '
 import json, sys
 for line in open(sys.argv[1], encoding="utf-8"):
-    print(json.dumps({"text": " ".join([json.loads(line)["text"]] * 6)}))' "$ROOT/tests/demo/texts.jsonl" >"$WORK/texts.jsonl"
+    print(json.dumps({"text": " ".join([json.loads(line)["text"]] * 10)}))' "$ROOT/tests/demo/texts.jsonl" >"$WORK/texts.jsonl"
     cat >"$WORK/run.yaml" <<END
 dataset: {path: $WORK/texts.jsonl, max_samples: 50}
 model: {name: $WORK/model}
@@ -72,38 +72,14 @@ END
 # The SHA-256 of the digests of all files.
 tree() { (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1); }
 
-# Those with a unit: lines of number, job ("-": none)
-holders() {
-    qkengine status "$WORK/out" --json 2>/dev/null | python3 -c '
-import json, sys
-for w in json.loads(sys.stdin.read() or "{}").get("workers", []):
-    if w["state"] != "gone" and w["pid"]:
-        print(w["pid"], w["job"] or "-")'
+# Until so many processes have had a unit in all, counted since the start; all of them stand still then. See gather.py.
+gather() { # COUNT [PID-OF-THE-LAUNCHER]
+    python3 "$ROOT/tests/cluster/gather.py" "$WORK/out/staging" "$1" "${2:-0}" "$WORK/held" || fail "not $1 processes at work"
 }
 
-# Until so many processes have had a unit in all, counted since the start. Each is stopped as it is seen, so that it leaves work
-# for the others; now and then it may go on for a moment,
-# as it may hold a lock that others wait for. HELD has lines of number, job, in the order in which they came.
-HELD=''
-gather() { # COUNT PID-OF-THE-LAUNCHER
-    local end=$((SECONDS + HANGS)) looks=0 pid job
-    while [ "$(printf %s "$HELD" | grep -c .)" -lt "$1" ]; do
-        [ $SECONDS -lt $end ] || fail "only these came to work: $HELD"
-        [ -z "${2:-}" ] || kill -0 "$2" 2>/dev/null || fail "the launcher has ended; these worked: $HELD"
-        while read -r pid job; do
-            printf %s "$HELD" | grep -q "^$pid " && continue
-            kill -STOP "$pid" 2>/dev/null || continue
-            HELD="$HELD$pid $job"$'\n'
-        done < <(holders)
-        sleep 0.02
-        looks=$((looks + 1))
-        [ $((looks % 100)) = 0 ] && release && sleep 0.01 && printf %s "$HELD" | cut -d' ' -f1 | xargs -r kill -STOP 2>/dev/null
-    done
-}
+held() { sed -n "$1p" "$WORK/held" | cut -d' ' -f"${2:-1}"; } # held 3: the third's number; held 3 2: its job
 
-held() { printf %s "$HELD" | sed -n "$1p" | cut -d' ' -f"${2:-1}"; } # held 3: the third's number; held 3 2: its job
-
-release() { printf %s "$HELD" | cut -d' ' -f1 | xargs -r kill -CONT 2>/dev/null; }
+release() { cut -d' ' -f1 "$WORK/held" | xargs kill -CONT 2>/dev/null; }
 
 # The launcher's end, which must be good.
 ended() {
