@@ -2,12 +2,17 @@
 # Installs what is missing, or prints the one command that does.
 # usage: deps.sh build    libraries and compiler
 #        deps.sh test     also what the tests need
+#        deps.sh cluster  what tests/cluster needs
 #        deps.sh look     says what `build` would install; changes nothing
 packages="gcc make pkg-config libyaml-dev libzstd-dev libsnappy-dev zlib1g-dev liblz4-dev libbrotli-dev libcurl4-openssl-dev libssl-dev"
 libraries="yaml-0.1 libzstd snappy zlib liblz4 libbrotlidec libcurl libcrypto"
 if [ "$1" = test ]; then
     packages="$packages libpcre2-dev openssl python3 python3-venv clang clang-format xz-utils bible-kjv bible-kjv-text groff-base man-db mandoc zsh fish"
     libraries="$libraries libpcre2-8"
+fi
+if [ "$1" = cluster ]; then # whose scripts look for their programs themselves
+    packages="slurm-wlm munge openmpi-bin parallel python3 python3-venv"
+    libraries=""
 fi
 
 if command -v dpkg-query >/dev/null 2>&1 && [ "$1" != look ]; then
