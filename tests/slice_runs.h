@@ -6,6 +6,7 @@
 
 #include "engine/capture/capture.h"
 #include "engine/capture/unit_file.h"
+#include "engine/capture/unit_queue.h"
 #include "engine/forward/forward.h"
 #include "engine/model/model.h"
 #include "sampler/heads.h"
@@ -89,25 +90,32 @@ static inline void slice_capture(const qk_model *m, const qk_capture_plan *plan,
     static const int32_t lengths[SLICE_EXAMPLES] = {37, 0, 5, 290};
     static const qk_unit_stamp stamp = {.identity = "i", .numerics = "n"};
     qk_unit_writer *w;
+    qk_unit_queue *queue;
     char *tmp = qk_strf("%s.tmp", file);
     qk_capture *c = qk_capture_new(plan);
     qk_forward *f = qk_forward_new(m);
     QK_ASSERT(qk_unit_create(&w, file, tmp, &stamp, plan->d, &test_error) == QK_OK);
+    QK_ASSERT(qk_unit_queue_new(&queue, &test_error) == QK_OK);
+    for (int e = 0; e < SLICE_EXAMPLES; e++)
+        qk_unit_add_example(w, &(qk_unit_example){.index = e, .id = 1000 + 7 * e});
     for (int first = 0; first < SLICE_EXAMPLES; first += batch_size) {
         int32_t ids[SLICE_TOKENS], starts[SLICE_EXAMPLES + 1] = {0}, n = 0;
         qk_capture_example examples[SLICE_EXAMPLES];
         qk_batch batch = {ids, starts, 0};
         for (int e = first; e < SLICE_EXAMPLES && batch.n_seq < batch_size; e++) {
             for (int t = 0; t < lengths[e]; t++) ids[n++] = (5 + e + 11 * t + t * t) % m->spec.V;
-            examples[batch.n_seq] = (qk_capture_example){1000 + 7 * e, e, e, NULL};
+            examples[batch.n_seq] = (qk_capture_example){1000 + 7 * e, e};
             starts[++batch.n_seq] = n;
         }
-        qk_capture_aim(c, &batch, examples, w);
+        qk_capture_aim(c, &batch, examples, w, queue);
         qk_capture_hooks hooks = qk_capture_hooks_of(c);
         if (!slice) hooks.wanted = NULL;
         CHECK_MSG(qk_forward_run(f, &batch, &hooks, &test_error) == QK_OK, "%s",
                   test_error.message);
     }
+    qk_unit_queue_drop(queue, NULL); /* all jobs end */
+    CHECK(qk_unit_queue_check(queue, &test_error) == QK_OK);
+    qk_unit_queue_free(queue);
     CHECK(qk_unit_commit(w, &test_error) == QK_OK);
     qk_forward_free(f);
     qk_capture_free(c);
@@ -151,6 +159,7 @@ static inline void slice_check(const qk_backend *backend, qk_dtype compute, cons
                             .per_head_masks = c->per_head,
                             .pre_rope = c->pre,
                             .lse = c->lse,
+                            .buffers = backend->depth + QK_CAPTURE_BEHIND,
                             .d = spec.d};
     const qk_layer_heads *last = &heads.layers[heads.n_layers - 1];
     qk_model_options o = {.backend = backend,

@@ -130,7 +130,7 @@ static void test_refusals(void)
         {"  sampler: {first: 100000000}\n", "'capture.sampler.first' is out of range", ""},
         {"  max_rows_per_batch: 4\n  sampler:\n    first: 5\n",
          ".yaml:8:12: 'first' is 5, more than the 4 rows of capture.max_rows_per_batch",
-         "raise capture.max_rows_per_batch, or lower it"},
+         "raise capture.max_rows_per_batch, or lower 'first'"},
         {"  max_rows_per_batch: 4\n  sampler:\n    keys: {first: 5}\n", ".yaml:8:19: 'first' is 5",
          ""},
         {"  sampler:\n    queries: {base_rates: 1}\n",
