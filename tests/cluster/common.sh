@@ -12,15 +12,15 @@ HANGS=300 # seconds, however busy the machine is; nothing else here depends on t
 
 # Numbers of those processes; the mark is not on those who look. A step of Slurm writes its title over its environment, and is known
 # by a file that it has open in the folder.
-marked() {
-    (
-        unset QK_CLUSTER_TEST
+marked() (
+    unset QK_CLUSTER_TEST
+    {
         grep -lazsF "QK_CLUSTER_TEST=$WORK" /proc/[0-9]*/environ
         for step in $(pgrep -x slurmstepd); do
             readlink "/proc/$step/cwd" /proc/"$step"/fd/* | grep -qF "$WORK/" && echo "/proc/$step/"
         done
-    ) 2>/dev/null | cut -d/ -f3
-}
+    } 2>/dev/null | cut -d/ -f3
+)
 
 # Ends all that was started; those that do not listen within five seconds, without asking.
 clean_up() {
