@@ -10,8 +10,17 @@ chmod 711 "$WORK" # munge's socket must be reached by all
 export QK_CLUSTER_TEST=$WORK QKENGINE_CACHE=off PATH="$ROOT:$PATH"
 HANGS=300 # seconds, however busy the machine is; nothing else here depends on the clock
 
-# Without the mark on those who look.
-marked() { (unset QK_CLUSTER_TEST; grep -lazsF "QK_CLUSTER_TEST=$WORK" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3); }
+# Numbers of those processes; the mark is not on those who look. A step of Slurm writes its title over its environment, and is known
+# by a file that it has open in the folder.
+marked() (
+    unset QK_CLUSTER_TEST
+    {
+        grep -lazsF "QK_CLUSTER_TEST=$WORK" /proc/[0-9]*/environ
+        for step in $(pgrep -x slurmstepd); do
+            readlink "/proc/$step/cwd" /proc/"$step"/fd/* | grep -qF "$WORK/" && echo "/proc/$step/"
+        done
+    } 2>/dev/null | cut -d/ -f3
+)
 
 # Ends all that was started; those that do not listen within five seconds, without asking.
 clean_up() {
@@ -72,9 +81,11 @@ END
 # The SHA-256 of the digests of all files.
 tree() { (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1); }
 
-# Until so many processes have had a unit in all, counted since the start; all of them stand still then. See gather.py.
+# Until so many processes have had a unit in all, counted since the start; all of them stand still then. See gather.py. A signal ends
+# a `wait`, and what is not waited for so only when it is over.
 gather() { # COUNT [PID-OF-THE-LAUNCHER]
-    python3 "$ROOT/tests/cluster/gather.py" "$WORK/out/staging" "$1" "${2:-0}" "$WORK/held" || fail "not $1 processes at work"
+    python3 "$ROOT/tests/cluster/gather.py" "$WORK/out/staging" "$1" "${2:-0}" "$WORK/held" &
+    wait $! || fail "not $1 processes at work"
 }
 
 held() { sed -n "$1p" "$WORK/held" | cut -d' ' -f"${2:-1}"; } # held 3: the third's number; held 3 2: its job
