@@ -228,8 +228,8 @@ static void attend(attention_run *run, const qk_backend *b, qk_device *dev, cons
                       value = {row, wanted, 1, 1, run->values, NULL};
     const qk_layer_capture captures = {copies, NULL, 2, 0, &value, 1};
     const qk_attention p = {
-        {HEADS, KEY_HEADS, c->d, true}, starts, 2, c->window, 0.125f, c->soft_cap,
-        c->capture ? &captures : NULL};
+        {HEADS, KEY_HEADS, c->d, true},          starts, 2, c->window, 0.125f, c->soft_cap,
+        .capture = c->capture ? &captures : NULL};
     static float values[T * (HEADS + 2 * KEY_HEADS) * MAX_D];
     static uint16_t out[T * HEADS * MAX_D];
     qk_tensor qkv, o;

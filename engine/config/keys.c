@@ -129,9 +129,8 @@ const qk_config_key qk_config_keys[] = {
         "result"),
     MAY("inference", "slice", bool, inference.slice, "true",
         "compute only what the captured rows depend on: nothing behind the last sampled position "
-        "of "
-        "a text, and in the last layers only the rows that lead to samples. false computes all, "
-        "to compare. Never changes the result"),
+        "of a text, and in the last layers only the rows that lead to samples. false computes "
+        "all, to compare: the same rows, as long as the model's numbers are finite"),
     INT("inference", "threads", inference.threads, NULL, 0, 4096, 0,
         "CPU threads; 0 or null is as many as CPUs may be used (engine/README.md, Threads)"),
     CHOICE("inference", "isa", qk_config_isas, DRAFT(isa), NULL,

@@ -54,7 +54,7 @@ def batch_sizes_and_threads(folder):
             got = finish(work, *settings(work, layout, f"inference.batch_size={batch}", f"inference.threads={threads}"))
             reference = reference or got
             check_same(reference, got, f"{layout}, batch_size {batch}, {threads} threads")
-    return f"{len(reference)} files, 5 settings, 2 layouts"
+    return f"{len(reference)} files, 6 settings, 2 layouts"
 
 
 def all_rows_or_those_that_are_needed(folder):
