@@ -259,7 +259,7 @@ static qk_status finish(qk_pass *p, qk_status s, qk_error *err)
     return s == QK_ERR_RESUME && qk_interrupted() ? qk_interrupt_check(err) : s;
 }
 
-qk_status qk_pass_run(qk_pass *p, int64_t stop, qk_error *err)
+static qk_status run_units(qk_pass *p, int64_t stop, qk_error *err)
 {
     bool more = true;
     for (int i = 0; i < QK_PREFETCH_UNITS; i++) p->claims[i].fd = -1;
@@ -276,7 +276,6 @@ qk_status qk_pass_run(qk_pass *p, int64_t stop, qk_error *err)
     s = finish(p, s, err);
     for (int i = 0; i < QK_PREFETCH_UNITS; i++) qk_claim_drop(&p->claims[i]); /* not begun */
     qk_units_free(&p->finished);
-    qk_units_free(&p->seen);
     qk_dataset_rewind(p->dataset);
     qk_interrupt_say(NULL);
     if (s != QK_OK) return s;
@@ -288,4 +287,11 @@ qk_status qk_pass_run(qk_pass *p, int64_t stop, qk_error *err)
         p->seconds = qk_now() - c.began;
     }
     return more ? QK_OK : qk_staging_set_units(p->staging, p->unit, err);
+}
+
+qk_status qk_pass_run(qk_pass *p, int64_t stop, qk_error *err)
+{
+    qk_status s = run_units(p, stop, err);
+    qk_units_free(&p->seen); /* the last line of progress has looked */
+    return s;
 }

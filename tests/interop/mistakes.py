@@ -168,6 +168,7 @@ TABLE = [
 FAILING = {
     "run": [("nowhere.yaml", 1, "not_found"), ("config.yaml --shard 4/4", 2, "usage"), ("typo.yaml", 1, "config")],
     "plan": [("nowhere.yaml", 1, "not_found"), ("config.yaml --look 0", 2, "usage")],
+    "bench": [("--like nothing", 1, "not_found"), ("nowhere", 1, "not_found"), ("--tokens 0", 2, "usage")],
     "inspect": [("nowhere", 1, "not_found"), ("", 2, "usage")],
     "diff": [("out/final nowhere", 1, "not_found"), ("out/final", 2, "usage")],
     "verify": [("model nowhere", 1, "not_found"), ("model", 2, "usage")],

@@ -135,7 +135,7 @@ def larger_than_memory(folder):
     assert made.returncode == 0, made.stderr
     write_jsonl(folder / "texts.jsonl", [{"text": "To be, or not to be: that is the question."}, {"text": "Grüße, 世界!"}])
     (folder / "config.yaml").write_text("dataset: {path: texts.jsonl}\nmodel: {name: model}\ntokenizer: {max_length: 24}\n"
-                                        "inference: {threads: 2}\noutput: {data_root: out, layout: branch}\n")
+                                        "inference: {threads: 2, batch_size: 1}\noutput: {data_root: out, layout: branch}\n")
     limit, reference = 680_000_000, finish(folder, "inference.layers_in_memory=16")
     peaks = []
     for settings in (["inference.layers_in_memory=2"], []):
