@@ -9,6 +9,7 @@
 #include "engine/dataset/cell.h"
 #include "engine/dataset/folder.h"
 #include "engine/dataset/split.h"
+#include "engine/dataset/stream.h"
 
 /* Rows [begin, end) of a split. */
 typedef struct range {
@@ -363,6 +364,39 @@ size_t qk_dataset_files_opened(const qk_dataset *d)
 int64_t qk_dataset_rows(const qk_dataset *d)
 {
     return d->rows;
+}
+
+/* Unpacked a small file may be a large one. */
+static bool is_small(const qk_dataset *d)
+{
+    static const uint64_t MOST = 16 << 20;
+    uint64_t sum = 0, bytes;
+    for (size_t i = 0; i < d->paths.count; i++) {
+        qk_packing packing;
+        qk_error ignored;
+        if (qk_stream_packing(d->paths.items[i], &packing, &ignored) != QK_OK) return false;
+        if (packing != QK_PACKING_NONE || qk_file_size(d->paths.items[i], &bytes, &ignored))
+            return false;
+        if (bytes > MOST - sum) return false;
+        sum += bytes;
+    }
+    return true;
+}
+
+int64_t qk_dataset_count_small(const qk_dataset *d)
+{
+    int64_t sum = 0, max = d->config->dataset.max_samples;
+    if (d->rows >= 0 || !is_small(d)) return d->rows;
+    for (size_t i = 0; i < d->n_ranges; i++) {
+        const range *r = &d->ranges[i];
+        int64_t rows, begin, end;
+        qk_error ignored;
+        if (count_split(d, r->split, enough_rows(d, r->part), &rows, &ignored) != QK_OK) return -1;
+        if (rows < 0) return -1;
+        qk_split_resolve(r->part, rows, &begin, &end);
+        sum += end > begin ? end - begin : 0;
+    }
+    return max >= 0 && max < sum ? max : sum;
 }
 
 void qk_dataset_close(qk_dataset *d)

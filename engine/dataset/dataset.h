@@ -67,6 +67,9 @@ void qk_dataset_rewind(qk_dataset *d);
 /* Rows the selection will give, when they are known without reading or fetching everything (Parquet
  * files that are there, a slice that had to be counted); else -1, and before qk_dataset_begin. */
 int64_t qk_dataset_rows(const qk_dataset *d);
+/* The same where only reading everything tells, and that is a moment's work: plain files that are
+ * there, of 16 MB together. -1: not so, or a row is in the way that cannot be read. */
+int64_t qk_dataset_count_small(const qk_dataset *d);
 /* Paths of the files that the rows come from, in reading order; borrowed. */
 const qk_names *qk_dataset_files(const qk_dataset *d);
 /* What the card says that ids are: "string", "int", "float", "bool", or another type as `datasets`

@@ -189,6 +189,7 @@ static qk_status wants_unit(void *context, int64_t unit, bool ahead, bool *wante
 static qk_status start(qk_pass *p, qk_error *err)
 {
     QK_TRY(qk_dataset_begin(p->dataset, err));
+    if (p->rows_known < 0) p->rows_known = qk_dataset_count_small(p->dataset);
     qk_units_free(&p->finished);
     QK_TRY(qk_staging_finished(p->staging, &p->finished, err));
     QK_TRY(measure(p, err));

@@ -4,6 +4,7 @@
 usage: status.py [TEST...]
 """
 import contextlib
+import gzip
 import json
 import os
 import shutil
@@ -99,8 +100,10 @@ def two_at_work(folder):
 
 
 def killed(folder):
+    """Nobody has counted the rows of a packed file."""
     work = fresh(folder)
-    process = stopped_at_work(work, *SLOW, finished=1)
+    (work / "data.jsonl.gz").write_bytes(gzip.compress((work / "data.jsonl").read_bytes()))
+    process = stopped_at_work(work, *SLOW, "dataset.path=data.jsonl.gz", finished=1)
     process.kill()
     process.wait()
     got = status(work)
@@ -118,7 +121,7 @@ def how_many_there_are(folder):
     work = fresh(folder)
     rows = [json.loads(line) for line in (work / "data.jsonl").read_text(encoding="utf-8").splitlines()]
     pq.write_table(pa.Table.from_pylist(rows), work / "data.parquet")
-    for more in (["dataset.path=data.parquet"], [f"dataset.max_samples={len(rows)}"]):
+    for more in (["dataset.path=data.parquet"], ["dataset.path=data.jsonl"], [f"dataset.max_samples={len(rows)}"]):
         reference = alone(work, *SLOW, *more)
         process = stopped_at_work(work, *SLOW, *more, finished=1)
         got = status(work)
